@@ -1,0 +1,61 @@
+"""robotrove: robot demonstrations in HDF5 to LeRobot datasets, fast, resumable and provably right."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .blocks.base import EpisodeFilter, EpisodeMap
+    from .blocks.frame_trimmer import FrameTrimmer
+    from .blocks.hdf5_reader import Hdf5Reader
+    from .blocks.image_resizer import ImageResizer
+    from .blocks.joint_remapper import JointRemapper
+    from .blocks.length_filter import LengthFilter
+    from .blocks.shard_writer import ShardWriter
+    from .blocks.success_filter import SuccessFilter
+    from .blocks.unit_converter import UnitConverter
+    from .core.episode import Episode
+    from .core.errors import RobotroveError
+    from .pipelines.pipeline import Pipeline
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Episode": "core.episode",
+    "EpisodeFilter": "blocks.base",
+    "EpisodeMap": "blocks.base",
+    "FrameTrimmer": "blocks.frame_trimmer",
+    "Hdf5Reader": "blocks.hdf5_reader",
+    "ImageResizer": "blocks.image_resizer",
+    "JointRemapper": "blocks.joint_remapper",
+    "LengthFilter": "blocks.length_filter",
+    "Pipeline": "pipelines.pipeline",
+    "RobotroveError": "core.errors",
+    "ShardWriter": "blocks.shard_writer",
+    "SuccessFilter": "blocks.success_filter",
+    "UnitConverter": "blocks.unit_converter",
+}
+
+__all__ = [
+    "Episode",
+    "EpisodeFilter",
+    "EpisodeMap",
+    "FrameTrimmer",
+    "Hdf5Reader",
+    "ImageResizer",
+    "JointRemapper",
+    "LengthFilter",
+    "Pipeline",
+    "RobotroveError",
+    "ShardWriter",
+    "SuccessFilter",
+    "UnitConverter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `robotrove --help` loads nothing heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'robotrove' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

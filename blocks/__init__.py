@@ -1,0 +1,22 @@
+"""Blocks: one verb, one file. The registry maps names of pipeline files to classes."""
+
+from __future__ import annotations
+
+from ..core.registry import Registry
+
+BLOCKS = Registry(
+    "block",
+    __name__,
+    {
+        "hdf5_reader": "hdf5_reader:Hdf5Reader",
+        "success_filter": "success_filter:SuccessFilter",
+        "length_filter": "length_filter:LengthFilter",
+        "frame_trimmer": "frame_trimmer:FrameTrimmer",
+        "joint_remapper": "joint_remapper:JointRemapper",
+        "unit_converter": "unit_converter:UnitConverter",
+        "image_resizer": "image_resizer:ImageResizer",
+        "shard_writer": "shard_writer:ShardWriter",
+        "aggregator": "aggregator:Aggregator",
+        "dataset_stats": "dataset_stats:DatasetStats",
+    },
+)

@@ -1,0 +1,95 @@
+"""The commit protocol: work aside under a name no other process can have, sync, rename.
+
+Correct without locks: two live writers of one target (a killed job step that lives on, a requeued
+node) never share a path, and exactly one rename wins.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def attempt_name(target: str) -> str:
+    """Return a sibling name for one attempt at `target` by this process."""
+    return f"{target}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file or folder entry to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(root: Path) -> None:
+    """Flush every file below `root`, then every folder from the leaves up."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            sync_file(Path(folder, name))
+        sync_file(Path(folder))
+
+
+def rename_new(attempt: Path, target: Path) -> bool:
+    """Rename a synced file or folder to `target` unless that exists already.
+
+    Returns:
+        True if this rename made the target, False if another attempt had won (ours is left as it is).
+    """
+    try:
+        if attempt.is_dir():
+            os.rename(attempt, target)  # fails on a non-empty folder, which every committed one is
+        else:
+            os.link(attempt, target)  # a plain rename would overwrite the other's file
+            attempt.unlink()
+    except OSError as exc:
+        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    sync_file(target.parent)
+    return True
+
+
+@contextmanager
+def folder_attempt(target: Path, beside: Path | None = None) -> Iterator[Path]:
+    """Give an empty folder to work in, and commit it as `target` when the block ends well.
+
+    The work of an attempt that fails or loses is removed: it is this process's own.
+
+    Args:
+        target: Final name of the folder.
+        beside: Folder to work in; the target's parent by default. Must be on the same file system.
+    """
+    attempt = (beside or target.parent) / attempt_name(target.name)
+    attempt.mkdir(parents=True)
+    try:
+        yield attempt
+        sync_tree(attempt)
+        rename_new(attempt, target)
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(attempt)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a small file so that a reader sees the old one or the new one, whole."""
+    attempt = path.with_name(attempt_name(path.name))
+    try:
+        with open(attempt, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(attempt, path)
+    finally:
+        attempt.unlink(missing_ok=True)
+    sync_file(path.parent)

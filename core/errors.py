@@ -1,0 +1,118 @@
+"""Every error a user can meet: where, what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class RobotroveError(Exception):
+    """Root of all errors that robotrove raises on purpose.
+
+    Args:
+        where: File, key or block the error is about.
+        found: What was found there.
+        expected: What should have been there.
+        action: What the user can do about it, ideally the next command to type.
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, found: str, expected: str = "", action: str = "") -> None:
+        lines = [f"{where}: {found}" if where else found]
+        if expected:
+            lines.append(f"  expected: {expected}")
+        if action:
+            lines.append(f"  to do: {action}")
+        super().__init__("\n".join(lines))
+
+
+class UsageError(RobotroveError):
+    """Bad usage, nothing readable, or an output that is not ours."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration file; `line` counts from 1, 0 where it has none."""
+
+    line: int
+    message: str
+
+
+class ConfigError(UsageError):
+    """All mistakes of one configuration, reported together."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda p: p.line)
+        count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
+        lines = [f"{source}:{p.line}: {p.message}" if p.line else f"{source}: {p.message}" for p in self.problems]
+        super().__init__(source, f"{count} found\n  " + "\n  ".join(lines), action="mend them and run the same command again")
+
+
+class EpisodeRejected(RobotroveError):
+    """An episode cannot be used; the run goes on without it.
+
+    Args:
+        reason: Short snake_case name under which rejections are counted.
+        detail: One sentence for the person who looks into it.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(reason, detail)
+
+
+class RunLocked(UsageError):
+    """Another process works on the same run directory."""
+
+    def __init__(self, run_dir: str, holder: str) -> None:
+        super().__init__(
+            run_dir,
+            f"{holder} is working on this run",
+            "one command at a time per run directory",
+            f"wait for it (robotrove status {run_dir}), or end that process and repeat the command",
+        )
+
+
+class RunChanged(UsageError):
+    """The run directory belongs to another pipeline, version or set of sources."""
+
+    def __init__(self, run_dir: str, differences: Iterable[str]) -> None:
+        super().__init__(
+            run_dir,
+            "this run was started with something else:\n    " + "\n    ".join(differences),
+            "the same pipeline, sources and versions as when the run was created",
+            "use --run-dir for a new run, or --fresh to move this one aside and start over",
+        )
+
+
+class RankFailed(RobotroveError):
+    """Some ranks of a stage failed; the others finished."""
+
+    def __init__(self, stage: str, failures: dict[int, str], logs: str, resume: str) -> None:
+        self.failures = failures
+        shown = [f"rank {rank}: {why}" for rank, why in sorted(failures.items())[:5]]
+        more = [f"and {len(failures) - 5} more"] if len(failures) > 5 else []
+        super().__init__(
+            f"stage {stage}",
+            f"{len(failures)} rank(s) failed\n    " + "\n    ".join(shown + more),
+            f"logs in {logs}",
+            f"see the cause, then resume with: {resume}",
+        )
+
+
+class Superseded(RobotroveError):
+    """Another process finished the same shard or file first; its result stands."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the allowed name closest to `name`, or an empty string."""
+    close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

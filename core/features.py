@@ -1,0 +1,73 @@
+"""What a column of a dataset is: dtype, shape and names, as LeRobot's info.json has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+VISUAL_NAMES = ("height", "width", "channels")
+VISUAL_DTYPES = ("video", "image")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature of a dataset.
+
+    Attributes:
+        dtype: A numpy dtype name, ``string``, or ``video``/``image`` for uint8 RGB frames.
+        shape: Shape of one row: (D,) for vectors, (1,) for scalars, (height, width, 3) for cameras.
+        names: A name per entry of a vector, (height, width, channels) for cameras, or None.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...] | None = None
+
+    @property
+    def is_visual(self) -> bool:
+        """True for a camera, stored as video or as images."""
+        return self.dtype in VISUAL_DTYPES
+
+    @property
+    def is_video(self) -> bool:
+        """True for a camera stored as video."""
+        return self.dtype == "video"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as info.json has it."""
+        return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names) if self.names else None}
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> Feature:
+        """Read an entry of info.json; names that are no plain list are dropped."""
+        names = entry.get("names")
+        plain = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        return cls(entry["dtype"], tuple(entry["shape"]), tuple(names) if plain and names else None)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
+
+
+Features: TypeAlias = dict[str, Feature]
+
+# Every LeRobot dataset ends with these five, in this order (lerobot/datasets/utils.py, DEFAULT_FEATURES).
+DEFAULT_FEATURES: Features = {
+    "timestamp": Feature("float32", (1,)),
+    "frame_index": Feature("int64", (1,)),
+    "episode_index": Feature("int64", (1,)),
+    "index": Feature("int64", (1,)),
+    "task_index": Feature("int64", (1,)),
+}
+
+
+def difference(expected: Features, found: Features) -> str:
+    """Say in words how two sets of features differ; empty when they are equal, order aside."""
+    notes = [f"{key} missing" for key in expected if key not in found]
+    notes += [f"{key} unexpected" for key in found if key not in expected]
+    for key in expected.keys() & found.keys():
+        left, right = expected[key], found[key]
+        if (left.dtype, left.shape) != (right.dtype, right.shape):
+            notes.append(f"{key} is {right} instead of {left}")
+        elif left.names != right.names:
+            notes.append(f"{key} has other names: {right.names} instead of {left.names}")
+    return "; ".join(sorted(notes))

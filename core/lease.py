@@ -1,0 +1,99 @@
+"""One command at a time per run directory, on one machine or across a shared file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .commit import attempt_name, rename_new
+from .errors import RunLocked
+
+HEARTBEAT_S = 10.0
+STALE_AFTER_S = 90.0
+
+
+def _process_start(pid: int) -> str:
+    """Return the kernel's start time of a process, so that a recycled pid is not mistaken for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _is_alive(holder: dict[str, object], age_s: float) -> bool:
+    if holder.get("host") == socket.gethostname():
+        pid = int(str(holder.get("pid", 0)))
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return _process_start(pid) == holder.get("started")
+    return age_s < STALE_AFTER_S
+
+
+def _take_over_if_dead(path: Path, run_dir: str) -> None:
+    try:
+        age_s = time.time() - path.stat().st_mtime
+        holder = json.loads(path.read_text())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        holder, age_s = {}, STALE_AFTER_S
+    if _is_alive(holder, age_s):
+        raise RunLocked(run_dir, f"process {holder.get('pid')} on {holder.get('host')}")
+    # Renamed, not removed: of two that find it dead only one gets it, and neither can
+    # take away the fresh lock of the other.
+    grave = path.with_name(attempt_name(path.name))
+    try:
+        os.rename(path, grave)
+    except FileNotFoundError:
+        return
+    grave.unlink()
+
+
+@contextmanager
+def lease(path: Path) -> Iterator[None]:
+    """Hold the lease file `path` while the block runs; its mtime is the heartbeat.
+
+    Raises:
+        RunLocked: If a living process holds it. One on this host is judged by its pid and start
+            time, one elsewhere by a heartbeat not older than 90 s.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _take_over_if_dead(path, str(path.parent))
+    attempt = path.with_name(attempt_name(path.name))
+    identity = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+    attempt.write_text(json.dumps(identity))
+    if not rename_new(attempt, path):
+        attempt.unlink()
+        raise RunLocked(str(path.parent), "another command that started at the same moment")
+    inode = path.stat().st_ino
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_S):
+            try:
+                os.utime(path)
+            except OSError:
+                return
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        try:
+            if path.stat().st_ino == inode:  # not somebody else's by now
+                path.unlink()
+        except FileNotFoundError:
+            pass

@@ -1,0 +1,92 @@
+"""Every path of a run, in one place. No name taken from an input file ever becomes a path here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The run directory and the output it leads to.
+
+    Attributes:
+        run_dir: Folder with everything about the run.
+        output: Folder that the finished dataset gets.
+    """
+
+    run_dir: Path
+    output: Path
+
+    @classmethod
+    def for_output(cls, output: Path, run_dir: Path | None = None) -> Workspace:
+        """Return the workspace of an output; its run directory is `<output>.run` unless given."""
+        output = output.expanduser().absolute()
+        chosen = run_dir.expanduser().absolute() if run_dir else output.with_name(output.name + ".run")
+        return cls(chosen, output)
+
+    @property
+    def pipeline(self) -> Path:
+        """The frozen pipeline."""
+        return self.run_dir / "pipeline.yaml"
+
+    @property
+    def run(self) -> Path:
+        """Identity of the run: digests, versions, output, features."""
+        return self.run_dir / "run.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The episodes of the run, in order."""
+        return self.run_dir / "manifest.parquet"
+
+    @property
+    def lock(self) -> Path:
+        """The lease of the command that works on the run."""
+        return self.run_dir / "run.lock"
+
+    @property
+    def rejected(self) -> Path:
+        """One line per episode that is not in the dataset."""
+        return self.run_dir / "rejected.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Totals of a finished run; its presence says that the run is finished."""
+        return self.run_dir / "report.json"
+
+    @property
+    def aggregate_plan(self) -> Path:
+        """Where each episode goes in the output."""
+        return self.run_dir / "aggregate.parquet"
+
+    @property
+    def shards(self) -> Path:
+        """Folder of the shards."""
+        return self.run_dir / "shards"
+
+    def logs(self, stage: str) -> Path:
+        """datatrove's logging folder of a stage."""
+        return self.run_dir / "logs" / stage
+
+    def shard(self, rank: int) -> Path:
+        """A committed shard."""
+        return self.shards / f"{rank:05d}"
+
+    def partial(self, rank: int) -> Path:
+        """The committed episodes of a shard in progress."""
+        return self.shards / f"{rank:05d}.partial"
+
+    def partials(self) -> Iterator[Path]:
+        """All shards in progress."""
+        return self.shards.glob("*.partial")
+
+    def output_partial(self, run_id: str) -> Path:
+        """Where the output is built, beside its final place."""
+        return self.output.with_name(f"{self.output.name}.partial-{run_id}")
+
+
+def episode_uid(index: int) -> str:
+    """Return the folder name of an episode: its row in the manifest, never its name in the source."""
+    return f"e{index:07d}"

@@ -1,0 +1,1 @@
+"""Reading demonstrations: the only home of h5py."""

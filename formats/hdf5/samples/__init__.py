@@ -1,0 +1,1 @@
+"""Sample files of every layout, from one generator."""

@@ -1,0 +1,1 @@
+"""What a finished dataset is checked for: one file per check."""

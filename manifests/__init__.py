@@ -1,0 +1,1 @@
+"""What is written down: manifests, shards, reports and robot descriptions."""

@@ -1,0 +1,1 @@
+"""Pixels: the only home of PyAV and ffmpeg."""

@@ -1,0 +1,1 @@
+"""Tests mirror the folders; contracts.py holds the suites a new implementation inherits."""
