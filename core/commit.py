@@ -71,7 +71,7 @@ def folder_attempt(target: Path, beside: Path | None = None) -> Iterator[Path]:
         beside: Folder to work in; the target's parent by default. Must be on the same file system.
     """
     attempt = (beside or target.parent) / attempt_name(target.name)
-    attempt.mkdir(parents=True)
+    attempt.mkdir()  # not parents=True: a vanished parent says that another process finished the work
     try:
         yield attempt
         sync_tree(attempt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ class Episode(Document):
         fps: Frames per second.
         columns: Feature name to column; read through `ep[key]` and `ep.frames(key)`.
         success: The recorder's label, None where there is none.
+        rows: First row used and the one after the last, counted in the source.
+        guard: Called before the episode is committed; raises EpisodeRejected if its source changed.
         rejection: Set when a block has rejected it; later blocks pass it through untouched.
     """
 
@@ -60,6 +62,8 @@ class Episode(Document):
         self.fps = fps
         self.columns = dict(columns)
         self.success = success
+        self.rows = (0, length)
+        self.guard: Callable[[], None] | None = None
         self.rejection: Rejection | None = None
         self._open = True
 

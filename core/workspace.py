@@ -58,8 +58,13 @@ class Workspace:
 
     @property
     def aggregate_plan(self) -> Path:
-        """Where each episode goes in the output."""
-        return self.run_dir / "aggregate.parquet"
+        """Which output file holds which episodes."""
+        return self.run_dir / "aggregate.json"
+
+    @property
+    def events(self) -> Path:
+        """Append-only journals, one per process."""
+        return self.run_dir / "events"
 
     @property
     def shards(self) -> Path:
@@ -85,6 +90,10 @@ class Workspace:
     def output_partial(self, run_id: str) -> Path:
         """Where the output is built, beside its final place."""
         return self.output.with_name(f"{self.output.name}.partial-{run_id}")
+
+    def output_replaced(self, run_id: str) -> Path:
+        """The dataset before rejected episodes were retried, until its successor is complete."""
+        return self.output.with_name(f"{self.output.name}.replaced-{run_id}")
 
 
 def episode_uid(index: int) -> str:

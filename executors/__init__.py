@@ -1,1 +1,7 @@
 """Where ranks run."""
+
+from __future__ import annotations
+
+from ..core.registry import Registry
+
+EXECUTORS = Registry("executor", __name__, {"local": "local:LocalExecutor"})

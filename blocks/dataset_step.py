@@ -1,0 +1,63 @@
+"""A block that works on a whole dataset: plan (one task), process (many), finish (one task)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from datatrove.pipeline.base import PipelineStep
+
+Phase = Literal["plan", "process", "finish"]
+PHASES: tuple[Phase, ...] = ("plan", "process", "finish")
+
+
+class DatasetStep(ABC):
+    """Three stages over the units of a dataset; each rank of the middle one takes units[rank::ranks].
+
+    Attributes:
+        name: Name in a pipeline file; the stages are called `<name>.<phase>`.
+    """
+
+    name = "dataset_step"
+
+    @abstractmethod
+    def plan(self) -> None:
+        """Decide the units and write them down."""
+
+    @abstractmethod
+    def units(self) -> list[Any]:
+        """Return the units as they were written down."""
+
+    @abstractmethod
+    def process(self, unit: Any) -> None:
+        """Make one output file; doing it again, or twice at once, gives the same."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what needs all units, sync, and give the result its final name."""
+
+    def stage(self, phase: Phase) -> PipelineStep:
+        """Return the phase as a step that an executor can run."""
+        return _PhaseStep(self, phase)
+
+
+class _PhaseStep(PipelineStep):
+    type = "🧩 - DATASET"
+
+    def __init__(self, step: DatasetStep, phase: Phase) -> None:
+        self.name = f"{step.name}.{phase}"
+        super().__init__()
+        self._step = step
+        self._phase = phase
+
+    def run(self, data: Iterable[Any] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        if self._phase == "plan":
+            self._step.plan()
+        elif self._phase == "finish":
+            self._step.finish()
+        else:
+            for unit in self._step.units()[rank::world_size]:
+                self._step.process(unit)
+                self.stat_update("units")
+        yield from ()

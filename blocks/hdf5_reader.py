@@ -1,0 +1,173 @@
+"""hdf5_reader: demonstrations out of HDF5 files."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datatrove.pipeline.base import PipelineStep
+
+from ..core.episode import Episode, Rejection
+from ..core.errors import EpisodeRejected, UsageError
+from ..formats.hdf5 import LAYOUTS
+from ..formats.hdf5.layout import Layout
+from ..formats.hdf5.mapping import ColumnSpec
+from ..formats.hdf5.source import natural_key, open_source, source_digest
+from ..manifests.manifest import EpisodeRow, Manifest
+from ..manifests.progress import ShardProgress
+from .binding import Bound
+
+if TYPE_CHECKING:
+    import h5py
+
+HDF5_SUFFIXES = (".hdf5", ".h5")
+
+
+class Hdf5Reader(Bound, PipelineStep):
+    """Reads the episodes of HDF5 files, lazily.
+
+    Args:
+        files: Files, folders (their *.hdf5 and *.h5, not deeper) or glob patterns (** goes deeper),
+            relative to the folder the command runs in.
+        layout: How demonstrations lie in the files.
+        columns: Feature name to where it comes from, instead of the layout's defaults.
+        task: Instruction for episodes whose file has none.
+        fps: Frames per second for episodes whose file says nothing.
+        options: Further arguments of the layout (see `robotrove schema`).
+    """
+
+    name = "hdf5_reader"
+    type = "📖 - READER"
+    role = "source"
+
+    def __init__(
+        self,
+        *,
+        files: list[str],
+        layout: str,
+        columns: dict[str, ColumnSpec] | None = None,
+        task: str | None = None,
+        fps: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.files = files
+        self.layout = layout
+        self.columns = columns
+        self.task = task
+        self.fps = fps
+        self.options = options
+        self._layout()  # a mistake is told before any file is touched
+
+    def _layout(self) -> Layout:
+        try:
+            layout: Layout = LAYOUTS[self.layout](
+                columns=self.columns, task=self.task, fps=self.fps, **(self.options or {})
+            )
+        except TypeError as exc:
+            raise UsageError(f"source.options of layout {self.layout}", str(exc)) from exc
+        return layout
+
+    def find(self) -> list[Path]:
+        """Return the absolute paths of all files in natural order.
+
+        Raises:
+            UsageError: If a pattern matches nothing.
+        """
+        found: dict[Path, None] = {}
+        for pattern in self.files:
+            expanded = os.path.expanduser(pattern)
+            if os.path.isdir(expanded):
+                matches = [str(path) for path in Path(expanded).iterdir() if path.suffix in HDF5_SUFFIXES]
+            else:
+                # A plain name is taken as it is, so that a missing file is one rejection, not a failed run.
+                matches = glob.glob(expanded, recursive=True) if glob.has_magic(expanded) else [expanded]
+                matches = matches or ([expanded] if os.path.exists(expanded) else [])
+            if not matches:
+                raise UsageError("source.files", f"{pattern!r} matches no file", "HDF5 files", f"ls {pattern}")
+            for match in sorted(matches, key=natural_key):
+                found[Path(os.path.abspath(match))] = None
+        return list(found)
+
+    def scan(self, path: Path) -> Iterator[tuple[str, str, Episode | None, Rejection | None]]:
+        """Open a file once and yield (key, digest, episode or None, rejection or None) of each episode.
+
+        Nothing but metadata is read. A file that cannot be used yields one entry with an empty key.
+        """
+        try:
+            with open_source(path, locking=True) as file:
+                layout = self._layout()
+                keys = layout.list(file)
+                if not keys:
+                    raise EpisodeRejected("no_episodes", f"no episode of layout {self.layout} in the file")
+                for key in keys:
+                    yield self._scan_episode(layout, file, key)
+        except EpisodeRejected as exc:
+            yield "", "", None, Rejection.of(exc)
+
+    @staticmethod
+    def _scan_episode(
+        layout: Layout, file: h5py.File, key: str
+    ) -> tuple[str, str, Episode | None, Rejection | None]:
+        digest = ""
+        try:
+            digest = source_digest(file[key])
+            return key, digest, layout.open(file, key), None
+        except KeyError as exc:  # a link that leads nowhere
+            return key, digest, None, Rejection("missing_dataset", f"{key}: {exc}", error=True)
+        except EpisodeRejected as exc:
+            return key, digest, None, Rejection.of(exc)
+
+    def run(self, data: Iterable[Episode] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
+        """Yield the episodes of shard `rank` that are not committed yet; `data` is ignored."""
+        workspace = self.binding.workspace
+        progress = ShardProgress(workspace, rank)
+        if progress.committed:
+            return
+        kept = progress.kept_before()
+        rows = [
+            row
+            for row in Manifest.read(workspace.manifest, shard=rank).rows
+            if row.index not in kept and not progress.is_done(row.index)
+        ]
+        for path, group in groupby(rows, key=lambda row: row.path):
+            yield from self._episodes(Path(path), list(group))
+
+    def _episodes(self, path: Path, rows: list[EpisodeRow]) -> Iterator[Episode]:
+        try:
+            _check_unchanged(rows[0])
+            file = open_source(path, locking=False)
+        except EpisodeRejected as exc:
+            yield from (_unusable(row, exc) for row in rows)
+            return
+        with file:
+            layout = self._layout()
+            for row in rows:
+                try:
+                    ep = layout.open(file, row.key)
+                except EpisodeRejected as exc:
+                    ep = _unusable(row, exc)
+                ep.metadata["row"] = row
+                ep.guard = lambda row=row: _check_unchanged(row)  # type: ignore[misc]  # a default binds the row
+                self.stat_update("episodes")
+                yield ep
+                ep.close()
+
+
+def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:
+    ep = Episode(id=row.label, text=row.task, length=0, fps=row.fps, columns={}, metadata={"row": row})
+    ep.rejection = Rejection.of(why)
+    return ep
+
+
+def _check_unchanged(row: EpisodeRow) -> None:
+    try:
+        state = os.stat(row.path)
+    except OSError as exc:
+        raise EpisodeRejected("source_changed", f"{row.source} cannot be found any more: {exc.strerror}") from exc
+    if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
+        raise EpisodeRejected("source_changed", f"{row.source} was changed after the run was planned")

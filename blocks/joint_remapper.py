@@ -1,0 +1,101 @@
+"""joint_remapper: vectors in another order, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.columns import Array, MappedColumn
+from ..core.episode import Episode
+from ..core.errors import EpisodeRejected, UsageError, nearest
+from ..core.features import Feature
+from ..manifests.robot import load_robot
+from .base import EpisodeMap
+from .vectors import DEFAULT_COLUMNS, check_width, vector
+
+
+class JointRemapper(EpisodeMap):
+    """Orders, selects and fills the entries of vectors by joint name.
+
+    Args:
+        robot: Robot manifest (name or YAML file) whose joints give `order`, or with `groups` the
+            joints of those groups.
+        groups: Groups of the robot, in the order wanted; needs `robot`.
+        order: Joint names of the result, in order; instead of `robot`.
+        source_names: Joint names of the recording, in order; by default the names that the reader
+            gave, or the robot's own order where the recording has none.
+        fill: Joint name to the constant that stands for a joint which the recording lacks.
+        columns: Columns to remap.
+    """
+
+    name = "joint_remapper"
+
+    def __init__(
+        self,
+        *,
+        robot: str | None = None,
+        groups: list[str] | None = None,
+        order: list[str] | None = None,
+        source_names: list[str] | None = None,
+        fill: dict[str, float] | None = None,
+        columns: list[str] | None = None,
+    ) -> None:
+        super().__init__()
+        if (robot is None) == (order is None):
+            raise UsageError("joint_remapper", "needs either robot or order", "exactly one of the two")
+        if groups is not None and robot is None:
+            raise UsageError("joint_remapper", "groups without robot", "robot: NAME beside groups")
+        self.robot = robot
+        self.groups = groups
+        self.order = order
+        self.source_names = source_names
+        self.fill = fill
+        self.columns = columns
+        self._wanted = order if order is not None else self._from_robot()
+
+    def _from_robot(self) -> list[str]:
+        manifest = load_robot(str(self.robot))
+        if self.groups is None:
+            return manifest.joint_names
+        for group in self.groups:
+            if group not in manifest.groups:
+                raise UsageError(
+                    "joint_remapper",
+                    f"robot {manifest.name} has no group {group!r}{nearest(group, manifest.groups)}",
+                    "one of " + ", ".join(manifest.groups),
+                )
+        return [joint for group in self.groups for joint in manifest.groups[group]]
+
+    def apply(self, ep: Episode) -> Episode:
+        """Wrap the columns.
+
+        Raises:
+            EpisodeRejected: `wrong_joint_count` or `unknown_joint`.
+        """
+        for key in self.columns or DEFAULT_COLUMNS:
+            column = vector(ep, key)
+            width = column.feature.shape[0]
+            names = self.source_names or list(column.feature.names or [])
+            if not set(names) & set(self._wanted) and self.robot and not self.source_names:
+                names = self._wanted  # the recording has no joint names: the robot's order is what it must be in
+            check_width(key, width, names)
+            picks = [self._pick(key, joint, names) for joint in self._wanted]
+            feature = Feature(column.feature.dtype, (len(picks),), tuple(self._wanted))
+            ep.columns[key] = MappedColumn(column, feature, lambda batch, _, picks=picks: _gather(batch, picks))
+        return ep
+
+    def _pick(self, key: str, joint: str, names: list[str]) -> int | float:
+        """Return the index of a joint in the source, or the float that fills it."""
+        if joint in names:
+            return names.index(joint)
+        if self.fill and joint in self.fill:
+            return float(self.fill[joint])
+        raise EpisodeRejected(
+            "unknown_joint", f"{key} has no joint {joint!r}{nearest(joint, names)}; it has {', '.join(names)}"
+        )
+
+
+def _gather(batch: Array, picks: list[int | float]) -> Array:
+    out = np.empty((len(batch), len(picks)), dtype=batch.dtype)
+    for column, pick in enumerate(picks):
+        out[:, column] = batch[:, pick] if isinstance(pick, int) else pick
+    return out

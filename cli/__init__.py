@@ -1,0 +1,62 @@
+"""The command line: one small file per command, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from ..core.errors import RobotroveError
+
+COMMANDS = {
+    "init": "Guess the layout of files and write a pipeline file.",
+    "plan": "Say what a run would do; touches nothing.",
+    "run": "Convert, or go on with a conversion.",
+    "status": "Show how far a run is.",
+    "inspect": "Show what is in an HDF5 file.",
+    "verify": "Check a dataset, against its sources too.",
+    "trace": "Say where an episode of a dataset comes from.",
+    "sample": "Write small sample files of a layout.",
+    "schema": "Print the JSON Schema of a pipeline file.",
+}
+
+
+class _Lazy(click.Group):
+    """Knows the commands by name and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}_command", __name__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="robotrove")
+def _root() -> None:
+    """Robot demonstrations in HDF5 to LeRobot datasets: fast, resumable, provably right."""
+
+
+def main() -> None:
+    """Run the command line; exit 0 when all is well, 1 when something failed, 2 for bad usage."""
+    try:
+        _root(standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command resumes", err=True)
+        sys.exit(130)
+    except RobotroveError as exc:
+        click.echo(f"error: {exc}", err=True)
+        sys.exit(exc.exit_code)

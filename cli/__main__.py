@@ -1,0 +1,5 @@
+"""`python -m robotrove.cli`."""
+
+from . import main
+
+main()

@@ -1,0 +1,57 @@
+"""robotrove plan."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..pipelines.runner import plan_of
+from ..pipelines.spec import load_spec
+from .display import Display
+
+
+@click.command()
+@click.argument("pipeline", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]…")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+def command(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what a run would do: episodes kept and rejected, frames, shards, tasks. Touches nothing."""
+    spec = load_spec(pipeline, overrides)
+    with Display() as display:
+        plan = plan_of(spec, display.planning)
+    rows = plan.manifest.rows
+    kept = list(plan.manifest.kept)
+    facts: dict[str, Any] = {
+        "listed": len(rows),
+        "kept": len(kept),
+        "rejected": dict(Counter(row.reason for row in rows if row.reason)),
+        "frames": sum(row.length for row in kept),
+        "shards": plan.manifest.n_shards,
+        "fps": plan.fps,
+        "tasks": dict(Counter(row.task for row in kept)),
+        "features": {key: str(feature) for key, feature in plan.features.items()},
+        "notes": plan.notes,
+    }
+    if as_json:
+        refused = [
+            {"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error}
+            for row in rows
+            if row.reason
+        ]
+        click.echo(json.dumps(facts | {"rejections": refused}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"{facts['listed']} episodes listed: {facts['kept']} kept, {facts['listed'] - facts['kept']} rejected")
+    for row in rows:
+        if row.reason:
+            click.echo(f"  {row.label}: {row.reason}: {row.detail}")
+    click.echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
+    for key, feature in facts["features"].items():
+        click.echo(f"  {key}: {feature}")
+    for task, count in facts["tasks"].items():
+        click.echo(f"  task {task!r}: {count} episodes")
+    for note in plan.notes:
+        click.echo(f"note: {note}")

@@ -1,0 +1,46 @@
+"""robotrove status."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..pipelines.stages import workspace_of
+from ..pipelines.status import RunStatus, StatusReader
+from .display import duration
+
+
+@click.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--watch", is_flag=True, help="Show it again every two seconds until the run is finished.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+def command(run_dir: Path, watch: bool, as_json: bool) -> None:
+    """Show how far a run is; reads plain files only."""
+    reader = StatusReader(workspace_of(run_dir))
+    while True:
+        status = reader.read()
+        if as_json:
+            click.echo(json.dumps(asdict(status), indent=2, ensure_ascii=False))
+        else:
+            if watch:
+                click.clear()
+            click.echo(_text(status))
+        if not watch or status.state == "finished":
+            return
+        time.sleep(2)
+
+
+def _text(status: RunStatus) -> str:
+    rejected = sum(status.rejected.values())
+    lines = [
+        f"{status.state}: {status.kept + rejected} of {status.listed} episodes decided, {status.kept} kept, "
+        f"{rejected} rejected; {status.frames} of {status.total_frames} frames, {status.frames_per_s:.0f} frames/s, "
+        f"{duration(status.seconds_left)} left"
+    ]
+    lines += [f"  {stage.name}: {stage.done} of {stage.ranks} ranks" for stage in status.stages]
+    lines += [f"  rejected: {count} {reason}" for reason, count in sorted(status.rejected.items())]
+    return "\n".join(lines)

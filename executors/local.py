@@ -1,0 +1,119 @@
+"""local: worker processes on this machine; one may fail or be killed, the others go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from typing import IO
+
+from .base import Executor, Stage
+
+POLL_S = 0.5
+
+
+class LocalExecutor(Executor):
+    """Runs ranks in worker processes that are fed one rank after the other.
+
+    A worker is a program of its own, not a fork: it needs no guard in the caller's script, and a
+    crash of one leaves the others alone. Workers notice the death of this process by the end of
+    their standard input.
+
+    Args:
+        workers: Worker processes; one per CPU by default.
+    """
+
+    def __init__(self, *, workers: int | None = None) -> None:
+        self.workers = workers or len(os.sched_getaffinity(0))
+
+    def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
+        """Run the missing ranks; see the base class."""
+        waiting = deque(stage.missing())
+        failures: dict[int, str] = {}
+        active: dict[int, _Worker] = {}
+        stage.logs.mkdir(parents=True, exist_ok=True)
+        count = min(self.workers, len(waiting))
+        share = max(1, len(os.sched_getaffinity(0)) // max(1, count))
+        with open(stage.logs / "workers.log", "ab") as log, selectors.DefaultSelector() as selector:
+            try:
+                while waiting or active:
+                    while waiting and len(active) < count:
+                        worker = _Worker(stage, share, log)
+                        active[worker.descriptor] = worker
+                        selector.register(worker.descriptor, selectors.EVENT_READ)
+                        worker.give(waiting.popleft())
+                    for key, _ in selector.select(POLL_S):
+                        worker = active[key.fd]
+                        answer = worker.answer()
+                        if answer is None or answer["error"]:
+                            failures[worker.rank] = answer["error"] if answer else worker.epitaph()
+                            if stage.stop_on_failure:
+                                waiting.clear()
+                        if answer is not None and waiting:
+                            worker.give(waiting.popleft())
+                        else:
+                            selector.unregister(key.fd)
+                            del active[key.fd]
+                            worker.end()
+                    on_poll()
+            finally:
+                for worker in active.values():
+                    worker.kill()
+        if failures:
+            raise stage.failed(failures)
+
+
+class _Worker:
+    """One worker process and the rank it is working on."""
+
+    def __init__(self, stage: Stage, cpus: int, log: IO[bytes]) -> None:
+        self.rank = -1
+        self._process = subprocess.Popen(
+            stage.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=os.environ | {"ROBOTROVE_CPUS": str(cpus)},
+        )
+        assert self._process.stdin and self._process.stdout
+        self._in, self._out = self._process.stdin, self._process.stdout
+        self.descriptor = self._out.fileno()
+
+    def give(self, rank: int) -> None:
+        """Hand out a rank; a worker that died meanwhile is noticed by its missing answer."""
+        self.rank = rank
+        try:
+            self._in.write(f"{rank}\n".encode())
+            self._in.flush()
+        except BrokenPipeError:
+            pass
+
+    def answer(self) -> dict[str, str] | None:
+        """Return the outcome of the rank, None if the worker died."""
+        line = self._out.readline()
+        if not line.endswith(b"\n"):
+            return None
+        answer: dict[str, str] = json.loads(line)
+        return answer
+
+    def epitaph(self) -> str:
+        """Say how the worker died."""
+        code = self._process.wait()
+        return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
+
+    def end(self) -> None:
+        """Let an idle worker go."""
+        try:
+            self._in.close()
+        except BrokenPipeError:
+            pass
+        self._process.wait()
+        self._out.close()
+
+    def kill(self) -> None:
+        """End a worker at once; what it was writing is worthless and stays aside."""
+        self._process.kill()
+        self.end()

@@ -1,0 +1,59 @@
+"""ALOHA, ACT and descendants: one episode per file, /action and /observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h5py
+
+from .cameras import camera_key
+from .layout import Layout, no_episodes, text
+from .mapping import ColumnSpec
+
+# Feature name to dataset; those that a file lacks are left out, except the first two.
+_VECTORS = {
+    "action": "action",
+    "observation.state": "observations/qpos",
+    "observation.velocity": "observations/qvel",
+    "observation.effort": "observations/effort",
+    "action.base": "base_action",
+}
+_REQUIRED = ("action", "observation.state")
+_CAMERAS = "observations/images"
+
+
+class AlohaLayout(Layout):
+    """`action`, `observation.state` (qpos), `.velocity` (qvel), `.effort`, `action.base`, all cameras.
+
+    Cameras are raw (T, H, W, 3), JPEG rows padded with zeros, or JPEG rows of variable length. The
+    format has no rate (its recorder runs at 50 Hz), no label, and rarely an instruction.
+    """
+
+    default_fps = 50
+
+    @classmethod
+    def matches(cls, file: h5py.File) -> bool:
+        """True for /action beside /observations/qpos."""
+        return isinstance(file.get("action"), h5py.Dataset) and "observations/qpos" in file
+
+    def list(self, file: h5py.File) -> Sequence[str]:
+        """Return the whole file as one episode."""
+        if "action" not in file and "observations" not in file:
+            raise no_episodes(file, "/action and /observations")
+        return ["/"]
+
+    def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
+        """Return the vectors that exist and every camera."""
+        columns = {key: ColumnSpec(source=path) for key, path in _VECTORS.items() if key in _REQUIRED or path in group}
+        cameras = group.get(_CAMERAS)
+        for name in cameras if isinstance(cameras, h5py.Group) else ():
+            columns[camera_key(name)] = ColumnSpec(source=f"{_CAMERAS}/{name}", kind="video")
+        return columns
+
+    def file_task(self, group: h5py.Group) -> str | None:
+        """Return the attribute or the dataset `instruction`."""
+        found = text(group.attrs.get("instruction"))
+        item = group.get("instruction")
+        if found is None and isinstance(item, h5py.Dataset) and item.size == 1:
+            found = text(item[()])
+        return found

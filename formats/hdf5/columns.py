@@ -1,0 +1,220 @@
+"""Columns that read an HDF5 dataset: numbers, strings, raw frames, encoded frames."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+import h5py
+import numpy as np
+
+from ...core.columns import Array, Column
+from ...core.errors import EpisodeRejected
+from ...core.features import VISUAL_NAMES, Feature
+from ...media.images import ImageDecoder, image_size
+from .bands import BATCH_BYTES, RowReader
+from .source import reading
+
+Color: TypeAlias = Literal["rgb", "bgr"]
+Flip: TypeAlias = Literal["none", "vertical", "rotate180"]
+Storage: TypeAlias = Literal["video", "image"]
+
+# Variable-length rows are small descriptors in the dataset and live elsewhere in the file.
+_ENCODED_ROWS = 64
+
+
+class NumericColumn(Column):
+    """Rows of a numeric dataset, optionally entries first..last of its last axis.
+
+    Args:
+        dataset: Numeric, (T, …).
+        feature: dtype and shape of a row; values are cast to the dtype.
+        entries: Slice of the last axis, or None for all of it.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, feature: Feature, entries: tuple[int, int] | None = None) -> None:
+        super().__init__(feature, len(dataset))
+        self._dataset = dataset
+        self._entries = entries
+
+    def batches(self, start: int, stop: int) -> Iterator[Array]:
+        """Yield all rows at once: the vectors of an episode may be in memory."""
+        with reading(f"{self._dataset.name} rows {start}..{stop}"):
+            rows = self._dataset[start:stop]
+        if self._entries is not None:
+            rows = rows[..., self._entries[0] : self._entries[1]]
+        yield rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype, copy=False)
+
+
+class StringColumn(Column):
+    """One text per row, from fixed or variable-length strings (T,); bytes that are no UTF-8 are replaced."""
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        super().__init__(Feature("string", (1,)), len(dataset))
+        self._dataset = dataset
+
+    def batches(self, start: int, stop: int) -> Iterator[Array]:
+        """Yield object arrays (n, 1) of str."""
+        with reading(f"{self._dataset.name} rows {start}..{stop}"):
+            rows = self._dataset.asstr(errors="replace")[start:stop]
+        yield np.asarray(rows, dtype=object).reshape(-1, 1)
+
+
+class FrameColumn(Column):
+    """A camera. Subclasses give frames as stored; colour order and orientation are put right here."""
+
+    def __init__(self, size: tuple[int, int], length: int, storage: Storage, color: Color, flip: Flip) -> None:
+        super().__init__(Feature(storage, (*size, 3), VISUAL_NAMES), length)
+        self._color = color
+        self._flip = flip
+
+    @abstractmethod
+    def _stored(self, start: int, stop: int) -> Iterator[Array]:
+        """Yield frames start..stop as uint8 (n, height, width, 3), colours and rows as in the file."""
+
+    def batches(self, start: int, stop: int) -> Iterator[Array]:
+        """Yield frames start..stop as uint8 RGB (n, height, width, 3), about 8 MB at a time."""
+        for frames in self._stored(start, stop):
+            if self._color == "bgr":
+                frames = frames[..., ::-1]
+            if self._flip != "none":
+                frames = frames[:, ::-1]
+            if self._flip == "rotate180":
+                frames = frames[:, :, ::-1]
+            yield np.ascontiguousarray(frames)
+
+
+class RawFrameColumn(FrameColumn):
+    """Frames as arrays: (T, H, W) or (T, H, W, 1) grey, (T, H, W, 3), or (T, H, W, 4) whose alpha is dropped.
+
+    dtype uint8, or floats in [0, 1], which become round(255·x).
+
+    Raises:
+        EpisodeRejected: bad_image if the dataset holds no such frames.
+    """
+
+    def __init__(
+        self, dataset: h5py.Dataset, storage: Storage = "video", color: Color = "rgb", flip: Flip = "none"
+    ) -> None:
+        shape = dataset.shape
+        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
+            raise EpisodeRejected(
+                "bad_image", f"{dataset.name} has shape {shape}; frames are (T, height, width, 1, 3 or 4), channel last"
+            )
+        if dataset.dtype != np.uint8 and dataset.dtype.kind != "f":
+            raise EpisodeRejected(
+                "bad_image", f"{dataset.name} is {dataset.dtype}; frames are uint8, or floats between 0 and 1"
+            )
+        super().__init__(shape[1:3], shape[0], storage, color, flip)
+        self._rows = RowReader(dataset.file, dataset.name)
+
+    def _stored(self, start: int, stop: int) -> Iterator[Array]:
+        first = start
+        for rows in self._rows.batches(start, stop):
+            frames = rows.reshape(*rows.shape[:3], -1)[..., :3]
+            if frames.dtype.kind == "f":
+                frames = self._to_uint8(frames, first)
+            first += len(rows)
+            yield frames if frames.shape[3] == 3 else np.repeat(frames, 3, axis=3)
+
+    def _to_uint8(self, frames: Array, first: int) -> Array:
+        low, high = frames.min(axis=(1, 2, 3)), frames.max(axis=(1, 2, 3))
+        bad = np.flatnonzero(~((low >= 0) & (high <= 1)))  # NaN compares false and is bad too
+        if len(bad):
+            raise EpisodeRejected(
+                "bad_image",
+                f"{self._rows.path} row {first + bad[0]} has values from {low[bad[0]]:g} to {high[bad[0]]:g}; "
+                "float frames are taken only between 0 and 1 (record with normalize=False)",
+            )
+        return np.rint(frames * 255).astype(np.uint8)
+
+
+class EncodedFrameColumn(FrameColumn):
+    """One JPEG or PNG per row: variable-length uint8, bytes objects, or (T, N) uint8 padded with zeros.
+
+    The decoder ignores the zeros at the end of a padded row, so ALOHA's compress_len is not needed
+    (its rows are in the writer's camera order, which the file does not give).
+
+    Raises:
+        EpisodeRejected: bad_image if the first row holds no image.
+    """
+
+    def __init__(
+        self, dataset: h5py.Dataset, storage: Storage = "video", color: Color = "rgb", flip: Flip = "none"
+    ) -> None:
+        self._path = dataset.name
+        self._file = dataset.file
+        self._padded = dataset.dtype == np.uint8
+        if len(dataset) == 0:
+            raise EpisodeRejected("empty_episode", f"{self._path} has no rows")
+        # The decoder swaps the colours while it converts, which costs nothing.
+        self._bgr = color == "bgr"
+        super().__init__(self._first_size(dataset), len(dataset), storage, "rgb", flip)
+
+    def _first_size(self, dataset: h5py.Dataset) -> tuple[int, int]:
+        with reading(f"{self._path} row 0"):
+            data = _image_bytes(dataset[0])
+        try:
+            return image_size(data)
+        except EpisodeRejected as exc:
+            raise self._bad(0, data, exc) from exc
+
+    def _stored(self, start: int, stop: int) -> Iterator[Array]:
+        decoder = ImageDecoder()
+        height, width, _ = self.feature.shape
+        step = max(1, BATCH_BYTES // prod(self.feature.shape))
+        frames, filled = np.empty((min(step, stop - start), height, width, 3), np.uint8), 0
+        for row, data in enumerate(self._images(start, stop), start):
+            try:
+                frame = decoder.decode(data, bgr=self._bgr)
+            except EpisodeRejected as exc:
+                raise self._bad(row, data, exc) from exc
+            if frame.shape[:2] != (height, width):
+                raise EpisodeRejected(
+                    "image_size_changed",
+                    f"{self._path} row {row} is {frame.shape[0]}x{frame.shape[1]}, row 0 is {height}x{width}",
+                )
+            frames[filled] = frame
+            filled += 1
+            if filled == len(frames):
+                yield frames
+                frames, filled = np.empty((min(step, stop - row - 1), height, width, 3), np.uint8), 0
+
+    def _images(self, start: int, stop: int) -> Iterator[bytes]:
+        if self._padded:
+            for rows in RowReader(self._file, self._path).batches(start, stop):
+                yield from map(_image_bytes, rows)
+            return
+        for first in range(start, stop, _ENCODED_ROWS):
+            with reading(f"{self._path} rows {first}..{min(stop, first + _ENCODED_ROWS)}"):
+                rows = self._file[self._path][first : min(stop, first + _ENCODED_ROWS)]
+            yield from map(_image_bytes, rows)
+
+    def _bad(self, row: int, data: bytes, exc: EpisodeRejected) -> EpisodeRejected:
+        begin = data[:8].hex(" ") or "nothing"
+        return EpisodeRejected(
+            "bad_image",
+            f"{self._path} row {row} cannot be decoded ({len(data):,} bytes, beginning with {begin}): {exc.detail}",
+        )
+
+
+def is_encoded(dataset: h5py.Dataset) -> bool:
+    """True if the rows of a dataset can be JPEG or PNG files rather than arrays of pixels."""
+    if len(dataset.shape) == 1:
+        return dataset.dtype.kind in "SV" or _is_vlen(dataset.dtype)
+    return len(dataset.shape) == 2 and dataset.dtype == np.uint8
+
+
+def _is_vlen(dtype: np.dtype[Any]) -> bool:
+    vlen = h5py.check_vlen_dtype(dtype)
+    text = h5py.check_string_dtype(dtype)
+    return (vlen is not None and np.dtype(vlen).itemsize == 1) or (text is not None and text.length is None)
+
+
+def _image_bytes(row: Any) -> bytes:
+    """Return one row as the bytes of a file."""
+    if isinstance(row, str):
+        row = row.encode(errors="surrogateescape")
+    return bytes(row) if isinstance(row, bytes) else np.asarray(row).tobytes()

@@ -1,0 +1,92 @@
+"""Any file whose episodes are groups, or which is one episode: everything is said in the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...core.errors import UsageError
+from .layout import Layout, flag, groups, no_episodes, text
+from .mapping import ColumnSpec
+
+
+class GenericLayout(Layout):
+    """Episodes by a pattern, features by `columns`, facts by where they are.
+
+    Args:
+        columns: Feature name to where it comes from; required.
+        task: Instruction of episodes whose file gives none.
+        fps: Frames per second of episodes whose file gives none.
+        episodes: Pattern of group paths, as in `/data/demo_*`; `/` is one episode per file.
+        success: `attr:NAME` or `dataset:PATH` of the episode's group; a dataset with a row per frame
+            counts by its last one.
+        task_from: Where the instruction is, written likewise.
+        fps_from: Where the frames per second are, written likewise.
+    """
+
+    def __init__(
+        self,
+        *,
+        columns: Mapping[str, ColumnSpec] | None = None,
+        task: str | None = None,
+        fps: int | None = None,
+        episodes: str = "/",
+        success: str | None = None,
+        task_from: str | None = None,
+        fps_from: str | None = None,
+    ) -> None:
+        if not columns:
+            raise UsageError(
+                "layout generic",
+                "it has no `columns:`",
+                "a mapping such as {action: actions, observation.state: obs/joint_pos}",
+                "`robotrove inspect FILE` shows what a file holds",
+            )
+        super().__init__(columns=columns, task=task, fps=fps)
+        self.episodes = episodes
+        self.success_from = success
+        self.task_from = task_from
+        self.fps_from = fps_from
+        for name, place in (("success", success), ("task_from", task_from), ("fps_from", fps_from)):
+            if place is not None and not place.startswith(("attr:", "dataset:")):
+                raise UsageError(f"layout generic, {name}: {place!r}", "this is no place", "attr:NAME or dataset:PATH")
+
+    def list(self, file: h5py.File) -> Sequence[str]:
+        """Return the groups that the pattern fits, in natural order."""
+        keys = [""]
+        for pattern in filter(None, self.episodes.split("/")):
+            keys = [f"{key}/{name}" for key in keys for name in groups(file, key or "/") if fnmatchcase(name, pattern)]
+        if not keys:
+            raise no_episodes(file, f"groups like {self.episodes!r}")
+        return [key.strip("/") or "/" for key in keys]
+
+    def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
+        """Return nothing: the constructor insists on `columns`."""
+        return {}
+
+    def success(self, group: h5py.Group) -> bool | None:
+        """Return the label found where `success` says."""
+        return flag(_value(group, self.success_from))
+
+    def file_task(self, group: h5py.Group) -> str | None:
+        """Return the text found where `task_from` says."""
+        return text(_value(group, self.task_from))
+
+    def file_fps(self, group: h5py.Group) -> float | None:
+        """Return the number found where `fps_from` says."""
+        value = _value(group, self.fps_from)
+        return None if value is None else float(np.reshape(value, -1)[0])
+
+
+def _value(group: h5py.Group, place: str | None) -> Any:
+    if place is None:
+        return None
+    kind, _, name = place.partition(":")
+    if kind == "attr":
+        return group.attrs.get(name)
+    item = group.get(name)
+    return item[-1:] if isinstance(item, h5py.Dataset) and item.shape else item[()] if item is not None else None

@@ -1,0 +1,85 @@
+"""Isaac Lab's recorder, also Mimic, LeIsaac, Arena and EvalTasks: /data/demo_N with actions and obs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h5py
+
+from ...core.errors import EpisodeRejected
+from .cameras import camera_columns
+from .layout import Fact, Layout, flag, groups, json_attribute, no_episodes
+from .mapping import ColumnSpec, Part
+from .source import datasets
+
+# The first that exists whole is the state: single arm, humanoids of Arena and EvalTasks, two arms.
+_STATES = (("joint_pos",), ("robot_joint_pos",), ("left_joint_pos", "right_joint_pos"))
+
+
+class IsaacLabLayout(Layout):
+    """`action` from actions, `observation.state` from the joint positions, all cameras of obs and camera_obs.
+
+    The state is `joint_pos`, else `robot_joint_pos`, else `left_joint_pos` and `right_joint_pos`, in obs
+    or in one of the groups below it. Success is the demo's attribute, None where the recorder did not
+    set it. Frames per second come from env_args (1 / (dt · decimation)) where the exporter wrote
+    sim_args; the task is never in the file, and the environment's name stands in for it.
+    """
+
+    @classmethod
+    def matches(cls, file: h5py.File) -> bool:
+        """True for /data whose env_args have type 2, or whose demos keep an initial_state."""
+        data = file.get("data")
+        if not isinstance(data, h5py.Group):
+            return False
+        demos = groups(file, "data")
+        first = data.get(demos[0]) if demos else None
+        has_state = isinstance(first, h5py.Group) and "initial_state" in first
+        return has_state or json_attribute(data, "env_args").get("type") == 2
+
+    def list(self, file: h5py.File) -> Sequence[str]:
+        """Return data/demo_0, data/demo_1 … in natural order."""
+        keys = [f"data/{name}" for name in groups(file, "data")]
+        if not keys:
+            raise no_episodes(file, "groups in /data")
+        return keys
+
+    def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
+        """Return action, observation.state and every camera."""
+        return {
+            "action": ColumnSpec(source="actions"),
+            "observation.state": _state(group),
+            **camera_columns(group, ("obs", "camera_obs")),
+        }
+
+    def success(self, group: h5py.Group) -> bool | None:
+        """Return the attribute `success`."""
+        return flag(group.attrs.get("success"))
+
+    def fallback_task(self, group: h5py.Group) -> Fact:
+        """Return the environment's name."""
+        name = json_attribute(group.parent, "env_args").get("env_name")
+        return Fact(str(name), "env_name") if name else super().fallback_task(group)
+
+    def file_fps(self, group: h5py.Group) -> float | None:
+        """Return 1 / (dt · decimation) from the sim_args of env_args."""
+        arguments = json_attribute(group.parent, "env_args").get("sim_args")
+        if not isinstance(arguments, dict) or not {"dt", "decimation"} <= arguments.keys():
+            return None
+        step_s = float(arguments["dt"]) * float(arguments["decimation"])
+        return 1 / step_s if step_s > 0 else None
+
+
+def _state(group: h5py.Group) -> ColumnSpec:
+    obs = group.get("obs")
+    paths = datasets(obs) if isinstance(obs, h5py.Group) else {}
+    folders = list(dict.fromkeys(path.rpartition("/")[0] for path in paths))
+    for folder in sorted(folders, key=lambda path: path.count("/") if path else -1):
+        prefix = f"{folder}/" if folder else ""
+        for terms in _STATES:
+            if all(prefix + term in paths for term in terms):
+                return ColumnSpec(source=[Part(source=f"obs/{prefix}{term}") for term in terms])
+    raise EpisodeRejected(
+        "missing_dataset",
+        f"{group.name}/obs has no joint_pos, robot_joint_pos or left_joint_pos and right_joint_pos; "
+        "say under `columns:` what observation.state is made of",
+    )

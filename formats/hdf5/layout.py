@@ -1,0 +1,248 @@
+"""What a layout is: how a kind of file lists its episodes and what each of them says about itself."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...core.columns import Column, SlicedColumn
+from ...core.episode import Episode
+from ...core.errors import EpisodeRejected, UsageError
+from ...core.features import DEFAULT_FEATURES
+from . import LAYOUTS
+from .mapping import ColumnSpec, build_column
+from .source import datasets, natural_key, reading
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something a file says, or that is assumed because it does not.
+
+    Attributes:
+        value: The text or number.
+        source: Where it comes from: file, pipeline, default, env_name, file_name or none.
+    """
+
+    value: Any
+    source: str
+
+
+class Layout(ABC):
+    """One kind of demonstration file. A subclass says what is where; `open` is the same for all.
+
+    Args:
+        columns: Feature name to where it comes from; replaces the layout's own mapping as a whole.
+        task: Instruction of episodes whose file gives none.
+        fps: Frames per second of episodes whose file gives none.
+
+    Attributes:
+        default_fps: Assumed where neither file nor pipeline says it.
+    """
+
+    default_fps = 30
+
+    def __init__(
+        self, *, columns: Mapping[str, ColumnSpec] | None = None, task: str | None = None, fps: int | None = None
+    ) -> None:
+        self.columns = columns
+        self.task = task
+        self.fps = fps
+        for key in columns or {}:
+            _check_feature_name(key)
+
+    @classmethod
+    def matches(cls, file: h5py.File) -> bool:
+        """True if the file looks as if it had this layout."""
+        return False
+
+    @abstractmethod
+    def list(self, file: h5py.File) -> Sequence[str]:
+        """Return the keys of the file's episodes, paths of groups, in natural order; "/" is the whole file.
+
+        Raises:
+            EpisodeRejected: no_episodes if there are none.
+        """
+
+    @abstractmethod
+    def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
+        """Return the mapping used where the pipeline gives none: every camera, action and state.
+
+        Raises:
+            EpisodeRejected: missing_dataset if there is nothing to make a state from.
+        """
+
+    def success(self, group: h5py.Group) -> bool | None:
+        """Return the recorder's label, None where there is none."""
+        return None
+
+    def file_task(self, group: h5py.Group) -> str | None:
+        """Return the instruction that the file gives."""
+        return None
+
+    def fallback_task(self, group: h5py.Group) -> Fact:
+        """Return what stands in for an instruction when neither file nor pipeline gives one."""
+        return Fact("", "none")
+
+    def file_fps(self, group: h5py.Group) -> float | None:
+        """Return the frames per second that the file gives, not rounded."""
+        return None
+
+    def rows(self, group: h5py.Group) -> int | None:
+        """Return how many rows of each dataset count, None for all."""
+        return None
+
+    def group(self, file: h5py.File, key: str) -> h5py.Group:
+        """Return the group of an episode.
+
+        Raises:
+            EpisodeRejected: missing_dataset if it is gone.
+        """
+        with reading(f"episode {key}"):
+            group = file.get(key or "/")
+        if not isinstance(group, h5py.Group):
+            raise EpisodeRejected("missing_dataset", f"{file.filename} has no group {key!r}")
+        return group
+
+    def open(self, file: h5py.File, key: str) -> Episode:
+        """Return one episode with lazy columns; only its structure is read.
+
+        Raises:
+            EpisodeRejected: missing_dataset, unequal_lengths, empty_episode, bad_fps, or what
+                `build_column` raises.
+        """
+        group = self.group(file, key)
+        specs = self.columns if self.columns is not None else self._ask(self.default_columns, group)
+        columns = {name: build_column(group, spec, name) for name, spec in specs.items()}
+        length = _common_length(columns)
+        if (counted := self._ask(self.rows, group)) is not None:
+            columns, length = _shortened(columns, length, counted)
+        if length == 0:
+            raise EpisodeRejected("empty_episode", f"{key} has 0 rows")
+        task, fps = self._task(group), self._fps(group)
+        mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
+        return Episode(
+            id=f"{Path(file.filename).name}:{key}",
+            text=task.value,
+            length=length,
+            fps=fps.value,
+            columns=columns,
+            success=self._ask(self.success, group),
+            metadata={
+                "source_key": key,
+                "fps_assumed": fps.source == "default",
+                "fps_source": fps.source,
+                "task_source": task.source,
+                "unused": [path for path in datasets(group) if path not in mapped],
+            },
+        )
+
+    def _task(self, group: h5py.Group) -> Fact:
+        text = self._ask(self.file_task, group)
+        if text:
+            return Fact(text, "file")
+        return Fact(self.task, "pipeline") if self.task else self._ask(self.fallback_task, group)
+
+    def _fps(self, group: h5py.Group) -> Fact:
+        found = self._ask(self.file_fps, group)
+        if found is not None and abs(found - round(found)) <= 1e-6 and found >= 1:
+            return Fact(round(found), "file")
+        if self.fps is not None:
+            return Fact(self.fps, "pipeline")
+        if found is not None:
+            raise EpisodeRejected(
+                "bad_fps",
+                f"{group.name} was recorded at {found:g} frames per second, and a dataset needs a whole number; "
+                "set `fps:` in the pipeline",
+            )
+        return Fact(self.default_fps, "default")
+
+    @staticmethod
+    def _ask(hook: Any, group: h5py.Group) -> Any:
+        with reading(f"the structure of {group.name}"):
+            return hook(group)
+
+
+def guess_layout(file: h5py.File) -> str | None:
+    """Return the name of the layout that the file has, None if it is none that is known."""
+    return next((name for name in LAYOUTS if LAYOUTS[name].matches(file)), None)
+
+
+def groups(parent: h5py.Group, path: str = "/") -> list[str]:
+    """Return the names of the groups in the group `path`, in natural order.
+
+    A link that leads nowhere counts, so that its episode is rejected by name instead of vanishing.
+    """
+    folder = parent.get(path)
+    if not isinstance(folder, h5py.Group):
+        return []
+    with reading(f"group {folder.name}"):
+        names = [name for name in folder if folder.get(name, getclass=True) in (h5py.Group, None)]
+    return sorted(names, key=natural_key)
+
+
+def no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
+    """Return the error for a file without episodes; it names the layout that the file seems to have."""
+    guess = guess_layout(file)
+    hint = f"; it looks like layout {guess!r}" if guess else ""
+    inside = ", ".join(sorted(file, key=natural_key)[:8]) or "nothing"
+    return EpisodeRejected("no_episodes", f"{file.filename} has no {looked_for}, its root holds {inside}{hint}")
+
+
+def text(value: Any) -> str | None:
+    """Return an attribute or a single value as text, None if it is missing or no text."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    return str(value).strip() or None if isinstance(value, str) else None
+
+
+def json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:
+    """Return a JSON object kept in an attribute; empty if it is missing or broken."""
+    try:
+        value = json.loads(text(group.attrs.get(name)) or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def flag(value: Any) -> bool | None:
+    """Return a label as bool, None if it is missing; an array counts by its last entry."""
+    if value is None or np.size(value) == 0:
+        return None
+    return bool(np.reshape(value, -1)[-1])
+
+
+def _check_feature_name(key: str) -> None:
+    if not key or "/" in key or key in DEFAULT_FEATURES or key == "task":
+        raise UsageError(
+            f"columns: {key!r}",
+            "this cannot be the name of a feature",
+            "a name without '/', other than " + ", ".join((*DEFAULT_FEATURES, "task")),
+            "write nested names with dots, as in observation.images.front",
+        )
+
+
+def _common_length(columns: Mapping[str, Column]) -> int:
+    lengths = {name: column.length for name, column in columns.items()}
+    if not lengths:
+        raise EpisodeRejected("missing_dataset", "there are no columns")
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise EpisodeRejected("unequal_lengths", f"the columns differ in their number of rows: {listed}")
+    return next(iter(lengths.values()))
+
+
+def _shortened(columns: dict[str, Column], length: int, counted: int) -> tuple[dict[str, Column], int]:
+    if counted > length or counted < 0:
+        raise EpisodeRejected("unequal_lengths", f"the file says {counted} rows, its datasets have {length}")
+    if counted == length:
+        return columns, length
+    return {name: SlicedColumn(column, 0, counted) for name, column in columns.items()}, counted

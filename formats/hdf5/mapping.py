@@ -1,0 +1,254 @@
+"""The generic mapping: which datasets of an episode make which feature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import h5py
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from ...core.columns import Column, ConcatColumn
+from ...core.errors import EpisodeRejected, nearest
+from ...core.features import Feature
+from .columns import (
+    Color,
+    EncodedFrameColumn,
+    Flip,
+    FrameColumn,
+    NumericColumn,
+    RawFrameColumn,
+    StringColumn,
+    is_encoded,
+)
+from .source import datasets, reading
+
+Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
+Dtype: TypeAlias = Literal["float32", "float64", "keep"]
+Entries: TypeAlias = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+
+_IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+class _Shorthand(BaseModel):
+    """A model that a plain path, or a list, may stand for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from(cls, value: Any) -> Any:
+        return {"from": value} if isinstance(value, str | list) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let editors accept the short form too."""
+        full = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [dict(full["properties"]["from"]), full]}
+
+
+class Part(_Shorthand):
+    """One dataset of a vector that is put together from several.
+
+    Attributes:
+        source: Path of the dataset, relative to the episode's group (`from` in YAML).
+        slice: Entries [start, stop) of its last axis; all of them by default.
+    """
+
+    source: str = Field(validation_alias="from", serialization_alias="from", min_length=1)
+    slice: Entries | None = None
+
+
+class ColumnSpec(_Shorthand):
+    """Where a feature comes from. In YAML a plain path, or a list of paths, is short for `{from: …}`.
+
+    Attributes:
+        source: Path of a dataset relative to the episode's group, or several whose vectors are put
+            side by side (`from` in YAML).
+        slice: Entries [start, stop) of the last axis; in a list each source has its own.
+        dtype: None stores floats as float32, integers as int64 and booleans as they are; `float32`
+            and `float64` convert all numbers; `keep` stores what the file has.
+        names: A name per entry of a vector.
+        kind: What the feature is; `auto` takes uint8 frames and encoded images for video.
+        color: Order of the colours in the file.
+        flip: How the file's frames differ from upright ones.
+    """
+
+    source: str | list[Part] = Field(validation_alias="from", serialization_alias="from", min_length=1)
+    slice: Entries | None = None
+    dtype: Dtype | None = None
+    names: list[str] | None = None
+    kind: Kind = "auto"
+    color: Color = "rgb"
+    flip: Flip = "none"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The sources in order."""
+        return (Part(source=self.source, slice=self.slice),) if isinstance(self.source, str) else tuple(self.source)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.slice is not None and not isinstance(self.source, str):
+            raise ValueError("with a list of sources write the slice beside each: - {from: path, slice: [0, 3]}")
+        return self
+
+
+def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
+    """Return the column for feature `key` of the episode in `group`, without reading its rows.
+
+    Raises:
+        EpisodeRejected: missing_dataset, bad_image, bad_dtype, bad_shape, bad_slice, bad_names,
+            bad_feature_name, unequal_lengths or unreadable_data.
+    """
+    sources = [find_dataset(group, part.source) for part in spec.parts]
+    kind = spec.kind if spec.kind != "auto" else _guess_kind(sources)
+    if kind in ("video", "image"):
+        return _frames(sources, spec, key, kind)
+    if "image" in key:
+        raise EpisodeRejected(
+            "bad_feature_name",
+            f"feature {key!r} is no camera, and readers of LeRobot datasets take every name with 'image' for one; "
+            "choose another name, or set `kind: video`",
+        )
+    if kind == "string":
+        return _string(sources, spec, key)
+    return _vector(sources, spec, key)
+
+
+def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
+    """Return the dataset at `path` relative to `group`.
+
+    Raises:
+        EpisodeRejected: missing_dataset, with the nearest path that exists.
+    """
+    with reading(f"{group.name}/{path}"):
+        item = group.get(path)
+    if isinstance(item, h5py.Dataset) and item.shape:
+        return item
+    if isinstance(item, h5py.Dataset):
+        raise EpisodeRejected("missing_dataset", f"{item.name} is a single value, not one row per frame")
+    where = f"{group.name} has no dataset {path!r}"
+    if isinstance(item, h5py.Group):
+        inside = ", ".join(list(item)[:8])
+        raise EpisodeRejected("missing_dataset", f"{where}: that is a group with {inside or 'nothing in it'}")
+    raise EpisodeRejected("missing_dataset", where + nearest(path, datasets(group)))
+
+
+def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
+    first = sources[0]
+    if len(sources) > 1:
+        return "vector"
+    if is_encoded(first):
+        with reading(f"{first.name} row 0"):
+            if h5py.check_string_dtype(first.dtype) is None and first.ndim == 1:
+                return "video"
+            if len(first) and bytes(first[0]).startswith(_IMAGE_SIGNATURES):
+                return "video"
+    if h5py.check_string_dtype(first.dtype) is not None:
+        return "string"
+    return "video" if is_picture(first) else "vector"
+
+
+def is_picture(dataset: h5py.Dataset) -> bool:
+    """True for uint8 or float frames with colours last: (T, H, W, 1, 3 or 4); one channel only as uint8."""
+    if dataset.ndim != 4 or dataset.shape[3] not in (1, 3, 4):
+        return False
+    return bool(dataset.dtype == np.uint8 or (dataset.dtype.kind == "f" and dataset.shape[3] != 1))
+
+
+def _frames(
+    sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str, kind: Literal["video", "image"]
+) -> FrameColumn:
+    if len(sources) > 1 or spec.parts[0].slice or spec.names:
+        raise EpisodeRejected("bad_shape", f"camera {key!r} is made from one dataset, without slice and names")
+    column = EncodedFrameColumn if is_encoded(sources[0]) else RawFrameColumn
+    return column(sources[0], kind, spec.color, spec.flip)
+
+
+def _string(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> StringColumn:
+    first = sources[0]
+    if len(sources) > 1 or h5py.check_string_dtype(first.dtype) is None or first.ndim != 1:
+        raise EpisodeRejected("bad_dtype", f"text {key!r} needs one dataset of strings, {first.name} is {first.dtype}")
+    return StringColumn(first)
+
+
+def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Column:
+    for source in sources:
+        if source.dtype.kind not in "biuf":
+            raise EpisodeRejected("bad_dtype", f"{source.name} is {source.dtype}, no numbers for {key!r}")
+        if source.ndim > (3 if len(sources) == 1 else 2):
+            raise EpisodeRejected("bad_shape", f"{source.name} has shape {source.shape}, too many axes for {key!r}")
+        if len(source) != len(sources[0]):
+            raise EpisodeRejected(
+                "unequal_lengths",
+                f"{key!r}: {source.name} has {len(source)} rows, {sources[0].name} has {len(sources[0])}",
+            )
+    dtype = _target(np.result_type(*(source.dtype for source in sources)), spec.dtype)
+    labels = _labels(spec.parts)
+    columns = [
+        _numbers(source, part.slice, dtype, label)
+        for source, part, label in zip(sources, spec.parts, labels, strict=True)
+    ]
+    if len(columns) > 1:
+        names = [
+            name for column, label in zip(columns, labels, strict=True) for name in column.feature.names or (label,)
+        ]
+        whole: Column = ConcatColumn(columns, Feature(dtype, (len(names),), tuple(names)))
+    else:
+        whole = columns[0]
+    return _renamed(whole, spec.names, key)
+
+
+def _numbers(source: h5py.Dataset, entries: tuple[int, int] | None, dtype: str, label: str) -> NumericColumn:
+    if source.ndim == 1:
+        if entries is not None:
+            raise EpisodeRejected("bad_slice", f"{source.name} has one number per row, there is nothing to slice")
+        return NumericColumn(source, Feature(dtype, (1,)))
+    width = source.shape[-1]
+    first, last = entries or (0, width)
+    _check_slice(source.name, width, first, last)
+    if source.ndim == 2:
+        names = tuple(f"{label}_{index}" for index in range(first, last))
+        return NumericColumn(source, Feature(dtype, (last - first,), names), entries)
+    return NumericColumn(source, Feature(dtype, (*source.shape[1:-1], last - first)), entries)
+
+
+def _check_slice(where: str, width: int, first: int, last: int) -> None:
+    if not 0 <= first < last <= width:
+        raise EpisodeRejected("bad_slice", f"slice [{first}, {last}] does not fit {where}, which has {width} entries")
+
+
+def _renamed(column: Column, names: list[str] | None, key: str) -> Column:
+    if names is not None:
+        feature = column.feature
+        if len(feature.shape) != 1 or len(names) != feature.shape[0]:
+            raise EpisodeRejected("bad_names", f"{key!r} has {len(names)} names for entries of shape {feature.shape}")
+        column.feature = Feature(feature.dtype, feature.shape, tuple(names))
+    return column
+
+
+def _target(found: np.dtype[Any], wanted: Dtype | None) -> str:
+    if wanted == "keep":
+        return found.name
+    if wanted is not None:
+        return wanted
+    return {"f": "float32", "b": "bool"}.get(found.kind, "int64")
+
+
+def _leaf(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _labels(parts: Sequence[Part]) -> list[str]:
+    """Name each source by its last component, or by its whole path where two would get the same name."""
+    leaves = [_leaf(part.source) for part in parts]
+    paths = {part.source for part in parts}
+    clash = {leaf for leaf in leaves if sum(_leaf(path) == leaf for path in paths) > 1}
+    return [
+        part.source.strip("/").replace("/", ".") if leaf in clash else leaf
+        for part, leaf in zip(parts, leaves, strict=True)
+    ]

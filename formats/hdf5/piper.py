@@ -1,0 +1,56 @@
+"""piper_gr00t: groups at the root with action, state, cameras, and the attributes instruction and length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h5py
+
+from .cameras import camera_key
+from .columns import is_encoded
+from .layout import Layout, groups, no_episodes, text
+from .mapping import ColumnSpec, is_picture
+
+
+class PiperLayout(Layout):
+    """`action`, `observation.state`, and every image_<name>, raw or JPEG, as `observation.images.<name>`.
+
+    Rows 0 … length-1 count; the recorder may have left more. There is no success flag and no rate.
+    """
+
+    @classmethod
+    def matches(cls, file: h5py.File) -> bool:
+        """True if the first group has the attributes instruction and length."""
+        names = groups(file)
+        first = file.get(names[0]) if names else None
+        return isinstance(first, h5py.Group) and {"instruction", "length"} <= set(first.attrs)
+
+    def list(self, file: h5py.File) -> Sequence[str]:
+        """Return the groups at the root in natural order."""
+        keys = groups(file)
+        if not keys:
+            raise no_episodes(file, "groups at the root")
+        return keys
+
+    def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
+        """Return action, observation.state and every camera."""
+        columns = {"action": ColumnSpec(source="action"), "observation.state": ColumnSpec(source="state")}
+        for name in group:
+            if _is_camera(name, group.get(name)):
+                columns[camera_key(name.removeprefix("image_"))] = ColumnSpec(source=name, kind="video")
+        return columns
+
+    def file_task(self, group: h5py.Group) -> str | None:
+        """Return the attribute `instruction`."""
+        return text(group.attrs.get("instruction"))
+
+    def rows(self, group: h5py.Group) -> int | None:
+        """Return the attribute `length`."""
+        length = group.attrs.get("length")
+        return None if length is None else int(length)
+
+
+def _is_camera(name: str, item: object) -> bool:
+    if not isinstance(item, h5py.Dataset) or not item.shape:
+        return False
+    return is_picture(item) or (name.startswith("image") and is_encoded(item))

@@ -1,0 +1,179 @@
+"""One HDF5 file: opening it, saying what is wrong with it, and the digest of what is in it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...core.errors import EpisodeRejected
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_BUSY = {errno.EAGAIN, errno.EACCES}
+_MAX_DIGEST_ROW = 64 * 1024
+
+
+def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
+    """Return a sort key that puts demo_2 before demo_10; any two strings can be compared.
+
+    The parts alternate text, number, text …, so equal positions always hold equal types; the text
+    itself comes last and orders demo_1 and demo_01.
+    """
+    parts = re.split(r"([0-9]+)", text)
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), text
+
+
+def open_source(path: Path, *, locking: bool) -> h5py.File:
+    """Open a demonstration file for reading.
+
+    Args:
+        path: The file.
+        locking: True to take HDF5's shared lock, which a writer's lock refuses; where the file
+            system knows no locks the file is opened without one. False never locks.
+
+    Raises:
+        EpisodeRejected: missing_file, empty_file, not_hdf5, truncated_file, being_written or
+            unreadable_file.
+    """
+    try:
+        try:
+            return h5py.File(path, "r", locking=locking)
+        except OSError as exc:
+            if not (locking and exc.errno in _NO_LOCKS):
+                raise
+            return h5py.File(path, "r", locking=False)
+    except OSError as exc:
+        raise _classified(path, exc) from exc
+
+
+def _classified(path: Path, exc: OSError) -> EpisodeRejected:
+    text = str(exc)
+    if isinstance(exc, FileNotFoundError):
+        return EpisodeRejected("missing_file", f"{path} does not exist")
+    if exc.errno in _BUSY and "lock" in text:
+        return EpisodeRejected(
+            "being_written", f"{path} is held by a process that writes it; run again when the recording is closed"
+        )
+    if "already open for write" in text:
+        return EpisodeRejected(
+            "being_written",
+            f"{path} is marked as open for writing: its writer is at work or died; "
+            f"if no process writes it, clear the mark with `h5clear -s {path.name}`",
+        )
+    if sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text):
+        found, expected = map(int, sizes.groups())
+        return EpisodeRejected(
+            "truncated_file", f"{path} has {found:,} bytes of the {expected:,} it should have; copy or record it again"
+        )
+    if path.is_file():
+        if path.stat().st_size == 0:
+            return EpisodeRejected("empty_file", f"{path} has 0 bytes")
+        if "signature not found" in text:
+            return EpisodeRejected("not_hdf5", f"{path} does not begin like an HDF5 file{_looks_like(path)}")
+    return EpisodeRejected("unreadable_file", f"{path} cannot be opened: {text}")
+
+
+def _looks_like(path: Path) -> str:
+    with open(path, "rb") as stream:
+        if stream.read(24).startswith(b"version https://git-lfs"):
+            return "; it is a Git LFS pointer, fetch the file itself with `git lfs pull`"
+    return ""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn HDF5's errors while reading `what` into EpisodeRejected("unreadable_data").
+
+    h5py raises OSError, RuntimeError or KeyError for damaged objects, ValueError or TypeError for
+    types that it cannot map to numpy.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as exc:
+        raise EpisodeRejected("unreadable_data", f"{what} cannot be read: {exc}") from exc
+
+
+def objects(group: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:
+    """Return everything below a group by path relative to it, in natural order; links are not followed.
+
+    Raises:
+        EpisodeRejected: unreadable_data if the file's structure is damaged.
+    """
+    found: dict[str, h5py.Group | h5py.Dataset] = {}
+    with reading(f"group {group.name}"):
+        group.visititems(lambda path, item: found.__setitem__(path, item))
+    return dict(sorted(found.items(), key=lambda entry: natural_key(entry[0])))
+
+
+def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Return the datasets below a group by path relative to it, in natural order."""
+    return {path: item for path, item in objects(group).items() if isinstance(item, h5py.Dataset)}
+
+
+def source_digest(group: h5py.Group) -> str:
+    """Return the digest of an episode's content, independent of chunks and compression.
+
+    sha256 over the sorted (path, shape, dtype, attributes) of the group and all below it, and the
+    first and last row of its numeric datasets of at most two dimensions. Rows of images are left
+    out: reading one row of h5py's automatic chunks inflates a whole band of frames. So are rows
+    over 64 KiB, which are encoded images.
+
+    Raises:
+        EpisodeRejected: unreadable_data if an object of the episode is damaged.
+    """
+    digest = hashlib.sha256()
+    for path, item in sorted({"": group, **objects(group)}.items()):
+        with reading(f"{group.name}/{path}"):
+            shape = tuple(item.shape or ()) if isinstance(item, h5py.Dataset) else "group"
+            dtype = dtype_name(item.dtype) if isinstance(item, h5py.Dataset) else ""
+            digest.update(f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape"))
+            for name in sorted(item.attrs):
+                digest.update(f"{name}\0".encode(errors="surrogateescape"))
+                digest.update(_canonical(item.attrs[name]))
+            if isinstance(item, h5py.Dataset):
+                for row in _edge_rows(item):
+                    digest.update(row)
+    return digest.hexdigest()
+
+
+def _edge_rows(dataset: h5py.Dataset) -> Iterator[bytes]:
+    if dataset.shape is None or not 1 <= len(dataset.shape) <= 2 or dataset.dtype.kind not in "biufc":
+        return
+    if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > _MAX_DIGEST_ROW:
+        return
+    yield dataset[0].tobytes()
+    yield dataset[-1].tobytes()
+
+
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Return a name for a dtype that depends on nothing but the file: `float32`, `string`, `vlen uint8`."""
+    if h5py.check_string_dtype(dtype) is not None:
+        return "string"
+    vlen = h5py.check_vlen_dtype(dtype)
+    if vlen is not None:
+        return f"vlen {np.dtype(vlen).name}"
+    return dtype.name if dtype.names is None else str(dtype.descr)
+
+
+def _canonical(value: Any) -> bytes:
+    """Return an attribute's value as bytes that do not depend on the process or the HDF5 version."""
+    if isinstance(value, bytes | str):
+        data = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
+        return b"s%d:" % len(data) + data
+    if isinstance(value, h5py.Empty):
+        return b"empty"
+    if isinstance(value, h5py.Reference | h5py.RegionReference):
+        return b"reference"  # an address in this file: it changes when the file is repacked
+    array = np.asarray(value)
+    head = f"{array.shape}{dtype_name(array.dtype)}".encode()
+    if array.dtype.kind == "O":
+        return head + b"".join(map(_canonical, array.ravel()))
+    return head + array.tobytes()

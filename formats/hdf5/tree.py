@@ -1,0 +1,97 @@
+"""What a file holds, as plain values for `robotrove inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from .source import dtype_name, natural_key
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One object of a file.
+
+    Attributes:
+        path: Absolute path.
+        kind: group, dataset, link (followed by nothing: it leads to another file, back up or
+            nowhere) or unreadable.
+        level: Depth, 0 for the root.
+        shape: Shape of a dataset, None for the rest.
+        dtype: numpy's name of a dataset's dtype, `string` or `vlen uint8`; empty for the rest.
+        chunks: Shape of a dataset's chunks, None if it is contiguous.
+        compression: Name of a dataset's compression, None without.
+        size: Bytes that a dataset takes in the file.
+        attrs: Attributes as plain Python values.
+        n_children: Members of a group.
+    """
+
+    path: str
+    kind: Literal["group", "dataset", "link", "unreadable"]
+    level: int
+    shape: tuple[int, ...] | None
+    dtype: str
+    chunks: tuple[int, ...] | None
+    compression: str | None
+    size: int
+    attrs: dict[str, Any]
+    n_children: int
+
+
+def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iterator[Node]:
+    """Yield the object at `path` and all below it, parents first, siblings in natural order.
+
+    Args:
+        file: An open file.
+        max_level: Deepest level to yield, the root being 0; None for all.
+        path: Where to begin.
+    """
+    level = len([part for part in path.split("/") if part])
+    yield from _walk(file, path if path.startswith("/") else f"/{path}", level, max_level)
+
+
+def _walk(file: h5py.File, path: str, level: int, max_level: int | None) -> Iterator[Node]:
+    if level and not isinstance(file.get(path, getlink=True), h5py.HardLink):
+        yield _bare(path, "link", level)
+        return
+    try:
+        item = file[path]
+        node = _node(item, path, level)
+        names = sorted(item, key=natural_key) if isinstance(item, h5py.Group) else []
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        yield _bare(path, "unreadable", level)
+        return
+    yield node
+    if max_level is None or level < max_level:
+        for name in names:
+            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level)
+
+
+def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:
+    return Node(path, kind, level, None, "", None, None, 0, {}, 0)
+
+
+def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
+    attrs = {name: plain(item.attrs[name]) for name in sorted(item.attrs, key=natural_key)}
+    if isinstance(item, h5py.Dataset):
+        size = item.id.get_storage_size()
+        shape = tuple(item.shape) if item.shape is not None else None
+        return Node(
+            path, "dataset", level, shape, dtype_name(item.dtype), item.chunks, item.compression, size, attrs, 0
+        )
+    return Node(path, "group", level, None, "", None, None, 0, attrs, len(item))
+
+
+def plain(value: Any) -> Any:
+    """Return an attribute as a plain Python value that JSON can hold."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str | int | float | bool) else str(value)

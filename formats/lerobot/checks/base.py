@@ -1,0 +1,99 @@
+"""What a check is, and what it finds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..view import Damaged, DatasetView
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes:
+        check: Name of the check.
+        where: File relative to the dataset, and the place in it.
+        message: What was found and what was expected.
+        severity: ``error`` if LeRobot fails on it or reads something wrong, else ``warning``.
+    """
+
+    check: str
+    where: str
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+
+class Check(ABC):
+    """Looks at one side of a dataset.
+
+    Attributes:
+        name: Name in reports.
+    """
+
+    name = "check"
+
+    @abstractmethod
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is wrong, as it is met.
+
+        Args:
+            dataset: May be damaged anywhere; what it raises ends this check with a finding.
+            deep: Also look at everything that takes long, such as every frame of every video.
+
+        Raises:
+            Damaged: If the check cannot go on.
+        """
+
+    def error(self, where: str, message: str) -> Finding:
+        """Return a finding that makes the dataset wrong."""
+        return Finding(self.name, where, message)
+
+    def warning(self, where: str, message: str) -> Finding:
+        """Return a finding that LeRobot can live with."""
+        return Finding(self.name, where, message, "warning")
+
+    def damaged(self, exc: Damaged) -> Finding:
+        """Return the finding that damage stands for."""
+        return self.error(exc.where, exc.message)
+
+
+class RowFaults:
+    """Gathers faults of single rows of a file into one finding per kind: the first row, and how many.
+
+    Args:
+        check: Whose findings they are.
+        path: The file.
+    """
+
+    def __init__(self, check: Check, path: str) -> None:
+        self._check = check
+        self._path = path
+        self._first: dict[str, tuple[int, str]] = {}
+        self._count: dict[str, int] = {}
+
+    def note(self, kind: str, wrong: NDArray[np.bool_], first_row: int, describe: Callable[[int], str]) -> None:
+        """Take a batch: which of its rows are wrong, where it begins, and the words for one of them."""
+        count = int(np.count_nonzero(wrong))
+        if not count:
+            return
+        if kind not in self._first:
+            row = int(np.argmax(wrong))
+            self._first[kind] = (first_row + row, describe(row))
+        self._count[kind] = self._count.get(kind, 0) + count
+
+    def differences(self, name: str, found: NDArray[Any], expected: NDArray[Any], first_row: int) -> None:
+        """Take a batch of a scalar column (n,) that should equal `expected`."""
+        self.note(name, found != expected, first_row, lambda row: f"{name} is {found[row]} instead of {expected[row]}")
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield one finding per kind."""
+        for kind, (row, text) in self._first.items():
+            more = f" ({self._count[kind]} such rows in this file)" if self._count[kind] > 1 else ""
+            yield self._check.error(f"{self._path}, row {row}", text + more)

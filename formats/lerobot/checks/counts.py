@@ -1,0 +1,39 @@
+"""The totals of info.json against what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import paths
+from ..view import Damaged, DatasetView
+from .base import Check, Finding
+
+
+class CountsCheck(Check):
+    """Episodes, frames, tasks and the split."""
+
+    name = "counts"
+
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+        """Yield totals that do not hold."""
+        episodes, frames = len(dataset.lengths), int(dataset.lengths.sum())
+        for key, found, place in (
+            ("total_episodes", episodes, "meta/episodes"),
+            ("total_frames", frames, "the lengths in meta/episodes"),
+            ("total_tasks", len(dataset.tasks), paths.TASKS),
+        ):
+            if dataset.count(key) != found:
+                yield self.error(paths.INFO, f"{key} is {dataset.count(key)}, but {place} gives {found}")
+        split = {"train": f"0:{episodes}"}
+        if dataset.info.get("splits") != split:
+            yield self.error(paths.INFO, f"splits is {dataset.info.get('splits')} instead of {split}")
+        rows = 0
+        for path in dataset.files("data"):
+            try:
+                with dataset.parquet(path) as file:
+                    rows += file.metadata.num_rows
+            except Damaged as exc:
+                yield self.damaged(exc)
+                return
+        if rows != frames:
+            yield self.error("data", f"the files have {rows} rows, but the episodes have {frames} frames")

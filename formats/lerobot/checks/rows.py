@@ -1,0 +1,131 @@
+"""Rows of the data files: columns, types, indices, tasks, finite numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ....core.features import DEFAULT_FEATURES, Feature
+from ..view import Damaged, DatasetView, rows_of
+from .base import Check, Finding, RowFaults
+
+_INDICES = ("index", "episode_index", "frame_index", "task_index")
+
+
+class RowsCheck(Check):
+    """Every data file has the columns of info.json, and every row its place."""
+
+    name = "rows"
+
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is wrong in the data files."""
+        used: set[tuple[int, int]] = set()  # (episode, task)
+        first: int | None = 0
+        for path in dataset.files("data"):
+            faults = RowFaults(self, path)
+            try:
+                with dataset.parquet(path) as file:
+                    rows, schema = file.metadata.num_rows, file.schema_arrow
+                yield from self._schema(path, schema, dataset)
+                yield from self._features(path, schema, dataset, faults)
+                for row, batch in dataset.row_batches(path, _INDICES):
+                    found = {
+                        name: rows_of(batch[name], DEFAULT_FEATURES[name], f"{path}, column {name}")[:, 0]
+                        for name in _INDICES
+                    }
+                    if first is None:
+                        first = int(found["index"][0])
+                    _check_indices(dataset, found, first + row, row, faults)
+                    pairs = np.unique(np.stack([found["episode_index"], found["task_index"]]), axis=1)
+                    used.update((int(episode), int(task)) for episode, task in pairs.T)
+                first = None if first is None else first + rows
+            except Damaged as exc:
+                yield self.damaged(exc)
+                first = None  # the next file says for itself where it begins
+            yield from faults.findings()
+        if first is not None:
+            yield from self._tasks(dataset, used)
+
+    def _schema(self, path: str, schema: pa.Schema, dataset: DatasetView) -> Iterator[Finding]:
+        expected = dataset.row_features
+        for name in schema.names:
+            if name not in expected:
+                yield self.error(f"{path}, column {name}", "is no feature of info.json: LeRobot cannot load the file")
+        for key, feature in expected.items():
+            if key not in schema.names:
+                yield self.error(f"{path}, column {key}", "is missing: LeRobot would fill it with nothing")
+            else:
+                yield from self._type(f"{path}, column {key}", schema.field(key).type, feature)
+
+    def _type(self, where: str, found: pa.DataType, feature: Feature) -> Iterator[Finding]:
+        if feature.dtype == "image":
+            if not pa.types.is_struct(found) or {field.name for field in found} != {"bytes", "path"}:
+                yield self.error(where, f"is {found} instead of a struct of bytes and path")
+            return
+        axes, value, fixed = 0, found, True
+        while pa.types.is_list(value) or pa.types.is_large_list(value) or pa.types.is_fixed_size_list(value):
+            fixed = pa.types.is_fixed_size_list(value)
+            axes, value = axes + 1, value.value_type
+        expected = 0 if feature.shape == (1,) else len(feature.shape)
+        name = {"float": "float32", "double": "float64", "large_string": "string", "halffloat": "float16"}
+        if axes != expected or name.get(str(value), str(value)) != feature.dtype:
+            yield self.error(where, f"is {found}, which does not hold {feature}")
+        elif axes == 1 and not fixed:
+            yield self.warning(where, f"is {found} instead of a list of fixed size {feature.shape[0]}")
+
+    def _features(self, path: str, schema: pa.Schema, dataset: DatasetView, faults: RowFaults) -> Iterator[Finding]:
+        for name, feature in dataset.row_features.items():
+            if name not in schema.names or name in _INDICES or feature.dtype == "image":
+                continue
+            try:
+                for first, batch in dataset.row_batches(path, (name,)):
+                    values = rows_of(batch[name], feature, f"{path}, column {name}")
+                    if values.dtype.kind == "f":
+                        wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+                        faults.note(name, wrong, first, partial(_bad, name, values))
+            except Damaged as exc:
+                yield self.damaged(exc)
+
+    def _tasks(self, dataset: DatasetView, used: set[tuple[int, int]]) -> Iterator[Finding]:
+        """Compare the tasks of the rows with those that meta/episodes names."""
+        texts = dataset.tasks
+        by_episode: dict[int, set[str]] = {}
+        for episode, task in used:
+            if 0 <= task < len(texts):
+                by_episode.setdefault(episode, set()).add(texts[task])
+        for episode, (where, row) in enumerate(dataset.episodes(("tasks",))):
+            rows, meta = by_episode.get(episode, set()), set(row["tasks"] or ())
+            if rows != meta:
+                yield self.error(where, f"its tasks are {sorted(meta)}, but its rows have {sorted(rows)}")
+
+
+def _check_indices(
+    dataset: DatasetView, found: dict[str, NDArray[np.int64]], first: int, row: int, faults: RowFaults
+) -> None:
+    """Note wrong indices of a batch that begins at global frame `first` and at `row` of its file."""
+    starts = dataset.starts
+    index = np.arange(first, first + len(found["index"]))
+    faults.differences("index", found["index"], index, row)
+    known = index < starts[-1]
+    faults.note("extra", ~known, row, lambda at: f"it is frame {index[at]}, but all episodes end at {starts[-1]}")
+    episode = np.searchsorted(starts, index[known], side="right") - 1
+    faults.differences("episode_index", found["episode_index"][known], episode, row)
+    faults.differences("frame_index", found["frame_index"][known], index[known] - starts[episode], row)
+    task = found["task_index"]
+    total = len(dataset.tasks)
+    faults.note(
+        "task_index",
+        (task < 0) | (task >= total),
+        row,
+        lambda at: f"task_index is {task[at]}, but there are {total} tasks",
+    )
+
+
+def _bad(name: str, values: NDArray[np.floating], row: int) -> str:
+    flat = values[row].reshape(-1)
+    position = int(np.argmax(~np.isfinite(flat)))
+    return f"{name}[{position}] is {flat[position]}"

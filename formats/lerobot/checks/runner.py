@@ -1,0 +1,94 @@
+"""Running all checks over a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....core.errors import UsageError
+from ..view import Damaged, DatasetView
+from . import CHECKS
+from .base import Check, Finding
+
+MAX_FINDINGS = 20  # per check; the rest is only counted
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came out.
+
+    Attributes:
+        findings: In order of the checks; for one with more than 20, the last says how many more there are.
+        counts: Episodes, frames, tasks and cameras of the dataset, as far as they can be read, and
+            the number of all errors and warnings, those not listed included.
+    """
+
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, int]
+
+    @property
+    def ok(self) -> bool:
+        """True if there is no error; warnings do not count."""
+        return not self.counts["errors"]
+
+
+def verify(dataset: Path, *, deep: bool = False, progress: Progress | None = None) -> Report:
+    """Run every check over a LeRobot v3.0 dataset; memory does not grow with its size, but for some bytes per episode.
+
+    Args:
+        dataset: Its folder.
+        deep: Also decode every frame and recompute everything that takes long.
+        progress: Called with the name of the check and the file it is about to read.
+
+    Raises:
+        UsageError: If there is no such folder.
+    """
+    if not dataset.is_dir():
+        raise UsageError(str(dataset), "there is no such folder", "a LeRobot v3.0 dataset")
+    running = ""
+
+    def opened(path: str) -> None:
+        if progress is not None:
+            progress(running, path)
+
+    view = DatasetView(dataset, opened)
+    kept: list[Finding] = []
+    totals = {"error": 0, "warning": 0}
+    reported: set[tuple[str, str]] = set()
+    for name, check in CHECKS.items():
+        running = name
+        found = 0
+        for finding in _findings(check(), view, deep):
+            if (finding.where, finding.message) in reported:
+                continue  # damage that an earlier check has met
+            totals[finding.severity] += 1
+            found += 1
+            if found <= MAX_FINDINGS:
+                kept.append(finding)
+                reported.add((finding.where, finding.message))
+        if found > MAX_FINDINGS:
+            kept.append(Finding(name, "", f"and {found - MAX_FINDINGS} more", kept[-1].severity))
+    return Report(tuple(kept), _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]})
+
+
+def _findings(check: Check, view: DatasetView, deep: bool) -> Iterator[Finding]:
+    """Yield what a check finds, damage that ends it included."""
+    try:
+        yield from check.run(view, deep=deep)
+    except Damaged as exc:
+        yield check.damaged(exc)
+
+
+def _counts(view: DatasetView) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    with suppress(Damaged):
+        counts |= {"episodes": len(view.lengths), "frames": int(view.lengths.sum())}
+    with suppress(Damaged):
+        counts["tasks"] = len(view.tasks)
+    with suppress(Damaged):
+        counts["cameras"] = sum(feature.is_visual for feature in view.features.values())
+    return counts

@@ -1,0 +1,146 @@
+"""meta/episodes and the provenance table, written row by row in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...core.features import DEFAULT_FEATURES, Features
+from . import paths
+from .placement import FileCursor, PlannedFile
+from .record import EpisodeRecord
+from .stats import FeatureStats, StatsMerger, constant_stats, index_stats
+
+BATCH_EPISODES = 256
+STAT_NAMES = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
+
+PROVENANCE_SCHEMA = pa.schema(
+    [
+        ("episode_index", pa.int64()),
+        ("source_name", pa.string()),
+        ("source_key", pa.string()),
+        ("source_digest", pa.string()),
+        ("source_length", pa.int64()),
+        ("first_row", pa.int64()),
+        ("last_row", pa.int64()),
+        ("success", pa.bool_()),
+        ("fps_assumed", pa.bool_()),
+        ("run_digest", pa.string()),
+        ("robotrove_version", pa.string()),
+        ("encoder_version", pa.string()),
+    ]
+)
+
+
+def _schema(features: Features) -> pa.Schema:
+    """Return the columns of meta/episodes in the order in which LeRobot writes them."""
+    cameras = [key for key, feature in features.items() if feature.is_video]
+    fields = [("episode_index", pa.int64()), ("tasks", pa.list_(pa.string())), ("length", pa.int64())]
+    fields += [(f"data/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
+    fields += [(name, pa.int64()) for name in ("dataset_from_index", "dataset_to_index")]
+    for key in cameras:
+        fields += [(f"videos/{key}/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
+        fields += [(f"videos/{key}/{name}", pa.float64()) for name in ("from_timestamp", "to_timestamp")]
+    numbers = pa.list_(pa.float64())
+    for key, feature in (features | DEFAULT_FEATURES).items():
+        if feature.dtype == "string":
+            continue
+        values = pa.list_(pa.list_(numbers)) if feature.is_visual else numbers
+        fields += [
+            (f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_NAMES
+        ]
+    fields += [(f"meta/episodes/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
+    return pa.schema(fields)
+
+
+class MetaTable:
+    """Collects one row per episode, in order, and the merged statistics of all of them.
+
+    Args:
+        root: The dataset.
+        features: What it holds, the default five aside.
+        fps: Frames per second.
+        files: All planned files.
+    """
+
+    def __init__(self, root: Path, features: Features, fps: int, files: Sequence[PlannedFile]) -> None:
+        self.episodes = 0
+        self.frames = 0
+        self._fps = fps
+        self._schema = _schema(features)
+        keys = ["", *(key for key, feature in features.items() if feature.is_video)]
+        self._cursors = {key: FileCursor(file for file in files if file.key == key) for key in keys}
+        self._mergers = {key: StatsMerger() for key, f in (features | DEFAULT_FEATURES).items() if f.dtype != "string"}
+        self._rows: list[dict[str, Any]] = []
+        self._origins: list[dict[str, Any]] = []
+        for name in (paths.EPISODES, paths.PROVENANCE):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(root / paths.EPISODES, self._schema, compression="snappy")
+        self._origin_writer = pq.ParquetWriter(root / paths.PROVENANCE, PROVENANCE_SCHEMA, compression="snappy")
+
+    def __enter__(self) -> MetaTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        self._origin_writer.close()
+
+    def add(self, record: EpisodeRecord, task_index: int) -> None:
+        """Add the next episode."""
+        episode, first, length = self.episodes, self.frames, record.length
+        row: dict[str, Any] = {"episode_index": episode, "tasks": [record.task], "length": length}
+        row |= {"dataset_from_index": first, "dataset_to_index": first + length}
+        for key, cursor in self._cursors.items():
+            file, start = cursor.advance(episode, length)
+            prefix = f"videos/{key}" if key else "data"
+            row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"] = paths.chunk_and_file(file.number)
+            if key:
+                # Divided, never summed: timestamps of a thousand episodes must not drift.
+                row[f"{prefix}/from_timestamp"] = start / self._fps
+                row[f"{prefix}/to_timestamp"] = (start + length) / self._fps
+        placed = {
+            "episode_index": constant_stats(episode, length),
+            "index": index_stats(first, length),
+            "task_index": constant_stats(task_index, length),
+        }
+        for key, merger in self._mergers.items():
+            if key in placed:
+                stats = placed[key]
+                row |= {f"stats/{key}/{name}": stats[name].tolist() for name in STAT_NAMES}
+            else:
+                row |= {f"stats/{key}/{name}": record.stats[f"stats/{key}/{name}"] for name in STAT_NAMES}
+                stats = {name: np.asarray(record.stats[f"stats/{key}/{name}"]) for name in STAT_NAMES}
+            merger.add(stats)
+        row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+        self._rows.append(row)
+        self._origins.append({"episode_index": episode, **record.provenance})
+        self.episodes += 1
+        self.frames += length
+        if len(self._rows) >= BATCH_EPISODES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._write(self._writer, self._rows, self._schema)
+        self._write(self._origin_writer, self._origins, PROVENANCE_SCHEMA)
+
+    @staticmethod
+    def _write(writer: pq.ParquetWriter, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+
+    def merged(self) -> dict[str, FeatureStats]:
+        """Return min, max, mean, std and count of each feature over all episodes."""
+        return {key: merger.result() for key, merger in self._mergers.items()}
+
+

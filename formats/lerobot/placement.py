@@ -1,0 +1,107 @@
+"""Which episode goes into which file: decided from sizes and lengths alone, before a byte is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from . import paths
+
+MB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One output file and the run of consecutive episodes in it.
+
+    Attributes:
+        key: Camera key, or "" for a data file.
+        number: Number of the file among those of its key.
+        first: First episode in it.
+        last: Episode after its last one.
+    """
+
+    key: str
+    number: int
+    first: int
+    last: int
+
+    @property
+    def path(self) -> str:
+        """Path relative to the dataset."""
+        return paths.video_path(self.key, self.number) if self.key else paths.data_path(self.number)
+
+
+class FilePlanner:
+    """Cuts a sequence of episodes into files of one kind, one at a time.
+
+    A file closes before the episode that would take it past its size in bytes or its length in
+    frames; an episode larger than that has a file to itself.
+    """
+
+    def __init__(self, key: str, *, max_bytes: int, max_frames: int | None) -> None:
+        self._key = key
+        self._max_bytes = max_bytes
+        self._max_frames = max_frames
+        self._files: list[PlannedFile] = []
+        self._first = self._next = self._bytes = self._frames = 0
+
+    def add(self, size: int, frames: int) -> None:
+        """Place the next episode."""
+        full = self._bytes + size > self._max_bytes or (
+            self._max_frames is not None and self._frames + frames > self._max_frames
+        )
+        if full and self._next > self._first:
+            self._close()
+        self._bytes += size
+        self._frames += frames
+        self._next += 1
+
+    def _close(self) -> None:
+        self._files.append(PlannedFile(self._key, len(self._files), self._first, self._next))
+        self._first, self._bytes, self._frames = self._next, 0, 0
+
+    def finish(self) -> list[PlannedFile]:
+        """Return all files."""
+        if self._next > self._first:
+            self._close()
+        return self._files
+
+
+def plan_files(
+    episodes: Iterable[tuple[int, int, dict[str, int]]], camera_keys: Iterable[str], fps: int
+) -> list[PlannedFile]:
+    """Plan every data and video file of a dataset.
+
+    Args:
+        episodes: Per episode its frames, bytes of rows and bytes of each camera's clip.
+        camera_keys: Cameras stored as video.
+        fps: Frames per second.
+    """
+    data = FilePlanner("", max_bytes=paths.DATA_FILES_MB * MB, max_frames=None)
+    max_frames = int(paths.MAX_VIDEO_S * fps)
+    videos = {
+        key: FilePlanner(key, max_bytes=paths.VIDEO_FILES_MB * MB, max_frames=max_frames) for key in camera_keys
+    }
+    for frames, row_bytes, clip_bytes in episodes:
+        data.add(row_bytes, frames)
+        for key, planner in videos.items():
+            planner.add(clip_bytes[key], frames)
+    return data.finish() + [file for planner in videos.values() for file in planner.finish()]
+
+
+class FileCursor:
+    """Walks the planned files of one key in episode order, giving each episode its file and start frame."""
+
+    def __init__(self, files: Iterable[PlannedFile]) -> None:
+        self._files: Iterator[PlannedFile] = iter(files)
+        self._current: PlannedFile | None = None
+        self._frame = 0
+
+    def advance(self, episode: int, frames: int) -> tuple[PlannedFile, int]:
+        """Return the file of `episode` and its first frame there; call once per episode, in order."""
+        if self._current is None or episode >= self._current.last:
+            self._current, self._frame = next(self._files), 0
+        first = self._frame
+        self._frame += frames
+        return self._current, first

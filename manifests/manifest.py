@@ -1,0 +1,145 @@
+"""The manifest: every episode of a run, in order, with where it comes from and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.commit import attempt_name, sync_file
+from ..core.episode import Rejection
+
+MIN_SHARD_FRAMES = 300
+MAX_SHARD_FRAMES = 20_000
+MAX_SHARD_EPISODES = 128
+TARGET_SHARDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeRow:
+    """One listed episode, or one file that could not be listed (then `key` is empty).
+
+    Attributes:
+        index: Row in the manifest, the episode's identity within the run.
+        path: Absolute path of the source file (stays in the run directory).
+        source: The same, relative to the source root: what travels with the dataset.
+        key: Name of the episode inside the file.
+        digest: sha256 of the episode's structure and of the ends of its numeric datasets.
+        length: Frames after the pipeline's steps, as far as planning can tell.
+        source_length: Frames in the file.
+        fps: Frames per second.
+        task: Instruction.
+        success: The recorder's label, None without one.
+        size: Size of the file in bytes when it was planned.
+        mtime_ns: Modification time of the file when it was planned.
+        shard: Rank of the shard, -1 if planning rejected the episode.
+        reason: Name of the rejection, empty if kept.
+        detail: One sentence about the rejection.
+        error: True if it was rejected for bad data, not by a filter.
+    """
+
+    index: int
+    path: str
+    source: str
+    key: str
+    digest: str
+    length: int
+    source_length: int
+    fps: int
+    task: str
+    success: bool | None
+    size: int
+    mtime_ns: int
+    shard: int = -1
+    reason: str = ""
+    detail: str = ""
+    error: bool = False
+
+    @property
+    def label(self) -> str:
+        """File and key, for people."""
+        return f"{self.source}:{self.key}" if self.key else self.source
+
+    def rejected(self, rejection: Rejection) -> EpisodeRow:
+        """Return the row with a rejection noted."""
+        return replace(self, reason=rejection.reason, detail=rejection.detail, error=rejection.error)
+
+
+_SCHEMA = pa.schema(
+    [
+        ("index", pa.int64()),
+        ("path", pa.string()),
+        ("source", pa.string()),
+        ("key", pa.string()),
+        ("digest", pa.string()),
+        ("length", pa.int64()),
+        ("source_length", pa.int64()),
+        ("fps", pa.int64()),
+        ("task", pa.string()),
+        ("success", pa.bool_()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("shard", pa.int64()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("error", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All rows of a run, in natural order of file and key."""
+
+    rows: Sequence[EpisodeRow]
+
+    @property
+    def kept(self) -> Iterator[EpisodeRow]:
+        """The rows that have a shard."""
+        return (row for row in self.rows if row.shard >= 0)
+
+    @property
+    def n_shards(self) -> int:
+        """Number of shards."""
+        return 1 + max((row.shard for row in self.rows), default=-1)
+
+    def write(self, path: Path) -> None:
+        """Write the manifest as parquet, whole or not at all."""
+        attempt = path.with_name(attempt_name(path.name))
+        pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=_SCHEMA), attempt)
+        sync_file(attempt)
+        attempt.replace(path)
+        sync_file(path.parent)
+
+    @classmethod
+    def read(cls, path: Path, *, shard: int | None = None) -> Manifest:
+        """Read the manifest, or the rows of one shard only."""
+        filters = None if shard is None else [("shard", "==", shard)]
+        table = pq.read_table(path, schema=_SCHEMA, filters=filters)
+        return cls([EpisodeRow(**row) for row in table.to_pylist()])
+
+
+def cut_shards(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
+    """Give every row that is not rejected its shard.
+
+    A shard closes at F frames or 128 episodes, F = clamp(frames / 64, 300, 20,000): it depends on
+    the episodes alone, never on the number of workers, so that this may change between restarts.
+    """
+    rows = list(rows)
+    frames = sum(row.length for row in rows if not row.reason)
+    limit = min(max(frames // TARGET_SHARDS, MIN_SHARD_FRAMES), MAX_SHARD_FRAMES)
+    cut: list[EpisodeRow] = []
+    shard = held_frames = held_episodes = 0
+    for row in rows:
+        if row.reason:
+            cut.append(row)
+            continue
+        if held_episodes and (held_frames >= limit or held_episodes >= MAX_SHARD_EPISODES):
+            shard, held_frames, held_episodes = shard + 1, 0, 0
+        cut.append(replace(row, shard=shard))
+        held_frames += row.length
+        held_episodes += 1
+    return cut

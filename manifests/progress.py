@@ -1,0 +1,62 @@
+"""How far a shard is, read from what is committed on disk and from nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ..core.commit import write_file
+from ..core.episode import Rejection
+from ..core.workspace import Workspace, episode_uid
+from .shard import RejectedEpisode, Shard
+
+PREVIOUS = "previous"
+
+
+class ShardProgress:
+    """The committed episodes of one shard.
+
+    While a shard is in progress its folder holds one folder per committed episode, one small file
+    per rejected one, and, when rejected episodes are retried, the earlier shard as `previous`.
+    """
+
+    def __init__(self, workspace: Workspace, rank: int) -> None:
+        self.folder = workspace.partial(rank)
+        self.target = workspace.shard(rank)
+
+    @property
+    def committed(self) -> bool:
+        """True if the shard is finished."""
+        return self.target.exists()
+
+    @property
+    def previous(self) -> Path | None:
+        """The earlier shard whose kept episodes are used again, or None."""
+        folder = self.folder / PREVIOUS
+        return folder if folder.exists() else None
+
+    def kept_before(self) -> set[int]:
+        """Manifest rows that the earlier shard holds."""
+        return {kept.index for kept in Shard.read(self.previous).kept} if self.previous else set()
+
+    def episode(self, index: int) -> Path:
+        """Folder of a committed episode."""
+        return self.folder / episode_uid(index)
+
+    def _rejection(self, index: int) -> Path:
+        return self.folder / f"{episode_uid(index)}.rejected.json"
+
+    def is_done(self, index: int) -> bool:
+        """True if the episode is committed here or was rejected."""
+        return self.episode(index).exists() or self._rejection(index).exists()
+
+    def reject(self, index: int, rejection: Rejection) -> None:
+        """Note that an episode is not in the shard."""
+        entry = RejectedEpisode(index, rejection.reason, rejection.detail, rejection.error)
+        write_file(self._rejection(index), json.dumps(asdict(entry), ensure_ascii=False).encode())
+
+    def rejected(self, index: int) -> RejectedEpisode | None:
+        """Return the rejection of an episode, None if it has none."""
+        path = self._rejection(index)
+        return RejectedEpisode(**json.loads(path.read_text())) if path.exists() else None

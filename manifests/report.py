@@ -1,0 +1,69 @@
+"""report.json and rejected.jsonl: what came of a run, counted from what was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ..core.commit import write_file
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """One line of rejected.jsonl."""
+
+    source: str
+    key: str
+    reason: str
+    detail: str
+    error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Totals of a finished run.
+
+    Attributes:
+        output: The dataset.
+        run_dir: Where everything else is.
+        listed: Episodes found, and files that could not be opened.
+        kept: Episodes in the dataset.
+        frames: Frames in the dataset.
+        rejected: Reason to number of episodes.
+        errors: How many of the rejected were rejected for bad data.
+        notes: What planning found worth saying.
+        seconds: Time that the last command took.
+        was_finished: True if there was nothing left to do.
+    """
+
+    output: str
+    run_dir: str
+    listed: int
+    kept: int
+    frames: int
+    rejected: Mapping[str, int]
+    errors: int
+    notes: Sequence[str] = field(default_factory=list)
+    seconds: float = 0.0
+    was_finished: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 if complete, 1 if episodes were rejected for bad data."""
+        return 1 if self.errors else 0
+
+    def write(self, path: Path) -> None:
+        """Write report.json, whole or not at all."""
+        write_file(path, json.dumps(asdict(self), indent=2, ensure_ascii=False).encode())
+
+    @classmethod
+    def read(cls, path: Path) -> RunReport:
+        """Read report.json."""
+        return cls(**json.loads(path.read_text()))
+
+
+def write_rejected(path: Path, lines: Sequence[RejectedLine]) -> None:
+    """Write rejected.jsonl, one line per episode."""
+    write_file(path, "".join(json.dumps(asdict(line), ensure_ascii=False) + "\n" for line in lines).encode())

@@ -1,0 +1,74 @@
+"""shard.json: what one rank made, and what it could not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SHARD_FILE = "shard.json"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEpisode:
+    """One episode in a shard.
+
+    Attributes:
+        index: Row in the manifest.
+        length: Frames.
+        row_bytes: Size of its rows as a parquet file of their own.
+        clip_bytes: Camera key to size of its clip as an mp4 file of its own.
+    """
+
+    index: int
+    length: int
+    row_bytes: int
+    clip_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedEpisode:
+    """One episode that was rejected while its shard was made; fields as in the manifest."""
+
+    index: int
+    reason: str
+    detail: str
+    error: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Everything about a committed shard that its LeRobot files do not say.
+
+    Attributes:
+        rank: Number of the shard.
+        kept: Episodes in it, in order.
+        rejected: Episodes of the manifest that are not in it.
+        histograms: Camera key to (3, 256) counts of the sampled pixel values.
+    """
+
+    rank: int
+    kept: list[KeptEpisode]
+    rejected: list[RejectedEpisode]
+    histograms: dict[str, list[list[int]]]
+
+    @property
+    def frames(self) -> int:
+        """Frames in the shard."""
+        return sum(episode.length for episode in self.kept)
+
+    def write(self, folder: Path) -> None:
+        """Write shard.json into a folder that is not committed yet."""
+        (folder / SHARD_FILE).write_text(json.dumps(asdict(self), ensure_ascii=False))
+
+    @classmethod
+    def read(cls, folder: Path) -> Shard:
+        """Read the shard.json of a committed shard."""
+        entry: dict[str, Any] = json.loads((folder / SHARD_FILE).read_text())
+        return cls(
+            entry["rank"],
+            [KeptEpisode(**kept) for kept in entry["kept"]],
+            [RejectedEpisode(**rejected) for rejected in entry["rejected"]],
+            entry["histograms"],
+        )

@@ -1,0 +1,98 @@
+"""Single images: JPEG and PNG bytes to RGB and back."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.video.codeccontext import VideoCodecContext
+
+from ..core.columns import Array
+from ..core.errors import EpisodeRejected
+from .image_header import Header, read_header
+from .pixels import Converter, Pixels, as_array, to_bt601, to_rgb
+
+
+class ImageDecoder:
+    """Decodes JPEG and PNG; keeps its decoders from one image to the next. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str, VideoCodecContext] = {}
+        self._to_rgb = to_rgb()
+        self._to_bgr = to_rgb(bgr=True)
+
+    def decode(self, data: bytes | Array, *, bgr: bool = False) -> Pixels:
+        """Return the image as (height, width, 3) uint8 RGB; grey is repeated, alpha dropped.
+
+        Args:
+            data: A file's bytes, or as 1-D uint8 array; zeros after its end are ignored.
+            bgr: The writer took RGB for BGR (OpenCV): swap red and blue.
+
+        Raises:
+            EpisodeRejected: ``bad_image`` if the data are no image, damaged, or end early.
+        """
+        content = _content(data)
+        header = read_header(content)
+        try:
+            frames = self._context(header.codec).decode(av.Packet(content))
+        except av.error.FFmpegError as exc:
+            raise _bad(f"damaged {header.codec.upper()} data: {exc.strerror}") from exc
+        if len(frames) != 1 or (frames[0].height, frames[0].width) != (header.height, header.width):
+            raise _bad(f"damaged {header.codec.upper()} data: there is not exactly one image in it")
+        convert: Converter = self._to_bgr if bgr else self._to_rgb
+        return as_array(convert(frames[0]))
+
+    def _context(self, codec: str) -> VideoCodecContext:
+        if codec not in self._contexts:
+            context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+            context.thread_count = 1  # each further thread would hold back one image
+            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}  # else holes are filled with grey
+            self._contexts[codec] = context
+        return self._contexts[codec]
+
+
+def decode_image(data: bytes | Array, *, bgr: bool = False) -> Pixels:
+    """Decode one image; see ImageDecoder, which is faster for many."""
+    return ImageDecoder().decode(data, bgr=bgr)
+
+
+def image_size(data: bytes | Array) -> tuple[int, int]:
+    """Return (height, width) of a JPEG or PNG without decoding it; EpisodeRejected ``bad_image`` if it is none."""
+    header: Header = read_header(_content(data))
+    return header.height, header.width
+
+
+def encode_png(rgb: Pixels) -> bytes:
+    """Return a PNG of an image (height, width, 3) uint8 RGB; the same bytes each time."""
+    return _encode("png", av.VideoFrame.from_ndarray(rgb, format="rgb24"), {})
+
+
+def encode_jpeg(rgb: Pixels, quality: int = 90) -> bytes:
+    """Return a JPEG, 4:2:0 in full range, of an image (height, width, 3) uint8 RGB.
+
+    Args:
+        rgb: The image.
+        quality: 1 to 100, spread evenly over FFmpeg's quantisers 31 to 2.
+    """
+    scale = str(round(31 - (quality - 1) / 99 * 29))
+    frame = to_bt601("yuvj420p", full_range=True)(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
+    return _encode("mjpeg", frame, {"qmin": scale, "qmax": scale})
+
+
+def _encode(codec: str, frame: av.VideoFrame, options: dict[str, str]) -> bytes:
+    context = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
+    context.width, context.height, context.pix_fmt = frame.width, frame.height, frame.format.name
+    context.time_base = Fraction(1)
+    context.thread_count = 1
+    context.options = options
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+
+
+def _content(data: bytes | Array) -> bytes:
+    # Layouts with one fixed-size row per image fill up with zeros; neither JPEG nor PNG ends with one.
+    return (data if isinstance(data, bytes) else data.tobytes()).rstrip(b"\0")
+
+
+def _bad(detail: str) -> EpisodeRejected:
+    return EpisodeRejected("bad_image", detail)

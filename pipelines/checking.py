@@ -1,0 +1,179 @@
+"""The check of a whole pipeline: every mistake of it, each with its line and block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..core.errors import Problem, UsageError, nearest
+from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
+from .resolution import Role, block_class, check_role, one_line
+from .wording import described, mistakes
+from .yaml_source import KeyPath, Located, show_path
+
+DEFAULT_SOURCE = "hdf5_reader"
+DEFAULT_WRITER = "shard_writer"
+
+
+class Settings(BaseModel):
+    """What a pipeline file says besides its blocks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    formats: Annotated[list[Literal["v3.0"]], Field(min_length=1)] = Field(
+        default=["v3.0"], description="LeRobot versions of the output."
+    )
+    on_error: Literal["reject", "stop"] = Field(
+        default="reject", description="What an unreadable episode does: it is left out with a reason, or ends the run."
+    )
+    output: str | None = Field(default=None, description="Folder that the finished dataset gets.")
+    workers: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Processes at a time; without it, as many as there are CPUs."
+    )
+    executor: Literal["local"] = Field(default="local", description="Where ranks run.")
+    code: list[str] = Field(
+        default=[],
+        description="Folders with the modules of outside blocks, besides that of this file and the current one.",
+    )
+
+
+KEYS = ("source", "steps", "writer", *Settings.model_fields)
+
+
+class Check:
+    """Collects the mistakes of one pipeline and, as far as it is right, what it says.
+
+    Args:
+        root: The pipeline, its blocks in the full form (see `full_form`).
+        folders: Where outside code is looked for besides what is installed.
+        home: Folder that the pipeline's own `code` folders are relative to.
+
+    Attributes:
+        problems: The mistakes.
+        settings: Everything but the blocks; defaults where that is wrong.
+        blocks: Checked blocks by path: ("source",), ("steps", 0), …, ("writer",).
+    """
+
+    def __init__(self, root: Located, folders: Sequence[Path], home: Path) -> None:
+        self.problems: list[Problem] = []
+        self.settings = Settings()
+        self.blocks: dict[KeyPath, BlockSpec] = {}
+        self._root = root
+        self._folders = list(folders)
+        self._home = home
+        if not isinstance(root.value, dict):
+            text = f"found {described(root.plain())}, expected a mapping with keys among {', '.join(KEYS)}"
+            self.problems.append(Problem(root.line, text))
+            return
+        self._check_keys()
+        self._check_settings()
+        self._check_blocks()
+
+    def _check_keys(self) -> None:
+        for key in self._root.value:
+            if key not in KEYS:
+                self._note((key,), f"no such key{nearest(key, KEYS)}; keys: {', '.join(KEYS)}")
+        if "source" not in self._root.value:
+            self._note(("source",), "missing, expected a mapping such as {files: [data/*.hdf5], layout: isaaclab}")
+
+    def _check_settings(self) -> None:
+        data = {key: node.plain() for key, node in self._root.value.items() if key in Settings.model_fields}
+        try:
+            self.settings = Settings.model_validate(data, strict=True)
+        except ValidationError as exc:
+            for path, text, _ in mistakes(Settings, exc, data):
+                self._note(path, text)
+        self._folders += [self._home / folder for folder in self.settings.code]
+
+    def _check_blocks(self) -> None:
+        if "source" in self._root.value:
+            self._check_block(("source",), "source")
+        steps = self._root.at(("steps",)) if "steps" in self._root.value else Located([])
+        if isinstance(steps.value, list):
+            for index in range(len(steps.value)):
+                self._check_block(("steps", index), "step")
+        elif steps.value is not None:
+            self._note(("steps",), f"found {described(steps.plain())}, expected a list of blocks")
+        self._check_block(("writer",), "writer")
+
+    def _check_block(self, path: KeyPath, role: Role) -> None:
+        node = self._root.at(path)
+        if not isinstance(node.value, dict):
+            self._note(
+                path, f"found {described(node.plain())}, expected a block: a name, {{use: name, …}} or name: {{…}}"
+            )
+            return
+        if "use" not in node.value:
+            self._note(path, _without_use(node))
+            return
+        use = node.value["use"].value
+        if not isinstance(use, str):
+            self._note((*path, "use"), f"found {described(node.value['use'].plain())}, expected the name of a block")
+            return
+        try:
+            cls = block_class(use, self._folders)
+            check_role(cls, role)
+            arguments_model(cls)
+        except UsageError as exc:
+            self._note(path, one_line(exc), use, node.value["use"])
+            return
+        arguments = {key: inner.plain() for key, inner in node.value.items() if key != "use"}
+        try:
+            values = checked_arguments(cls, arguments)
+            self.blocks[path] = BlockSpec(use, frozen(values))
+            construct(cls, values)
+        except InvalidArguments as exc:
+            for inner, text, _ in exc.found:
+                self._note((*path, *inner), text.removeprefix(f"{use}: "), use)
+
+    def _note(self, path: KeyPath, text: str, use: str = "", node: Located | None = None) -> None:
+        node = node or self._root.at(path)
+        where = show_path(path) + (f" ({use})" if use else "")
+        origin = f" (set by {node.given!r} on the command line)" if node.given else ""
+        self.problems.append(Problem(node.line, f"{where}: {text}{origin}"))
+
+
+def full_form(root: Located) -> Located:
+    """Return a pipeline with its blocks written as ``{use: name, …}``; what is no block stays as it is."""
+    if not isinstance(root.value, dict):
+        return root
+    value = dict(root.value)
+    for key, default in (("source", DEFAULT_SOURCE), ("writer", DEFAULT_WRITER)):
+        if key in value or key == "writer":
+            value[key] = _with_use(value.get(key, Located(None, root.line)), default)
+    if "steps" in value and isinstance(value["steps"].value, list):
+        steps = value["steps"]
+        value["steps"] = Located([_step(node) for node in steps.value], steps.line)
+    return Located(value, root.line)
+
+
+def _with_use(node: Located, default: str) -> Located:
+    if isinstance(node.value, str):
+        return _step(node)
+    inside = {} if node.value is None else node.value
+    if not isinstance(inside, dict) or "use" in inside:
+        return node
+    return Located({"use": Located(default, node.line), **inside}, node.line)
+
+
+def _step(node: Located) -> Located:
+    if isinstance(node.value, str):
+        return Located({"use": Located(node.value, node.line)}, node.line)
+    if isinstance(node.value, dict) and len(node.value) == 1 and "use" not in node.value:
+        [(name, arguments)] = node.value.items()
+        inside: Any = {} if arguments.value is None else arguments.value
+        if isinstance(inside, dict) and "use" not in inside:
+            return Located({"use": Located(name, arguments.line), **inside}, node.line)
+    return node
+
+
+def _without_use(node: Located) -> str:
+    keys = list(node.value)
+    if len(keys) == 1 and not isinstance(node.value[keys[0]].value, dict):
+        return f"the arguments of {keys[0]!r} are {described(node.value[keys[0]].plain())}, expected a mapping"
+    hint = f"; indent the arguments under {keys[0]!r}" if keys and node.value[keys[0]].value is None else ""
+    keys_found = f"with the keys {', '.join(keys)}" if keys else "with no keys"
+    return f"found a mapping {keys_found}, expected a name, {{use: name, …}} or name: {{…}}{hint}"

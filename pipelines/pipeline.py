@@ -1,0 +1,87 @@
+"""Pipelines in Python: the same blocks, names and arguments as in a pipeline file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from ..blocks.shard_writer import ShardWriter
+from ..core.workspace import Workspace
+from ..executors import EXECUTORS
+from ..executors.base import Executor
+from ..manifests.report import RunReport
+from .planner import Plan
+from .runner import execute, plan_of
+from .spec import PipelineSpec, load_spec, spec_of
+from .watcher import Watcher
+
+
+class Pipeline:
+    """A conversion: a source, steps for each episode, a writer.
+
+    Args:
+        source: Where episodes come from, for example `Hdf5Reader(files=["*.hdf5"], layout="isaaclab")`.
+        steps: What happens to each episode, in order.
+        writer: How episodes are stored; `ShardWriter()` by default.
+        formats: LeRobot versions of the output.
+        on_error: Leave a bad episode out ("reject"), or end the run ("stop").
+
+    Raises:
+        ConfigError: If a block cannot be frozen: a function, a class of `__main__`, an argument
+            that YAML cannot hold.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Any,
+        steps: Sequence[Any] = (),
+        writer: Any = None,
+        formats: Sequence[str] = ("v3.0",),
+        on_error: Literal["reject", "stop"] = "reject",
+    ) -> None:
+        self.spec: PipelineSpec = spec_of(source, steps, writer or ShardWriter(), formats=formats, on_error=on_error)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Pipeline:
+        """Read a pipeline file; `overrides` are `KEY=VALUE` as on the command line."""
+        pipeline = cls.__new__(cls)
+        pipeline.spec = load_spec(Path(path), overrides)
+        return pipeline
+
+    def plan(self) -> Plan:
+        """Say what a run would do, writing nothing."""
+        return plan_of(self.spec)
+
+    def run(
+        self,
+        *,
+        output: str | Path,
+        run_dir: str | Path | None = None,
+        executor: Executor | str = "local",
+        workers: int | None = None,
+        fresh: bool = False,
+        retry_rejected: bool = False,
+        watcher: Watcher | None = None,
+    ) -> RunReport:
+        """Convert, or go on with a conversion that was interrupted.
+
+        Args:
+            output: Folder of the finished dataset; it appears when it is complete.
+            run_dir: Folder for everything else; `<output>.run` by default.
+            executor: An executor, or its name.
+            workers: Processes at a time; one per CPU by default.
+            fresh: Move an earlier run aside and start over.
+            retry_rejected: Try episodes again that were rejected for bad data.
+            watcher: Told about the progress.
+
+        Raises:
+            RobotroveError: See `robotrove.pipelines.runner.execute`.
+        """
+        if isinstance(executor, str):
+            executor = EXECUTORS[executor](workers=workers)
+        workspace = Workspace.for_output(Path(output), Path(run_dir) if run_dir else None)
+        return execute(
+            self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher
+        )

@@ -1,0 +1,157 @@
+"""Planning: every episode listed, what metadata alone can tell decided, nothing written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..blocks.base import EpisodeStep
+from ..blocks.hdf5_reader import Hdf5Reader
+from ..core.episode import Episode, Rejection
+from ..core.errors import EpisodeRejected
+from ..core.features import Features, difference
+from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
+from ..media.settings import VideoSettings
+
+# A feature's name becomes a folder of the output; it may come from an input file.
+_SAFE_NAME = re.compile(r"\w[\w.\-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        manifest: Every episode, kept or rejected.
+        features: What the dataset will hold; that of most episodes.
+        fps: Frames per second of the dataset.
+        notes: What a user should know before running (assumed fps, unused datasets).
+    """
+
+    manifest: Manifest
+    features: Features
+    fps: int
+    notes: list[str]
+
+
+@dataclass(slots=True)
+class _Found:
+    row: EpisodeRow
+    features: Features | None
+    fps: int
+
+
+def make_plan(
+    reader: Hdf5Reader,
+    steps: Sequence[object],
+    video: VideoSettings,
+    on_file: Callable[[int, int], None] = lambda done, total: None,
+) -> Plan:
+    """List the episodes of all files and apply the steps that need no data.
+
+    Args:
+        reader: The source.
+        steps: Steps of the pipeline; stock datatrove filters wait for the run.
+        video: Encoder settings, for sizes that the codec cannot take.
+        on_file: Called with (files done, files in all).
+    """
+    paths = reader.find()
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
+    found: list[_Found] = []
+    notes: Counter[str] = Counter()
+    seen: dict[tuple[str, str], str] = {}
+    for number, path in enumerate(paths):
+        for key, digest, ep, rejection in reader.scan(path):
+            found.append(_episode(len(found), path, root, key, digest, ep, rejection, planned, video))
+            if ep is not None and found[-1].row.reason == "":
+                _note(ep, notes)
+            if digest and not found[-1].row.reason:
+                _refuse_duplicate(found[-1], seen)
+        on_file(number + 1, len(paths))
+    features, fps = _agree(found)
+    rows = cut_shards(entry.row for entry in found)
+    return Plan(Manifest(rows), features, fps, [f"{text} ({n} episodes)" for text, n in sorted(notes.items())])
+
+
+def _episode(
+    index: int,
+    path: Path,
+    root: Path,
+    key: str,
+    digest: str,
+    ep: Episode | None,
+    rejection: Rejection | None,
+    steps: Sequence[EpisodeStep],
+    video: VideoSettings,
+) -> _Found:
+    try:
+        state = os.stat(path)
+        size, mtime_ns = state.st_size, state.st_mtime_ns
+    except OSError:
+        size = mtime_ns = 0
+    source = path.relative_to(root).as_posix()
+    row = EpisodeRow(index, str(path), source, key, digest, 0, 0, 0, "", None, size, mtime_ns)
+    if ep is None:
+        return _Found(row.rejected(rejection) if rejection else row, None, 0)
+    row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
+    for step in steps:
+        ep = step.visit(ep)
+    row = replace(row, length=ep.length, fps=ep.fps, task=ep.text)
+    if ep.rejection is None:
+        try:
+            _check_features(ep.features, video)
+        except EpisodeRejected as exc:
+            ep.rejection = Rejection.of(exc)
+    return _Found(row.rejected(ep.rejection) if ep.rejection else row, ep.features, ep.fps)
+
+
+def _check_features(features: Features, video: VideoSettings) -> None:
+    for key, feature in features.items():
+        if not _SAFE_NAME.fullmatch(key) or ".." in key:
+            raise EpisodeRejected(
+                "bad_feature_name", f"{key!r} cannot be a feature; name it under `columns:` with letters, digits, . _ -"
+            )
+        if feature.is_video:
+            height, width, _ = feature.shape
+            video.check_size(width, height)
+
+
+def _note(ep: Episode, notes: Counter[str]) -> None:
+    if ep.metadata.get("fps_assumed"):
+        notes[f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"] += 1
+    if unused := ep.metadata.get("unused"):
+        notes[f"{len(unused)} datasets are not converted; robotrove init FILE lists them"] += 1
+    if not ep.text:
+        notes["no instruction: set source.task"] += 1
+
+
+def _refuse_duplicate(entry: _Found, seen: dict[tuple[str, str], str]) -> None:
+    identity = (entry.row.digest, entry.row.key)
+    if identity in seen:
+        detail = f"is the same episode as {seen[identity]}"
+        entry.row = entry.row.rejected(Rejection("duplicate_episode", detail, error=True))
+    seen.setdefault(identity, entry.row.label)
+
+
+def _agree(found: Sequence[_Found]) -> tuple[Features, int]:
+    """Return the features and fps that most episodes have; reject the others by name."""
+    kept = [entry for entry in found if not entry.row.reason and entry.features is not None]
+    votes = Counter((repr(entry.features), entry.fps) for entry in kept)
+    if not votes:
+        return {}, 0
+    winner = max(votes, key=lambda vote: votes[vote])
+    model = next(entry for entry in kept if (repr(entry.features), entry.fps) == winner)
+    features, fps = model.features or {}, model.fps
+    for entry in kept:
+        if notes := difference(features, entry.features or {}):
+            detail = f"differs from most episodes: {notes}"
+            entry.row = entry.row.rejected(Rejection("feature_mismatch", detail, error=True))
+        elif entry.fps != fps:
+            detail = f"has {entry.fps} fps, most episodes have {fps}"
+            entry.row = entry.row.rejected(Rejection("fps_mismatch", detail, error=True))
+    return features, fps

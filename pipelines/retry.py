@@ -1,0 +1,47 @@
+"""--retry-rejected: open the shards again that miss episodes for bad data; what they hold is kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+
+from ..blocks.aggregator import Aggregator
+from ..core.commit import sync_file
+from ..core.workspace import Workspace
+from ..manifests.manifest import Manifest
+from ..manifests.progress import PREVIOUS
+from ..manifests.run_info import RunInfo
+from ..manifests.shard import Shard
+from .stages import CONVERT, stages
+
+
+def prepare_retry(workspace: Workspace, run: RunInfo) -> None:
+    """Open every shard with episodes that were rejected for bad data, and undo what followed from it.
+
+    The shard becomes `previous` of a shard in progress, from which the kept episodes' packets are
+    copied; the dataset is moved aside until its successor has its name. Killed half-way, this
+    leaves a run that the plain command finishes.
+    """
+    ranks = [
+        rank
+        for rank in range(Manifest.read(workspace.manifest).n_shards)
+        if workspace.shard(rank).exists() and any(entry.error for entry in Shard.read(workspace.shard(rank)).rejected)
+    ]
+    if not ranks:
+        return
+    workspace.report.unlink(missing_ok=True)
+    for stage in stages(workspace):
+        if stage.name.startswith(f"{Aggregator.name}."):
+            stage.forget(range(stage.ranks))
+    with suppress(FileNotFoundError):
+        shutil.rmtree(workspace.output_partial(run.run_id))  # made from the shards as they were
+    if workspace.output.exists():
+        os.rename(workspace.output, workspace.output_replaced(run.run_id))
+    convert = next(stage for stage in stages(workspace) if stage.name == CONVERT)
+    for rank in ranks:
+        convert.forget([rank])
+        partial = workspace.partial(rank)
+        partial.mkdir(exist_ok=True)
+        os.rename(workspace.shard(rank), partial / PREVIOUS)
+        sync_file(workspace.shards)

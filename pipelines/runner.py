@@ -1,0 +1,245 @@
+"""Running a pipeline: create or resume the run, launch its stages, count what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import __version__
+from ..blocks.hdf5_reader import Hdf5Reader
+from ..blocks.shard_writer import ShardWriter
+from ..core.errors import RobotroveError, RunChanged, UsageError
+from ..core.lease import lease
+from ..core.workspace import Workspace
+from ..executors.base import Executor
+from ..formats.lerobot import paths
+from ..manifests.manifest import Manifest
+from ..manifests.report import RunReport, write_rejected
+from ..manifests.run_info import RunInfo
+from ..media.encoder import check_available, encoder_version
+from ..media.settings import VideoSettings
+from .arguments import build
+from .planner import Plan, make_plan
+from .retry import prepare_retry
+from .spec import PipelineSpec, spec_digest
+from .stages import stages
+from .status import StatusReader
+from .watcher import Silent, Watcher
+
+MAX_AGGREGATE_RANKS = 64
+
+
+def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
+    """Plan a pipeline without writing anything."""
+    reader, *steps, _ = blocks = [build(block) for block in spec.blocks()]
+    if not isinstance(reader, Hdf5Reader):
+        raise UsageError("source", f"{spec.source.use} cannot list episodes", "hdf5_reader")
+    return make_plan(reader, steps, _video(blocks[-1]), on_file)
+
+
+def _video(writer: object) -> VideoSettings:
+    return (writer.video if isinstance(writer, ShardWriter) else None) or VideoSettings()
+
+
+def execute(
+    spec: PipelineSpec,
+    workspace: Workspace,
+    executor: Executor,
+    *,
+    fresh: bool = False,
+    retry_rejected: bool = False,
+    watcher: Watcher | None = None,
+) -> RunReport:
+    """Run a pipeline to its end, or go on with a run that was interrupted.
+
+    Args:
+        spec: The pipeline.
+        workspace: Run directory and output.
+        executor: Where ranks run.
+        fresh: Move an earlier run and its output aside and start over.
+        retry_rejected: Try episodes again that a finished or unfinished run rejected for bad data.
+        watcher: Told about the progress.
+
+    Raises:
+        UsageError: For an output that is not ours, a run that was started with something else, or
+            nothing to convert.
+        RankFailed: If ranks failed; the same command resumes the run.
+    """
+    watcher = watcher or Silent()
+    started = time.monotonic()
+    video = _video(build(spec.writer))
+    check_available(video)
+    _check_writable(workspace)
+    if fresh:
+        _move_aside(workspace)
+    with lease(workspace.lock):
+        encoder = encoder_version(video)
+        if workspace.run.exists():
+            run = RunInfo.read(workspace.run)
+            _check_same_pipeline(spec, run, workspace, encoder)
+            if retry_rejected:
+                prepare_retry(workspace, run)
+            elif workspace.report.exists() and workspace.output.exists():
+                report = RunReport.read(workspace.report)
+                return RunReport(**{**_fields(report), "was_finished": True})
+            _check_same_sources(spec, workspace)
+        else:
+            _check_output_free(workspace, None)
+            run = _create(spec, workspace, encoder, watcher)
+        _check_output_free(workspace, run)
+        status = StatusReader(workspace)
+        watcher.started(status.read())
+        for stage in stages(workspace):
+            executor.launch(stage, lambda: watcher.progress(status.read()))
+        report = _report(workspace, run, status, time.monotonic() - started)
+        watcher.progress(status.read())
+    return report
+
+
+def _fields(report: RunReport) -> dict[str, object]:
+    return {name: getattr(report, name) for name in report.__dataclass_fields__}
+
+
+def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
+    plan = plan_of(spec, watcher.planning)
+    if not any(True for _ in plan.manifest.kept):
+        reasons = Counter(f"{row.reason}: {row.detail}" for row in plan.manifest.rows)
+        listed = "\n    ".join(f"{count} × {text}" for text, count in reasons.most_common(10))
+        raise UsageError(
+            "source",
+            f"none of {len(plan.manifest.rows)} episodes can be kept\n    {listed}",
+            "at least one episode",
+            "robotrove inspect FILE shows what is in a file; robotrove plan PIPELINE what would happen",
+        )
+    sources = [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
+    identity = json.dumps([spec_digest(spec, __version__), encoder, sources])
+    writer = build(spec.writer)
+    run = RunInfo(
+        digest=hashlib.sha256(identity.encode()).hexdigest(),
+        version=__version__,
+        encoder=encoder,
+        output=str(workspace.output),
+        features=plan.features,
+        fps=plan.fps,
+        robot_type=writer.robot_type,
+        aggregate_ranks=min(MAX_AGGREGATE_RANKS, plan.manifest.n_shards),
+        on_error=spec.on_error,
+        spec_digest=spec_digest(spec, __version__),
+        notes=plan.notes,
+    )
+    workspace.shards.mkdir(parents=True, exist_ok=True)
+    workspace.pipeline.write_text(spec.to_yaml(), encoding="utf-8")
+    plan.manifest.write(workspace.manifest)
+    run.write(workspace.run)  # last: its presence says that the run exists
+    return run
+
+
+def _check_writable(workspace: Workspace) -> None:
+    for folder in (workspace.output.parent, workspace.run_dir):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UsageError(str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written") from exc
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
+
+
+def _check_output_free(workspace: Workspace, run: RunInfo | None) -> None:
+    """Refuse an output that this run did not make."""
+    if not workspace.output.exists():
+        return
+    try:
+        digest = json.loads((workspace.output / paths.RUN).read_text())["run_digest"]
+    except (OSError, ValueError, KeyError):
+        digest = None
+    if run is None or digest != run.digest:
+        raise UsageError(
+            str(workspace.output),
+            "exists already and is not the output of this run",
+            "a folder that does not exist yet",
+            "choose another with --output DIR, or move it away",
+        )
+
+
+def _check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
+    frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    differences = spec.differences(frozen)
+    if run.version != __version__:
+        differences.append(f"robotrove {__version__} was {run.version}")
+    if run.encoder != encoder:
+        differences.append(f"encoder {encoder} was {run.encoder}")
+    if Path(run.output) != workspace.output:
+        differences.append(f"output {workspace.output} was {run.output}")
+    if not differences and run.spec_digest != spec_digest(spec, __version__):
+        differences.append("the source code of an outside block was changed")
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences)
+
+
+def _check_same_sources(spec: PipelineSpec, workspace: Workspace) -> None:
+    planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
+    differences = []
+    for path, row in planned.items():
+        try:
+            state = os.stat(path)
+        except OSError:
+            if row.reason != "missing_file":
+                differences.append(f"source {path} is gone")
+            continue
+        if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
+            differences.append(f"source {path} was changed")
+    if not differences:
+        found = {str(path) for path in build(spec.source).find()}
+        differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences[:20])
+
+
+def _move_aside(workspace: Workspace) -> None:
+    """Rename an earlier run, and the output that it made, to names that are free."""
+    if not workspace.run.exists():
+        return
+    run = RunInfo.read(workspace.run)
+    with lease(workspace.lock):
+        number = 1
+        while workspace.run_dir.with_name(f"{workspace.run_dir.name}.old-{number}").exists():
+            number += 1
+        if workspace.output.exists():
+            _check_output_free(workspace, run)
+            workspace.output.rename(workspace.output.with_name(f"{workspace.output.name}.old-{number}"))
+        aside = workspace.run_dir.with_name(f"{workspace.run_dir.name}.old-{number}")
+        workspace.run_dir.rename(aside)
+    (aside / workspace.lock.name).unlink(missing_ok=True)
+
+
+def _report(workspace: Workspace, run: RunInfo, status: StatusReader, seconds: float) -> RunReport:
+    now = status.read()
+    lines = status.rejections()
+    info = json.loads((workspace.output / paths.INFO).read_text())
+    if (info["total_episodes"], info["total_frames"]) != (now.kept, now.frames) or now.kept + len(lines) != now.listed:
+        raise RobotroveError(
+            str(workspace.output),
+            f"the books do not balance: listed {now.listed}, kept {now.kept} ({now.frames} frames), rejected "
+            f"{len(lines)}, in the dataset {info['total_episodes']} ({info['total_frames']} frames)",
+            "listed = kept + rejected, and the dataset holds what was kept",
+            "please report this with the run directory; do not use the dataset",
+        )
+    report = RunReport(
+        str(workspace.output),
+        str(workspace.run_dir),
+        now.listed,
+        now.kept,
+        now.frames,
+        dict(Counter(line.reason for line in lines)),
+        sum(line.error for line in lines),
+        list(run.notes),
+        round(seconds, 3),
+    )
+    write_rejected(workspace.rejected, lines)
+    report.write(workspace.report)
+    return report

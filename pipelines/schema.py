@@ -1,0 +1,92 @@
+"""JSON Schema of a pipeline file, from the constructors of all registered blocks: for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from ..blocks import BLOCKS
+from .arguments import arguments_model
+from .checking import DEFAULT_SOURCE, DEFAULT_WRITER, Settings
+from .resolution import Role, role_of
+
+_REF = "#/$defs/"
+_DOTTED = r"^[\w.]+:[\w.]+$"
+_SUMMARIES = {
+    "source": "Where episodes come from.",
+    "steps": "What happens to each episode, in order.",
+    "writer": "What writes the dataset.",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a pipeline file.
+
+    A block may be written as a name, as ``{use: name, argument: …}`` or, in `steps`, as ``name: {…}``;
+    the arguments of outside blocks (``module:Class``) are not checked by it.
+    """
+    classes = {name: BLOCKS[name] for name in BLOCKS}
+    models = {name: arguments_model(cls) for name, cls in classes.items() if role_of(cls) is not None}
+    schemas, shared = _schemas({**models, "": Settings})
+    settings = schemas.pop("")
+    names: dict[Role, list[str]] = {
+        role: [name for name in models if role_of(classes[name]) == role] for role in ("source", "step", "writer")
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "robotrove pipeline",
+        "type": "object",
+        "properties": {
+            "source": _place(names["source"], schemas, DEFAULT_SOURCE, "source"),
+            "steps": {
+                "description": _SUMMARIES["steps"],
+                "type": ["array", "null"],
+                "items": {"anyOf": [*_block_forms(names["step"], schemas), _short_form(names["step"])]},
+            },
+            "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
+            **settings["properties"],
+        },
+        "required": ["source"],
+        "additionalProperties": False,
+        "$defs": {**{f"{name} arguments": schema for name, schema in schemas.items()}, **shared},
+    }
+
+
+def _schemas(models: dict[str, type[BaseModel]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schema of each model, and those of the types that they share, by name."""
+    references, document = models_json_schema(
+        [(model, "validation") for model in models.values()], ref_template=_REF + "{model}"
+    )
+    shared = document.get("$defs", {})
+    own = {name: references[model, "validation"]["$ref"].removeprefix(_REF) for name, model in models.items()}
+    return {name: shared.pop(key) for name, key in own.items()}, shared
+
+
+def _place(names: list[str], schemas: dict[str, Any], default: str, place: str) -> dict[str, Any]:
+    without_use = [{"$ref": f"{_REF}{default} arguments"}] if default in names else []
+    return {"description": _SUMMARIES[place], "anyOf": [*without_use, *_block_forms(names, schemas)]}
+
+
+def _block_forms(names: list[str], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    bare = [name for name in names if not schemas[name].get("required")]
+    forms: list[dict[str, Any]] = [{"enum": bare}] if bare else []
+    forms.append({"type": "string", "pattern": _DOTTED})
+    for name in names:
+        schema = schemas[name]
+        properties = {"use": {"const": name}, **schema.get("properties", {})}
+        forms.append({**schema, "properties": properties, "required": ["use", *schema.get("required", [])]})
+    forms.append({"type": "object", "properties": {"use": {"type": "string", "pattern": _DOTTED}}, "required": ["use"]})
+    return forms
+
+
+def _short_form(names: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: {"anyOf": [{"$ref": f"{_REF}{name} arguments"}, {"type": "null"}]} for name in names},
+        "patternProperties": {_DOTTED: {"type": ["object", "null"]}},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }

@@ -1,0 +1,224 @@
+"""What a pipeline is: read from a file or from Python objects, checked whole, frozen as plain YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import ConfigError, Problem, UsageError
+from .arguments import BlockSpec, arguments_of
+from .checking import Check, full_form
+from .overrides import apply_overrides
+from .resolution import code_folder, module_of, one_line, use_of
+from .yaml_source import Located, dump_yaml, locate, read_yaml, show_path
+
+__all__ = ["BlockSpec", "PipelineSpec", "code_digest", "load_spec", "spec_digest", "spec_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSpec:
+    """A checked pipeline: plain values only, every argument of every block explicit.
+
+    Attributes:
+        source: The reader.
+        steps: What happens to each episode, in order.
+        writer: What writes shards.
+        formats: LeRobot versions of the output.
+        on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
+        output: Folder of the finished dataset, as given.
+        workers: Processes at a time, None for as many as there are CPUs.
+        executor: Where ranks run.
+        code: Absolute folders that the modules of outside blocks are in, so that workers find them.
+    """
+
+    source: BlockSpec
+    steps: tuple[BlockSpec, ...]
+    writer: BlockSpec
+    formats: tuple[str, ...] = ("v3.0",)
+    on_error: Literal["reject", "stop"] = "reject"
+    output: str | None = None
+    workers: int | None = None
+    executor: str = "local"
+    code: tuple[str, ...] = ()
+
+    def content(self) -> dict[str, Any]:
+        """Return what determines the dataset, as plain values; source files as they were given."""
+        return {
+            "source": _block(self.source),
+            "steps": [_block(step) for step in self.steps],
+            "writer": _block(self.writer),
+            "formats": list(self.formats),
+            "on_error": self.on_error,
+        }
+
+    def to_yaml(self) -> str:
+        """Return the frozen pipeline file: full form, everything explicit, always in the same order."""
+        settings = {"output": self.output, "workers": self.workers, "executor": self.executor, "code": list(self.code)}
+        return dump_yaml({**self.content(), **settings})
+
+    @classmethod
+    def from_yaml(cls, text: str, source: str = "pipeline.yaml") -> PipelineSpec:
+        """Read and check a pipeline, such as a frozen one; outside code is found through its `code`.
+
+        Raises:
+            ConfigError: With every mistake; `source` names the file in it.
+        """
+        return _parse(text, source, (), None)
+
+    def differences(self, other: PipelineSpec) -> list[str]:
+        """Say where this pipeline would make another dataset than `other`: ``steps[1].min_length: 20 was 10``."""
+        return _differences(self.content(), other.content(), ())
+
+    def blocks(self) -> tuple[BlockSpec, ...]:
+        """Return source, steps and writer."""
+        return (self.source, *self.steps, self.writer)
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> PipelineSpec:
+    """Read a pipeline file and check all of it.
+
+    Outside code is imported from what is installed, then from the folder of the file, the current
+    folder and the file's `code` folders (relative to the file), in this order.
+
+    Args:
+        path: The file.
+        overrides: ``KEY=VALUE`` of the command line, see `apply_overrides`.
+
+    Raises:
+        ConfigError: With every mistake of the file and the overrides.
+        UsageError: If the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise UsageError(str(path), f"is not text in UTF-8 (byte {exc.start})", "a pipeline file in YAML") from exc
+    except OSError as exc:
+        names = [item.name for item in path.parent.glob("*.y*ml")]
+        close = get_close_matches(path.name, names, n=1)
+        action = f"did you mean {path.with_name(close[0])}?" if close else "robotrove init FILE… writes one"
+        raise UsageError(str(path), f"cannot be read: {exc.strerror}", "a pipeline file in YAML", action) from exc
+    return _parse(text, str(path), overrides, path.absolute().parent)
+
+
+def spec_of(
+    source: Any,
+    steps: Sequence[Any],
+    writer: Any,
+    *,
+    formats: Sequence[str] = ("v3.0",),
+    on_error: str = "reject",
+    output: str | None = None,
+    workers: int | None = None,
+    executor: str = "local",
+) -> PipelineSpec:
+    """Freeze a pipeline made of Python objects; the result equals that of the same pipeline file.
+
+    Raises:
+        ConfigError: Naming each block that cannot be frozen (a function, a class of ``__main__``) and
+            each argument that YAML cannot hold.
+    """
+    problems: list[Problem] = []
+    frozen = {
+        "source": _freeze(source, "source", problems),
+        "steps": [_freeze(step, f"steps[{index}]", problems) for index, step in enumerate(steps)],
+        "writer": _freeze(writer, "writer", problems),
+    }
+    if problems:
+        raise ConfigError("pipeline", problems)
+    settings = {"formats": list(formats), "on_error": on_error, "output": output, "workers": workers}
+    return _checked(locate({**frozen, **settings, "executor": executor}), "pipeline", [], [], Path.cwd())
+
+
+def code_digest(spec: PipelineSpec) -> str:
+    """Return the sha256 of the source of the modules that `use: module:Class` names, not of what they import."""
+    modules = {module.__name__: module for block in spec.blocks() if (module := module_of(block.use))}
+    digest = hashlib.sha256()
+    for name in sorted(modules):
+        source = Path(inspect.getfile(modules[name])).read_bytes()
+        digest.update(f"{name} {len(source)}\n".encode() + source)
+    return digest.hexdigest()
+
+
+def spec_digest(spec: PipelineSpec, version: str) -> str:
+    """Return the sha256 of what determines the dataset: content, outside code, robotrove's version.
+
+    The order of keys counts: it can be an order of joints.
+    """
+    parts = {"content": spec.content(), "code": code_digest(spec), "version": version}
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None) -> PipelineSpec:
+    root, problems = read_yaml(text, source)
+    if root is None:
+        smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
+        raise ConfigError(source, [*problems, Problem(1, f"the file is empty; a pipeline has at least {smallest}")])
+    root, more = apply_overrides(full_form(root), overrides)
+    folders = [folder, Path.cwd()] if folder else []
+    return _checked(full_form(root), source, folders, [*problems, *more], folder or Path.cwd())
+
+
+def _checked(
+    root: Located, source: str, folders: Sequence[Path], problems: Sequence[Problem], home: Path
+) -> PipelineSpec:
+    check = Check(root, folders, home)
+    if problems or check.problems:
+        raise ConfigError(source, [*problems, *check.problems])
+    blocks, settings = check.blocks, check.settings
+    uses = [block.use for block in blocks.values()]
+    return PipelineSpec(
+        source=blocks["source",],
+        steps=tuple(block for path, block in blocks.items() if path[0] == "steps"),
+        writer=blocks["writer",],
+        formats=tuple(settings.formats),
+        on_error=settings.on_error,
+        output=settings.output,
+        workers=settings.workers,
+        executor=settings.executor,
+        code=tuple(dict.fromkeys(folder for use in uses if (folder := code_folder(use)))),
+    )
+
+
+def _block(block: BlockSpec) -> dict[str, Any]:
+    return {"use": block.use, **block.arguments}
+
+
+def _freeze(block: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        use = use_of(block)
+        return {"use": use, **arguments_of(block)}
+    except ConfigError as exc:
+        problems += [Problem(0, f"{where} ({use}): {problem.message}") for problem in exc.problems]
+    except UsageError as exc:
+        problems.append(Problem(0, f"{where}: {one_line(exc)}"))
+    return {}
+
+
+def _differences(new: Any, old: Any, path: tuple[str | int, ...]) -> list[str]:
+    where = show_path(path)
+    if isinstance(new, list) and isinstance(old, list):
+        new, old = dict(enumerate(new)), dict(enumerate(old))
+    if not (isinstance(new, Mapping) and isinstance(old, Mapping)):
+        return [] if new == old and type(new) is type(old) else [f"{where}: {_show(new)} was {_show(old)}"]
+    if new.get("use") != old.get("use") and path:
+        return [f"{where}: {_show(new)} was {_show(old)}"]
+    found = [f"{show_path((*path, key))}: {_show(value)} is new" for key, value in new.items() if key not in old]
+    found += [f"{show_path((*path, key))}: {_show(value)} is gone" for key, value in old.items() if key not in new]
+    for key in new:
+        if key in old:
+            found += _differences(new[key], old[key], (*path, key))
+    if not found and list(new) != list(old):
+        found.append(f"{where}: keys in the order {', '.join(new)} were {', '.join(old)}")
+    return found
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, dict) and "use" in value:
+        return str(value["use"])
+    return json.dumps(value, ensure_ascii=False)

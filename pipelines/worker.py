@@ -1,0 +1,54 @@
+"""A worker process: runs the ranks that it is told on standard input, one after the other.
+
+`python -m robotrove.pipelines.worker RUN_DIR STAGE`; answers each rank with one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+
+from ..core.errors import EpisodeRejected, RobotroveError
+from ..executors.base import RankRunner
+from .stages import stage_of, workspace_of
+
+
+def main() -> None:
+    """Work until standard input ends; if that happens in the middle of a rank, end at once."""
+    # Only the protocol goes to the real standard output; whatever a library prints goes to the log.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    ranks: queue.Queue[int | None] = queue.Queue()
+    is_busy = threading.Event()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            is_busy.set()
+            ranks.put(int(line))
+        if is_busy.is_set():
+            os._exit(1)  # the parent is gone: its successor must not find two of us at work
+        ranks.put(None)
+
+    threading.Thread(target=listen, name="listen", daemon=True).start()
+    runner = RankRunner(stage_of(workspace_of(Path(sys.argv[1])), sys.argv[2]))
+    while (rank := ranks.get()) is not None:
+        error = ""
+        try:
+            runner.run_rank(rank)
+        except EpisodeRejected as exc:
+            error = f"{exc.reason}: {exc.detail}"
+        except RobotroveError as exc:
+            error = str(exc)
+        except Exception as exc:  # whatever it is, it is this rank's failure and told to the parent
+            error = f"{type(exc).__name__}: {exc}"
+        is_busy.clear()
+        answers.write(json.dumps({"error": error}) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

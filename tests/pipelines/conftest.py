@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from robotrove.core.errors import ConfigError
+from robotrove.core.registry import Registry
+from robotrove.pipelines import resolution, schema
+from robotrove.pipelines.spec import load_spec
+
+SAMPLES = "robotrove.tests.pipelines.sample_blocks"
+
+
+@pytest.fixture
+def sample_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The registered names that the tests use, standing for the small blocks of `sample_blocks`."""
+    classes = {
+        "hdf5_reader": "Reader",
+        "shard_writer": "Writer",
+        "success_filter": "SuccessFilter",
+        "length_filter": "LengthFilter",
+        "aggregator": "NoStep",
+    }
+    package, _, module = SAMPLES.rpartition(".")
+    registry = Registry("block", package, {name: f"{module}:{cls}" for name, cls in classes.items()})
+    monkeypatch.setattr(resolution, "BLOCKS", registry)
+    monkeypatch.setattr(schema, "BLOCKS", registry)
+    return registry
+
+
+@pytest.fixture
+def mistakes_in(sample_registry: Registry, tmp_path: Path) -> Callable[..., list[tuple[int, str]]]:
+    """Load a text that is wrong; return (line, message) of each mistake."""
+
+    def load(text: str, overrides: Sequence[str] = ()) -> list[tuple[int, str]]:
+        path = tmp_path / "pipeline.yaml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError) as caught:
+            load_spec(path, overrides)
+        assert str(caught.value).startswith(str(path))
+        return [(problem.line, problem.message) for problem in caught.value.problems]
+
+    return load
