@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from types import TracebackType
+from typing import Any, Self
 
 from ..core.errors import RankFailed
 
@@ -24,7 +23,8 @@ class Stage:
         ranks: World size; never changes once the run is created.
         logs: datatrove's logging folder: completions, stats, logs.
         build: Makes fresh steps; each rank gets its own.
-        command: Program that runs ranks of this stage: reads rank numbers on its standard input.
+        command: Program that runs ranks of the run: reads lines "STAGE RANK" on its standard input
+            and answers each with a line of JSON, {"error": ""} if the rank is complete.
         resume: The command that resumes the run, for error texts.
         stop_on_failure: Start no further rank once one has failed.
     """
@@ -54,7 +54,18 @@ class Stage:
 
 
 class Executor(ABC):
-    """Somewhere to run ranks."""
+    """Somewhere to run ranks; used as a context for the stages of one run."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:  # noqa: B027 - most executors hold nothing between stages
+        """Let go of what was kept for further stages."""
 
     @abstractmethod
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
@@ -67,36 +78,3 @@ class Executor(ABC):
         Raises:
             RankFailed: If ranks failed; the others have been finished first.
         """
-
-
-class RankRunner(PipelineExecutor):  # type: ignore[misc]  # datatrove is untyped
-    """Runs single ranks under datatrove's contract: its logs, stats and completion marks."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage.build(), str(stage.logs), skip_completed=True)
-        self._stage = stage
-
-    def run(self) -> None:
-        """Run every missing rank here and now."""
-        for rank in self._stage.missing():
-            self.run_rank(rank)
-
-    def run_rank(self, rank: int) -> None:
-        """Run one rank with fresh steps; raises what the rank raises."""
-        self.pipeline = self._stage.build()
-        self._run_for_rank(rank)
-
-    @property
-    def world_size(self) -> int:
-        """Number of ranks."""
-        return self._stage.ranks
-
-    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
-        """Say that there is one node."""
-        return DistributedEnvVars(
-            datatrove_node_ips="localhost",
-            datatrove_cpus_per_task="-1",
-            datatrove_mem_per_cpu="-1",
-            datatrove_gpus_on_node="-1",
-            datatrove_executor="ROBOTROVE",
-        )

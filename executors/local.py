@@ -8,7 +8,7 @@ import selectors
 import subprocess
 from collections import deque
 from collections.abc import Callable
-from typing import IO
+from contextlib import suppress
 
 from .base import Executor, Stage
 
@@ -28,36 +28,35 @@ class LocalExecutor(Executor):
 
     def __init__(self, *, workers: int | None = None) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
+        self._idle: list[_Worker] = []
 
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run the missing ranks; see the base class."""
         waiting = deque(stage.missing())
         failures: dict[int, str] = {}
         active: dict[int, _Worker] = {}
-        stage.logs.mkdir(parents=True, exist_ok=True)
         count = min(self.workers, len(waiting))
         share = max(1, len(os.sched_getaffinity(0)) // max(1, count))
-        with open(stage.logs / "workers.log", "ab") as log, selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector:
             try:
                 while waiting or active:
                     while waiting and len(active) < count:
-                        worker = _Worker(stage, share, log)
+                        worker = self._idle.pop() if self._idle else _Worker(stage, share)
                         active[worker.descriptor] = worker
                         selector.register(worker.descriptor, selectors.EVENT_READ)
-                        worker.give(waiting.popleft())
+                        worker.give(stage, waiting.popleft())
                     for key, _ in selector.select(POLL_S):
-                        worker = active[key.fd]
+                        worker = active.pop(key.fd)
+                        selector.unregister(key.fd)
                         answer = worker.answer()
                         if answer is None or answer["error"]:
                             failures[worker.rank] = answer["error"] if answer else worker.epitaph()
                             if stage.stop_on_failure:
                                 waiting.clear()
-                        if answer is not None and waiting:
-                            worker.give(waiting.popleft())
-                        else:
-                            selector.unregister(key.fd)
-                            del active[key.fd]
+                        if answer is None:
                             worker.end()
+                        else:
+                            self._idle.append(worker)
                     on_poll()
             finally:
                 for worker in active.values():
@@ -65,31 +64,36 @@ class LocalExecutor(Executor):
         if failures:
             raise stage.failed(failures)
 
+    def close(self) -> None:
+        """End the idle workers."""
+        while self._idle:
+            self._idle.pop().end()
+
 
 class _Worker:
     """One worker process and the rank it is working on."""
 
-    def __init__(self, stage: Stage, cpus: int, log: IO[bytes]) -> None:
+    def __init__(self, stage: Stage, cpus: int) -> None:
         self.rank = -1
-        self._process = subprocess.Popen(
-            stage.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=os.environ | {"ROBOTROVE_CPUS": str(cpus)},
-        )
+        stage.logs.mkdir(parents=True, exist_ok=True)
+        with open(stage.logs.parent / "workers.log", "ab") as log:
+            self._process = subprocess.Popen(
+                stage.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | {"ROBOTROVE_CPUS": str(cpus)},
+            )
         assert self._process.stdin and self._process.stdout
         self._in, self._out = self._process.stdin, self._process.stdout
         self.descriptor = self._out.fileno()
 
-    def give(self, rank: int) -> None:
+    def give(self, stage: Stage, rank: int) -> None:
         """Hand out a rank; a worker that died meanwhile is noticed by its missing answer."""
         self.rank = rank
-        try:
-            self._in.write(f"{rank}\n".encode())
+        with suppress(BrokenPipeError):
+            self._in.write(f"{stage.name} {rank}\n".encode())
             self._in.flush()
-        except BrokenPipeError:
-            pass
 
     def answer(self) -> dict[str, str] | None:
         """Return the outcome of the rank, None if the worker died."""
@@ -106,10 +110,8 @@ class _Worker:
 
     def end(self) -> None:
         """Let an idle worker go."""
-        try:
+        with suppress(BrokenPipeError):
             self._in.close()
-        except BrokenPipeError:
-            pass
         self._process.wait()
         self._out.close()
 

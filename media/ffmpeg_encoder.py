@@ -70,9 +70,7 @@ class FfmpegEncoder(Encoder):
 
 def _command(settings: VideoSettings, target: str, container: str, width: int, height: int, fps: int) -> list[str]:
     """Return the command that encodes raw frames of its standard input."""
-    source = ffmpeg.input(
-        "pipe:0", format="rawvideo", pixel_format="rgb24", video_size=f"{width}x{height}", framerate=fps
-    )
+    source = ffmpeg.input("pipe:0", format="rawvideo", pixel_format="rgb24", video_size=(width, height), framerate=fps)
     # The filter sws_scale would be inserted anyway, but with a matrix of its own choice.
     yuv = source.filter("scale", in_range="full", out_range="tv", out_color_matrix="bt601", flags="bilinear")
     sink = yuv.output(

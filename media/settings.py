@@ -89,7 +89,7 @@ def _x264(settings: VideoSettings) -> dict[str, str]:
 
 def _x265(settings: VideoSettings) -> dict[str, str]:
     fixed = f"bframes=0:open-gop=0:scenecut=0:frame-threads=1:pools={settings.threads}:log-level=error"
-    return {"crf": str(settings.crf), "forced-idr": "1", "x265-params": fixed, "tag": "hvc1"}
+    return {"crf": str(settings.crf), "forced-idr": "1", "x265-params": fixed}
 
 
 def _nvenc(settings: VideoSettings) -> dict[str, str]:

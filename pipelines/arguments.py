@@ -105,20 +105,20 @@ def _validate(model: type[BaseModel], arguments: Mapping[str, Any]) -> tuple[Bas
     """Validate strictly for scalars (text is no number, true is no 1), freely for the rest.
 
     pydantic's strict mode makes tuples of JSON lists and paths of JSON texts, but no longer behind a
-    validator written in Python. What only strict mode objects to therefore counts for scalars alone.
+    validator written in Python. So what only strict mode objects to counts for scalars alone.
     """
     text = json.dumps(arguments)
     try:
         return model.model_validate_json(text, strict=True), []
     except ValidationError as exc:
         strict = mistakes(model, exc, arguments)
-    valid, lax = None, []
+    valid, found = None, []
     try:
         valid = model.model_validate_json(text)
     except ValidationError as exc:
-        lax = mistakes(model, exc, arguments)
-    paths = {mistake.path for mistake in lax}
-    return valid, [mistake for mistake in strict if mistake.is_scalar or mistake.path in paths] or lax
+        found = mistakes(model, exc, arguments)
+    paths = {mistake.path for mistake in found}
+    return valid, found + [mistake for mistake in strict if mistake.is_scalar and mistake.path not in paths]
 
 
 def _objection(model: type[BaseModel], name: str, value: Any) -> str:

@@ -94,8 +94,9 @@ def execute(
         _check_output_free(workspace, run)
         status = StatusReader(workspace)
         watcher.started(status.read())
-        for stage in stages(workspace):
-            executor.launch(stage, lambda: watcher.progress(status.read()))
+        with executor:
+            for stage in stages(workspace):
+                executor.launch(stage, lambda: watcher.progress(status.read()))
         report = _report(workspace, run, status, time.monotonic() - started)
         watcher.progress(status.read())
     return report

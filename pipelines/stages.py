@@ -52,7 +52,7 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo) -> Stage:
         ranks=ranks,
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
-        command=[sys.executable, "-m", f"{__package__}.worker", str(workspace.run_dir), name],
+        command=[sys.executable, "-m", f"{__package__}.worker", str(workspace.run_dir)],
         resume=f"robotrove run {shlex.quote(str(workspace.pipeline))} --run-dir {shlex.quote(str(workspace.run_dir))}",
         stop_on_failure=run.on_error == "stop",
     )

@@ -75,8 +75,10 @@ def mistakes(model: type[BaseModel], error: ValidationError, data: Mapping[str, 
 
 
 def expected(hint: Any) -> str:
-    """Say in plain words what values a type hint allows."""
+    """Say in plain words what values a type hint allows; null beside others goes without saying."""
     members = list(_members(hint))
+    if len(members) > 1:
+        members = [member for member in members if member is not type(None)]
     if len(members) > 1:
         return " or ".join(dict.fromkeys(expected(member) for member in members))
     member = members[0]

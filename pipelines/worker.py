@@ -1,6 +1,6 @@
 """A worker process: runs the ranks that it is told on standard input, one after the other.
 
-`python -m robotrove.pipelines.worker RUN_DIR STAGE`; answers each rank with one line of JSON.
+`python -m robotrove.pipelines.worker RUN_DIR`, then lines "STAGE RANK"; each is answered with a line of JSON.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from ..core.errors import EpisodeRejected, RobotroveError
-from ..executors.base import RankRunner
+from ..executors.rank import RankRunner
 from .stages import stage_of, workspace_of
 
 
@@ -22,23 +22,28 @@ def main() -> None:
     # Only the protocol goes to the real standard output; whatever a library prints goes to the log.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    ranks: queue.Queue[int | None] = queue.Queue()
+    ranks: queue.Queue[tuple[str, int] | None] = queue.Queue()
     is_busy = threading.Event()
 
     def listen() -> None:
         for line in sys.stdin:
             is_busy.set()
-            ranks.put(int(line))
+            stage, _, rank = line.rpartition(" ")
+            ranks.put((stage, int(rank)))
         if is_busy.is_set():
             os._exit(1)  # the parent is gone: its successor must not find two of us at work
         ranks.put(None)
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    runner = RankRunner(stage_of(workspace_of(Path(sys.argv[1])), sys.argv[2]))
-    while (rank := ranks.get()) is not None:
+    workspace = workspace_of(Path(sys.argv[1]))
+    runners: dict[str, RankRunner] = {}
+    while (order := ranks.get()) is not None:
+        stage, rank = order
         error = ""
         try:
-            runner.run_rank(rank)
+            if stage not in runners:
+                runners[stage] = RankRunner(stage_of(workspace, stage))
+            runners[stage].run_rank(rank)
         except EpisodeRejected as exc:
             error = f"{exc.reason}: {exc.detail}"
         except RobotroveError as exc:

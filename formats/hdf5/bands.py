@@ -151,8 +151,8 @@ def block_grid(shape: Sequence[int], chunks: Sequence[int], bytes_per_item: int,
     """
     size = list(chunks[1:])
     axes = list(reversed(range(len(size))))
-    if len(axes) > 1 and size[-1] == 1:
-        # Chunks of one colour are read colour by colour: HDF5 would interleave them byte by byte.
+    if len(axes) > 1 and size[-1] < shape[-1] <= 4:
+        # Chunks with some of the colours are read one after the other: HDF5 interleaves them byte by byte.
         axes = axes[1:]
     for axis in axes:
         fits = max(1, limit // (bytes_per_item * prod(size)))

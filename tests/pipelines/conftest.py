@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-
 from robotrove.core.errors import ConfigError
 from robotrove.core.registry import Registry
 from robotrove.pipelines import resolution, schema

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from robotrove.blocks.base import EpisodeFilter
 from robotrove.core.errors import UsageError
 
@@ -83,7 +82,7 @@ class Writer(PipelineStep):
     name = "shard_writer"
     role = "writer"
 
-    def __init__(self, *, robot_type: str, video: Video = Video()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, *, robot_type: str, video: Video = Video()) -> None:
         super().__init__()
         self.robot_type = robot_type
         self.video = video
@@ -163,7 +162,7 @@ class AnyArguments(_Keep):
 class _StockBase(PipelineStep):
     """Stands for datatrove's BaseFilter, whose package cannot be imported without `regex`."""
 
-    def __init__(self, batch_size: int = 1, seed: int = None) -> None:  # type: ignore[assignment]
+    def __init__(self, batch_size: int = 1, seed: int = None) -> None:  # type: ignore[assignment]  # noqa: RUF013 (as datatrove has it)
         super().__init__()
         self.batch_size = batch_size
         self.seed = seed

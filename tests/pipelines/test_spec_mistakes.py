@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from robotrove.core.errors import ConfigError
 from robotrove.pipelines.spec import PipelineSpec, load_spec
 from robotrove.tests.pipelines import sample_blocks
@@ -63,7 +62,7 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
             "(did you mean 'robomimic'?)",
         ),
         (5, "source.layout: given twice, first on line 4"),
-        (6, "source.fps (hdf5_reader): found the text 'fast', expected a number or nothing (null)"),
+        (6, "source.fps (hdf5_reader): found the text 'fast', expected a number"),
         (8, f"steps[0] (sucess_filter): no such block (did you mean 'success_filter'?); blocks: {blocks}"),
         (
             10,
@@ -72,7 +71,7 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
         ),
         (
             11,
-            "steps[1].max_length (length_filter): found the text '30', expected a whole number or nothing (null)",
+            "steps[1].max_length (length_filter): found the text '30', expected a whole number",
         ),
         (12, "steps[2].min_length (length_filter): found true, expected a whole number"),
         (13, "steps[3]: the arguments of 'length_filter' are the number 3, expected a mapping"),
@@ -117,7 +116,7 @@ def test_the_error_shows_file_and_line_of_every_mistake(sample_registry: object,
     assert str(caught.value) == (
         f"{path}: 2 mistakes found\n"
         f"  {path}:2: writer.robot_type (shard_writer): found the number 3, expected text\n"
-        f"  {path}:3: workers: found the text 'four', expected a whole number or nothing (null)\n"
+        f"  {path}:3: workers: found the text 'four', expected a whole number\n"
         "  to do: mend them and run the same command again"
     )
     assert caught.value.exit_code == 2
@@ -237,7 +236,7 @@ writer: {robot_type: x, video: {crf: 99}}
         ("speed: [1]", "speed ({use}): found a list of 1, expected a whole number or text"),
         ("speed: 1.5", "speed ({use}): found the number 1.5, expected a whole number or text"),
         ("place: 3", "place ({use}): found the number 3, expected a path"),
-        ("gains: [1]", "gains ({use}): found a list of 1, expected a mapping of names to a number or nothing (null)"),
+        ("gains: [1]", "gains ({use}): found a list of 1, expected a mapping of names to a number"),
         ("gains: {a: b}", "gains.a ({use}): found the text 'b', expected a number"),
     ],
 )
@@ -337,8 +336,7 @@ def test_outside_code_that_fails_while_imported_is_a_mistake(
         ),
         (
             "workers=many",
-            "workers: found the text 'many', expected a whole number or nothing (null) "
-            "(set by 'workers=many' on the command line)",
+            "workers: found the text 'many', expected a whole number (set by 'workers=many' on the command line)",
         ),
     ],
 )

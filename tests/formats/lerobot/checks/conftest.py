@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from robotrove.formats.lerobot.checks.runner import verify
 
 FPS = 10
 LENGTHS = [4, 3, 5, 2, 6]
@@ -200,6 +201,22 @@ class Tiny:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def video(
+        self,
+        path: str,
+        indices: list[int],
+        keyframes: list[int],
+        size: tuple[int, int] = (HEIGHT, WIDTH),
+        **options: int,
+    ) -> None:
+        """Replace a video by one of the pictures of some frames."""
+        write_video(self.root / path, [picture(i, *size) for i in indices], keyframes, **options)
+
+    def found(self, check: str, *, deep: bool = False) -> list[tuple[str, str]]:
+        """(where, message) of one check's findings."""
+        report = verify(self.root, deep=deep)
+        return [(finding.where, finding.message) for finding in report.findings if finding.check == check]
 
     def json(self, path: str, change: Callable[[dict[str, Any]], None]) -> None:
         content = json.loads((self.root / path).read_text())

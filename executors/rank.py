@@ -1,0 +1,40 @@
+"""One rank under datatrove's contract: its logs, stats and completion marks."""
+
+from __future__ import annotations
+
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+
+from .base import Stage
+
+
+class RankRunner(PipelineExecutor):  # type: ignore[misc]  # datatrove is untyped
+    """Runs single ranks of a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage.build(), str(stage.logs), skip_completed=True)
+        self._stage = stage
+
+    def run(self) -> None:
+        """Run every missing rank here and now."""
+        for rank in self._stage.missing():
+            self.run_rank(rank)
+
+    def run_rank(self, rank: int) -> None:
+        """Run one rank with fresh steps; raises what the rank raises."""
+        self.pipeline = self._stage.build()
+        self._run_for_rank(rank)
+
+    @property
+    def world_size(self) -> int:
+        """Number of ranks."""
+        return self._stage.ranks
+
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
+        """Say that there is one node."""
+        return DistributedEnvVars(
+            datatrove_node_ips="localhost",
+            datatrove_cpus_per_task="-1",
+            datatrove_mem_per_cpu="-1",
+            datatrove_gpus_on_node="-1",
+            datatrove_executor="ROBOTROVE",
+        )

@@ -1,0 +1,128 @@
+"""What every layout must do with a sample file of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import h5py
+import numpy as np
+import pytest
+from robotrove.core.errors import EpisodeRejected
+from robotrove.formats.hdf5 import LAYOUTS
+from robotrove.formats.hdf5.layout import Layout, guess_layout
+from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
+from robotrove.formats.hdf5.samples.signals import action, state
+from robotrove.formats.hdf5.source import natural_key, open_source, source_digest
+from robotrove.media import barcode
+
+FRAMES = 20
+HEIGHT, WIDTH = 48, 64
+
+
+class LayoutContract:
+    """Inherit and fill in the class attributes."""
+
+    sample: ClassVar[str]
+    layout: ClassVar[str]
+    state_width: ClassVar[int]
+    action_width: ClassVar[int]
+    task: ClassVar[tuple[str, str]]  # text and source
+    fps: ClassVar[tuple[int, str]] = (30, "file")
+    success: ClassVar[list[bool | None]]
+    files: ClassVar[int] = 1
+    color_error: ClassVar[int] = 0  # per channel; JPEG is not exact
+
+    def make(self) -> Layout:
+        return LAYOUTS[self.layout]()
+
+    @pytest.fixture(scope="class")
+    def paths(self, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+        return write_sample(
+            self.sample, tmp_path_factory.mktemp(self.sample), episodes=11, frames=FRAMES, height=HEIGHT, width=WIDTH
+        )
+
+    def episodes(self, paths: list[Path]):
+        layout = self.make()
+        for path in paths:
+            with open_source(path, locking=True) as file:
+                for key in layout.list(file):
+                    yield layout.open(file, key)
+
+    def test_is_recognised(self, paths: list[Path]) -> None:
+        with open_source(paths[0], locking=True) as file:
+            assert guess_layout(file) == (None if self.layout == "generic" else self.layout)
+
+    def test_episodes_come_in_natural_order_with_known_values(self, paths: list[Path]) -> None:
+        ids = []
+        for number, ep in enumerate(self.episodes(paths)):
+            ids.append(ep.id)
+            assert ep.length == FRAMES
+            np.testing.assert_array_equal(ep["action"], action(number, FRAMES, self.action_width))
+            np.testing.assert_array_equal(ep["observation.state"], state(number, FRAMES, self.state_width))
+            assert ep["action"].dtype == np.float32
+        assert len(ids) == 11 == len(set(ids))
+        assert ids == sorted(ids, key=natural_key) != sorted(ids)
+
+    def test_facts(self, paths: list[Path]) -> None:
+        episodes = list(self.episodes(paths))
+        assert [ep.success for ep in episodes] == self.success
+        ep = episodes[1]
+        assert (ep.text, ep.metadata["task_source"]) == self.task
+        assert (ep.fps, ep.metadata["fps_source"]) == self.fps
+        assert ep.metadata["fps_assumed"] == (self.fps[1] == "default")
+
+    def test_every_frame_in_order_upright_and_with_its_colours(self, paths: list[Path]) -> None:
+        layout = self.make()
+        with open_source(paths[0], locking=True) as file:
+            ep = layout.open(file, layout.list(file)[0])
+            for camera, key in enumerate(("observation.images.front", "observation.images.wrist")):
+                assert (ep.features[key].dtype, ep.features[key].shape) == ("video", (HEIGHT, WIDTH, 3))
+                frames = np.concatenate(list(ep.frames(key)))
+                assert frames.dtype == np.uint8
+                assert [barcode.read(frame) for frame in frames] == [(index, camera) for index in range(FRAMES)]
+                for name, color in PATCHES.items():
+                    found = frames[FRAMES // 2][patch(name, HEIGHT, WIDTH)].reshape(-1, 3)
+                    assert np.abs(np.median(found, axis=0) - color).max() <= self.color_error
+
+    def test_a_range_of_frames(self, paths: list[Path]) -> None:
+        layout = self.make()
+        with open_source(paths[0], locking=True) as file:
+            column = layout.open(file, layout.list(file)[0]).columns["observation.images.wrist"]
+            found = [barcode.read(frame)[0] for batch in column.batches(7, 12) for frame in batch]
+        assert found == [7, 8, 9, 10, 11]
+
+    def test_digest_is_of_the_episode(self, paths: list[Path], tmp_path: Path) -> None:
+        again = write_sample(self.sample, tmp_path, episodes=11, frames=FRAMES, height=HEIGHT, width=WIDTH)
+        first, second = self.digests(paths), self.digests(again)
+        assert first == second
+        assert len(set(first)) == 11
+
+    def digests(self, paths: list[Path]) -> list[str]:
+        layout, digests = self.make(), []
+        for path in paths:
+            with open_source(path, locking=True) as file:
+                digests += [source_digest(layout.group(file, key)) for key in layout.list(file)]
+        return digests
+
+    def test_a_missing_action_is_named(self, paths: list[Path], tmp_path: Path) -> None:
+        path = tmp_path / "broken.hdf5"
+        path.write_bytes(paths[0].read_bytes())
+        layout = self.make()
+        with h5py.File(path, "a") as file:
+            key = layout.list(file)[0]
+            found = next(name for name in ("actions", "action", "command") if name in file[key])
+            file[key].move(found, "moved")
+        with open_source(path, locking=True) as file, pytest.raises(EpisodeRejected, match=found) as caught:
+            layout.open(file, key)
+        assert caught.value.reason == "missing_dataset"
+
+    def test_a_file_without_episodes(self, tmp_path: Path) -> None:
+        path = tmp_path / "none.hdf5"
+        h5py.File(path, "w").close()
+        with open_source(path, locking=True) as file:
+            with pytest.raises(EpisodeRejected) as caught:
+                self.make().list(file)
+            assert guess_layout(file) is None
+        assert caught.value.reason == "no_episodes"

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+FRONT = "videos/observation.images.front/chunk-000/file-000.mp4"
+WRIST = "videos/observation.images.wrist/chunk-000/file-001.mp4"
+STARTS = [0, 4, 7, 12, 14]  # first frames of the episodes in FRONT
+FRAMES = list(range(20))
+
+
+def test_a_frame_too_few(tiny) -> None:
+    tiny.video(FRONT, FRAMES[:-1], STARTS)
+    assert (FRONT, "has 19 frames, but its episodes have 20") in tiny.found("videos")
+
+
+def test_a_file_of_several_episodes_is_counted_with_its_own_episodes(tiny) -> None:
+    tiny.video(WRIST, FRAMES[7:] + [20], [0, 5, 7])
+    assert tiny.found("videos") == [(WRIST, "has 14 frames, but its episodes have 13")]
+
+
+def test_an_episode_that_does_not_begin_with_a_keyframe(tiny) -> None:
+    tiny.video(FRONT, FRAMES, [0, 4, 12, 14])
+    assert tiny.found("videos") == [(FRONT, "frame 7, the first of episode 2, is no keyframe")]
+
+
+def test_another_resolution(tiny) -> None:
+    tiny.video(FRONT, FRAMES, STARTS, size=(48, 32))
+    assert tiny.found("videos") == [(FRONT, "frames are 48x32 instead of 32x48")]
+
+
+def test_another_frame_rate(tiny) -> None:
+    tiny.video(FRONT, FRAMES, STARTS, fps=12)
+    assert [where for where, _ in tiny.found("videos")] == [FRONT]
+
+
+def test_a_file_that_does_not_begin_at_zero(tiny) -> None:
+    tiny.video(FRONT, FRAMES, STARTS, first_pts=3)
+    [(where, message)] = tiny.found("videos")
+    assert where == FRONT
+    assert message.startswith("frame 0 is shown at")
+
+
+def test_a_long_file_may_hold_one_episode_only(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    from robotrove.formats.lerobot import paths
+
+    monkeypatch.setattr(paths, "MAX_VIDEO_S", 1.25)  # the files last 2.0, 0.7 and 1.3 s
+    found = tiny.found("videos")
+    assert [where for where, _ in found] == [FRONT, WRIST]
+    assert found[0][1].startswith("lasts 2 s; with more than one episode in it, LeRobot loses frames")
+
+
+def test_damaged_pixels_are_found_by_decoding(tiny) -> None:
+    path = tiny.root / FRONT
+    content = bytearray(path.read_bytes())
+    data = content.index(b"mdat") + 4
+    # The last frame of episode 3, which ends in the middle of the file, and is not at the end of an episode
+    # in the shallow check if only the middle is damaged: overwrite all packets after the first ones.
+    for position in range(data + 1200, len(content) - 1500):
+        content[position] ^= 0x5A
+    path.write_bytes(content)
+    assert [where for where, _ in tiny.found("videos", deep=True)] == [FRONT]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video"])
+def test_no_video_at_all(tiny, content: bytes) -> None:
+    (tiny.root / FRONT).write_bytes(content)
+    [(where, message)] = tiny.found("videos")
+    assert where == FRONT
+    assert "cannot be read as video" in message
+    assert str(tiny.root) not in message
