@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..core.columns import Array
-from ..core.commit import TEMPORARY_SUFFIX, attempt_name, rename_new, sync_file, sync_tree, write_file
+from ..core.commit import attempt_name, rename_new, sync_file, sync_tree, write_file
 from ..core.errors import RobotroveError, UsageError
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeRecord, read_shard
-from ..formats.lerobot.v30 import DatasetFacts, TaskTable, plan_dataset, write_file as write_dataset_file, write_meta
+from ..formats.lerobot.v30 import DatasetFacts, TaskTable, plan_dataset, write_meta
+from ..formats.lerobot.v30 import write_file as write_dataset_file
 from ..manifests.manifest import Manifest
 from ..manifests.shard import Shard
 from .binding import Bound
@@ -53,13 +52,16 @@ class AggregatePlan:
 
 
 class Aggregator(Bound, DatasetStep):
-    """Joins the run's shards, in order, into the dataset with its final name.
+    """Joins the run's shards, in order, into one dataset.
 
     Packets and rows are copied, never encoded again. The output does not depend on the number of
     ranks that write it.
     """
 
     name = "aggregator"
+
+    def __init__(self) -> None:
+        """Take no arguments: everything is decided by the shards."""
 
     @property
     def _facts(self) -> DatasetFacts:
@@ -114,7 +116,7 @@ class Aggregator(Bound, DatasetStep):
     def process(self, unit: PlannedFile) -> None:
         """Write one file of the output."""
         target = self._root / unit.path
-        if self.binding.workspace.output.exists() or target.exists():
+        if target.exists():
             return
         plan = self._read_plan()
         spans = [span for span in plan.spans if span.first < unit.last and span.last > unit.first]
@@ -142,10 +144,8 @@ class Aggregator(Bound, DatasetStep):
             yield from enumerate(read_shard(self.binding.workspace.shard(span.rank)), start=span.first)
 
     def finish(self) -> None:
-        """Write meta, check that every file is there, sync, and rename to the final name."""
-        workspace, root = self.binding.workspace, self._root
-        if workspace.output.exists():
-            return  # renamed by an attempt that was killed before it could say so
+        """Check that every file is there and write meta, all but the statistics of the whole."""
+        root = self._root
         plan = self._read_plan()
         for file in plan.files:
             if not (root / file.path).exists():
@@ -155,13 +155,7 @@ class Aggregator(Bound, DatasetStep):
         write_meta(root, attempt, records, self._facts, plan.files, self._histograms(plan))
         sync_tree(attempt)
         rename_new(attempt / "meta", root / "meta")
-        for leftover in root.rglob(f"*{TEMPORARY_SUFFIX}"):  # ours, and those of killed attempts
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        sync_tree(root)
-        os.rename(root, workspace.output)
-        sync_file(workspace.output.parent)
-        with suppress(FileNotFoundError):  # only there when rejected episodes were retried
-            shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))
+        shutil.rmtree(attempt)
 
     def _histograms(self, plan: AggregatePlan) -> dict[str, Array]:
         sums: dict[str, Array] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..core.errors import RobotroveError
 from ..core.workspace import Workspace
@@ -23,6 +24,12 @@ class Binding:
 
     workspace: Workspace
     run: RunInfo
+
+    @property
+    def dataset(self) -> Path:
+        """Where the dataset is: under its final name once it is complete, beside that before."""
+        partial = self.workspace.output_partial(self.run.run_id)
+        return partial if partial.exists() or not self.workspace.output.exists() else self.workspace.output
 
 
 class Bound:

@@ -20,6 +20,7 @@ class DatasetStep(ABC):
     """
 
     name = "dataset_step"
+    role = "dataset"
 
     @abstractmethod
     def plan(self) -> None:
@@ -35,7 +36,14 @@ class DatasetStep(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what needs all units, sync, and give the result its final name."""
+        """Write what needs all units."""
+
+    def run_here(self) -> None:
+        """Do all of it in this process, outside of a run."""
+        self.plan()
+        for unit in self.units():
+            self.process(unit)
+        self.finish()
 
     def stage(self, phase: Phase) -> PipelineStep:
         """Return the phase as a step that an executor can run."""

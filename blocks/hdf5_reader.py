@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
@@ -16,13 +16,11 @@ from ..core.errors import EpisodeRejected, UsageError
 from ..formats.hdf5 import LAYOUTS
 from ..formats.hdf5.layout import Layout
 from ..formats.hdf5.mapping import ColumnSpec
-from ..formats.hdf5.source import natural_key, open_source, source_digest
+from ..formats.hdf5.scan import Scanned, scan
+from ..formats.hdf5.source import natural_key, open_source
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.progress import ShardProgress
 from .binding import Bound
-
-if TYPE_CHECKING:
-    import h5py
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 
@@ -93,34 +91,9 @@ class Hdf5Reader(Bound, PipelineStep):
                 found[Path(os.path.abspath(match))] = None
         return list(found)
 
-    def scan(self, path: Path) -> Iterator[tuple[str, str, Episode | None, Rejection | None]]:
-        """Open a file once and yield (key, digest, episode or None, rejection or None) of each episode.
-
-        Nothing but metadata is read. A file that cannot be used yields one entry with an empty key.
-        """
-        try:
-            with open_source(path, locking=True) as file:
-                layout = self._layout()
-                keys = layout.list(file)
-                if not keys:
-                    raise EpisodeRejected("no_episodes", f"no episode of layout {self.layout} in the file")
-                for key in keys:
-                    yield self._scan_episode(layout, file, key)
-        except EpisodeRejected as exc:
-            yield "", "", None, Rejection.of(exc)
-
-    @staticmethod
-    def _scan_episode(
-        layout: Layout, file: h5py.File, key: str
-    ) -> tuple[str, str, Episode | None, Rejection | None]:
-        digest = ""
-        try:
-            digest = source_digest(file[key])
-            return key, digest, layout.open(file, key), None
-        except KeyError as exc:  # a link that leads nowhere
-            return key, digest, None, Rejection("missing_dataset", f"{key}: {exc}", error=True)
-        except EpisodeRejected as exc:
-            return key, digest, None, Rejection.of(exc)
+    def scan(self, path: Path) -> Iterator[Scanned]:
+        """Open a file once and list its episodes; see `formats.hdf5.scan`."""
+        return scan(path, self._layout())
 
     def run(self, data: Iterable[Episode] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
         """Yield the episodes of shard `rank` that are not committed yet; `data` is ignored."""

@@ -49,7 +49,9 @@ class ConfigError(UsageError):
         self.problems = sorted(problems, key=lambda p: p.line)
         count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
         lines = [f"{source}:{p.line}: {p.message}" if p.line else f"{source}: {p.message}" for p in self.problems]
-        super().__init__(source, f"{count} found\n  " + "\n  ".join(lines), action="mend them and run the same command again")
+        super().__init__(
+            source, f"{count} found\n  " + "\n  ".join(lines), action="mend them and run the same command again"
+        )
 
 
 class EpisodeRejected(RobotroveError):

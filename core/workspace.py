@@ -72,7 +72,7 @@ class Workspace:
         return self.run_dir / "shards"
 
     def logs(self, stage: str) -> Path:
-        """datatrove's logging folder of a stage."""
+        """Datatrove's logging folder of a stage."""
         return self.run_dir / "logs" / stage
 
     def shard(self, rank: int) -> Path:

@@ -23,7 +23,7 @@ class RunInfo:
         features: What the dataset holds, the default five aside.
         fps: Frames per second.
         robot_type: As in info.json.
-        aggregate_ranks: Ranks that write the output's files.
+        dataset_ranks: Ranks of the middle phase of each dataset block.
         on_error: "reject" or "stop".
         spec_digest: sha256 over pipeline, outside code and version.
         notes: What planning found worth saying.
@@ -36,7 +36,7 @@ class RunInfo:
     features: Features
     fps: int
     robot_type: str | None
-    aggregate_ranks: int
+    dataset_ranks: int
     on_error: str
     spec_digest: str
     notes: list[str]

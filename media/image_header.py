@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ..core.errors import EpisodeRejected
 
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+# The first chunk is always IHDR, 13 bytes that begin with width and height (PNG specification, 11.2.2).
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IEND\xaeB`\x82"
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 # Start-of-frame markers (ITU-T T.81, table B.1): C0 to CF without DHT (C4), JPG (C8) and DAC (CC).
 _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -44,7 +45,7 @@ def read_header(content: bytes) -> Header:
     if content.startswith(_PNG_START):
         if not content.endswith(_PNG_END):
             raise _bad(f"a PNG of {len(content)} bytes ends early: its IEND chunk is missing")
-        width, height = struct.unpack_from(">II", content, 16)  # IHDR is always the first chunk
+        width, height = struct.unpack_from(">II", content, 16)
         return Header("png", height, width)
     raise _bad(f"{len(content)} bytes are neither JPEG nor PNG; they begin with {content[:8]!r}")
 

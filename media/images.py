@@ -15,7 +15,7 @@ from .pixels import Converter, Pixels, as_array, to_bt601, to_rgb
 
 
 class ImageDecoder:
-    """Decodes JPEG and PNG; keeps its decoders from one image to the next. Not for several threads at once."""
+    """Decodes JPEG and PNG; keeps what it can from one image to the next. Not for several threads at once."""
 
     def __init__(self) -> None:
         self._contexts: dict[str, VideoCodecContext] = {}
@@ -44,11 +44,11 @@ class ImageDecoder:
         return as_array(convert(frames[0]))
 
     def _context(self, codec: str) -> VideoCodecContext:
+        # FFmpeg's PNG decoder mixes remains of the last image into the next one (seen with 7.1 and 8.0).
+        if codec == "png":
+            return _new_decoder(codec)
         if codec not in self._contexts:
-            context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
-            context.thread_count = 1  # each further thread would hold back one image
-            context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}  # else holes are filled with grey
-            self._contexts[codec] = context
+            self._contexts[codec] = _new_decoder(codec)
         return self._contexts[codec]
 
 
@@ -78,6 +78,13 @@ def encode_jpeg(rgb: Pixels, quality: int = 90) -> bytes:
     scale = str(round(31 - (quality - 1) / 99 * 29))
     frame = to_bt601("yuvj420p", full_range=True)(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
     return _encode("mjpeg", frame, {"qmin": scale, "qmax": scale})
+
+
+def _new_decoder(codec: str) -> VideoCodecContext:
+    context = cast(VideoCodecContext, av.CodecContext.create(codec, "r"))
+    context.thread_count = 1  # each further thread would hold back one image
+    context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}  # otherwise holes are filled with grey
+    return context
 
 
 def _encode(codec: str, frame: av.VideoFrame, options: dict[str, str]) -> bytes:

@@ -31,13 +31,15 @@ class PyavEncoder(Encoder):
             try:
                 stream = self._open_stream(container, width, height, fps)
             except av.error.FFmpegError as exc:
-                raise self._refused(width, height, str(exc)) from exc
-            for image in single_frames(frames, width, height):
-                frame = convert(av.VideoFrame.from_numpy_buffer(image, format="rgb24"))
-                frame.pts = count
-                container.mux(stream.encode(frame))
-                count += 1
-            container.mux(stream.encode(None))
+                raise self._refused(width, height, fps, exc) from exc
+            try:
+                for image in single_frames(frames, width, height):
+                    frame = convert(av.VideoFrame.from_numpy_buffer(image, format="rgb24"))
+                    frame.pts = count
+                    container.mux(stream.encode(frame))
+                    count += 1
+            finally:  # also after an error: SVT-AV1 must be told that its input has ended
+                container.mux(stream.encode(None))
         return count
 
     def check_available(self) -> None:
@@ -77,7 +79,8 @@ class PyavEncoder(Encoder):
         stream.codec_context.open()
         return stream
 
-    def _refused(self, width: int, height: int, why: str) -> EpisodeRejected:
+    def _refused(self, width: int, height: int, fps: int, why: Exception) -> EpisodeRejected:
         if width % 2 or height % 2:
             return odd_size(self.settings.codec, width, height)
-        return EpisodeRejected("not_encodable", f"{self.settings.codec} refuses {width}x{height} pixels: {why}")
+        detail = f"{self.settings.codec} refuses {width}x{height} pixels at {fps} fps: {why}"
+        return EpisodeRejected("not_encodable", detail)

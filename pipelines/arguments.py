@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from pathlib import PurePath
 from textwrap import dedent
 from typing import Any, get_type_hints
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..core.errors import ConfigError, Problem, RobotroveError, UsageError
+from .plain import NotPlain, plain
 from .resolution import block_class, one_line, stock_filter, use_of
 from .wording import Mistake, mistakes
 from .yaml_source import show_path
@@ -63,7 +59,9 @@ def arguments_model(cls: type[Any]) -> type[BaseModel]:
         raise UsageError(cls.__qualname__, f"its type hints cannot be read: {exc}") from exc
     described = _argument_help(cls)
     fields: dict[str, Any] = {}
-    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+    # Python says that a class without a constructor takes *args and **kwargs; it takes nothing.
+    parameters = [] if cls.__init__ is object.__init__ else [*inspect.signature(cls.__init__).parameters.values()][1:]
+    for parameter in parameters:
         name = parameter.name
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or name == "use":
             raise UsageError(
@@ -191,59 +189,12 @@ def frozen(values: Mapping[str, Any]) -> dict[str, Any]:
     wrong = []
     for name, value in values.items():
         try:
-            result[name] = _plain(value)
-        except _NotPlain as exc:
+            result[name] = plain(value)
+        except NotPlain as exc:
             wrong.append(Mistake((name,), f"found {exc}, which YAML cannot hold; give plain values"))
     if wrong:
         raise InvalidArguments(wrong)
     return result
-
-
-class _NotPlain(Exception):
-    """A value that YAML cannot hold; its text describes the value."""
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as None, bool, int, float, str, list or dict: what YAML holds.
-
-    Models and dataclasses become mappings (by alias), sets sorted lists, numpy scalars numbers.
-    """
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool):
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(by_alias=True))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, AbstractSet):
-        return sorted(map(_plain, value))
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [_plain(item) for item in value]
-    raise _NotPlain(_kind(value))
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, str | int) and not isinstance(key, bool):
-        return str(key)
-    raise _NotPlain(f"the key {key!r}")
-
-
-def _kind(value: Any) -> str:
-    if inspect.isroutine(value):
-        return "a lambda" if value.__name__ == "<lambda>" else f"the function {value.__qualname__}"
-    if isinstance(value, np.ndarray):
-        return "a numpy array (array.tolist() makes it a list)"
-    return f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
 def _argument_help(cls: type[Any]) -> dict[str, str]:

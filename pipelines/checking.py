@@ -16,6 +16,7 @@ from .yaml_source import KeyPath, Located, show_path
 
 DEFAULT_SOURCE = "hdf5_reader"
 DEFAULT_WRITER = "shard_writer"
+DEFAULT_DATASET = ("aggregator", "dataset_stats")
 
 
 class Settings(BaseModel):
@@ -40,7 +41,7 @@ class Settings(BaseModel):
     )
 
 
-KEYS = ("source", "steps", "writer", *Settings.model_fields)
+KEYS = ("source", "steps", "writer", "dataset", *Settings.model_fields)
 
 
 class Check:
@@ -54,7 +55,7 @@ class Check:
     Attributes:
         problems: The mistakes.
         settings: Everything but the blocks; defaults where that is wrong.
-        blocks: Checked blocks by path: ("source",), ("steps", 0), …, ("writer",).
+        blocks: Checked blocks by path: ("source",), ("steps", 0), …, ("writer",), ("dataset", 0), ….
     """
 
     def __init__(self, root: Located, folders: Sequence[Path], home: Path) -> None:
@@ -91,13 +92,17 @@ class Check:
     def _check_blocks(self) -> None:
         if "source" in self._root.value:
             self._check_block(("source",), "source")
-        steps = self._root.at(("steps",)) if "steps" in self._root.value else Located([])
-        if isinstance(steps.value, list):
-            for index in range(len(steps.value)):
-                self._check_block(("steps", index), "step")
-        elif steps.value is not None:
-            self._note(("steps",), f"found {described(steps.plain())}, expected a list of blocks")
+        self._check_list("steps", "step")
         self._check_block(("writer",), "writer")
+        self._check_list("dataset", "dataset")
+
+    def _check_list(self, key: str, role: Role) -> None:
+        blocks = self._root.at((key,)) if key in self._root.value else Located([])
+        if isinstance(blocks.value, list):
+            for index in range(len(blocks.value)):
+                self._check_block((key, index), role)
+        elif blocks.value is not None:
+            self._note((key,), f"found {described(blocks.plain())}, expected a list of blocks")
 
     def _check_block(self, path: KeyPath, role: Role) -> None:
         node = self._root.at(path)
@@ -144,9 +149,11 @@ def full_form(root: Located) -> Located:
     for key, default in (("source", DEFAULT_SOURCE), ("writer", DEFAULT_WRITER)):
         if key in value or key == "writer":
             value[key] = _with_use(value.get(key, Located(None, root.line)), default)
-    if "steps" in value and isinstance(value["steps"].value, list):
-        steps = value["steps"]
-        value["steps"] = Located([_step(node) for node in steps.value], steps.line)
+    if "dataset" not in value:
+        value["dataset"] = Located([Located(name, root.line) for name in DEFAULT_DATASET], root.line)
+    for key in ("steps", "dataset"):
+        if key in value and isinstance(value[key].value, list):
+            value[key] = Located([_step(node) for node in value[key].value], value[key].line)
     return Located(value, root.line)
 
 

@@ -24,6 +24,7 @@ class Pipeline:
         source: Where episodes come from, for example `Hdf5Reader(files=["*.hdf5"], layout="isaaclab")`.
         steps: What happens to each episode, in order.
         writer: How episodes are stored; `ShardWriter()` by default.
+        dataset: What makes the dataset of the shards; `[Aggregator(), DatasetStats()]` by default.
         formats: LeRobot versions of the output.
         on_error: Leave a bad episode out ("reject"), or end the run ("stop").
 
@@ -38,10 +39,13 @@ class Pipeline:
         source: Any,
         steps: Sequence[Any] = (),
         writer: Any = None,
+        dataset: Sequence[Any] | None = None,
         formats: Sequence[str] = ("v3.0",),
         on_error: Literal["reject", "stop"] = "reject",
     ) -> None:
-        self.spec: PipelineSpec = spec_of(source, steps, writer or ShardWriter(), formats=formats, on_error=on_error)
+        self.spec: PipelineSpec = spec_of(
+            source, steps, writer or ShardWriter(), dataset, formats=formats, on_error=on_error
+        )
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Pipeline:
@@ -82,6 +86,4 @@ class Pipeline:
         if isinstance(executor, str):
             executor = EXECUTORS[executor](workers=workers)
         workspace = Workspace.for_output(Path(output), Path(run_dir) if run_dir else None)
-        return execute(
-            self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher
-        )
+        return execute(self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)

@@ -14,6 +14,7 @@ from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected
 from ..core.features import Features, difference
+from ..formats.hdf5.scan import Scanned
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 
@@ -66,11 +67,10 @@ def make_plan(
     notes: Counter[str] = Counter()
     seen: dict[tuple[str, str], str] = {}
     for number, path in enumerate(paths):
-        for key, digest, ep, rejection in reader.scan(path):
-            found.append(_episode(len(found), path, root, key, digest, ep, rejection, planned, video))
-            if ep is not None and found[-1].row.reason == "":
-                _note(ep, notes)
-            if digest and not found[-1].row.reason:
+        for scanned in reader.scan(path):
+            found.append(_episode(len(found), path, root, scanned, planned, video))
+            if scanned.episode is not None and not found[-1].row.reason:
+                _note(scanned.episode, notes)
                 _refuse_duplicate(found[-1], seen)
         on_file(number + 1, len(paths))
     features, fps = _agree(found)
@@ -82,10 +82,7 @@ def _episode(
     index: int,
     path: Path,
     root: Path,
-    key: str,
-    digest: str,
-    ep: Episode | None,
-    rejection: Rejection | None,
+    scanned: Scanned,
     steps: Sequence[EpisodeStep],
     video: VideoSettings,
 ) -> _Found:
@@ -95,9 +92,10 @@ def _episode(
     except OSError:
         size = mtime_ns = 0
     source = path.relative_to(root).as_posix()
-    row = EpisodeRow(index, str(path), source, key, digest, 0, 0, 0, "", None, size, mtime_ns)
+    row = EpisodeRow(index, str(path), source, scanned.key, scanned.digest, 0, 0, 0, "", None, size, mtime_ns)
+    ep = scanned.episode
     if ep is None:
-        return _Found(row.rejected(rejection) if rejection else row, None, 0)
+        return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)
     row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
     for step in steps:
         ep = step.visit(ep)

@@ -19,10 +19,12 @@ from datatrove.pipeline.base import PipelineStep
 
 from ..blocks import BLOCKS
 from ..blocks.base import EpisodeStep
+from ..blocks.dataset_step import DatasetStep
 from ..core.errors import RobotroveError, UsageError, nearest
 
-Role: TypeAlias = Literal["source", "step", "writer"]
+Role: TypeAlias = Literal["source", "step", "writer", "dataset"]
 
+_BLOCK_KINDS = (PipelineStep, DatasetStep)
 _STOCK = "datatrove."
 _FILTERS = "datatrove.pipeline.filters"
 _STOCK_REASONS = {
@@ -53,7 +55,8 @@ def block_class(use: str, folders: Sequence[Path] = ()) -> type[Any]:
             hint = f" (for outside code write {dotted[0]}:{dotted[2]})" if dotted[0] else nearest(use, BLOCKS)
             raise UsageError("", f"no such block{hint}; blocks: {', '.join(BLOCKS)}")
         try:
-            return _as_class(BLOCKS[use])
+            registered: type[Any] = BLOCKS[use]
+            return registered
         except ImportError as exc:
             raise UsageError("", f"cannot be imported: {one_line(exc)}") from exc
     module_name, _, qualname = use.partition(":")
@@ -74,7 +77,7 @@ def use_of(block: object) -> str:
     """
     if inspect.isclass(block):
         raise UsageError("", f"{block.__name__} is a class; give a block of it: {block.__name__}(…)")
-    if not isinstance(block, PipelineStep):
+    if not isinstance(block, _BLOCK_KINDS):
         kind = "a function" if inspect.isroutine(block) else f"a {type(block).__name__}"
         name = getattr(block, "__qualname__", repr(block))
         raise UsageError(
@@ -115,7 +118,7 @@ def check_role(cls: type[Any], role: Role) -> None:
 
 
 def role_of(cls: type[Any]) -> str | None:
-    """Return "source", "step", "writer", or None for a class that has no place in a pipeline file."""
+    """Return "source", "step", "writer", "dataset", or None for a class that has no place in a pipeline file."""
     declared = getattr(cls, "role", "step")
     if declared != "step":
         return str(declared)
@@ -162,7 +165,7 @@ def _module(name: str, folders: Sequence[Path]) -> ModuleType:
 
 
 def _as_class(found: Any) -> type[Any]:
-    if not inspect.isclass(found) or not issubclass(found, PipelineStep):
+    if not inspect.isclass(found) or not issubclass(found, _BLOCK_KINDS):
         raise UsageError("", "is no block: a block is a class derived from EpisodeFilter or EpisodeMap")
     return found
 

@@ -6,7 +6,6 @@ import os
 import shutil
 from contextlib import suppress
 
-from ..blocks.aggregator import Aggregator
 from ..core.commit import sync_file
 from ..core.workspace import Workspace
 from ..manifests.manifest import Manifest
@@ -32,7 +31,7 @@ def prepare_retry(workspace: Workspace, run: RunInfo) -> None:
         return
     workspace.report.unlink(missing_ok=True)
     for stage in stages(workspace):
-        if stage.name.startswith(f"{Aggregator.name}."):
+        if stage.name != CONVERT:
             stage.forget(range(stage.ranks))
     with suppress(FileNotFoundError):
         shutil.rmtree(workspace.output_partial(run.run_id))  # made from the shards as they were

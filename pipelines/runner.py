@@ -31,15 +31,15 @@ from .stages import stages
 from .status import StatusReader
 from .watcher import Silent, Watcher
 
-MAX_AGGREGATE_RANKS = 64
+MAX_DATASET_RANKS = 64
 
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline without writing anything."""
-    reader, *steps, _ = blocks = [build(block) for block in spec.blocks()]
+    reader, *steps = [build(block) for block in (spec.source, *spec.steps)]
     if not isinstance(reader, Hdf5Reader):
         raise UsageError("source", f"{spec.source.use} cannot list episodes", "hdf5_reader")
-    return make_plan(reader, steps, _video(blocks[-1]), on_file)
+    return make_plan(reader, steps, _video(build(spec.writer)), on_file)
 
 
 def _video(writer: object) -> VideoSettings:
@@ -128,7 +128,7 @@ def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Wat
         features=plan.features,
         fps=plan.fps,
         robot_type=writer.robot_type,
-        aggregate_ranks=min(MAX_AGGREGATE_RANKS, plan.manifest.n_shards),
+        dataset_ranks=min(MAX_DATASET_RANKS, plan.manifest.n_shards),
         on_error=spec.on_error,
         spec_digest=spec_digest(spec, __version__),
         notes=plan.notes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -17,7 +17,8 @@ _DOTTED = r"^[\w.]+:[\w.]+$"
 _SUMMARIES = {
     "source": "Where episodes come from.",
     "steps": "What happens to each episode, in order.",
-    "writer": "What writes the dataset.",
+    "writer": "What writes the shards.",
+    "dataset": "What makes the dataset of the shards, in order.",
 }
 
 
@@ -32,7 +33,7 @@ def json_schema() -> dict[str, Any]:
     schemas, shared = _schemas({**models, "": Settings})
     settings = schemas.pop("")
     names: dict[Role, list[str]] = {
-        role: [name for name in models if role_of(classes[name]) == role] for role in ("source", "step", "writer")
+        role: [name for name in models if role_of(classes[name]) == role] for role in get_args(Role)
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -40,12 +41,9 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "properties": {
             "source": _place(names["source"], schemas, DEFAULT_SOURCE, "source"),
-            "steps": {
-                "description": _SUMMARIES["steps"],
-                "type": ["array", "null"],
-                "items": {"anyOf": [*_block_forms(names["step"], schemas), _short_form(names["step"])]},
-            },
+            "steps": _list(names["step"], schemas, "steps"),
             "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
+            "dataset": _list(names["dataset"], schemas, "dataset"),
             **settings["properties"],
         },
         "required": ["source"],
@@ -67,6 +65,14 @@ def _schemas(models: dict[str, type[BaseModel]]) -> tuple[dict[str, Any], dict[s
 def _place(names: list[str], schemas: dict[str, Any], default: str, place: str) -> dict[str, Any]:
     without_use = [{"$ref": f"{_REF}{default} arguments"}] if default in names else []
     return {"description": _SUMMARIES[place], "anyOf": [*without_use, *_block_forms(names, schemas)]}
+
+
+def _list(names: list[str], schemas: dict[str, Any], place: str) -> dict[str, Any]:
+    return {
+        "description": _SUMMARIES[place],
+        "type": ["array", "null"],
+        "items": {"anyOf": [*_block_forms(names, schemas), _short_form(names)]},
+    }
 
 
 def _block_forms(names: list[str], schemas: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ..core.errors import ConfigError, Problem, UsageError
 from .arguments import BlockSpec, arguments_of
-from .checking import Check, full_form
+from .checking import DEFAULT_DATASET, Check, full_form
 from .overrides import apply_overrides
 from .resolution import code_folder, module_of, one_line, use_of
 from .yaml_source import Located, dump_yaml, locate, read_yaml, show_path
@@ -29,6 +29,7 @@ class PipelineSpec:
         source: The reader.
         steps: What happens to each episode, in order.
         writer: What writes shards.
+        dataset: What makes the dataset of the shards, in order.
         formats: LeRobot versions of the output.
         on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
         output: Folder of the finished dataset, as given.
@@ -40,6 +41,7 @@ class PipelineSpec:
     source: BlockSpec
     steps: tuple[BlockSpec, ...]
     writer: BlockSpec
+    dataset: tuple[BlockSpec, ...]
     formats: tuple[str, ...] = ("v3.0",)
     on_error: Literal["reject", "stop"] = "reject"
     output: str | None = None
@@ -53,6 +55,7 @@ class PipelineSpec:
             "source": _block(self.source),
             "steps": [_block(step) for step in self.steps],
             "writer": _block(self.writer),
+            "dataset": [_block(step) for step in self.dataset],
             "formats": list(self.formats),
             "on_error": self.on_error,
         }
@@ -76,8 +79,8 @@ class PipelineSpec:
         return _differences(self.content(), other.content(), ())
 
     def blocks(self) -> tuple[BlockSpec, ...]:
-        """Return source, steps and writer."""
-        return (self.source, *self.steps, self.writer)
+        """Return every block."""
+        return (self.source, *self.steps, self.writer, *self.dataset)
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> PipelineSpec:
@@ -110,6 +113,7 @@ def spec_of(
     source: Any,
     steps: Sequence[Any],
     writer: Any,
+    dataset: Sequence[Any] | None = None,
     *,
     formats: Sequence[str] = ("v3.0",),
     on_error: str = "reject",
@@ -129,6 +133,10 @@ def spec_of(
         "steps": [_freeze(step, f"steps[{index}]", problems) for index, step in enumerate(steps)],
         "writer": _freeze(writer, "writer", problems),
     }
+    if dataset is None:
+        frozen["dataset"] = [{"use": name} for name in DEFAULT_DATASET]
+    else:
+        frozen["dataset"] = [_freeze(step, f"dataset[{index}]", problems) for index, step in enumerate(dataset)]
     if problems:
         raise ConfigError("pipeline", problems)
     settings = {"formats": list(formats), "on_error": on_error, "output": output, "workers": workers}
@@ -176,6 +184,7 @@ def _checked(
         source=blocks["source",],
         steps=tuple(block for path, block in blocks.items() if path[0] == "steps"),
         writer=blocks["writer",],
+        dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
         formats=tuple(settings.formats),
         on_error=settings.on_error,
         output=settings.output,

@@ -6,10 +6,11 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from ..blocks.aggregator import Aggregator
 from ..blocks.binding import Binding, Bound
-from ..blocks.dataset_step import PHASES, DatasetStep
+from ..blocks.committer import Committer
+from ..blocks.dataset_step import PHASES, Phase
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
 from ..executors.base import Stage, Steps
@@ -19,6 +20,7 @@ from .arguments import build
 from .spec import PipelineSpec
 
 CONVERT = "convert"
+COMMIT = "commit"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -36,9 +38,21 @@ def workspace_of(run_dir: Path) -> Workspace:
 def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
-    ranks = {f"{Aggregator.name}.{phase}": 1 for phase in PHASES} | {f"{Aggregator.name}.process": run.aggregate_ranks}
-    ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards} | ranks
+    ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards}
+    for number, block in enumerate(_spec(workspace).dataset):
+        ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
+        ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
+    ranks[COMMIT] = 1
     return [_stage(workspace, name, count, run) for name, count in ranks.items()]
+
+
+def _spec(workspace: Workspace) -> PipelineSpec:
+    return PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+
+
+def _stage_name(number: int, use: str, phase: Phase) -> str:
+    """Name a stage of the number-th dataset block; outside code may bear any name, so only its class counts."""
+    return f"{number + 1}-{use.rpartition(':')[2]}.{phase}"
 
 
 def stage_of(workspace: Workspace, name: str) -> Stage:
@@ -61,14 +75,17 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo) -> Stage:
 def stage_steps(workspace: Workspace, name: str) -> Steps:
     """Build the steps of a stage from the frozen pipeline."""
     binding = Binding(workspace, RunInfo.read(workspace.run))
+    spec = _spec(workspace)
     if name == CONVERT:
-        spec = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
-        blocks = [build(block) for block in spec.blocks()]
-        for block in blocks:
-            if isinstance(block, Bound):
-                block.bind(binding)
-        return blocks
-    step: DatasetStep = Aggregator()
-    step.bind(binding)  # type: ignore[attr-defined]  # Aggregator is Bound
-    phase = next(phase for phase in PHASES if name.endswith(f".{phase}"))
-    return [step.stage(phase)]
+        return [_bound(build(block), binding) for block in (spec.source, *spec.steps, spec.writer)]
+    if name == COMMIT:
+        return [_bound(Committer(), binding).stage("finish")]
+    number, _, rest = name.partition("-")
+    phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
+    return [_bound(build(spec.dataset[int(number) - 1]), binding).stage(phase)]
+
+
+def _bound(block: Any, binding: Binding) -> Any:
+    if isinstance(block, Bound):
+        block.bind(binding)
+    return block

@@ -92,7 +92,11 @@ class StatusReader:
 
     def rejections(self) -> list[RejectedLine]:
         """Return every rejection of planning and of finished shards, in manifest order."""
-        lines = {row.index: RejectedEpisode(row.index, row.reason, row.detail, row.error) for row in self._manifest.rows if row.reason}
+        lines = {
+            row.index: RejectedEpisode(row.index, row.reason, row.detail, row.error)
+            for row in self._manifest.rows
+            if row.reason
+        }
         for rank in range(self._manifest.n_shards):
             if (shard := self._shard(rank)) is not None:
                 lines |= {entry.index: entry for entry in shard.rejected}

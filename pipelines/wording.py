@@ -138,7 +138,8 @@ def _sentence(model: type[BaseModel], path: KeyPath, item: Any, data: Any) -> st
             names = list(dict.fromkeys(name for hint in parents for name in _all_fields(hint)))
             kind = "argument" if depth == 0 else "key"
             return f"no such {kind}{nearest(str(key), names)}; {kind}s: {', '.join(names) or 'none'}"
-    wanted = " or ".join(dict.fromkeys(map(expected, hints))) or "something else"
+    # A model that takes a short form leads to values that its hints do not; pydantic's words must do.
+    wanted = " or ".join(dict.fromkeys(map(expected, hints))) or item["msg"].removeprefix("Input should be ")
     if item["type"] == "missing" and isinstance(item["loc"][-1], str):
         return f"missing, expected {wanted}"
     if item["type"] in ("value_error", "assertion_error"):

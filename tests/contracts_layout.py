@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import h5py
 import numpy as np
 import pytest
+from robotrove.core.episode import Episode
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import Layout, guess_layout
@@ -38,12 +40,13 @@ class LayoutContract:
         return LAYOUTS[self.layout]()
 
     @pytest.fixture(scope="class")
-    def paths(self, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    @classmethod
+    def paths(cls, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         return write_sample(
-            self.sample, tmp_path_factory.mktemp(self.sample), episodes=11, frames=FRAMES, height=HEIGHT, width=WIDTH
+            cls.sample, tmp_path_factory.mktemp(cls.sample), episodes=11, frames=FRAMES, height=HEIGHT, width=WIDTH
         )
 
-    def episodes(self, paths: list[Path]):
+    def episodes(self, paths: list[Path]) -> Iterator[Episode]:
         layout = self.make()
         for path in paths:
             with open_source(path, locking=True) as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .mapping import ColumnSpec, build_column
-from .source import datasets, natural_key, reading
+from .source import DAMAGE, datasets, natural_key, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,20 +172,32 @@ class Layout(ABC):
 
 def guess_layout(file: h5py.File) -> str | None:
     """Return the name of the layout that the file has, None if it is none that is known."""
-    return next((name for name in LAYOUTS if LAYOUTS[name].matches(file)), None)
+    for name in LAYOUTS:
+        with suppress(*DAMAGE, EpisodeRejected):  # a damaged object is no hint
+            if LAYOUTS[name].matches(file):
+                return name
+    return None
 
 
 def groups(parent: h5py.Group, path: str = "/") -> list[str]:
     """Return the names of the groups in the group `path`, in natural order.
 
-    A link that leads nowhere counts, so that its episode is rejected by name instead of vanishing.
+    What cannot be opened counts, so that its episode is rejected by name instead of vanishing, or
+    taking the rest of the file with it.
     """
     folder = parent.get(path)
     if not isinstance(folder, h5py.Group):
         return []
     with reading(f"group {folder.name}"):
-        names = [name for name in folder if folder.get(name, getclass=True) in (h5py.Group, None)]
-    return sorted(names, key=natural_key)
+        names = sorted(folder, key=natural_key)
+    return [name for name in names if _may_be_group(folder, name)]
+
+
+def _may_be_group(folder: h5py.Group, name: str) -> bool:
+    try:
+        return folder.get(name, getclass=True) in (h5py.Group, None)
+    except DAMAGE:
+        return True
 
 
 def no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:

@@ -17,7 +17,10 @@ import numpy as np
 from ...core.errors import EpisodeRejected
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-_BUSY = {errno.EAGAIN, errno.EACCES}
+_BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that another holds
+# h5py's ways to say that an object is damaged, or of a type that numpy does not have.
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+
 _MAX_DIGEST_ROW = 64 * 1024
 
 
@@ -37,21 +40,24 @@ def open_source(path: Path, *, locking: bool) -> h5py.File:
     Args:
         path: The file.
         locking: True to take HDF5's shared lock, which a writer's lock refuses; where the file
-            system knows no locks the file is opened without one. False never locks.
+            system knows no locks the file is opened without one. False does not lock, unless this
+            process has the file open with a lock already.
 
     Raises:
         EpisodeRejected: missing_file, empty_file, not_hdf5, truncated_file, being_written or
             unreadable_file.
     """
-    try:
+    # "best-effort" is h5py's default; HDF5 insists that a file which this process has open already is
+    # opened again in the same mode, whichever that was.
+    failure = OSError()
+    for mode in ("best-effort", True, False) if locking else (False, "best-effort", True):
         try:
-            return h5py.File(path, "r", locking=locking)
+            return h5py.File(path, "r", locking=mode)
         except OSError as exc:
-            if not (locking and exc.errno in _NO_LOCKS):
-                raise
-            return h5py.File(path, "r", locking=False)
-    except OSError as exc:
-        raise _classified(path, exc) from exc
+            failure = exc
+            if exc.errno not in _NO_LOCKS and "flag values don't match" not in str(exc):
+                break
+    raise _classified(path, failure) from failure
 
 
 def _classified(path: Path, exc: OSError) -> EpisodeRejected:
@@ -90,14 +96,10 @@ def _looks_like(path: Path) -> str:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn HDF5's errors while reading `what` into EpisodeRejected("unreadable_data").
-
-    h5py raises OSError, RuntimeError or KeyError for damaged objects, ValueError or TypeError for
-    types that it cannot map to numpy.
-    """
+    """Turn HDF5's errors while reading `what` into EpisodeRejected("unreadable_data")."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as exc:
+    except DAMAGE as exc:
         raise EpisodeRejected("unreadable_data", f"{what} cannot be read: {exc}") from exc
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from .source import dtype_name, natural_key
+from .source import DAMAGE, dtype_name, natural_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +51,28 @@ def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iter
         path: Where to begin.
     """
     level = len([part for part in path.split("/") if part])
-    yield from _walk(file, path if path.startswith("/") else f"/{path}", level, max_level)
+    yield from _walk(file, path if path.startswith("/") else f"/{path}", level, max_level, frozenset())
 
 
-def _walk(file: h5py.File, path: str, level: int, max_level: int | None) -> Iterator[Node]:
-    if level and not isinstance(file.get(path, getlink=True), h5py.HardLink):
-        yield _bare(path, "link", level)
-        return
+def _walk(file: h5py.File, path: str, level: int, max_level: int | None, above: frozenset[int]) -> Iterator[Node]:
     try:
+        if level and not isinstance(file.get(path, getlink=True), h5py.HardLink):
+            yield _bare(path, "link", level)
+            return
         item = file[path]
+        address = h5py.h5o.get_info(item.id).addr
         node = _node(item, path, level)
         names = sorted(item, key=natural_key) if isinstance(item, h5py.Group) else []
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+    except DAMAGE:
         yield _bare(path, "unreadable", level)
+        return
+    if address in above:  # a hard link back up
+        yield _bare(path, "link", level)
         return
     yield node
     if max_level is None or level < max_level:
         for name in names:
-            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level)
+            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level, above | {address})
 
 
 def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:

@@ -92,9 +92,7 @@ def _checked(ep: Episode, key: str, feature: Feature) -> Array:
     """Load a vector, cast it to its stored dtype and refuse what is not finite."""
     values = ep[key]
     if values.shape != (ep.length, *feature.shape):
-        raise EpisodeRejected(
-            "wrong_shape", f"{key} has shape {values.shape}, expected {(ep.length, *feature.shape)}"
-        )
+        raise EpisodeRejected("wrong_shape", f"{key} has shape {values.shape}, expected {(ep.length, *feature.shape)}")
     if feature.dtype == "string":
         return values
     with np.errstate(over="ignore"):  # what overflows becomes inf and is refused below

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,7 +14,7 @@ from ...core.features import DEFAULT_FEATURES, Features
 from . import paths
 from .placement import FileCursor, PlannedFile
 from .record import EpisodeRecord
-from .stats import FeatureStats, StatsMerger, constant_stats, index_stats
+from .stats import constant_stats, index_stats
 
 BATCH_EPISODES = 256
 STAT_NAMES = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
@@ -52,15 +51,13 @@ def _schema(features: Features) -> pa.Schema:
         if feature.dtype == "string":
             continue
         values = pa.list_(pa.list_(numbers)) if feature.is_visual else numbers
-        fields += [
-            (f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_NAMES
-        ]
+        fields += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_NAMES]
     fields += [(f"meta/episodes/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
     return pa.schema(fields)
 
 
 class MetaTable:
-    """Collects one row per episode, in order, and the merged statistics of all of them.
+    """Collects one row per episode, in order.
 
     Args:
         root: The dataset.
@@ -76,7 +73,7 @@ class MetaTable:
         self._schema = _schema(features)
         keys = ["", *(key for key, feature in features.items() if feature.is_video)]
         self._cursors = {key: FileCursor(file for file in files if file.key == key) for key in keys}
-        self._mergers = {key: StatsMerger() for key, f in (features | DEFAULT_FEATURES).items() if f.dtype != "string"}
+        self._keys = [key for key, f in (features | DEFAULT_FEATURES).items() if f.dtype != "string"]
         self._rows: list[dict[str, Any]] = []
         self._origins: list[dict[str, Any]] = []
         for name in (paths.EPISODES, paths.PROVENANCE):
@@ -113,14 +110,10 @@ class MetaTable:
             "index": index_stats(first, length),
             "task_index": constant_stats(task_index, length),
         }
-        for key, merger in self._mergers.items():
-            if key in placed:
-                stats = placed[key]
-                row |= {f"stats/{key}/{name}": stats[name].tolist() for name in STAT_NAMES}
-            else:
-                row |= {f"stats/{key}/{name}": record.stats[f"stats/{key}/{name}"] for name in STAT_NAMES}
-                stats = {name: np.asarray(record.stats[f"stats/{key}/{name}"]) for name in STAT_NAMES}
-            merger.add(stats)
+        for key in self._keys:
+            for name in STAT_NAMES:
+                column = f"stats/{key}/{name}"
+                row[column] = placed[key][name].tolist() if key in placed else record.stats[column]
         row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
         self._rows.append(row)
         self._origins.append({"episode_index": episode, **record.provenance})
@@ -138,9 +131,3 @@ class MetaTable:
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             rows.clear()
-
-    def merged(self) -> dict[str, FeatureStats]:
-        """Return min, max, mean, std and count of each feature over all episodes."""
-        return {key: merger.result() for key, merger in self._mergers.items()}
-
-

@@ -16,6 +16,7 @@ TASKS = "meta/tasks.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 PROVENANCE = "meta/robotrove/episodes.parquet"
 RUN = "meta/robotrove/run.json"
+HISTOGRAMS = "meta/robotrove/histograms.json"
 
 
 def chunk_and_file(number: int) -> tuple[int, int]:

@@ -80,9 +80,7 @@ def plan_files(
     """
     data = FilePlanner("", max_bytes=paths.DATA_FILES_MB * MB, max_frames=None)
     max_frames = int(paths.MAX_VIDEO_S * fps)
-    videos = {
-        key: FilePlanner(key, max_bytes=paths.VIDEO_FILES_MB * MB, max_frames=max_frames) for key in camera_keys
-    }
+    videos = {key: FilePlanner(key, max_bytes=paths.VIDEO_FILES_MB * MB, max_frames=max_frames) for key in camera_keys}
     for frames, row_bytes, clip_bytes in episodes:
         data.add(row_bytes, frames)
         for key, planner in videos.items():

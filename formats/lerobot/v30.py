@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...core.features import DEFAULT_FEATURES, Features
+from ...core.features import Features
 from ...media.join import join
 from ...media.probe import probe
 from . import paths
+from .dataset_stats import dataset_stats, write_stats
 from .meta_table import MetaTable
 from .placement import PlannedFile, plan_files
-from .quantiles import column_quantiles
 from .record import EpisodeRecord, RowReader
-from .schema import data_schema, info, row_features, tasks_table
-from .stats import FeatureStats
-from .image_stats import stats_from_histogram
+from .schema import data_schema, info, tasks_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def write_meta(
     files: Sequence[PlannedFile],
     histograms: Mapping[str, np.ndarray[Any, np.dtype[np.int64]]],
 ) -> None:
-    """Write everything in meta/ after all data and video files are there.
+    """Write meta/, all but the statistics of the whole, after all data and video files are there.
 
     Args:
         root: The dataset, with its data and videos.
@@ -171,51 +169,8 @@ def write_meta(
             video_info=videos,
         ),
     )
-    merged = table.merged()
-    for key, feature in facts.features.items():
-        if feature.is_visual:
-            merged[key] = stats_from_histogram(np.asarray(histograms[key]), int(merged[key]["count"][0]))
-    data_files = [root / file.path for file in files if not file.key]
-    for key, quantiles in numeric_quantiles(data_files, facts.features).items():
-        merged[key] |= quantiles
-    write_stats(out, {key: merged[key] for key in facts.features | DEFAULT_FEATURES if key in merged})
+    _write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
     _write_json(out / paths.RUN, dict(facts.run))
-
-
-def write_stats(root: Path, stats: Mapping[str, FeatureStats]) -> None:
-    """Write meta/stats.json."""
-    _write_json(root / paths.STATS, {key: {name: v.tolist() for name, v in s.items()} for key, s in stats.items()})
-
-
-def numeric_quantiles(files: Sequence[Path], features: Features) -> dict[str, FeatureStats]:
-    """Return the exact quantiles of every numeric column over all rows, in bounded memory."""
-    numeric = {
-        key: feature
-        for key, feature in row_features(features).items()
-        if not feature.is_visual and feature.dtype != "string"
-    }
-
-    def batches() -> Iterator[dict[str, np.ndarray[Any, Any]]]:
-        for path in files:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=65536, columns=list(numeric)):
-                    yield {key: from_arrow(batch.column(key)) for key in numeric}
-
-    return column_quantiles(batches)
-
-
-def from_arrow(column: pa.Array) -> np.ndarray[Any, Any]:
-    """Return a column of a data file as (rows, entries); further axes are folded into the rows.
-
-    Folding is LeRobot's own rule for the statistics of features with two or more axes.
-    """
-    entries = 1
-    while pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        rows = len(column)
-        column = column.flatten()
-        entries = len(column) // rows if rows else 1
-    values: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
-    return values.reshape(-1, entries)
 
 
 def write_dataset(
@@ -231,9 +186,15 @@ def write_dataset(
     for file in files:
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
         write_file(
-            root / file.path, file, records[file.first : file.last], facts, first_index=int(starts[file.first]), tasks=tasks
+            root / file.path,
+            file,
+            records[file.first : file.last],
+            facts,
+            first_index=int(starts[file.first]),
+            tasks=tasks,
         )
     write_meta(root, root, records, facts, files, histograms)
+    write_stats(root, dataset_stats(root))
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

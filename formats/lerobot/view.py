@@ -177,7 +177,7 @@ class DatasetView:
 
     def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """Yield (first row, columns) of a data file; wide rows come in smaller batches."""
-        values = sum(prod(self.features[name].shape) for name in names)
+        values = sum(prod(feature.shape) for name, feature in self.features.items() if name in names)
         first = 0
         for batch in self.batches(path, names, max(1, min(BATCH_ROWS, _BATCH_VALUES // max(values, 1)))):
             yield first, batch
@@ -195,15 +195,15 @@ class DatasetView:
                     yield f"{path}, row {row}", dict(zip(columns, values, strict=True))
                     row += 1
 
-    def episode_column(self, name: str) -> NDArray[Any]:
-        """Return a column of numbers of meta/episodes, (episodes,), int64 or float64."""
+    def episode_column(self, name: str) -> NDArray[np.int64]:
+        """Return a column of whole numbers of meta/episodes: (episodes,)."""
         parts = []
         for path in self.files("meta/episodes"):
             for batch in self.batches(path, [name], BATCH_ROWS):
                 column = batch[name]
-                if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+                if column.null_count or not pa.types.is_integer(column.type):
                     raise Damaged(path, f"column {name} is {column.type} with {column.null_count} empty values")
-                parts.append(column.to_numpy(zero_copy_only=False))
+                parts.append(column.to_numpy(zero_copy_only=False).astype(np.int64))
         if not parts:
             raise Damaged("meta/episodes", "holds no rows")
         return np.concatenate(parts)
@@ -211,7 +211,7 @@ class DatasetView:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Frames of each episode, as meta/episodes has them."""
-        lengths = self.episode_column("length").astype(np.int64)
+        lengths = self.episode_column("length")
         if lengths.min() < 1:
             raise Damaged("meta/episodes", f"episode {int(lengths.argmin())} has length {lengths.min()}")
         return lengths

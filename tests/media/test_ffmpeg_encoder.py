@@ -28,7 +28,7 @@ class TestFfmpegEncoder(EncoderContract):
         assert probe(tmp_path / "a.mp4", expected_frames=7, fps=30).codec == "hevc"
 
     def test_failing_program_is_named_with_its_words(self, tmp_path: Path) -> None:
-        with pytest.raises(RobotroveError, match="ffmpeg ended with status .*No such file") as caught:
+        with pytest.raises(RobotroveError, match=r"ffmpeg ended with status .*No such file") as caught:
             self.encode(tmp_path / "missing" / "a.mp4", self.settings("libx264"), self.marked(200, 240, 320))
         assert not isinstance(caught.value, EpisodeRejected)
 
@@ -43,5 +43,5 @@ class TestFfmpegEncoder(EncoderContract):
 
 def test_missing_program_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="no program `ffmpeg`.*(\n.*)*encoder: pyav"):
+    with pytest.raises(UsageError, match=r"no program `ffmpeg`.*(\n.*)*encoder: pyav"):
         check_available(VideoSettings(encoder="ffmpeg"))

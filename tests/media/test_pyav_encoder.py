@@ -25,6 +25,11 @@ class TestPyavEncoder(EncoderContract):
         assert decoded.shape == (*size, 3)
         assert np.abs(decoded.astype(int) - frame[0]).mean() <= 3
 
+    def test_every_frame_a_keyframe(self, tmp_path: Path) -> None:
+        self.encode(tmp_path / "a.mp4", self.settings("libsvtav1", g=1), self.marked(4))
+        with av.open(str(tmp_path / "a.mp4")) as container:
+            assert [packet.is_keyframe for packet in container.demux(video=0) if packet.size] == [True] * 4
+
     def test_size_that_the_codec_refuses_rejects_the_episode(self, tmp_path: Path) -> None:
         with pytest.raises(EpisodeRejected, match="not_encodable"):
             self.encode(tmp_path / "a.mp4", self.settings("libsvtav1"), np.zeros((1, 2, 2, 3), np.uint8))

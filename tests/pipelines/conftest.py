@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def sample_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     registry = Registry("block", package, {name: f"{module}:{cls}" for name, cls in classes.items()})
     monkeypatch.setattr(resolution, "BLOCKS", registry)
     monkeypatch.setattr(schema, "BLOCKS", registry)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # loading outside code adds folders to it
     return registry
 
 

@@ -201,13 +201,12 @@ class DeburrFilter(EpisodeFilter):
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def outside(tmp_path: Path) -> Iterator[Path]:
     """A folder with a pipeline and, beside it, a package of outside code."""
     package = tmp_path / "project" / "my_lab_of_test_spec"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "blocks.py").write_text(OUTSIDE)
-    monkeypatch.setattr(sys, "path", list(sys.path))
     yield package.parent
     for name in [name for name in sys.modules if name.startswith("my_lab_of_test_spec")]:
         del sys.modules[name]

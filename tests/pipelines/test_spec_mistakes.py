@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -285,10 +284,7 @@ def test_stock_filters_are_allowed_one_document_at_a_time(
     assert message.startswith(f"steps[0].batch_size ({use}): takes 8 documents at a time, but an episode is valid only")
 
 
-def test_outside_code_that_fails_while_imported_is_a_mistake(
-    mistakes_in: Mistakes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
+def test_outside_code_that_fails_while_imported_is_a_mistake(mistakes_in: Mistakes, tmp_path: Path) -> None:
     (tmp_path / "broken_of_test_spec.py").write_text("x = 1\nx = = 2\n")
     (tmp_path / "failing_of_test_spec.py").write_text("raise RuntimeError('no licence')\n")
     found = mistakes_in(steps("broken_of_test_spec:X", "failing_of_test_spec:X"))

@@ -90,7 +90,9 @@ class RowFaults:
 
     def differences(self, name: str, found: NDArray[Any], expected: NDArray[Any], first_row: int) -> None:
         """Take a batch of a scalar column (n,) that should equal `expected`."""
-        self.note(name, found != expected, first_row, lambda row: f"{name} is {found[row]} instead of {expected[row]}")
+        self.note(
+            name, found != expected, first_row, lambda row: f"{name} is {found[row]!s} instead of {expected[row]!s}"
+        )
 
     def findings(self) -> Iterator[Finding]:
         """Yield one finding per kind."""

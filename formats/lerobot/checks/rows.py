@@ -25,6 +25,7 @@ class RowsCheck(Check):
         """Yield what is wrong in the data files."""
         used: set[tuple[int, int]] = set()  # (episode, task)
         first: int | None = 0
+        complete = True
         for path in dataset.files("data"):
             faults = RowFaults(self, path)
             try:
@@ -45,9 +46,9 @@ class RowsCheck(Check):
                 first = None if first is None else first + rows
             except Damaged as exc:
                 yield self.damaged(exc)
-                first = None  # the next file says for itself where it begins
+                first, complete = None, False  # the next file says for itself where it begins
             yield from faults.findings()
-        if first is not None:
+        if complete:
             yield from self._tasks(dataset, used)
 
     def _schema(self, path: str, schema: pa.Schema, dataset: DatasetView) -> Iterator[Finding]:

@@ -55,9 +55,10 @@ class StatsCheck(Check):
         columns = [f"stats/{key}/{name}" for key in described if key in present for name in STAT_KEYS]
         rows = dataset.episodes(columns or ["episode_index"])
         for (where, row), tables in zip(rows, _episode_tables(dataset), strict=False):
-            exact = {key: stats for key, table in tables.items() if (stats := episode_stats(table, described[key]))}
-            for key, stats in exact.items():
-                mergers[key].add(stats)
+            with np.errstate(invalid="ignore"):  # NaN and Inf in rows: the check of rows names them
+                exact = {key: stats for key, table in tables.items() if (stats := episode_stats(table, described[key]))}
+                for key, stats in exact.items():
+                    mergers[key].add(stats)
             for key in described:
                 if key not in present:
                     continue
@@ -116,9 +117,15 @@ class StatsCheck(Check):
 
         for key, exact in column_quantiles(batches).items():
             scale = np.maximum(np.abs(stats[key]["min"]), np.abs(stats[key]["max"]))
-            for name, value in exact.items():
-                if problem := _difference(name, stats[key][name], value, _TOLERANCES["min"] * scale):
-                    yield self.warning(f"{paths.STATS}, {key}", f"{problem} (LeRobot averages those of the episodes)")
+            problems = [
+                problem
+                for name, value in exact.items()
+                if (problem := _difference(name, stats[key][name], value, _TOLERANCES["min"] * scale))
+            ]
+            if problems:
+                more = f"; {len(problems)} of {len(exact)} quantiles differ" if len(problems) > 1 else ""
+                cause = f"{problems[0]}{more} (LeRobot averages those of the episodes)"
+                yield self.warning(f"{paths.STATS}, {key}", cause)
 
 
 def _rows(dataset: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> dict[str, NDArray[Any]]:

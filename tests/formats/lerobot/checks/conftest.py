@@ -203,15 +203,10 @@ class Tiny:
         self.root = root
 
     def video(
-        self,
-        path: str,
-        indices: list[int],
-        keyframes: list[int],
-        size: tuple[int, int] = (HEIGHT, WIDTH),
-        **options: int,
+        self, path: str, frames: list[int], keyframes: list[int], size: tuple[int, int] = (HEIGHT, WIDTH), **more: int
     ) -> None:
         """Replace a video by one of the pictures of some frames."""
-        write_video(self.root / path, [picture(i, *size) for i in indices], keyframes, **options)
+        write_video(self.root / path, [picture(i, *size) for i in frames], keyframes, **more)
 
     def found(self, check: str, *, deep: bool = False) -> list[tuple[str, str]]:
         """(where, message) of one check's findings."""

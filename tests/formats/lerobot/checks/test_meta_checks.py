@@ -36,7 +36,7 @@ Change = Callable[[dict[str, Any]], Any]
         (
             lambda i: i["features"][WRIST]["info"].update({"video.height": 48}),
             WRIST,
-            "video.height is 48 instead of 32",
+            "video.height is 48 instead",
         ),
     ],
 )

@@ -1,0 +1,40 @@
+"""Running a side of a comparison in a process of its own: seconds and peak memory of the largest process."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Wall seconds, and MB of the largest process of the side."""
+
+    seconds: float
+    peak_mb: float
+
+
+def measure(arguments: list[str]) -> Measured:
+    """Run `python ARGUMENTS` and measure it, children included; its output is passed on if it fails."""
+    reader, writer = os.pipe()
+    started = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        # A process between, so that its getrusage(RUSAGE_CHILDREN) is about this side alone.
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+        if done.returncode:
+            print(done.stdout, done.stderr, file=sys.stderr)
+        os.write(writer, str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss).encode())
+        os._exit(done.returncode)
+    _, status = os.waitpid(pid, 0)
+    seconds = time.perf_counter() - started
+    os.close(writer)
+    peak = int(os.read(reader, 64) or b"0") / 1024
+    os.close(reader)
+    if status:
+        raise SystemExit(f"{' '.join(arguments)} failed")
+    return Measured(seconds, peak)

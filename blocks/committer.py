@@ -1,0 +1,50 @@
+"""committer: the last stage of every run, which gives the finished dataset its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from ..core.commit import TEMPORARY_SUFFIX, sync_file, sync_tree
+from ..core.errors import RobotroveError
+from .binding import Bound
+from .dataset_step import DatasetStep
+
+
+class Committer(Bound, DatasetStep):
+    """Syncs the dataset and renames it; never part of a pipeline file."""
+
+    name = "committer"
+
+    def __init__(self) -> None:
+        """Take no arguments."""
+
+    def plan(self) -> None:
+        """Decide nothing."""
+
+    def units(self) -> list[Path]:
+        """Return nothing: the rename is one act, in `finish`."""
+        return []
+
+    def process(self, unit: Path) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Remove what killed attempts left in the dataset, sync it, and rename it."""
+        workspace = self.binding.workspace
+        root = workspace.output_partial(self.binding.run.run_id)
+        if not root.exists() and workspace.output.exists():
+            return  # renamed by an attempt that was killed before it could say so
+        if not root.exists():
+            raise RobotroveError(
+                str(root), "no block made a dataset", "an aggregator under `dataset:`", "add it to the pipeline"
+            )
+        for leftover in root.rglob(f"*{TEMPORARY_SUFFIX}"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        sync_tree(root)
+        os.rename(root, workspace.output)
+        sync_file(workspace.output.parent)
+        with suppress(FileNotFoundError):  # only there when rejected episodes were retried
+            shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))

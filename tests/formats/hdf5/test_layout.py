@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from robotrove.core.errors import EpisodeRejected, UsageError
+from robotrove.formats.hdf5 import LAYOUTS
+from robotrove.formats.hdf5.layout import guess_layout
+from robotrove.formats.hdf5.mapping import ColumnSpec
+from robotrove.formats.hdf5.samples import write_sample
+
+STATE = np.arange(12, dtype=np.float32).reshape(4, 3)
+FRAMES = np.zeros((4, 8, 8, 3), np.uint8)
+
+
+def demo(file: h5py.File, name: str = "demo_0", **datasets: Any) -> h5py.Group:
+    group = file.require_group("data").create_group(name)
+    for path, rows in {"actions": STATE, "obs/joint_pos": STATE, **datasets}.items():
+        if rows is not None:
+            group[path] = rows
+    return group
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        yield file
+
+
+def rejected(file: h5py.File, layout: str = "isaaclab", key: str = "data/demo_0", **options: Any) -> EpisodeRejected:
+    with pytest.raises(EpisodeRejected) as caught:
+        LAYOUTS[layout](**options).open(file, key)
+    return caught.value
+
+
+def test_unequal_lengths_lists_each(file: h5py.File) -> None:
+    demo(file, **{"obs/front": FRAMES[:3]})
+    error = rejected(file)
+    assert error.reason == "unequal_lengths"
+    assert "action 4, observation.state 4, observation.images.front 3" in error.detail
+
+
+def test_no_rows(file: h5py.File) -> None:
+    demo(file, **{"actions": STATE[:0], "obs/joint_pos": STATE[:0]})
+    assert rejected(file).reason == "empty_episode"
+
+
+def test_no_state_says_what_to_do(file: h5py.File) -> None:
+    demo(file, **{"obs/joint_pos": None, "obs/other": STATE})
+    error = rejected(file)
+    assert (error.reason, "columns:" in error.detail) == ("missing_dataset", True)
+
+
+def test_a_gone_episode_and_a_dangling_link(file: h5py.File) -> None:
+    demo(file)
+    file["data/demo_1"] = h5py.SoftLink("/nowhere")
+    file["data/note"] = 3
+    assert LAYOUTS["isaaclab"]().list(file) == ["data/demo_0", "data/demo_1"]
+    assert rejected(file, key="data/demo_1").reason == "missing_dataset"
+    assert rejected(file, key="data/demo_7").reason == "missing_dataset"
+
+
+def test_names_of_groups_are_only_names(file: h5py.File) -> None:
+    names = ["..", "demo 1", "démo_2", "a:b", "~", "$HOME"]
+    for name in names:
+        demo(file, name)
+    layout = LAYOUTS["isaaclab"]()
+    episodes = [layout.open(file, key) for key in layout.list(file)]
+    assert {ep.metadata["source_key"] for ep in episodes} == {f"data/{name}" for name in names}
+    assert all((ep["action"] == STATE).all() for ep in episodes)
+
+
+def test_nested_observations_and_camera_groups(file: h5py.File) -> None:
+    demo(
+        file,
+        **{
+            "obs/joint_pos": None,
+            "obs/policy/joint_pos": STATE + 1,
+            "obs/cams/front_rgb": FRAMES + 1,
+            "obs/mask": FRAMES[..., 0].astype(np.int32),
+            "obs/depth": FRAMES[..., :1].astype(np.float32),
+            "camera_obs/pov_rgb": FRAMES + 2,
+            "camera_obs/cams/front": FRAMES + 3,
+        },
+    )
+    ep = LAYOUTS["isaaclab"]().open(file, "data/demo_0")
+    assert (ep["observation.state"] == STATE + 1).all()
+    values = {key: int(ep[key][0, 0, 0, 0]) for key in ep.columns if "images" in key}
+    assert values == {
+        "observation.images.cams.front": 1,
+        "observation.images.pov": 2,
+        "observation.images.camera_obs.cams.front": 3,
+    }
+    assert ep.metadata["unused"] == ["obs/depth", "obs/mask"]
+
+
+def test_two_arms_and_humanoids(file: h5py.File) -> None:
+    demo(file, **{"obs/joint_pos": None, "obs/right_joint_pos": STATE + 1, "obs/left_joint_pos": STATE})
+    demo(file, "demo_1", **{"obs/joint_pos": None, "obs/robot_joint_pos": STATE + 5})
+    layout = LAYOUTS["isaaclab"]()
+    both = layout.open(file, "data/demo_0")
+    np.testing.assert_array_equal(both["observation.state"], np.concatenate([STATE, STATE + 1], axis=1))
+    assert both.features["observation.state"].names[2:4] == ("left_joint_pos_2", "right_joint_pos_0")
+    np.testing.assert_array_equal(layout.open(file, "data/demo_1")["observation.state"], STATE + 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fps", "expected"),
+    [
+        ({"dt": 0.01, "decimation": 5}, None, (20, "file", False)),
+        ({"dt": 1 / 60, "decimation": 1}, 25, (60, "file", False)),
+        ({"dt": 0.005}, 25, (25, "pipeline", False)),
+        (None, None, (30, "default", True)),
+        ({"dt": 0.007, "decimation": 2}, 50, (50, "pipeline", False)),
+    ],
+)
+def test_frames_per_second(file: h5py.File, arguments: Any, fps: int | None, expected: tuple[int, str, bool]) -> None:
+    demo(file)
+    file["data"].attrs["env_args"] = json.dumps({"env_name": "E", "sim_args": arguments})
+    ep = LAYOUTS["isaaclab"](fps=fps).open(file, "data/demo_0")
+    assert (ep.fps, ep.metadata["fps_source"], ep.metadata["fps_assumed"]) == expected
+
+
+def test_a_rate_that_is_no_whole_number(file: h5py.File) -> None:
+    demo(file)
+    file["data"].attrs["env_args"] = json.dumps({"sim_args": {"dt": 0.007, "decimation": 2}})
+    error = rejected(file)
+    assert (error.reason, "71.4286" in error.detail, "`fps:`" in error.detail) == ("bad_fps", True, True)
+
+
+def test_task_from_file_pipeline_environment(file: h5py.File) -> None:
+    group = demo(file)
+    file["data"].attrs["env_args"] = json.dumps({"env_name": "Kitchen", "env_kwargs": {"control_freq": 20}})
+    layouts = LAYOUTS["robomimic"](columns=_columns()), LAYOUTS["robomimic"](columns=_columns(), task="do it")
+    tasks = [(ep.text, ep.metadata["task_source"]) for ep in (layout.open(file, "data/demo_0") for layout in layouts)]
+    assert tasks == [("Kitchen", "env_name"), ("do it", "pipeline")]
+    group.attrs["ep_meta"] = json.dumps({"lang": "open the door"})
+    ep = layouts[1].open(file, "data/demo_0")
+    assert (ep.text, ep.metadata["task_source"], ep.fps) == ("open the door", "file", 20)
+
+
+def _columns() -> dict[str, ColumnSpec]:
+    return {"action": ColumnSpec(source="actions"), "observation.state": ColumnSpec(source="obs/joint_pos")}
+
+
+def test_robomimic_without_joints_uses_the_pose(file: h5py.File) -> None:
+    terms = {"robot0_eef_pos": STATE, "robot0_eef_quat": STATE[:, :1] + 50, "robot0_gripper_qpos": STATE + 9}
+    demo(file, **{"obs/joint_pos": None, **{f"obs/{name}": rows for name, rows in terms.items()}})
+    ep = LAYOUTS["robomimic"]().open(file, "data/demo_0")
+    np.testing.assert_array_equal(ep["observation.state"], np.concatenate(list(terms.values()), axis=1))
+
+
+def test_libero_from_the_file_name_and_opencv(tmp_path: Path) -> None:
+    [path] = write_sample("libero", tmp_path, episodes=1, frames=3, height=48, width=48)
+    with h5py.File(path, "a") as file:
+        layout = LAYOUTS["libero"]()
+        upright = layout.open(file, "data/demo_0")["observation.images.front"]
+        file["data"].attrs["problem_info"] = "{}"
+        file["data"].attrs["macros_image_convention"] = "opencv"
+        file["data/demo_0/dones"][-1] = 0
+        ep = layout.open(file, "data/demo_0")
+        assert (ep.text, ep.metadata["task_source"], ep.success) == (
+            "open the top drawer of the cabinet", "file_name", False,
+        )  # fmt: skip
+        np.testing.assert_array_equal(ep["observation.images.front"], upright[:, ::-1])
+
+
+def test_piper_rows_beyond_the_length_and_before_it(tmp_path: Path) -> None:
+    [path] = write_sample("piper", tmp_path, episodes=1, frames=6, height=48, width=48)
+    with h5py.File(path, "a") as file:
+        assert len(file["episode_0/state"]) == 8
+        ep = LAYOUTS["piper"]().open(file, "episode_0")
+        assert {len(ep[key]) for key in ep.columns} == {6}
+        file["episode_0"].attrs["length"] = 9
+        assert rejected(file, "piper", "episode_0").reason == "unequal_lengths"
+
+
+def test_aloha_extras(tmp_path: Path) -> None:
+    path = write_sample("aloha_padded", tmp_path, episodes=1, frames=4, height=48, width=48)[0]
+    with h5py.File(path, "a") as file:
+        file["base_action"] = STATE[:, :2]
+        file["observations/effort"] = STATE
+        file["compress_len"][:] = file["compress_len"][()][::-1]  # in the order of another writer
+        ep = LAYOUTS["aloha"](fps=25).open(file, "/")
+        assert ep.fps == 25
+        np.testing.assert_array_equal(ep["action.base"], STATE[:, :2])
+        np.testing.assert_array_equal(ep["observation.effort"], STATE)
+        assert ep["observation.images.front"].shape == (4, 48, 48, 3)
+
+
+def test_generic_places(file: h5py.File) -> None:
+    demo(file, "demo_1", ok=np.array([False, False, True]), prompt="lift", rate=np.array([15]))
+    demo(file, "demo_0")
+    demo(file, "other_0")
+    layout = LAYOUTS["generic"](
+        columns=_columns(),
+        episodes="/data/demo_*",
+        success="dataset:ok",
+        task_from="dataset:prompt",
+        fps_from="dataset:rate",
+    )
+    assert layout.list(file) == ["data/demo_0", "data/demo_1"]
+    bare, full = (layout.open(file, key) for key in layout.list(file))
+    assert (bare.success, bare.text, bare.fps) == (None, "", 30)
+    assert (full.success, full.text, full.fps) == (True, "lift", 15)
+    assert LAYOUTS["generic"](columns=_columns()).list(file) == ["/"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"columns": {}},
+        {"columns": {"observation/state": ColumnSpec(source="a")}},
+        {"columns": {"timestamp": ColumnSpec(source="a")}},
+        {"columns": _columns(), "success": "ok"},
+    ],
+)
+def test_mistakes_are_told_before_any_file_is_opened(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        LAYOUTS["generic"](**options)
+
+
+def test_wrong_layout_names_the_right_one(tmp_path: Path) -> None:
+    [path] = write_sample("piper_raw", tmp_path, episodes=1, frames=2, height=48, width=48)
+    with h5py.File(path) as file, pytest.raises(EpisodeRejected, match="looks like layout 'piper'"):
+        LAYOUTS["isaaclab"]().list(file)
+
+
+def test_unknown_files_are_not_guessed(file: h5py.File) -> None:
+    file["data/x"] = 1
+    assert guess_layout(file) is None

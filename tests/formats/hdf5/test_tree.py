@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+from robotrove.formats.hdf5.tree import tree
+
+
+def test_everything_in_natural_order(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for name in ("demo_10", "demo_2"):
+            file.create_dataset(f"{name}/rgb", (8, 4, 4, 3), np.uint8, chunks=(2, 4, 4, 3), compression="gzip")
+            file[name].attrs.update({"success": True, "tags": np.array([b"a", b"b"]), "n": np.int64(3)})
+        file["note"] = "hello"
+        file["back"] = h5py.SoftLink("/")
+        file["demo_10/top"] = file["/"]
+        file["gone"] = h5py.ExternalLink("other.hdf5", "/")
+        nodes = {node.path: node for node in tree(file)}
+        shallow = [node.path for node in tree(file, max_level=1)]
+        below = [node.path for node in tree(file, path="/demo_2")]
+    assert list(nodes) == [
+        "/",
+        "/back",
+        "/demo_2",
+        "/demo_2/rgb",
+        "/demo_10",
+        "/demo_10/rgb",
+        "/demo_10/top",
+        "/gone",
+        "/note",
+    ]
+    assert shallow == ["/", "/back", "/demo_2", "/demo_10", "/gone", "/note"]
+    assert below == ["/demo_2", "/demo_2/rgb"]
+    assert [nodes[path].kind for path in ("/", "/back", "/demo_2", "/note", "/gone", "/demo_10/top")] == [
+        "group", "link", "group", "dataset", "link", "link",
+    ]  # fmt: skip
+    rgb = nodes["/demo_2/rgb"]
+    assert (rgb.level, rgb.shape, rgb.dtype, rgb.chunks, rgb.compression) == (
+        2,
+        (8, 4, 4, 3),
+        "uint8",
+        (2, 4, 4, 3),
+        "gzip",
+    )
+    assert nodes["/demo_2"].attrs == {"n": 3, "success": True, "tags": ["a", "b"]}
+    assert (nodes["/"].n_children, nodes["/note"].dtype) == (5, "string")
+    json.dumps([asdict(node) for node in nodes.values()])
