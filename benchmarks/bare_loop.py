@@ -61,7 +61,7 @@ def main() -> None:
     path, out, codec, workers = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     jobs: list[tuple[str, str, str, str]] = []
     with h5py.File(path, "r") as file:
-        root = file["data"] if "data" in file else file
+        root = file.get("data", file)
         for episode in root.values():
             if not episode.attrs.get("success", True):
                 continue

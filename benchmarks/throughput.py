@@ -56,7 +56,8 @@ def main() -> None:
             images = report["frames"] * sum(f["dtype"] == "video" for f in info["features"].values())
             ratios.append(bare.seconds / ours.seconds)
             print(
-                f"{args.codec} {args.size}x{args.size} {args.layout} ({what}), {images} images, {args.workers} workers: "
+                f"{args.codec} {args.size}x{args.size} {args.layout} ({what}), {images} images, "
+                f"{args.workers} workers: "
                 f"bare loop {images / bare.seconds:.0f} images/s ({bare.peak_mb:.0f} MB), "
                 f"robotrove {images / ours.seconds:.0f} images/s ({ours.peak_mb:.0f} MB), ratio {ratios[-1]:.2f}",
                 flush=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ class Hdf5Reader(Bound, PipelineStep):
                 except EpisodeRejected as exc:
                     ep = _unusable(row, exc)
                 ep.metadata["row"] = row
-                ep.guard = lambda row=row: _check_unchanged(row)  # type: ignore[misc]  # a default binds the row
+                ep.guard = partial(_check_unchanged, row)
                 self.stat_update("episodes")
                 yield ep
                 ep.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..core.columns import Array, MappedColumn
@@ -80,7 +82,7 @@ class JointRemapper(EpisodeMap):
             check_width(key, width, names)
             picks = [self._pick(key, joint, names) for joint in self._wanted]
             feature = Feature(column.feature.dtype, (len(picks),), tuple(self._wanted))
-            ep.columns[key] = MappedColumn(column, feature, lambda batch, _, picks=picks: _gather(batch, picks))
+            ep.columns[key] = MappedColumn(column, feature, partial(_gather, picks))
         return ep
 
     def _pick(self, key: str, joint: str, names: list[str]) -> int | float:
@@ -94,7 +96,7 @@ class JointRemapper(EpisodeMap):
         )
 
 
-def _gather(batch: Array, picks: list[int | float]) -> Array:
+def _gather(picks: list[int | float], batch: Array, first: int) -> Array:
     out = np.empty((len(batch), len(picks)), dtype=batch.dtype)
     for column, pick in enumerate(picks):
         out[:, column] = batch[:, pick] if isinstance(pick, int) else pick

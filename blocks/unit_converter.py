@@ -87,6 +87,7 @@ class UnitConverter(EpisodeMap):
 
         def convert(batch: Array, _: int) -> Array:
             degrees = batch / pi * half_turn
-            return (degrees - low) / (high - low) * (motor_high - motor_low) + motor_low
+            motor: Array = (degrees - low) / (high - low) * (motor_high - motor_low) + motor_low
+            return motor
 
         return convert

@@ -58,5 +58,6 @@ class Display(Watcher):
         """Show where the run is."""
         rejected = sum(status.rejected.values())
         working = next((stage.name for stage in status.stages if stage.done < stage.ranks), "done")
-        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {duration(status.seconds_left)} left · {working}"
+        left = duration(status.seconds_left)
+        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {left} left · {working}"
         self._progress.update(self._task, completed=status.kept + rejected, note=note)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .features import Feature
 
-Array = NDArray[np.generic]
+Array: TypeAlias = NDArray[Any]
 
 
 class Column(ABC):

@@ -84,7 +84,8 @@ class _Worker:
                 stderr=log,
                 env=os.environ | {"ROBOTROVE_CPUS": str(cpus)},
             )
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
         self.descriptor = self._out.fileno()
 

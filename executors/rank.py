@@ -7,7 +7,7 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from .base import Stage
 
 
-class RankRunner(PipelineExecutor):  # type: ignore[misc]  # datatrove is untyped
+class RankRunner(PipelineExecutor):
     """Runs single ranks of a stage."""
 
     def __init__(self, stage: Stage) -> None:

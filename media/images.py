@@ -18,7 +18,7 @@ class ImageDecoder:
     """Decodes JPEG and PNG; keeps what it can from one image to the next. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._contexts: dict[str, VideoCodecContext] = {}
+        self._jpeg = _new_decoder("mjpeg")
         self._to_rgb = to_rgb()
         self._to_bgr = to_rgb(bgr=True)
 
@@ -35,21 +35,15 @@ class ImageDecoder:
         content = _content(data)
         header = read_header(content)
         try:
-            frames = self._context(header.codec).decode(av.Packet(content))
+            # FFmpeg's PNG decoder mixes remains of one image into the next, so that each gets its own.
+            context = self._jpeg if header.codec == "mjpeg" else _new_decoder(header.codec)
+            frames = context.decode(av.Packet(content))
         except av.error.FFmpegError as exc:
             raise _bad(f"damaged {header.codec.upper()} data: {exc.strerror}") from exc
         if len(frames) != 1 or (frames[0].height, frames[0].width) != (header.height, header.width):
             raise _bad(f"damaged {header.codec.upper()} data: there is not exactly one image in it")
         convert: Converter = self._to_bgr if bgr else self._to_rgb
         return as_array(convert(frames[0]))
-
-    def _context(self, codec: str) -> VideoCodecContext:
-        # FFmpeg's PNG decoder mixes remains of the last image into the next one (seen with 7.1 and 8.0).
-        if codec == "png":
-            return _new_decoder(codec)
-        if codec not in self._contexts:
-            self._contexts[codec] = _new_decoder(codec)
-        return self._contexts[codec]
 
 
 def decode_image(data: bytes | Array, *, bgr: bool = False) -> Pixels:

@@ -83,7 +83,6 @@ class Pipeline:
         Raises:
             RobotroveError: See `robotrove.pipelines.runner.execute`.
         """
-        if isinstance(executor, str):
-            executor = EXECUTORS[executor](workers=workers)
+        chosen: Executor = EXECUTORS[executor](workers=workers) if isinstance(executor, str) else executor
         workspace = Workspace.for_output(Path(output), Path(run_dir) if run_dir else None)
-        return execute(self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)
+        return execute(self.spec, workspace, chosen, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)

@@ -8,6 +8,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
@@ -86,7 +87,7 @@ def execute(
                 prepare_retry(workspace, run)
             elif workspace.report.exists() and workspace.output.exists():
                 report = RunReport.read(workspace.report)
-                return RunReport(**{**_fields(report), "was_finished": True})
+                return replace(report, was_finished=True)
             _check_same_sources(spec, workspace)
         else:
             _check_output_free(workspace, None)
@@ -100,10 +101,6 @@ def execute(
         report = _report(workspace, run, status, time.monotonic() - started)
         watcher.progress(status.read())
     return report
-
-
-def _fields(report: RunReport) -> dict[str, object]:
-    return {name: getattr(report, name) for name in report.__dataclass_fields__}
 
 
 def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import h5py
 
 from .cameras import camera_key
-from .layout import Layout, no_episodes, text
+from .facts import text
+from .layout import Layout, no_episodes
 from .mapping import ColumnSpec
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.

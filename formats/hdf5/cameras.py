@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from .columns import Flip
+from .column_spec import Flip
 from .mapping import ColumnSpec, is_picture
 from .source import datasets
 

@@ -15,10 +15,9 @@ from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.images import ImageDecoder, image_size
 from .bands import BATCH_BYTES, RowReader
+from .column_spec import Color, Flip
 from .source import reading
 
-Color: TypeAlias = Literal["rgb", "bgr"]
-Flip: TypeAlias = Literal["none", "vertical", "rotate180"]
 Storage: TypeAlias = Literal["video", "image"]
 
 # Variable-length rows are small descriptors in the dataset and live elsewhere in the file.
@@ -128,7 +127,8 @@ class RawFrameColumn(FrameColumn):
                 f"{self._rows.path} row {first + bad[0]} has values from {low[bad[0]]:g} to {high[bad[0]]:g}; "
                 "float frames are taken only between 0 and 1 (record with normalize=False)",
             )
-        return np.rint(frames * 255).astype(np.uint8)
+        pixels: Array = np.rint(frames * 255).astype(np.uint8)
+        return pixels
 
 
 class EncodedFrameColumn(FrameColumn):

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 
 from ...core.errors import UsageError
-from .layout import Layout, flag, groups, no_episodes, text
+from .facts import flag, groups, text
+from .layout import Layout, no_episodes
 from .mapping import ColumnSpec
 
 

@@ -8,7 +8,8 @@ import h5py
 
 from ...core.errors import EpisodeRejected
 from .cameras import camera_columns
-from .layout import Fact, Layout, flag, groups, json_attribute, no_episodes
+from .facts import flag, groups, json_attribute
+from .layout import Fact, Layout, no_episodes
 from .mapping import ColumnSpec, Part
 from .source import datasets
 

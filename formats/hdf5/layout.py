@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from ...core.columns import Column, SlicedColumn
 from ...core.episode import Episode
@@ -19,7 +17,7 @@ from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .mapping import ColumnSpec, build_column
-from .source import DAMAGE, datasets, natural_key, reading
+from .source import DAMAGE, datasets, natural_key, printable, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,58 +177,13 @@ def guess_layout(file: h5py.File) -> str | None:
     return None
 
 
-def groups(parent: h5py.Group, path: str = "/") -> list[str]:
-    """Return the names of the groups in the group `path`, in natural order.
-
-    What cannot be opened counts, so that its episode is rejected by name instead of vanishing, or
-    taking the rest of the file with it.
-    """
-    folder = parent.get(path)
-    if not isinstance(folder, h5py.Group):
-        return []
-    with reading(f"group {folder.name}"):
-        names = sorted(folder, key=natural_key)
-    return [name for name in names if _may_be_group(folder, name)]
-
-
-def _may_be_group(folder: h5py.Group, name: str) -> bool:
-    try:
-        return folder.get(name, getclass=True) in (h5py.Group, None)
-    except DAMAGE:
-        return True
-
-
 def no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
     """Return the error for a file without episodes; it names the layout that the file seems to have."""
     guess = guess_layout(file)
     hint = f"; it looks like layout {guess!r}" if guess else ""
-    inside = ", ".join(sorted(file, key=natural_key)[:8]) or "nothing"
+    with reading("the root group"):
+        inside = ", ".join(sorted(map(printable, file), key=natural_key)[:8]) or "nothing"
     return EpisodeRejected("no_episodes", f"{file.filename} has no {looked_for}, its root holds {inside}{hint}")
-
-
-def text(value: Any) -> str | None:
-    """Return an attribute or a single value as text, None if it is missing or no text."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    return str(value).strip() or None if isinstance(value, str) else None
-
-
-def json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:
-    """Return a JSON object kept in an attribute; empty if it is missing or broken."""
-    try:
-        value = json.loads(text(group.attrs.get(name)) or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def flag(value: Any) -> bool | None:
-    """Return a label as bool, None if it is missing; an array counts by its last entry."""
-    if value is None or np.size(value) == 0:
-        return None
-    return bool(np.reshape(value, -1)[-1])
 
 
 def _check_feature_name(key: str) -> None:

@@ -8,7 +8,8 @@ import h5py
 
 from .cameras import camera_key
 from .columns import is_encoded
-from .layout import Layout, groups, no_episodes, text
+from .facts import groups, text
+from .layout import Layout, no_episodes
 from .mapping import ColumnSpec, is_picture
 
 

@@ -8,8 +8,9 @@ import h5py
 
 from ...core.errors import EpisodeRejected
 from .cameras import camera_columns
-from .columns import Flip
-from .layout import Fact, Layout, groups, json_attribute, no_episodes, text
+from .column_spec import Flip
+from .facts import groups, json_attribute, text
+from .layout import Fact, Layout, no_episodes
 from .mapping import ColumnSpec, Part
 
 _JOINTS = ("joint_pos", "gripper_qpos")

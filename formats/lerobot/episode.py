@@ -24,7 +24,7 @@ from ...media.settings import VideoSettings
 from .image_stats import ImageStats
 from .record import EPISODE_FILE, PLACED_COLUMNS, ROWS_FILE
 from .schema import data_schema
-from .stats import FeatureStats, episode_stats, index_stats
+from .stats import FeatureStats, index_stats, numeric_stats
 
 IMAGE_BATCH_ROWS = 32
 
@@ -58,7 +58,7 @@ def write_episode(
     stats: dict[str, FeatureStats] = {}
     for key, values in vectors.items():
         if features[key].dtype != "string":
-            stats[key] = episode_stats(values, features[key])
+            stats[key] = numeric_stats(values)
     histograms: dict[str, ImageStats] = {
         key: ImageStats(ep.length) for key, feature in features.items() if feature.is_visual
     }
@@ -71,7 +71,7 @@ def write_episode(
         for job in jobs:
             job.result()
     timestamps = (np.arange(ep.length, dtype=np.float64) / ep.fps).astype(np.float32)
-    stats["timestamp"] = episode_stats(timestamps[:, None], Feature("float32", (1,)))
+    stats["timestamp"] = numeric_stats(timestamps[:, None])
     stats["frame_index"] = index_stats(0, ep.length)
     _write_rows(ep, folder / ROWS_FILE, features, vectors | {"timestamp": timestamps[:, None]}, histograms)
     stats |= {key: image.result() for key, image in histograms.items()}

@@ -31,23 +31,22 @@ def feature_stats(
 
 
 def episode_stats(rows: NDArray[Any], feature: Feature) -> FeatureStats | None:
-    """Return exact statistics of one feature of one episode.
+    """Return the statistics of one feature of one episode; None for strings, which have none."""
+    return None if feature.dtype == "string" else numeric_stats(rows)
+
+
+def numeric_stats(rows: NDArray[Any]) -> FeatureStats:
+    """Return exact statistics of the rows of a numeric feature.
 
     Quantiles are np.quantile's method "linear". Leading axes of a row collapse, as in LeRobot 0.4:
     a feature (2, 3) has statistics of length 3; a scalar has length 1. Count is the number of rows.
 
     Args:
-        rows: (T, *feature.shape) or, for scalars, (T,); bool counts as 0 and 1. T is at least 1.
-        feature: What the rows are.
-
-    Returns:
-        The ten statistics, or None for strings, which have none.
+        rows: (T, *shape) or, for scalars, (T,); bool counts as 0 and 1. T is at least 1.
 
     Raises:
         ValueError: If there are no rows.
     """
-    if feature.dtype == "string":
-        return None
     if not len(rows):
         raise ValueError("statistics of no rows are not defined")
     table = as_table(rows).astype(np.float64)

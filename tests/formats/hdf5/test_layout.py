@@ -74,6 +74,15 @@ def test_names_of_groups_are_only_names(file: h5py.File) -> None:
     assert all((ep["action"] == STATE).all() for ep in episodes)
 
 
+def test_a_name_that_is_no_text_is_one_rejection(file: h5py.File) -> None:
+    demo(file, "demo_0")
+    file["data"].create_group(b"demo_\xff")
+    layout = LAYOUTS["isaaclab"]()
+    assert layout.list(file) == ["data/demo_0", "data/demo_\\xff"]
+    assert rejected(file, key="data/demo_\\xff").reason == "missing_dataset"
+    assert layout.open(file, "data/demo_0").length == 4
+
+
 def test_nested_observations_and_camera_groups(file: h5py.File) -> None:
     demo(
         file,

@@ -50,6 +50,15 @@ def test_a_long_file_may_hold_one_episode_only(tiny, monkeypatch: pytest.MonkeyP
     assert found[0][1].startswith("lasts 2 s; with more than one episode in it, LeRobot loses frames")
 
 
+def test_the_pictures_of_another_episode(tiny) -> None:
+    tiny.video(FRONT, [*FRAMES[:12], *FRAMES[18:], *FRAMES[14:]], STARTS)  # episode 3 shows the end of episode 4
+    assert tiny.found("videos") == []
+    # Red is 10 times the frame index in the upper half: 12.5 instead of 18.5 on average.
+    assert tiny.found("videos", deep=True) == [
+        (FRONT, "the mean colour of episode 3 is (0.36, 0.39, 0.08), but (0.25, 0.39, 0.08) in its statistics")
+    ]
+
+
 def test_a_frame_that_cannot_be_decoded(tiny) -> None:
     path = tiny.root / FRONT
     with av.open(str(path)) as container:

@@ -1,0 +1,71 @@
+"""Where the episodes of a dataset come from: reading meta/robotrove/episodes.parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from . import paths
+from .view import EPISODE_BATCH_ROWS, Damaged, DatasetView
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the provenance table says about one episode.
+
+    Attributes:
+        episode_index: The episode.
+        source_name: File it comes from, relative to the root of the sources.
+        source_key: Name of the episode inside the file.
+        source_digest: sha256 of the episode in the file.
+        source_length: Frames in the file.
+        first_row: First row of the file's episode that was used.
+        last_row: Last row that was used.
+        success: The recorder's label, None without one.
+        fps_assumed: True if neither file nor pipeline said the frame rate.
+        run_digest: Identity of the run that converted it.
+        robotrove_version: Version that converted it.
+        encoder_version: Encoder and FFmpeg that made its videos.
+    """
+
+    episode_index: int
+    source_name: str
+    source_key: str
+    source_digest: str
+    source_length: int
+    first_row: int
+    last_row: int
+    success: bool | None
+    fps_assumed: bool
+    run_digest: str
+    robotrove_version: str
+    encoder_version: str
+
+    @property
+    def label(self) -> str:
+        """File and key, for people."""
+        return f"{self.source_name}:{self.source_key}"
+
+
+_COLUMNS = tuple(field.name for field in fields(Origin))
+
+
+def origins(dataset: DatasetView) -> Iterator[Origin]:
+    """Yield the origin of each episode in order, in bounded memory.
+
+    Raises:
+        Damaged: If the table is missing or cannot be read.
+    """
+    row = 0
+    for batch in dataset.batches(paths.PROVENANCE, _COLUMNS, EPISODE_BATCH_ROWS):
+        for values in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
+            origin = Origin(*values)
+            if origin.episode_index != row:
+                raise Damaged(f"{paths.PROVENANCE}, row {row}", f"is about episode {origin.episode_index}")
+            yield origin
+            row += 1
+
+
+def origin_of(dataset: DatasetView, episode: int) -> Origin | None:
+    """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
+    return next((origin for origin in origins(dataset) if origin.episode_index == episode), None)

@@ -1,0 +1,109 @@
+"""The episodes of a finished dataset: where the rows and frames of each are, and its rows as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from ...core.columns import Array
+from ...core.errors import RobotroveError
+from ...media.join import Clip
+from .record import RowReader, Rows
+from .view import Damaged, DatasetView, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEpisode:
+    """One episode as meta/episodes describes it.
+
+    Attributes:
+        index: Number of the episode.
+        length: Frames.
+        tasks: Its instructions.
+        rows: Where its rows are.
+        clips: Camera key to where its frames are.
+    """
+
+    index: int
+    length: int
+    tasks: tuple[str, ...]
+    rows: Rows
+    clips: Mapping[str, Clip]
+
+
+def stored_episodes(dataset: DatasetView) -> Iterator[StoredEpisode]:
+    """Yield the episodes of a dataset in order.
+
+    Raises:
+        Damaged: If meta/episodes cannot be read, or a value that leads to an episode is missing.
+    """
+    cameras = {key: f"videos/{key}" for key in dataset.video_keys}
+    columns = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
+    for prefix in cameras.values():
+        columns += [f"{prefix}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+    file, first = "", 0
+    for where, row in dataset.episodes(columns):
+        if empty := [name for name, value in row.items() if value is None]:
+            raise Damaged(where, f"{', '.join(empty)}: there is no value")
+        path = dataset.data_file(row["data/chunk_index"], row["data/file_index"])
+        if path != file:
+            file, first = path, 0
+        length = row["length"]
+        clips = {
+            key: Clip(
+                dataset.root / dataset.video_file(key, row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]),
+                round(row[f"{prefix}/from_timestamp"] * dataset.fps),
+                length,
+            )
+            for key, prefix in cameras.items()
+        }
+        rows = Rows(dataset.root / path, first, length)
+        yield StoredEpisode(row["episode_index"], length, tuple(row["tasks"]), rows, clips)
+        first += length
+
+
+class StoredRows:
+    """Reads the rows of stored episodes; close it after use.
+
+    Args:
+        dataset: The dataset that they are in.
+    """
+
+    def __init__(self, dataset: DatasetView) -> None:
+        self._dataset = dataset
+        self._reader = RowReader()
+
+    def pieces(self, rows: Rows, names: Sequence[str]) -> Iterator[dict[str, Array]]:
+        """Yield the rows in order as feature name to (n, *shape); pictures as object arrays (n,) of bytes.
+
+        Raises:
+            Damaged: If they cannot be read, or are not what info.json says.
+        """
+        where = rows.path.relative_to(self._dataset.root).as_posix()
+        pieces = self._reader.read(rows)
+        while True:
+            try:
+                table = next(pieces, None)
+            except (pa.ArrowException, OSError) as exc:
+                raise Damaged(where, f"cannot be read as parquet: {exc}") from exc
+            except RobotroveError as exc:
+                raise Damaged(where, str(exc)) from exc
+            if table is None:
+                return
+            if missing := [name for name in names if name not in table.column_names]:
+                raise Damaged(where, f"has no column {', '.join(missing)}")
+            yield {name: self._values(table.column(name).combine_chunks(), name, where) for name in names}
+
+    def _values(self, column: pa.Array, name: str, where: str) -> Array:
+        feature = self._dataset.features[name]
+        if feature.is_visual:
+            if not pa.types.is_struct(column.type):
+                raise Damaged(f"{where}, {name}", f"pictures are {column.type}")
+            return column.field("bytes").to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+        return rows_of(column, feature, f"{where}, {name}")
+
+    def close(self) -> None:
+        """Close the open file."""
+        self._reader.close()

@@ -1,0 +1,257 @@
+"""Datasets made by robotrove with what they must hold, and the LeRobot installations that judge them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from robotrove import Hdf5Reader, Pipeline, ShardWriter, SuccessFilter
+from robotrove.executors.base import Executor, Stage
+from robotrove.executors.rank import RankRunner
+from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.hdf5.samples.pictures import pictures
+from robotrove.formats.hdf5.samples.signals import action, state
+from robotrove.formats.lerobot import paths
+from robotrove.media import barcode
+from robotrove.media.settings import VideoSettings
+
+RELEASES = {"0.4.4": "ROBOTROVE_JUDGE_044", "0.6.1": "ROBOTROVE_JUDGE_061"}
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "isaaclab" / "dataset.hdf5"
+FRONT, WRIST, STILL = (f"observation.images.{name}" for name in ("front", "wrist", "still"))
+
+
+@dataclass
+class Sample:
+    """A dataset and its truth, episode by episode, as the source file has it.
+
+    Attributes:
+        root: The dataset.
+        fps: Frames per second.
+        tasks: Instruction of each episode.
+        episodes: Feature to rows (T, *shape) of each episode, cameras as uint8 RGB.
+        markers: Camera to the numbers of the markers in its frames, and the camera's own number.
+        encoded: Cameras stored as video.
+    """
+
+    root: Path
+    fps: int
+    tasks: list[str]
+    episodes: list[dict[str, np.ndarray]]
+    markers: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict)
+    encoded: tuple[str, ...] = ()
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(episode["action"]) for episode in self.episodes]
+
+    @property
+    def cameras(self) -> list[str]:
+        return [key for key in self.episodes[0] if key.startswith("observation.images.")]
+
+    def rows(self, key: str) -> np.ndarray:
+        return np.concatenate([episode[key] for episode in self.episodes])
+
+    @property
+    def index(self) -> dict[str, np.ndarray]:
+        """The columns that every dataset has, and the task."""
+        lengths = self.lengths
+        frame_index = np.concatenate([np.arange(length) for length in lengths])
+        ordered = list(dict.fromkeys(self.tasks))
+        return {
+            "frame_index": frame_index,
+            "timestamp": (frame_index / self.fps).astype(np.float32),
+            "episode_index": np.repeat(np.arange(len(lengths)), lengths),
+            "index": np.arange(sum(lengths)),
+            "task_index": np.repeat([ordered.index(task) for task in self.tasks], lengths),
+            "task": np.repeat(np.array(self.tasks), lengths),
+        }
+
+
+class Seen:
+    """What a judge saw: `seen["torchcodec/action"]`, `seen.facts`."""
+
+    def __init__(self, path: Path) -> None:
+        self._arrays = np.load(path)
+        self.facts: dict[str, Any] = json.loads(str(self._arrays["facts"]))
+
+    @cached_property
+    def names(self) -> set[str]:
+        return set(self._arrays.files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+
+class InThisProcess(Executor):
+    """Runs ranks one after the other here, so that a test can lower the limits of files."""
+
+    def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
+        RankRunner(stage).run()
+
+
+def everything(folder: Path) -> Sample:
+    """Every kind of feature, odd sizes, AV1, five instructions, a one-frame episode, two shards."""
+    lengths = [120, 1, 150, 64, 90]
+    tasks = ['Say "grüß Gott" to the 猫', "it's 50 % {done}\\n", "x", "pick\tup the café cup ☕", "x"]
+    sizes = {FRONT: (64, 304), WRIST: (65, 97), STILL: (48, 64)}
+    episodes: list[dict[str, np.ndarray]] = []
+    markers: dict[str, list[np.ndarray]] = {key: [] for key in sizes}
+    rng = np.random.default_rng(0)
+    source = folder / "everything.hdf5"
+    with h5py.File(source, "w") as file:
+        for number, length in enumerate(lengths):
+            rows: dict[str, np.ndarray] = {
+                "action": action(number, length, 6),
+                "observation.state": state(number, length, 6),
+                "observation.effort": rng.normal(size=(length, 3)),
+                "observation.gripper": rng.random((length, 1)).astype(np.float32),
+                "observation.matrix": rng.normal(size=(length, 2, 3)).astype(np.float32),
+                "observation.stage": np.arange(length)[:, None] // 7,
+                "observation.counts": rng.integers(-(2**31), 2**31, (length, 3)),
+                "note": np.array([f"row {row} of «{number}»" for row in range(length)], object),
+            }
+            first = sum(lengths[:number])
+            for camera, (key, (height, width)) in enumerate(sizes.items()):
+                frames = np.stack(list(pictures(length, height, width, camera, seed=number)))
+                for row, frame in enumerate(frames):
+                    barcode.draw(frame, first + row, camera)
+                rows[key] = frames
+                markers[key].append(first + np.arange(length))
+            group = file.create_group(f"runs/run_{number}")
+            for key, values in rows.items():
+                flat = values.reshape(-1) if values.shape[1:] == (1,) else values
+                group.create_dataset(key, data=flat, dtype=h5py.string_dtype() if key == "note" else None)
+            group.attrs.update({"prompt": tasks[number], "ok": number != 2, "hz": 30.0})
+            label = np.zeros((length, 1), bool)
+            label[-1] = number != 2
+            episodes.append(rows | {"next.success": label})
+    columns: dict[str, Any] = {key: {"from": key} for key in episodes[0] if key != "next.success"}
+    columns["observation.effort"]["dtype"] = "keep"
+    columns[STILL]["kind"] = "image"
+    options = {"episodes": "/runs/run_*", "success": "attr:ok", "task_from": "attr:prompt", "fps_from": "attr:hz"}
+    Pipeline(
+        source=Hdf5Reader(files=[str(source)], layout="generic", columns=columns, options=options),
+        steps=[SuccessFilter(policy="label")],
+        writer=ShardWriter(robot_type="judged"),
+    ).run(output=folder / "everything", workers=2)
+    numbers = {key: (np.concatenate(markers[key]), camera) for camera, key in enumerate(sizes)}
+    return Sample(folder / "everything", 30, tasks, episodes, numbers, (FRONT, WRIST))
+
+
+def long_h264(folder: Path) -> Sample:
+    """Episodes of 100 s at 1 fps, so that a video file is full after ten; H.264; two episodes left out."""
+    (source,) = write_sample("isaaclab", folder, episodes=13, frames=100, height=48, width=64, fps=1)
+    keys = {FRONT: 0, WRIST: 1}
+    episodes = []
+    with h5py.File(source, "r+") as file:
+        for number in range(11):  # the last two are a failure and one without a label
+            demo = file[f"data/demo_{number}"]
+            for key, camera in keys.items():
+                dataset = demo[f"obs/{key.rpartition('.')[2]}"]
+                frames = dataset[()]
+                for row, frame in enumerate(frames):
+                    barcode.draw(frame, number * 100 + row, camera)
+                dataset[...] = frames
+            episodes.append(
+                {"action": demo["actions"][()], "observation.state": demo["obs/joint_pos"][()]}
+                | {key: demo[f"obs/{key.rpartition('.')[2]}"][()] for key in keys}
+            )
+    task = "push the block"
+    Pipeline(
+        source=Hdf5Reader(files=[str(source)], layout="isaaclab", task=task),
+        steps=[SuccessFilter()],
+        writer=ShardWriter(video=VideoSettings(codec="libx264", crf=23)),
+    ).run(output=folder / "long", workers=2)
+    markers = {key: (np.arange(1100), camera) for key, camera in keys.items()}
+    return Sample(folder / "long", 1, [task] * 11, episodes, markers, (FRONT, WRIST))
+
+
+def many_files(folder: Path) -> Sample:
+    """JPEG sources, one file each; several data and video files and chunks, by limits lowered here."""
+    sources = []
+    for number in range(6):
+        sources += write_sample("piper", folder / str(number), episodes=1, frames=20, seed=number, fps=20)
+    keys = {FRONT: 0, WRIST: 1}
+    episodes, tasks = [], []
+    for number, source in enumerate(sources):
+        with h5py.File(source) as file:
+            (demo,) = file.values()
+            tasks.append(str(demo.attrs["instruction"]))
+            truth = {key: np.stack(list(pictures(20, 96, 96, camera, seed=number))) for key, camera in keys.items()}
+            episodes.append({"action": demo["action"][:20], "observation.state": demo["state"][:20]} | truth)
+    pipeline = Pipeline(source=Hdf5Reader(files=[str(path) for path in sources], layout="piper_gr00t", fps=20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "CHUNKS_SIZE", 2)
+        patch.setattr(paths, "DATA_FILES_MB", 0.02)
+        patch.setattr(paths, "VIDEO_FILES_MB", 0.04)
+        pipeline.run(output=folder / "many", executor=InThisProcess())
+    markers = {key: (np.tile(np.arange(20), 6), camera) for key, camera in keys.items()}
+    return Sample(folder / "many", 20, tasks, episodes, markers, (FRONT, WRIST))
+
+
+def real(folder: Path) -> Sample:
+    """A teleoperated Isaac Lab recording without cameras: 10 episodes, 2,163 frames."""
+    if not REAL.exists():
+        pytest.skip("the real recordings are not here (shared/data beside the repository)")
+    with h5py.File(REAL) as file:
+        episodes = [
+            {"action": demo["actions"][()], "observation.state": demo["obs/joint_pos"][()]}
+            for demo in (file[f"data/demo_{number}"] for number in range(10))
+        ]
+    task = "stack the cubes"
+    Pipeline(
+        source=Hdf5Reader(files=[str(REAL)], layout="isaaclab", task=task, fps=20), steps=[SuccessFilter()]
+    ).run(output=folder / "real", workers=2)
+    return Sample(folder / "real", 20, [task] * 10, episodes)
+
+
+SAMPLES = {make.__name__: make for make in (everything, long_h264, many_files, real)}
+
+
+@pytest.fixture(scope="session", params=list(SAMPLES))
+def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    missing = [variable for variable in RELEASES.values() if variable not in os.environ]
+    if len(missing) == len(RELEASES):
+        without_judge(missing)
+    return SAMPLES[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session", params=list(RELEASES))
+def seen(request: pytest.FixtureRequest, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    variable = RELEASES[request.param]
+    if variable not in os.environ:
+        without_judge([variable])
+    folder = tmp_path_factory.mktemp("judge")
+    source = {
+        f"{number}/{key}": values
+        for number, episode in enumerate(sample.episodes)
+        for key, values in episode.items()
+        if values.dtype != object
+    }
+    np.savez(folder / "source.npz", **source)
+    script = Path(__file__).with_name("judge.py")
+    command = [os.environ[variable], script, sample.root, folder / "seen.npz", "--source", folder / "source.npz"]
+    # A home of its own: nothing cached can help, and HF_HUB_OFFLINE is not set, so that it would try the network.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    done = subprocess.run(command, env=environment | {"HF_HOME": str(folder / "home")}, capture_output=True, text=True)
+    assert done.returncode == 0, f"LeRobot {request.param} could not use the dataset:\n{done.stderr[-4000:]}"
+    result = Seen(folder / "seen.npz")
+    assert result.facts["lerobot"] == request.param, f"{variable} names a Python with another LeRobot"
+    return result
+
+
+def without_judge(variables: list[str]) -> None:
+    """Skip, but not where the check was promised."""
+    reason = f"{' and '.join(variables)} not set: the path of a Python with that release of LeRobot"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
