@@ -109,9 +109,10 @@ class Hdf5Reader(Bound, PipelineStep):
             if row.index not in kept and not progress.is_done(row.index)
         ]
         for path, group in groupby(rows, key=lambda row: row.path):
-            yield from self._episodes(Path(path), list(group))
+            yield from self.episodes(Path(path), list(group))
 
-    def _episodes(self, path: Path, rows: list[EpisodeRow]) -> Iterator[Episode]:
+    def episodes(self, path: Path, rows: list[EpisodeRow]) -> Iterator[Episode]:
+        """Yield the listed episodes of one file; those that cannot be used any more come as rejected."""
         try:
             _check_unchanged(rows[0])
             file = open_source(path, locking=False)

@@ -6,12 +6,13 @@ from fractions import Fraction
 from typing import cast
 
 import av
+import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
 from ..core.columns import Array
 from ..core.errors import EpisodeRejected
 from .image_header import Header, read_header
-from .pixels import Converter, Pixels, as_array, to_bt601, to_rgb
+from .pixels import Converter, Pixels, as_array, rgb_frame, to_bt601, to_rgb
 
 
 class ImageDecoder:
@@ -59,7 +60,7 @@ def image_size(data: bytes | Array) -> tuple[int, int]:
 
 def encode_png(rgb: Pixels) -> bytes:
     """Return a PNG of an image (height, width, 3) uint8 RGB; the same bytes each time."""
-    return _encode("png", av.VideoFrame.from_ndarray(rgb, format="rgb24"), {})
+    return _encode("png", rgb_frame(np.ascontiguousarray(rgb)), {})
 
 
 def encode_jpeg(rgb: Pixels, quality: int = 90) -> bytes:
@@ -70,7 +71,7 @@ def encode_jpeg(rgb: Pixels, quality: int = 90) -> bytes:
         quality: 1 to 100, spread evenly over FFmpeg's quantisers 31 to 2.
     """
     scale = str(round(31 - (quality - 1) / 99 * 29))
-    frame = to_bt601("yuvj420p", full_range=True)(av.VideoFrame.from_ndarray(rgb, format="rgb24"))
+    frame = to_bt601("yuvj420p", full_range=True)(rgb_frame(np.ascontiguousarray(rgb)))
     return _encode("mjpeg", frame, {"qmin": scale, "qmax": scale})
 
 

@@ -31,6 +31,15 @@ class Converter:
         return self._reformatter.reformat(frame, **self._target)
 
 
+def rgb_frame(image: Pixels) -> av.VideoFrame:
+    """Return a frame over an image (height, width, 3) uint8 with contiguous rows; even widths are not copied."""
+    width = image.shape[1]
+    if width % 2:
+        # swscale averages pixels in pairs for chroma; up to FFmpeg 7 it reads beyond the end of an odd row.
+        image = np.pad(image, ((0, 0), (0, 1), (0, 0)), mode="edge")[:, :width]
+    return av.VideoFrame.from_numpy_buffer(image, format="rgb24")
+
+
 def to_bt601(pix_fmt: str, *, full_range: bool = False) -> Converter:
     """Return a converter from RGB to `pix_fmt` with the matrix of BT.601 (ITU-R BT.601-7, 2.5)."""
     return Converter(

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from ..core.columns import Array
 from ..core.errors import EpisodeRejected, UsageError
 from .encoder import Encoder, single_frames
-from .pixels import to_bt601
+from .pixels import rgb_frame, to_bt601
 from .settings import codec_options, odd_size
 
 
@@ -34,7 +34,7 @@ class PyavEncoder(Encoder):
                 raise self._refused(width, height, fps, exc) from exc
             try:
                 for image in single_frames(frames, width, height):
-                    frame = convert(av.VideoFrame.from_numpy_buffer(image, format="rgb24"))
+                    frame = convert(rgb_frame(image))
                     frame.pts = count
                     container.mux(stream.encode(frame))
                     count += 1

@@ -188,7 +188,7 @@ def many_files(folder: Path) -> Sample:
             tasks.append(str(demo.attrs["instruction"]))
             truth = {key: np.stack(list(pictures(20, 96, 96, camera, seed=number))) for key, camera in keys.items()}
             episodes.append({"action": demo["action"][:20], "observation.state": demo["state"][:20]} | truth)
-    pipeline = Pipeline(source=Hdf5Reader(files=[str(path) for path in sources], layout="piper_gr00t", fps=20))
+    pipeline = Pipeline(source=Hdf5Reader(files=[str(path) for path in sources], layout="piper", fps=20))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "CHUNKS_SIZE", 2)
         patch.setattr(paths, "DATA_FILES_MB", 0.02)
@@ -205,13 +205,13 @@ def real(folder: Path) -> Sample:
     with h5py.File(REAL) as file:
         episodes = [
             {"action": demo["actions"][()], "observation.state": demo["obs/joint_pos"][()]}
-            for demo in (file[f"data/demo_{number}"] for number in range(10))
+            for _, demo in sorted(file["data"].items(), key=lambda item: int(item[0].removeprefix("demo_")))
         ]
     task = "stack the cubes"
     Pipeline(
         source=Hdf5Reader(files=[str(REAL)], layout="isaaclab", task=task, fps=20), steps=[SuccessFilter()]
     ).run(output=folder / "real", workers=2)
-    return Sample(folder / "real", 20, [task] * 10, episodes)
+    return Sample(folder / "real", 20, [task] * len(episodes), episodes)
 
 
 SAMPLES = {make.__name__: make for make in (everything, long_h264, many_files, real)}

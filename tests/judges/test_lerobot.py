@@ -118,8 +118,8 @@ def test_statistics_of_episodes_agree_with_theirs(sample: Sample, seen: Seen) ->
     compared = 0
     for number, episode in enumerate(sample.episodes):
         for key, rows in episode.items():
-            if rows.dtype == object:
-                continue
+            if rows.dtype == object or (len(rows) == 1 and rows.ndim == 3):
+                continue  # LeRobot folds the leading axes of a row, but not in an episode of one frame
             mine = {name: np.array(ours[number][f"stats/{key}/{name}"]) for name in ("count", *STATS)}
             theirs = {name: seen[f"stats/{number}/{key}/{name}"] for name in ("count", *STATS)}
             compare(mine, theirs, rows, is_camera=key in sample.cameras, release=seen.facts["lerobot"])

@@ -25,6 +25,17 @@ class TestPyavEncoder(EncoderContract):
         assert decoded.shape == (*size, 3)
         assert np.abs(decoded.astype(int) - frame[0]).mean() <= 3
 
+    def test_last_column_of_an_odd_width_keeps_its_colour(self, tmp_path: Path) -> None:
+        frame = np.zeros((1, 97, 129, 3), np.uint8)
+        frame[:, :, :100], frame[:, :, 100:] = (255, 0, 0), (0, 0, 255)
+        contents = set()
+        for _ in range(3):
+            self.encode(tmp_path / "a.mp4", self.settings("libsvtav1"), frame)
+            contents.add((tmp_path / "a.mp4").read_bytes())
+        (decoded,) = iter_frames(tmp_path / "a.mp4")
+        assert np.abs(decoded[:, -1].mean(axis=0) - (0, 0, 255)).max() <= 6
+        assert len(contents) == 1
+
     def test_every_frame_a_keyframe(self, tmp_path: Path) -> None:
         self.encode(tmp_path / "a.mp4", self.settings("libsvtav1", g=1), self.marked(4))
         with av.open(str(tmp_path / "a.mp4")) as container:

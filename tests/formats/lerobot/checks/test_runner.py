@@ -98,7 +98,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("name", ["meta/info.json", "meta/stats.json"])
 def test_nothing_is_raised_whatever_is_in_the_json_files(tiny_original: Path, tiny, name: str) -> None:
     original = (tiny_original / name).read_text()
-    chosen = random.Random(5).sample(places(json.loads(original)), 24)
+    chosen = random.Random(5).sample(places(json.loads(original)), 16)
     for number, place in enumerate(chosen):
         content = json.loads(original)
         parent = content
@@ -124,7 +124,7 @@ def test_nothing_is_raised_whatever_the_types_of_columns(tiny_original: Path, ti
             pa.array([-(2**62)] * len(original)),
         ]
         for at, column in enumerate(original.column_names):
-            if column.startswith("stats/") and "grid" not in column:
+            if column.startswith("stats/") and not column.startswith("stats/grid/q"):
                 continue
             table = original.set_column(at, column, replacements[at % len(replacements)])
             pq.write_table(table, tiny.root / name)

@@ -1,0 +1,133 @@
+"""Do the frames of a dataset's video show what the source shows, each in its place and colours?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
+
+from ..core.columns import Column
+from ..core.errors import RobotroveError
+from ..media.compare import block_error, is_nearer, is_swapped, mean_error, psnr
+from ..media.encoder import make_encoder
+from ..media.join import Clip
+from ..media.pixels import Pixels
+from ..media.probe import iter_frames
+from ..media.settings import VideoSettings
+
+SAMPLES = 5
+# Source frames: the one before, its own, the one after; None past the ends.
+_Window: TypeAlias = tuple[Pixels | None, Pixels, Pixels | None]
+
+BLOCK_LEVELS = 16.0  # ordinary encodings stay below; above, encoding the source again decides
+
+_SWAPPED = "red and blue are swapped"
+_EARLIER = "shows the source's frame before its own"
+_LATER = "shows the source's frame after its own"
+_OTHER = "is not the source's frame"
+
+
+class CameraCheck:
+    """Compares decoded frames with source frames; what only looks wrong because of the encoder passes.
+
+    A frame is in doubt if it shows its source with red and blue exchanged, if it resembles the source
+    frame before or after more than its own, or if the mean of a block of pixels is far off. Coarse
+    encodings can do the latter two; so the source's frames are then encoded again with the settings
+    of the pipeline, and what comes out as wrong from that is the encoder's doing.
+
+    Args:
+        video: Settings of the pipeline.
+        fps: Frames per second.
+        deep: Compare every frame instead of 5 spread over the episode, first and last included.
+
+    Attributes:
+        frames: Number of frames compared so far.
+    """
+
+    def __init__(self, video: VideoSettings, fps: int, *, deep: bool) -> None:
+        self.frames = 0
+        self._video = video
+        self._fps = fps
+        self._deep = deep
+
+    def first_problem(self, source: Column, clip: Clip) -> tuple[int, str] | None:
+        """Return the row of the first frame that is wrong and a sentence about it, None if there is none.
+
+        Args:
+            source: The camera after all steps.
+            clip: The frames in the dataset.
+
+        Raises:
+            RobotroveError: If frames cannot be read.
+        """
+        for first, last in self._spans(clip.frames):
+            decoded = iter_frames(clip.path, clip.first + first, last - first)
+            for row, frame, window in zip(range(first, last), decoded, _windows(source, first, last), strict=False):
+                self.frames += 1
+                if problem := self._problem(frame, source, row, window):
+                    return row, problem
+        return None
+
+    def _spans(self, length: int) -> list[tuple[int, int]]:
+        if self._deep or length <= SAMPLES:
+            return [(0, length)]
+        rows = (round(step * (length - 1) / (SAMPLES - 1)) for step in range(SAMPLES))
+        return [(row, row + 1) for row in rows]
+
+    def _problem(self, frame: Pixels, source: Column, row: int, window: _Window) -> str:
+        own = window[1]
+        if frame.shape != own.shape:
+            return f"is {_size(frame)} pixels instead of {_size(own)}"
+        doubt = _doubt(frame, window)
+        if not doubt or self._is_encoding(doubt, frame, source, row, window):
+            return ""
+        measured = f"mean difference {mean_error(frame, own):.1f} levels, PSNR {psnr(frame, own):.1f} dB"
+        return f"{doubt} ({measured})"
+
+    def _is_encoding(self, doubt: str, frame: Pixels, source: Column, row: int, window: _Window) -> bool:
+        try:
+            again = self._encoded_again(source, row)
+        except RobotroveError:  # no such encoder on this machine
+            return False
+        if doubt == _OTHER:
+            own = window[1]
+            return block_error(frame, own) <= 1.5 * block_error(again, own) + BLOCK_LEVELS / 4
+        return _doubt(again, window) == doubt
+
+    def _encoded_again(self, source: Column, row: int) -> Pixels:
+        """Return what the encoder makes of a row, from the keyframe before it on."""
+        start = row - row % self._video.g
+        height, width, _ = source.feature.shape
+        with tempfile.TemporaryDirectory(prefix="robotrove-") as folder:
+            path = Path(folder, "again.mp4")
+            frames = source.batches(start, row + 1)
+            make_encoder(self._video).encode(path, frames, width=width, height=height, fps=self._fps)
+            return next(iter_frames(path, row - start, 1))
+
+
+def _windows(source: Column, first: int, last: int) -> Iterator[_Window]:
+    begin, end = max(0, first - 1), min(source.length, last + 1)
+    frames: Iterator[Pixels] = (frame for batch in source.batches(begin, end) for frame in batch)
+    before = next(frames) if begin < first else None
+    own = next(frames)
+    for after in chain(frames, (None,)):
+        yield before, own, after
+        if after is not None:
+            before, own = own, after
+
+
+def _doubt(frame: Pixels, window: _Window) -> str:
+    before, own, after = window
+    if is_swapped(frame, own):
+        return _SWAPPED
+    if before is not None and is_nearer(frame, before, own):
+        return _EARLIER
+    if after is not None and is_nearer(frame, after, own):
+        return _LATER
+    return _OTHER if block_error(frame, own) > BLOCK_LEVELS else ""
+
+
+def _size(frame: Pixels) -> str:
+    return f"{frame.shape[0]}x{frame.shape[1]}"
