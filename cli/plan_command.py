@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from ..pipelines.runner import plan_of
 from ..pipelines.spec import load_spec
-from .display import Display
+from .display import Display, duration
 
 
 @click.command()
@@ -34,6 +35,7 @@ def command(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         "fps": plan.fps,
         "tasks": dict(Counter(row.task for row in kept)),
         "features": {key: str(feature) for key, feature in plan.features.items()},
+        "estimate": asdict(plan.estimate),
         "notes": plan.notes,
     }
     if as_json:
@@ -53,5 +55,7 @@ def command(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"  {key}: {feature}")
     for task, count in facts["tasks"].items():
         click.echo(f"  task {task!r}: {count} episodes")
+    room, left = plan.estimate.disk_bytes / 2**20, duration(plan.estimate.seconds)
+    click.echo(f"roughly {room:,.0f} MB of disk and {left} with one worker per CPU")
     for note in plan.notes:
         click.echo(f"note: {note}")

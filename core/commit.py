@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # file systems without hard links
 
 
 def attempt_name(target: str) -> str:
@@ -55,7 +56,11 @@ def rename_new(attempt: Path, target: Path) -> bool:
     except OSError as exc:
         if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
-        raise
+        if exc.errno not in _NO_LINKS:
+            raise
+        if target.exists():
+            return False
+        os.rename(attempt, target)  # two at the same instant: the later one's equal file stays
     sync_file(target.parent)
     return True
 

@@ -45,10 +45,24 @@ class Journal:
             stream.write(line + "\n")
 
 
+class EventReader:
+    """Reads the journals of a run again and again, each line once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._offsets: dict[Path, int] = {}
+
+    def read(self) -> Iterator[Event]:
+        """Yield the events that are new since the last call; a line that is not finished waits."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            with open(path, "rb") as stream:
+                stream.seek(self._offsets.get(path, 0))
+                for line in stream:
+                    if line.endswith(b"\n"):
+                        self._offsets[path] = self._offsets.get(path, 0) + len(line)
+                        yield Event(**json.loads(line))
+
+
 def read_events(folder: Path) -> Iterator[Event]:
-    """Yield all events of a run, process by process; a line cut by a crash is passed over."""
-    for path in sorted(folder.glob("*.jsonl")):
-        with open(path, encoding="utf-8") as stream:
-            for line in stream:
-                if line.endswith("\n"):
-                    yield Event(**json.loads(line))
+    """Yield all events of a run, process by process."""
+    return EventReader(folder).read()

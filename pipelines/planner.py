@@ -17,6 +17,7 @@ from ..core.features import Features, difference
 from ..formats.hdf5.scan import Scanned
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
+from .estimate import Estimate, estimate
 
 # A feature's name becomes a folder of the output; it may come from an input file.
 _SAFE_NAME = re.compile(r"\w[\w.\-]*")
@@ -31,12 +32,14 @@ class Plan:
         features: What the dataset will hold; that of most episodes.
         fps: Frames per second of the dataset.
         notes: What a user should know before running (assumed fps, unused datasets).
+        estimate: Room and time, roughly.
     """
 
     manifest: Manifest
     features: Features
     fps: int
     notes: list[str]
+    estimate: Estimate
 
 
 @dataclass(slots=True)
@@ -75,7 +78,9 @@ def make_plan(
         on_file(number + 1, len(paths))
     features, fps = _agree(found)
     rows = cut_shards(entry.row for entry in found)
-    return Plan(Manifest(rows), features, fps, [f"{text} ({n} episodes)" for text, n in sorted(notes.items())])
+    told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
+    frames = sum(row.length for row in rows if not row.reason)
+    return Plan(Manifest(rows), features, fps, told, estimate(features, frames, video))
 
 
 def _episode(

@@ -1,36 +1,31 @@
-"""Is a dataset what its sources say? Every kept episode opened again, run through the steps and compared."""
+"""Is a dataset what its sources say? Every kept episode is opened again, run through the steps and compared."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
-from ..core.columns import Array
-from ..core.episode import Episode
-from ..core.errors import EpisodeRejected, RobotroveError, UsageError
-from ..core.features import DEFAULT_FEATURES, difference
+from ..core.errors import UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot.provenance import Origin, origins
-from ..formats.lerobot.stored import StoredEpisode, StoredRows, stored_episodes
+from ..formats.lerobot.stored import StoredEpisode, stored_episodes
 from ..formats.lerobot.view import DatasetView
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.run_info import RunInfo
-from ..media.images import ImageDecoder
 from ..media.settings import VideoSettings
 from .camera_check import CameraCheck
+from .episode_check import EpisodeCheck
 from .stages import CONVERT, stage_steps, workspace_of
 
 MAX_PROBLEMS = 20  # kept; the rest is only counted
 
-# Episodes compared so far, and in all.
+# Called with the episodes compared so far, and those in all.
 Progress: TypeAlias = Callable[[int, int], None]
 
 
@@ -66,7 +61,7 @@ class SourceReport:
 
     Attributes:
         problems: The first 20.
-        n_problems: Number of all; each is one feature of one episode.
+        n_problems: Number of all; each is about one feature of one episode, or one file.
         episodes: Episodes compared.
         frames: Video frames compared.
         foreign: Episodes of the dataset that come from another run, which were not compared.
@@ -96,7 +91,7 @@ def check_source(
         dataset: Folder of the dataset.
         run_dir: The run directory.
         deep: Compare every frame of every video.
-        progress: Called after each episode.
+        progress: Told after each episode.
 
     Raises:
         UsageError: If `run_dir` is no finished run, or the dataset does not come from it.
@@ -110,89 +105,95 @@ def check_source(
             "the run directory of a complete dataset",
             f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
         )
-    check = _Check(DatasetView(dataset), workspace, deep)
-    kept: list[SourceProblem] = []
-    count = 0
-    for problem in check.problems(progress):
-        count += 1
-        if count <= MAX_PROBLEMS:
-            kept.append(problem)
-    return SourceReport(tuple(kept), count, check.episodes, check.cameras.frames, check.foreign)
+    return _Comparison(DatasetView(dataset), workspace, deep).run(progress)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """An episode of the dataset and the row of the manifest that it comes from."""
+    """An episode of the dataset, its provenance, and the row of the manifest that it comes from."""
 
     stored: StoredEpisode
     origin: Origin
     row: EpisodeRow
 
 
-class _Check:
+class _Comparison:
     def __init__(self, view: DatasetView, workspace: Workspace, deep: bool) -> None:
-        self.episodes = 0
-        self.foreign = 0
         self._view = view
         self._workspace = workspace
-        self._run = RunInfo.read(workspace.run)
-        self._blocks: list[Any] = list(stage_steps(workspace, CONVERT))
-        writer = self._blocks[-1]
+        self._problems: list[SourceProblem] = []
+        self._n_problems = 0
+        self._episodes = 0
+        self._foreign = 0
+        self._reader, *self._steps, writer = stage_steps(workspace, CONVERT)
         video = writer.video if isinstance(writer, ShardWriter) else None
-        self.cameras = CameraCheck(video or VideoSettings(), view.fps, deep=deep)
-        self._features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
+        self._cameras = CameraCheck(video or VideoSettings(), view.fps, deep=deep)
 
-    def problems(self, progress: Progress) -> Iterator[SourceProblem]:
-        reader = self._blocks[0]
-        if not isinstance(reader, Hdf5Reader):
+    def run(self, progress: Progress) -> SourceReport:
+        if not isinstance(self._reader, Hdf5Reader):
             raise UsageError(str(self._workspace.pipeline), "its source cannot be opened again", "hdf5_reader")
-        total = len(self._view.lengths)
-        pairs = yield from self._pairs()
+        pairs = self._pairs()
         for path, group in groupby(pairs, key=lambda pair: pair.row.path):
-            yield from self._file(reader, Path(path), list(group), lambda: progress(self.episodes, total))
+            self._file(self._reader, Path(path), list(group), lambda: progress(self._episodes, len(pairs)))
+        return SourceReport(
+            tuple(self._problems), self._n_problems, self._episodes, self._cameras.frames, self._foreign
+        )
 
-    def _pairs(self) -> Iterator[SourceProblem] | Any:
-        """Find the manifest row of each episode; yield what is there twice, or not at all."""
-        refused = {(line["source"], line["key"]) for line in map(json.loads, self._workspace.rejected.open())}
-        rows = {
-            (row.source, row.key): row
-            for row in Manifest.read(self._workspace.manifest).rows
-            if (row.source, row.key) not in refused
-        }
-        pairs: list[_Pair] = []
-        seen: dict[tuple[str, str], int] = {}
+    def _note(self, problem: SourceProblem) -> None:
+        self._n_problems += 1
+        if self._n_problems <= MAX_PROBLEMS:
+            self._problems.append(problem)
+
+    def _pairs(self) -> list[_Pair]:
+        """Find the manifest row of each episode; note what is there twice, or not at all."""
+        lines = self._workspace.rejected.read_text(encoding="utf-8").splitlines()
+        rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
+        manifest = Manifest.read(self._workspace.manifest).rows
+        rows = {(row.source, row.key): row for row in manifest if (row.source, row.key) not in rejected}
+        digest = RunInfo.read(self._workspace.run).digest
+        pairs: dict[tuple[str, str], _Pair] = {}
         for stored, origin in zip(stored_episodes(self._view), origins(self._view), strict=True):
             name = (origin.source_name, origin.source_key)
-            if origin.run_digest != self._run.digest:
-                self.foreign += 1
-            elif name in seen:
-                yield SourceProblem(stored.index, origin.label, "", None, f"is the source of episode {seen[name]} too")
+            if origin.run_digest != digest:
+                self._foreign += 1
+            elif name in pairs:
+                text = f"episode {pairs[name].stored.index} comes from there too"
+                self._note(SourceProblem(stored.index, origin.label, "", None, text))
             elif name not in rows:
-                yield SourceProblem(stored.index, origin.label, "", None, "the run did not keep such an episode")
+                self._note(SourceProblem(stored.index, origin.label, "", None, "the run kept no such episode"))
             else:
-                seen[name] = stored.index
-                pairs.append(_Pair(stored, origin, rows[name]))
+                pairs[name] = _Pair(stored, origin, rows[name])
         if not pairs:
-            raise UsageError(
-                str(self._view.root), f"does not come from the run {self._workspace.run_dir}", "the run's own dataset"
-            )
-        for name in rows.keys() - seen.keys():
-            yield SourceProblem(None, rows[name].label, "", None, "the run kept it, but it is not in the dataset")
-        return pairs
+            found = f"does not come from the run in {self._workspace.run_dir}"
+            raise UsageError(str(self._view.root), found, "a dataset and the run directory that it was made in")
+        for name, row in rows.items():
+            if name not in pairs:
+                self._note(SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it"))
+        return list(pairs.values())
 
     def _file(
         self, reader: Hdf5Reader, path: Path, pairs: list[_Pair], on_episode: Callable[[], None]
-    ) -> Iterator[SourceProblem]:
-        waiting = {pair.row.index: pair for pair in pairs}
+    ) -> None:
+        """Compare the episodes of one file."""
         stream: Any = reader.episodes(path, [pair.row for pair in pairs])
-        for step in self._blocks[1:-1]:
+        for step in self._steps:
             stream = step.run(stream)
-        rows = StoredRows(self._view)
+        check = EpisodeCheck(self._view, self._cameras)
+        waiting = {pair.row.index: pair for pair in pairs}
+        gone: list[_Pair] = []
         for ep in stream:
             pair = waiting.pop(ep.metadata["row"].index)
-            yield from self._guarded(ep, pair, rows)
-            self.episodes += 1
+            if ep.rejection is not None and ep.rejection.reason == "source_changed":
+                gone.append(pair)
+            else:
+                for where in check.differences(ep, pair.stored, pair.origin):
+                    self._note(SourceProblem(pair.stored.index, pair.origin.label, *where))
+                self._episodes += 1
             on_episode()
-        rows.close()
+        check.close()
+        if gone:
+            state = "was changed since" if path.exists() else "is not there any more"
+            text = f"{path} {state}: {len(gone)} episode(s) cannot be compared"
+            self._note(SourceProblem(gone[0].stored.index, gone[0].origin.label, "", None, text))
         for pair in waiting.values():
-            yield _about(pair, "a step of the pipeline now drops it")
+            self._note(SourceProblem(pair.stored.index, pair.origin.label, "", None, "a step now drops it"))

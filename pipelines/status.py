@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..core.workspace import Workspace
-from ..manifests.events import read_events
+from ..manifests.events import Event, EventReader
 from ..manifests.manifest import Manifest
 from ..manifests.report import RejectedLine
 from ..manifests.shard import RejectedEpisode, Shard
@@ -60,19 +61,21 @@ class StatusReader:
         self._workspace = workspace
         self._manifest = Manifest.read(workspace.manifest)
         self._stages = stages(workspace)
+        self._total_frames = sum(row.length for row in self._manifest.kept)
         self._shards: dict[int, Shard] = {}
+        self._events = EventReader(workspace.events)
+        self._recent: deque[Event] = deque()
 
     def read(self) -> RunStatus:
         """Return the status now."""
         rows = self._manifest.rows
         rejected = Counter(row.reason for row in rows if row.reason)
         kept = frames = skipped = 0
-        for rank in range(self._manifest.n_shards):
-            if (shard := self._shard(rank)) is not None:
-                kept += len(shard.kept)
-                frames += shard.frames
-                rejected.update(entry.reason for entry in shard.rejected)
-                skipped += sum(rows[entry.index].length for entry in shard.rejected)
+        for shard in self._committed():
+            kept += len(shard.kept)
+            frames += shard.frames
+            rejected.update(entry.reason for entry in shard.rejected)
+            skipped += sum(rows[entry.index].length for entry in shard.rejected)
         for folder in self._workspace.partials():
             names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
             committed = [int(name[1:]) for name in names if name[1:].isdigit()]
@@ -82,7 +85,7 @@ class StatusReader:
             skipped += sum(rows[index].length for index in refused)
             if refused:
                 rejected["in shards in progress"] += len(refused)
-        total = sum(row.length for row in self._manifest.kept)
+        total = self._total_frames
         rate = self._rate()
         done = [StageStatus(stage.name, stage.ranks - len(stage.missing()), stage.ranks) for stage in self._stages]
         left = max(0, total - frames - skipped)
@@ -97,22 +100,21 @@ class StatusReader:
             for row in self._manifest.rows
             if row.reason
         }
-        for rank in range(self._manifest.n_shards):
-            if (shard := self._shard(rank)) is not None:
-                lines |= {entry.index: entry for entry in shard.rejected}
+        for shard in self._committed():
+            lines |= {entry.index: entry for entry in shard.rejected}
         rows = self._manifest.rows
         return [
             RejectedLine(rows[i].source, rows[i].key, lines[i].reason, lines[i].detail, lines[i].error)
             for i in sorted(lines)
         ]
 
-    def _shard(self, rank: int) -> Shard | None:
-        if rank not in self._shards:
-            folder = self._workspace.shard(rank)
-            if not folder.exists():
-                return None
-            self._shards[rank] = Shard.read(folder)
-        return self._shards[rank]
+    def _committed(self) -> list[Shard]:
+        """Return the finished shards by rank; each is read once."""
+        names = os.listdir(self._workspace.shards) if self._workspace.shards.exists() else []
+        for rank in (int(name) for name in names if name.isdigit()):
+            if rank not in self._shards:
+                self._shards[rank] = Shard.read(self._workspace.shard(rank))
+        return [self._shards[rank] for rank in sorted(self._shards)]
 
     def _state(self, done: Sequence[StageStatus]) -> str:
         if self._workspace.report.exists():
@@ -123,9 +125,11 @@ class StatusReader:
 
     def _rate(self) -> float:
         now = time.time()
-        rows = self._manifest.rows
-        recent = [event for event in read_events(self._workspace.events) if event.time > now - RATE_WINDOW_S]
-        if not recent:
+        self._recent.extend(self._events.read())
+        while self._recent and self._recent[0].time < now - RATE_WINDOW_S:
+            self._recent.popleft()
+        if not self._recent:
             return 0.0
-        span = now - min(event.time for event in recent)
-        return sum(rows[event.episode].length for event in recent if event.kind == "committed") / max(span, 1e-3)
+        rows = self._manifest.rows
+        span = now - min(event.time for event in self._recent)
+        return sum(rows[event.episode].length for event in self._recent if event.kind == "committed") / max(span, 1e-3)

@@ -1,0 +1,64 @@
+"""From an episode of a dataset back to the recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import UsageError
+from ..core.workspace import Workspace
+from ..formats.lerobot import paths
+from ..formats.lerobot.provenance import Origin, origin_of
+from ..formats.lerobot.view import DatasetView
+from ..manifests.manifest import Manifest
+from ..manifests.run_info import RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an episode comes from.
+
+    Attributes:
+        origin: What the dataset itself knows.
+        path: Absolute path of the source file, None if the run directory is not beside the dataset.
+        is_there: True if a file is at that path.
+    """
+
+    origin: Origin
+    path: str | None
+    is_there: bool
+
+
+def trace(dataset: Path, episode: int) -> Trace:
+    """Return where an episode of a dataset comes from.
+
+    Args:
+        dataset: Folder of the dataset; the source's path is looked up in `<dataset>.run`.
+        episode: Number of the episode, from 0.
+
+    Raises:
+        UsageError: If there is no such dataset or episode, or nothing is known about its origin.
+        Damaged: If the dataset cannot be read.
+    """
+    if not (dataset / paths.INFO).is_file():
+        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+    if not (dataset / paths.PROVENANCE).is_file():
+        raise UsageError(
+            str(dataset),
+            f"does not say where its episodes come from, it has no {paths.PROVENANCE}",
+            "a dataset made by robotrove",
+        )
+    origin = origin_of(DatasetView(dataset), episode)
+    if origin is None:
+        count = DatasetView(dataset).count("total_episodes")
+        raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
+    path = _source_path(dataset, origin)
+    return Trace(origin, path, path is not None and Path(path).is_file())
+
+
+def _source_path(dataset: Path, origin: Origin) -> str | None:
+    workspace = Workspace.for_output(dataset)
+    if not workspace.run.is_file() or RunInfo.read(workspace.run).digest != origin.run_digest:
+        return None
+    name = (origin.source_name, origin.source_key)
+    return next((row.path for row in Manifest.read(workspace.manifest).rows if (row.source, row.key) == name), None)
