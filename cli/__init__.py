@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 import click
 
-from ..core.errors import RobotroveError
+from ..core.errors import EpisodeRejected, RobotroveError, nearest
 
 COMMANDS = {
     "init": "Guess the layout of files and write a pipeline file.",
@@ -21,6 +22,9 @@ COMMANDS = {
     "schema": "Print the JSON Schema of a pipeline file.",
 }
 
+# Like a program that ended by SIGINT or SIGPIPE.
+_INTERRUPTED, _PIPE_CLOSED = 130, 141
+
 
 class _Lazy(click.Group):
     """Knows the commands by name and imports only the one that is called."""
@@ -30,7 +34,7 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            ctx.fail(f"there is no command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
         command: click.Command = import_module(f".{cmd_name}_command", __name__).command
         return command
 
@@ -48,15 +52,28 @@ def _root() -> None:
 def main() -> None:
     """Run the command line; exit 0 when all is well, 1 when something failed, 2 for bad usage."""
     try:
-        _root(standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        code = _exit_code()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; Python must not complain about it at the end either.
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        code = _PIPE_CLOSED
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    try:
+        return int(_root(prog_name="robotrove", standalone_mode=False) or 0)
     except click.ClickException as exc:
         exc.show()
-        sys.exit(2)
+        return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command resumes", err=True)
-        sys.exit(130)
+        click.echo("interrupted", err=True)
+        return _INTERRUPTED
+    except EpisodeRejected as exc:  # outside of a run: the file that was asked for cannot be used
+        click.echo(f"error: {exc.detail} ({exc.reason})", err=True)
+        return 2
     except RobotroveError as exc:
         click.echo(f"error: {exc}", err=True)
-        sys.exit(exc.exit_code)
+        return exc.exit_code

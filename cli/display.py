@@ -1,8 +1,9 @@
-"""What a person sees while a run works; nothing where standard error is no terminal."""
+"""What a person sees while a command works; nothing where standard error is no terminal."""
 
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,23 +21,27 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-class Display(Watcher):
-    """A progress bar: episodes, frames per second, rejected, time left."""
+class Bar:
+    """A progress bar on standard error, shown inside a `with` block.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    Args:
+        description: What is being done at first.
+    """
+
+    def __init__(self, description: str) -> None:
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
+            console=console,
+            disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("reading files", total=None, note="")
+        self._task = self._progress.add_task(description, total=None, note="")
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -45,19 +50,33 @@ class Display(Watcher):
     ) -> None:
         self._progress.stop()
 
+    def show(
+        self, done: int = 0, total: int | None = None, *, description: str | None = None, note: str | None = None
+    ) -> None:
+        """Show how many of how many are done; texts left out stay as they are."""
+        self._progress.update(self._task, completed=done, total=total, description=description)
+        if note is not None:
+            self._progress.update(self._task, note=note)
+
+
+class Display(Bar, Watcher):
+    """The progress of a run: episodes, frames per second, rejected, time left."""
+
+    def __init__(self) -> None:
+        super().__init__("reading files")
+
     def planning(self, done: int, total: int) -> None:
         """Show the files read."""
-        self._progress.update(self._task, completed=done, total=total)
+        self.show(done, total)
 
     def started(self, status: RunStatus) -> None:
         """Show episodes from here on."""
-        self._progress.update(self._task, description="episodes", total=status.listed, completed=0)
+        self.show(description="episodes")
         self.progress(status)
 
     def progress(self, status: RunStatus) -> None:
         """Show where the run is."""
         rejected = sum(status.rejected.values())
         working = next((stage.name for stage in status.stages if stage.done < stage.ranks), "done")
-        left = duration(status.seconds_left)
-        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {left} left · {working}"
-        self._progress.update(self._task, completed=status.kept + rejected, note=note)
+        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {duration(status.seconds_left)} left · {working}"
+        self.show(status.kept + rejected, status.listed, note=note)

@@ -14,6 +14,8 @@ from ..pipelines.runner import plan_of
 from ..pipelines.spec import load_spec
 from .display import Display, duration
 
+MAX_SHOWN = 20
+
 
 @click.command()
 @click.argument("pipeline", type=click.Path(path_type=Path))
@@ -38,18 +40,18 @@ def command(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         "estimate": asdict(plan.estimate),
         "notes": plan.notes,
     }
+    refused = [row for row in rows if row.reason]
     if as_json:
-        refused = [
-            {"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error}
-            for row in rows
-            if row.reason
+        listed = [
+            {"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error} for row in refused
         ]
-        click.echo(json.dumps(facts | {"rejections": refused}, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts | {"rejections": listed}, indent=2, ensure_ascii=False))
         return
     click.echo(f"{facts['listed']} episodes listed: {facts['kept']} kept, {facts['listed'] - facts['kept']} rejected")
-    for row in rows:
-        if row.reason:
-            click.echo(f"  {row.label}: {row.reason}: {row.detail}")
+    for row in refused[:MAX_SHOWN]:
+        click.echo(f"  {row.label}: {row.reason}: {row.detail}")
+    if len(refused) > MAX_SHOWN:
+        click.echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
     click.echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
     for key, feature in facts["features"].items():
         click.echo(f"  {key}: {feature}")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from ..core.columns import Array
 from ..core.errors import EpisodeRejected
 from ..core.registry import Registry
-from .pixels import Pixels
 from .settings import VideoSettings
+
+if TYPE_CHECKING:
+    from .pixels import Pixels  # imports PyAV, which choosing an encoder does not need
 
 ENCODERS = Registry(
     "encoder",
@@ -96,7 +98,7 @@ def single_frames(batches: Iterator[Array], width: int, height: int) -> Iterator
             )
         if batch.dtype != np.uint8:
             raise EpisodeRejected("image_dtype", f"frame {index} is {batch.dtype} instead of uint8")
-        yield from cast(Pixels, np.ascontiguousarray(batch))
+        yield from cast("Pixels", np.ascontiguousarray(batch))
         index += len(batch)
     if index == 0:
         raise EpisodeRejected("no_frames", "there is no frame to encode")

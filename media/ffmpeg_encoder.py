@@ -8,15 +8,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import ffmpeg
 
 from ..core.columns import Array
 from ..core.errors import EpisodeRejected, RobotroveError, UsageError
 from .encoder import Encoder, single_frames
-from .pixels import Pixels
 from .settings import VideoSettings, codec_options, odd_size
+
+if TYPE_CHECKING:
+    from .pixels import Pixels
 
 
 class FfmpegEncoder(Encoder):

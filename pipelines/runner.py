@@ -114,6 +114,11 @@ def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Wat
             "at least one episode",
             "robotrove inspect FILE shows what is in a file; robotrove plan PIPELINE what would happen",
         )
+    bad = next((row for row in plan.manifest.rows if row.error), None)
+    if bad is not None and spec.on_error == "stop":
+        raise RobotroveError(
+            bad.label, f"{bad.reason}: {bad.detail}", "no bad episode (on_error: stop)", "mend it, or on_error: reject"
+        )
     sources = [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
     identity = json.dumps([spec_digest(spec, __version__), encoder, sources])
     writer = build(spec.writer)

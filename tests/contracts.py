@@ -88,7 +88,7 @@ class EncoderContract(ABC):
             assert (context.colorspace, context.color_range) == (6, 1)  # SMPTE 170M (BT.601), limited
             plain = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         for decoded in (plain, list(iter_frames(path))):
-            for index in range(0, len(frames), 2):  # the keyframes: see test_barcode.py on flat changes between
+            for index in range(0, len(frames), 2):  # the keyframes: see barcode.draw on flat blocks between them
                 error = np.abs(decoded[index].astype(int) - frames[index]).mean()
                 assert error <= 3, f"{COLOURS[index // 2]} became {decoded[index].reshape(-1, 3).mean(axis=0)}"
 
@@ -124,6 +124,12 @@ class EncoderContract(ABC):
             make_encoder(self.settings(codec)).encode(tmp_path / "a.mp4", batches, width=128, height=96, fps=30)
         assert caught.value.reason == "image_size_changed"
         assert not psutil.Process().children()
+
+    def test_nothing_is_printed(self, tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]) -> None:
+        self.encode(tmp_path / "a.mp4", self.settings(codec), self.marked(3))
+        with pytest.raises(EpisodeRejected):
+            self.encode(tmp_path / "a.mp4", self.settings(codec), self.marked(3).astype(np.int16))
+        assert capfd.readouterr() == ("", "")
 
     def test_other_dtype_and_no_frames_are_rejected(self, tmp_path: Path, codec: str) -> None:
         encoder = make_encoder(self.settings(codec))

@@ -1,0 +1,47 @@
+"""What commands print on standard output."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import click
+
+
+def echo(text: str) -> None:
+    """Print a text; what the terminal's encoding, or UTF-8, cannot hold is escaped."""
+    stream = click.get_text_stream("stdout")
+    encoding = stream.encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def echo_json(document: Any) -> None:
+    """Print one JSON document; numbers that JSON has no word for become "nan", "inf" and "-inf"."""
+    # Surrogates of names that are no UTF-8 come out as \udcxx, which is JSON's own way to write them.
+    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people: 512 B, 3.4 KB, 1.2 GB (powers of 1000)."""
+    value = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: 3 episodes, 1 entry → 2 entries."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1]}ies" if noun.endswith("y") else f"{count:,} {noun}s"

@@ -1,0 +1,44 @@
+"""robotrove trace."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..pipelines.trace import Trace, trace
+from .output import echo, echo_json
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("episode", type=click.IntRange(min=0))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+def command(dataset: Path, episode: int, as_json: bool) -> None:
+    """Say which recording an EPISODE (a number, from 0) of a DATASET comes from."""
+    found = trace(dataset, episode)
+    if as_json:
+        echo_json({**asdict(found.origin), "source_path": found.path, "source_is_there": found.is_there})
+    else:
+        echo(_text(dataset, found))
+
+
+def _text(dataset: Path, found: Trace) -> str:
+    origin = found.origin
+    used = origin.last_row + 1 - origin.first_row
+    success = {True: "yes", False: "no", None: "not labelled"}[origin.success]
+    path = found.path or f"not known here: there is no run directory {dataset}.run of this dataset"
+    facts = {
+        "source": origin.source_name,
+        "key": origin.source_key,
+        "path": path + ("" if found.is_there or not found.path else " (not there any more)"),
+        "rows": f"{origin.first_row}..{origin.last_row}, {used} of {origin.source_length}",
+        "success": success,
+        "frame rate": "assumed" if origin.fps_assumed else "from the file or the pipeline",
+        "digest": origin.source_digest,
+        "run": origin.run_digest,
+        "robotrove": origin.robotrove_version,
+        "encoder": origin.encoder_version,
+    }
+    return "\n".join([f"episode {origin.episode_index}", *(f"  {name + ':':<12} {text}" for name, text in facts.items())])
