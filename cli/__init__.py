@@ -22,8 +22,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of a pipeline file.",
 }
 
-# Like a program that ended by SIGINT or SIGPIPE.
-_INTERRUPTED, _PIPE_CLOSED = 130, 141
+_INTERRUPTED = 130  # like a program that ended by SIGINT
 
 
 class _Lazy(click.Group):
@@ -58,7 +57,7 @@ def main() -> None:
         # Whoever read the output has seen enough; Python must not complain about it at the end either.
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        code = _PIPE_CLOSED
+        code = 1  # as click does when it is the one to notice
     sys.exit(code)
 
 

@@ -38,8 +38,12 @@ class PyavEncoder(Encoder):
                     frame.pts = count
                     container.mux(stream.encode(frame))
                     count += 1
-            finally:  # also after an error: SVT-AV1 must be told that its input has ended
-                container.mux(stream.encode(None))
+            except BaseException:
+                # SVT-AV1 must be told that its input has ended. Nothing is muxed: where the header could
+                # not be written (disk full), PyAV would write it again and crash the process.
+                stream.encode(None)
+                raise
+            container.mux(stream.encode(None))
         return count
 
     def check_available(self) -> None:

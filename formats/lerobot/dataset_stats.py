@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.commit import write_file
 from ...core.features import Feature, Features
 from . import paths
+from .arrow_rows import rows_of
 from .image_stats import stats_from_histogram
 from .quantiles import column_quantiles
 from .schema import row_features
@@ -69,23 +69,9 @@ def _numeric_quantiles(files: list[Path], features: Features) -> dict[str, Featu
         for path in files:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(65536, columns=numeric):
-                    yield {key: _entries(batch.column(key)) for key in numeric}
+                    yield {key: rows_of(batch.column(key), rows[key], str(path)) for key in numeric}
 
     return column_quantiles(batches)
-
-
-def _entries(column: pa.Array) -> np.ndarray[Any, Any]:
-    """Return a column of a data file as (rows, entries); further axes are folded into the rows.
-
-    Folding is LeRobot's own rule for the statistics of features with two or more axes.
-    """
-    entries = 1
-    while pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-        rows = len(column)
-        column = column.flatten()
-        entries = len(column) // rows if rows else 1
-    values: np.ndarray[Any, Any] = column.to_numpy(zero_copy_only=False)
-    return values.reshape(-1, entries)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class MetaTable:
         self._fps = fps
         self._schema = _schema(features)
         keys = ["", *(key for key, feature in features.items() if feature.is_video)]
-        self._cursors = {key: FileCursor(file for file in files if file.key == key) for key in keys}
+        self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
         self._keys = [key for key, f in (features | DEFAULT_FEATURES).items() if f.dtype != "string"]
         self._rows: list[dict[str, Any]] = []
         self._origins: list[dict[str, Any]] = []

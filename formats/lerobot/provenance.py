@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from . import paths
-from .view import EPISODE_BATCH_ROWS, Damaged, DatasetView
+from .arrow_rows import Damaged
+from .view import EPISODE_BATCH_ROWS, DatasetView
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ QUANTILES: Mapping[str, float] = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 
 
 DIGIT_BITS = 16
 DIGITS = 1 << DIGIT_BITS
-_PASS_BYTES = 512 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
-_BATCH_VALUES = 1 << 22  # smaller batches are gathered up to this, so that counting costs more than its setup
+_PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
+_BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 
 def neighbours(quantiles: Floats, count: int) -> tuple[Counts, Counts, Floats]:
@@ -176,7 +176,7 @@ def column_quantiles(
 ) -> dict[str, dict[str, Floats]]:
     """Return q01, q10, q50, q90 and q99 of numeric columns, equal to np.quantile over all their rows in float64.
 
-    Memory stays below about 600 MB whatever the number of rows: columns whose counts do not fit
+    Memory stays below about 250 MB whatever the number of rows: columns whose counts do not fit
     together are counted in separate passes.
 
     Args:

@@ -10,8 +10,9 @@ import pyarrow as pa
 from ...core.columns import Array
 from ...core.errors import RobotroveError
 from ...media.join import Clip
+from .arrow_rows import Damaged, rows_of
 from .record import RowReader, Rows
-from .view import Damaged, DatasetView, rows_of
+from .view import DatasetView
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,41 +8,23 @@ from contextlib import contextmanager
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...core.errors import RobotroveError
-from ...core.features import VISUAL_DTYPES, Feature, Features
+from ...core.features import Feature, Features
 from . import paths
+from .arrow_rows import ArrowColumn, Damaged, kind_of
 
 BATCH_ROWS = 16_384
 _BATCH_VALUES = 1 << 22
 EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
 
-# One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
-ArrowColumn: TypeAlias = Any
-
 # Errors that pyarrow raises on missing, truncated or foreign files.
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError)
-
-
-class Damaged(RobotroveError):
-    """Something in a dataset cannot be read as what it should be.
-
-    Args:
-        where: File relative to the dataset, and the place in it.
-        message: What is wrong there.
-    """
-
-    def __init__(self, where: str, message: str) -> None:
-        self.where = where
-        self.message = message
-        super().__init__(where, message)
 
 
 class DatasetView:
@@ -116,7 +98,7 @@ class DatasetView:
         shape = entry.get("shape")
         if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
             raise Damaged(where, f"shape is {shape!r} instead of a list of sizes")
-        if _kind(entry["dtype"]) == "":
+        if kind_of(entry["dtype"]) == "":
             raise Damaged(where, f"has the unknown dtype {entry['dtype']!r}")
         return Feature.from_json(entry)
 
@@ -230,43 +212,3 @@ class DatasetView:
         if not texts:
             raise Damaged(paths.TASKS, "has no column task")
         return [str(text) for text in table.column(texts[0]).to_pylist()]
-
-
-def rows_of(column: ArrowColumn, feature: Feature, where: str) -> NDArray[Any]:
-    """Return a column of a data file as (rows, *feature.shape).
-
-    Raises:
-        Damaged: At `where`, if a row is empty or has another shape.
-    """
-    rows = len(column)
-    for size in () if feature.shape == (1,) else feature.shape:
-        if column.null_count:
-            raise Damaged(where, f"{column.null_count} rows are empty")
-        if pa.types.is_fixed_size_list(column.type):
-            lengths = {column.type.list_size}
-        elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-            lengths = set(pc.unique(pc.list_value_length(column)).to_pylist())
-        else:
-            raise Damaged(where, f"values are {column.type} instead of lists of {size}")
-        if wrong := sorted(lengths - {size}):
-            raise Damaged(where, f"rows have {', '.join(map(str, wrong))} values instead of {size}")
-        column = column.flatten()
-    if column.null_count:
-        raise Damaged(where, f"{column.null_count} values are empty")
-    if pa.types.is_nested(column.type):
-        raise Damaged(where, f"values are {column.type} instead of single ones")
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    if values.dtype.kind != _kind(feature.dtype):
-        raise Damaged(where, f"values are {column.type} instead of {feature.dtype}")
-    return values.reshape(rows, *feature.shape)
-
-
-def _kind(dtype: str) -> str:
-    """Return numpy's kind of a feature's values, "O" for texts and pictures, "" for what LeRobot does not know."""
-    if dtype == "string" or dtype in VISUAL_DTYPES:
-        return "O"
-    try:
-        known = np.dtype(dtype)
-    except TypeError:
-        return ""
-    return known.kind if known.kind in "biuf" and known.name == dtype else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from robotrove import Hdf5Reader, Pipeline, ShardWriter, SuccessFilter
 from robotrove.executors.base import Executor, Stage
@@ -22,6 +23,7 @@ from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.formats.hdf5.samples.signals import action, state
 from robotrove.formats.lerobot import paths
 from robotrove.media import barcode
+from robotrove.media.images import decode_image
 from robotrove.media.settings import VideoSettings
 
 RELEASES = {"0.4.4": "ROBOTROVE_JUDGE_044", "0.6.1": "ROBOTROVE_JUDGE_061"}
@@ -60,9 +62,15 @@ class Sample:
     def rows(self, key: str) -> np.ndarray:
         return np.concatenate([episode[key] for episode in self.episodes])
 
+    def files(self, kind: str) -> list[tuple[int, int]]:
+        """Chunk and file of each episode's `data` or `videos/CAMERA`, as meta has them."""
+        names = [f"{kind}/chunk_index", f"{kind}/file_index"]
+        table = pq.read_table(self.root / paths.EPISODES, columns=names)
+        return list(zip(*(table[name].to_pylist() for name in names), strict=True))
+
     @property
     def index(self) -> dict[str, np.ndarray]:
-        """The columns that every dataset has, and the task."""
+        """The columns that every dataset has, and the task of each frame."""
         lengths = self.lengths
         frame_index = np.concatenate([np.arange(length) for length in lengths])
         ordered = list(dict.fromkeys(self.tasks))
@@ -143,6 +151,7 @@ def everything(folder: Path) -> Sample:
         steps=[SuccessFilter(policy="label")],
         writer=ShardWriter(robot_type="judged"),
     ).run(output=folder / "everything", workers=2)
+    assert len(list((folder / "everything.run" / "shards").iterdir())) == 2
     numbers = {key: (np.concatenate(markers[key]), camera) for camera, key in enumerate(sizes)}
     return Sample(folder / "everything", 30, tasks, episodes, numbers, (FRONT, WRIST))
 
@@ -172,30 +181,50 @@ def long_h264(folder: Path) -> Sample:
         writer=ShardWriter(video=VideoSettings(codec="libx264", crf=23)),
     ).run(output=folder / "long", workers=2)
     markers = {key: (np.arange(1100), camera) for key, camera in keys.items()}
-    return Sample(folder / "long", 1, [task] * 11, episodes, markers, (FRONT, WRIST))
+    sample = Sample(folder / "long", 1, [task] * 11, episodes, markers, (FRONT, WRIST))
+    assert all(sample.files(f"videos/{key}") == [(0, 0)] * 10 + [(0, 1)] for key in keys)
+    return sample
 
 
 def many_files(folder: Path) -> Sample:
-    """JPEG sources, one file each; several data and video files and chunks, by limits lowered here."""
-    sources = []
-    for number in range(6):
-        sources += write_sample("piper", folder / str(number), episodes=1, frames=20, seed=number, fps=20)
-    keys = {FRONT: 0, WRIST: 1}
-    episodes, tasks = [], []
-    for number, source in enumerate(sources):
-        with h5py.File(source) as file:
-            (demo,) = file.values()
+    """JPEG sources, one file each; several chunks of data and video, whose files end at different episodes."""
+    sizes = {FRONT: (96, 96), WRIST: (48, 64)}
+    sources, episodes, tasks = [], [], []
+    for number in range(8):
+        files = [
+            write_sample(
+                "piper",
+                folder / f"{number}_{height}",
+                episodes=1,
+                frames=20,
+                seed=3 * number,
+                height=height,
+                width=width,
+            )[0]
+            for height, width in sizes.values()
+        ]
+        sources.append(files[0])
+        with h5py.File(files[0], "r+") as file, h5py.File(files[1]) as smaller:
+            (demo,), (other,) = file.values(), smaller.values()
+            del demo["image_wrist"]
+            other.copy("image_wrist", demo)
             tasks.append(str(demo.attrs["instruction"]))
-            truth = {key: np.stack(list(pictures(20, 96, 96, camera, seed=number))) for key, camera in keys.items()}
-            episodes.append({"action": demo["action"][:20], "observation.state": demo["state"][:20]} | truth)
+            rows = {"action": demo["action"][:20], "observation.state": demo["state"][:20]}
+            for key in sizes:
+                images = demo[f"image_{key.rpartition('.')[2]}"][:20]
+                rows[key] = np.stack([decode_image(image) for image in images])
+            episodes.append(rows)
     pipeline = Pipeline(source=Hdf5Reader(files=[str(path) for path in sources], layout="piper", fps=20))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "CHUNKS_SIZE", 2)
-        patch.setattr(paths, "DATA_FILES_MB", 0.02)
-        patch.setattr(paths, "VIDEO_FILES_MB", 0.04)
+        patch.setattr(paths, "DATA_FILES_MB", 0.012)
+        patch.setattr(paths, "VIDEO_FILES_MB", 0.02)
         pipeline.run(output=folder / "many", executor=InThisProcess())
-    markers = {key: (np.tile(np.arange(20), 6), camera) for key, camera in keys.items()}
-    return Sample(folder / "many", 20, tasks, episodes, markers, (FRONT, WRIST))
+    markers = {key: (np.tile(np.arange(20), 8), camera) for camera, key in enumerate(sizes)}
+    sample = Sample(folder / "many", 20, tasks, episodes, markers, (FRONT, WRIST))
+    data, front, wrist = (sample.files(kind) for kind in ("data", f"videos/{FRONT}", f"videos/{WRIST}"))
+    assert data[-1][0] >= 1 and front[-1][0] >= 1 and wrist[-1] > (0, 0) and front != wrist
+    return sample
 
 
 def real(folder: Path) -> Sample:
@@ -208,9 +237,9 @@ def real(folder: Path) -> Sample:
             for _, demo in sorted(file["data"].items(), key=lambda item: int(item[0].removeprefix("demo_")))
         ]
     task = "stack the cubes"
-    Pipeline(
-        source=Hdf5Reader(files=[str(REAL)], layout="isaaclab", task=task, fps=20), steps=[SuccessFilter()]
-    ).run(output=folder / "real", workers=2)
+    Pipeline(source=Hdf5Reader(files=[str(REAL)], layout="isaaclab", task=task, fps=20), steps=[SuccessFilter()]).run(
+        output=folder / "real", workers=2
+    )
     return Sample(folder / "real", 20, [task] * len(episodes), episodes)
 
 

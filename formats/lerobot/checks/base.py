@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..view import Damaged, DatasetView
+from ..arrow_rows import Damaged
+from ..view import DatasetView
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import paths
-from ..view import Damaged, DatasetView
+from ..arrow_rows import Damaged
+from ..view import DatasetView
 from .base import Check, Finding
 
 

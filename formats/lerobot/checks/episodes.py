@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from ..view import Damaged, DatasetView
+from ..arrow_rows import Damaged
+from ..view import DatasetView
 from .base import Check, Finding
 
 # LeRobot compares times with a tolerance of 1e-4 s; sums of durations drift by less than 1e-10 s.

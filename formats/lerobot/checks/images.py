@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from ..view import Damaged, DatasetView
+from ..arrow_rows import Damaged
+from ..view import DatasetView
 from .base import Check, Finding
 from .structure import frame_size
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.features import DEFAULT_FEATURES, Feature
-from ..view import Damaged, DatasetView, rows_of
+from ..arrow_rows import Damaged, rows_of
+from ..view import DatasetView
 from .base import Check, Finding, RowFaults
 
 _INDICES = ("index", "episode_index", "frame_index", "task_index")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....core.errors import UsageError
-from ..view import Damaged, DatasetView
+from ..arrow_rows import Damaged
+from ..view import DatasetView
 from . import CHECKS
 from .base import Check, Finding
 

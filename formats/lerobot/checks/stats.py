@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ....core.features import Feature, Features
 from .. import paths
+from ..arrow_rows import ArrowColumn, rows_of
 from ..quantiles import QUANTILES, as_table, column_quantiles, neighbours
 from ..stats import STAT_KEYS, FeatureStats, StatsMerger, episode_stats
-from ..view import ArrowColumn, DatasetView, rows_of
+from ..view import DatasetView
 from .base import Check, Finding
 from .structure import channels
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ....core.features import DEFAULT_FEATURES
-from ..view import Damaged, DatasetView, rows_of
+from ..arrow_rows import Damaged, rows_of
+from ..view import DatasetView
 from .base import Check, Finding, RowFaults
 
 

@@ -14,8 +14,9 @@ from ....core.errors import RobotroveError
 from ....media.keyframes import keyframes
 from ....media.probe import VideoInfo, iter_frames, probe
 from .. import paths
+from ..arrow_rows import Damaged
 from ..image_stats import ImageStats
-from ..view import Damaged, DatasetView
+from ..view import DatasetView
 from .base import Check, Finding
 from .files import file_pairs
 from .structure import frame_size

@@ -1,0 +1,147 @@
+"""What files say and hold, as plain values: for `robotrove init` and `robotrove inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import h5py
+
+from ...core.errors import EpisodeRejected
+from ...core.features import Features
+from . import LAYOUTS
+from .layout import Layout, guess_layout
+from .mapping import ColumnSpec, build_column, find_dataset
+from .source import datasets, dtype_name, open_source, reading
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFacts:
+    """One episode as its layout reads it.
+
+    Attributes:
+        key: Name in the file.
+        length: Frames.
+        fps: Frames per second as the file gives it, None if it does not.
+        task: Instruction, or what stands in for it.
+        task_source: Where that comes from: file, env_name, file_name or none.
+        success: The recorder's label, None without one.
+        columns: The layout's mapping.
+        features: What that gives.
+    """
+
+    key: str
+    length: int
+    fps: float | None
+    task: str
+    task_source: str
+    success: bool | None
+    columns: Mapping[str, ColumnSpec]
+    features: Features
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One file.
+
+    Attributes:
+        path: The file.
+        layout: Name of its layout, None if it is none that is known.
+        episodes: Those that can be opened, in natural order.
+        rejected: Why the others cannot.
+    """
+
+    path: Path
+    layout: str | None
+    episodes: Sequence[EpisodeFacts]
+    rejected: Sequence[EpisodeRejected]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """One dataset of an episode.
+
+    Attributes:
+        path: Path relative to the episode.
+        shape: Shape, empty for a single value.
+        dtype: numpy's name of the dtype, `string` or `vlen uint8`.
+        kind: What column it can be: `camera`, `vector` or `text`; `none` if it cannot be one.
+        problem: Why it cannot.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Literal["camera", "vector", "text", "none"]
+    problem: str = ""
+
+
+def count_episodes(file: h5py.File) -> tuple[str | None, int]:
+    """Return the layout that a file seems to have, None if unknown, and how many episodes it lists."""
+    name = guess_layout(file)
+    if name is None:
+        return None, 0
+    try:
+        return name, len(LAYOUTS[name]().list(file))
+    except EpisodeRejected:
+        return name, 0
+
+
+def describe(path: Path) -> FileFacts:
+    """Return what a file says about itself and its episodes; no data are read.
+
+    Raises:
+        EpisodeRejected: If the file cannot be read, or has no episodes.
+    """
+    with open_source(path, locking=True) as file:
+        name = guess_layout(file)
+        if name is None:
+            return FileFacts(path, None, [], [])
+        # With a rate of its own the layout does not reject a file whose rate is no whole number.
+        layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps)
+        episodes: list[EpisodeFacts] = []
+        rejected: list[EpisodeRejected] = []
+        for key in layout.list(file):
+            try:
+                episodes.append(_episode(file, layout, key))
+            except EpisodeRejected as exc:
+                rejected.append(exc)
+        return FileFacts(path, name, episodes, rejected)
+
+
+def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:
+    ep = layout.open(file, key)
+    group = layout.group(file, key)
+    with reading(f"the structure of {group.name}"):
+        columns, fps = layout.default_columns(group), layout.file_fps(group)
+    return EpisodeFacts(key, ep.length, fps, ep.text, ep.metadata["task_source"], ep.success, columns, ep.features)
+
+
+def contents(path: Path, episode: EpisodeFacts) -> list[DatasetFacts]:
+    """Return every dataset of an episode in natural order, mapped or not.
+
+    Raises:
+        EpisodeRejected: If the file cannot be read.
+    """
+    with open_source(path, locking=True) as file:
+        group = file[episode.key or "/"]
+        mapped = next(iter(episode.columns.values())).parts[0].source
+        rows = len(find_dataset(group, mapped))
+        return [_dataset(group, name, item, rows) for name, item in datasets(group).items()]
+
+
+def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> DatasetFacts:
+    shape, dtype = tuple(item.shape or ()), dtype_name(item.dtype)
+    try:
+        column = build_column(group, ColumnSpec(source=path), "column")
+    except EpisodeRejected as exc:
+        return DatasetFacts(path, shape, dtype, "none", exc.detail)
+    if column.length != rows:
+        return DatasetFacts(path, shape, dtype, "none", f"{column.length} rows, the episode has {rows}")
+    feature = column.feature
+    kind: Literal["camera", "vector", "text"] = (
+        "camera" if feature.is_visual else "text" if feature.dtype == "string" else "vector"
+    )
+    return DatasetFacts(path, shape, dtype, kind)

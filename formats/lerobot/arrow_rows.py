@@ -1,0 +1,70 @@
+"""Columns of parquet files as arrays, and what to say where they are not as they should be."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ...core.errors import RobotroveError
+from ...core.features import VISUAL_DTYPES, Feature
+
+# One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
+ArrowColumn: TypeAlias = Any
+
+
+class Damaged(RobotroveError):
+    """Something in a dataset cannot be read as what it should be.
+
+    Args:
+        where: File relative to the dataset, and the place in it.
+        message: What is wrong there.
+    """
+
+    def __init__(self, where: str, message: str) -> None:
+        self.where = where
+        self.message = message
+        super().__init__(where, message)
+
+
+def rows_of(column: ArrowColumn, feature: Feature, where: str) -> NDArray[Any]:
+    """Return a column of a data file as (rows, *feature.shape).
+
+    Raises:
+        Damaged: At `where`, if a row is empty or has another shape.
+    """
+    rows = len(column)
+    for size in () if feature.shape == (1,) else feature.shape:
+        if column.null_count:
+            raise Damaged(where, f"{column.null_count} rows are empty")
+        if pa.types.is_fixed_size_list(column.type):
+            lengths = {column.type.list_size}
+        elif pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            lengths = set(pc.unique(pc.list_value_length(column)).to_pylist())
+        else:
+            raise Damaged(where, f"values are {column.type} instead of lists of {size}")
+        if wrong := sorted(lengths - {size}):
+            raise Damaged(where, f"rows have {', '.join(map(str, wrong))} values instead of {size}")
+        column = column.flatten()
+    if column.null_count:
+        raise Damaged(where, f"{column.null_count} values are empty")
+    if pa.types.is_nested(column.type):
+        raise Damaged(where, f"values are {column.type} instead of single ones")
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    if values.dtype.kind != kind_of(feature.dtype):
+        raise Damaged(where, f"values are {column.type} instead of {feature.dtype}")
+    return values.reshape(rows, *feature.shape)
+
+
+def kind_of(dtype: str) -> str:
+    """Return numpy's kind of a feature's values, "O" for texts and pictures, "" for what LeRobot does not know."""
+    if dtype == "string" or dtype in VISUAL_DTYPES:
+        return "O"
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        return ""
+    return known.kind if known.kind in "biuf" and known.name == dtype else ""
