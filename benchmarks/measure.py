@@ -1,4 +1,7 @@
-"""Running a side of a comparison in a process of its own: seconds and peak memory of the largest process."""
+"""Running a side of a comparison in a process of its own: seconds and peak memory of the largest process.
+
+What imports this must stay small itself: Linux counts a process's memory against what it starts.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,12 @@ class Measured:
 
     seconds: float
     peak_mb: float
+
+
+def make_source(path: Path, *options: object) -> str:
+    """Write an HDF5 file with `source.py` and return what its pictures are."""
+    command = [sys.executable, str(Path(__file__).with_name("source.py")), str(path), *map(str, options)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def measure(arguments: list[str]) -> Measured:

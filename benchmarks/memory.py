@@ -13,8 +13,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from measure import measure
-from robotrove.formats.hdf5.samples import write_sample
+from measure import make_source, measure
 
 
 def main() -> None:
@@ -23,19 +22,13 @@ def main() -> None:
     parser.add_argument("--codec", default="libsvtav1")
     parser.add_argument("--folder", type=Path, help="where the files go for the time being")
     args = parser.parse_args()
-    for compression in (None, "gzip"):
+    for storage in ("contiguous", "gzip"):
         for frames in (100, args.frames):
             with tempfile.TemporaryDirectory(prefix="robotrove-bench-", dir=args.folder) as folder:
                 root = Path(folder)
-                (source,) = write_sample(
-                    "isaaclab",
-                    root / "source",
-                    episodes=1,
-                    frames=frames,
-                    height=480,
-                    width=640,
-                    compression=compression,
-                )
+                source = root / "source.hdf5"
+                packed = ["--gzip"] if storage == "gzip" else []
+                what = make_source(source, "--size", "480x640", "--episodes", 1, "--frames", frames, *packed)
                 pipeline = {
                     "source": {"files": [str(source)], "layout": "isaaclab", "task": "bench"},
                     "writer": {"video": {"codec": args.codec}},
@@ -55,7 +48,7 @@ def main() -> None:
                 )
                 size = source.stat().st_size / 2**20
             print(
-                f"{compression or 'contiguous'}: {frames} frames of 2 x 640x480 ({size:.0f} MB of HDF5), {args.codec}: "
+                f"{storage}, {what}: {frames} frames of 2 x 640x480 ({size:.0f} MB of HDF5), {args.codec}: "
                 f"peak {run.peak_mb:.0f} MB (target 500), {2 * frames / run.seconds:.0f} images/s",
                 flush=True,
             )

@@ -15,8 +15,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from measure import measure
-from source import write_source
+from measure import make_source, measure
 
 HERE = Path(__file__).parent
 
@@ -34,7 +33,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="robotrove-bench-") as folder:
         root = Path(folder)
         source = root / "source.hdf5"
-        what = write_source(source, size=args.size, episodes=args.episodes, frames=args.frames, layout=args.layout)
+        what = make_source(
+            source,
+            *("--size", f"{args.size}x{args.size}", "--layout", args.layout),
+            *("--episodes", args.episodes, "--frames", args.frames),
+        )
         steps = ["success_filter"] if args.layout == "isaaclab" else []
         pipeline = {
             "source": {"files": [str(source)], "layout": args.layout, "task": "bench", "fps": 30},

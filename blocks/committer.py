@@ -35,16 +35,19 @@ class Committer(Bound, DatasetStep):
         """Remove what killed attempts left in the dataset, sync it, and rename it."""
         workspace = self.binding.workspace
         root = workspace.output_partial(self.binding.run.run_id)
-        if not root.exists() and workspace.output.exists():
-            return  # renamed by an attempt that was killed before it could say so
-        if not root.exists():
+        # Without a root, the output was made by an attempt that was killed before it could say so.
+        if root.exists():
+            self._commit(root)
+        elif not workspace.output.exists():
             raise RobotroveError(
                 str(root), "no block made a dataset", "an aggregator under `dataset:`", "add it to the pipeline"
             )
-        for leftover in root.rglob(f"*{TEMPORARY_SUFFIX}"):
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        sync_tree(root)
-        os.rename(root, workspace.output)
-        sync_file(workspace.output.parent)
         with suppress(FileNotFoundError):  # only there when rejected episodes were retried
             shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))
+
+    def _commit(self, root: Path) -> None:
+        for leftover in list(root.rglob(f"*{TEMPORARY_SUFFIX}")):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        sync_tree(root)
+        os.rename(root, self.binding.workspace.output)
+        sync_file(self.binding.workspace.output.parent)

@@ -10,7 +10,7 @@ from ..core.columns import Array, MappedColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, UsageError, nearest
 from ..core.features import Feature
-from ..manifests.robot import load_robot
+from ..manifests.robot import RobotManifest, load_robot
 from .base import EpisodeMap
 from .vectors import DEFAULT_COLUMNS, check_width, vector
 
@@ -52,10 +52,11 @@ class JointRemapper(EpisodeMap):
         self.source_names = source_names
         self.fill = fill
         self.columns = columns
-        self._wanted = order if order is not None else self._from_robot()
+        manifest = load_robot(robot) if robot is not None else None
+        self._robot_joints = manifest.joint_names if manifest is not None else []
+        self._wanted = self._from_robot(manifest) if manifest is not None else list(order or ())
 
-    def _from_robot(self) -> list[str]:
-        manifest = load_robot(str(self.robot))
+    def _from_robot(self, manifest: RobotManifest) -> list[str]:
         if self.groups is None:
             return manifest.joint_names
         for group in self.groups:
@@ -77,8 +78,8 @@ class JointRemapper(EpisodeMap):
             column = vector(ep, key)
             width = column.feature.shape[0]
             names = self.source_names or list(column.feature.names or [])
-            if not set(names) & set(self._wanted) and self.robot and not self.source_names:
-                names = self._wanted  # the recording has no joint names: the robot's order is what it must be in
+            if not set(names) & {*self._robot_joints, *self._wanted} and self.robot and not self.source_names:
+                names = self._robot_joints  # the recording has no joint names: it must be in the robot's order
             check_width(key, width, names)
             picks = [self._pick(key, joint, names) for joint in self._wanted]
             feature = Feature(column.feature.dtype, (len(picks),), tuple(self._wanted))

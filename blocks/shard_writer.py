@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
@@ -49,17 +47,17 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
             progress.folder.mkdir(parents=True, exist_ok=True)
             journal = Journal(workspace.events)
             try:
-                for ep in data:
-                    self._write_one(ep, progress, journal)
-                    yield ep
-                self.finish(rank, progress)
-            except FileNotFoundError as exc:
+                if not progress.committed:  # still: else another process has just removed the folder that we made
+                    for ep in data:
+                        self._write_one(ep, progress, journal)
+                        yield ep
+                    self.finish(rank, progress)
+            except Exception as exc:  # whatever goes wrong in a folder that another process has removed
                 if not progress.committed:
                     raise
-                logger.warning(str(Superseded(f"shard {rank}")) + f" ({exc})")
+                logger.warning(f"{Superseded(f'shard {rank}')} ({exc})")
         # Also what an attempt that lost, or was killed between rename and removal, left behind.
-        with suppress(FileNotFoundError):
-            shutil.rmtree(progress.folder)
+        progress.clear()
 
     def _write_one(self, ep: Episode, progress: ShardProgress, journal: Journal) -> None:
         row: EpisodeRow = ep.metadata["row"]
@@ -137,7 +135,8 @@ class ShardWriter(EpisodeWriter):
         histograms: list[dict[str, list[list[int]]]] = []
         if progress.previous:
             earlier = {record.index: record for record in read_shard(progress.previous)}
-            histograms.append(Shard.read(progress.previous).histograms)
+            if earlier:  # a shard with nothing kept has no histograms
+                histograms.append(Shard.read(progress.previous).histograms)
         records: list[EpisodeRecord] = []
         rejected: list[RejectedEpisode] = []
         for row in Manifest.read(self.binding.workspace.manifest, shard=rank).rows:

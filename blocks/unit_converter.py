@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
 from ..core.columns import Array, MappedColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, UsageError
+from ..core.features import Feature
 from ..manifests.robot import load_robot
 from .base import EpisodeMap
 from .vectors import DEFAULT_COLUMNS, check_width, vector
+
+Range: TypeAlias = tuple[float, float, float, float]  # lowest and highest degree, lowest and highest motor unit
 
 
 class UnitConverter(EpisodeMap):
@@ -47,9 +51,9 @@ class UnitConverter(EpisodeMap):
         self.columns = columns
         self._ranges = self._from_robot() if robot is not None else None
 
-    def _from_robot(self) -> list[tuple[float, float, float, float]]:
+    def _from_robot(self) -> dict[str, Range]:
         manifest = load_robot(str(self.robot))
-        ranges = []
+        ranges = {}
         for joint in manifest.joints:
             if joint.unit != "rad" or joint.range_deg is None or joint.motor_range is None:
                 raise UsageError(
@@ -58,7 +62,7 @@ class UnitConverter(EpisodeMap):
                     "unit: rad, range_deg and motor_range for every joint",
                     "add them to the robot manifest, or use scale and offset",
                 )
-            ranges.append((*joint.range_deg, *joint.motor_range))
+            ranges[joint.name] = (*joint.range_deg, *joint.motor_range)
         return ranges
 
     def apply(self, ep: Episode) -> Episode:
@@ -72,17 +76,25 @@ class UnitConverter(EpisodeMap):
             width = column.feature.shape[0]
             if not np.issubdtype(np.dtype(column.feature.dtype), np.floating):
                 raise EpisodeRejected("not_floating", f"{key} is {column.feature}, expected floating-point numbers")
-            for argument in (self._ranges, self.scale, self.offset):
+            ranges = self._ranges_of(column.feature)
+            for argument in (ranges, self.scale, self.offset):
                 if isinstance(argument, list):
                     check_width(key, width, argument)
-            ep.columns[key] = MappedColumn(column, column.feature, self._conversion(column.feature.dtype))
+            ep.columns[key] = MappedColumn(column, column.feature, self._conversion(ranges, column.feature.dtype))
         return ep
 
-    def _conversion(self, dtype: str) -> Callable[[Array, int], Array]:
+    def _ranges_of(self, feature: Feature) -> list[Range] | None:
+        """Return the range of each entry: by name where the entries bear the robot's names, else in its order."""
         if self._ranges is None:
+            return None
+        names = feature.names or ()
+        return [self._ranges[name] for name in (names if self._ranges.keys() >= set(names) != set() else self._ranges)]
+
+    def _conversion(self, ranges: list[Range] | None, dtype: str) -> Callable[[Array, int], Array]:
+        if ranges is None:
             scale, offset = (np.asarray(value, dtype=dtype) for value in (self.scale, self.offset))
             return lambda batch, _: batch * scale + offset
-        low, high, motor_low, motor_high = np.asarray(self._ranges, dtype=dtype).T
+        low, high, motor_low, motor_high = np.asarray(ranges, dtype=dtype).T
         pi, half_turn = np.asarray([np.pi, 180.0], dtype=dtype)
 
         def convert(batch: Array, _: int) -> Array:

@@ -78,5 +78,6 @@ class Display(Bar, Watcher):
         """Show where the run is."""
         rejected = sum(status.rejected.values())
         working = next((stage.name for stage in status.stages if stage.done < stage.ranks), "done")
-        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {duration(status.seconds_left)} left · {working}"
+        left = duration(status.seconds_left)
+        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {left} left · {working}"
         self.show(status.kept + rejected, status.listed, note=note)

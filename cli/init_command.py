@@ -42,9 +42,8 @@ def command(files: tuple[Path, ...], target: Path) -> None:
         raise _exists(target) from None
     except OSError as exc:
         raise UsageError(str(target), f"cannot be written: {exc.strerror}", "a file in a folder that exists") from exc
-    echo(
-        f"{target}: layout {found.layout}, {counted(len(found.episodes), 'episode')}, {counted(found.n_frames, 'frame')}"
-    )
+    episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
+    echo(f"{target}: layout {found.layout}, {episodes}, {frames}")
     for problem in found.problems:
         click.echo(f"warning: {problem}", err=True)
     echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")

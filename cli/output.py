@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import Any
 
 import click
@@ -11,8 +12,7 @@ import click
 
 def echo(text: str) -> None:
     """Print a text; what the terminal's encoding, or UTF-8, cannot hold is escaped."""
-    stream = click.get_text_stream("stdout")
-    encoding = stream.encoding or "utf-8"
+    encoding = sys.stdout.encoding or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 

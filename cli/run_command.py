@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..manifests.report import RunReport
 from ..pipelines.runner import execute
 from ..pipelines.spec import load_spec
 from .display import Display, duration
+from .output import echo, echo_json
 
 
 @click.command()
@@ -45,16 +45,23 @@ def command(
     chosen = output or (Path(spec.output) if spec.output else None)
     if chosen is None:
         raise UsageError(str(pipeline), "says no output", "output: FOLDER in the file, or --output FOLDER")
-    with Display() as display:
-        report = execute(
-            spec,
-            Workspace.for_output(chosen, run_dir),
-            EXECUTORS[executor or spec.executor](workers=workers or spec.workers),
-            fresh=fresh,
-            retry_rejected=retry_rejected,
-            watcher=display,
-        )
-    click.echo(json.dumps(asdict(report), indent=2, ensure_ascii=False) if as_json else summary(report))
+    try:
+        with Display() as display:
+            report = execute(
+                spec,
+                Workspace.for_output(chosen, run_dir),
+                EXECUTORS[executor or spec.executor](workers=workers or spec.workers),
+                fresh=fresh,
+                retry_rejected=retry_rejected,
+                watcher=display,
+            )
+    except KeyboardInterrupt:
+        click.echo("the same command goes on with this run", err=True)
+        raise
+    if as_json:
+        echo_json(asdict(report))
+    else:
+        echo(summary(report))
     ctx.exit(report.exit_code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,26 +11,30 @@ import click
 from ..pipelines.stages import workspace_of
 from ..pipelines.status import RunStatus, StatusReader
 from .display import duration
+from .output import echo, echo_json
 
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Show it again every two seconds until the run is finished.")
+@click.option("--watch", is_flag=True, help="Show it again every two seconds while the run works.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(run_dir: Path, watch: bool, as_json: bool) -> None:
-    """Show how far a run is; reads plain files only."""
+    """Show how far a run is; reads plain files only.
+
+    With --watch and --json nothing is printed before the run is finished: one document, not many.
+    """
     reader = StatusReader(workspace_of(run_dir))
-    while True:
-        status = reader.read()
-        if as_json:
-            click.echo(json.dumps(asdict(status), indent=2, ensure_ascii=False))
-        else:
-            if watch:
-                click.clear()
-            click.echo(_text(status))
-        if not watch or status.state == "finished":
-            return
+    status = reader.read()
+    while watch and status.state == "running":
+        if not as_json:
+            click.clear()
+            echo(_text(status))
         time.sleep(2)
+        status = reader.read()
+    if as_json:
+        echo_json(asdict(status))
+    else:
+        echo(_text(status))
 
 
 def _text(status: RunStatus) -> str:

@@ -41,4 +41,6 @@ def _text(dataset: Path, found: Trace) -> str:
         "robotrove": origin.robotrove_version,
         "encoder": origin.encoder_version,
     }
-    return "\n".join([f"episode {origin.episode_index}", *(f"  {name + ':':<12} {text}" for name, text in facts.items())])
+    return "\n".join(
+        [f"episode {origin.episode_index}", *(f"  {name + ':':<12} {text}" for name, text in facts.items())]
+    )

@@ -62,7 +62,11 @@ def _document(dataset: Path, report: Report, source: SourceReport | None) -> dic
 
 def _lines(dataset: Path, report: Report, source: SourceReport | None) -> Iterator[str]:
     counts = report.counts
-    facts = [counted(counts[name], name.removesuffix("s")) for name in ("episodes", "frames", "tasks", "cameras") if name in counts]
+    facts = [
+        counted(counts[name], name.removesuffix("s"))
+        for name in ("episodes", "frames", "tasks", "cameras")
+        if name in counts
+    ]
     yield f"{dataset}: {', '.join(facts)}"
     for check, findings in groupby(report.findings, key=lambda finding: finding.check):
         yield f"{check}:"
@@ -81,7 +85,8 @@ def _finding(finding: Finding) -> str:
 
 
 def _source_lines(source: SourceReport) -> Iterator[str]:
-    yield f"source: {counted(source.episodes, 'episode')} compared, {counted(source.frames, 'video frame')} of them decoded"
+    episodes, frames = counted(source.episodes, "episode"), counted(source.frames, "video frame")
+    yield f"source: {episodes} and {frames} compared"
     if source.foreign:
         yield f"  {counted(source.foreign, 'episode')} of another run not compared"
     yield from (f"  {problem.where}: {problem.message}" for problem in source.problems)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .commit import attempt_name, rename_new
@@ -19,11 +19,17 @@ STALE_AFTER_S = 90.0
 
 
 def _process_start(pid: int) -> str:
-    """Return the kernel's start time of a process, so that a recycled pid is not mistaken for it."""
+    """Return the kernel's start time of a process, so that a recycled pid is not mistaken for it; "" if unknown."""
+    fields = _process_fields(pid)
+    return fields[19] if len(fields) > 19 else ""
+
+
+def _process_fields(pid: int) -> list[str]:
+    """Return what /proc says of a process from its state on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _is_alive(holder: dict[str, object], age_s: float) -> bool:
@@ -34,28 +40,35 @@ def _is_alive(holder: dict[str, object], age_s: float) -> bool:
         except ProcessLookupError:
             return False
         except PermissionError:
-            return True
-        return _process_start(pid) == holder.get("started")
+            pass  # another user's, but a process
+        if _process_fields(pid)[:1] in (["Z"], ["X"]):
+            return False  # killed, and nobody has asked for its exit code yet
+        return _process_start(pid) in ("", holder.get("started"))
     return age_s < STALE_AFTER_S
 
 
 def _take_over_if_dead(path: Path, run_dir: str) -> None:
     try:
         age_s = time.time() - path.stat().st_mtime
-        holder = json.loads(path.read_text())
+        found = path.read_text()
     except FileNotFoundError:
         return
-    except ValueError:
+    try:
+        holder = dict(json.loads(found))
+    except (ValueError, TypeError):
         holder, age_s = {}, STALE_AFTER_S
     if _is_alive(holder, age_s):
         raise RunLocked(run_dir, f"process {holder.get('pid')} on {holder.get('host')}")
-    # Renamed, not removed: of two that find it dead only one gets it, and neither can
-    # take away the fresh lock of the other.
+    # Renamed, not removed: of two that find it dead only one gets it.
     grave = path.with_name(attempt_name(path.name))
     try:
         os.rename(path, grave)
     except FileNotFoundError:
         return
+    if grave.read_text() != found:
+        # Somebody else buried the dead one first, and this is the new lock: give it back.
+        rename_new(grave, path)
+        raise RunLocked(run_dir, "another command that started at the same moment")
     grave.unlink()
 
 
@@ -71,19 +84,20 @@ def lease(path: Path) -> Iterator[None]:
     _take_over_if_dead(path, str(path.parent))
     attempt = path.with_name(attempt_name(path.name))
     identity = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
-    attempt.write_text(json.dumps(identity))
-    if not rename_new(attempt, path):
-        attempt.unlink()
+    try:
+        attempt.write_text(json.dumps(identity))
+        is_ours = rename_new(attempt, path)
+    finally:
+        attempt.unlink(missing_ok=True)
+    if not is_ours:
         raise RunLocked(str(path.parent), "another command that started at the same moment")
     inode = path.stat().st_ino
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(HEARTBEAT_S):
-            try:
+            with suppress(OSError):  # a file system that stumbles once must not end the heartbeat
                 os.utime(path)
-            except OSError:
-                return
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def prefetch(items: Iterator[T], depth: int = 2) -> Iterator[T]:
+def prefetch(items: Iterator[T], depth: int = 1) -> Iterator[T]:
     """Yield the items of an iterator that runs in its own thread, at most `depth` ahead.
 
     An exception of the iterator is raised here, after the items before it. Closing this generator

@@ -41,7 +41,7 @@ class LocalExecutor(Executor):
             try:
                 while waiting or active:
                     while waiting and len(active) < count:
-                        worker = self._idle.pop() if self._idle else _Worker(stage, share)
+                        worker = self._next_idle() or _Worker(stage, share)
                         active[worker.descriptor] = worker
                         selector.register(worker.descriptor, selectors.EVENT_READ)
                         worker.give(stage, waiting.popleft())
@@ -63,6 +63,13 @@ class LocalExecutor(Executor):
                     worker.kill()
         if failures:
             raise stage.failed(failures)
+
+    def _next_idle(self) -> _Worker | None:
+        while self._idle:
+            if (worker := self._idle.pop()).is_alive:
+                return worker
+            worker.end()  # killed while it had nothing to do, which is no rank's failure
+        return None
 
     def close(self) -> None:
         """End the idle workers."""
@@ -88,6 +95,11 @@ class _Worker:
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
         self.descriptor = self._out.fileno()
+
+    @property
+    def is_alive(self) -> bool:
+        """True as long as the process runs."""
+        return self._process.poll() is None
 
     def give(self, stage: Stage, rank: int) -> None:
         """Hand out a rank; a worker that died meanwhile is noticed by its missing answer."""

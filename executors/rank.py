@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
+from ..core.memory import give_memory_back
 from .base import Stage
 
 
@@ -11,6 +12,7 @@ class RankRunner(PipelineExecutor):
     """Runs single ranks of a stage."""
 
     def __init__(self, stage: Stage) -> None:
+        give_memory_back()
         super().__init__(stage.build(), str(stage.logs), skip_completed=True)
         self._stage = stage
 

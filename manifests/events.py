@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -60,7 +61,8 @@ class EventReader:
                 for line in stream:
                     if line.endswith(b"\n"):
                         self._offsets[path] = self._offsets.get(path, 0) + len(line)
-                        yield Event(**json.loads(line))
+                        with suppress(ValueError, TypeError):  # a full disk cuts lines; the next is appended to it
+                            yield Event(**json.loads(line))
 
 
 def read_events(folder: Path) -> Iterator[Event]:

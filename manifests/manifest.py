@@ -109,9 +109,12 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write the manifest as parquet, whole or not at all."""
         attempt = path.with_name(attempt_name(path.name))
-        pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=_SCHEMA), attempt)
-        sync_file(attempt)
-        attempt.replace(path)
+        try:
+            pq.write_table(pa.Table.from_pylist([asdict(row) for row in self.rows], schema=_SCHEMA), attempt)
+            sync_file(attempt)
+            attempt.replace(path)
+        finally:
+            attempt.unlink(missing_ok=True)
         sync_file(path.parent)
 
     @classmethod

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..core.commit import write_file
+from ..core.commit import TEMPORARY_SUFFIX, attempt_name, write_file
 from ..core.episode import Rejection
 from ..core.workspace import Workspace, episode_uid
 from .shard import RejectedEpisode, Shard
@@ -55,6 +58,19 @@ class ShardProgress:
         """Note that an episode is not in the shard."""
         entry = RejectedEpisode(index, rejection.reason, rejection.detail, rejection.error)
         write_file(self._rejection(index), json.dumps(asdict(entry), ensure_ascii=False).encode())
+
+    def reopen(self) -> None:
+        """Forget the episodes that were rejected for bad data."""
+        for path in self.folder.glob("*.rejected.json"):
+            if json.loads(path.read_text())["error"]:
+                path.unlink()
+
+    def clear(self) -> None:
+        """Remove the folder of a finished shard, in one move: a second writer finds all of it or nothing."""
+        with suppress(FileNotFoundError):
+            os.rename(self.folder, self.folder.with_name(attempt_name(self.folder.name)))
+        for leftover in self.folder.parent.glob(f"{self.folder.name}.*{TEMPORARY_SUFFIX}"):
+            shutil.rmtree(leftover, ignore_errors=True)  # a second writer may be removing it too
 
     def rejected(self, index: int) -> RejectedEpisode | None:
         """Return the rejection of an episode, None if it has none."""

@@ -28,18 +28,24 @@ def psnr(decoded: Pixels, source: Pixels) -> float:
 
 
 def block_error(decoded: Pixels, source: Pixels) -> float:
-    """Return the largest difference of the mean colours of a block of 16×16 pixels.
+    """Return how far the worst block of 16×16 pixels is off, in brightness anywhere or in colour on average.
 
-    Encoders may lose fine detail and noise, but keep the mean of a block; a robot that is somewhere
-    else changes it, however small it is in the picture.
+    A frame as a whole may differ little where only a small robot moves in front of a still scene; the
+    blocks around it differ much. Encoders halve the resolution of colour, so single pixels of that
+    do not count.
     """
     difference = decoded.astype(np.float32) - source
-    rows, columns = (range(0, size, BLOCK) for size in difference.shape[:2])
-    sums = np.add.reduceat(np.add.reduceat(difference, rows, axis=0), columns, axis=1)
-    heights, widths = (
-        np.diff([*starts, size]) for starts, size in zip((rows, columns), difference.shape[:2], strict=True)
-    )
-    return float(np.abs(sums / (heights[:, None] * widths[None, :])[..., None]).max())
+    brightness = _block_means(np.abs(difference @ _LUMA)[..., None])
+    return float(max(brightness.max(), np.abs(_block_means(difference)).max()))
+
+
+def _block_means(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the means of blocks of (height, width, channels); those at the far edges may be smaller."""
+    starts = [range(0, size, BLOCK) for size in values.shape[:2]]
+    sums = np.add.reduceat(np.add.reduceat(values, starts[0], axis=0), starts[1], axis=1)
+    rows, columns = (np.diff([*begin, size]) for begin, size in zip(starts, values.shape[:2], strict=True))
+    means: NDArray[np.float64] = sums / (rows[:, None] * columns[None, :])[..., None]
+    return means
 
 
 def is_nearer(decoded: Pixels, other: Pixels, own: Pixels) -> bool:
@@ -55,15 +61,16 @@ def is_nearer(decoded: Pixels, other: Pixels, own: Pixels) -> bool:
 
 
 def is_swapped(decoded: Pixels, source: Pixels) -> bool:
-    """True if a decoded frame shows `source` with red and blue exchanged; False if there is too little colour to tell."""
+    """True if a decoded frame shows `source` with red and blue exchanged, judged where these clearly differ."""
     red, blue = source[..., 0].astype(np.int16), source[..., 2].astype(np.int16)
     telling = np.abs(red - blue) > _VISIBLE
     if np.count_nonzero(telling) < _FEWEST:
         return False
     frame, own = decoded[telling], source[telling]
     # Far nearer, not just nearer: where an encoder has lost the colours both are equally far.
-    return 2 * _difference(frame, own[:, ::-1]).sum() < _difference(frame, own).sum()
+    return bool(2 * _difference(frame, own[:, ::-1]).sum() < _difference(frame, own).sum())
 
 
 def _difference(left: Pixels, right: Pixels) -> NDArray[np.int16]:
-    return np.abs(left.astype(np.int16) - right)
+    difference: NDArray[np.int16] = np.abs(left.astype(np.int16) - right)
+    return difference

@@ -21,11 +21,11 @@ SAMPLES = 5
 # Source frames: the one before, its own, the one after; None past the ends.
 _Window: TypeAlias = tuple[Pixels | None, Pixels, Pixels | None]
 
-BLOCK_LEVELS = 16.0  # ordinary encodings stay below; above, encoding the source again decides
+BLOCK_LEVELS = 14.0  # ordinary encodings stay below; above, encoding the source again decides
 
 _SWAPPED = "red and blue are swapped"
-_EARLIER = "shows the source's frame before its own"
-_LATER = "shows the source's frame after its own"
+_EARLIER = "is more like the source's frame before its own"
+_LATER = "is more like the source's frame after its own"
 _OTHER = "is not the source's frame"
 
 
@@ -33,7 +33,7 @@ class CameraCheck:
     """Compares decoded frames with source frames; what only looks wrong because of the encoder passes.
 
     A frame is in doubt if it shows its source with red and blue exchanged, if it resembles the source
-    frame before or after more than its own, or if the mean of a block of pixels is far off. Coarse
+    frame before or after more than its own, or if some block of pixels is far off. Coarse
     encodings can do the latter two; so the source's frames are then encoded again with the settings
     of the pipeline, and what comes out as wrong from that is the encoder's doing.
 
@@ -97,12 +97,13 @@ class CameraCheck:
         return _doubt(again, window) == doubt
 
     def _encoded_again(self, source: Column, row: int) -> Pixels:
-        """Return what the encoder makes of a row, from the keyframe before it on."""
+        """Return what the encoder makes of a row, from the keyframe before it to the next one."""
         start = row - row % self._video.g
+        stop = min(source.length, start + self._video.g)
         height, width, _ = source.feature.shape
         with tempfile.TemporaryDirectory(prefix="robotrove-") as folder:
             path = Path(folder, "again.mp4")
-            frames = source.batches(start, row + 1)
+            frames = source.batches(start, stop)
             make_encoder(self._video).encode(path, frames, width=width, height=height, fps=self._fps)
             return next(iter_frames(path, row - start, 1))
 

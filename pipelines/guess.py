@@ -108,7 +108,7 @@ def _only_layout(found: Sequence[FileFacts]) -> str:
             _some(groups[name]),
             "is of no layout that can be recognised",
             "one of " + ", ".join(LAYOUTS),
-            f"see what is in it with `robotrove inspect {groups[name][0]}`, and say under `layout: generic` what is where",
+            f"`robotrove inspect {groups[name][0]}` shows what is in it; with `layout: generic` say what is where",
         )
     return name
 

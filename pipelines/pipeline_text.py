@@ -15,7 +15,7 @@ from ..formats.hdf5.mapping import ColumnSpec
 from ..media.settings import VideoSettings
 from .guess import Guess
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
+_PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _UNSAFE = re.compile(r"[^\w.\-]")
 _VIDEO = {
@@ -54,8 +54,7 @@ def flow(value: Any) -> str:
 
 def _head(guess: Guess) -> Iterator[str]:
     lengths = [episode.length for episode in guess.episodes]
-    yield f"# Found: layout {guess.layout}, {len(lengths)} episodes, {guess.n_frames} frames."
-    yield f"# Episodes have {min(lengths)} to {max(lengths)} frames."
+    yield f"# Found: layout {guess.layout}, {len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames."
     for problem in guess.problems[:5]:
         yield f"# Cannot be used: {_one_line(problem)}"
     if len(guess.problems) > 5:
@@ -77,7 +76,7 @@ def _source(guess: Guess) -> Iterator[str]:
         mapped.update(sources)
         name = _unused_name(key, names)
         shown = " + ".join(_facts(known[source]) for source in sources if source in known)
-        yield f"    {flow(name)}: {flow(_short(spec))}  # {shown}"
+        yield f"    {flow(name)}: {flow(_short(spec))}  # {shown}".rstrip(" #")
     rest = [facts for facts in guess.contents if facts.path not in mapped]
     if possible := [facts for facts in rest if facts.kind != "none"]:
         yield "    # Not converted; a line without its '# ' adds the feature:"
@@ -95,10 +94,11 @@ def _task(guess: Guess) -> str:
     (task, source), _ = tasks.most_common(1)[0]
     if source == "none":
         return "the files do not say it; say what the robot does, such as: put the cube on the plate"
-    others = f" and {len(tasks) - 1} others" if len(tasks) > 1 else ""
+    others = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
     if source == "file":
         return f"the files say it: {task!r}{others}; what stands here is for episodes without"
-    return f"the files do not say it; say what the robot does. Until then it is the {source.replace('_', ' ')}: {task!r}{others}"
+    stand_in = {"env_name": "the environment's name", "file_name": "what the file's name says"}[source]
+    return f"the files do not say it; say what the robot does. Until then it is {stand_in}: {task!r}{others}"
 
 
 def _fps(guess: Guess) -> str:
@@ -107,7 +107,8 @@ def _fps(guess: Guess) -> str:
     also = f" (also found: {', '.join(f'{other:g}' for other in rates if other not in (rate, None))})"
     also = also if len(rates.keys() - {None}) > 1 else ""
     if rate is None:
-        return f"null  # ASSUMED to be {guess.default_fps}: the files do not say it; write here what the recorder ran at{also}"
+        assumed = f"ASSUMED to be {guess.default_fps}: the files do not say it"
+        return f"null  # {assumed}; write here what the recorder ran at{also}"
     if abs(rate - round(rate)) > 1e-6:
         return f"{max(1, round(rate))}  # the files say {rate:g}, and a dataset needs a whole number{also}"
     return f"null  # the files say {rate:g}; what stands here is for files that do not{also}"
@@ -157,7 +158,8 @@ def _short(spec: ColumnSpec) -> Any:
     """Return a column as short as a pipeline file may have it."""
     full = spec.model_dump(by_alias=True, exclude_defaults=True)
     if isinstance(full["from"], list):
-        full["from"] = [part["from"] if part.keys() == {"from"} else part for part in full["from"]]
+        parts = [part["from"] if part.keys() == {"from"} else part for part in full["from"]]
+        full["from"] = parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
     return full["from"] if full.keys() == {"from"} else full
 
 

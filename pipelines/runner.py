@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
+from ..core.commit import write_file
 from ..core.errors import RobotroveError, RunChanged, UsageError
 from ..core.lease import lease
 from ..core.workspace import Workspace
@@ -28,7 +32,7 @@ from .arguments import build
 from .planner import Plan, make_plan
 from .retry import prepare_retry
 from .spec import PipelineSpec, spec_digest
-from .stages import stages
+from .stages import CONVERT, stages
 from .status import StatusReader
 from .watcher import Silent, Watcher
 
@@ -78,17 +82,17 @@ def execute(
     _check_writable(workspace)
     if fresh:
         _move_aside(workspace)
-    with lease(workspace.lock):
+    with lease(workspace.lock), _in_words(workspace):
         encoder = encoder_version(video)
         if workspace.run.exists():
             run = RunInfo.read(workspace.run)
             _check_same_pipeline(spec, run, workspace, encoder)
-            if retry_rejected:
-                prepare_retry(workspace, run)
-            elif workspace.report.exists() and workspace.output.exists():
+            _check_same_sources(spec, workspace)
+            reopened = retry_rejected and prepare_retry(workspace, run)
+            if not reopened and workspace.report.exists() and workspace.output.exists():
                 report = RunReport.read(workspace.report)
                 return replace(report, was_finished=True)
-            _check_same_sources(spec, workspace)
+            _forget_lost(workspace, run)
         else:
             _check_output_free(workspace, None)
             run = _create(spec, workspace, encoder, watcher)
@@ -98,9 +102,49 @@ def execute(
         with executor:
             for stage in stages(workspace):
                 executor.launch(stage, lambda: watcher.progress(status.read()))
+                if stage.name == CONVERT:
+                    _check_kept(workspace, status)
         report = _report(workspace, run, status, time.monotonic() - started)
         watcher.progress(status.read())
     return report
+
+
+@contextmanager
+def _in_words(workspace: Workspace) -> Iterator[None]:
+    """Say in words what the file system refused to this process."""
+    try:
+        yield
+    except OSError as exc:
+        raise RobotroveError(
+            str(exc.filename or workspace.run_dir),
+            exc.strerror or str(exc),
+            "room and permission to write in the run directory and beside the output",
+            "see to it, then repeat the command: it goes on where it stopped",
+        ) from exc
+
+
+def _forget_lost(workspace: Workspace, run: RunInfo) -> None:
+    """Take back the marks of what is not there any more, so that it is made again."""
+    if workspace.output.exists():
+        return
+    workspace.report.unlink(missing_ok=True)
+    convert, *later = stages(workspace)
+    convert.forget(rank for rank in range(convert.ranks) if not workspace.shard(rank).exists())
+    if not workspace.output_partial(run.run_id).exists():
+        for stage in later:
+            stage.forget(range(stage.ranks))
+
+
+def _check_kept(workspace: Workspace, status: StatusReader) -> None:
+    if status.read().kept == 0:
+        lines = status.rejections()
+        write_rejected(workspace.rejected, lines)
+        raise UsageError(
+            str(workspace.output),
+            f"none of {len(lines)} episodes was kept, so there is no dataset to write",
+            "at least one episode",
+            f"see why in {workspace.rejected}",
+        )
 
 
 def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
@@ -136,7 +180,9 @@ def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Wat
         notes=plan.notes,
     )
     workspace.shards.mkdir(parents=True, exist_ok=True)
-    workspace.pipeline.write_text(spec.to_yaml(), encoding="utf-8")
+    with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
+        shutil.rmtree(workspace.output_partial(run.run_id))
+    write_file(workspace.pipeline, spec.to_yaml().encode())
     plan.manifest.write(workspace.manifest)
     run.write(workspace.run)  # last: its presence says that the run exists
     return run
@@ -208,16 +254,27 @@ def _move_aside(workspace: Workspace) -> None:
     if not workspace.run.exists():
         return
     run = RunInfo.read(workspace.run)
-    with lease(workspace.lock):
-        number = 1
-        while workspace.run_dir.with_name(f"{workspace.run_dir.name}.old-{number}").exists():
-            number += 1
-        if workspace.output.exists():
-            _check_output_free(workspace, run)
-            workspace.output.rename(workspace.output.with_name(f"{workspace.output.name}.old-{number}"))
-        aside = workspace.run_dir.with_name(f"{workspace.run_dir.name}.old-{number}")
-        workspace.run_dir.rename(aside)
-    (aside / workspace.lock.name).unlink(missing_ok=True)
+    with lease(workspace.lock), _in_words(workspace):
+        _check_output_free(workspace, run)
+        names = (
+            Workspace(_aside(workspace.run_dir, number), _aside(workspace.output, number))
+            for number in itertools.count(1)
+        )
+        old = next(name for name in names if not name.run_dir.exists() and not name.output.exists())
+        moves = [
+            (workspace.output, old.output),
+            (workspace.output_partial(run.run_id), old.output_partial(run.run_id)),
+            (workspace.output_replaced(run.run_id), old.output_replaced(run.run_id)),
+            (workspace.run_dir, old.run_dir),
+        ]
+        for folder, target in moves:
+            if folder.exists():
+                folder.rename(target)
+    old.lock.unlink(missing_ok=True)
+
+
+def _aside(folder: Path, number: int) -> Path:
+    return folder.with_name(f"{folder.name}.old-{number}")
 
 
 def _report(workspace: Workspace, run: RunInfo, status: StatusReader, seconds: float) -> RunReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +13,8 @@ from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
+from ..formats.lerobot import paths
+from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.provenance import Origin, origins
 from ..formats.lerobot.stored import StoredEpisode, stored_episodes
 from ..formats.lerobot.view import DatasetView
@@ -125,7 +127,8 @@ class _Comparison:
         self._n_problems = 0
         self._episodes = 0
         self._foreign = 0
-        self._reader, *self._steps, writer = stage_steps(workspace, CONVERT)
+        blocks: list[Any] = list(stage_steps(workspace, CONVERT))
+        self._reader, *self._steps, writer = blocks
         video = writer.video if isinstance(writer, ShardWriter) else None
         self._cameras = CameraCheck(video or VideoSettings(), view.fps, deep=deep)
 
@@ -152,7 +155,9 @@ class _Comparison:
         rows = {(row.source, row.key): row for row in manifest if (row.source, row.key) not in rejected}
         digest = RunInfo.read(self._workspace.run).digest
         pairs: dict[tuple[str, str], _Pair] = {}
-        for stored, origin in zip(stored_episodes(self._view), origins(self._view), strict=True):
+        for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view)):
+            if stored is None or origin is None:
+                raise Damaged(paths.PROVENANCE, "has not one row per episode")
             name = (origin.source_name, origin.source_key)
             if origin.run_digest != digest:
                 self._foreign += 1
@@ -168,12 +173,12 @@ class _Comparison:
             raise UsageError(str(self._view.root), found, "a dataset and the run directory that it was made in")
         for name, row in rows.items():
             if name not in pairs:
-                self._note(SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it"))
+                self._note(
+                    SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it")
+                )
         return list(pairs.values())
 
-    def _file(
-        self, reader: Hdf5Reader, path: Path, pairs: list[_Pair], on_episode: Callable[[], None]
-    ) -> None:
+    def _file(self, reader: Hdf5Reader, path: Path, pairs: list[_Pair], on_episode: Callable[[], None]) -> None:
         """Compare the episodes of one file."""
         stream: Any = reader.episodes(path, [pair.row for pair in pairs])
         for step in self._steps:

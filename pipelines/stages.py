@@ -67,9 +67,14 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo) -> Stage:
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
         command=[sys.executable, "-m", f"{__package__}.worker", str(workspace.run_dir)],
-        resume=f"robotrove run {shlex.quote(str(workspace.pipeline))} --run-dir {shlex.quote(str(workspace.run_dir))}",
+        resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
+        f"--output {_quoted(workspace.output)}",
         stop_on_failure=run.on_error == "stop",
     )
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def stage_steps(workspace: Workspace, name: str) -> Steps:

@@ -77,7 +77,10 @@ class StatusReader:
             rejected.update(entry.reason for entry in shard.rejected)
             skipped += sum(rows[entry.index].length for entry in shard.rejected)
         for folder in self._workspace.partials():
-            names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
+            try:
+                names = os.listdir(folder)
+            except FileNotFoundError:  # its shard has just been finished
+                continue
             committed = [int(name[1:]) for name in names if name[1:].isdigit()]
             refused = [int(name[1:8]) for name in names if name.endswith(".rejected.json")]
             kept += len(committed)

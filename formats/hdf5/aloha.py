@@ -8,7 +8,7 @@ import h5py
 
 from .cameras import camera_key
 from .facts import text
-from .layout import Layout, no_episodes
+from .layout import Layout
 from .mapping import ColumnSpec
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.
@@ -31,17 +31,16 @@ class AlohaLayout(Layout):
     """
 
     default_fps = 50
+    episodes_are = "/action and /observations"
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """True for /action beside /observations/qpos."""
         return isinstance(file.get("action"), h5py.Dataset) and "observations/qpos" in file
 
-    def list(self, file: h5py.File) -> Sequence[str]:
+    def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the whole file as one episode."""
-        if "action" not in file and "observations" not in file:
-            raise no_episodes(file, "/action and /observations")
-        return ["/"]
+        return ["/"] if "action" in file or "observations" in file else []
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return the vectors that exist and every camera."""

@@ -24,7 +24,7 @@ from ...core.errors import RobotroveError
 from .source import reading
 
 SCRATCH_VARIABLE = "ROBOTROVE_SCRATCH"
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 4 << 20
 SLAB_BYTES = 16 << 20
 BAND_BYTES = 64 << 20
 

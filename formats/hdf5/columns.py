@@ -74,7 +74,7 @@ class FrameColumn(Column):
         """Yield frames start..stop as uint8 (n, height, width, 3), colours and rows as in the file."""
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
-        """Yield frames start..stop as uint8 RGB (n, height, width, 3), about 8 MB at a time."""
+        """Yield frames start..stop as uint8 RGB (n, height, width, 3), about 4 MB at a time."""
         for frames in self._stored(start, stop):
             if self._color == "bgr":
                 frames = frames[..., ::-1]

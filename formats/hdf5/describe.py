@@ -139,7 +139,7 @@ def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> Dat
     except EpisodeRejected as exc:
         return DatasetFacts(path, shape, dtype, "none", exc.detail)
     if column.length != rows:
-        return DatasetFacts(path, shape, dtype, "none", f"{column.length} rows, the episode has {rows}")
+        return DatasetFacts(path, shape, dtype, "none", f"{column.length} row(s), the episode has {rows}")
     feature = column.feature
     kind: Literal["camera", "vector", "text"] = (
         "camera" if feature.is_visual else "text" if feature.dtype == "string" else "vector"

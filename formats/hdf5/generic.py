@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import UsageError
 from .facts import flag, groups, text
-from .layout import Layout, no_episodes
+from .layout import Layout
 from .mapping import ColumnSpec
 
 
@@ -49,6 +49,7 @@ class GenericLayout(Layout):
             )
         super().__init__(columns=columns, task=task, fps=fps)
         self.episodes = episodes
+        self.episodes_are = f"groups like {episodes!r}"
         self.success_from = success
         self.task_from = task_from
         self.fps_from = fps_from
@@ -56,13 +57,11 @@ class GenericLayout(Layout):
             if place is not None and not place.startswith(("attr:", "dataset:")):
                 raise UsageError(f"layout generic, {name}: {place!r}", "this is no place", "attr:NAME or dataset:PATH")
 
-    def list(self, file: h5py.File) -> Sequence[str]:
+    def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the groups that the pattern fits, in natural order."""
         keys = [""]
         for pattern in filter(None, self.episodes.split("/")):
             keys = [f"{key}/{name}" for key in keys for name in groups(file, key or "/") if fnmatchcase(name, pattern)]
-        if not keys:
-            raise no_episodes(file, f"groups like {self.episodes!r}")
         return [key.strip("/") or "/" for key in keys]
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:

@@ -9,7 +9,7 @@ import h5py
 from ...core.errors import EpisodeRejected
 from .cameras import camera_columns
 from .facts import flag, groups, json_attribute
-from .layout import Fact, Layout, no_episodes
+from .layout import Fact, Layout
 from .mapping import ColumnSpec, Part
 from .source import datasets
 
@@ -37,12 +37,9 @@ class IsaacLabLayout(Layout):
         has_state = isinstance(first, h5py.Group) and "initial_state" in first
         return has_state or json_attribute(data, "env_args").get("type") == 2
 
-    def list(self, file: h5py.File) -> Sequence[str]:
+    def keys(self, file: h5py.File) -> Sequence[str]:
         """Return data/demo_0, data/demo_1 … in natural order."""
-        keys = [f"data/{name}" for name in groups(file, "data")]
-        if not keys:
-            raise no_episodes(file, "groups in /data")
-        return keys
+        return [f"data/{name}" for name in groups(file, "data")]
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return action, observation.state and every camera."""

@@ -43,9 +43,11 @@ class Layout(ABC):
 
     Attributes:
         default_fps: Assumed where neither file nor pipeline says it.
+        episodes_are: What the episodes of such a file are, for error texts.
     """
 
     default_fps = 30
+    episodes_are = "groups in /data"
 
     def __init__(
         self, *, columns: Mapping[str, ColumnSpec] | None = None, task: str | None = None, fps: int | None = None
@@ -62,12 +64,8 @@ class Layout(ABC):
         return False
 
     @abstractmethod
-    def list(self, file: h5py.File) -> Sequence[str]:
-        """Return the keys of the file's episodes, paths of groups, in natural order; "/" is the whole file.
-
-        Raises:
-            EpisodeRejected: no_episodes if there are none.
-        """
+    def keys(self, file: h5py.File) -> Sequence[str]:
+        """Return the paths of the groups that are episodes, in natural order; "/" is the whole file."""
 
     @abstractmethod
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
@@ -96,6 +94,18 @@ class Layout(ABC):
     def rows(self, group: h5py.Group) -> int | None:
         """Return how many rows of each dataset count, None for all."""
         return None
+
+    def list(self, file: h5py.File) -> Sequence[str]:
+        """Return the keys of the file's episodes.
+
+        Raises:
+            EpisodeRejected: no_episodes if there are none, unreadable_data if the file is damaged.
+        """
+        with reading(str(file.filename)):
+            keys = self.keys(file)
+        if not keys:
+            raise _no_episodes(file, self.episodes_are)
+        return keys
 
     def group(self, file: h5py.File, key: str) -> h5py.Group:
         """Return the group of an episode.
@@ -177,7 +187,7 @@ def guess_layout(file: h5py.File) -> str | None:
     return None
 
 
-def no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
+def _no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
     """Return the error for a file without episodes; it names the layout that the file seems to have."""
     guess = guess_layout(file)
     hint = f"; it looks like layout {guess!r}" if guess else ""

@@ -9,7 +9,7 @@ import h5py
 from .cameras import camera_key
 from .columns import is_encoded
 from .facts import groups, text
-from .layout import Layout, no_episodes
+from .layout import Layout
 from .mapping import ColumnSpec, is_picture
 
 
@@ -19,6 +19,8 @@ class PiperLayout(Layout):
     Rows 0 … length-1 count; the recorder may have left more. There is no success flag and no rate.
     """
 
+    episodes_are = "groups at the root"
+
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """True if the first group has the attributes instruction and length."""
@@ -26,12 +28,9 @@ class PiperLayout(Layout):
         first = file.get(names[0]) if names else None
         return isinstance(first, h5py.Group) and {"instruction", "length"} <= set(first.attrs)
 
-    def list(self, file: h5py.File) -> Sequence[str]:
+    def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the groups at the root in natural order."""
-        keys = groups(file)
-        if not keys:
-            raise no_episodes(file, "groups at the root")
-        return keys
+        return groups(file)
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return action, observation.state and every camera."""

@@ -10,7 +10,7 @@ from ...core.errors import EpisodeRejected
 from .cameras import camera_columns
 from .column_spec import Flip
 from .facts import groups, json_attribute, text
-from .layout import Fact, Layout, no_episodes
+from .layout import Fact, Layout
 from .mapping import ColumnSpec, Part
 
 _JOINTS = ("joint_pos", "gripper_qpos")
@@ -34,12 +34,9 @@ class RobomimicLayout(Layout):
         data = file.get("data")
         return isinstance(data, h5py.Group) and "env_args" in data.attrs
 
-    def list(self, file: h5py.File) -> Sequence[str]:
+    def keys(self, file: h5py.File) -> Sequence[str]:
         """Return data/demo_0, data/demo_1 … in natural order."""
-        keys = [f"data/{name}" for name in groups(file, "data")]
-        if not keys:
-            raise no_episodes(file, "groups in /data")
-        return keys
+        return [f"data/{name}" for name in groups(file, "data")]
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return action, observation.state and every camera."""

@@ -223,7 +223,9 @@ def many_files(folder: Path) -> Sample:
     markers = {key: (np.tile(np.arange(20), 8), camera) for camera, key in enumerate(sizes)}
     sample = Sample(folder / "many", 20, tasks, episodes, markers, (FRONT, WRIST))
     data, front, wrist = (sample.files(kind) for kind in ("data", f"videos/{FRONT}", f"videos/{WRIST}"))
-    assert data[-1][0] >= 1 and front[-1][0] >= 1 and wrist[-1] > (0, 0) and front != wrist
+    assert data[-1] >= (1, 0)
+    assert front[-1] >= (1, 0)
+    assert (0, 0) < wrist[-1] < front[-1]
     return sample
 
 

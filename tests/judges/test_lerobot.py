@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
 from robotrove.formats.lerobot import paths
+from robotrove.formats.lerobot.image_stats import pixel_step, sample_indices
 from robotrove.media import barcode
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def test_statistics_of_episodes_agree_with_theirs(sample: Sample, seen: Seen) ->
             assert {name: s.shape for name, s in mine.items()} == {name: s.shape for name, s in theirs.items()}
             assert mine["count"] == theirs["count"]
             if key in sample.cameras:
-                compare_camera(mine, theirs, seen.facts["lerobot"])
+                compare_camera(mine, theirs, rows, seen.facts["lerobot"])
             else:
                 compare_vector(mine, theirs, rows)
 
@@ -138,32 +139,41 @@ def check_frames(sample: Sample, key: str, found: np.ndarray, index: np.ndarray)
         assert np.abs(inside.mean(axis=(1, 2)) - colour).max() <= PATCH_ERROR, name
 
 
-def compare_camera(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray], release: str) -> None:
+def compare_camera(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray], rows: np.ndarray, release: str) -> None:
     """Compare statistics of pixels; 0.4 squares them as uint8, which overflows, so its std says nothing."""
+    mine, theirs = ({name: s.reshape(-1) for name, s in stats.items()} for stats in (mine, theirs))
+    step = pixel_step(*rows.shape[1:3])
+    table = rows[sample_indices(len(rows)), ::step, ::step].reshape(-1, 3) / 255
     for name in ("min", "max"):
         np.testing.assert_allclose(mine[name], theirs[name], atol=1e-9)
     np.testing.assert_allclose(mine["mean"], theirs["mean"], atol=LEVEL)  # 0.6 adds up millions of float32
     if not release.startswith("0.4"):
         np.testing.assert_allclose(mine["std"], theirs["std"], atol=LEVEL)
-    histogram_bin = (mine["max"] - mine["min"]) / HISTOGRAM_BINS
-    for name in QUANTILES:
-        assert np.all(np.abs(mine[name] - theirs[name]) <= histogram_bin + 1e-9), name
+    compare_quantiles(mine, theirs, table)
 
 
 def compare_vector(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray], rows: np.ndarray) -> None:
-    """Compare statistics of numbers, whose sums and squares LeRobot forms in their own dtype, float32 mostly.
-
-    Where np.quantile interpolates between two neighbours of the sorted rows, LeRobot takes one of
-    them: they agree within a bin of its histogram and the gap between those neighbours.
-    """
+    """Compare statistics of numbers, whose sums and squares LeRobot forms in their own dtype, float32 mostly."""
     table = rows.astype(np.float64).reshape(-1, rows.shape[-1])
     largest = np.abs(table).max(axis=0)
     for name in ("min", "max"):
         assert np.array_equal(mine[name], theirs[name].astype(np.float64)), name
     assert np.all(np.abs(mine["mean"] - theirs["mean"]) <= 1e-5 * largest)
     assert np.all(np.abs(mine["std"] ** 2 - theirs["std"].astype(np.float64) ** 2) <= 1e-5 * largest**2)
-    margin = (mine["max"] - mine["min"]) / HISTOGRAM_BINS + 1e-6 * largest
+    compare_quantiles(mine, theirs, table)
+
+
+def compare_quantiles(mine: dict[str, np.ndarray], theirs: dict[str, np.ndarray], table: np.ndarray) -> None:
+    """Compare quantiles of the rows of a table (N, D).
+
+    np.quantile interpolates between two neighbours of the sorted rows, LeRobot takes one of them:
+    its value lies within a bin of its histogram of that stretch.
+    """
+    table = np.sort(table, axis=0)
+    edges = 1e-9 + 1e-6 * np.abs(table).max(axis=0)  # of the bins: float32, and moved outwards by 1e-10
+    margin = (table[-1] - table[0]) / HISTOGRAM_BINS + edges
     for name, level in QUANTILES.items():
-        np.testing.assert_allclose(mine[name], np.quantile(table, level, axis=0), rtol=1e-12, atol=1e-12)
-        low, high = (np.quantile(table, level, axis=0, method=method) for method in ("lower", "higher"))
+        position = level * (len(table) - 1)
+        low, high = table[int(np.floor(position))], table[int(np.ceil(position))]
+        np.testing.assert_allclose(mine[name], low + (high - low) * (position % 1), rtol=1e-12, atol=1e-12)
         assert np.all((theirs[name] >= low - margin) & (theirs[name] <= high + margin)), name

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from robotrove.cli import COMMANDS
+
+COMMAND = [sys.executable, "-m", "robotrove.cli"]
+HEAVY = {"h5py", "av", "pyarrow", "datatrove", "pydantic", "numpy", "rich"}
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "robotrove.cli", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [
+        line.split("|") for line in done.stderr.splitlines() if line.startswith("import time:") and "[us]" not in line
+    ]
+    names = {columns[2].strip().partition(".")[0] for columns in lines}
+    assert {"click", "robotrove"} <= names
+    assert not names & HEAVY
+    assert sum(int(columns[0].rpartition(":")[2]) for columns in lines) < 400_000  # microseconds, all imports together
+    assert [name for name in COMMANDS if re.search(rf"^  {name} ", done.stdout, re.MULTILINE)] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(robotrove: Callable, name: str) -> None:
+    found = robotrove(name, "--help")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith(f"Usage: robotrove {name}")
+
+
+def test_a_mistyped_command(robotrove: Callable) -> None:
+    found = robotrove("verfy", "x")
+    assert (found.code, found.out) == (2, "")
+    assert "did you mean 'verify'?" in found.err
+
+
+def test_bad_usage(robotrove: Callable) -> None:
+    assert robotrove("trace", "x", "-1").code == 2
+    assert robotrove("status").code == 2
+    assert robotrove("--version").code == 0
+
+
+def test_no_such_pipeline_is_an_error_not_a_traceback(robotrove: Callable, tmp_path: Path) -> None:
+    found = robotrove("plan", tmp_path / "no.yaml")
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"error: {tmp_path}/no.yaml: cannot be read")
+
+
+def test_a_reader_that_has_seen_enough(converted: Path) -> None:
+    for arguments in (["schema"], ["inspect", str(converted / "isaaclab.hdf5"), "--attrs", "--preview"]):
+        with subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert process.stderr.read() == ""
+        assert process.returncode == 1
+
+
+def test_an_unwritable_standard_output_of_help() -> None:
+    with subprocess.Popen([*COMMAND, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_schema_is_one_document(robotrove: Callable) -> None:
+    found = robotrove("schema")
+    assert found.code == 0
+    assert found.json["required"] == ["source"]
+    assert "success_filter arguments" in found.json["$defs"]

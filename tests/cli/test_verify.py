@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+
+@pytest.fixture
+def damaged(converted: Path, tmp_path: Path) -> Path:
+    """The dataset with one number of episode 1 changed: row 3, joint 2 of the action."""
+    shutil.copytree(converted / "dataset", tmp_path / "dataset")
+    path = tmp_path / "dataset/data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    values = np.array(table["action"].to_pylist(), np.float32)
+    values[8 + 3, 2] = 0.5
+    column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 7)
+    index = table.schema.get_field_index("action")
+    pq.write_table(table.set_column(index, table.schema.field(index), column), path)
+    return tmp_path / "dataset"
+
+
+def test_a_dataset_that_is_right(robotrove: Callable, converted: Path) -> None:
+    found = robotrove("verify", converted / "dataset", "--source", converted / "dataset.run")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.splitlines() == [
+        f"{converted}/dataset: 2 episodes, 16 frames, 1 task, 1 camera",
+        "source: 2 episodes and 10 video frames compared",
+        "nothing is wrong",
+    ]
+
+
+def test_a_wrong_number_is_found_and_named(robotrove: Callable, converted: Path, damaged: Path) -> None:
+    found = robotrove("verify", damaged, "--source", converted / "dataset.run", "--json")
+    assert found.code == 1
+    assert found.json["ok"] is False
+    (problem,) = found.json["source"]["problems"]
+    assert (problem["episode"], problem["source"]) == (1, "isaaclab.hdf5:data/demo_1")
+    assert (problem["feature"], problem["row"]) == ("action", 3)
+    assert problem["message"].startswith("actions_2 is 0.5 in the dataset, 0.")
+    text = robotrove("verify", damaged, "--source", converted / "dataset.run")
+    assert text.code == 1
+    assert "  episode 1 (isaaclab.hdf5:data/demo_1), action, row 3: actions_2 is 0.5 in the dataset" in text.out
+
+
+def test_structure_is_checked_without_sources(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
+    shutil.copytree(converted / "dataset", tmp_path / "dataset")
+    next((tmp_path / "dataset/videos").rglob("*.mp4")).unlink()
+    found = robotrove("verify", tmp_path / "dataset", "--json")
+    assert found.code == 1
+    assert found.json["source"] is None
+    assert found.json["counts"]["errors"] == len(found.json["findings"]) > 0
+    assert "problem" in robotrove("verify", tmp_path / "dataset").out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "run_dir", "message"),
+    [
+        ("dataset.run", None, "is not a dataset"),
+        ("nothing", None, "is not a dataset"),
+        ("dataset", "dataset", "is not a run directory"),
+    ],
+)
+def test_what_cannot_be_verified(
+    robotrove: Callable, converted: Path, dataset: str, run_dir: str | None, message: str
+) -> None:
+    source = () if run_dir is None else ("--source", converted / run_dir)
+    found = robotrove("verify", converted / dataset, *source, "--json")
+    assert (found.code, found.out) == (2, "")
+    assert message in found.err
+
+
+def test_run_prints_the_right_exit_code_and_one_document(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
+    again = robotrove("run", converted / "pipeline.yaml", "--json")
+    assert (again.code, again.json["was_finished"], again.json["kept"]) == (0, True, 2)
+    status = robotrove("status", converted / "dataset.run", "--json", "--watch")
+    assert (status.code, status.json["state"]) == (0, "finished")
+    (tmp_path / "bad.hdf5").write_bytes(b"")
+    files = f'source.files=["{converted}/isaaclab.hdf5", "{tmp_path}/bad.hdf5"]'
+    bad = robotrove("run", converted / "pipeline.yaml", files, "--output", tmp_path / "out", "--workers", 1, "--json")
+    assert (bad.code, bad.json["errors"], bad.json["kept"]) == (1, 1, 2)
