@@ -37,7 +37,7 @@ class SourceProblem:
 
     Attributes:
         episode: Number of the episode in the dataset, None if it is not there.
-        source: File and key it comes from.
+        source: File and key it comes from, or the file of the dataset that cannot be read.
         feature: The feature, empty if it is about the episode as a whole.
         row: First row of the episode that differs, None if it is about all of them.
         message: What was found.
@@ -52,9 +52,9 @@ class SourceProblem:
     @property
     def where(self) -> str:
         """The place in words."""
-        episode = "no episode" if self.episode is None else f"episode {self.episode}"
+        episode = self.source if self.episode is None else f"episode {self.episode} ({self.source})"
         row = "" if self.row is None else f"row {self.row}"
-        return ", ".join(filter(None, (f"{episode} ({self.source})", self.feature, row)))
+        return ", ".join(filter(None, (episode, self.feature, row)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,6 @@ def check_source(
 
     Raises:
         UsageError: If `run_dir` is no finished run, or the dataset does not come from it.
-        Damaged: If the tables that lead to the episodes cannot be read.
     """
     workspace = workspace_of(run_dir)
     if not workspace.report.exists():
@@ -107,7 +106,10 @@ def check_source(
             "the run directory of a complete dataset",
             f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
         )
-    return _Comparison(DatasetView(dataset), workspace, deep).run(progress)
+    try:
+        return _Comparison(DatasetView(dataset), workspace, deep).run(progress)
+    except Damaged as exc:  # of the tables that lead to the episodes
+        return SourceReport((SourceProblem(None, exc.where, "", None, exc.message),), 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)

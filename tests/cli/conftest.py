@@ -13,8 +13,6 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.guess import guess
 from robotrove.pipelines.pipeline_text import pipeline_text
 
-RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared/data/isaaclab"
-
 
 @dataclass(frozen=True)
 class Outcome:

@@ -10,6 +10,8 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.signals import action
 from robotrove.pipelines.spec import load_spec
 
+RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared/data/isaaclab"
+
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +38,18 @@ def test_from_nothing_to_a_verified_dataset(robotrove: Callable, layout: str, ke
     table = pq.read_table(Path(output, "data/chunk-000/file-000.parquet"))
     expected = np.concatenate([action(episode, 6, width) for episode in range(kept)])
     np.testing.assert_array_equal(np.array(table["action"].to_pylist(), np.float32), expected)
+
+
+@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings of Isaac Lab are not here")
+def test_real_recordings(robotrove: Callable) -> None:
+    assert "26 episodes, 5,899 frames" in robotrove("init", *sorted(RECORDINGS.glob("*.hdf5"))).out
+    text = Path("pipeline.yaml").read_text()
+    assert "- success_filter  # keeps successes only; found 10 successes, 16 failures, 0 without a label" in text
+    assert "    # observation.cube_positions: obs/cube_positions  # (T, 9) float32" in text
+    run = robotrove("run", "pipeline.yaml", "--workers", 1, "--json")
+    assert (run.code, run.json["kept"], run.json["frames"]) == (0, 10, 2163)
+    verify = robotrove("verify", "isaaclab_lerobot", "--source", "isaaclab_lerobot.run", "--json")
+    assert (verify.code, verify.json["ok"], verify.json["source"]["episodes"]) == (0, True, 10)
 
 
 def test_never_overwrites(robotrove: Callable, tmp_path: Path) -> None:

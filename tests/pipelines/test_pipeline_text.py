@@ -217,7 +217,7 @@ def test_the_mapping_of_most_episodes_is_written(tmp_path: Path) -> None:
     found = guess([path])
     assert found.model.key == "data/demo_1"
     assert "observation.images.front" in found.model.columns
-    assert [row.reason for row in planned(pipeline_text(found, "out")).manifest.rows][0] == "missing_dataset"
+    assert planned(pipeline_text(found, "out")).manifest.rows[0].reason == "missing_dataset"
 
 
 def test_bad_episodes_and_files_are_counted(tmp_path: Path) -> None:
