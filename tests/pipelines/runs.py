@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from robotrove.core.workspace import Workspace
 from robotrove.executors.base import Executor, Stage
@@ -145,3 +146,9 @@ def assert_encoded_once(output: Path) -> None:
         assert event.episode not in done, f"episode {event.episode}: {event.kind} after it was committed"
         if event.kind == "committed":
             done.add(event.episode)
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without power cuts in sight, runs in this process need not wait for the disk."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)

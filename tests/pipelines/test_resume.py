@@ -22,6 +22,7 @@ from robotrove.tests.pipelines.runs import (
     assert_no_leftovers,
     assert_same_dataset,
     events,
+    quick_disk,  # noqa: F401 - autouse
     run_cli,
     run_here,
     sample,

@@ -14,7 +14,10 @@ _LOW, _HIGH = 40, 215
 
 
 def patch(name: str, height: int, width: int) -> tuple[slice, slice]:
-    """Return where a patch is: the right quarter, red on top, green below it, then blue."""
+    """Return where a patch is: the right quarter, red on top, green below it, then blue.
+
+    The marker covers 48 pixels of a row, so it leaves the red patch alone from 64 pixels of width on.
+    """
     row = list(PATCHES).index(name)
     return slice(row * height // 4, (row + 1) * height // 4), slice(width * 3 // 4, width)
 

@@ -1,0 +1,490 @@
+"""Killed processes, full disks, two writers of one thing: the rerun completes, and its dataset is the undisturbed one.
+
+ROBOTROVE_FAULTS sets how often each kind of fault is tried at a random moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from robotrove.core.errors import RobotroveError
+from robotrove.core.workspace import Workspace
+
+from robotrove.tests.pipelines.runs import (
+    AtStart,
+    assert_encoded_once,
+    assert_no_leftovers,
+    assert_same_dataset,
+    command,
+    committed_on_disk,
+    events,
+    quick_disk,  # noqa: F401 - autouse
+    run_cli,
+    run_here,
+    sample,
+    start_cli,
+    tree,
+    write_pipeline,
+)
+
+ROUNDS = int(os.environ.get("ROBOTROVE_FAULTS", "4"))
+EPISODES, FRAMES = 44, 25  # a shard closes at 300 frames: 12, 12, 12 and 8 episodes
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shards of two cameras."""
+    folder = tmp_path_factory.mktemp("source")
+    path = sample(folder, "demos.hdf5", EPISODES, FRAMES, height=64, width=64, cameras=("front", "wrist"))
+    return write_pipeline(folder, [path], steps=[{"use": "success_filter", "policy": "label"}])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset that every other run must equal."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    report = run_here(pipeline, out)
+    assert (report.kept, report.frames) == (EPISODES, EPISODES * FRAMES)
+    assert len(list((out.parent / "out.run" / "shards").iterdir())) == 4
+    return out
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_workers_leaves_no_trace(pipeline: Path, undisturbed: Path, tmp_path: Path, workers: int) -> None:
+    done = run_cli(pipeline, tmp_path / "out", "--workers", str(workers))
+    assert done.returncode == 0, done.stderr
+    assert_same_dataset(tmp_path / "out", undisturbed)
+    assert_encoded_once(tmp_path / "out")
+    assert_no_leftovers(tmp_path / "out")
+
+
+def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain for {what}"
+        time.sleep(0.005)
+
+
+def _workers(run: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return [child for child in psutil.Process(run.pid).children() if "robotrove.pipelines.worker" in child.cmdline()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _until_some_more_is_committed(run: subprocess.Popen[str], out: Path, dice: random.Random) -> bool:
+    """Wait for a random moment; True if the run is still at work then."""
+    goal = min(EPISODES, len(committed_on_disk(out)) + dice.randint(1, max(1, EPISODES // ROUNDS)))
+    _wait_for(lambda: run.poll() is not None or len(committed_on_disk(out)) >= goal, f"{goal} episodes")
+    time.sleep(dice.random() * 0.15)  # into encoding, joining or aggregation
+    return run.poll() is None
+
+
+def _assert_not_encoded_again(out: Path, committed: set[int], since: float) -> None:
+    again = {event.episode for event in events(out) if event.kind == "started" and event.time > since}
+    assert not again & committed
+
+
+class TestKilled:
+    def test_the_whole_process_group_again_and_again(self, pipeline: Path, undisturbed: Path, tmp_path: Path) -> None:
+        dice, out, kills = random.Random(1), tmp_path / "out", 0
+        while kills < ROUNDS:
+            run = start_cli(pipeline, out, "--workers", str(dice.choice([1, 2, 3])))
+            if not _until_some_more_is_committed(run, out, dice):
+                break
+            os.killpg(run.pid, signal.SIGKILL)
+            # Not waited for: the next command meets the lock of a process that is dead, but not buried.
+            _wait_for(lambda: not any(child.status() != psutil.STATUS_ZOMBIE for child in _workers(run)), "the workers' end")
+            kills += 1
+            since, committed = time.time(), committed_on_disk(out)
+            again = start_cli(pipeline, out, "--workers", "2")
+            _until_some_more_is_committed(again, out, dice)
+            os.killpg(again.pid, signal.SIGKILL)
+            for process in (run, again):
+                process.communicate()
+            _assert_not_encoded_again(out, committed, since)
+        assert kills > 0
+        last = run_cli(pipeline, out)
+        assert last.returncode == 0, last.stderr
+        assert_same_dataset(out, undisturbed)
+        assert_encoded_once(out)
+        assert_no_leftovers(out)
+
+    def test_single_workers(self, pipeline: Path, undisturbed: Path, tmp_path: Path) -> None:
+        """The rank is named, its siblings finish, and the command to resume is shown."""
+        dice, out, kills = random.Random(2), tmp_path / "out", 0
+        for _ in range(ROUNDS):
+            run = start_cli(pipeline, out, "--workers", "2")
+            _wait_for(lambda: run.poll() is not None or len(committed_on_disk(out)) >= 1, "an episode")
+            time.sleep(dice.random() * 0.3)
+            victims = _workers(run)
+            if run.poll() is not None or not victims:
+                break
+            dice.choice(victims).kill()
+            stdout, stderr = run.communicate(timeout=300)
+            if run.returncode == 0:
+                break  # it had nothing to do at that moment
+            kills += 1
+            assert run.returncode == 1
+            assert re.search(r"rank \d+: its worker was killed by signal 9", stderr), stderr
+            assert f"resume with: robotrove run {out}.run/pipeline.yaml" in stderr
+            assert "Traceback" not in stderr
+            done = list((tmp_path / "out.run" / "logs" / "convert" / "completions").iterdir())
+            assert len(done) >= 3, "one killed worker took more than its rank down"
+        assert kills > 0
+        last = run_cli(pipeline, out)
+        assert last.returncode == 0, last.stderr
+        assert_same_dataset(out, undisturbed)
+        assert_encoded_once(out)
+        assert_no_leftovers(out)
+
+    def test_the_parent_alone_takes_its_workers_with_it(self, pipeline: Path, undisturbed: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        run = start_cli(pipeline, out, "--workers", "2")
+        _wait_for(lambda: len(committed_on_disk(out)) >= 2, "two episodes")
+        workers = _workers(run)
+        assert workers
+        run.kill()
+        run.communicate()
+        gone, alive = psutil.wait_procs(workers, timeout=20)
+        assert not alive, "an orphan goes on writing"
+        before = sorted(path for path in (tmp_path / "out.run").rglob("*"))
+        time.sleep(0.2)
+        assert sorted(path for path in (tmp_path / "out.run").rglob("*")) == before
+        assert run_cli(pipeline, out).returncode == 0
+        assert_same_dataset(out, undisturbed)
+        assert_encoded_once(out)
+
+    def test_two_commands_at_once(self, pipeline: Path, undisturbed: Path, tmp_path: Path) -> None:
+        """The second one ends with 2, names the first, and does no harm to it."""
+        out = tmp_path / "out"
+        first = start_cli(pipeline, out, "--workers", "1")
+        _wait_for((tmp_path / "out.run" / "run.lock").exists, "the lock")
+        for more in ([], ["--fresh"], ["--retry-rejected"]):
+            second = run_cli(pipeline, out, *more)
+            assert second.returncode == 2, second.stderr
+            assert f"process {first.pid} on " in second.stderr
+            assert "working on this run" in second.stderr
+        _, stderr = first.communicate(timeout=300)
+        assert first.returncode == 0, stderr
+        assert_same_dataset(out, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A pipeline of two shards that is quick to run many times, and its dataset."""
+    folder = tmp_path_factory.mktemp("small")
+    files = [sample(folder, f"{name}.hdf5", 1, frames, seed=frames) for name, frames in (("a", 301), ("b", 5), ("c", 6))]
+    pipeline = write_pipeline(folder, files)
+    run_here(pipeline, folder / "out")
+    return pipeline, folder / "out"
+
+
+# Every way in which something becomes visible to other processes, or stops being so.
+_VISIBLE = ("rename", "replace", "link", "unlink", "rmdir", "mkdir")
+
+
+def _forked(act: Callable[[], object]) -> int:
+    """Do something in a fork of this process; return its exit code, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            act()
+            os._exit(0)
+        except BaseException as exc:
+            os.write(2, f"{type(exc).__name__}: {exc}\n".encode())
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _countdown(steps: int, act: Callable[[], None]) -> None:
+    """Make `act` happen instead of the steps-th change of the file system that this process makes from now on."""
+    left = steps
+
+    def counted(change: Callable[..., object]) -> Callable[..., object]:
+        def replacement(*args: object, **more: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                act()
+            return change(*args, **more)
+
+        return replacement
+
+    for name in _VISIBLE:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _no_space() -> None:
+    raise OSError(28, os.strerror(28))
+
+
+def _changes(act: Callable[[], object]) -> int:
+    """Return how many changes of the file system a run makes."""
+    read, write = os.pipe()
+
+    def counting() -> None:
+        total = 0
+
+        def count(change: Callable[..., object]) -> Callable[..., object]:
+            def replacement(*args: object, **more: object) -> object:
+                nonlocal total
+                total += 1
+                return change(*args, **more)
+
+            return replacement
+
+        for name in _VISIBLE:
+            setattr(os, name, count(getattr(os, name)))
+        act()
+        os.write(write, str(total).encode())
+
+    assert _forked(counting) == 0
+    os.close(write)
+    with open(read) as stream:
+        return int(stream.read())
+
+
+def _moments(total: int, seed: int, rounds: int) -> list[int]:
+    dice = random.Random(seed)
+    return sorted(dice.sample(range(1, total + 1), min(total, rounds)))
+
+
+class TestAtEveryStep:
+    """The same with one process, stopped at chosen changes of the file system, the last ones included."""
+
+    def _check(self, pipeline: Path, out: Path, expected: Path) -> None:
+        assert _forked(lambda: run_here(pipeline, out)) == 0
+        assert_same_dataset(out, expected)
+        assert_encoded_once(out)
+        assert_no_leftovers(out)
+
+    def test_killed_once(self, small: tuple[Path, Path], tmp_path: Path) -> None:
+        pipeline, expected = small
+        total = _changes(lambda: run_here(pipeline, tmp_path / "count"))
+        assert total > 40
+        for moment in _moments(total, 3, 5 * ROUNDS):
+            out = tmp_path / f"out{moment}"
+            assert _forked(lambda: (_countdown(moment, _die), run_here(pipeline, out))) == -signal.SIGKILL
+            self._check(pipeline, out, expected)
+            for folder in (out, out.with_name(f"{out.name}.run")):
+                shutil.rmtree(folder)
+
+    def test_killed_until_it_gets_through(self, small: tuple[Path, Path], tmp_path: Path) -> None:
+        pipeline, expected = small
+        dice, out = random.Random(4), tmp_path / "out"
+        for _ in range(200):
+            moment = dice.randint(1, 60)
+            if _forked(lambda: (_countdown(moment, _die), run_here(pipeline, out))) == 0:
+                break
+        else:
+            pytest.fail("it never got through")
+        self._check(pipeline, out, expected)
+
+    def test_no_space_once(
+        self, small: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whichever step the disk refuses, the error is one of ours and the rerun completes."""
+        pipeline, expected = small
+        total = _changes(lambda: run_here(pipeline, tmp_path / "count"))
+        for moment in _moments(total, 5, 5 * ROUNDS):
+            out = tmp_path / f"out{moment}"
+            capfd.readouterr()
+            code = _forked(lambda: (_countdown(moment, _no_space), run_here(pipeline, out)))
+            told = capfd.readouterr().err.splitlines()
+            if code:  # a removal that fails may well be harmless
+                assert any("No space left" in line for line in told), told
+                last = [line for line in told if re.match(r"\w+(Error|Failed|Exception): ", line)]
+                assert last
+                assert last[-1].startswith(("RankFailed: ", "RobotroveError: ", "UsageError: ")), last
+            self._check(pipeline, out, expected)
+            for folder in (out, out.with_name(f"{out.name}.run")):
+                shutil.rmtree(folder)
+
+    def test_a_retry_that_is_killed_is_finished_by_the_plain_command(
+        self, small: tuple[Path, Path], tmp_path: Path
+    ) -> None:
+        pipeline, expected = small
+        source = pipeline.parent / "b.hdf5"
+        away = source.with_suffix(".away")
+        start = tmp_path / "start" / "out"
+        report = run_here(pipeline, start, watcher=AtStart(lambda: source.rename(away)))
+        away.rename(source)
+        assert report.rejected == {"source_changed": 1}
+        for folder in ("out", "out.run"):
+            shutil.copytree(tmp_path / "start" / folder, tmp_path / "saved" / folder)
+        total = _changes(lambda: run_here(pipeline, start, retry_rejected=True))
+        assert_same_dataset(start, expected)
+        for number, moment in enumerate(_moments(total, 6, 5 * ROUNDS)):
+            shutil.rmtree(tmp_path / "start")
+            shutil.copytree(tmp_path / "saved", tmp_path / "start")
+            code = _forked(lambda: (_countdown(moment, _die), run_here(pipeline, start, retry_rejected=True)))
+            assert code == -signal.SIGKILL
+            assert _forked(lambda: run_here(pipeline, start, retry_rejected=number % 2 == 0)) == 0
+            if number % 2:
+                # Killed before anything was reopened, the run is as it was; else the plain command finishes it.
+                assert _forked(lambda: run_here(pipeline, start, retry_rejected=True)) == 0
+            assert_same_dataset(start, expected)
+            assert_no_leftovers(start)
+            again = [event.episode for event in events(start) if event.kind == "committed"]
+            assert sorted(again)[:2] == [0, 1] or 1 in again
+            assert again.count(0) == 1
+            assert again.count(2) == 1
+
+
+class TestDiskFull:
+    @pytest.fixture
+    def disk(self, tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+        """A file system of its own, of so many KiB; asked again, it is resized."""
+        mount = tmp_path / "disk"
+        mount.mkdir()
+
+        def size(kib: int) -> Path:
+            option = f"remount,size={kib}k" if mount.is_mount() else f"size={kib}k"
+            done = subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(mount)], capture_output=True, text=True
+            )
+            if done.returncode:
+                if os.environ.get("CI"):
+                    pytest.fail(f"a tmpfs must be mountable in CI: {done.stderr}")
+                pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+            return mount
+
+        yield size
+        if mount.is_mount():
+            subprocess.run(["umount", str(mount)], check=True)
+
+    def test_at_random_moments(
+        self, disk: Callable[[int], Path], pipeline: Path, undisturbed: Path
+    ) -> None:
+        dice = random.Random(7)
+        used = sum(len(content) for folder in (undisturbed, undisturbed.with_name("out.run")) for content in tree(folder).values())
+        room, failures = used // 1024 // 3, 0
+        out = disk(room) / "out"
+        while True:
+            since, committed = time.time(), committed_on_disk(out)
+            run = run_cli(pipeline, out, "--workers", str(dice.choice([1, 2, 4])))
+            assert "Traceback" not in run.stderr
+            _assert_not_encoded_again(out, committed, since)
+            if run.returncode == 0:
+                break
+            failures += 1
+            assert run.returncode == 1, run.stderr
+            assert "No space left" in run.stderr, run.stderr
+            assert re.search(r"rank \d+: ", run.stderr) or "repeat the command" in run.stderr, run.stderr
+            if "rank" in run.stderr:
+                assert f"resume with: robotrove run {out}.run/pipeline.yaml" in run.stderr
+            assert not out.exists()
+            assert "signal" not in run.stderr, "the full disk crashed a worker"
+            room += dice.randint(used // 1024 // 8, used // 1024 // 3)
+            disk(room)
+        assert failures >= 2
+        assert_same_dataset(out, undisturbed)
+        assert_encoded_once(out)
+        assert_no_leftovers(out)
+
+    def test_no_room_for_the_plan(self, disk: Callable[[int], Path], pipeline: Path, undisturbed: Path) -> None:
+        mount = disk(256)
+        ballast = mount / "ballast"
+        with open(ballast, "wb", buffering=0) as stream:
+            try:
+                while stream.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+        run = run_cli(pipeline, mount / "out")
+        assert run.returncode == 1, run.stderr
+        assert "No space left" in run.stderr
+        assert "repeat the command" in run.stderr
+        assert "Traceback" not in run.stderr
+        assert str(mount) in run.stderr
+        ballast.unlink()
+        disk(64 * 1024)
+        again = run_cli(pipeline, mount / "out")
+        assert again.returncode == 0, again.stderr
+        assert_same_dataset(mount / "out", undisturbed)
+        assert_no_leftovers(mount / "out")
+
+
+class TestTwoWritersOfOneRank:
+    """A killed job step that lives on, a requeued node: both write, one wins, nothing is left over."""
+
+    def _worker(self, run_dir: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "robotrove.pipelines.worker", str(run_dir)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def _planned(self, pipeline: Path, out: Path) -> None:
+        def stop() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_here(pipeline, out, watcher=AtStart(stop))
+
+    @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.3])
+    def test_each_stage(self, pipeline: Path, undisturbed: Path, tmp_path: Path, delay_s: float) -> None:
+        out = tmp_path / "out"
+        self._planned(pipeline, out)
+        pair = [self._worker(tmp_path / "out.run") for _ in range(2)]
+        orders = [f"convert {rank}" for rank in range(4)]
+        orders += [f"1-aggregator.{phase} 0" for phase in ("plan", "process", "finish")]
+        for order in orders:
+            for worker in pair:
+                assert worker.stdin is not None
+                worker.stdin.write(f"{order}\n")
+                worker.stdin.flush()
+                time.sleep(delay_s)
+            for worker in pair:
+                assert worker.stdout is not None
+                assert json.loads(worker.stdout.readline()) == {"error": ""}, order
+        for worker in pair:
+            worker.communicate("")
+            assert worker.returncode == 0
+        shards = tmp_path / "out.run" / "shards"
+        assert sorted(path.name for path in shards.iterdir()) == ["00000", "00001", "00002", "00003"]
+        for rank in range(4):
+            name = f"{rank:05d}"
+            assert_same_dataset(shards / name, undisturbed.with_name("out.run") / "shards" / name)
+        run_here(pipeline, out)
+        assert_same_dataset(out, undisturbed)
+        assert_no_leftovers(out)
+
+
+def test_the_errors_of_the_parent_are_in_words(
+    small: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robotrove.manifests.run_info.write_file", lambda *_: _no_space())
+    with pytest.raises(RobotroveError, match="No space left on device") as caught:
+        run_here(small[0], tmp_path / "out")
+    assert "repeat the command" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_an_output_beside_which_nothing_can_be_written(small: tuple[Path, Path], tmp_path: Path) -> None:
+    """Root may write anywhere, but not below a file."""
+    (tmp_path / "file").write_text("x")
+    run = subprocess.run(command(small[0], tmp_path / "file" / "out"), capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert str(tmp_path / "file") in run.stderr
+    assert Workspace.for_output(tmp_path / "file" / "out").run_dir.name == "out.run"
