@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .commit import TEMPORARY_SUFFIX
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -86,6 +88,12 @@ class Workspace:
     def partials(self) -> Iterator[Path]:
         """All shards in progress."""
         return self.shards.glob("*.partial")
+
+    def sweep(self) -> None:
+        """Remove what killed commands left half-written in the run directory itself; needs the lease."""
+        for leftover in self.run_dir.glob(f"*{TEMPORARY_SUFFIX}"):
+            if not leftover.name.startswith(self.lock.name):  # may be of a command that is starting now
+                leftover.unlink(missing_ok=True)
 
     def output_partial(self, run_id: str) -> Path:
         """Where the output is built, beside its final place."""

@@ -82,7 +82,8 @@ def execute(
     _check_writable(workspace)
     if fresh:
         _move_aside(workspace)
-    with lease(workspace.lock), _in_words(workspace):
+    with _in_words(workspace), lease(workspace.lock):
+        workspace.sweep()
         encoder = encoder_version(video)
         if workspace.run.exists():
             run = RunInfo.read(workspace.run)
@@ -254,7 +255,7 @@ def _move_aside(workspace: Workspace) -> None:
     if not workspace.run.exists():
         return
     run = RunInfo.read(workspace.run)
-    with lease(workspace.lock), _in_words(workspace):
+    with _in_words(workspace), lease(workspace.lock):
         _check_output_free(workspace, run)
         names = (
             Workspace(_aside(workspace.run_dir, number), _aside(workspace.output, number))

@@ -21,7 +21,8 @@ def sample_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
         "shard_writer": "Writer",
         "success_filter": "SuccessFilter",
         "length_filter": "LengthFilter",
-        "aggregator": "NoStep",
+        "aggregator": "Joiner",
+        "dataset_stats": "Measurer",
     }
     package, _, module = SAMPLES.rpartition(".")
     registry = Registry("block", package, {name: f"{module}:{cls}" for name, cls in classes.items()})

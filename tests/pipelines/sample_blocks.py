@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from robotrove.blocks.dataset_step import DatasetStep
 from robotrove.blocks.base import EpisodeFilter
 from robotrove.core.errors import UsageError
 
@@ -187,3 +188,30 @@ class ReorderingFilter(_StockBase):
 class NoStep(PipelineStep):
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
         yield from data
+
+
+class Joiner(DatasetStep):
+    """A dataset block."""
+
+    name = "aggregator"
+
+    def __init__(self) -> None:
+        pass
+
+    def plan(self) -> None:
+        pass
+
+    def units(self) -> list[Any]:
+        return []
+
+    def process(self, unit: Any) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+class Measurer(Joiner):
+    """Another one."""
+
+    name = "dataset_stats"

@@ -200,11 +200,14 @@ def _forked(act: Callable[[], object]) -> int:
     """Do something in a fork of this process; return its exit code, negative for a signal."""
     pid = os.fork()
     if pid == 0:
+        told = os.dup(2)
+        for stream in (1, 2):  # the logs of ranks
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         try:
             act()
             os._exit(0)
         except BaseException as exc:
-            os.write(2, f"{type(exc).__name__}: {exc}\n".encode())
+            os.write(told, f"{type(exc).__name__}: {exc}\n".encode())
             os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 

@@ -49,6 +49,7 @@ def test_a_plain_file_gives_every_argument_in_full(tmp_path: Path) -> None:
             BlockSpec("length_filter", {"min_length": 1, "max_length": None}),
         ),
         writer=BlockSpec("shard_writer", {"robot_type": "so101_follower", "video": {"codec": "libsvtav1", "crf": 30}}),
+        dataset=(BlockSpec("aggregator", {}), BlockSpec("dataset_stats", {})),
         formats=("v3.0",),
         on_error="reject",
         output="out/my_dataset",
@@ -62,7 +63,7 @@ def test_the_frozen_form_has_a_fixed_order_and_is_read_back_equal(tmp_path: Path
     spec = load(tmp_path, TWELVE_LINES)
     text = spec.to_yaml()
     assert list(yaml.safe_load(text)) == [
-        "source", "steps", "writer", "formats", "on_error", "output", "workers", "executor", "code",
+        "source", "steps", "writer", "dataset", "formats", "on_error", "output", "workers", "executor", "code",
     ]  # fmt: skip
     assert text.startswith("source:\n  use: hdf5_reader\n  files:\n  - data/*.hdf5\n  layout: robomimic\n")
     again = PipelineSpec.from_yaml(text)

@@ -46,7 +46,7 @@ executor: slurm
 
 
 def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes) -> None:
-    blocks = "hdf5_reader, shard_writer, success_filter, length_filter, aggregator"
+    blocks = "hdf5_reader, shard_writer, success_filter, length_filter, aggregator, dataset_stats"
     step_form = "expected a name, {use: name, …} or name: {…}"
     assert mistakes_in(ALL_WRONG) == [
         (2, "source.files (hdf5_reader): missing, expected a list of texts"),
@@ -100,7 +100,7 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
         (
             28,
             "onerror: no such key (did you mean 'on_error'?); "
-            "keys: source, steps, writer, formats, on_error, output, workers, executor, code",
+            "keys: source, steps, writer, dataset, formats, on_error, output, workers, executor, code",
         ),
         (29, "workers: found the number 0, expected at least 1"),
         (30, "executor: found the text 'slurm', expected 'local'"),
@@ -148,7 +148,7 @@ def test_what_is_not_yaml_is_one_mistake_with_its_line(
 def test_a_file_must_hold_a_mapping(mistakes_in: Mistakes, text: str, found: str) -> None:
     [(line, message)] = mistakes_in(text)
     assert line == 1
-    assert message.startswith(f"found {found}, expected a mapping with keys among source, steps, writer, formats")
+    assert message.startswith(f"found {found}, expected a mapping with keys among source, steps, writer, dataset, formats")
 
 
 def test_absent_parts_are_named(mistakes_in: Mistakes) -> None:
@@ -322,7 +322,7 @@ def test_outside_code_that_fails_while_imported_is_a_mistake(mistakes_in: Mistak
         ),
         (
             "wrter.video.crf=3",
-            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, formats, on_error, output, "
+            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, formats, on_error, output, "
             "workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
         ),
         (

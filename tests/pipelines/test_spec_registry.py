@@ -38,7 +38,8 @@ def test_a_conversion_loads_and_its_blocks_give_their_arguments_back(tmp_path: P
     path.write_text(CONVERSION)
     spec = load_spec(path)
     assert [block.use for block in spec.blocks()] == [
-        "hdf5_reader", "success_filter", "length_filter", "joint_remapper", "shard_writer",
+        "hdf5_reader", "success_filter", "length_filter", "joint_remapper", "shard_writer", "aggregator",
+        "dataset_stats",
     ]  # fmt: skip
     assert spec.writer.arguments["video"]["crf"] == 23
     assert PipelineSpec.from_yaml(spec.to_yaml()) == spec
