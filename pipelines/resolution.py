@@ -107,7 +107,8 @@ def check_role(cls: type[Any], role: Role) -> None:
     if actual == role:
         return
     if actual is not None:
-        raise UsageError("", f"is a {actual} and cannot be used as the {role} of a pipeline")
+        kind = "dataset block" if actual == "dataset" else actual
+        raise UsageError("", f"is a {kind} and cannot be used as the {role} of a pipeline")
     _refuse_stock(cls.__module__, cls.__qualname__)
     if stock_filter(cls):
         raise UsageError("", "is a datatrove filter with a run() of its own, which may batch or reorder episodes")

@@ -21,7 +21,6 @@ import psutil
 import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
-
 from robotrove.tests.pipelines.runs import (
     AtStart,
     assert_encoded_once,
@@ -79,7 +78,9 @@ def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 120.0
 
 def _workers(run: subprocess.Popen[str]) -> list[psutil.Process]:
     try:
-        return [child for child in psutil.Process(run.pid).children() if "robotrove.pipelines.worker" in child.cmdline()]
+        return [
+            child for child in psutil.Process(run.pid).children() if "robotrove.pipelines.worker" in child.cmdline()
+        ]
     except psutil.NoSuchProcess:
         return []
 
@@ -106,7 +107,9 @@ class TestKilled:
                 break
             os.killpg(run.pid, signal.SIGKILL)
             # Not waited for: the next command meets the lock of a process that is dead, but not buried.
-            _wait_for(lambda: not any(child.status() != psutil.STATUS_ZOMBIE for child in _workers(run)), "the workers' end")
+            _wait_for(
+                lambda: not any(child.status() != psutil.STATUS_ZOMBIE for child in _workers(run)), "the workers' end"
+            )
             kills += 1
             since, committed = time.time(), committed_on_disk(out)
             again = start_cli(pipeline, out, "--workers", "2")
@@ -150,7 +153,9 @@ class TestKilled:
         assert_encoded_once(out)
         assert_no_leftovers(out)
 
-    def test_the_parent_alone_takes_its_workers_with_it(self, pipeline: Path, undisturbed: Path, tmp_path: Path) -> None:
+    def test_the_parent_alone_takes_its_workers_with_it(
+        self, pipeline: Path, undisturbed: Path, tmp_path: Path
+    ) -> None:
         out = tmp_path / "out"
         run = start_cli(pipeline, out, "--workers", "2")
         _wait_for(lambda: len(committed_on_disk(out)) >= 2, "two episodes")
@@ -186,7 +191,9 @@ class TestKilled:
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A pipeline of two shards that is quick to run many times, and its dataset."""
     folder = tmp_path_factory.mktemp("small")
-    files = [sample(folder, f"{name}.hdf5", 1, frames, seed=frames) for name, frames in (("a", 301), ("b", 5), ("c", 6))]
+    files = [
+        sample(folder, f"{name}.hdf5", 1, frames, seed=frames) for name, frames in (("a", 301), ("b", 5), ("c", 6))
+    ]
     pipeline = write_pipeline(folder, files)
     run_here(pipeline, folder / "out")
     return pipeline, folder / "out"
@@ -300,9 +307,7 @@ class TestAtEveryStep:
             pytest.fail("it never got through")
         self._check(pipeline, out, expected)
 
-    def test_no_space_once(
-        self, small: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_no_space_once(self, small: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """Whichever step the disk refuses, the error is one of ours and the rerun completes."""
         pipeline, expected = small
         total = _changes(lambda: run_here(pipeline, tmp_path / "count"))
@@ -373,11 +378,13 @@ class TestDiskFull:
         if mount.is_mount():
             subprocess.run(["umount", str(mount)], check=True)
 
-    def test_at_random_moments(
-        self, disk: Callable[[int], Path], pipeline: Path, undisturbed: Path
-    ) -> None:
+    def test_at_random_moments(self, disk: Callable[[int], Path], pipeline: Path, undisturbed: Path) -> None:
         dice = random.Random(7)
-        used = sum(len(content) for folder in (undisturbed, undisturbed.with_name("out.run")) for content in tree(folder).values())
+        used = sum(
+            len(content)
+            for folder in (undisturbed, undisturbed.with_name("out.run"))
+            for content in tree(folder).values()
+        )
         room, failures = used // 1024 // 3, 0
         out = disk(room) / "out"
         while True:

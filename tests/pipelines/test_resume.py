@@ -15,7 +15,6 @@ from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageE
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.manifests.report import RunReport
-
 from robotrove.tests.pipelines.runs import (
     AtStart,
     assert_encoded_once,

@@ -84,8 +84,7 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
         (18, "steps[7] (hdf5_reader): is a source and cannot be used as the step of a pipeline"),
         (
             19,
-            "steps[8] (aggregator): cannot be used as the step of a pipeline, "
-            "that is a class derived from EpisodeFilter or EpisodeMap",
+            "steps[8] (aggregator): is a dataset block and cannot be used as the step of a pipeline",
         ),
         (20, "steps[9]: the arguments of 'min_length' are the number 3, expected a mapping"),
         (21, "writer.robot_type (shard_writer): missing, expected text"),
@@ -148,7 +147,9 @@ def test_what_is_not_yaml_is_one_mistake_with_its_line(
 def test_a_file_must_hold_a_mapping(mistakes_in: Mistakes, text: str, found: str) -> None:
     [(line, message)] = mistakes_in(text)
     assert line == 1
-    assert message.startswith(f"found {found}, expected a mapping with keys among source, steps, writer, dataset, formats")
+    assert message.startswith(
+        f"found {found}, expected a mapping with keys among source, steps, writer, dataset, formats"
+    )
 
 
 def test_absent_parts_are_named(mistakes_in: Mistakes) -> None:
