@@ -35,9 +35,14 @@ class Committer(Bound, DatasetStep):
         """Remove what killed attempts left in the dataset, sync it, and rename it."""
         workspace = self.binding.workspace
         root = workspace.output_partial(self.binding.run.run_id)
-        # Without a root, the output was made by an attempt that was killed before it could say so.
+        # Without a root, the output was made by an attempt that was killed before it could say so, or that
+        # was faster than this one.
         if root.exists():
-            self._commit(root)
+            try:
+                self._commit(root)
+            except FileNotFoundError:
+                if root.exists() or not workspace.output.exists():
+                    raise
         elif not workspace.output.exists():
             raise RobotroveError(
                 str(root), "no block made a dataset", "an aggregator under `dataset:`", "add it to the pipeline"

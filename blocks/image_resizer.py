@@ -37,7 +37,7 @@ class ImageResizer(EpisodeMap):
             raise UsageError("image_resizer", "only one of height and width is given", "both or neither")
         if height is None and pad == "none":
             raise UsageError("image_resizer", "does nothing", "height and width, or pad")
-        if min(height or 1, width or 1) < 1:
+        if height is not None and width is not None and min(height, width) < 1:
             raise UsageError("image_resizer", f"height {height}, width {width}", "at least 1 pixel")
         self.height = height
         self.width = width

@@ -64,8 +64,8 @@ class EpisodeRejected(RobotroveError):
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
-        self.detail = detail
-        super().__init__(reason, detail)
+        self.detail = in_utf8(detail)
+        super().__init__(reason, self.detail)
 
 
 class RunLocked(UsageError):
@@ -112,6 +112,11 @@ class Superseded(RobotroveError):
 
     def __init__(self, what: str) -> None:
         super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
+
+
+def in_utf8(text: str) -> str:
+    """Return text with what UTF-8 cannot hold written as escapes: names in files may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

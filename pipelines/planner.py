@@ -12,7 +12,7 @@ from pathlib import Path
 from ..blocks.base import EpisodeStep
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
-from ..core.errors import EpisodeRejected
+from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import Features, difference
 from ..formats.hdf5.scan import Scanned
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
@@ -70,8 +70,9 @@ def make_plan(
     notes: Counter[str] = Counter()
     seen: dict[tuple[str, str], str] = {}
     for number, path in enumerate(paths):
+        state = _state(path)  # before it is read: what changes from here on is noticed
         for scanned in reader.scan(path):
-            found.append(_episode(len(found), path, root, scanned, planned, video))
+            found.append(_episode(len(found), path, root, state, scanned, planned, video))
             if scanned.episode is not None and not found[-1].row.reason:
                 _note(scanned.episode, notes)
                 _refuse_duplicate(found[-1], seen)
@@ -87,18 +88,18 @@ def _episode(
     index: int,
     path: Path,
     root: Path,
+    state: tuple[int, int],
     scanned: Scanned,
     steps: Sequence[EpisodeStep],
     video: VideoSettings,
 ) -> _Found:
-    try:
-        state = os.stat(path)
-        size, mtime_ns = state.st_size, state.st_mtime_ns
-    except OSError:
-        size = mtime_ns = 0
     source = path.relative_to(root).as_posix()
-    row = EpisodeRow(index, str(path), source, scanned.key, scanned.digest, 0, 0, 0, "", None, size, mtime_ns)
+    names = [in_utf8(name) for name in (str(path), source, scanned.key)]
+    row = EpisodeRow(index, *names, scanned.digest, 0, 0, 0, "", None, *state)
     ep = scanned.episode
+    if names != [str(path), source, scanned.key]:
+        refused = Rejection("bad_name", "a name that is no text in UTF-8 cannot be written down; rename it", error=True)
+        return _Found(row.rejected(refused), None, 0)
     if ep is None:
         return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)
     row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
@@ -111,6 +112,15 @@ def _episode(
         except EpisodeRejected as exc:
             ep.rejection = Rejection.of(exc)
     return _Found(row.rejected(ep.rejection) if ep.rejection else row, ep.features, ep.fps)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and modification time, zeros for a file that is not there."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
 
 
 def _check_features(features: Features, video: VideoSettings) -> None:

@@ -27,6 +27,9 @@ SCRATCH_VARIABLE = "ROBOTROVE_SCRATCH"
 BATCH_BYTES = 4 << 20
 SLAB_BYTES = 16 << 20
 BAND_BYTES = 64 << 20
+# HDF5 keeps several times the bytes of each chunk that it reads in part, as all of a dataset's last band
+# are: this many at a time.
+PARTIAL_BYTES = 2 << 20
 
 # Two cameras that inflate at the same time would double the peak.
 _inflating = threading.Lock()
@@ -91,7 +94,8 @@ class RowReader:
             yield rows
 
     def _band(self, dataset: h5py.Dataset, first: int, last: int) -> Array:
-        blocks = block_grid(dataset.shape, dataset.chunks, (last - first) * dataset.dtype.itemsize, self.band_bytes)
+        limit = self.band_bytes if (last - first) % dataset.chunks[0] == 0 else PARTIAL_BYTES
+        blocks = block_grid(dataset.shape, dataset.chunks, (last - first) * dataset.dtype.itemsize, limit)
         with reading(f"{self.path} rows {first}..{last}"):
             if len(blocks) == 1:
                 return np.asarray(dataset[first:last])
@@ -116,7 +120,8 @@ class RowReader:
         rows = last - first
         dataset = self._open(prod(chunks))
         itemsize = dataset.dtype.itemsize
-        blocks = block_grid(shape, chunks, rows * itemsize, self.slab_bytes)
+        limit = self.slab_bytes if rows == chunks[0] else PARTIAL_BYTES
+        blocks = block_grid(shape, chunks, rows * itemsize, limit)
         scratch.seek(0)
         for block in blocks:
             row_bytes = prod(s.stop - s.start for s in block) * itemsize

@@ -44,7 +44,9 @@ class NumericColumn(Column):
             rows = self._dataset[start:stop]
         if self._entries is not None:
             rows = rows[..., self._entries[0] : self._entries[1]]
-        yield rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype, copy=False)
+        with np.errstate(over="ignore"):  # what overflows becomes inf, which the writer refuses by row
+            rows = rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype, copy=False)
+        yield rows
 
 
 class StringColumn(Column):

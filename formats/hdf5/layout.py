@@ -13,7 +13,7 @@ import h5py
 
 from ...core.columns import Column, SlicedColumn
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected, UsageError
+from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .mapping import ColumnSpec, build_column
@@ -138,7 +138,7 @@ class Layout(ABC):
         mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
         return Episode(
             id=f"{Path(file.filename).name}:{key}",
-            text=task.value,
+            text=in_utf8(task.value),
             length=length,
             fps=fps.value,
             columns=columns,

@@ -35,10 +35,7 @@ def scan(path: Path, layout: Layout) -> Iterator[Scanned]:
     """Open a file once, with HDF5's lock, and yield its episodes in order."""
     try:
         with open_source(path, locking=True) as file:
-            keys = layout.list(file)
-            if not keys:
-                raise EpisodeRejected("no_episodes", f"{path} has no episodes")
-            for key in keys:
+            for key in layout.list(file):
                 yield _scan_episode(file, layout, key)
     except EpisodeRejected as exc:
         yield Scanned("", "", None, Rejection.of(exc))
@@ -47,8 +44,7 @@ def scan(path: Path, layout: Layout) -> Iterator[Scanned]:
 def _scan_episode(file: h5py.File, layout: Layout, key: str) -> Scanned:
     digest = ""
     try:
-        group = file.get(key or "/")
-        digest = source_digest(group) if group is not None else ""
+        digest = source_digest(layout.group(file, key))
         return Scanned(key, digest, layout.open(file, key), None)
     except EpisodeRejected as exc:
         return Scanned(key, digest, None, Rejection.of(exc))

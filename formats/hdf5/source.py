@@ -84,6 +84,8 @@ def _classified(path: Path, exc: OSError) -> EpisodeRejected:
         return EpisodeRejected(
             "truncated_file", f"{path} has {found:,} bytes of the {expected:,} it should have; copy or record it again"
         )
+    if path.is_dir():
+        return EpisodeRejected("unreadable_file", f"{path} is a folder, not a file")
     if path.is_file():
         if path.stat().st_size == 0:
             return EpisodeRejected("empty_file", f"{path} has 0 bytes")

@@ -21,6 +21,7 @@ import psutil
 import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
+from robotrove.pipelines.stages import stages
 from robotrove.tests.pipelines.runs import (
     AtStart,
     assert_encoded_once,
@@ -456,9 +457,8 @@ class TestTwoWritersOfOneRank:
         out = tmp_path / "out"
         self._planned(pipeline, out)
         pair = [self._worker(tmp_path / "out.run") for _ in range(2)]
-        orders = [f"convert {rank}" for rank in range(4)]
-        orders += [f"1-aggregator.{phase} 0" for phase in ("plan", "process", "finish")]
-        for order in orders:
+        workspace = Workspace.for_output(out)
+        for order in [f"{stage.name} {rank}" for stage in stages(workspace) for rank in range(stage.ranks)]:
             for worker in pair:
                 assert worker.stdin is not None
                 worker.stdin.write(f"{order}\n")

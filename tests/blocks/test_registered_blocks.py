@@ -1,0 +1,101 @@
+"""Every registered block passes the contract of its kind."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from robotrove.blocks import BLOCKS
+from robotrove.blocks.binding import Bound
+from robotrove.core.errors import RobotroveError
+
+from robotrove.tests.contracts_blocks import BlockContract, StepContract, make_episode
+
+
+class TestSuccessFilter(StepContract):
+    cls = BLOCKS["success_filter"]
+    arguments = {"policy": "label", "missing": "success"}
+
+
+class TestLengthFilter(StepContract):
+    cls = BLOCKS["length_filter"]
+    arguments = {"min_length": 2, "max_length": 50}
+
+
+class TestFrameTrimmer(StepContract):
+    cls = BLOCKS["frame_trimmer"]
+    arguments = {"head": 1, "tail": 2}
+
+
+class TestJointRemapper(StepContract):
+    cls = BLOCKS["joint_remapper"]
+    arguments = {
+        "robot": None,
+        "groups": None,
+        "order": ["f", "z", "a"],
+        "source_names": list("abcdef"),
+        "fill": {"z": 0.5},
+        "columns": ["action"],
+    }
+
+
+class TestUnitConverter(StepContract):
+    cls = BLOCKS["unit_converter"]
+    arguments = {"scale": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "offset": -1.5, "columns": ["action"]}
+
+
+class TestUnitConverterOfARobot(StepContract):
+    cls = BLOCKS["unit_converter"]
+    arguments = {"robot": "so101"}
+
+
+class TestImageResizer(StepContract):
+    cls = BLOCKS["image_resizer"]
+    arguments = {"height": 10, "width": 12, "pad": "square", "cameras": ["observation.images.front"]}
+
+
+class TestHdf5Reader(BlockContract):
+    cls = BLOCKS["hdf5_reader"]
+    arguments = {
+        "files": ["/nowhere/a.hdf5", "/nowhere/*.h5"],
+        "layout": "isaaclab",
+        "columns": {"action": {"from": "actions", "slice": [0, 3]}},
+        "task": "pick",
+        "fps": 25,
+    }
+
+
+class TestShardWriter(BlockContract):
+    cls = BLOCKS["shard_writer"]
+    arguments = {"robot_type": "so101", "video": {"codec": "libx264", "crf": 20}}
+
+
+class TestAggregator(BlockContract):
+    cls = BLOCKS["aggregator"]
+    arguments: dict[str, Any] = {}
+
+
+class TestDatasetStats(BlockContract):
+    cls = BLOCKS["dataset_stats"]
+    arguments = {"dataset": "/nowhere"}
+
+
+def test_none_is_missing_here() -> None:
+    suites = [suite for suite in globals().values() if inspect.isclass(suite) and issubclass(suite, BlockContract)]
+    covered = {suite.cls.name for suite in suites if not inspect.isabstract(suite)}
+    assert covered == set(BLOCKS)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_outside_of_a_run_it_says_what_it_needs(name: str) -> None:
+    required = {"hdf5_reader": {"files": ["x.hdf5"], "layout": "isaaclab"}}
+    if not issubclass(BLOCKS[name], Bound):
+        return
+    with pytest.raises(RobotroveError, match=r"used outside of a run[\s\S]*Pipeline"):
+        _ = BLOCKS[name](**required.get(name, {})).binding
+
+
+def test_the_episode_of_these_tests_has_different_values_everywhere() -> None:
+    ep = make_episode()
+    assert len(set(ep["action"].ravel().tolist())) == ep["action"].size

@@ -1,0 +1,135 @@
+"""The small files of a run: journals, progress, shards, reports, run.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from robotrove.core.episode import Rejection
+from robotrove.core.features import Feature
+from robotrove.core.workspace import Workspace, episode_uid
+from robotrove.manifests.events import EventReader, Journal, read_events
+from robotrove.manifests.progress import ShardProgress
+from robotrove.manifests.report import RejectedLine, RunReport, write_rejected
+from robotrove.manifests.run_info import RunInfo
+from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard
+
+
+class TestJournal:
+    def test_each_event_comes_back_once(self, tmp_path: Path) -> None:
+        journal, reader = Journal(tmp_path), EventReader(tmp_path)
+        journal.note("started", 3)
+        assert [(event.kind, event.episode) for event in reader.read()] == [("started", 3)]
+        journal.note("committed", 3, frames=40)
+        assert [(event.kind, event.episode, event.frames) for event in reader.read()] == [("committed", 3, 40)]
+        assert list(reader.read()) == []
+        assert len(list(read_events(tmp_path))) == 2
+
+    def test_a_line_that_a_full_disk_has_cut_takes_nothing_with_it(self, tmp_path: Path) -> None:
+        journal = Journal(tmp_path)
+        journal.note("started", 1)
+        [path] = tmp_path.iterdir()
+        with open(path, "a") as stream:
+            stream.write('{"time": 1.0, "kind": "comm')
+        assert [event.episode for event in read_events(tmp_path)] == [1]
+        journal.note("started", 2)  # is appended to the cut line
+        journal.note("started", 3)
+        assert [event.episode for event in read_events(tmp_path)] == [1, 3]
+
+    def test_no_folder_is_no_events(self, tmp_path: Path) -> None:
+        assert list(read_events(tmp_path / "absent")) == []
+
+
+@pytest.fixture
+def progress(tmp_path: Path) -> ShardProgress:
+    workspace = Workspace.for_output(tmp_path / "out")
+    workspace.partial(2).mkdir(parents=True)
+    return ShardProgress(workspace, 2)
+
+
+class TestProgress:
+    def test_an_episode_is_done_when_it_is_committed_or_rejected(self, progress: ShardProgress) -> None:
+        assert not progress.is_done(5)
+        (progress.folder / f"{episode_uid(5)}.host-1-abc.tmp").mkdir()
+        assert not progress.is_done(5)
+        progress.episode(5).mkdir()
+        assert progress.is_done(5)
+        progress.reject(6, Rejection("bad_image", "row 3 é", error=True))
+        assert progress.is_done(6)
+        assert progress.rejected(6) == RejectedEpisode(6, "bad_image", "row 3 é", True)
+        assert progress.rejected(5) is None
+
+    def test_reopen_forgets_bad_data_and_keeps_choices(self, progress: ShardProgress) -> None:
+        progress.episode(1).mkdir()
+        progress.reject(2, Rejection("bad_image", "", error=True))
+        progress.reject(3, Rejection("too_short", "", error=False))
+        progress.reopen()
+        assert [progress.is_done(index) for index in (1, 2, 3)] == [True, False, True]
+
+    def test_clear_removes_its_own_folder_and_what_killed_ones_left(self, progress: ShardProgress) -> None:
+        other = progress.folder.with_name("00003.partial")
+        other.mkdir()
+        progress.episode(1).mkdir()
+        (progress.folder.parent / "00002.partial.host-7-abcdef.tmp" / "e0000001").mkdir(parents=True)
+        progress.clear()
+        progress.clear()
+        assert list(progress.folder.parent.iterdir()) == [other]
+
+    def test_nothing_is_found_of_a_shard_without_retry(self, progress: ShardProgress) -> None:
+        assert progress.previous is None
+        assert progress.kept_before() == set()
+        assert not progress.committed
+
+
+def test_a_shard_comes_back(tmp_path: Path) -> None:
+    shard = Shard(
+        4, [KeptEpisode(1, 30, 900, {"cam": 5})], [RejectedEpisode(2, "bad", "é", True)], {"cam": [[1, 2], [3, 4], [5, 6]]}
+    )
+    shard.write(tmp_path)
+    assert Shard.read(tmp_path) == shard
+    assert shard.frames == 30
+
+
+def test_run_json_comes_back(tmp_path: Path) -> None:
+    features = {"action": Feature("float32", (2,), ("a", "b")), "cam": Feature("video", (4, 6, 3))}
+    values = {"dataset_ranks": 3, "on_error": "reject", "spec_digest": "s", "notes": ["é"]}
+    run = RunInfo("0123456789abcdef", "0.1", "pyav", "/out", features, 30, None, **values)  # type: ignore[arg-type]
+    run.write(tmp_path / "run.json")
+    assert RunInfo.read(tmp_path / "run.json") == run
+    assert run.run_id == "0123456789ab"
+
+
+def test_reports(tmp_path: Path) -> None:
+    report = RunReport("/out", "/out.run", 3, 2, 60, {"bad_image": 1}, 1, ["note é"], 1.5)
+    report.write(tmp_path / "report.json")
+    assert RunReport.read(tmp_path / "report.json") == report
+    assert report.exit_code == 1
+    assert RunReport("", "", 3, 2, 60, {"too_short": 1}, 0).exit_code == 0
+    write_rejected(tmp_path / "rejected.jsonl", [RejectedLine("a.hdf5", "demo_1", "bad_image", "line\nbreak é", True)])
+    [line] = (tmp_path / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {
+        "source": "a.hdf5",
+        "key": "demo_1",
+        "reason": "bad_image",
+        "detail": "line\nbreak é",
+        "error": True,
+    }
+
+
+def test_sweep_leaves_the_locks_of_others_alone(tmp_path: Path) -> None:
+    workspace = Workspace.for_output(tmp_path / "out")
+    workspace.shards.mkdir(parents=True)
+    for name in ("manifest.parquet.h-1-a.tmp", "run.lock.h-2-b.tmp", "run.json"):
+        (workspace.run_dir / name).touch()
+    workspace.sweep()
+    assert sorted(os.listdir(workspace.run_dir)) == ["run.json", "run.lock.h-2-b.tmp", "shards"]
+
+
+def test_no_path_is_made_of_a_name_from_a_file() -> None:
+    assert episode_uid(12) == "e0000012"
+    workspace = Workspace.for_output(Path("/data/out"))
+    assert workspace.run_dir == Path("/data/out.run")
+    assert workspace.output_partial("ab") == Path("/data/out.partial-ab")
+    assert Workspace.for_output(Path("/data/out"), Path("/elsewhere/x")).run_dir == Path("/elsewhere/x")
