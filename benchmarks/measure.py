@@ -16,9 +16,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Wall seconds, and MB of the largest process of the side."""
+    """Wall seconds, CPU seconds of all processes, and MB of the largest process of the side."""
 
     seconds: float
+    cpu_s: float
     peak_mb: float
 
 
@@ -38,13 +39,14 @@ def measure(arguments: list[str]) -> Measured:
         done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
         if done.returncode:
             print(done.stdout, done.stderr, file=sys.stderr)
-        os.write(writer, str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss).encode())
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        os.write(writer, f"{used.ru_maxrss} {used.ru_utime + used.ru_stime}".encode())
         os._exit(done.returncode)
     _, status = os.waitpid(pid, 0)
     seconds = time.perf_counter() - started
     os.close(writer)
-    peak = int(os.read(reader, 64) or b"0") / 1024
+    told = os.read(reader, 64).split()
     os.close(reader)
     if status:
         raise SystemExit(f"{' '.join(arguments)} failed")
-    return Measured(seconds, peak)
+    return Measured(seconds, float(told[1]), int(told[0]) / 1024)

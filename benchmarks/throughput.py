@@ -62,7 +62,8 @@ def main() -> None:
                 f"{args.codec} {args.size}x{args.size} {args.layout} ({what}), {images} images, "
                 f"{args.workers} workers: "
                 f"bare loop {images / bare.seconds:.0f} images/s ({bare.peak_mb:.0f} MB), "
-                f"robotrove {images / ours.seconds:.0f} images/s ({ours.peak_mb:.0f} MB), ratio {ratios[-1]:.2f}",
+                f"robotrove {images / ours.seconds:.0f} images/s ({ours.peak_mb:.0f} MB), ratio {ratios[-1]:.2f}, "
+                f"of CPU time {bare.cpu_s / ours.cpu_s:.2f}",
                 flush=True,
             )
         print(f"median ratio {statistics.median(ratios):.2f} (target 0.85)")

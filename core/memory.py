@@ -7,7 +7,7 @@ import ctypes
 # malloc.h of glibc
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
-_BATCH_SIZED = 256 * 1024
+_BATCH_SIZED = 3 << 20  # batches of frames are larger; what is smaller and more frequent is better kept
 
 
 def give_memory_back() -> None:

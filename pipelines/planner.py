@@ -94,10 +94,11 @@ def _episode(
     video: VideoSettings,
 ) -> _Found:
     source = path.relative_to(root).as_posix()
-    names = [in_utf8(name) for name in (str(path), source, scanned.key)]
-    row = EpisodeRow(index, *names, scanned.digest, 0, 0, 0, "", None, *state)
+    names = (str(path), source, scanned.key)
+    shown = in_utf8(names[0]), in_utf8(names[1]), in_utf8(names[2])
+    row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, *state)
     ep = scanned.episode
-    if names != [str(path), source, scanned.key]:
+    if names != shown:
         refused = Rejection("bad_name", "a name that is no text in UTF-8 cannot be written down; rename it", error=True)
         return _Found(row.rejected(refused), None, 0)
     if ep is None:

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from .. import __version__
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
 from ..core.commit import write_file
-from ..core.errors import RobotroveError, RunChanged, UsageError
+from ..core.errors import RobotroveError, UsageError
 from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..executors.base import Executor
 from ..formats.lerobot import paths
-from ..manifests.manifest import Manifest
 from ..manifests.report import RunReport, write_rejected
 from ..manifests.run_info import RunInfo
 from ..media.encoder import check_available, encoder_version
 from ..media.settings import VideoSettings
 from .arguments import build
+from .fresh import forget_lost, move_aside
 from .planner import Plan, make_plan
+from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words
 from .retry import prepare_retry
 from .spec import PipelineSpec, spec_digest
 from .stages import CONVERT, stages
@@ -79,25 +77,25 @@ def execute(
     started = time.monotonic()
     video = _video(build(spec.writer))
     check_available(video)
-    _check_writable(workspace)
+    check_writable(workspace)
     if fresh:
-        _move_aside(workspace)
-    with _in_words(workspace), lease(workspace.lock):
+        move_aside(workspace)
+    with in_words(workspace), lease(workspace.lock):
         workspace.sweep()
         encoder = encoder_version(video)
         if workspace.run.exists():
             run = RunInfo.read(workspace.run)
-            _check_same_pipeline(spec, run, workspace, encoder)
-            _check_same_sources(spec, workspace)
+            check_same_pipeline(spec, run, workspace, encoder)
+            check_same_sources(spec, workspace)
+            check_output_free(workspace, run)
             reopened = retry_rejected and prepare_retry(workspace, run)
             if not reopened and workspace.report.exists() and workspace.output.exists():
                 report = RunReport.read(workspace.report)
                 return replace(report, was_finished=True)
-            _forget_lost(workspace, run)
+            forget_lost(workspace, run)
         else:
-            _check_output_free(workspace, None)
+            check_output_free(workspace, None)
             run = _create(spec, workspace, encoder, watcher)
-        _check_output_free(workspace, run)
         status = StatusReader(workspace)
         watcher.started(status.read())
         with executor:
@@ -108,32 +106,6 @@ def execute(
         report = _report(workspace, run, status, time.monotonic() - started)
         watcher.progress(status.read())
     return report
-
-
-@contextmanager
-def _in_words(workspace: Workspace) -> Iterator[None]:
-    """Say in words what the file system refused to this process."""
-    try:
-        yield
-    except OSError as exc:
-        raise RobotroveError(
-            str(exc.filename or workspace.run_dir),
-            exc.strerror or str(exc),
-            "room and permission to write in the run directory and beside the output",
-            "see to it, then repeat the command: it goes on where it stopped",
-        ) from exc
-
-
-def _forget_lost(workspace: Workspace, run: RunInfo) -> None:
-    """Take back the marks of what is not there any more, so that it is made again."""
-    if workspace.output.exists():
-        return
-    workspace.report.unlink(missing_ok=True)
-    convert, *later = stages(workspace)
-    convert.forget(rank for rank in range(convert.ranks) if not workspace.shard(rank).exists())
-    if not workspace.output_partial(run.run_id).exists():
-        for stage in later:
-            stage.forget(range(stage.ranks))
 
 
 def _check_kept(workspace: Workspace, status: StatusReader) -> None:
@@ -187,95 +159,6 @@ def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Wat
     plan.manifest.write(workspace.manifest)
     run.write(workspace.run)  # last: its presence says that the run exists
     return run
-
-
-def _check_writable(workspace: Workspace) -> None:
-    for folder in (workspace.output.parent, workspace.run_dir):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise UsageError(str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written") from exc
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
-
-
-def _check_output_free(workspace: Workspace, run: RunInfo | None) -> None:
-    """Refuse an output that this run did not make."""
-    if not workspace.output.exists():
-        return
-    try:
-        digest = json.loads((workspace.output / paths.RUN).read_text())["run_digest"]
-    except (OSError, ValueError, KeyError):
-        digest = None
-    if run is None or digest != run.digest:
-        raise UsageError(
-            str(workspace.output),
-            "exists already and is not the output of this run",
-            "a folder that does not exist yet",
-            "choose another with --output DIR, or move it away",
-        )
-
-
-def _check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
-    frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
-    differences = spec.differences(frozen)
-    if run.version != __version__:
-        differences.append(f"robotrove {__version__} was {run.version}")
-    if run.encoder != encoder:
-        differences.append(f"encoder {encoder} was {run.encoder}")
-    if Path(run.output) != workspace.output:
-        differences.append(f"output {workspace.output} was {run.output}")
-    if not differences and run.spec_digest != spec_digest(spec, __version__):
-        differences.append("the source code of an outside block was changed")
-    if differences:
-        raise RunChanged(str(workspace.run_dir), differences)
-
-
-def _check_same_sources(spec: PipelineSpec, workspace: Workspace) -> None:
-    planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
-    differences = []
-    for path, row in planned.items():
-        try:
-            state = os.stat(path)
-        except OSError:
-            if row.reason != "missing_file":
-                differences.append(f"source {path} is gone")
-            continue
-        if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
-            differences.append(f"source {path} was changed")
-    if not differences:
-        found = {str(path) for path in build(spec.source).find()}
-        differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
-    if differences:
-        raise RunChanged(str(workspace.run_dir), differences[:20])
-
-
-def _move_aside(workspace: Workspace) -> None:
-    """Rename an earlier run, and the output that it made, to names that are free."""
-    if not workspace.run.exists():
-        return
-    run = RunInfo.read(workspace.run)
-    with _in_words(workspace), lease(workspace.lock):
-        _check_output_free(workspace, run)
-        names = (
-            Workspace(_aside(workspace.run_dir, number), _aside(workspace.output, number))
-            for number in itertools.count(1)
-        )
-        old = next(name for name in names if not name.run_dir.exists() and not name.output.exists())
-        moves = [
-            (workspace.output, old.output),
-            (workspace.output_partial(run.run_id), old.output_partial(run.run_id)),
-            (workspace.output_replaced(run.run_id), old.output_replaced(run.run_id)),
-            (workspace.run_dir, old.run_dir),
-        ]
-        for folder, target in moves:
-            if folder.exists():
-                folder.rename(target)
-    old.lock.unlink(missing_ok=True)
-
-
-def _aside(folder: Path, number: int) -> Path:
-    return folder.with_name(f"{folder.name}.old-{number}")
 
 
 def _report(workspace: Workspace, run: RunInfo, status: StatusReader, seconds: float) -> RunReport:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import builtins
 import inspect
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -46,18 +45,11 @@ def make_episode(
     return Episode(id="a.hdf5:demo_0", text="pick", length=length, fps=30, columns=columns, success=success)
 
 
-class BlockContract(ABC):
-    """A block that a pipeline can name."""
+class BlockContract:
+    """A block that a pipeline can name. Inherit and fill in the class attributes."""
 
-    @property
-    @abstractmethod
-    def arguments(self) -> Mapping[str, Any]:
-        """Return valid arguments other than the defaults, as a pipeline file has them."""
-
-    @property
-    @abstractmethod
-    def cls(self) -> type[Any]:
-        """Return the class."""
+    cls: ClassVar[type[Any]]
+    arguments: ClassVar[Mapping[str, Any]]  # valid and other than the defaults, as a pipeline file has them
 
     def test_every_argument_is_typed_described_and_named(self) -> None:
         for name, parameter in inspect.signature(self.cls).parameters.items():

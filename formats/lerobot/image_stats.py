@@ -19,7 +19,6 @@ LEVELS = 256
 CHANNELS = 3
 _FEWEST, _MOST, _POWER = 100, 10_000, 0.75
 _LARGE, _TARGET = 300, 150  # pixels: frames at least this large are thinned to about the target
-_OFFSETS = np.arange(CHANNELS, dtype=np.uint16) * LEVELS
 
 
 def sample_indices(length: int) -> NDArray[np.int64]:
@@ -62,10 +61,10 @@ class ImageStats:
         begin, end = np.searchsorted(self._sampled, (first, self._next))
         step = pixel_step(*batch.shape[1:3])
         for index in self._sampled[begin:end]:
-            # One frame at a time: counting widens each value to eight bytes.
-            pixels = batch[index - first, ::step, ::step].reshape(-1, CHANNELS)
-            counts = np.bincount((pixels + _OFFSETS).ravel(), minlength=CHANNELS * LEVELS)
-            self.histogram += counts.reshape(CHANNELS, LEVELS)
+            # One channel of one frame at a time: counting widens each value to eight bytes.
+            pixels = batch[index - first, ::step, ::step]
+            for channel in range(CHANNELS):
+                self.histogram[channel] += np.bincount(pixels[..., channel].ravel(), minlength=LEVELS)
         self.count += int(end - begin)
 
     def result(self) -> FeatureStats:

@@ -189,8 +189,11 @@ def column_quantiles(
     Raises:
         ValueError: If there are batches but no rows.
     """
-    first = next(make_batches(), {})
+    batches = make_batches()
+    first, is_all = next(batches, {}), next(batches, None) is None
     selectors = {name: ExactQuantiles(rows.dtype, as_table(rows).shape[1]) for name, rows in first.items()}
+    if is_all:  # counting pays only where not everything is in memory anyway
+        return {name: _direct(as_table(rows)) for name, rows in first.items()}
     unfinished = list(selectors)
     while unfinished:
         group = _fitting(unfinished, selectors)
@@ -199,6 +202,13 @@ def column_quantiles(
                 selectors[name].add(table)
         unfinished = [name for name in unfinished if name not in group or selectors[name].advance()]
     return {name: dict(zip(QUANTILES, selector.result(), strict=True)) for name, selector in selectors.items()}
+
+
+def _direct(table: NDArray[Any]) -> dict[str, Floats]:
+    if not len(table):
+        raise ValueError("quantiles of no rows are not defined")
+    levels = np.quantile(table.astype(np.float64), list(QUANTILES.values()), axis=0)
+    return dict(zip(QUANTILES, levels, strict=True))
 
 
 def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[str]:

@@ -18,10 +18,11 @@ from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.core.features import Feature
-
 from robotrove.tests.contracts_blocks import JOINTS, make_episode
 
-SO101 = [f"{name}.pos" for name in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")]
+SO101 = [
+    f"{name}.pos" for name in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+]
 
 
 def _reason(ep: Episode) -> tuple[str, bool]:
@@ -130,9 +131,9 @@ class TestFrameTrimmer:
         assert ep.rows == (2, 7)
         for key in whole.columns:
             np.testing.assert_array_equal(ep[key], whole[key][2:7], err_msg=key)
-        np.testing.assert_array_equal(np.concatenate(list(ep.frames("observation.images.front"))), whole[
-            "observation.images.front"
-        ][2:7])
+        np.testing.assert_array_equal(
+            np.concatenate(list(ep.frames("observation.images.front"))), whole["observation.images.front"][2:7]
+        )
 
     def test_twice_adds_up(self) -> None:
         ep = FrameTrimmer(tail=2).visit(FrameTrimmer(head=3).visit(make_episode(8)))
@@ -200,7 +201,9 @@ class TestJointRemapper:
         assert ep.rejection is not None
         assert "did you mean 'elbow_flex.pos'?" in ep.rejection.detail
 
-    @pytest.mark.parametrize(("column", "reason"), [("observation.images.front", "not_a_vector"), ("acton", "missing_column")])
+    @pytest.mark.parametrize(
+        ("column", "reason"), [("observation.images.front", "not_a_vector"), ("acton", "missing_column")]
+    )
     def test_columns_that_are_no_vectors(self, column: str, reason: str) -> None:
         assert _reason(JointRemapper(order=["a"], columns=[column]).visit(make_episode())) == (reason, True)
 
@@ -334,7 +337,8 @@ class TestImageResizer:
             "observation.images.front"
         ]
         assert found.shape == (1, 20, 30, 3)
-        for place, colour in (((4, 7), (200, 10, 30)), ((15, 22), (5, 90, 250)), ((4, 22), (0, 0, 0)), ((15, 7), (0, 0, 0))):
+        expected = {(4, 7): (200, 10, 30), (15, 22): (5, 90, 250), (4, 22): (0, 0, 0), (15, 7): (0, 0, 0)}
+        for place, colour in expected.items():
             assert np.abs(found[(0, *place)].astype(int) - colour).max() <= 1
 
     def test_pad_comes_before_resize(self) -> None:

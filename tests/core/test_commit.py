@@ -19,9 +19,13 @@ class TestFolderAttempt:
         assert list(tmp_path.iterdir()) == [target]
 
     def test_an_error_leaves_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(RuntimeError), folder_attempt(tmp_path / "e1") as folder:
-            (folder / "rows").write_text("1")
-            raise RuntimeError
+        def work() -> None:
+            with folder_attempt(tmp_path / "e1") as folder:
+                (folder / "rows").write_text("1")
+                raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            work()
         assert list(tmp_path.iterdir()) == []
 
     def test_of_two_the_first_to_end_wins_and_the_other_goes(self, tmp_path: Path) -> None:
@@ -84,9 +88,7 @@ class TestRenameNew:
         assert not (tmp_path / "attempt1").exists()
 
     @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
-    def test_a_file_system_without_hard_links(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-    ) -> None:
+    def test_a_file_system_without_hard_links(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
         def refuse(*_: object) -> None:
             raise OSError(code, os.strerror(code))
 

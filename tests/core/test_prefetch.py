@@ -39,8 +39,7 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 
     seen = []
     with pytest.raises(KeyError, match="row 3"):
-        for item in prefetch(items()):
-            seen.append(item)
+        seen.extend(prefetch(items()))
     assert seen == [1, 2]
     assert not _threads()
 

@@ -25,7 +25,7 @@ def _row(index: int, length: int = 10, **more: object) -> EpisodeRow:
 
 def test_every_field_comes_back(tmp_path: Path) -> None:
     rows = [
-        _row(0, task="größe 日本 \"x\"\n", success=True, shard=0),
+        _row(0, task='größe 日本 "x"\n', success=True, shard=0),
         _row(1, success=False, shard=1, mtime_ns=2**62, size=2**40),
         _row(2).rejected(Rejection("too_short", "1 frame", error=False)),
         _row(3).rejected(Rejection("bad_image", "row 3", error=True)),

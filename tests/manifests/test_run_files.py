@@ -84,9 +84,8 @@ class TestProgress:
 
 
 def test_a_shard_comes_back(tmp_path: Path) -> None:
-    shard = Shard(
-        4, [KeptEpisode(1, 30, 900, {"cam": 5})], [RejectedEpisode(2, "bad", "é", True)], {"cam": [[1, 2], [3, 4], [5, 6]]}
-    )
+    kept, rejected = KeptEpisode(1, 30, 900, {"cam": 5}), RejectedEpisode(2, "bad", "é", True)
+    shard = Shard(4, [kept], [rejected], {"cam": [[1, 2], [3, 4], [5, 6]]})
     shard.write(tmp_path)
     assert Shard.read(tmp_path) == shard
     assert shard.frames == 30

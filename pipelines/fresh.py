@@ -1,0 +1,52 @@
+"""Starting over: earlier runs moved aside, and what was lost of a run made again."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from ..core.lease import lease
+from ..core.workspace import Workspace
+from ..manifests.run_info import RunInfo
+from .preflight import check_output_free, in_words
+from .stages import stages
+
+
+def move_aside(workspace: Workspace) -> None:
+    """Rename an earlier run, and the output that it made, to names that are free."""
+    if not workspace.run.exists():
+        return
+    run = RunInfo.read(workspace.run)
+    with in_words(workspace), lease(workspace.lock):
+        check_output_free(workspace, run)
+        names = (
+            Workspace(_aside(workspace.run_dir, number), _aside(workspace.output, number))
+            for number in itertools.count(1)
+        )
+        old = next(name for name in names if not name.run_dir.exists() and not name.output.exists())
+        moves = [
+            (workspace.output, old.output),
+            (workspace.output_partial(run.run_id), old.output_partial(run.run_id)),
+            (workspace.output_replaced(run.run_id), old.output_replaced(run.run_id)),
+            (workspace.run_dir, old.run_dir),
+        ]
+        for folder, target in moves:
+            if folder.exists():
+                folder.rename(target)
+    old.lock.unlink(missing_ok=True)
+
+
+def _aside(folder: Path, number: int) -> Path:
+    return folder.with_name(f"{folder.name}.old-{number}")
+
+
+def forget_lost(workspace: Workspace, run: RunInfo) -> None:
+    """Take back the marks of what is not there any more, so that it is made again."""
+    if workspace.output.exists():
+        return
+    workspace.report.unlink(missing_ok=True)
+    convert, *later = stages(workspace)
+    convert.forget(rank for rank in range(convert.ranks) if not workspace.shard(rank).exists())
+    if not workspace.output_partial(run.run_id).exists():
+        for stage in later:
+            stage.forget(range(stage.ranks))

@@ -1,0 +1,96 @@
+"""What is checked before a run begins or goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .. import __version__
+from ..core.errors import RobotroveError, RunChanged, UsageError
+from ..core.workspace import Workspace
+from ..formats.lerobot import paths
+from ..manifests.manifest import Manifest
+from ..manifests.run_info import RunInfo
+from .arguments import build
+from .spec import PipelineSpec, spec_digest
+
+
+@contextmanager
+def in_words(workspace: Workspace) -> Iterator[None]:
+    """Say in words what the file system refused to this process."""
+    try:
+        yield
+    except OSError as exc:
+        raise RobotroveError(
+            str(exc.filename or workspace.run_dir),
+            exc.strerror or str(exc),
+            "room and permission to write in the run directory and beside the output",
+            "see to it, then repeat the command: it goes on where it stopped",
+        ) from exc
+
+
+def check_writable(workspace: Workspace) -> None:
+    """Make the run directory and the folder of the output, or refuse them."""
+    for folder in (workspace.output.parent, workspace.run_dir):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise UsageError(str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written") from exc
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
+
+
+def check_output_free(workspace: Workspace, run: RunInfo | None) -> None:
+    """Refuse an output that this run did not make."""
+    if not workspace.output.exists():
+        return
+    try:
+        digest = json.loads((workspace.output / paths.RUN).read_text())["run_digest"]
+    except (OSError, ValueError, KeyError):
+        digest = None
+    if run is None or digest != run.digest:
+        raise UsageError(
+            str(workspace.output),
+            "exists already and is not the output of this run",
+            "a folder that does not exist yet",
+            "choose another with --output DIR, or move it away",
+        )
+
+
+def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
+    """Refuse a run that was started with another pipeline, version, encoder or output."""
+    frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    differences = spec.differences(frozen)
+    if run.version != __version__:
+        differences.append(f"robotrove {__version__} was {run.version}")
+    if run.encoder != encoder:
+        differences.append(f"encoder {encoder} was {run.encoder}")
+    if Path(run.output) != workspace.output:
+        differences.append(f"output {workspace.output} was {run.output}")
+    if not differences and run.spec_digest != spec_digest(spec, __version__):
+        differences.append("the source code of an outside block was changed")
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences)
+
+
+def check_same_sources(spec: PipelineSpec, workspace: Workspace) -> None:
+    """Refuse a run whose sources are not those that it was planned with."""
+    planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
+    differences = []
+    for path, row in planned.items():
+        try:
+            state = os.stat(path)
+        except OSError:
+            if row.reason != "missing_file":
+                differences.append(f"source {path} is gone")
+            continue
+        if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
+            differences.append(f"source {path} was changed")
+    if not differences:
+        found = {str(path) for path in build(spec.source).find()}
+        differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences[:20])
