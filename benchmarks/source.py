@@ -14,6 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+
 from robotrove.media.images import encode_jpeg
 from robotrove.media.probe import iter_frames
 from robotrove.media.resize import resize

@@ -40,4 +40,3 @@ def estimate(features: Features, frames: int, video: VideoSettings) -> Estimate:
     numbers = frames * sum(8 * prod(f.shape) for f in features.values() if not f.is_visual)
     size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
     return Estimate(size, _COPIES * size, pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0)))
-

@@ -86,10 +86,11 @@ def execute(
         if workspace.run.exists():
             run = RunInfo.read(workspace.run)
             check_same_pipeline(spec, run, workspace, encoder)
-            check_same_sources(spec, workspace)
+            is_finished = workspace.report.exists() and workspace.output.exists()
+            check_same_sources(spec, workspace, is_finished=is_finished and not retry_rejected)
             check_output_free(workspace, run)
             reopened = retry_rejected and prepare_retry(workspace, run)
-            if not reopened and workspace.report.exists() and workspace.output.exists():
+            if is_finished and not reopened:
                 report = RunReport.read(workspace.report)
                 return replace(report, was_finished=True)
             forget_lost(workspace, run)

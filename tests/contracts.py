@@ -12,6 +12,7 @@ import av
 import numpy as np
 import psutil
 import pytest
+
 from robotrove.core.errors import EpisodeRejected
 from robotrove.media import barcode
 from robotrove.media.encoder import check_available, encoder_version, make_encoder

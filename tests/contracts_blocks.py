@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+
 from robotrove.blocks.base import EpisodeFilter, EpisodeMap, EpisodeStep
 from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode

@@ -9,6 +9,7 @@ from typing import ClassVar
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.episode import Episode
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import LAYOUTS

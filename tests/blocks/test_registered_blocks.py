@@ -6,6 +6,7 @@ import inspect
 from typing import Any, ClassVar
 
 import pytest
+
 from robotrove.blocks import BLOCKS
 from robotrove.blocks.binding import Bound
 from robotrove.core.errors import RobotroveError

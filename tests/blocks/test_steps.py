@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from robotrove.blocks.base import EpisodeFilter, EpisodeMap
 from robotrove.blocks.frame_trimmer import FrameTrimmer
 from robotrove.blocks.image_resizer import ImageResizer

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from robotrove.cli import main
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.guess import guess

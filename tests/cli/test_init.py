@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.signals import action
 from robotrove.pipelines.spec import load_spec

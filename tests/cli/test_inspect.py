@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.formats.hdf5.samples import write_sample
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from robotrove.cli import COMMANDS
 
 COMMAND = [sys.executable, "-m", "robotrove.cli"]

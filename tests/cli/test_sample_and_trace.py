@@ -7,6 +7,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+
 from robotrove.formats.hdf5.source import open_source, source_digest
 
 

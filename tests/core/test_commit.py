@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from robotrove.core.commit import attempt_name, folder_attempt, rename_new, sync_tree, write_file
 
 

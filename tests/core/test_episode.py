@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from robotrove.core.columns import ArrayColumn, ConcatColumn, MappedColumn, SlicedColumn
 from robotrove.core.episode import Episode, Rejection
 from robotrove.core.errors import EpisodeRejected, RobotroveError, in_utf8

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from robotrove.core import lease as module
 from robotrove.core.errors import RunLocked
 from robotrove.core.lease import lease

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from robotrove.core.prefetch import prefetch
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from robotrove.core.errors import RankFailed
 from robotrove.executors import EXECUTORS
 from robotrove.executors.base import Stage

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from robotrove import Hdf5Reader, Pipeline, ShardWriter, SuccessFilter
 from robotrove.executors.base import Executor, Stage
 from robotrove.executors.rank import RankRunner

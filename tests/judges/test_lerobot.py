@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
 from robotrove.formats.lerobot import paths
 from robotrove.formats.lerobot.image_stats import pixel_step, sample_indices

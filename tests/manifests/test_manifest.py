@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from robotrove.core.episode import Rejection
 from robotrove.manifests.manifest import (
     MAX_SHARD_EPISODES,

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from robotrove.core.errors import ConfigError, UsageError
 from robotrove.manifests.robot import load_robot
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from robotrove.core.episode import Rejection
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid

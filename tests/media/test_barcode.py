@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from robotrove.media import barcode
 from robotrove.media.encoder import make_encoder
 from robotrove.media.probe import iter_frames

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media.compare import block_error, is_nearer, is_swapped, mean_error, psnr
 from robotrove.media.encoder import make_encoder

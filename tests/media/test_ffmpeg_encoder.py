@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from robotrove.core.errors import EpisodeRejected, RobotroveError, UsageError
 from robotrove.media.encoder import check_available, encoder_version
 from robotrove.media.probe import probe

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected
 from robotrove.media.images import ImageDecoder, decode_image, encode_jpeg, encode_png, image_size
 

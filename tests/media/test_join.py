@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from robotrove.core.errors import RobotroveError
 from robotrove.media import barcode
 from robotrove.media.encoder import make_encoder

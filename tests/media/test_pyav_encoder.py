@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.media.encoder import check_available, encoder_version
 from robotrove.media.probe import iter_frames

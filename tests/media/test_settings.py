@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.media.encoder import make_encoder
 from robotrove.media.settings import VideoSettings, codec_options

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from robotrove.core.errors import ConfigError
 from robotrove.core.registry import Registry
 from robotrove.pipelines import resolution, schema

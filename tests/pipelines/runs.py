@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from robotrove.core.workspace import Workspace
 from robotrove.executors.base import Executor, Stage
 from robotrove.executors.rank import RankRunner

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
 from robotrove.blocks.base import EpisodeFilter
 from robotrove.blocks.dataset_step import DatasetStep
 from robotrove.core.errors import UsageError

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.signals import action, state

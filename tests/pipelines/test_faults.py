@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from robotrove.blocks import shard_writer
 from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace

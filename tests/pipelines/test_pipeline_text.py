@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.media.settings import VideoSettings

@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import pytest
 import yaml
+
 from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample

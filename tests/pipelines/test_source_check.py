@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+
 from robotrove import FrameTrimmer, Hdf5Reader, SuccessFilter
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample

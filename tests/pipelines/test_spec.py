@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from robotrove.core.errors import UsageError
 from robotrove.pipelines.arguments import build
 from robotrove.pipelines.spec import BlockSpec, PipelineSpec, code_digest, load_spec, spec_digest

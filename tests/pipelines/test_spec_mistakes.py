@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from robotrove.core.errors import ConfigError
 from robotrove.pipelines.spec import PipelineSpec, load_spec
 from robotrove.tests.pipelines import sample_blocks
@@ -323,8 +324,8 @@ def test_outside_code_that_fails_while_imported_is_a_mistake(mistakes_in: Mistak
         ),
         (
             "wrter.video.crf=3",
-            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, formats, on_error, output, "
-            "workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
+            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, formats, on_error, "
+            "output, workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
         ),
         (
             "writer.video.cfr=3",

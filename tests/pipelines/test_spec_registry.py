@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from robotrove.blocks import BLOCKS
 from robotrove.core.errors import ConfigError
 from robotrove.pipelines.arguments import arguments_model, arguments_of, build

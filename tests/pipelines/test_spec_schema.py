@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from robotrove.core.registry import Registry
 from robotrove.pipelines.checking import KEYS
 from robotrove.pipelines.schema import json_schema

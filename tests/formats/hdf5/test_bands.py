@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected, RobotroveError
 from robotrove.formats.hdf5 import bands
 from robotrove.formats.hdf5.bands import RowReader, block_grid

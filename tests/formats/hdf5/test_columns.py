@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.columns import EncodedFrameColumn, RawFrameColumn
 from robotrove.media.images import encode_jpeg, encode_png

@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import guess_layout

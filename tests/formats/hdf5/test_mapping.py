@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
+
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.media.images import encode_png

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import guess_layout
 from robotrove.formats.hdf5.source import natural_key, open_source

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import SAMPLES, storage, write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures

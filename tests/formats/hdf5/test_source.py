@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import source
 from robotrove.formats.hdf5.samples import write_sample

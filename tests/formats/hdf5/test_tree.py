@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+
 from robotrove.formats.hdf5.tree import tree
 
 

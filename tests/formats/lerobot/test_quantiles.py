@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from robotrove.formats.lerobot import quantiles as module
 from robotrove.formats.lerobot.quantiles import QUANTILES, ExactQuantiles, column_quantiles, quantiles
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from robotrove.formats.lerobot.checks.runner import verify
 
 FPS = 10

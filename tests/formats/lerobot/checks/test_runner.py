@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+
 from robotrove.core.errors import UsageError
 from robotrove.formats.lerobot.checks import CHECKS
 from robotrove.formats.lerobot.checks.base import Check
