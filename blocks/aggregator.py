@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.columns import Array
 from ..core.commit import attempt_name, rename_new, sync_file, sync_tree, write_file
-from ..core.errors import RobotroveError, UsageError
+from ..core.errors import RobotroveError, UsageError, intact
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeRecord, read_shard
@@ -84,10 +84,11 @@ class Aggregator(Bound, DatasetStep):
                 if not workspace.shard(rank).exists():
                     raise RobotroveError(f"shard {rank}", "is missing", "all shards committed", "resume the run")
                 first, first_index = episode, index
-                for record in read_shard(workspace.shard(rank)):
-                    tasks.index(record.task)
-                    episode, index = episode + 1, index + record.length
-                    yield record
+                with intact(workspace.shard(rank)):
+                    for record in read_shard(workspace.shard(rank)):
+                        tasks.index(record.task)
+                        episode, index = episode + 1, index + record.length
+                        yield record
                 spans.append(ShardSpan(rank, first, episode, first_index))
 
         files = plan_dataset(records(), self._facts)
@@ -120,19 +121,15 @@ class Aggregator(Bound, DatasetStep):
             return  # done before; or the whole dataset is, and this process is a second one that lives on
         plan = self._read_plan()
         spans = [span for span in plan.spans if span.first < unit.last and span.last > unit.first]
-        before = Shard.read(self.binding.workspace.shard(spans[0].rank)).kept[: unit.first - spans[0].first]
         records = (record for episode, record in self._records(spans) if unit.first <= episode < unit.last)
         target.parent.mkdir(parents=True, exist_ok=True)
         attempt = target.with_name(attempt_name(target.name))
         try:
-            write_dataset_file(
-                attempt,
-                unit,
-                records,
-                self._facts,
-                first_index=spans[0].first_index + sum(kept.length for kept in before),
-                tasks=TaskTable(plan.tasks),
-            )
+            with intact(self.binding.workspace.shards):
+                before = Shard.read(self.binding.workspace.shard(spans[0].rank)).kept[: unit.first - spans[0].first]
+                first_index = spans[0].first_index + sum(kept.length for kept in before)
+                tasks = TaskTable(plan.tasks)
+                write_dataset_file(attempt, unit, records, self._facts, first_index=first_index, tasks=tasks)
             sync_file(attempt)
             rename_new(attempt, target)
         finally:
@@ -141,7 +138,9 @@ class Aggregator(Bound, DatasetStep):
     def _records(self, spans: Iterable[ShardSpan]) -> Iterator[tuple[int, EpisodeRecord]]:
         """Yield (output episode index, record) of whole shards."""
         for span in spans:
-            yield from enumerate(read_shard(self.binding.workspace.shard(span.rank)), start=span.first)
+            folder = self.binding.workspace.shard(span.rank)
+            with intact(folder):
+                yield from enumerate(read_shard(folder), start=span.first)
 
     def finish(self) -> None:
         """Check that every file is there and write meta, all but the statistics of the whole."""

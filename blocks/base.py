@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from datatrove.pipeline.base import PipelineStep
 
 from ..core.episode import Episode, Rejection
-from ..core.errors import EpisodeRejected
+from ..core.errors import EpisodeRejected, RobotroveError
 
 
 class EpisodeStep(PipelineStep, ABC):
@@ -38,6 +38,11 @@ class EpisodeStep(PipelineStep, ABC):
                 ep = self.step(ep)
             except EpisodeRejected as exc:
                 ep.rejection = Rejection.of(exc)
+            except RobotroveError:
+                raise
+            except Exception as exc:  # a mistake in a block, most likely one from outside
+                found = f"{type(exc).__name__}: {exc}, at episode {ep.id}"
+                raise RobotroveError(f"block {self.name}", found, action="mend the block") from exc
             if ep.rejection is not None:
                 self.stat_update(f"rejected_{ep.rejection.reason}")
         return ep

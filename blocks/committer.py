@@ -7,7 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ..core.commit import TEMPORARY_SUFFIX, sync_file, sync_tree
+from ..core.commit import is_attempt, sync_file, sync_tree
 from ..core.errors import RobotroveError
 from .binding import Bound
 from .dataset_step import DatasetStep
@@ -51,7 +51,7 @@ class Committer(Bound, DatasetStep):
             shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))
 
     def _commit(self, root: Path) -> None:
-        for leftover in list(root.rglob(f"*{TEMPORARY_SUFFIX}")):
+        for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         sync_tree(root)
         os.rename(root, self.binding.workspace.output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..core.columns import SlicedColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, UsageError
 from .base import EpisodeMap
@@ -36,7 +35,7 @@ class FrameTrimmer(EpisodeMap):
             raise EpisodeRejected(
                 "nothing_left", f"{ep.length} frames, {self.head} + {self.tail} of them to be trimmed"
             )
-        ep.columns = {key: SlicedColumn(column, self.head, last) for key, column in ep.columns.items()}
+        ep.columns = {key: column.cut(self.head, last) for key, column in ep.columns.items()}
         ep.rows = (ep.rows[0] + self.head, ep.rows[1] - self.tail)
         ep.length = last - self.head
         return ep

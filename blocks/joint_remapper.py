@@ -55,6 +55,8 @@ class JointRemapper(EpisodeMap):
         manifest = load_robot(robot) if robot is not None else None
         self._robot_joints = manifest.joint_names if manifest is not None else []
         self._wanted = self._from_robot(manifest) if manifest is not None else list(order or ())
+        if not self._wanted or len(set(self._wanted)) < len(self._wanted):
+            raise UsageError("joint_remapper", f"order {self._wanted}", "at least one joint, each once")
 
     def _from_robot(self, manifest: RobotManifest) -> list[str]:
         if self.groups is None:
@@ -82,6 +84,9 @@ class JointRemapper(EpisodeMap):
                 names = self._robot_joints  # the recording has no joint names: it must be in the robot's order
             check_width(key, width, names)
             picks = [self._pick(key, joint, names) for joint in self._wanted]
+            fills = [pick for pick in picks if isinstance(pick, float)]
+            if column.feature.dtype.startswith("int") and not all(map(float.is_integer, fills)):
+                raise EpisodeRejected("bad_fill", f"{key} holds whole numbers, it cannot be filled with {fills}")
             feature = Feature(column.feature.dtype, (len(picks),), tuple(self._wanted))
             ep.columns[key] = MappedColumn(column, feature, partial(_gather, picks))
         return ep

@@ -11,7 +11,7 @@ from datatrove.utils.logging import logger
 
 from ..core.commit import folder_attempt
 from ..core.episode import Episode, Rejection
-from ..core.errors import EpisodeRejected, Superseded
+from ..core.errors import EpisodeRejected, Superseded, intact
 from ..core.features import difference
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode import write_episode
@@ -131,6 +131,10 @@ class ShardWriter(EpisodeWriter):
 
     def finish(self, rank: int, progress: ShardProgress) -> None:
         """Join the committed episodes into the shard."""
+        with intact(progress.folder):
+            self._finish(rank, progress)
+
+    def _finish(self, rank: int, progress: ShardProgress) -> None:
         earlier: dict[int, EpisodeRecord] = {}
         histograms: list[dict[str, list[list[int]]]] = []
         if progress.previous:

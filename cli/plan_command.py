@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections import Counter
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..core.errors import UsageError
 from ..pipelines.runner import plan_of
 from ..pipelines.spec import load_spec
 from .display import Display, duration
+from .output import echo, echo_json
 
 MAX_SHOWN = 20
 
@@ -21,10 +24,11 @@ MAX_SHOWN = 20
 @click.argument("pipeline", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]…")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
-def command(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a run would do: episodes kept and rejected, frames, shards, tasks. Touches nothing."""
     spec = load_spec(pipeline, overrides)
-    with Display() as display:
+    with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
         plan = plan_of(spec, display.planning)
     rows = plan.manifest.rows
     kept = list(plan.manifest.kept)
@@ -45,19 +49,20 @@ def command(pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
         listed = [
             {"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error} for row in refused
         ]
-        click.echo(json.dumps(facts | {"rejections": listed}, indent=2, ensure_ascii=False))
-        return
-    click.echo(f"{facts['listed']} episodes listed: {facts['kept']} kept, {facts['listed'] - facts['kept']} rejected")
+        echo_json(facts | {"rejections": listed})
+        ctx.exit(0 if kept else UsageError.exit_code)
+    echo(f"{facts['listed']} episodes listed: {facts['kept']} kept, {facts['listed'] - facts['kept']} rejected")
     for row in refused[:MAX_SHOWN]:
-        click.echo(f"  {row.label}: {row.reason}: {row.detail}")
+        echo(f"  {row.label}: {row.reason}: {row.detail}")
     if len(refused) > MAX_SHOWN:
-        click.echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
-    click.echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
+        echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
+    echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
     for key, feature in facts["features"].items():
-        click.echo(f"  {key}: {feature}")
+        echo(f"  {key}: {feature}")
     for task, count in facts["tasks"].items():
-        click.echo(f"  task {task!r}: {count} episodes")
+        echo(f"  task {task!r}: {count} episodes")
     room, left = plan.estimate.disk_bytes / 2**20, duration(plan.estimate.seconds)
-    click.echo(f"roughly {room:,.0f} MB of disk and {left} with one worker per CPU")
+    echo(f"roughly {room:,.0f} MB of disk and {left} with one worker per CPU")
     for note in plan.notes:
-        click.echo(f"note: {note}")
+        echo(f"note: {note}")
+    ctx.exit(0 if kept else UsageError.exit_code)

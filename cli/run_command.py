@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def command(
     if chosen is None:
         raise UsageError(str(pipeline), "says no output", "output: FOLDER in the file, or --output FOLDER")
     try:
-        with Display() as display:
+        with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
             report = execute(
                 spec,
                 Workspace.for_output(chosen, run_dir),

@@ -43,6 +43,10 @@ class Column(ABC):
             return np.empty((0, *self.feature.shape), dtype=object)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def cut(self, first: int, last: int) -> Column:
+        """Return rows first..last as a column of their own."""
+        return SlicedColumn(self, first, last)
+
 
 class MappedColumn(Column):
     """A column whose batches go through a function; rows stay aligned one to one.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -16,12 +17,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".tmp"
+_ATTEMPT = re.compile(r".+-\d+-[0-9a-f]{8}" + re.escape(TEMPORARY_SUFFIX))
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # file systems without hard links
 
 
 def attempt_name(target: str) -> str:
     """Return a sibling name for one attempt at `target` by this process."""
     return f"{target}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+
+
+def is_attempt(name: str) -> bool:
+    """True for a name that `attempt_name` gave."""
+    return _ATTEMPT.fullmatch(name) is not None
 
 
 def sync_file(path: Path) -> None:

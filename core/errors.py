@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class RobotroveError(Exception):
@@ -64,7 +66,7 @@ class EpisodeRejected(RobotroveError):
 
     def __init__(self, reason: str, detail: str) -> None:
         self.reason = reason
-        self.detail = in_utf8(detail)
+        self.detail = printable(detail)
         super().__init__(reason, self.detail)
 
 
@@ -114,9 +116,29 @@ class Superseded(RobotroveError):
         super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
 
 
+@contextmanager
+def intact(folder: Path) -> Iterator[None]:
+    """Say how to go on where something that was committed below `folder` turns out to be damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, FileNotFoundError, RobotroveError) as exc:
+        raise RobotroveError(
+            str(folder),
+            f"something in it is damaged or gone: {exc}",
+            "what was committed, as it was written",
+            "move away the folder that is named (of a shard, or of an episode), then repeat the command: "
+            "what was in it is made again",
+        ) from exc
+
+
 def in_utf8(text: str) -> str:
     """Return text with what UTF-8 cannot hold written as escapes: names in files may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def printable(text: str) -> str:
+    """Return text on one line, control characters written as escapes: names in files are not for terminals."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in in_utf8(text))
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import threading
 import time
@@ -72,6 +73,15 @@ def _take_over_if_dead(path: Path, run_dir: str) -> None:
     grave.unlink()
 
 
+def is_held(path: Path) -> bool:
+    """True if a living process holds the lease."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+        return _is_alive(dict(json.loads(path.read_text())), age_s)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 @contextmanager
 def lease(path: Path) -> Iterator[None]:
     """Hold the lease file `path` while the block runs; its mtime is the heartbeat.
@@ -83,15 +93,15 @@ def lease(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _take_over_if_dead(path, str(path.parent))
     attempt = path.with_name(attempt_name(path.name))
-    identity = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+    identity = json.dumps(holder | {"nonce": secrets.token_hex(8)})
     try:
-        attempt.write_text(json.dumps(identity))
+        attempt.write_text(identity)
         is_ours = rename_new(attempt, path)
     finally:
         attempt.unlink(missing_ok=True)
     if not is_ours:
         raise RunLocked(str(path.parent), "another command that started at the same moment")
-    inode = path.stat().st_ino
     done = threading.Event()
 
     def beat() -> None:
@@ -106,8 +116,6 @@ def lease(path: Path) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        try:
-            if path.stat().st_ino == inode:  # not somebody else's by now
+        with suppress(FileNotFoundError):
+            if path.read_text() == identity:  # not somebody else's by now
                 path.unlink()
-        except FileNotFoundError:
-            pass

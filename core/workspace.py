@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .commit import TEMPORARY_SUFFIX
+from .errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,12 @@ class Workspace:
     @classmethod
     def for_output(cls, output: Path, run_dir: Path | None = None) -> Workspace:
         """Return the workspace of an output; its run directory is `<output>.run` unless given."""
-        output = output.expanduser().absolute()
-        chosen = run_dir.expanduser().absolute() if run_dir else output.with_name(output.name + ".run")
+        output = _absolute(output)
+        chosen = _absolute(run_dir) if run_dir else output.with_name(output.name + ".run")
+        if chosen.is_relative_to(output):
+            raise UsageError(
+                str(chosen), "the run directory is in the output", "a folder outside of it", "--run-dir DIR"
+            )
         return cls(chosen, output)
 
     @property
@@ -102,6 +108,16 @@ class Workspace:
     def output_replaced(self, run_id: str) -> Path:
         """The dataset before rejected episodes were retried, until its successor is complete."""
         return self.output.with_name(f"{self.output.name}.replaced-{run_id}")
+
+
+def _absolute(folder: Path) -> Path:
+    try:
+        absolute = Path(os.path.abspath(folder.expanduser()))
+    except (RuntimeError, OSError) as exc:
+        raise UsageError(str(folder), f"cannot be resolved: {exc}", "a folder that can be reached") from exc
+    if not absolute.name:
+        raise UsageError(str(folder), "is the root of the file system", "a folder that does not exist yet")
+    return absolute
 
 
 def episode_uid(index: int) -> str:

@@ -50,7 +50,7 @@ class Stage:
 
     def failed(self, failures: dict[int, str]) -> RankFailed:
         """Return the error for ranks that failed."""
-        return RankFailed(self.name, failures, str(self.logs / "logs"), self.resume)
+        return RankFailed(self.name, failures, f"{self.logs}/logs, and {self.logs.parent}/workers.log", self.resume)
 
 
 class Executor(ABC):

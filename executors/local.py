@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from ..core.errors import UsageError
 from .base import Executor, Stage
 
 POLL_S = 0.5
@@ -27,6 +28,8 @@ class LocalExecutor(Executor):
     """
 
     def __init__(self, *, workers: int | None = None) -> None:
+        if workers is not None and workers < 1:
+            raise UsageError("workers", str(workers), "1 or more")
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: list[_Worker] = []
 

@@ -24,6 +24,8 @@ class RankRunner(PipelineExecutor):
     def run_rank(self, rank: int) -> None:
         """Run one rank with fresh steps; raises what the rank raises."""
         self.pipeline = self._stage.build()
+        if not (self._stage.logs / "executor.json").exists():
+            self.save_executor_as_json()  # datatrove's own tools read the number of ranks from it
         self._run_for_rank(rank)
 
     @property

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from ..core.commit import attempt_name, sync_file
 from ..core.episode import Rejection
+from ..core.errors import printable
+from .reading import undamaged
 
 MIN_SHARD_FRAMES = 300
 MAX_SHARD_FRAMES = 20_000
@@ -61,7 +63,7 @@ class EpisodeRow:
     @property
     def label(self) -> str:
         """File and key, for people."""
-        return f"{self.source}:{self.key}" if self.key else self.source
+        return printable(f"{self.source}:{self.key}" if self.key else self.source)
 
     def rejected(self, rejection: Rejection) -> EpisodeRow:
         """Return the row with a rejection noted."""
@@ -121,7 +123,8 @@ class Manifest:
     def read(cls, path: Path, *, shard: int | None = None) -> Manifest:
         """Read the manifest, or the rows of one shard only."""
         filters = None if shard is None else [("shard", "==", shard)]
-        table = pq.read_table(path, schema=_SCHEMA, filters=filters)
+        with undamaged(path):
+            table = pq.read_table(path, schema=_SCHEMA, filters=filters)
         return cls([EpisodeRow(**row) for row in table.to_pylist()])
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..core.commit import write_file
+from .reading import read_json, undamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class RunReport:
     @classmethod
     def read(cls, path: Path) -> RunReport:
         """Read report.json."""
-        return cls(**json.loads(path.read_text()))
+        with undamaged(path):
+            return cls(**read_json(path))
 
 
 def write_rejected(path: Path, lines: Sequence[RejectedLine]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..core.commit import write_file
 from ..core.features import Feature, Features
+from .reading import read_json, undamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class RunInfo:
     @classmethod
     def read(cls, path: Path) -> RunInfo:
         """Read run.json."""
-        entry: Mapping[str, object] = json.loads(path.read_text())
-        features = {key: Feature.from_json(value) for key, value in entry["features"].items()}  # type: ignore[attr-defined]
-        return cls(**{**entry, "features": features})  # type: ignore[arg-type]
+        with undamaged(path):
+            entry = read_json(path)
+            features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
+            return cls(**{**entry, "features": features})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from ..core.errors import intact
+from .reading import read_json
 
 SHARD_FILE = "shard.json"
 
@@ -65,10 +67,11 @@ class Shard:
     @classmethod
     def read(cls, folder: Path) -> Shard:
         """Read the shard.json of a committed shard."""
-        entry: dict[str, Any] = json.loads((folder / SHARD_FILE).read_text())
-        return cls(
-            entry["rank"],
-            [KeptEpisode(**kept) for kept in entry["kept"]],
-            [RejectedEpisode(**rejected) for rejected in entry["rejected"]],
-            entry["histograms"],
-        )
+        with intact(folder):
+            entry = read_json(folder / SHARD_FILE)
+            return cls(
+                entry["rank"],
+                [KeptEpisode(**kept) for kept in entry["kept"]],
+                [RejectedEpisode(**rejected) for rejected in entry["rejected"]],
+                entry["histograms"],
+            )

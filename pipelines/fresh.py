@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+from ..core.errors import RobotroveError
 from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..manifests.run_info import RunInfo
@@ -16,7 +17,11 @@ def move_aside(workspace: Workspace) -> None:
     """Rename an earlier run, and the output that it made, to names that are free."""
     if not workspace.run.exists():
         return
-    run = RunInfo.read(workspace.run)
+    try:
+        run = RunInfo.read(workspace.run)
+    except RobotroveError:  # damaged, which may be the very reason for starting over
+        _move_damaged(workspace)
+        return
     with in_words(workspace), lease(workspace.lock):
         check_output_free(workspace, run)
         names = (
@@ -34,6 +39,15 @@ def move_aside(workspace: Workspace) -> None:
             if folder.exists():
                 folder.rename(target)
     old.lock.unlink(missing_ok=True)
+
+
+def _move_damaged(workspace: Workspace) -> None:
+    check_output_free(workspace, None)
+    with in_words(workspace), lease(workspace.lock):
+        names = (_aside(workspace.run_dir, number) for number in itertools.count(1))
+        old = next(name for name in names if not name.exists())
+        workspace.run_dir.rename(old)
+    (old / workspace.lock.name).unlink(missing_ok=True)
 
 
 def _aside(folder: Path, number: int) -> Path:

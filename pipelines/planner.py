@@ -14,13 +14,14 @@ from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import Features, difference
-from ..formats.hdf5.scan import Scanned
+from ..formats.hdf5.scan import Scanned, same_content
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 from .estimate import Estimate, estimate
 
 # A feature's name becomes a folder of the output; it may come from an input file.
 _SAFE_NAME = re.compile(r"\w[\w.\-]*")
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,14 @@ def make_plan(
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
     found: list[_Found] = []
     notes: Counter[str] = Counter()
-    seen: dict[tuple[str, str], str] = {}
     for number, path in enumerate(paths):
         state = _state(path)  # before it is read: what changes from here on is noticed
         for scanned in reader.scan(path):
             found.append(_episode(len(found), path, root, state, scanned, planned, video))
             if scanned.episode is not None and not found[-1].row.reason:
                 _note(scanned.episode, notes)
-                _refuse_duplicate(found[-1], seen)
         on_file(number + 1, len(paths))
+    _refuse_duplicates(found)
     features, fps = _agree(found)
     rows = cut_shards(entry.row for entry in found)
     told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
@@ -126,9 +126,11 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _check_features(features: Features, video: VideoSettings) -> None:
     for key, feature in features.items():
-        if not _SAFE_NAME.fullmatch(key) or ".." in key:
+        if not _SAFE_NAME.fullmatch(key) or ".." in key or len(key.encode()) > _LONGEST_NAME:
             raise EpisodeRejected(
-                "bad_feature_name", f"{key!r} cannot be a feature; name it under `columns:` with letters, digits, . _ -"
+                "bad_feature_name",
+                f"{key[:80]!r} cannot be a feature; name it under `columns:` with letters, digits, . _ -, "
+                f"{_LONGEST_NAME} bytes at most",
             )
         if feature.is_video:
             height, width, _ = feature.shape
@@ -144,12 +146,21 @@ def _note(ep: Episode, notes: Counter[str]) -> None:
         notes["no instruction: set source.task"] += 1
 
 
-def _refuse_duplicate(entry: _Found, seen: dict[tuple[str, str], str]) -> None:
-    identity = (entry.row.digest, entry.row.key)
-    if identity in seen:
-        detail = f"is the same episode as {seen[identity]}"
-        entry.row = entry.row.rejected(Rejection("duplicate_episode", detail, error=True))
-    seen.setdefault(identity, entry.row.label)
+def _refuse_duplicates(found: Sequence[_Found]) -> None:
+    """Reject each episode that is listed before, under the same name in another file."""
+    seen: dict[tuple[str, str], list[EpisodeRow]] = {}
+    for entry in found:
+        row = entry.row
+        if row.reason:
+            continue
+        others = seen.setdefault((row.digest, row.key), [])
+        place = (Path(row.path), row.key)
+        twin = next((other for other in others if same_content(place, (Path(other.path), other.key))), None)
+        if twin is not None:
+            detail = f"is the same episode as {twin.label}"
+            entry.row = row.rejected(Rejection("duplicate_episode", detail, error=True))
+        else:
+            others.append(row)
 
 
 def _agree(found: Sequence[_Found]) -> tuple[Features, int]:

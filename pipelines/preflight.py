@@ -71,7 +71,7 @@ def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, 
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
     if not differences and run.spec_digest != spec_digest(spec, __version__):
-        differences.append("the source code of an outside block was changed")
+        differences.append("the source code of an outside block, or a file that an argument names, was changed")
     if differences:
         raise RunChanged(str(workspace.run_dir), differences)
 

@@ -66,7 +66,7 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo) -> Stage:
         ranks=ranks,
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
-        command=[sys.executable, "-m", f"{__package__}.worker", str(workspace.run_dir)],
+        command=[sys.executable, "-P", "-m", f"{__package__}.worker", str(workspace.run_dir)],
         resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
         f"--output {_quoted(workspace.output)}",
         stop_on_failure=run.on_error == "stop",

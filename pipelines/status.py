@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core.lease import is_held
 from ..core.workspace import Workspace
 from ..manifests.events import Event, EventReader
 from ..manifests.manifest import Manifest
@@ -122,7 +123,7 @@ class StatusReader:
     def _state(self, done: Sequence[StageStatus]) -> str:
         if self._workspace.report.exists():
             return "finished"
-        if self._workspace.lock.exists():
+        if is_held(self._workspace.lock):
             return "running"
         return "stopped" if any(stage.done for stage in done) or list(self._workspace.partials()) else "planned"
 

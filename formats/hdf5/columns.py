@@ -22,6 +22,7 @@ Storage: TypeAlias = Literal["video", "image"]
 
 # Variable-length rows are small descriptors in the dataset and live elsewhere in the file.
 _ENCODED_ROWS = 64
+_INT64_MAX = np.iinfo(np.int64).max
 
 
 class NumericColumn(Column):
@@ -45,6 +46,8 @@ class NumericColumn(Column):
         if self._entries is not None:
             rows = rows[..., self._entries[0] : self._entries[1]]
         with np.errstate(over="ignore"):  # what overflows becomes inf, which the writer refuses by row
+            if rows.dtype == np.uint64 and self.feature.dtype == "int64" and rows.size and rows.max() > _INT64_MAX:
+                raise EpisodeRejected("out_of_range", f"{self._dataset.name} has {rows.max()}, too large for int64")
             rows = rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype, copy=False)
         yield rows
 

@@ -50,8 +50,18 @@ def json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
+    ("false", "no", "0", "failure", "failed", "fail"), False
+)
+
+
 def flag(value: Any) -> bool | None:
-    """Return a label as bool, None if it is missing; an array counts by its last entry."""
+    """Return a label as bool, None if it is missing or says neither; an array counts by its last entry."""
     if value is None or np.size(value) == 0:
         return None
-    return bool(np.reshape(value, -1)[-1])
+    last = np.reshape(value, -1)[-1]
+    if (word := text(last)) is not None:
+        return _WORDS.get(word.lower())
+    if not isinstance(last, np.bool_ | np.number) or not np.isfinite(last) or last < 0:
+        return None
+    return bool(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -160,7 +161,7 @@ class Layout(ABC):
 
     def _fps(self, group: h5py.Group) -> Fact:
         found = self._ask(self.file_fps, group)
-        if found is not None and abs(found - round(found)) <= 1e-6 and found >= 1:
+        if found is not None and math.isfinite(found) and abs(found - round(found)) <= 1e-6 and found >= 1:
             return Fact(round(found), "file")
         if self.fps is not None:
             return Fact(self.fps, "pipeline")

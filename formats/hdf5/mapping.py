@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import h5py
@@ -58,6 +59,7 @@ def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     with reading(f"{group.name}/{path}"):
         item = group.get(path)
     if isinstance(item, h5py.Dataset) and item.shape:
+        _check_outside_files(item)
         return item
     if isinstance(item, h5py.Dataset):
         raise EpisodeRejected("missing_dataset", f"{item.name} is a single value, not one row per frame")
@@ -66,6 +68,17 @@ def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
         inside = ", ".join(list(item)[:8])
         raise EpisodeRejected("missing_dataset", f"{where}: that is a group with {inside or 'nothing in it'}")
     raise EpisodeRejected("missing_dataset", where + nearest(path, datasets(group)))
+
+
+def _check_outside_files(dataset: h5py.Dataset) -> None:
+    """Refuse data that are in other files which are not there: HDF5 would give zeros."""
+    names = {entry[0] for entry in dataset.external or ()}
+    if dataset.is_virtual:
+        names |= {source.file_name for source in dataset.virtual_sources()} - {"."}
+    folder = Path(dataset.file.filename).parent
+    for name in sorted(names):
+        if not (folder / name).exists():
+            raise EpisodeRejected("missing_file", f"{dataset.name} takes its data from {name}, which is not there")
 
 
 def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
@@ -117,7 +130,10 @@ def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
                 "unequal_lengths",
                 f"{key!r}: {source.name} has {len(source)} rows, {sources[0].name} has {len(sources[0])}",
             )
-    dtype = _target(np.result_type(*(source.dtype for source in sources)), spec.dtype)
+    kinds = {source.dtype.kind for source in sources}
+    # numpy would make floats of int64 beside uint64, which have not the digits.
+    common = np.dtype(np.int64) if kinds == {"i", "u"} else np.result_type(*(source.dtype for source in sources))
+    dtype = _target(common, spec.dtype)
     labels = _labels(spec.parts)
     columns = [
         _numbers(source, part.slice, dtype, label)

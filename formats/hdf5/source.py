@@ -52,6 +52,8 @@ def open_source(path: Path, *, locking: bool) -> h5py.File:
         EpisodeRejected: missing_file, empty_file, not_hdf5, truncated_file, being_written or
             unreadable_file.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise EpisodeRejected("unreadable_file", f"{path} is no regular file")  # reading a pipe would wait for ever
     # "best-effort" is h5py's default; HDF5 insists that a file which this process has open already is
     # opened again in the same mode, whichever that was.
     failure = OSError()

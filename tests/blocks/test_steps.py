@@ -17,7 +17,7 @@ from robotrove.blocks.success_filter import SuccessFilter
 from robotrove.blocks.unit_converter import UnitConverter
 from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode
-from robotrove.core.errors import EpisodeRejected, UsageError
+from robotrove.core.errors import EpisodeRejected, RobotroveError, UsageError
 from robotrove.core.features import Feature
 from robotrove.tests.contracts_blocks import JOINTS, make_episode
 
@@ -54,8 +54,9 @@ class TestBase:
                 raise ZeroDivisionError
 
         assert _reason(Bad().visit(make_episode(1))) == ("odd", True)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(RobotroveError, match=r"ZeroDivisionError.* at episode") as caught:
             Bad().visit(make_episode(2))
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 class TestSuccessFilter:

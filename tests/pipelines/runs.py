@@ -5,9 +5,11 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,8 @@ def start_cli(pipeline: Path, output: Path, *more: str) -> subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background inherits that Ctrl-C is ignored; a person's command does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -136,7 +140,8 @@ def committed_on_disk(output: Path) -> set[int]:
         if folder.name.isdigit():
             found |= {kept["index"] for kept in json.loads((folder / "shard.json").read_text())["kept"]}
         elif folder.name.endswith(".partial"):
-            found |= {int(name[1:]) for name in os.listdir(folder) if name[1:].isdigit()}
+            with suppress(FileNotFoundError):  # it is a shard by now
+                found |= {int(name[1:]) for name in os.listdir(folder) if name[1:].isdigit()}
     return found
 
 
