@@ -63,8 +63,3 @@ class EventReader:
                         self._offsets[path] = self._offsets.get(path, 0) + len(line)
                         with suppress(ValueError, TypeError):  # a full disk cuts lines; the next is appended to it
                             yield Event(**json.loads(line))
-
-
-def read_events(folder: Path) -> Iterator[Event]:
-    """Yield all events of a run, process by process."""
-    return EventReader(folder).read()

@@ -47,11 +47,6 @@ class ImageDecoder:
         return as_array(convert(frames[0]))
 
 
-def decode_image(data: bytes | Array, *, bgr: bool = False) -> Pixels:
-    """Decode one image; see ImageDecoder, which is faster for many."""
-    return ImageDecoder().decode(data, bgr=bgr)
-
-
 def image_size(data: bytes | Array) -> tuple[int, int]:
     """Return (height, width) of a JPEG or PNG without decoding it; EpisodeRejected ``bad_image`` if it is none."""
     header: Header = read_header(_content(data))

@@ -166,11 +166,6 @@ def as_table(rows: NDArray[Any]) -> NDArray[Any]:
     return rows.reshape(-1, rows.shape[-1]) if rows.ndim > 1 else rows.reshape(-1, 1)
 
 
-def quantiles(make_batches: Callable[[], Iterator[NDArray[Any]]]) -> dict[str, Floats]:
-    """Return the five quantiles, each (D,), of one column; see `column_quantiles`."""
-    return column_quantiles(lambda: ({"": batch} for batch in make_batches()))[""]
-
-
 def column_quantiles(
     make_batches: Callable[[], Iterator[Mapping[str, NDArray[Any]]]],
 ) -> dict[str, dict[str, Floats]]:

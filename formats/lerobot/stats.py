@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -114,11 +113,3 @@ class StatsMerger:
             raise ValueError("statistics of no parts are not defined")
         values = self._merged | {"std": np.sqrt(self._squares / self._merged["count"])}
         return {key: values[key] for key in MERGED_KEYS}
-
-
-def merge(parts: Iterable[FeatureStats]) -> FeatureStats:
-    """Return min, max, mean, std and count over all parts; see `StatsMerger`."""
-    merger = StatsMerger()
-    for part in parts:
-        merger.add(part)
-    return merger.result()

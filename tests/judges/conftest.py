@@ -24,7 +24,7 @@ from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.formats.hdf5.samples.signals import action, state
 from robotrove.formats.lerobot import paths
 from robotrove.media import barcode
-from robotrove.media.images import decode_image
+from robotrove.media.images import ImageDecoder
 from robotrove.media.settings import VideoSettings
 
 RELEASES = {"0.4.4": "ROBOTROVE_JUDGE_044", "0.6.1": "ROBOTROVE_JUDGE_061"}
@@ -213,7 +213,7 @@ def many_files(folder: Path) -> Sample:
             rows = {"action": demo["action"][:20], "observation.state": demo["state"][:20]}
             for key in sizes:
                 images = demo[f"image_{key.rpartition('.')[2]}"][:20]
-                rows[key] = np.stack([decode_image(image) for image in images])
+                rows[key] = np.stack([ImageDecoder().decode(image) for image in images])
             episodes.append(rows)
     pipeline = Pipeline(source=Hdf5Reader(files=[str(path) for path in sources], layout="piper", fps=20))
     with pytest.MonkeyPatch.context() as patch:

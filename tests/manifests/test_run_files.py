@@ -11,7 +11,7 @@ import pytest
 from robotrove.core.episode import Rejection
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid
-from robotrove.manifests.events import EventReader, Journal, read_events
+from robotrove.manifests.events import EventReader, Journal
 from robotrove.manifests.progress import ShardProgress
 from robotrove.manifests.report import RejectedLine, RunReport, write_rejected
 from robotrove.manifests.run_info import RunInfo
@@ -26,7 +26,7 @@ class TestJournal:
         journal.note("committed", 3, frames=40)
         assert [(event.kind, event.episode, event.frames) for event in reader.read()] == [("committed", 3, 40)]
         assert list(reader.read()) == []
-        assert len(list(read_events(tmp_path))) == 2
+        assert len(list(EventReader(tmp_path).read())) == 2
 
     def test_a_line_that_a_full_disk_has_cut_takes_nothing_with_it(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path)
@@ -34,13 +34,13 @@ class TestJournal:
         [path] = tmp_path.iterdir()
         with open(path, "a") as stream:
             stream.write('{"time": 1.0, "kind": "comm')
-        assert [event.episode for event in read_events(tmp_path)] == [1]
+        assert [event.episode for event in EventReader(tmp_path).read()] == [1]
         journal.note("started", 2)  # is appended to the cut line
         journal.note("started", 3)
-        assert [event.episode for event in read_events(tmp_path)] == [1, 3]
+        assert [event.episode for event in EventReader(tmp_path).read()] == [1, 3]
 
     def test_no_folder_is_no_events(self, tmp_path: Path) -> None:
-        assert list(read_events(tmp_path / "absent")) == []
+        assert list(EventReader(tmp_path / "absent").read()) == []
 
 
 @pytest.fixture

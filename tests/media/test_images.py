@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import EpisodeRejected
-from robotrove.media.images import ImageDecoder, decode_image, encode_jpeg, encode_png, image_size
+from robotrove.media.images import ImageDecoder, encode_jpeg, encode_png, image_size
 
 Image = pytest.importorskip("PIL.Image", reason="pillow, the other decoder to compare with, is in the dev extra")
 
@@ -43,7 +43,7 @@ def test_jpeg_is_what_pillow_sees(subsampling: str, progressive: bool, size: tup
     data = pillow_bytes(
         Image.fromarray(picture(*size)), "JPEG", quality=90, subsampling=subsampling, progressive=progressive
     )
-    decoded = decode_image(data)
+    decoded = ImageDecoder().decode(data)
     assert decoded.dtype == np.uint8
     assert mean_error(decoded, pillow_pixels(data)) <= 2
     assert image_size(data) == size
@@ -52,7 +52,9 @@ def test_jpeg_is_what_pillow_sees(subsampling: str, progressive: bool, size: tup
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_grey_becomes_rgb(kind: str) -> None:
     grey = picture()[..., 0]
-    decoded = decode_image(pillow_bytes(Image.fromarray(grey), kind, **({"quality": 95} if kind == "JPEG" else {})))
+    decoded = ImageDecoder().decode(
+        pillow_bytes(Image.fromarray(grey), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    )
     assert mean_error(decoded, np.repeat(grey[..., None], 3, axis=2)) <= 1
     assert decoded.min() <= 3
     assert decoded.max() >= 250
@@ -63,7 +65,7 @@ def test_png_is_exact(mode: str) -> None:
     alpha = np.dstack([picture(), np.tile(np.arange(200, dtype=np.uint8), (120, 1))])
     image = Image.fromarray(alpha).convert(mode)
     data = pillow_bytes(image, "PNG")
-    np.testing.assert_array_equal(decode_image(data), np.array(image.convert("RGB")))
+    np.testing.assert_array_equal(ImageDecoder().decode(data), np.array(image.convert("RGB")))
     assert image_size(data) == (120, 200)
 
 
@@ -71,17 +73,17 @@ def test_flat_colours_and_channel_order() -> None:
     for colour in [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (10, 200, 90)]:
         flat = np.full((64, 64, 3), colour, np.uint8)
         for data in (encode_jpeg(flat), encode_png(flat), pillow_bytes(Image.fromarray(flat), "JPEG")):
-            assert np.abs(decode_image(data).astype(int) - flat).max() <= 3
-            assert np.abs(decode_image(data, bgr=True).astype(int) - flat[..., ::-1]).max() <= 3
+            assert np.abs(ImageDecoder().decode(data).astype(int) - flat).max() <= 3
+            assert np.abs(ImageDecoder().decode(data, bgr=True).astype(int) - flat[..., ::-1]).max() <= 3
 
 
 def test_padding_of_zeros_after_the_end_is_ignored() -> None:
     data = jpeg()
     row = np.zeros(len(data) + 5000, np.uint8)
     row[: len(data)] = np.frombuffer(data, np.uint8)
-    np.testing.assert_array_equal(decode_image(row), decode_image(data))
+    np.testing.assert_array_equal(ImageDecoder().decode(row), ImageDecoder().decode(data))
     assert image_size(row) == (120, 200)
-    np.testing.assert_array_equal(decode_image(encode_png(picture()) + bytes(99)), picture())
+    np.testing.assert_array_equal(ImageDecoder().decode(encode_png(picture()) + bytes(99)), picture())
 
 
 @pytest.mark.parametrize("make", [jpeg, lambda: encode_png(picture())], ids=["jpeg", "png"])
@@ -111,14 +113,14 @@ def test_damaged_data_are_rejected_and_do_not_spoil_the_next(make) -> None:
     "data", [b"", bytes(100), b"no image at all", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\nIEND\xaeB`\x82"]
 )
 def test_what_is_no_image_is_rejected(data: bytes) -> None:
-    for function in (decode_image, image_size):
+    for function in (ImageDecoder().decode, image_size):
         with pytest.raises(EpisodeRejected, match="bad_image"):
             function(data)
 
 
 def test_cmyk_is_rejected_instead_of_decoded_wrongly() -> None:
     with pytest.raises(EpisodeRejected, match="4 colour components"):
-        decode_image(pillow_bytes(Image.new("CMYK", (32, 32)), "JPEG"))
+        ImageDecoder().decode(pillow_bytes(Image.new("CMYK", (32, 32)), "JPEG"))
 
 
 def test_one_decoder_takes_sizes_and_kinds_in_turn() -> None:

@@ -20,7 +20,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.executors.base import Executor, Stage
 from robotrove.executors.rank import RankRunner
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.manifests.events import Event, read_events
+from robotrove.manifests.events import Event, EventReader
 from robotrove.manifests.report import RunReport
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.spec import load_spec
@@ -129,7 +129,7 @@ def assert_no_leftovers(output: Path) -> None:
 
 def events(output: Path) -> list[Event]:
     """Return the journal of a run in order of time."""
-    return sorted(read_events(output.with_name(f"{output.name}.run") / "events"), key=lambda event: event.time)
+    return sorted(EventReader(output.with_name(f"{output.name}.run") / "events").read(), key=lambda event: event.time)
 
 
 def committed_on_disk(output: Path) -> set[int]:

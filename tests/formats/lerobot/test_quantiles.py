@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robotrove.formats.lerobot import quantiles as module
-from robotrove.formats.lerobot.quantiles import QUANTILES, ExactQuantiles, column_quantiles, quantiles
+from robotrove.formats.lerobot.quantiles import QUANTILES, ExactQuantiles, column_quantiles
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=110)
 FLOATS32 = st.floats(width=32, min_value=-(2.0**120), max_value=2.0**120)
@@ -32,6 +34,11 @@ def tables() -> st.SearchStrategy[np.ndarray]:
     )
 
 
+def _quantiles(make_batches: Callable[[], Iterator[np.ndarray]]) -> dict[str, np.ndarray]:
+    """The quantiles of one column."""
+    return column_quantiles(lambda: ({"": batch} for batch in make_batches()))[""]
+
+
 def assert_exact(found: dict[str, np.ndarray], rows: np.ndarray) -> None:
     assert list(found) == ["q01", "q10", "q50", "q90", "q99"]
     for key, level in QUANTILES.items():
@@ -41,14 +48,14 @@ def assert_exact(found: dict[str, np.ndarray], rows: np.ndarray) -> None:
 @settings(deadline=None, max_examples=80)
 @given(tables(), st.integers(1, 200))
 def test_equals_numpy_bit_for_bit_in_any_batching(rows: np.ndarray, size: int) -> None:
-    assert_exact(quantiles(lambda: (rows[i : i + size] for i in range(0, len(rows), size))), rows)
+    assert_exact(_quantiles(lambda: (rows[i : i + size] for i in range(0, len(rows), size))), rows)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_a_large_skewed_column_in_batches_too_large_to_be_joined(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_VALUES", 5000)
     rows = (np.random.default_rng(3).lognormal(3, 4, (30_011, 3)) * [1, -1, 0]).astype(dtype)
-    assert_exact(quantiles(lambda: iter(np.array_split(rows, 17))), rows)
+    assert_exact(_quantiles(lambda: iter(np.array_split(rows, 17))), rows)
 
 
 def test_columns_share_one_pass_per_digit() -> None:
@@ -104,6 +111,6 @@ def test_float32_takes_two_passes_and_64_bits_four() -> None:
 def test_nothing_to_select_from() -> None:
     assert column_quantiles(lambda: iter([])) == {}
     with pytest.raises(ValueError, match="no rows"):
-        quantiles(lambda: iter([np.empty((0, 2))]))
+        _quantiles(lambda: iter([np.empty((0, 2))]))
     with pytest.raises(TypeError, match="not defined"):
-        quantiles(lambda: iter([np.array(["a"])]))
+        _quantiles(lambda: iter([np.array(["a"])]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -11,16 +12,23 @@ from hypothesis.extra import numpy as hnp
 from robotrove.core.features import Feature
 from robotrove.formats.lerobot.stats import (
     STAT_KEYS,
+    FeatureStats,
     StatsMerger,
     constant_stats,
     episode_stats,
     index_stats,
-    merge,
 )
 
 VECTOR = Feature("float32", (2,))
 SCALAR = Feature("int64", (1,))
 LEVELS = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+
+
+def merged_parts(parts: Iterable[FeatureStats]) -> FeatureStats:
+    merger = StatsMerger()
+    for part in parts:
+        merger.add(part)
+    return merger.result()
 
 
 def test_known_values_keys_and_dtypes() -> None:
@@ -89,7 +97,7 @@ def test_constant_stats_equal_those_of_the_rows(value: int, length: int) -> None
 def test_merged_parts_equal_the_whole(rows: np.ndarray, cuts: list[int]) -> None:
     bounds = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     parts = [episode_stats(rows[a:b], VECTOR) for a, b in itertools.pairwise(bounds)]
-    merged, whole = merge(parts), episode_stats(rows, VECTOR)
+    merged, whole = merged_parts(parts), episode_stats(rows, VECTOR)
     assert list(merged) == ["min", "max", "mean", "std", "count"]
     for key in ("min", "max", "count"):
         np.testing.assert_array_equal(merged[key], whole[key], strict=True)
