@@ -51,10 +51,10 @@ def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iter
         path: Where to begin.
     """
     level = len([part for part in path.split("/") if part])
-    yield from _walk(file, path if path.startswith("/") else f"/{path}", level, max_level, frozenset())
+    yield from _walk(file, path if path.startswith("/") else f"/{path}", level, max_level, set())
 
 
-def _walk(file: h5py.File, path: str, level: int, max_level: int | None, above: frozenset[int]) -> Iterator[Node]:
+def _walk(file: h5py.File, path: str, level: int, max_level: int | None, seen: set[int]) -> Iterator[Node]:
     try:
         if level and not isinstance(file.get(path, getlink=True), h5py.HardLink):
             yield _bare(path, "link", level)
@@ -66,13 +66,15 @@ def _walk(file: h5py.File, path: str, level: int, max_level: int | None, above: 
     except DAMAGE:
         yield _bare(path, "unreadable", level)
         return
-    if address in above:  # a hard link back up
-        yield _bare(path, "link", level)
-        return
+    if isinstance(item, h5py.Group):
+        if address in seen:  # a hard link, back up or beside: groups linked twice at each level would double there
+            yield _bare(path, "link", level)
+            return
+        seen.add(address)
     yield node
     if max_level is None or level < max_level:
         for name in names:
-            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level, above | {address})
+            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level, seen)
 
 
 def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:
