@@ -48,7 +48,8 @@ def test_real_recordings(robotrove: Callable) -> None:
     assert "- success_filter  # keeps successes only; found 10 successes, 16 failures, 0 without a label" in text
     assert "    # observation.cube_positions: obs/cube_positions  # (T, 9) float32" in text
     run = robotrove("run", "pipeline.yaml", "--workers", 1, "--json")
-    assert (run.code, run.json["kept"], run.json["frames"]) == (0, 10, 2163)
+    assert (run.code, run.json["listed"], run.json["kept"], run.json["frames"]) == (0, 26, 10, 2163)
+    assert run.json["rejected"] == {"not_successful": 16}
     verify = robotrove("verify", "isaaclab_lerobot", "--source", "isaaclab_lerobot.run", "--json")
     assert (verify.code, verify.json["ok"], verify.json["source"]["episodes"]) == (0, True, 10)
 
