@@ -18,7 +18,7 @@ class Node:
 
     Attributes:
         path: Absolute path.
-        kind: group, dataset, link (followed by nothing: it leads to another file, back up or
+        kind: group, dataset, link (followed by nothing: to another file, to a group shown already or
             nowhere) or unreadable.
         level: Depth, 0 for the root.
         shape: Shape of a dataset, None for the rest.
