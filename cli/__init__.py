@@ -52,7 +52,8 @@ def main() -> None:
     """Run the command line; exit 0 when all is well, 1 when something failed, 2 for bad usage."""
     try:
         code = _exit_code()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python must not complain about it at the end either.
         for stream in (sys.stdout, sys.stderr):

@@ -12,7 +12,7 @@ import click
 
 def echo(text: str) -> None:
     """Print a text; what the terminal's encoding, or UTF-8, cannot hold is escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is none where it was closed
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
