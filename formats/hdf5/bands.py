@@ -27,9 +27,6 @@ SCRATCH_VARIABLE = "ROBOTROVE_SCRATCH"
 BATCH_BYTES = 4 << 20
 SLAB_BYTES = 16 << 20
 BAND_BYTES = 64 << 20
-# HDF5 keeps several times the bytes of each chunk that it reads in part, as all of a dataset's last band
-# are: this many at a time.
-PARTIAL_BYTES = 2 << 20
 
 # Two cameras that inflate at the same time would double the peak.
 _inflating = threading.Lock()
@@ -94,8 +91,7 @@ class RowReader:
             yield rows
 
     def _band(self, dataset: h5py.Dataset, first: int, last: int) -> Array:
-        limit = self.band_bytes if (last - first) % dataset.chunks[0] == 0 else PARTIAL_BYTES
-        blocks = block_grid(dataset.shape, dataset.chunks, (last - first) * dataset.dtype.itemsize, limit)
+        blocks = block_grid(dataset.shape, dataset.chunks, (last - first) * dataset.dtype.itemsize, self.band_bytes)
         with reading(f"{self.path} rows {first}..{last}"):
             if len(blocks) == 1:
                 return np.asarray(dataset[first:last])
@@ -118,10 +114,14 @@ class RowReader:
         self, scratch: IO[bytes], shape: tuple[int, ...], chunks: tuple[int, ...], first: int, last: int
     ) -> _Band:
         rows = last - first
-        dataset = self._open(prod(chunks))
+        dataset = self.file[self.path]
         itemsize = dataset.dtype.itemsize
-        limit = self.slab_bytes if rows == chunks[0] else PARTIAL_BYTES
-        blocks = block_grid(shape, chunks, rows * itemsize, limit)
+        if prod(chunks) * itemsize > self.slab_bytes:
+            # Only such chunks are read piece by piece; a cache of one's own costs HDF5 the memory of every
+            # chunk of a last, partial band.
+            del dataset
+            dataset = self._open(prod(chunks))
+        blocks = block_grid(shape, chunks, rows * itemsize, self.slab_bytes)
         scratch.seek(0)
         for block in blocks:
             row_bytes = prod(s.stop - s.start for s in block) * itemsize
