@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .source import DAMAGE, natural_key, printable, reading
+from .source import DAMAGE, natural_key, object_name, reading
 
 
 def groups(parent: h5py.Group, path: str = "/") -> list[str]:
@@ -21,7 +21,7 @@ def groups(parent: h5py.Group, path: str = "/") -> list[str]:
     if not isinstance(folder, h5py.Group):
         return []
     with reading(f"group {folder.name}"):
-        names = sorted(map(printable, folder), key=natural_key)
+        names = sorted(map(object_name, folder), key=natural_key)
     return [name for name in names if _may_be_group(folder, name)]
 
 

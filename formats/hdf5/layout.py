@@ -18,7 +18,7 @@ from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .mapping import ColumnSpec, build_column
-from .source import DAMAGE, datasets, natural_key, printable, reading
+from .source import DAMAGE, datasets, natural_key, object_name, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
     guess = guess_layout(file)
     hint = f"; it looks like layout {guess!r}" if guess else ""
     with reading("the root group"):
-        inside = ", ".join(sorted(map(printable, file), key=natural_key)[:8]) or "nothing"
+        inside = ", ".join(sorted(map(object_name, file), key=natural_key)[:8]) or "nothing"
     return EpisodeRejected("no_episodes", f"{file.filename} has no {looked_for}, its root holds {inside}{hint}")
 
 

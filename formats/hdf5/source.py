@@ -24,7 +24,7 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 _MAX_DIGEST_ROW = 64 * 1024
 
 
-def printable(name: str | bytes) -> str:
+def object_name(name: str | bytes) -> str:
     """Return the name of an object as text; h5py gives one that is no UTF-8 as bytes, and cannot open it."""
     return name if isinstance(name, str) else name.decode(errors="backslashreplace")
 
@@ -120,7 +120,7 @@ def objects(group: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:
     """
     found: dict[str, h5py.Group | h5py.Dataset] = {}
     with reading(f"group {group.name}"):
-        group.visititems(lambda path, item: found.__setitem__(printable(path), item))
+        group.visititems(lambda path, item: found.__setitem__(object_name(path), item))
     return dict(sorted(found.items(), key=lambda entry: natural_key(entry[0])))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from .source import DAMAGE, dtype_name, natural_key, printable
+from .source import DAMAGE, dtype_name, natural_key, object_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _walk(file: h5py.File, path: str, level: int, max_level: int | None, seen: s
         item = file[path]
         address = h5py.h5o.get_info(item.id).addr
         node = _node(item, path, level)
-        names = sorted(map(printable, item), key=natural_key) if isinstance(item, h5py.Group) else []
+        names = sorted(map(object_name, item), key=natural_key) if isinstance(item, h5py.Group) else []
     except DAMAGE:
         yield _bare(path, "unreadable", level)
         return
@@ -82,7 +82,7 @@ def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:
 
 
 def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
-    attrs = {name: plain(item.attrs[name]) for name in sorted(map(printable, item.attrs), key=natural_key)}
+    attrs = {name: plain(item.attrs[name]) for name in sorted(map(object_name, item.attrs), key=natural_key)}
     if isinstance(item, h5py.Dataset):
         size = item.id.get_storage_size()
         shape = tuple(item.shape) if item.shape is not None else None
