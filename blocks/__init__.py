@@ -18,5 +18,6 @@ BLOCKS = Registry(
         "shard_writer": "shard_writer:ShardWriter",
         "aggregator": "aggregator:Aggregator",
         "dataset_stats": "dataset_stats:DatasetStats",
+        "downgrader": "downgrader:Downgrader",
     },
 )

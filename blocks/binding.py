@@ -25,11 +25,20 @@ class Binding:
     workspace: Workspace
     run: RunInfo
 
+    def dataset_root(self, version: str) -> Path:
+        """Where the dataset of a LeRobot version is built."""
+        return self.run.dataset_folders(self.workspace.output_partial(self.run.run_id))[version]
+
+    def finished_root(self, version: str) -> Path:
+        """Where the dataset of a LeRobot version is: under its final name once all is complete, beside that before."""
+        partial = self.workspace.output_partial(self.run.run_id)
+        is_final = self.workspace.output.exists() and not partial.exists()
+        return self.run.dataset_folders(self.workspace.output if is_final else partial)[version]
+
     @property
     def dataset(self) -> Path:
-        """Where the dataset is: under its final name once it is complete, beside that before."""
-        partial = self.workspace.output_partial(self.run.run_id)
-        return partial if partial.exists() or not self.workspace.output.exists() else self.workspace.output
+        """Where the dataset of version 3.0 is."""
+        return self.finished_root("v3.0")
 
 
 class Bound:

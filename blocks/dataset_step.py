@@ -17,10 +17,12 @@ class DatasetStep(ABC):
 
     Attributes:
         name: Name in a pipeline file; the stages are called `<name>.<phase>`.
+        makes: LeRobot version of the dataset that the block makes, None if it works on one that is there.
     """
 
     name = "dataset_step"
     role = "dataset"
+    makes: str | None = None
 
     @abstractmethod
     def plan(self) -> None:

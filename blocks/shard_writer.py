@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from datatrove.pipeline.base import PipelineStep
@@ -15,7 +16,8 @@ from ..core.errors import EpisodeRejected, Superseded, intact
 from ..core.features import difference
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode import write_episode
-from ..formats.lerobot.record import EpisodeRecord, read_episode, read_histograms, read_shard
+from ..formats.lerobot.record import EpisodeRecord, read_episode
+from ..formats.lerobot.shard_source import ShardSource
 from ..formats.lerobot.v30 import write_dataset
 from ..manifests.events import Journal
 from ..manifests.manifest import EpisodeRow, Manifest
@@ -135,12 +137,14 @@ class ShardWriter(EpisodeWriter):
             self._finish(rank, progress)
 
     def _finish(self, rank: int, progress: ShardProgress) -> None:
+        facts = dataset_facts(self.binding.run)
         earlier: dict[int, EpisodeRecord] = {}
-        histograms: list[dict[str, list[list[int]]]] = []
+        histograms: list[Mapping[str, Any]] = []
         if progress.previous:
-            earlier = {record.index: record for record in read_shard(progress.previous)}
+            source = ShardSource(progress.previous, facts)
+            earlier = {record.index: record for record in source.records()}
             if earlier:  # a shard with nothing kept has no histograms
-                histograms.append(Shard.read(progress.previous).histograms)
+                histograms.append(source.histograms())
         records: list[EpisodeRecord] = []
         rejected: list[RejectedEpisode] = []
         for row in Manifest.read(self.binding.workspace.manifest, shard=rank).rows:
@@ -148,7 +152,7 @@ class ShardWriter(EpisodeWriter):
                 records.append(earlier[row.index])
             elif progress.episode(row.index).exists():
                 records.append(read_episode(progress.episode(row.index)))
-                histograms.append(read_histograms(progress.episode(row.index)))
+                histograms.append(records[-1].histograms)
             else:
                 # Only a stock datatrove filter drops an episode without a word.
                 rejected.append(
@@ -157,10 +161,15 @@ class ShardWriter(EpisodeWriter):
                 )
         cameras = histograms[0].keys() if histograms else ()
         sums = {key: np.sum([np.asarray(h[key], dtype=np.int64) for h in histograms], axis=0) for key in cameras}
-        kept = [KeptEpisode(r.index, r.length, r.row_bytes, dict(r.clip_bytes)) for r in records]
+        kept = [_kept(record) for record in records]
         shard = Shard(rank, kept, rejected, {key: value.tolist() for key, value in sums.items()})
         with folder_attempt(progress.target, beside=progress.folder) as folder:
             if records:
-                write_dataset(folder, records, dataset_facts(self.binding.run), sums)
+                write_dataset(folder, records, facts, sums)
             shard.write(folder)
         logger.info(f"shard {rank}: {len(kept)} episodes, {shard.frames} frames, {len(rejected)} rejected")
+
+
+def _kept(record: EpisodeRecord) -> KeptEpisode:
+    files = record.files
+    return KeptEpisode(record.index, files.length, files.row_bytes, {key: t.size for key, t in files.tracks.items()})

@@ -16,6 +16,8 @@ COMMANDS = {
     "run": "Convert, or go on with a conversion.",
     "status": "Show how far a run is.",
     "inspect": "Show what is in an HDF5 file.",
+    "aggregate": "Join datasets into one.",
+    "convert": "Write a dataset in another version of the format.",
     "verify": "Check a dataset, against its sources too.",
     "trace": "Say where an episode of a dataset comes from.",
     "sample": "Write small sample files of a layout.",

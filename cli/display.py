@@ -60,7 +60,7 @@ class Bar:
 
 
 class Display(Bar, Watcher):
-    """The progress of a run: episodes, frames per second, rejected, time left."""
+    """The progress of a run: episodes or ranks, and of episodes frames per second, rejected, time left."""
 
     def __init__(self) -> None:
         super().__init__("reading files")
@@ -70,14 +70,14 @@ class Display(Bar, Watcher):
         self.show(done, total)
 
     def started(self, status: RunStatus) -> None:
-        """Show episodes from here on."""
-        self.show(description="episodes")
+        """Show what the run counts from here on."""
+        self.show(description=status.unit)
         self.progress(status)
 
     def progress(self, status: RunStatus) -> None:
         """Show where the run is."""
-        rejected = sum(status.rejected.values())
-        working = next((stage.name for stage in status.stages if stage.done < stage.ranks), "done")
-        left = duration(status.seconds_left)
-        note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {left} left · {working}"
-        self.show(status.kept + rejected, status.listed, note=note)
+        note = next((stage.name for stage in status.stages if stage.done < stage.ranks), "done")
+        if status.unit == "episodes":
+            rejected, left = sum(status.rejected.values()), duration(status.seconds_left)
+            note = f"{status.frames_per_s:.0f} frames/s · {rejected} rejected · {left} left · {note}"
+        self.show(status.done, status.total, note=note)

@@ -12,10 +12,13 @@ from typing import Any
 import click
 
 from ..core.errors import UsageError
-from ..pipelines.runner import plan_of
+from ..core.features import Features
+from ..pipelines.creation import plan_of
+from ..pipelines.inputs import DatasetInputs, read_inputs
+from ..pipelines.planner import Plan
 from ..pipelines.spec import load_spec
 from .display import Display, duration
-from .output import echo, echo_json
+from .output import counted, echo, echo_json
 
 MAX_SHOWN = 20
 
@@ -29,7 +32,29 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
     """Say what a run would do: episodes kept and rejected, frames, shards, tasks. Touches nothing."""
     spec = load_spec(pipeline, overrides)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
-        plan = plan_of(spec, display.planning)
+        plan = plan_of(spec, display.planning) if spec.source else read_inputs(spec.datasets, display.planning)
+    if isinstance(plan, DatasetInputs):
+        _show_inputs(plan, as_json)
+    else:
+        _show_plan(plan, as_json)
+    has_episodes = plan.episodes > 0 if isinstance(plan, DatasetInputs) else any(True for _ in plan.manifest.kept)
+    ctx.exit(0 if has_episodes else UsageError.exit_code)
+
+
+def _show_inputs(inputs: DatasetInputs, as_json: bool) -> None:
+    if as_json:
+        listed = [{"path": d.path, "episodes": d.episodes, "frames": d.frames} for d in inputs.datasets]
+        facts = {"listed": inputs.episodes, "kept": inputs.episodes, "frames": inputs.frames, "fps": inputs.fps}
+        echo_json({"inputs": listed, **facts, "features": _texts(inputs.features)})
+        return
+    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, all of which are kept")
+    for dataset in inputs.datasets:
+        echo(f"  {dataset.path}: {counted(dataset.episodes, 'episode')}, {counted(dataset.frames, 'frame')}")
+    echo(f"{inputs.frames} frames at {inputs.fps} fps")
+    _echo_features(inputs.features)
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
     rows = plan.manifest.rows
     kept = list(plan.manifest.kept)
     facts: dict[str, Any] = {
@@ -40,7 +65,7 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
         "shards": plan.manifest.n_shards,
         "fps": plan.fps,
         "tasks": dict(Counter(row.task for row in kept)),
-        "features": {key: str(feature) for key, feature in plan.features.items()},
+        "features": _texts(plan.features),
         "estimate": asdict(plan.estimate),
         "notes": plan.notes,
     }
@@ -50,19 +75,26 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
             {"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error} for row in refused
         ]
         echo_json(facts | {"rejections": listed})
-        ctx.exit(0 if kept else UsageError.exit_code)
+        return
     echo(f"{facts['listed']} episodes listed: {facts['kept']} kept, {facts['listed'] - facts['kept']} rejected")
     for row in refused[:MAX_SHOWN]:
         echo(f"  {row.label}: {row.reason}: {row.detail}")
     if len(refused) > MAX_SHOWN:
         echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
     echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
-    for key, feature in facts["features"].items():
-        echo(f"  {key}: {feature}")
+    _echo_features(plan.features)
     for task, count in facts["tasks"].items():
         echo(f"  task {task!r}: {count} episodes")
     room, left = plan.estimate.disk_bytes / 2**20, duration(plan.estimate.seconds)
     echo(f"roughly {room:,.0f} MB of disk and {left} with one worker per CPU")
     for note in plan.notes:
         echo(f"note: {note}")
-    ctx.exit(0 if kept else UsageError.exit_code)
+
+
+def _texts(features: Features) -> dict[str, str]:
+    return {key: str(feature) for key, feature in features.items()}
+
+
+def _echo_features(features: Features) -> None:
+    for key, text in _texts(features).items():
+        echo(f"  {key}: {text}")

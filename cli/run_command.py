@@ -16,7 +16,7 @@ from ..manifests.report import RunReport
 from ..pipelines.runner import execute
 from ..pipelines.spec import load_spec
 from .display import Display, duration
-from .output import echo, echo_json
+from .output import counted, echo, echo_json
 
 
 @click.command()
@@ -71,10 +71,14 @@ def summary(report: RunReport) -> str:
     """Return a finished run in a few lines."""
     head = "was finished before" if report.was_finished else f"done in {duration(report.seconds)}"
     lines = [f"{report.output}: {report.kept} episodes, {report.frames} frames ({head})"]
-    lines.append(f"  listed {report.listed} = kept {report.kept} + rejected {sum(report.rejected.values())}")
+    if report.inputs:
+        lines.append(f"  all episodes of {counted(len(report.inputs), 'dataset')}")
+    else:
+        lines.append(f"  listed {report.listed} = kept {report.kept} + rejected {sum(report.rejected.values())}")
     lines += [f"    {count} {reason}" for reason, count in sorted(report.rejected.items())]
     lines += [f"  note: {note}" for note in report.notes]
     if report.rejected:
         lines.append(f"  each with its reason in {report.run_dir}/rejected.jsonl")
-    lines.append(f"  check it: robotrove verify {report.output} --source {report.run_dir}")
+    source = "" if report.inputs else f" --source {report.run_dir}"
+    lines += [f"  check it: robotrove verify {folder}{source}" for folder in report.datasets]
     return "\n".join(lines)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from ..pipelines.stages import workspace_of
-from ..pipelines.status import RunStatus, StatusReader
+from ..pipelines.status import RunStatus
+from ..pipelines.status_reader import status_reader
 from .display import duration
 from .output import echo, echo_json
 
@@ -23,7 +24,7 @@ def command(run_dir: Path, watch: bool, as_json: bool) -> None:
 
     With --watch and --json nothing is printed before the run is finished: one document, not many.
     """
-    reader = StatusReader(workspace_of(run_dir))
+    reader = status_reader(workspace_of(run_dir))
     status = reader.read()
     while watch and status.state == "running":
         if not as_json:
@@ -38,12 +39,15 @@ def command(run_dir: Path, watch: bool, as_json: bool) -> None:
 
 
 def _text(status: RunStatus) -> str:
-    rejected = sum(status.rejected.values())
-    lines = [
-        f"{status.state}: {status.kept + rejected} of {status.listed} episodes decided, {status.kept} kept, "
-        f"{rejected} rejected; {status.frames} of {status.total_frames} frames, {status.frames_per_s:.0f} frames/s, "
-        f"{duration(status.seconds_left)} left"
-    ]
+    head = f"{status.state}: {status.done} of {status.total} {status.unit}"
+    if status.unit == "episodes":
+        head += (
+            f" decided, {status.kept} kept, {sum(status.rejected.values())} rejected; {status.frames} of "
+            f"{status.total_frames} frames, {status.frames_per_s:.0f} frames/s, {duration(status.seconds_left)} left"
+        )
+    else:
+        head += f" done, for {status.listed} episodes with {status.total_frames} frames"
+    lines = [head]
     lines += [f"  {stage.name}: {stage.done} of {stage.ranks} ranks" for stage in status.stages]
     lines += [f"  rejected: {count} {reason}" for reason, count in sorted(status.rejected.items())]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -54,6 +54,20 @@ def rename_new(attempt: Path, target: Path) -> bool:
     Returns:
         True if this rename made the target, False if another attempt had won (ours is left as it is).
     """
+    is_ours = _rename(attempt, target)
+    if is_ours:
+        sync_file(target.parent)
+    return is_ours
+
+
+def rename_all(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Rename many (attempt, target) as `rename_new` does, syncing each folder once."""
+    parents = {target.parent for attempt, target in pairs if _rename(attempt, target)}
+    for parent in sorted(parents):
+        sync_file(parent)
+
+
+def _rename(attempt: Path, target: Path) -> bool:
     try:
         if attempt.is_dir():
             os.rename(attempt, target)  # fails on a non-empty folder, which every committed one is
@@ -68,7 +82,6 @@ def rename_new(attempt: Path, target: Path) -> bool:
         if target.exists():
             return False
         os.rename(attempt, target)  # two at the same instant: the later one's equal file stays
-    sync_file(target.parent)
     return True
 
 
@@ -91,6 +104,18 @@ def folder_attempt(target: Path, beside: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             shutil.rmtree(attempt)
+
+
+@contextmanager
+def file_attempt(target: Path) -> Iterator[Path]:
+    """Give the name of a file to write, and commit it as `target` when the block ends well."""
+    attempt = target.with_name(attempt_name(target.name))
+    try:
+        yield attempt
+        sync_file(attempt)
+        rename_new(attempt, target)
+    finally:
+        attempt.unlink(missing_ok=True)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -39,13 +39,25 @@ class Feature:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Feature:
-        """Read an entry of info.json; names that are no plain list are dropped."""
-        names = entry.get("names")
-        plain = isinstance(names, list) and all(isinstance(name, str) for name in names)
-        return cls(entry["dtype"], tuple(entry["shape"]), tuple(names) if plain and names else None)
+        """Read an entry of info.json; names that cannot be put as one list are dropped."""
+        return cls(entry["dtype"], tuple(entry["shape"]), _plain_names(entry.get("names")))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
+
+
+def _plain_names(names: Any) -> tuple[str, ...] | None:
+    """Return names in order; recorders also write {"motors": […]}, [[…]] and {"x": 0, "y": 1}."""
+    if isinstance(names, dict):
+        positions = list(names.values())
+        if all(type(at) is int for at in positions) and sorted(positions) == list(range(len(names))):
+            names = sorted(names, key=names.__getitem__)
+        elif len(positions) == 1:
+            names = positions[0]
+    elif isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
+        names = names[0]
+    is_plain = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_plain else None
 
 
 Features: TypeAlias = dict[str, Feature]

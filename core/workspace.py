@@ -64,10 +64,13 @@ class Workspace:
         """Totals of a finished run; its presence says that the run is finished."""
         return self.run_dir / "report.json"
 
+    def plan(self, name: str) -> Path:
+        """Folder of what a dataset block decided before it began."""
+        return self._plans / name
+
     @property
-    def aggregate_plan(self) -> Path:
-        """Which output file holds which episodes."""
-        return self.run_dir / "aggregate.json"
+    def _plans(self) -> Path:
+        return self.run_dir / "plans"
 
     @property
     def events(self) -> Path:
@@ -96,8 +99,8 @@ class Workspace:
         return self.shards.glob("*.partial")
 
     def sweep(self) -> None:
-        """Remove what killed commands left half-written in the run directory itself; needs the lease."""
-        for leftover in self.run_dir.glob(f"*{TEMPORARY_SUFFIX}"):
+        """Remove what killed commands left half-written in the run directory itself and in plans; needs the lease."""
+        for leftover in [*self.run_dir.glob(f"*{TEMPORARY_SUFFIX}"), *self._plans.rglob(f"*{TEMPORARY_SUFFIX}")]:
             if not leftover.name.startswith(self.lock.name):  # may be of a command that is starting now
                 leftover.unlink(missing_ok=True)
 

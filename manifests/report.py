@@ -37,6 +37,8 @@ class RunReport:
         notes: What planning found worth saying.
         seconds: Time that the last command took.
         was_finished: True if there was nothing left to do.
+        datasets: Folders of the datasets: the output itself, or one in it for each version.
+        inputs: Datasets that the episodes were taken from; none if they come from recordings.
     """
 
     output: str
@@ -49,6 +51,8 @@ class RunReport:
     notes: Sequence[str] = field(default_factory=list)
     seconds: float = 0.0
     was_finished: bool = False
+    datasets: Sequence[str] = field(default_factory=list)
+    inputs: Sequence[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:

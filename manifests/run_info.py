@@ -12,11 +12,30 @@ from .reading import read_json, undamaged
 
 
 @dataclass(frozen=True, slots=True)
+class InputDataset:
+    """A dataset that a run takes episodes from, as it was when the run was created.
+
+    Attributes:
+        path: Its absolute folder.
+        episodes: Its episodes.
+        frames: Its frames.
+        digest: sha256 over relative path, size and modification time of all its files.
+        info_digest: sha256 of its info.json.
+    """
+
+    path: str
+    episodes: int
+    frames: int
+    digest: str
+    info_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """Identity of a run and the facts about its dataset.
 
     Attributes:
-        digest: sha256 over pipeline, version, outside code, encoder and episodes.
+        digest: sha256 over pipeline, version, outside code, encoder, and episodes or input datasets.
         version: robotrove's version.
         encoder: Encoder and FFmpeg version.
         output: Absolute path of the dataset.
@@ -27,6 +46,8 @@ class RunInfo:
         on_error: "reject" or "stop".
         spec_digest: sha256 over pipeline, outside code and version.
         notes: What planning found worth saying.
+        formats: LeRobot versions of the output.
+        inputs: Datasets that episodes are taken from; none if they come from recordings.
     """
 
     digest: str
@@ -40,11 +61,17 @@ class RunInfo:
     on_error: str
     spec_digest: str
     notes: list[str]
+    formats: list[str]
+    inputs: list[InputDataset]
 
     @property
     def run_id(self) -> str:
         """Short name of the run; the same for the same inputs and pipeline."""
         return self.digest[:12]
+
+    def dataset_folders(self, output: Path) -> dict[str, Path]:
+        """Return where in an output the dataset of each version is: the output itself, or folders of it if several."""
+        return {version: output / version if len(self.formats) > 1 else output for version in self.formats}
 
     def write(self, path: Path) -> None:
         """Write run.json, whole or not at all."""
@@ -57,4 +84,5 @@ class RunInfo:
         with undamaged(path):
             entry = read_json(path)
             features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
-            return cls(**{**entry, "features": features})
+            inputs = [InputDataset(**value) for value in entry["inputs"]]
+            return cls(**{**entry, "features": features, "inputs": inputs})

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import groupby
+from itertools import dropwhile, groupby
 from pathlib import Path
+from types import TracebackType
 
 import av
-from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ..core.errors import RobotroveError
-from .track import codec_name, open_track, packets, ticks_per_frame
+from .grid import Grid
+from .index import Encoding, encoding_of
+from .nal import has_units, read_keyframe
+from .order import Order
+from .track import open_track, packets, packets_from
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A run of frames of one file that begins at a keyframe.
+    """A run of frames of one file.
 
     Attributes:
         path: Video file.
-        first: Index of the first frame.
+        first: Number of the first frame in display order; the first one of a file is frame 0, whatever its time.
         frames: Number of frames.
     """
 
@@ -30,13 +35,23 @@ class Clip:
     first: int
     frames: int
 
+    def __str__(self) -> str:
+        return f"the clip of frames {self.first} to {self.first + self.frames - 1}"
+
+
+class NotCopyable(RobotroveError):
+    """A clip whose packets cannot be copied."""
+
+    def __init__(self, clip: Clip, why: str) -> None:
+        action = "encode this clip again, or cut at the keyframe of a closed GOP"
+        super().__init__(str(clip.path), f"{clip} cannot be copied: {why}", action=action)
+
 
 def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) -> None:
     """Copy the frames of clips one after the other into one mp4 file, frame k at exactly k/fps s.
 
-    Every clip decodes to the same pixels as in its own file, provided that GOPs are closed there.
-    Reads each run of clips of one file in one pass, with one source open at a time; the bytes
-    written depend on the clips only.
+    Every clip decodes to the same pixels as in its own file. Reads each run of clips of one file in
+    one pass, with one source open at a time; the bytes written depend on the clips only.
 
     Args:
         clips: Pieces in the order wanted, at least one.
@@ -45,85 +60,145 @@ def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) ->
         faststart: Put the index before the frames, so that players can start before all has arrived.
 
     Raises:
-        RobotroveError: If a clip does not begin at a keyframe, has fewer frames than said, or is
-            encoded otherwise than the first one.
+        NotCopyable: If a clip does not begin at the keyframe of a closed GOP, frames of it are stored
+            among others, or it is encoded otherwise than the first one.
+        RobotroveError: If a file is no video, is damaged, or has fewer frames than said.
     """
     if not clips:
         raise RobotroveError(str(out), "there is no clip to join")
-    tick = Fraction(1, fps)
-    options = {"movflags": "+faststart"} if faststart else {}
-    written = 0
-    facts: dict[str, str] = {}
-    with av.open(str(out.absolute()), "w", format="mp4", options=options) as container:
-        for path, group in groupby(clips, key=lambda clip: clip.path):
-            with open_track(path) as (source, track):
-                if not facts:
-                    facts = _facts(track)
-                    # "opaque" copies the parameters as they are instead of looking for an encoder.
-                    target = container.add_stream_from_template(track, opaque=True)
-                    target.time_base = tick
-                _check_same(path, facts, _facts(track))
-                for packet in _packets(source, track, list(group), fps):
-                    packet.stream = target
-                    packet.pts = packet.dts = written
-                    packet.duration = 1
-                    packet.time_base = tick
-                    container.mux_one(packet)
-                    written += 1
+    with _Output(out, fps, faststart) as output, closing(_pieces(clips, fps)) as pieces:
+        for piece in pieces:
+            output.append(piece)
 
 
-def _packets(
-    source: InputContainer, track: VideoStream, clips: list[Clip], fps: int
-) -> Iterator[av.Packet[VideoStream]]:
-    """Yield the packets of clips of one file; the file is sought only where clips do not follow on."""
-    path = clips[0].path
-    ticks = ticks_per_frame(path, track, fps)
-    stored = packets(path, source, track)
-    position = 0
-    for clip in clips:
-        if clip.first != position:
-            source.seek(clip.first * ticks, stream=track)
+def split(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool = False) -> None:
+    """Copy each clip into an mp4 file of its own, frame i at exactly i/fps s.
+
+    Clips of one file that follow each other are read in one pass.
+
+    Args:
+        pieces: Clips, in any order, and the file to write for each; overwritten.
+        fps: Frames per second, of the sources too.
+        faststart: See `join`.
+
+    Raises:
+        NotCopyable: See `join`. Files of clips before that one are complete.
+        RobotroveError: See `join`.
+    """
+    with closing(_pieces([clip for clip, _ in pieces], fps)) as sources:
+        for piece, (_, out) in zip(sources, pieces, strict=True):
+            with _Output(out, fps, faststart) as output:
+                output.append(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A clip, and its file read up to it."""
+
+    clip: Clip
+    track: VideoStream
+    grid: Grid
+    encoding: Encoding
+    stored: Iterator[av.Packet[VideoStream]]
+
+
+def _pieces(clips: Sequence[Clip], fps: int) -> Generator[_Piece, None, None]:
+    """Yield each clip, to be read before the next is asked for; files are sought only where clips do not follow on."""
+    for path, group in groupby(clips, key=lambda clip: clip.path):
+        with open_track(path) as (source, track):
+            grid = Grid(path, track, fps)
+            encoding = encoding_of(track)
             stored = packets(path, source, track)
-        for index in range(clip.first, clip.first + clip.frames):
-            packet = next(stored, None)
-            if packet is None:
-                raise RobotroveError(str(path), f"it ends before frame {index}", f"{_text(clip)} in it")
-            if index == clip.first and not (packet.is_keyframe and packet.pts == index * ticks):
-                raise RobotroveError(
-                    str(path),
-                    f"{_text(clip)} cannot be copied: frame {index} is no keyframe",
-                    action="encode this clip again, or cut at a keyframe",
-                )
-            if packet.pts != index * ticks or packet.dts != packet.pts:
-                raise RobotroveError(
-                    str(path),
-                    f"frame {index} is shown at {packet.pts} and stored at {packet.dts}",
-                    f"both at {index * ticks} (in units of {track.time_base} s)",
-                )
-            yield packet
-        position = clip.first + clip.frames
+            position = 0
+            for clip in group:
+                if clip.first != position:
+                    stored = _from(clip, grid, packets_from(path, source, track, grid.pts_within(clip.first)))
+                yield _Piece(clip, track, grid, encoding, stored)
+                position = clip.first + clip.frames
 
 
-def _text(clip: Clip) -> str:
-    return f"the clip of frames {clip.first} to {clip.first + clip.frames - 1}"
+def _from(clip: Clip, grid: Grid, stored: Iterator[av.Packet[VideoStream]]) -> Iterator[av.Packet[VideoStream]]:
+    # Where frames are stored less ahead than elsewhere in the file, seeking ends at an earlier keyframe.
+    return dropwhile(lambda packet: grid.frame(packet.pts) < clip.first, stored)
 
 
-def _facts(track: VideoStream) -> dict[str, str]:
-    context = track.codec_context
-    return {
-        "codec": codec_name(track),
-        "size": f"{context.width}x{context.height}",
-        "pix_fmt": str(context.pix_fmt),
-        "extradata": (context.extradata or b"").hex(),
-    }
+class _Output:
+    """An mp4 file to which clips are appended."""
+
+    def __init__(self, out: Path, fps: int, faststart: bool) -> None:
+        options = {"movflags": "+faststart"} if faststart else {}
+        self._container = av.open(str(out.absolute()), "w", format="mp4", options=options)
+        self._tick = Fraction(1, fps)
+        self._written = 0
+        self._stream: VideoStream | None = None
+        self._delay: int | None = None  # frames between storing and showing, the same for the whole file
+
+    def __enter__(self) -> _Output:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._container.close()
+
+    def append(self, piece: _Piece) -> None:
+        """Write the packets of a clip, in the order in which they are stored."""
+        target = self._target(piece)
+        base, tick, mux = self._written, self._tick, self._container.mux_one
+        for position, (offset, packet) in enumerate(_checked(piece)):
+            if self._delay is None:
+                self._delay = piece.grid.delay(packet.pts, packet.dts)
+                if self._delay is None:
+                    raise NotCopyable(piece.clip, "its file does not say when frames are to be decoded")
+            ahead = position - self._delay
+            if ahead > offset:
+                why = f"frame {piece.clip.first + offset} needs more than {self._delay} frames to be stored before it"
+                raise NotCopyable(piece.clip, f"{why}, the most in the first clip")
+            packet.stream = target
+            packet.pts = base + offset
+            packet.dts = base + ahead
+            packet.duration = 1
+            packet.time_base = tick
+            mux(packet)
+        self._written += piece.clip.frames
+
+    def _target(self, piece: _Piece) -> VideoStream:
+        if self._stream is None:
+            # "opaque" copies the parameters as they are instead of looking for an encoder.
+            self._stream = self._container.add_stream_from_template(piece.track, opaque=True)
+            self._stream.time_base = self._tick
+            self._encoding = piece.encoding
+        elif piece.encoding != self._encoding:
+            mine, first = _facts(piece.encoding), _facts(self._encoding)
+            notes = [f"{name} {mine[name]} instead of {first[name]}" for name in mine if mine[name] != first[name]]
+            raise NotCopyable(piece.clip, f"it is encoded otherwise than the first clip: {', '.join(notes)}")
+        return self._stream
 
 
-def _check_same(path: Path, expected: dict[str, str], found: dict[str, str]) -> None:
-    notes = [f"{name} {found[name]} instead of {expected[name]}" for name in expected if found[name] != expected[name]]
-    if notes:
-        raise RobotroveError(
-            str(path),
-            "encoded otherwise than the first clip: " + ", ".join(notes),
-            "the same encoder and settings for all clips of one file",
-            "encode this clip again with the settings of the others",
-        )
+def _checked(piece: _Piece) -> Iterator[tuple[int, av.Packet[VideoStream]]]:
+    """Yield the packets of a clip, each with the number of its frame in it, if they are just its frames."""
+    clip, frame_at = piece.clip, piece.grid.frame
+    codec, extradata = piece.encoding.codec, piece.track.codec_context.extradata or b""
+    units = has_units(codec)
+    order = Order()
+    for position in range(clip.frames):
+        packet = next(piece.stored, None)
+        if packet is None:
+            raise RobotroveError(str(clip.path), f"it ends before frame {clip.first + position}", f"{clip} in it")
+        if packet.is_corrupt:
+            raise RobotroveError(str(clip.path), f"packet {position} of {clip} is damaged", "a complete mp4 file")
+        offset = frame_at(packet.pts) - clip.first
+        if position == 0 and not (packet.is_keyframe and offset == 0):
+            raise NotCopyable(clip, f"frame {clip.first} is no keyframe")
+        if units and packet.is_keyframe:
+            facts = read_keyframe(codec, extradata, memoryview(packet))
+            if position == 0 and not facts.closed:
+                raise NotCopyable(clip, f"frame {clip.first} is no keyframe of a closed GOP")
+            if not facts.own:
+                raise NotCopyable(clip, f"frame {clip.first + offset} has parameters other than those of its file")
+        if offset >= clip.frames or not order.add(offset):
+            raise NotCopyable(clip, f"frame {clip.first + offset} is stored among its frames")
+        yield offset, packet
+
+
+def _facts(encoding: Encoding) -> dict[str, str]:
+    facts = {name: str(value) for name, value in asdict(encoding).items()}
+    return {"size": f"{facts.pop('width')}x{facts.pop('height')}", **facts}

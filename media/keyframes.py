@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .track import open_track, ticks_per_frame
+from .grid import Grid
+from .track import open_track, packets
 
 
 def keyframes(path: Path, fps: int) -> list[int]:
-    """Return the indices of a file's keyframes, ascending; nothing is decoded.
+    """Return the numbers of a file's keyframes in display order, ascending; nothing is decoded.
 
     Args:
-        path: Video file with frame k at k/fps s (`probe` says whether it is so).
+        path: Video file at a constant rate (`probe` and `read_index` say whether it is so).
         fps: Frames per second.
 
     Raises:
-        RobotroveError: If the file cannot be read.
+        RobotroveError: If the file cannot be read, or a keyframe is at the time of no frame.
     """
     with open_track(path) as (container, stream):
-        ticks = ticks_per_frame(path, stream, fps)
-        return sorted(
-            packet.pts // ticks
-            for packet in container.demux(stream)
-            if packet.size and packet.is_keyframe and packet.pts is not None
-        )
+        grid = Grid(path, stream, fps)
+        return sorted(grid.frame(packet.pts) for packet in packets(path, container, stream) if packet.is_keyframe)

@@ -11,8 +11,12 @@ import av
 from av.video.stream import VideoStream
 
 from ..core.errors import RobotroveError
+from .order import Order
 from .pixels import Pixels, as_array, to_rgb
-from .track import codec_name, open_track, packets, reading, ticks_per_frame
+from .track import codec_name, open_track, packets, packets_from, reading, ticks_per_frame
+
+# No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
+_MAX_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,22 @@ class VideoInfo:
     pix_fmt: str
 
 
-def probe(path: Path, *, expected_frames: int | None = None, fps: int | Fraction | None = None) -> VideoInfo:
+def probe(
+    path: Path, *, expected_frames: int | None = None, fps: int | Fraction | None = None, in_order: bool = True
+) -> VideoInfo:
     """Count the frames of a file and check that frame k is at exactly k/fps s; nothing is decoded.
 
     Args:
         path: Video file.
         expected_frames: Number of frames there must be, if known.
         fps: Frame rate there must be; the file's own average rate by default.
+        in_order: Frames must be stored in the order in which they are shown, and last 1/fps s each.
+            If False, B-frames and edit lists are accepted, which cut the last frame short.
 
     Raises:
         RobotroveError: Names the file and the first frame that deviates: shown elsewhere than at
-            k/fps, of another duration than 1/fps, stored out of order, damaged; or if the first
-            frame is no keyframe, or the count is wrong.
+            k/fps, of another duration than 1/fps, stored out of order, missing, doubled, damaged; or
+            if the first frame is no keyframe, or the count is wrong.
     """
     with open_track(path) as (container, stream):
         rate = Fraction(fps) if fps is not None else stream.average_rate
@@ -55,10 +63,14 @@ def probe(path: Path, *, expected_frames: int | None = None, fps: int | Fraction
             raise RobotroveError(str(path), "there are no frames in it")
         ticks = ticks_per_frame(path, stream, rate)
         frames = 0
+        order = Order()
         for packet in packets(path, container, stream):
-            if problem := _problem(packet, frames, ticks):
-                raise RobotroveError(str(path), f"frame {frames} {problem}", f"frame k at exactly k/{rate} s")
+            problem = _problem(packet, frames, ticks) if in_order else _problem_of_any(packet, order, ticks)
+            if problem:
+                raise RobotroveError(str(path), problem, f"frame k at exactly k/{rate} s")
             frames += 1
+        if order.early:
+            raise RobotroveError(str(path), f"frame {order.complete} is missing", f"frame k at exactly k/{rate} s")
         expected = stream.frames if expected_frames is None else expected_frames
         if frames != expected:
             raise RobotroveError(str(path), f"{frames} frames", f"{expected} frames")
@@ -67,11 +79,14 @@ def probe(path: Path, *, expected_frames: int | None = None, fps: int | Fraction
 
 
 def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterator[Pixels]:
-    """Yield frames by index, decoding from the nearest keyframe before.
+    """Yield frames by number, decoding from the nearest keyframe before.
+
+    Frames are counted in display order from the first one, at the file's average rate: times may be
+    rounded to the file's time base, and need not begin at 0.
 
     Args:
         path: Video file.
-        first: Index of the first frame wanted.
+        first: Number of the first frame wanted.
         count: Number of frames; to the end by default.
 
     Yields:
@@ -87,11 +102,14 @@ def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterato
         scale = (stream.time_base or 0) * (stream.average_rate or 0)
         if not scale:
             raise RobotroveError(str(path), "there are no frames in it")
+        origin = stream.start_time or 0
         if first:
-            container.seek(round(first / scale), stream=stream)
+            stored = packets_from(path, container, stream, origin + int((first + Fraction(1, 4)) / scale))
+        else:
+            stored = packets(path, container, stream)
         wanted = first
-        for frame in container.decode(stream):
-            index = round((frame.pts or 0) * scale)
+        for frame in _decoded(stored, stream):
+            index = round(((frame.pts or 0) - origin) * scale)
             if index < wanted:
                 continue
             if index > wanted:
@@ -106,15 +124,36 @@ def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterato
         raise RobotroveError(str(path), f"frame {wanted} is missing")
 
 
+def _decoded(stored: Iterator[av.Packet[VideoStream]], stream: VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in stored:
+        yield from packet.decode()
+    yield from stream.codec_context.decode(None)
+
+
 def _problem(packet: av.Packet[VideoStream], index: int, ticks: int) -> str:
     if packet.pts != index * ticks:
-        return f"is shown at {packet.pts} instead of {index * ticks} (in units of {packet.time_base} s)"
+        return f"frame {index} is shown at {packet.pts} instead of {index * ticks} (in units of {packet.time_base} s)"
     if packet.dts != packet.pts:
-        return "is stored out of order (there are B-frames, or an edit list)"
+        return f"frame {index} is stored out of order (there are B-frames, or an edit list)"
     if packet.duration != ticks:
-        return f"lasts {packet.duration} instead of {ticks} (in units of {packet.time_base} s)"
+        return f"frame {index} lasts {packet.duration} instead of {ticks} (in units of {packet.time_base} s)"
+    return _damage(packet, index)
+
+
+def _problem_of_any(packet: av.Packet[VideoStream], order: Order, ticks: int) -> str:
+    index, rest = divmod(packet.pts or 0, ticks)
+    if rest or packet.pts is None:
+        return f"a frame is shown at {packet.pts}, no multiple of {ticks} (in units of {packet.time_base} s)"
+    if not order.add(index):
+        return f"frame {index} is stored twice, or shown before 0 s"
+    if len(order.early) > _MAX_AHEAD:
+        return f"frame {order.complete} is missing"
+    return _damage(packet, index)
+
+
+def _damage(packet: av.Packet[VideoStream], index: int) -> str:
     if packet.is_corrupt:
-        return "is damaged"
+        return f"frame {index} is damaged"
     if index == 0 and not packet.is_keyframe:
-        return "is no keyframe"
+        return "frame 0 is no keyframe"
     return ""

@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import Problem, UsageError, nearest
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
+from .dataset_list import default_dataset, format_mistakes, in_order, origin_mistakes
 from .resolution import Role, block_class, check_role, one_line
 from .wording import described, mistakes
 from .yaml_source import KeyPath, Located, show_path
 
 DEFAULT_SOURCE = "hdf5_reader"
 DEFAULT_WRITER = "shard_writer"
-DEFAULT_DATASET = ("aggregator", "dataset_stats")
 
 
 class Settings(BaseModel):
@@ -24,8 +24,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    formats: Annotated[list[Literal["v3.0"]], Field(min_length=1)] = Field(
-        default=["v3.0"], description="LeRobot versions of the output."
+    formats: Annotated[list[Literal["v3.0", "v2.1"]], Field(min_length=1)] | None = Field(
+        default=None,
+        description="LeRobot versions of the output, each in a folder of its own if there are several; "
+        "without it, those that the blocks of `dataset` make.",
     )
     on_error: Literal["reject", "stop"] = Field(
         default="reject", description="What an unreadable episode does: it is left out with a reason, or ends the run."
@@ -55,16 +57,19 @@ class Check:
     Attributes:
         problems: The mistakes.
         settings: Everything but the blocks; defaults where that is wrong.
+        formats: LeRobot versions of the output, always in the same order.
         blocks: Checked blocks by path: ("source",), ("steps", 0), …, ("writer",), ("dataset", 0), ….
     """
 
     def __init__(self, root: Located, folders: Sequence[Path], home: Path) -> None:
         self.problems: list[Problem] = []
         self.settings = Settings()
+        self.formats: tuple[str, ...] = ()
         self.blocks: dict[KeyPath, BlockSpec] = {}
         self._root = root
         self._folders = list(folders)
         self._home = home
+        self._makes: dict[KeyPath, str] = {}
         if not isinstance(root.value, dict):
             text = f"found {described(root.plain())}, expected a mapping with keys among {', '.join(KEYS)}"
             self.problems.append(Problem(root.line, text))
@@ -77,8 +82,6 @@ class Check:
         for key in self._root.value:
             if key not in KEYS:
                 self._note((key,), f"no such key{nearest(key, KEYS)}; keys: {', '.join(KEYS)}")
-        if "source" not in self._root.value:
-            self._note(("source",), "missing, expected a mapping such as {files: [data/*.hdf5], layout: isaaclab}")
 
     def _check_settings(self) -> None:
         data = {key: node.plain() for key, node in self._root.value.items() if key in Settings.model_fields}
@@ -93,8 +96,21 @@ class Check:
         if "source" in self._root.value:
             self._check_block(("source",), "source")
         self._check_list("steps", "step")
-        self._check_block(("writer",), "writer")
+        if "writer" in self._root.value:
+            self._check_block(("writer",), "writer")
+        before = len(self.problems)
         self._check_list("dataset", "dataset")
+        if len(self.problems) == before:
+            self._check_datasets()
+
+    def _check_datasets(self) -> None:
+        self.formats = in_order(self._makes.values())
+        found = [
+            *format_mistakes(self.settings.formats, self._makes),
+            *origin_mistakes(self._root.value, self.blocks, self._makes),
+        ]
+        for path, text in found:
+            self._note(path, text, self.blocks[path[:2]].use if path[:2] in self.blocks else "")
 
     def _check_list(self, key: str, role: Role) -> None:
         blocks = self._root.at((key,)) if key in self._root.value else Located([])
@@ -129,7 +145,9 @@ class Check:
         try:
             values = checked_arguments(cls, arguments)
             self.blocks[path] = BlockSpec(use, frozen(values))
-            construct(cls, values)
+            block = construct(cls, values)
+            if (version := getattr(block, "makes", None)) is not None:
+                self._makes[path] = version
         except InvalidArguments as exc:
             for inner, text, _ in exc.found:
                 self._note((*path, *inner), text.removeprefix(f"{use}: "), use)
@@ -147,10 +165,11 @@ def full_form(root: Located) -> Located:
         return root
     value = dict(root.value)
     for key, default in (("source", DEFAULT_SOURCE), ("writer", DEFAULT_WRITER)):
-        if key in value or key == "writer":
+        if key in value or (key == "writer" and "source" in value):
             value[key] = _with_use(value.get(key, Located(None, root.line)), default)
     if "dataset" not in value:
-        value["dataset"] = Located([Located(name, root.line) for name in DEFAULT_DATASET], root.line)
+        names = default_dataset(value["formats"].plain() if "formats" in value else None)
+        value["dataset"] = Located([Located(name, root.line) for name in names], root.line)
     for key in ("steps", "dataset"):
         if key in value and isinstance(value[key].value, list):
             value[key] = Located([_step(node) for node in value[key].value], value[key].line)

@@ -14,7 +14,6 @@ from ..media.settings import VideoSettings
 _BYTES_PER_PIXEL = {"libsvtav1": 0.04, "libx264": 0.02}
 _NS_PER_PIXEL = {"libsvtav1": 45.0, "libx264": 25.0}
 _OTHER = "libsvtav1"
-_COPIES = 2  # the shards, and the dataset made of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +21,8 @@ class Estimate:
     """What a run may need; other content, settings and machines give other figures.
 
     Attributes:
-        dataset_bytes: Size of the dataset.
-        disk_bytes: Size of run directory and dataset together.
+        dataset_bytes: Size of a dataset.
+        disk_bytes: Size of run directory and datasets together.
         seconds: Time with one worker per CPU.
     """
 
@@ -32,11 +31,11 @@ class Estimate:
     seconds: float
 
 
-def estimate(features: Features, frames: int, video: VideoSettings) -> Estimate:
-    """Estimate a run of `frames` frames."""
+def estimate(features: Features, frames: int, video: VideoSettings, datasets: int = 1) -> Estimate:
+    """Estimate a run of `frames` frames: the shards, and so many datasets made of them."""
     codec = video.codec if video.codec in _NS_PER_PIXEL else _OTHER
     cameras = [f for f in features.values() if f.is_visual]
     pixels = frames * sum(f.shape[0] * f.shape[1] for f in cameras)
     numbers = frames * sum(8 * prod(f.shape) for f in features.values() if not f.is_visual)
     size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
-    return Estimate(size, _COPIES * size, pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0)))
+    return Estimate(size, (1 + datasets) * size, pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0)))

@@ -10,7 +10,7 @@ from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..manifests.run_info import RunInfo
 from .preflight import check_output_free, in_words
-from .stages import stages
+from .stages import CONVERT, stages
 
 
 def move_aside(workspace: Workspace) -> None:
@@ -59,8 +59,9 @@ def forget_lost(workspace: Workspace, run: RunInfo) -> None:
     if workspace.output.exists():
         return
     workspace.report.unlink(missing_ok=True)
-    convert, *later = stages(workspace)
-    convert.forget(rank for rank in range(convert.ranks) if not workspace.shard(rank).exists())
-    if not workspace.output_partial(run.run_id).exists():
-        for stage in later:
+    is_partial = workspace.output_partial(run.run_id).exists()
+    for stage in stages(workspace):
+        if stage.name == CONVERT:
+            stage.forget(rank for rank in range(stage.ranks) if not workspace.shard(rank).exists())
+        elif not is_partial:
             stage.forget(range(stage.ranks))

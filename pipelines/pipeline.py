@@ -11,21 +11,24 @@ from ..core.workspace import Workspace
 from ..executors import EXECUTORS
 from ..executors.base import Executor
 from ..manifests.report import RunReport
+from .creation import plan_of
+from .inputs import DatasetInputs, read_inputs
 from .planner import Plan
-from .runner import execute, plan_of
+from .runner import execute
 from .spec import PipelineSpec, load_spec, spec_of
 from .watcher import Watcher
 
 
 class Pipeline:
-    """A conversion: a source, steps for each episode, a writer.
+    """A conversion: a source, steps for each episode, a writer; or blocks that make a dataset of datasets.
 
     Args:
-        source: Where episodes come from, for example `Hdf5Reader(files=["*.hdf5"], layout="isaaclab")`.
+        source: Where episodes come from, for example `Hdf5Reader(files=["*.hdf5"], layout="isaaclab")`; None if
+            they come from datasets, for example with `dataset=[Aggregator(datasets=["one", "two"]), DatasetStats()]`.
         steps: What happens to each episode, in order.
-        writer: How episodes are stored; `ShardWriter()` by default.
-        dataset: What makes the dataset of the shards; `[Aggregator(), DatasetStats()]` by default.
-        formats: LeRobot versions of the output.
+        writer: How episodes are stored; `ShardWriter()` by default where there is a source.
+        dataset: What makes the datasets; `[Aggregator(), DatasetStats()]` by default, and a `Downgrader()` for v2.1.
+        formats: LeRobot versions of the output; those that `dataset` makes by default.
         on_error: Leave a bad episode out ("reject"), or end the run ("stop").
 
     Raises:
@@ -36,16 +39,16 @@ class Pipeline:
     def __init__(
         self,
         *,
-        source: Any,
+        source: Any = None,
         steps: Sequence[Any] = (),
         writer: Any = None,
         dataset: Sequence[Any] | None = None,
-        formats: Sequence[str] = ("v3.0",),
+        formats: Sequence[str] | None = None,
         on_error: Literal["reject", "stop"] = "reject",
     ) -> None:
-        self.spec: PipelineSpec = spec_of(
-            source, steps, writer or ShardWriter(), dataset, formats=formats, on_error=on_error
-        )
+        if source is not None and writer is None:
+            writer = ShardWriter()
+        self.spec: PipelineSpec = spec_of(source, steps, writer, dataset, formats=formats, on_error=on_error)
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Pipeline:
@@ -54,9 +57,9 @@ class Pipeline:
         pipeline.spec = load_spec(Path(path), overrides)
         return pipeline
 
-    def plan(self) -> Plan:
-        """Say what a run would do, writing nothing."""
-        return plan_of(self.spec)
+    def plan(self) -> Plan | DatasetInputs:
+        """Say what a run would do, or without a source what it would start from; writes nothing."""
+        return plan_of(self.spec) if self.spec.source else read_inputs(self.spec.datasets)
 
     def run(
         self,

@@ -15,6 +15,7 @@ from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import Features, difference
 from ..formats.hdf5.scan import Scanned, same_content
+from ..formats.lerobot.limits import is_too_long_for_v21
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 from .estimate import Estimate, estimate
@@ -55,6 +56,9 @@ def make_plan(
     steps: Sequence[object],
     video: VideoSettings,
     on_file: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    for_v21: bool = False,
+    datasets: int = 1,
 ) -> Plan:
     """List the episodes of all files and apply the steps that need no data.
 
@@ -63,6 +67,8 @@ def make_plan(
         steps: Steps of the pipeline; stock datatrove filters wait for the run.
         video: Encoder settings, for sizes that the codec cannot take.
         on_file: Called with (files done, files in all).
+        for_v21: Leave out episodes that are too long for a dataset of version 2.1.
+        datasets: How many datasets are made of the episodes.
     """
     paths = reader.find()
     root = Path(os.path.commonpath([path.parent for path in paths]))
@@ -72,7 +78,7 @@ def make_plan(
     for number, path in enumerate(paths):
         state = _state(path)  # before it is read: what changes from here on is noticed
         for scanned in reader.scan(path):
-            found.append(_episode(len(found), path, root, state, scanned, planned, video))
+            found.append(_episode(len(found), path, root, state, scanned, planned, video, for_v21))
             if scanned.episode is not None and not found[-1].row.reason:
                 _note(scanned.episode, notes)
         on_file(number + 1, len(paths))
@@ -81,7 +87,7 @@ def make_plan(
     rows = cut_shards(entry.row for entry in found)
     told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
     frames = sum(row.length for row in rows if not row.reason)
-    return Plan(Manifest(rows), features, fps, told, estimate(features, frames, video))
+    return Plan(Manifest(rows), features, fps, told, estimate(features, frames, video, datasets))
 
 
 def _episode(
@@ -92,6 +98,7 @@ def _episode(
     scanned: Scanned,
     steps: Sequence[EpisodeStep],
     video: VideoSettings,
+    for_v21: bool,
 ) -> _Found:
     source = path.relative_to(root).as_posix()
     names = (str(path), source, scanned.key)
@@ -112,6 +119,9 @@ def _episode(
             _check_features(ep.features, video)
         except EpisodeRejected as exc:
             ep.rejection = Rejection.of(exc)
+    if ep.rejection is None and for_v21 and is_too_long_for_v21(ep.length, ep.fps):
+        detail = f"lasts {ep.length / ep.fps:.0f} s, {ep.length} frames: LeRobot 0.3.3 cannot load it in version 2.1"
+        ep.reject("too_long_for_v21", f"{detail}; downgrader: {{allow_long: true}} keeps it", error=False)
     return _Found(row.rejected(ep.rejection) if ep.rejection else row, ep.features, ep.fps)
 
 

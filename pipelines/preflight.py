@@ -15,7 +15,7 @@ from ..formats.lerobot import paths
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
-from .spec import PipelineSpec, spec_digest
+from .spec import BlockSpec, PipelineSpec, spec_digest
 
 
 @contextmanager
@@ -47,17 +47,20 @@ def check_output_free(workspace: Workspace, run: RunInfo | None) -> None:
     """Refuse an output that this run did not make."""
     if not workspace.output.exists():
         return
-    try:
-        digest = json.loads((workspace.output / paths.RUN).read_text())["run_digest"]
-    except (OSError, ValueError, KeyError):
-        digest = None
-    if run is None or digest != run.digest:
+    if run is None or not all(_is_made_by(run, folder) for folder in run.dataset_folders(workspace.output).values()):
         raise UsageError(
             str(workspace.output),
             "exists already and is not the output of this run",
             "a folder that does not exist yet",
             "choose another with --output DIR, or move it away",
         )
+
+
+def _is_made_by(run: RunInfo, dataset: Path) -> bool:
+    try:
+        return bool(json.loads((dataset / paths.RUN).read_text())["run_digest"] == run.digest)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
@@ -76,7 +79,7 @@ def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, 
         raise RunChanged(str(workspace.run_dir), differences)
 
 
-def check_same_sources(spec: PipelineSpec, workspace: Workspace, *, is_finished: bool) -> None:
+def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: bool) -> None:
     """Refuse a run whose sources are not those that it was planned with; a finished one needs them no more."""
     planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
     if is_finished and not all(map(os.path.exists, planned)):
@@ -92,7 +95,7 @@ def check_same_sources(spec: PipelineSpec, workspace: Workspace, *, is_finished:
         if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
             differences.append(f"source {path} was changed")
     if not differences:
-        found = {str(path) for path in build(spec.source).find()}
+        found = {str(path) for path in build(source).find()}
         differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
     if differences:
         raise RunChanged(str(workspace.run_dir), differences[:20])

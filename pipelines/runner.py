@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
-from .. import __version__
-from ..blocks.hdf5_reader import Hdf5Reader
-from ..blocks.shard_writer import ShardWriter
-from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
 from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..executors.base import Executor
 from ..formats.lerobot import paths
+from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
 from ..manifests.report import RunReport, write_rejected
 from ..manifests.run_info import RunInfo
 from ..media.encoder import check_available, encoder_version
-from ..media.settings import VideoSettings
 from .arguments import build
+from .creation import create, video_of
 from .fresh import forget_lost, move_aside
-from .planner import Plan, make_plan
+from .inputs import check_apart, check_same_inputs
 from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words
 from .retry import prepare_retry
-from .spec import PipelineSpec, spec_digest
+from .spec import PipelineSpec
 from .stages import CONVERT, stages
 from .status import StatusReader
+from .status_reader import status_reader
 from .watcher import Silent, Watcher
-
-MAX_DATASET_RANKS = 64
-
-
-def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
-    """Plan a pipeline without writing anything."""
-    reader, *steps = [build(block) for block in (spec.source, *spec.steps)]
-    if not isinstance(reader, Hdf5Reader):
-        raise UsageError("source", f"{spec.source.use} cannot list episodes", "hdf5_reader")
-    return make_plan(reader, steps, _video(build(spec.writer)), on_file)
-
-
-def _video(writer: object) -> VideoSettings:
-    return (writer.video if isinstance(writer, ShardWriter) else None) or VideoSettings()
 
 
 def execute(
@@ -75,7 +55,12 @@ def execute(
     """
     watcher = watcher or Silent()
     started = time.monotonic()
-    video = _video(build(spec.writer))
+    if retry_rejected and spec.source is None:
+        raise UsageError(
+            "--retry-rejected", "this run takes all episodes of datasets and rejects none", action="leave it out"
+        )
+    check_apart(spec, workspace)
+    video = video_of(spec)
     check_available(video)
     check_writable(workspace)
     if fresh:
@@ -87,7 +72,10 @@ def execute(
             run = RunInfo.read(workspace.run)
             check_same_pipeline(spec, run, workspace, encoder)
             is_finished = workspace.report.exists() and workspace.output.exists()
-            check_same_sources(spec, workspace, is_finished=is_finished and not retry_rejected)
+            if spec.source is None:
+                check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
+            else:
+                check_same_sources(spec.source, workspace, is_finished=is_finished and not retry_rejected)
             check_output_free(workspace, run)
             reopened = retry_rejected and prepare_retry(workspace, run)
             if is_finished and not reopened:
@@ -96,15 +84,15 @@ def execute(
             forget_lost(workspace, run)
         else:
             check_output_free(workspace, None)
-            run = _create(spec, workspace, encoder, watcher)
-        status = StatusReader(workspace)
+            run = create(spec, workspace, encoder, watcher)
+        status = status_reader(workspace)
         watcher.started(status.read())
         with executor:
             for stage in stages(workspace):
                 executor.launch(stage, lambda: watcher.progress(status.read()))
                 if stage.name == CONVERT:
                     _check_kept(workspace, status)
-        report = _report(workspace, run, status, time.monotonic() - started)
+        report = _report(spec, workspace, run, status, time.monotonic() - started)
         watcher.progress(status.read())
     return report
 
@@ -121,59 +109,21 @@ def _check_kept(workspace: Workspace, status: StatusReader) -> None:
         )
 
 
-def _create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
-    plan = plan_of(spec, watcher.planning)
-    if not any(True for _ in plan.manifest.kept):
-        reasons = Counter(f"{row.reason}: {row.detail}" for row in plan.manifest.rows)
-        listed = "\n    ".join(f"{count} × {text}" for text, count in reasons.most_common(10))
-        raise UsageError(
-            "source",
-            f"none of {len(plan.manifest.rows)} episodes can be kept\n    {listed}",
-            "at least one episode",
-            "robotrove inspect FILE shows what is in a file; robotrove plan PIPELINE what would happen",
-        )
-    bad = next((row for row in plan.manifest.rows if row.error), None)
-    if bad is not None and spec.on_error == "stop":
-        raise RobotroveError(
-            bad.label, f"{bad.reason}: {bad.detail}", "no bad episode (on_error: stop)", "mend it, or on_error: reject"
-        )
-    sources = [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
-    identity = json.dumps([spec_digest(spec, __version__), encoder, sources])
-    writer = build(spec.writer)
-    run = RunInfo(
-        digest=hashlib.sha256(identity.encode()).hexdigest(),
-        version=__version__,
-        encoder=encoder,
-        output=str(workspace.output),
-        features=plan.features,
-        fps=plan.fps,
-        robot_type=writer.robot_type,
-        dataset_ranks=min(MAX_DATASET_RANKS, plan.manifest.n_shards),
-        on_error=spec.on_error,
-        spec_digest=spec_digest(spec, __version__),
-        notes=plan.notes,
-    )
-    workspace.shards.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
-        shutil.rmtree(workspace.output_partial(run.run_id))
-    write_file(workspace.pipeline, spec.to_yaml().encode())
-    plan.manifest.write(workspace.manifest)
-    run.write(workspace.run)  # last: its presence says that the run exists
-    return run
-
-
-def _report(workspace: Workspace, run: RunInfo, status: StatusReader, seconds: float) -> RunReport:
+def _report(spec: PipelineSpec, workspace: Workspace, run: RunInfo, status: StatusReader, seconds: float) -> RunReport:
     now = status.read()
     lines = status.rejections()
-    info = json.loads((workspace.output / paths.INFO).read_text())
-    if (info["total_episodes"], info["total_frames"]) != (now.kept, now.frames) or now.kept + len(lines) != now.listed:
-        raise RobotroveError(
-            str(workspace.output),
-            f"the books do not balance: listed {now.listed}, kept {now.kept} ({now.frames} frames), rejected "
-            f"{len(lines)}, in the dataset {info['total_episodes']} ({info['total_frames']} frames)",
-            "listed = kept + rejected, and the dataset holds what was kept",
-            "please report this with the run directory; do not use the dataset",
-        )
+    folders = run.dataset_folders(workspace.output).values()
+    for folder in folders:
+        info = json.loads((folder / paths.INFO).read_text())
+        made = (info["total_episodes"], info["total_frames"])
+        if made != (now.kept, now.frames) or now.kept + len(lines) != now.listed:
+            raise RobotroveError(
+                str(folder),
+                f"the books do not balance: listed {now.listed}, kept {now.kept} ({now.frames} frames), rejected "
+                f"{len(lines)}, in the dataset {made[0]} ({made[1]} frames)",
+                "listed = kept + rejected, and the dataset holds what was kept",
+                "please report this with the run directory; do not use the dataset",
+            )
     report = RunReport(
         str(workspace.output),
         str(workspace.run_dir),
@@ -182,9 +132,18 @@ def _report(workspace: Workspace, run: RunInfo, status: StatusReader, seconds: f
         now.frames,
         dict(Counter(line.reason for line in lines)),
         sum(line.error for line in lines),
-        list(run.notes),
+        [*run.notes, *_plan_notes(spec, workspace)],
         round(seconds, 3),
+        datasets=[str(folder) for folder in folders],
+        inputs=[dataset.path for dataset in run.inputs],
     )
     write_rejected(workspace.rejected, lines)
     report.write(workspace.report)
     return report
+
+
+def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:
+    """Return what dataset blocks found worth saying when they planned; what several of them say, once."""
+    folders = [workspace.plan(build(block).name) for block in spec.dataset]
+    notes = [note for folder in folders if (folder / PLAN_FILE).exists() for note in DatasetPlan.read(folder).notes]
+    return list(dict.fromkeys(notes))

@@ -15,10 +15,10 @@ from .resolution import Role, role_of
 _REF = "#/$defs/"
 _DOTTED = r"^[\w.]+:[\w.]+$"
 _SUMMARIES = {
-    "source": "Where episodes come from.",
+    "source": "Where episodes come from, if not from datasets.",
     "steps": "What happens to each episode, in order.",
     "writer": "What writes the shards.",
-    "dataset": "What makes the dataset of the shards, in order.",
+    "dataset": "What makes the datasets, in order: of the shards, or of the `datasets` of its blocks.",
 }
 
 
@@ -46,7 +46,10 @@ def json_schema() -> dict[str, Any]:
             "dataset": _list(names["dataset"], schemas, "dataset"),
             **settings["properties"],
         },
-        "required": ["source"],
+        "anyOf": [
+            {"required": ["source"]},
+            {"required": ["dataset"], "properties": {"steps": False, "writer": False}},
+        ],
         "additionalProperties": False,
         "$defs": {**{f"{name} arguments": schema for name, schema in schemas.items()}, **shared},
     }

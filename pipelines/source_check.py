@@ -13,11 +13,11 @@ from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.provenance import Origin, origins
 from ..formats.lerobot.stored import StoredEpisode, stored_episodes
 from ..formats.lerobot.view import DatasetView
+from ..formats.lerobot.views import open_view
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.run_info import RunInfo
 from ..media.settings import VideoSettings
@@ -106,8 +106,15 @@ def check_source(
             "the run directory of a complete dataset",
             f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
         )
+    if not workspace.manifest.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run took its episodes from datasets, so there is no recording to compare with",
+            "the run directory of a conversion",
+            "leave out --source",
+        )
     try:
-        return _Comparison(DatasetView(dataset), workspace, deep).run(progress)
+        return _Comparison(open_view(dataset), workspace, deep).run(progress)
     except Damaged as exc:  # of the tables that lead to the episodes
         return SourceReport((SourceProblem(None, exc.where, "", None, exc.message),), 1, 0, 0, 0)
 
@@ -159,7 +166,7 @@ class _Comparison:
         pairs: dict[tuple[str, str], _Pair] = {}
         for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view)):
             if stored is None or origin is None:
-                raise Damaged(paths.PROVENANCE, "has not one row per episode")
+                raise Damaged(self._view.provenance_path, "has not one row per episode")
             name = (origin.source_name, origin.source_key)
             if origin.run_digest != digest:
                 self._foreign += 1

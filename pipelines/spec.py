@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from ..core.errors import ConfigError, Problem, UsageError
 from .arguments import BlockSpec, arguments_of
-from .checking import DEFAULT_DATASET, Check, full_form
+from .checking import Check, full_form
+from .dataset_list import default_dataset
+from .differences import differences
 from .overrides import apply_overrides
 from .resolution import code_folder, module_of, one_line, use_of
-from .yaml_source import Located, dump_yaml, locate, read_yaml, show_path
+from .yaml_source import Located, dump_yaml, locate, read_yaml
 
 __all__ = ["BlockSpec", "PipelineSpec", "code_digest", "load_spec", "spec_digest", "spec_of"]
 
@@ -26,10 +28,10 @@ class PipelineSpec:
     """A checked pipeline: plain values only, every argument of every block explicit.
 
     Attributes:
-        source: The reader.
-        steps: What happens to each episode, in order.
-        writer: What writes shards.
-        dataset: What makes the dataset of the shards, in order.
+        source: The reader; None if the dataset blocks take episodes from datasets.
+        steps: What happens to each episode, in order; nothing without a source.
+        writer: What writes shards; None without a source.
+        dataset: What makes the datasets, in order.
         formats: LeRobot versions of the output.
         on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
         output: Folder of the finished dataset, as given.
@@ -38,9 +40,9 @@ class PipelineSpec:
         code: Absolute folders that the modules of outside blocks are in, so that workers find them.
     """
 
-    source: BlockSpec
+    source: BlockSpec | None
     steps: tuple[BlockSpec, ...]
-    writer: BlockSpec
+    writer: BlockSpec | None
     dataset: tuple[BlockSpec, ...]
     formats: tuple[str, ...] = ("v3.0",)
     on_error: Literal["reject", "stop"] = "reject"
@@ -50,11 +52,10 @@ class PipelineSpec:
     code: tuple[str, ...] = ()
 
     def content(self) -> dict[str, Any]:
-        """Return what determines the dataset, as plain values; source files as they were given."""
+        """Return what determines the dataset, as plain values; source files and datasets as they were given."""
         return {
-            "source": _block(self.source),
-            "steps": [_block(step) for step in self.steps],
-            "writer": _block(self.writer),
+            **({"source": _block(self.source), "steps": [_block(step) for step in self.steps]} if self.source else {}),
+            **({"writer": _block(self.writer)} if self.writer else {}),
             "dataset": [_block(step) for step in self.dataset],
             "formats": list(self.formats),
             "on_error": self.on_error,
@@ -76,11 +77,16 @@ class PipelineSpec:
 
     def differences(self, other: PipelineSpec) -> list[str]:
         """Say where this pipeline would make another dataset than `other`: ``steps[1].min_length: 20 was 10``."""
-        return _differences(self.content(), other.content(), ())
+        return differences(self.content(), other.content())
 
     def blocks(self) -> tuple[BlockSpec, ...]:
         """Return every block."""
-        return (self.source, *self.steps, self.writer, *self.dataset)
+        return tuple(filter(None, (self.source, *self.steps, self.writer, *self.dataset)))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Folders of the datasets that episodes are taken from, as given; none with a source."""
+        return next((tuple(found) for block in self.dataset if (found := block.arguments.get("datasets"))), ())
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> PipelineSpec:
@@ -115,7 +121,7 @@ def spec_of(
     writer: Any,
     dataset: Sequence[Any] | None = None,
     *,
-    formats: Sequence[str] = ("v3.0",),
+    formats: Sequence[str] | None = None,
     on_error: str = "reject",
     output: str | None = None,
     workers: int | None = None,
@@ -128,18 +134,20 @@ def spec_of(
             each argument that YAML cannot hold.
     """
     problems: list[Problem] = []
-    frozen = {
-        "source": _freeze(source, "source", problems),
-        "steps": [_freeze(step, f"steps[{index}]", problems) for index, step in enumerate(steps)],
-        "writer": _freeze(writer, "writer", problems),
-    }
+    frozen: dict[str, Any] = {}
+    if source is not None:
+        frozen["source"] = _freeze(source, "source", problems)
+    if source is not None or steps:
+        frozen["steps"] = [_freeze(step, f"steps[{index}]", problems) for index, step in enumerate(steps)]
+    if writer is not None:
+        frozen["writer"] = _freeze(writer, "writer", problems)
     if dataset is None:
-        frozen["dataset"] = [{"use": name} for name in DEFAULT_DATASET]
+        frozen["dataset"] = [{"use": name} for name in default_dataset(formats)]
     else:
         frozen["dataset"] = [_freeze(step, f"dataset[{index}]", problems) for index, step in enumerate(dataset)]
     if problems:
         raise ConfigError("pipeline", problems)
-    settings = {"formats": list(formats), "on_error": on_error, "output": output, "workers": workers}
+    settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
     return _checked(locate({**frozen, **settings, "executor": executor}), "pipeline", [], [], Path.cwd())
 
 
@@ -178,7 +186,11 @@ def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None
     if root is None:
         smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
         raise ConfigError(source, [*problems, Problem(1, f"the file is empty; a pipeline has at least {smallest}")])
-    root, more = apply_overrides(full_form(root), overrides)
+    # What `dataset` is without being given depends on the formats.
+    first = [override for override in overrides if override.startswith("formats")]
+    root, more = apply_overrides(root, first)
+    root, rest = apply_overrides(full_form(root), [override for override in overrides if override not in first])
+    more += rest
     folders = [folder, Path.cwd()] if folder else []
     return _checked(full_form(root), source, folders, [*problems, *more], folder or Path.cwd())
 
@@ -192,11 +204,11 @@ def _checked(
     blocks, settings = check.blocks, check.settings
     uses = [block.use for block in blocks.values()]
     return PipelineSpec(
-        source=blocks["source",],
+        source=blocks.get(("source",)),
         steps=tuple(block for path, block in blocks.items() if path[0] == "steps"),
-        writer=blocks["writer",],
+        writer=blocks.get(("writer",)),
         dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
-        formats=tuple(settings.formats),
+        formats=check.formats,
         on_error=settings.on_error,
         output=settings.output,
         workers=settings.workers,
@@ -218,27 +230,3 @@ def _freeze(block: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
     except UsageError as exc:
         problems.append(Problem(0, f"{where}: {one_line(exc)}"))
     return {}
-
-
-def _differences(new: Any, old: Any, path: tuple[str | int, ...]) -> list[str]:
-    where = show_path(path)
-    if isinstance(new, list) and isinstance(old, list):
-        new, old = dict(enumerate(new)), dict(enumerate(old))
-    if not (isinstance(new, Mapping) and isinstance(old, Mapping)):
-        return [] if new == old and type(new) is type(old) else [f"{where}: {_show(new)} was {_show(old)}"]
-    if new.get("use") != old.get("use") and path:
-        return [f"{where}: {_show(new)} was {_show(old)}"]
-    found = [f"{show_path((*path, key))}: {_show(value)} is new" for key, value in new.items() if key not in old]
-    found += [f"{show_path((*path, key))}: {_show(value)} is gone" for key, value in old.items() if key not in new]
-    for key in new:
-        if key in old:
-            found += _differences(new[key], old[key], (*path, key))
-    if not found and list(new) != list(old):
-        found.append(f"{where}: keys in the order {', '.join(new)} were {', '.join(old)}")
-    return found
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, dict) and "use" in value:
-        return str(value["use"])
-    return json.dumps(value, ensure_ascii=False)

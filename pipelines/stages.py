@@ -38,8 +38,9 @@ def workspace_of(run_dir: Path) -> Workspace:
 def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
-    ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards}
-    for number, block in enumerate(_spec(workspace).dataset):
+    spec = _spec(workspace)
+    ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards} if spec.source else {}
+    for number, block in enumerate(spec.dataset):
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
         ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
     ranks[COMMIT] = 1
@@ -82,7 +83,8 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
     binding = Binding(workspace, RunInfo.read(workspace.run))
     spec = _spec(workspace)
     if name == CONVERT:
-        return [_bound(build(block), binding) for block in (spec.source, *spec.steps, spec.writer)]
+        blocks = filter(None, (spec.source, *spec.steps, spec.writer))
+        return [_bound(build(block), binding) for block in blocks]
     if name == COMMIT:
         return [_bound(Committer(), binding).stage("finish")]
     number, _, rest = name.partition("-")

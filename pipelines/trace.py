@@ -9,7 +9,7 @@ from ..core.errors import UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
 from ..formats.lerobot.provenance import Origin, origin_of
-from ..formats.lerobot.view import DatasetView
+from ..formats.lerobot.views import open_view
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 
@@ -20,7 +20,7 @@ class Trace:
 
     Attributes:
         origin: What the dataset itself knows.
-        path: Absolute path of the source file, None if the run directory is not beside the dataset.
+        path: Absolute path of the source file, None if the run directory is not beside the output.
         is_there: True if a file is at that path.
     """
 
@@ -33,7 +33,7 @@ def trace(dataset: Path, episode: int) -> Trace:
     """Return where an episode of a dataset comes from.
 
     Args:
-        dataset: Folder of the dataset; the source's path is looked up in `<dataset>.run`.
+        dataset: Folder of the dataset; the source's path is looked up in `<output>.run`.
         episode: Number of the episode, from 0.
 
     Raises:
@@ -42,23 +42,26 @@ def trace(dataset: Path, episode: int) -> Trace:
     """
     if not (dataset / paths.INFO).is_file():
         raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
-    if not (dataset / paths.PROVENANCE).is_file():
+    view = open_view(dataset)
+    if not (dataset / view.provenance_path).is_file():
         raise UsageError(
             str(dataset),
-            f"does not say where its episodes come from, it has no {paths.PROVENANCE}",
+            f"does not say where its episodes come from, it has no {view.provenance_path}",
             "a dataset made by robotrove",
         )
-    origin = origin_of(DatasetView(dataset), episode)
+    origin = origin_of(view, episode)
     if origin is None:
-        count = DatasetView(dataset).count("total_episodes")
+        count = view.count("total_episodes")
         raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
     path = _source_path(dataset, origin)
     return Trace(origin, path, path is not None and Path(path).is_file())
 
 
 def _source_path(dataset: Path, origin: Origin) -> str | None:
-    workspace = Workspace.for_output(dataset)
-    if not workspace.run.is_file() or RunInfo.read(workspace.run).digest != origin.run_digest:
-        return None
     name = (origin.source_name, origin.source_key)
-    return next((row.path for row in Manifest.read(workspace.manifest).rows if (row.source, row.key) == name), None)
+    for output in (dataset.absolute(), dataset.absolute().parent):  # which may hold a dataset per version
+        workspace = Workspace.for_output(output) if output.name else None
+        if workspace and workspace.manifest.is_file() and RunInfo.read(workspace.run).digest == origin.run_digest:
+            rows = Manifest.read(workspace.manifest).rows
+            return next((row.path for row in rows if (row.source, row.key) == name), None)
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...manifests.run_info import RunInfo
-from .v30 import DatasetFacts
+from .source import DatasetFacts
 
 
 def dataset_facts(run: RunInfo) -> DatasetFacts:

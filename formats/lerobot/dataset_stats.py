@@ -27,7 +27,8 @@ def dataset_stats(root: Path) -> dict[str, FeatureStats]:
 
     min, max and count are exact, mean and std merged in float64 in episode order, quantiles exact
     over all rows. Those of cameras are exact over all sampled pixels where the dataset has their
-    histogram (ours do); where it has none, quantiles stay as they are in the dataset.
+    histogram (ours do); where it has none, quantiles stay as they are in the dataset. A camera of
+    which an episode has no statistics has none.
     """
     features = {key: Feature.from_json(entry) for key, entry in _read_json(root / paths.INFO)["features"].items()}
     stats = {key: merger.result() for key, merger in _merged(root, features).items()}
@@ -56,8 +57,12 @@ def _merged(root: Path, features: Features) -> dict[str, StatsMerger]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(256, columns=[f"stats/{key}/{name}" for key in mergers for name in MERGED]):
                 for row in batch.to_pylist():
-                    for key, merger in mergers.items():
-                        merger.add({name: np.asarray(row[f"stats/{key}/{name}"]) for name in MERGED})
+                    for key in list(mergers):
+                        part = {name: row[f"stats/{key}/{name}"] for name in MERGED}
+                        if None in part.values():
+                            del mergers[key]
+                        else:
+                            mergers[key].add({name: np.asarray(value) for name, value in part.items()})
     return mergers
 
 

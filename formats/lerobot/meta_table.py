@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,11 +13,9 @@ import pyarrow.parquet as pq
 from ...core.features import DEFAULT_FEATURES, Features
 from . import paths
 from .placement import FileCursor, PlannedFile
-from .record import EpisodeRecord
-from .stats import constant_stats, index_stats
+from .stats import STAT_KEYS
 
-BATCH_EPISODES = 256
-STAT_NAMES = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
+BATCH_EPISODES = 1000
 
 PROVENANCE_SCHEMA = pa.schema(
     [
@@ -51,7 +49,7 @@ def _schema(features: Features) -> pa.Schema:
         if feature.dtype == "string":
             continue
         values = pa.list_(pa.list_(numbers)) if feature.is_visual else numbers
-        fields += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_NAMES]
+        fields += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_KEYS]
     fields += [(f"meta/episodes/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
     return pa.schema(fields)
 
@@ -73,7 +71,6 @@ class MetaTable:
         self._schema = _schema(features)
         keys = ["", *(key for key, feature in features.items() if feature.is_video)]
         self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
-        self._keys = [key for key, f in (features | DEFAULT_FEATURES).items() if f.dtype != "string"]
         self._rows: list[dict[str, Any]] = []
         self._origins: list[dict[str, Any]] = []
         for name in (paths.EPISODES, paths.PROVENANCE):
@@ -92,10 +89,17 @@ class MetaTable:
         self._writer.close()
         self._origin_writer.close()
 
-    def add(self, record: EpisodeRecord, task_index: int) -> None:
-        """Add the next episode."""
-        episode, first, length = self.episodes, self.frames, record.length
-        row: dict[str, Any] = {"episode_index": episode, "tasks": [record.task], "length": length}
+    def add(self, length: int, tasks: Sequence[str], stats: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+        """Add the next episode.
+
+        Args:
+            length: Frames.
+            tasks: Its instructions.
+            stats: "stats/<feature>/<name>" to nested lists.
+            provenance: Columns of the provenance table but episode_index.
+        """
+        episode, first = self.episodes, self.frames
+        row: dict[str, Any] = {"episode_index": episode, "tasks": list(tasks), "length": length, **stats}
         row |= {"dataset_from_index": first, "dataset_to_index": first + length}
         for key, cursor in self._cursors.items():
             file, start = cursor.advance(episode, length)
@@ -105,18 +109,9 @@ class MetaTable:
                 # Divided, never summed: timestamps of a thousand episodes must not drift.
                 row[f"{prefix}/from_timestamp"] = start / self._fps
                 row[f"{prefix}/to_timestamp"] = (start + length) / self._fps
-        placed = {
-            "episode_index": constant_stats(episode, length),
-            "index": index_stats(first, length),
-            "task_index": constant_stats(task_index, length),
-        }
-        for key in self._keys:
-            for name in STAT_NAMES:
-                column = f"stats/{key}/{name}"
-                row[column] = placed[key][name].tolist() if key in placed else record.stats[column]
         row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
         self._rows.append(row)
-        self._origins.append({"episode_index": episode, **record.provenance})
+        self._origins.append({**provenance, "episode_index": episode})
         self.episodes += 1
         self.frames += length
         if len(self._rows) >= BATCH_EPISODES:

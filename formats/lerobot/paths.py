@@ -6,6 +6,7 @@ CODEBASE_VERSION = "v3.0"
 CHUNKS_SIZE = 1000
 DATA_FILES_MB = 100
 VIDEO_FILES_MB = 200
+DATA_FILE_EPISODES = 1000  # each has a row group of its own, and whoever opens a file holds the facts of all of them
 MAX_VIDEO_S = 1000.0  # LeRobot compares times in float32: frames past 1,024 s of a file are lost to it
 
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"

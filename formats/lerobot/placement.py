@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from . import paths
+from .record import EpisodeFiles
 
 MB = 2**20
 
@@ -35,24 +37,32 @@ class PlannedFile:
 class FilePlanner:
     """Cuts a sequence of episodes into files of one kind, one at a time.
 
-    A file closes before the episode that would take it past its size in bytes or its length in
-    frames; an episode larger than that has a file to itself.
+    A file closes before the episode that would take it past its size in bytes, its length in frames
+    or its number of episodes, or that is encoded otherwise than those in it; an episode larger than
+    that has a file to itself.
     """
 
-    def __init__(self, key: str, *, max_bytes: int, max_frames: int | None) -> None:
+    def __init__(
+        self, key: str, *, max_bytes: int, max_frames: int | None = None, max_episodes: int | None = None
+    ) -> None:
         self._key = key
         self._max_bytes = max_bytes
-        self._max_frames = max_frames
+        self._max_frames = max_frames or sys.maxsize
+        self._max_episodes = max_episodes or sys.maxsize
         self._files: list[PlannedFile] = []
         self._first = self._next = self._bytes = self._frames = 0
+        self._kind = ""
 
-    def add(self, size: int, frames: int) -> None:
-        """Place the next episode."""
-        full = self._bytes + size > self._max_bytes or (
-            self._max_frames is not None and self._frames + frames > self._max_frames
+    def add(self, size: int, frames: int, kind: str = "") -> None:
+        """Place the next episode; only those of one kind can be in the same file."""
+        full = (
+            self._bytes + size > self._max_bytes
+            or self._frames + frames > self._max_frames
+            or self._next - self._first == self._max_episodes
         )
-        if full and self._next > self._first:
+        if (full or kind != self._kind) and self._next > self._first:
             self._close()
+        self._kind = kind
         self._bytes += size
         self._frames += frames
         self._next += 1
@@ -68,24 +78,31 @@ class FilePlanner:
         return self._files
 
 
-def plan_files(
-    episodes: Iterable[tuple[int, int, dict[str, int]]], camera_keys: Iterable[str], fps: int
-) -> list[PlannedFile]:
-    """Plan every data and video file of a dataset.
+class DatasetPlanner:
+    """Plans every data and video file of a dataset of version 3.0.
 
     Args:
-        episodes: Per episode its frames, bytes of rows and bytes of each camera's clip.
         camera_keys: Cameras stored as video.
         fps: Frames per second.
     """
-    data = FilePlanner("", max_bytes=paths.DATA_FILES_MB * MB, max_frames=None)
-    max_frames = int(paths.MAX_VIDEO_S * fps)
-    videos = {key: FilePlanner(key, max_bytes=paths.VIDEO_FILES_MB * MB, max_frames=max_frames) for key in camera_keys}
-    for frames, row_bytes, clip_bytes in episodes:
-        data.add(row_bytes, frames)
-        for key, planner in videos.items():
-            planner.add(clip_bytes[key], frames)
-    return data.finish() + [file for planner in videos.values() for file in planner.finish()]
+
+    def __init__(self, camera_keys: Iterable[str], fps: int) -> None:
+        max_frames = int(paths.MAX_VIDEO_S * fps)
+        self._data = FilePlanner("", max_bytes=paths.DATA_FILES_MB * MB, max_episodes=paths.DATA_FILE_EPISODES)
+        self._videos = {
+            key: FilePlanner(key, max_bytes=paths.VIDEO_FILES_MB * MB, max_frames=max_frames) for key in camera_keys
+        }
+
+    def add(self, files: EpisodeFiles) -> None:
+        """Place the next episode."""
+        self._data.add(files.row_bytes, files.length)
+        for key, planner in self._videos.items():
+            track = files.tracks[key]
+            planner.add(track.size, files.length, track.kind)
+
+    def finish(self) -> list[PlannedFile]:
+        """Return all files."""
+        return self._data.finish() + [file for planner in self._videos.values() for file in planner.finish()]
 
 
 class FileCursor:

@@ -1,13 +1,14 @@
-"""Where the episodes of a dataset come from: reading meta/robotrove/episodes.parquet."""
+"""Where the episodes of a dataset come from: reading the table in meta/robotrove."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
-from . import paths
 from .arrow_rows import Damaged
-from .view import EPISODE_BATCH_ROWS, DatasetView
+from .view import DatasetView
+from .view_v30 import EPISODE_BATCH_ROWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,27 @@ def origins(dataset: DatasetView) -> Iterator[Origin]:
     Raises:
         Damaged: If the table is missing or cannot be read.
     """
-    row = 0
-    for batch in dataset.batches(paths.PROVENANCE, _COLUMNS, EPISODE_BATCH_ROWS):
-        for values in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
-            origin = Origin(*values)
-            if origin.episode_index != row:
-                raise Damaged(f"{paths.PROVENANCE}, row {row}", f"is about episode {origin.episode_index}")
-            yield origin
-            row += 1
+    for row, (where, values) in enumerate(_entries(dataset)):
+        origin = Origin(**values)
+        if origin.episode_index != row:
+            raise Damaged(where, f"is about episode {origin.episode_index}")
+        yield origin
+
+
+def _entries(dataset: DatasetView) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, columns) of each row of the table, or of each line where it is a file of JSON lines."""
+    path = dataset.provenance_path
+    if path.endswith(".parquet"):
+        row = 0
+        for batch in dataset.batches(path, _COLUMNS, EPISODE_BATCH_ROWS):
+            for values in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
+                yield f"{path}, row {row}", dict(zip(_COLUMNS, values, strict=True))
+                row += 1
+        return
+    for where, line in dataset.json_lines(path):
+        if missing := [name for name in _COLUMNS if name not in line]:
+            raise Damaged(where, f"has no {', '.join(missing)}")
+        yield where, {name: line[name] for name in _COLUMNS}
 
 
 def origin_of(dataset: DatasetView, episode: int) -> Origin | None:

@@ -7,14 +7,16 @@ bits with a value that is needed. Counts are integers: those of parts can be sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+# The values (quantiles, D) below and above each quantile, and the weight (quantiles, 1) of the upper one.
+Bounds: TypeAlias = tuple[Floats, Floats, Floats]
 
 QUANTILES: Mapping[str, float] = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
@@ -153,12 +155,16 @@ class ExactQuantiles:
         self._rank = np.tile(np.concatenate([lower, upper]), (len(self._prefixes), 1))
         self._prefix = np.zeros(self._rank.shape, np.uint64)
 
-    def result(self) -> Floats:
-        """Return (quantiles, D), equal to np.quantile(rows.astype(float64), quantiles, axis=0)."""
+    def bounds(self) -> Bounds:
+        """Return the values around each quantile, for an interpolation of one's own."""
         _, _, weight = neighbours(self._quantiles, self._count)
         values = _values(self._prefix, self._carrier).T
         half = len(self._quantiles)
-        return interpolate(values[:half], values[half:], weight[:, None])
+        return values[:half], values[half:], weight[:, None]
+
+    def result(self) -> Floats:
+        """Return (quantiles, D), equal to np.quantile(rows.astype(float64), quantiles, axis=0)."""
+        return interpolate(*self.bounds())
 
 
 def as_table(rows: NDArray[Any]) -> NDArray[Any]:
@@ -171,39 +177,55 @@ def column_quantiles(
 ) -> dict[str, dict[str, Floats]]:
     """Return q01, q10, q50, q90 and q99 of numeric columns, equal to np.quantile over all their rows in float64.
 
+    Arguments and errors are those of `column_bounds`.
+
+    Returns:
+        Column name to quantile name to (D,); empty if there is no batch.
+    """
+    found = column_bounds(make_batches, tuple(QUANTILES.values()))
+    return {name: dict(zip(QUANTILES, interpolate(*bounds), strict=True)) for name, bounds in found.items()}
+
+
+def column_bounds(
+    make_batches: Callable[[], Iterator[Mapping[str, NDArray[Any]]]], quantiles: Sequence[float]
+) -> dict[str, Bounds]:
+    """Return the values around quantiles of numeric columns.
+
     Memory stays below about 250 MB whatever the number of rows: columns whose counts do not fit
     together are counted in separate passes.
 
     Args:
         make_batches: Starts a pass over the data: mappings of column name to rows (n, ..., D) in any
             batching; every pass and batch has the same columns, dtypes and values.
+        quantiles: In [0, 1].
 
     Returns:
-        Column name to quantile name to (D,); empty if there is no batch.
+        By column name; empty if there is no batch.
 
     Raises:
         ValueError: If there are batches but no rows.
     """
     batches = make_batches()
     first, is_all = next(batches, {}), next(batches, None) is None
-    selectors = {name: ExactQuantiles(rows.dtype, as_table(rows).shape[1]) for name, rows in first.items()}
+    selectors = {name: ExactQuantiles(rows.dtype, as_table(rows).shape[1], quantiles) for name, rows in first.items()}
     if is_all:  # counting pays only where not everything is in memory anyway
-        return {name: _direct(as_table(rows)) for name, rows in first.items()}
+        return {name: _direct(as_table(rows), np.array(quantiles)) for name, rows in first.items()}
     unfinished = list(selectors)
     while unfinished:
         group = _fitting(unfinished, selectors)
-        for batch in _gathered(make_batches(), group):
+        for batch in gathered(make_batches(), group):
             for name, table in batch.items():
                 selectors[name].add(table)
         unfinished = [name for name in unfinished if name not in group or selectors[name].advance()]
-    return {name: dict(zip(QUANTILES, selector.result(), strict=True)) for name, selector in selectors.items()}
+    return {name: selector.bounds() for name, selector in selectors.items()}
 
 
-def _direct(table: NDArray[Any]) -> dict[str, Floats]:
+def _direct(table: NDArray[Any], quantiles: Floats) -> Bounds:
     if not len(table):
         raise ValueError("quantiles of no rows are not defined")
-    levels = np.quantile(table.astype(np.float64), list(QUANTILES.values()), axis=0)
-    return dict(zip(QUANTILES, levels, strict=True))
+    rows = table.astype(np.float64)
+    lower, upper = (np.quantile(rows, quantiles, axis=0, method=method) for method in ("lower", "higher"))
+    return lower, upper, neighbours(quantiles, len(rows))[2][:, None]
 
 
 def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[str]:
@@ -212,8 +234,8 @@ def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[
     return names[: max(1, int(np.searchsorted(total, _PASS_BYTES, side="right")))]
 
 
-def _gathered(batches: Iterator[Mapping[str, NDArray[Any]]], names: list[str]) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield the named columns as tables, small batches joined."""
+def gathered(batches: Iterator[Mapping[str, NDArray[Any]]], names: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the named columns as tables (n, D), small batches joined."""
     parts: list[dict[str, NDArray[Any]]] = []
     values = 0
     for batch in batches:

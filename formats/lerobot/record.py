@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.errors import RobotroveError
-from ...manifests.shard import Shard
+from ...media.index import Encoding
 from ...media.join import Clip
-from . import paths
 
 EPISODE_FILE = "episode.json"
 ROWS_FILE = "rows.parquet"
@@ -32,95 +31,104 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """The frames of one camera of an episode.
+
+    Attributes:
+        clip: Where they are.
+        size: Bytes of their packets, or of a file of their own.
+        encoding: What they are encoded with; None where it is the same for all clips that can meet this one.
+        is_copyable: False if the clip can only be encoded anew, since it begins at no keyframe.
+    """
+
+    clip: Clip
+    size: int
+    encoding: Encoding | None = None
+    is_copyable: bool = True
+
+    @property
+    def kind(self) -> str:
+        """What it has in common with the clips that it can share a file with."""
+        if not self.is_copyable:
+            return "encoded anew"
+        return self.encoding.extradata if self.encoding else ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeFiles:
+    """Where one finished episode is.
+
+    Attributes:
+        length: Frames.
+        tasks: Its instructions, usually one.
+        rows: Its rows.
+        row_bytes: Size of its rows as a file of their own.
+        tracks: Camera key to its frames, of cameras stored as video.
+    """
+
+    length: int
+    tasks: tuple[str, ...]
+    rows: Rows
+    row_bytes: int
+    tracks: Mapping[str, Track]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeMeta:
+    """What meta says of one finished episode.
+
+    Attributes:
+        stats: "stats/<feature>/<name>" to nested lists, as in meta/episodes; those of placed columns may be there.
+        provenance: Columns of meta/robotrove/episodes.parquet but episode_index.
+    """
+
+    stats: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class EpisodeRecord:
-    """One finished episode, wherever its files are.
+    """One finished episode of a run.
 
     Attributes:
         index: Row in the manifest.
-        length: Frames.
-        task: Instruction.
-        stats: "stats/<feature>/<name>" to nested lists, as in meta/episodes.
-        rows: Its rows.
-        clips: Camera key to its packets.
-        row_bytes: Size of its rows as a file of their own.
-        clip_bytes: Camera key to size of its clip as a file of its own.
-        provenance: Columns of meta/robotrove/episodes.parquet.
+        files: Where it is.
+        meta: What meta says of it.
+        histograms: Camera key to (3, 256) counts of its sampled pixel values; empty where its shard has them.
+        episode: Its number in the shard that it is from, if any.
+        source_tasks: Instructions of that shard by task_index.
     """
 
     index: int
-    length: int
-    task: str
-    stats: Mapping[str, Any]
-    rows: Rows
-    clips: Mapping[str, Clip]
-    row_bytes: int
-    clip_bytes: Mapping[str, int]
-    provenance: Mapping[str, Any]
+    files: EpisodeFiles
+    meta: EpisodeMeta
+    histograms: Mapping[str, Any] = field(default_factory=dict)
+    episode: int = 0
+    source_tasks: Sequence[str] = ()
 
 
 def read_episode(folder: Path) -> EpisodeRecord:
     """Read a committed episode folder."""
     entry = json.loads((folder / EPISODE_FILE).read_text())
     length = entry["length"]
+    rows = folder / ROWS_FILE
     clips = {key: Clip(folder / name, 0, length) for key, name in entry["files"].items()}
-    return EpisodeRecord(
-        entry["index"],
-        length,
-        entry["task"],
-        entry["stats"],
-        Rows(folder / ROWS_FILE, 0, length),
-        clips,
-        (folder / ROWS_FILE).stat().st_size,
-        {key: clip.path.stat().st_size for key, clip in clips.items()},
-        entry["provenance"],
-    )
-
-
-def read_histograms(folder: Path) -> dict[str, list[list[int]]]:
-    """Return the pixel histograms of a committed episode folder: camera key to (3, 256) counts."""
-    histograms: dict[str, list[list[int]]] = json.loads((folder / EPISODE_FILE).read_text())["histograms"]
-    return histograms
-
-
-def read_shard(folder: Path) -> Iterator[EpisodeRecord]:
-    """Read the episodes of a committed shard in order."""
-    shard = Shard.read(folder)
-    if not shard.kept:
-        return
-    fps = json.loads((folder / paths.INFO).read_text())["fps"]
-    table = pq.read_table(folder / paths.EPISODES)
-    provenance = pq.read_table(folder / paths.PROVENANCE).drop_columns(["episode_index"]).to_pylist()
-    stats_columns = [name for name in table.column_names if name.startswith("stats/")]
-    file_start: dict[int, int] = {}
-    for kept, row, origin in zip(shard.kept, table.to_pylist(), provenance, strict=True):
-        number = row["data/chunk_index"] * paths.CHUNKS_SIZE + row["data/file_index"]
-        first = file_start.get(number, 0)
-        file_start[number] = first + kept.length
-        yield EpisodeRecord(
-            kept.index,
-            kept.length,
-            row["tasks"][0],
-            {name: row[name] for name in stats_columns},
-            Rows(folder / paths.data_path(number), first, kept.length),
-            {key: _clip(folder, key, row, kept.length, fps) for key in kept.clip_bytes},
-            kept.row_bytes,
-            kept.clip_bytes,
-            origin,
-        )
-
-
-def _clip(folder: Path, key: str, row: Mapping[str, Any], length: int, fps: int) -> Clip:
-    number = row[f"videos/{key}/chunk_index"] * paths.CHUNKS_SIZE + row[f"videos/{key}/file_index"]
-    return Clip(folder / paths.video_path(key, number), round(row[f"videos/{key}/from_timestamp"] * fps), length)
+    tracks = {key: Track(clip, clip.path.stat().st_size) for key, clip in clips.items()}
+    files = EpisodeFiles(length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
+    return EpisodeRecord(entry["index"], files, EpisodeMeta(entry["stats"], entry["provenance"]), entry["histograms"])
 
 
 class RowReader:
-    """Reads runs of rows; keeps the last file open, since neighbours are usually in the same one."""
+    """Reads runs of rows; keeps the last file and row group, since neighbours are usually in the same ones.
+
+    Converted datasets have one row group per file: reading it for every episode would be quadratic.
+    """
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._file: pq.ParquetFile | None = None
         self._starts: list[int] = []
+        self._group: tuple[int, pa.Table] = (-1, None)
 
     def _open(self, path: Path) -> pq.ParquetFile:
         if self._file is None or self._path != path:
@@ -143,10 +151,14 @@ class RowReader:
         for group, (begin, end) in enumerate(zip(self._starts, self._starts[1:], strict=False)):
             first, last = max(begin, rows.first), min(end, stop)
             if first < last:
-                yield file.read_row_group(group).slice(first - begin, last - first)
+                if self._group[0] != group:
+                    self._group = (-1, None)  # only one at a time in memory
+                    self._group = (group, file.read_row_group(group))
+                yield self._group[1].slice(first - begin, last - first)
 
     def close(self) -> None:
         """Close the open file."""
         if self._file is not None:
             self._file.close()
             self._file = None
+            self._group = (-1, None)

@@ -62,14 +62,14 @@ def arrow_field(name: str, feature: Feature) -> pa.Field:
     return pa.field(name, nested, metadata=metadata)
 
 
-def _hugging_face(feature: Feature) -> dict[str, Any]:
+def _hugging_face(feature: Feature, list_type: str) -> dict[str, Any]:
     if feature.dtype == "image":
         return {"_type": "Image"}
     value = {"dtype": feature.dtype, "_type": "Value"}
     if feature.shape == (1,):
         return value
     if len(feature.shape) == 1:
-        return {"feature": value, "length": feature.shape[0], "_type": "List"}
+        return {"feature": value, "length": feature.shape[0], "_type": list_type}
     return {"shape": list(feature.shape), "dtype": feature.dtype, "_type": f"Array{len(feature.shape)}D"}
 
 
@@ -79,10 +79,16 @@ def row_features(features: Features) -> Features:
     return own | DEFAULT_FEATURES
 
 
-def data_schema(features: Features) -> pa.Schema:
-    """Return the arrow schema of a data file, with the metadata that the Hub's viewer needs."""
+def data_schema(features: Features, list_type: str = "List") -> pa.Schema:
+    """Return the arrow schema of a data file, with the metadata that the Hub's viewer needs.
+
+    Args:
+        features: What the dataset holds, the default five aside.
+        list_type: What vectors are called there: "Sequence" for datasets of version 2.1, which are read
+            with releases of the package datasets that do not know "List".
+    """
     rows = row_features(features)
-    described = {"info": {"features": {key: _hugging_face(feature) for key, feature in rows.items()}}}
+    described = {"info": {"features": {key: _hugging_face(feature, list_type) for key, feature in rows.items()}}}
     return pa.schema(
         [arrow_field(key, feature) for key, feature in rows.items()],
         metadata={"huggingface": json.dumps(described)},

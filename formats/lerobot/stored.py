@@ -17,7 +17,7 @@ from .view import DatasetView
 
 @dataclass(frozen=True, slots=True)
 class StoredEpisode:
-    """One episode as meta/episodes describes it.
+    """One episode as meta describes it.
 
     Attributes:
         index: Number of the episode.
@@ -38,31 +38,12 @@ def stored_episodes(dataset: DatasetView) -> Iterator[StoredEpisode]:
     """Yield the episodes of a dataset in order.
 
     Raises:
-        Damaged: If meta/episodes cannot be read, or a value that leads to an episode is missing.
+        Damaged: If what meta says of the episodes cannot be read, or a value that leads to an episode is missing.
     """
-    cameras = {key: f"videos/{key}" for key in dataset.video_keys}
-    columns = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
-    for prefix in cameras.values():
-        columns += [f"{prefix}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-    file, first = "", 0
-    for where, row in dataset.episodes(columns):
-        if empty := [name for name, value in row.items() if value is None]:
-            raise Damaged(where, f"{', '.join(empty)}: there is no value")
-        path = dataset.data_file(row["data/chunk_index"], row["data/file_index"])
-        if path != file:
-            file, first = path, 0
-        length = row["length"]
-        clips = {
-            key: Clip(
-                dataset.root / dataset.video_file(key, row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"]),
-                round(row[f"{prefix}/from_timestamp"] * dataset.fps),
-                length,
-            )
-            for key, prefix in cameras.items()
-        }
-        rows = Rows(dataset.root / path, first, length)
-        yield StoredEpisode(row["episode_index"], length, tuple(row["tasks"]), rows, clips)
-        first += length
+    for place in dataset.places():
+        clips = {key: Clip(dataset.root / path, first, place.length) for key, (path, first) in place.cameras.items()}
+        rows = Rows(dataset.root / place.data, place.row, place.length)
+        yield StoredEpisode(place.index, place.length, place.tasks, rows, clips)
 
 
 class StoredRows:

@@ -1,71 +1,101 @@
-"""Reading a LeRobot v3.0 dataset that may be damaged: every fault has a place, none is a traceback."""
+"""A LeRobot dataset of either version, as its meta describes it; it may be damaged anywhere."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...core.features import Feature, Features
 from . import paths
 from .arrow_rows import ArrowColumn, Damaged, kind_of
+from .dataset_files import BATCH_ROWS, DatasetFiles
 
-BATCH_ROWS = 16_384
 _BATCH_VALUES = 1 << 22
-EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
-
-# Errors that pyarrow raises on missing, truncated or foreign files.
-_READ_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
-class DatasetView:
-    """One dataset on disk, read on demand and in bounded memory.
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """One file of rows.
 
-    Properties and methods raise Damaged where the dataset is not what it should be.
-
-    Args:
-        root: The dataset's folder.
-        on_file: Called with the relative path of each data, episodes or video file when it is opened.
+    Attributes:
+        path: Relative to the dataset.
+        first: Global index of its first row; None where the files before it say so.
+        rows: Number of its rows; None where only the file says so.
     """
 
-    def __init__(self, root: Path, on_file: Callable[[str], None] = lambda path: None) -> None:
-        self.root = root
-        self._on_file = on_file
+    path: str
+    first: int | None = None
+    rows: int | None = None
 
-    def opened(self, path: str) -> Path:
-        """Say that a file is about to be read; return its full path."""
-        self._on_file(path)
-        return self.root / path
 
-    def json(self, path: str) -> dict[str, Any]:
-        """Return a JSON file that holds an object."""
-        try:
-            content = json.loads((self.root / path).read_bytes())
-        except FileNotFoundError:
-            raise Damaged(path, "does not exist") from None
-        except (OSError, ValueError) as exc:
-            raise Damaged(path, f"cannot be read as JSON: {exc}") from None
-        if not isinstance(content, dict):
-            raise Damaged(path, f"holds a {type(content).__name__} instead of an object")
-        return content
+@dataclass(frozen=True, slots=True)
+class VideoFile:
+    """One video file and the episodes that are said to be in it.
+
+    Attributes:
+        key: Camera.
+        path: Relative to the dataset.
+        episodes: (n,) Their numbers.
+        firsts: (n,) First frame of each in the file; in any order, not checked.
+        lengths: (n,) Frames of each.
+    """
+
+    key: str
+    path: str
+    episodes: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodePlace:
+    """Where one episode is.
+
+    Attributes:
+        index: Its number.
+        length: Frames.
+        tasks: Its instructions.
+        data: File of its rows, relative to the dataset.
+        row: First of them in the file.
+        cameras: Camera to its video file, relative to the dataset, and the first frame there.
+    """
+
+    index: int
+    length: int
+    tasks: tuple[str, ...]
+    data: str
+    row: int
+    cameras: Mapping[str, tuple[str, int]]
+
+
+class DatasetView(DatasetFiles, ABC):
+    """One dataset on disk, read on demand; memory grows by some bytes per episode only.
+
+    Properties and methods raise Damaged where the dataset is not what it should be. Arguments as in DatasetFiles.
+
+    Attributes:
+        version: The codebase_version of info.json.
+        episodes_path: File or folder that describes the episodes.
+        tasks_path: File of the tasks.
+        provenance_path: File that says where the episodes come from, if robotrove made the dataset.
+    """
+
+    version: ClassVar[str]
+    episodes_path: ClassVar[str]
+    tasks_path: ClassVar[str]
+    provenance_path: ClassVar[str]
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """info.json of a v3.0 dataset, as it is."""
-        info = self.json(paths.INFO)
-        version = info.get("codebase_version")
-        if version != paths.CODEBASE_VERSION:
-            raise Damaged(paths.INFO, f"codebase_version is {version!r} instead of {paths.CODEBASE_VERSION!r}")
-        return info
+        """info.json, as it is."""
+        return self.json(paths.INFO)
 
     def count(self, key: str) -> int:
         """Return a non-negative integer of info.json."""
@@ -76,10 +106,12 @@ class DatasetView:
 
     @property
     def fps(self) -> int:
-        """Frames per second."""
-        value = self.count("fps")
-        if value == 0:
-            raise Damaged(paths.INFO, "fps is 0")
+        """Frames per second; a whole number that is written as 30.0 is taken as such."""
+        value = self.info.get("fps")
+        if isinstance(value, float) and value.is_integer() and value > 0:
+            return int(value)
+        if type(value) is not int or value < 1:
+            raise Damaged(paths.INFO, f"fps is {value!r} instead of a positive whole number")
         return value
 
     @cached_property
@@ -117,46 +149,6 @@ class DatasetView:
         """Features that are numbers in the data files: no camera, no text."""
         return {key: f for key, f in self.features.items() if not f.is_visual and f.dtype != "string"}
 
-    def files(self, folder: str) -> list[str]:
-        """Return the parquet files of `data` or `meta/episodes` in the order in which LeRobot reads them."""
-        return [path.relative_to(self.root).as_posix() for path in sorted((self.root / folder).glob("*/*.parquet"))]
-
-    def data_file(self, chunk: int, file: int) -> str:
-        """Return the path of a data file."""
-        return self._expand("data_path", chunk_index=chunk, file_index=file)
-
-    def video_file(self, key: str, chunk: int, file: int) -> str:
-        """Return the path of a video file."""
-        return self._expand("video_path", video_key=key, chunk_index=chunk, file_index=file)
-
-    def _expand(self, name: str, **values: Any) -> str:
-        template = self.info.get(name)
-        try:
-            if isinstance(template, str):
-                return template.format(**values)
-        except (KeyError, IndexError, ValueError):
-            pass
-        raise Damaged(paths.INFO, f"{name} is {template!r} instead of a path with {', '.join(values)}")
-
-    @contextmanager
-    def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
-        """Open a parquet file; read errors inside the block become Damaged too."""
-        try:
-            with pq.ParquetFile(self.opened(path)) as file:
-                yield file
-        except FileNotFoundError:
-            raise Damaged(path, "does not exist") from None
-        except _READ_ERRORS as exc:
-            raise Damaged(path, f"cannot be read as parquet: {exc}") from None
-
-    def batches(self, path: str, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[dict[str, ArrowColumn]]:
-        """Yield batches of a parquet file as column name to array."""
-        with self.parquet(path) as file:
-            if missing := [name for name in columns if name not in file.schema_arrow.names]:
-                raise Damaged(path, f"has no column {', '.join(missing)}")
-            for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
-                yield {name: batch.column(name) for name in columns}
-
     def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """Yield (first row, columns) of a data file; wide rows come in smaller batches."""
         values = sum(prod(feature.shape) for name, feature in self.features.items() if name in names)
@@ -165,37 +157,12 @@ class DatasetView:
             yield first, batch
             first += len(next(iter(batch.values())))
 
-    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (place, values) of each row of meta/episodes in order."""
-        files = self.files("meta/episodes")
-        if not files:
-            raise Damaged("meta/episodes", "holds no parquet file")
-        for path in files:
-            row = 0
-            for batch in self.batches(path, columns, EPISODE_BATCH_ROWS):
-                for values in zip(*(batch[name].to_pylist() for name in columns), strict=True):
-                    yield f"{path}, row {row}", dict(zip(columns, values, strict=True))
-                    row += 1
-
-    def episode_column(self, name: str) -> NDArray[np.int64]:
-        """Return a column of whole numbers of meta/episodes: (episodes,)."""
-        parts = []
-        for path in self.files("meta/episodes"):
-            for batch in self.batches(path, [name], BATCH_ROWS):
-                column = batch[name]
-                if column.null_count or not pa.types.is_integer(column.type):
-                    raise Damaged(path, f"column {name} is {column.type} with {column.null_count} empty values")
-                parts.append(column.to_numpy(zero_copy_only=False).astype(np.int64))
-        if not parts:
-            raise Damaged("meta/episodes", "holds no rows")
-        return np.concatenate(parts)
-
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """Frames of each episode, as meta/episodes has them."""
+        """Frames of each episode, as meta has them."""
         lengths = self.episode_column("length")
         if lengths.min() < 1:
-            raise Damaged("meta/episodes", f"episode {int(lengths.argmin())} has length {lengths.min()}")
+            raise Damaged(self.episodes_path, f"episode {int(lengths.argmin())} has length {lengths.min()}")
         return lengths
 
     @cached_property
@@ -203,12 +170,56 @@ class DatasetView:
         """First global frame of each episode, and the number of all frames: (episodes + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
-    @cached_property
+    @property
+    @abstractmethod
     def tasks(self) -> list[str]:
-        """Task texts in the order of tasks.parquet."""
-        with self.parquet(paths.TASKS) as file:
-            table = file.read()
-        texts = [name for name in ("task", "__index_level_0__") if name in table.column_names]
-        if not texts:
-            raise Damaged(paths.TASKS, "has no column task")
-        return [str(text) for text in table.column(texts[0]).to_pylist()]
+        """Task texts in the order of their file."""
+
+    @abstractmethod
+    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (place, values) of what meta says of each episode, in its order."""
+
+    @abstractmethod
+    def episode_column(self, name: str) -> NDArray[np.int64]:
+        """Return one whole number of each episode: (episodes,), at least one."""
+
+    @abstractmethod
+    def places(self) -> Iterator[EpisodePlace]:
+        """Yield where each episode is said to be, in order."""
+
+    @abstractmethod
+    def episode_stats(
+        self, keys: Sequence[str], names: Sequence[str]
+    ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+        """Yield (place, feature to statistic to nested lists) of each episode in order.
+
+        What an episode does not have is left out.
+        """
+
+    @abstractmethod
+    def data_files(self) -> Iterator[DataFile]:
+        """Yield the files of rows in the order in which LeRobot reads them."""
+
+    @abstractmethod
+    def data_references(self) -> Iterator[str]:
+        """Yield the data files that episodes are said to be in, each once."""
+
+    @abstractmethod
+    def video_files(self, key: str) -> Iterator[VideoFile]:
+        """Yield the video files of a camera that episodes are said to be in, each once; they may not exist."""
+
+    def expand(self, name: str, **values: Any) -> str:
+        """Return a path by a template of info.json."""
+        template = self.info.get(name)
+        try:
+            if isinstance(template, str):
+                return template.format(**values)
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError):
+            pass
+        raise Damaged(paths.INFO, f"{name} is {template!r} instead of a path with {', '.join(values)}")
+
+
+def selected(entry: Mapping[str, Any], keys: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return some statistics of some features, as far as they are there."""
+    found = {key: entry[key] for key in keys if isinstance(entry.get(key), dict)}
+    return {key: {name: stats[name] for name in names if name in stats} for key, stats in found.items()}

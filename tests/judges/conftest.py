@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +23,9 @@ from robotrove.formats.lerobot import paths
 from robotrove.media import barcode
 from robotrove.media.images import ImageDecoder
 from robotrove.media.settings import VideoSettings
+from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, Seen, need, run_script
+from robotrove.tests.judges.scenarios import Dataset, digests, look_at_all, make_all, record_all
 
-RELEASES = {"0.4.4": "ROBOTROVE_JUDGE_044", "0.6.1": "ROBOTROVE_JUDGE_061"}
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "isaaclab" / "dataset.hdf5"
 FRONT, WRIST, STILL = (f"observation.images.{name}" for name in ("front", "wrist", "still"))
 
@@ -83,21 +81,6 @@ class Sample:
             "task_index": np.repeat([ordered.index(task) for task in self.tasks], lengths),
             "task": np.repeat(np.array(self.tasks), lengths),
         }
-
-
-class Seen:
-    """What a judge saw: `seen["torchcodec/action"]`, `seen.facts`."""
-
-    def __init__(self, path: Path) -> None:
-        self._arrays = np.load(path)
-        self.facts: dict[str, Any] = json.loads(str(self._arrays["facts"]))
-
-    @cached_property
-    def names(self) -> set[str]:
-        return set(self._arrays.files)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._arrays[name]
 
 
 class InThisProcess(Executor):
@@ -251,17 +234,14 @@ SAMPLES = {make.__name__: make for make in (everything, long_h264, many_files, r
 
 @pytest.fixture(scope="session", params=list(SAMPLES))
 def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    missing = [variable for variable in RELEASES.values() if variable not in os.environ]
-    if len(missing) == len(RELEASES):
-        without_judge(missing)
+    if not any(RELEASES[release] in os.environ for release in V30_RELEASES):
+        need(V30_RELEASES)
     return SAMPLES[request.param](tmp_path_factory.mktemp(request.param))
 
 
-@pytest.fixture(scope="session", params=list(RELEASES))
+@pytest.fixture(scope="session", params=V30_RELEASES)
 def seen(request: pytest.FixtureRequest, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    variable = RELEASES[request.param]
-    if variable not in os.environ:
-        without_judge([variable])
+    need([request.param])
     folder = tmp_path_factory.mktemp("judge")
     source = {
         f"{number}/{key}": values
@@ -270,20 +250,41 @@ def seen(request: pytest.FixtureRequest, sample: Sample, tmp_path_factory: pytes
         if values.dtype != object
     }
     np.savez(folder / "source.npz", **source)
-    script = Path(__file__).with_name("judge.py")
-    command = [os.environ[variable], script, sample.root, folder / "seen.npz", "--source", folder / "source.npz"]
-    # A home of its own: nothing cached can help, and HF_HUB_OFFLINE is not set, so that it would try the network.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    done = subprocess.run(command, env=environment | {"HF_HOME": str(folder / "home")}, capture_output=True, text=True)
+    arguments = (sample.root, folder / "seen.npz", "--source", folder / "source.npz")
+    done = run_script(request.param, "judge.py", *arguments, folder=folder)
     assert done.returncode == 0, f"LeRobot {request.param} could not use the dataset:\n{done.stderr[-4000:]}"
-    result = Seen(folder / "seen.npz")
-    assert result.facts["lerobot"] == request.param, f"{variable} names a Python with another LeRobot"
-    return result
+    return Seen(folder / "seen.npz", request.param)
 
 
-def without_judge(variables: list[str]) -> None:
-    """Skip, but not where the check was promised."""
-    reason = f"{' and '.join(variables)} not set: the path of a Python with that release of LeRobot"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+    """Datasets recorded by LeRobot, by name."""
+    need(RELEASES)
+    return record_all(tmp_path_factory.mktemp("recorded"))
+
+
+@pytest.fixture(scope="session")
+def before(recorded: dict[str, Dataset]) -> dict[Path, str]:
+    """Digest of every file of the recordings before anything was made of them."""
+    return digests(recorded)
+
+
+@pytest.fixture(scope="session")
+def made(
+    recorded: dict[str, Dataset], before: dict[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Dataset]:
+    """What our commands made of the recordings, by name."""
+    return make_all(recorded, tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture(scope="session")
+def views(
+    recorded: dict[str, Dataset], made: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Seen]]:
+    """What each release sees of each dataset that it can read."""
+    folder = tmp_path_factory.mktemp("views")
+    found = {}
+    for release in RELEASES:
+        (folder / release).mkdir()
+        found[release] = look_at_all(release, recorded | made, folder / release)
+    return found

@@ -1,13 +1,16 @@
-"""Opens a dataset with the LeRobot of this environment and writes down what it sees; knows nothing of robotrove.
+"""Opens datasets with the LeRobot of this environment and writes down what it sees; knows nothing of robotrove.
 
-    python judge.py ROOT OUT.npz [--source SOURCE.npz]
+    python judge.py ROOT OUT.npz [ROOT OUT.npz …] [--source SOURCE.npz]
 
-OUT.npz holds `facts` (JSON) and arrays:
+Each dataset is judged in a process of its own, which starts at once: LeRobot is imported only once. The exit code is 1
+if one of them cannot be used; its OUT.npz then holds the traceback as `facts["error"]`. Otherwise it holds `facts`
+(JSON) and arrays:
 
     BACKEND/KEY     every frame in order, once for each video backend; cameras as uint8 (N, H, W, 3)
     window/KEY      three frames around the first and the last frame of every episode, by delta_timestamps
     batch/KEY       shuffled frames from a DataLoader with a worker process
     alone/KEY       the last episode, opened with episodes=[…]
+    meta/KEY/S      statistic S of the dataset
     stats/E/KEY/S   statistic S of episode E of SOURCE.npz (keys E/KEY), by LeRobot's own functions
 """
 
@@ -15,8 +18,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import socket
+import sys
 import tempfile
+import traceback
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -33,27 +40,56 @@ from torch.utils.data import DataLoader
 BACKENDS = ("torchcodec", "pyav")
 REPO_ID = "nobody/nowhere"
 BATCHED_FRAMES, BATCH_SIZE = 32, 8
+PROCESSES = os.cpu_count() or 1
 
 
 def main() -> None:
-    """Run the whole judgement."""
+    """Judge every dataset, as many at once as there are processors."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("root", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("paths", type=Path, nargs="+", metavar="ROOT OUT.npz")
     parser.add_argument("--source", type=Path)
     args = parser.parse_args()
+    waiting = list(zip(args.paths[::2], args.paths[1::2], strict=True))
+    processes: list[multiprocessing.Process] = []
+    context = multiprocessing.get_context("fork")
+    for number, (root, out) in enumerate(waiting):
+        if number >= PROCESSES:
+            processes[number - PROCESSES].join()
+        processes.append(context.Process(target=report, args=(root, out, args.source)))
+        processes[-1].start()
+    for process in processes:
+        process.join()
+    sys.exit(any(process.exitcode for process in processes))
+
+
+def report(root: Path, out: Path, source: Path | None) -> None:
+    """Judge a dataset and write down what came of it."""
+    try:
+        facts, seen = judge(root, source)
+    except Exception:
+        error = traceback.format_exc()
+        np.savez(out, facts=np.array(json.dumps({"lerobot": version("lerobot"), "error": error})))
+        sys.exit(f"{root}: {error}")
+    np.savez(out, facts=np.array(json.dumps(facts)), **seen)
+
+
+def judge(root: Path, source: Path | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Run the whole judgement; return facts and arrays."""
     attempts = cut_the_network()
     seen: dict[str, np.ndarray] = {}
     for backend in BACKENDS:
-        dataset = open_dataset(args.root, video_backend=backend)
+        dataset = open_dataset(root, video_backend=backend)
         if backend == BACKENDS[0]:  # a worker may decode only where this process has not done so yet
             collect(seen, "batch", batches(dataset))
         collect(seen, backend, (dataset[index] for index in range(len(dataset))))
-    collect(seen, "window", windows(args.root, dataset, seen[f"{backend}/episode_index"]))
-    alone = open_dataset(args.root, episodes=[dataset.num_episodes - 1])
+    collect(seen, "window", windows(root, dataset, seen[f"{backend}/episode_index"]))
+    alone = open_dataset(root, episodes=[dataset.num_episodes - 1])
     collect(seen, "alone", (alone[index] for index in range(len(alone))))
-    if args.source is not None:
-        seen |= their_statistics(np.load(args.source), dataset.meta.features)
+    for key, stats in dataset.meta.stats.items():
+        seen |= {f"meta/{key}/{stat}": np.asarray(value) for stat, value in stats.items()}
+    if source is not None:
+        seen |= their_statistics(np.load(source), dataset.meta.features)
+    tasks = dataset.meta.tasks
     facts = {
         "lerobot": version("lerobot"),
         "connections": attempts,
@@ -61,11 +97,11 @@ def main() -> None:
         "episodes": dataset.num_episodes,
         "fps": dataset.fps,
         "features": {key: [entry["dtype"], list(entry["shape"])] for key, entry in dataset.features.items()},
-        "tasks": list(dataset.meta.tasks.index),
+        "tasks": list(tasks.values() if isinstance(tasks, dict) else tasks.index),  # 0.3.3 has a dict
         "cameras": list(dataset.meta.camera_keys),
         "stats": sorted(dataset.meta.stats),
     }
-    np.savez(args.out, facts=np.array(json.dumps(facts)), **seen)
+    return facts, seen
 
 
 def cut_the_network() -> list[str]:

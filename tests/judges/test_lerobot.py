@@ -13,11 +13,12 @@ from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
 from robotrove.formats.lerobot import paths
 from robotrove.formats.lerobot.image_stats import pixel_step, sample_indices
 from robotrove.media import barcode
+from robotrove.tests.judges.expectations import windows
+from robotrove.tests.judges.releases import BACKENDS, Seen
 
 if TYPE_CHECKING:
-    from .conftest import Sample, Seen
+    from .conftest import Sample
 
-BACKENDS = ("torchcodec", "pyav")
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 STATS = ("min", "max", "mean", "std", *QUANTILES)
 HISTOGRAM_BINS = 5000  # of LeRobot's running quantiles, from the smallest to the largest value
@@ -72,13 +73,8 @@ def test_shuffled_batches_of_a_worker_are_right(sample: Sample, seen: Seen) -> N
 
 
 def test_windows_stop_at_the_ends_of_episodes(sample: Sample, seen: Seen) -> None:
-    ends = np.cumsum(sample.lengths)
-    starts = ends - sample.lengths
-    edges = sorted({*starts, *(ends - 1)})
-    assert seen["window/index"].tolist() == edges
-    episode = sample.index["episode_index"][edges][:, None]
-    wanted = np.array(edges)[:, None] + [-1, 0, 1]
-    inside = np.clip(wanted, starts[episode], ends[episode] - 1)
+    edges, wanted, inside = windows(sample.lengths)
+    assert seen["window/index"].tolist() == edges.tolist()
     for key in ("action", "observation.state", *sample.cameras):
         assert np.array_equal(seen[f"window/{key}_is_pad"], wanted != inside), key
     for key in ("action", "observation.state"):

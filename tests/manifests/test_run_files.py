@@ -14,7 +14,7 @@ from robotrove.core.workspace import Workspace, episode_uid
 from robotrove.manifests.events import EventReader, Journal
 from robotrove.manifests.progress import ShardProgress
 from robotrove.manifests.report import RejectedLine, RunReport, write_rejected
-from robotrove.manifests.run_info import RunInfo
+from robotrove.manifests.run_info import InputDataset, RunInfo
 from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard
 
 
@@ -94,11 +94,20 @@ def test_a_shard_comes_back(tmp_path: Path) -> None:
 
 def test_run_json_comes_back(tmp_path: Path) -> None:
     features = {"action": Feature("float32", (2,), ("a", "b")), "cam": Feature("video", (4, 6, 3))}
-    values = {"dataset_ranks": 3, "on_error": "reject", "spec_digest": "s", "notes": ["é"]}
-    run = RunInfo("0123456789abcdef", "0.1", "pyav", "/out", features, 30, None, **values)  # type: ignore[arg-type]
+    inputs = [InputDataset("/data/é", 2, 60, "d", "i")]
+    values = {"dataset_ranks": 3, "on_error": "reject", "spec_digest": "s", "notes": ["é"], "inputs": inputs}
+    run = RunInfo("0123456789abcdef", "0.1", "pyav", "/out", features, 30, None, formats=["v3.0"], **values)  # type: ignore[arg-type]
     run.write(tmp_path / "run.json")
     assert RunInfo.read(tmp_path / "run.json") == run
     assert run.run_id == "0123456789ab"
+
+
+def test_an_output_is_the_dataset_or_holds_one_for_each_version() -> None:
+    values = dict.fromkeys(("digest", "version", "encoder", "output", "features", "fps", "robot_type"), "")
+    more = dict.fromkeys(("dataset_ranks", "on_error", "spec_digest", "notes", "inputs"), "")
+    one, two = (RunInfo(**values, **more, formats=formats) for formats in (["v2.1"], ["v3.0", "v2.1"]))  # type: ignore[arg-type]
+    assert one.dataset_folders(Path("/out")) == {"v2.1": Path("/out")}
+    assert two.dataset_folders(Path("/out")) == {"v3.0": Path("/out/v3.0"), "v2.1": Path("/out/v2.1")}
 
 
 def test_reports(tmp_path: Path) -> None:
@@ -123,8 +132,12 @@ def test_sweep_leaves_the_locks_of_others_alone(tmp_path: Path) -> None:
     workspace.shards.mkdir(parents=True)
     for name in ("manifest.parquet.h-1-a.tmp", "run.lock.h-2-b.tmp", "run.json"):
         (workspace.run_dir / name).touch()
+    workspace.plan("aggregator").mkdir(parents=True)
+    for name in ("plan.json", "plan.json.h-3-c.tmp"):
+        (workspace.plan("aggregator") / name).touch()
     workspace.sweep()
-    assert sorted(os.listdir(workspace.run_dir)) == ["run.json", "run.lock.h-2-b.tmp", "shards"]
+    assert sorted(os.listdir(workspace.run_dir)) == ["plans", "run.json", "run.lock.h-2-b.tmp", "shards"]
+    assert os.listdir(workspace.run_dir / "plans" / "aggregator") == ["plan.json"]
 
 
 def test_no_path_is_made_of_a_name_from_a_file() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,11 +11,13 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.media import barcode
 from robotrove.media.encoder import make_encoder
-from robotrove.media.join import Clip, join
+from robotrove.media.index import read_index
+from robotrove.media.join import Clip, NotCopyable, join, split
 from robotrove.media.probe import iter_frames, probe
 from robotrove.media.settings import VideoSettings
+from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
-pytestmark = pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])
+both = pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])
 LENGTHS = (5, 1, 8)
 
 
@@ -49,6 +52,7 @@ def assert_same_pixels(out: Path, clips: list[Clip]) -> None:
         np.testing.assert_array_equal(left, right)
 
 
+@both
 def test_whole_files(sources: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     join(whole(sources), out, 30)
@@ -61,6 +65,7 @@ def test_whole_files(sources: list[Path], tmp_path: Path) -> None:
         assert (stream.codec_context.colorspace, stream.codec_context.color_range) == (6, 1)
 
 
+@both
 def test_pieces_of_a_joined_file_in_any_order(sources: list[Path], tmp_path: Path) -> None:
     first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
     join(whole(sources), first, 30)
@@ -72,6 +77,7 @@ def test_pieces_of_a_joined_file_in_any_order(sources: list[Path], tmp_path: Pat
     assert_same_pixels(second, clips)
 
 
+@both
 def test_same_bytes_each_time_and_with_the_index_in_front(sources: list[Path], tmp_path: Path) -> None:
     contents = []
     for name, faststart in (("a", False), ("b", False), ("c", True)):
@@ -83,17 +89,20 @@ def test_same_bytes_each_time_and_with_the_index_in_front(sources: list[Path], t
     assert marks(tmp_path / "c") == marks(tmp_path / "a")
 
 
+@both
 def test_clip_must_begin_at_a_keyframe(sources: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RobotroveError, match=r"2\.mp4: the clip of frames 3 to 6 cannot .*frame 3 is no keyframe"):
         join([Clip(sources[0], 0, 5), Clip(sources[2], 3, 4)], tmp_path / "out.mp4", 30)
 
 
+@both
 @pytest.mark.parametrize("clip", [(0, 9), (4, 5), (6, 3)])
 def test_missing_frames_are_named(sources: list[Path], tmp_path: Path, clip: tuple[int, int]) -> None:
     with pytest.raises(RobotroveError, match=r"2\.mp4: it ends before frame 8"):
         join([Clip(sources[2], *clip)], tmp_path / "out.mp4", 30)
 
 
+@both
 def test_other_encodings_are_refused_with_the_difference(codec: str, sources: list[Path], tmp_path: Path) -> None:
     other = "libx264" if codec == "libsvtav1" else "libsvtav1"
     cases = {
@@ -104,20 +113,23 @@ def test_other_encodings_are_refused_with_the_difference(codec: str, sources: li
         cases["extradata [0-9a-f]+ instead of"] = write(tmp_path / "preset.mp4", codec, 2, preset="ultrafast")
         cases["pix_fmt yuv444p instead of yuv420p"] = write(tmp_path / "pix.mp4", codec, 2, pix_fmt="yuv444p")
     for difference, path in cases.items():
-        with pytest.raises(RobotroveError, match=rf"{path.name}: encoded otherwise .*{difference}"):
+        with pytest.raises(RobotroveError, match=rf"{path.name}: the clip .* encoded otherwise .*{difference}"):
             join([*whole(sources), Clip(path, 0, 2)], tmp_path / "out.mp4", 30)
 
 
+@both
 def test_other_rate_is_refused(sources: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(RobotroveError, match=r"0\.mp4: frame 1 is shown at 512"):
+    with pytest.raises(RobotroveError, match=r"0\.mp4: a frame is shown at 512, between the times of frames 0 and 1"):
         join(whole(sources), tmp_path / "out.mp4", 15)
 
 
+@both
 def test_nothing_to_join(codec: str, tmp_path: Path) -> None:
     with pytest.raises(RobotroveError, match="no clip"):
         join([], tmp_path / "out.mp4", 30)
 
 
+@both
 def test_many_clips_keep_one_source_open(codec: str, sources: list[Path], tmp_path: Path, monkeypatch) -> None:
     links = [tmp_path / f"link{number}.mp4" for number in range(150)]
     for link in links:
@@ -135,6 +147,7 @@ def test_many_clips_keep_one_source_open(codec: str, sources: list[Path], tmp_pa
     assert marks(tmp_path / "out.mp4") == [(index, 0) for index in range(4)] * 150
 
 
+@both
 def test_consecutive_clips_of_a_file_are_one_pass(sources: list[Path], tmp_path: Path, monkeypatch) -> None:
     opened = []
     real_open = av.open
@@ -146,3 +159,98 @@ def test_consecutive_clips_of_a_file_are_one_pass(sources: list[Path], tmp_path:
     monkeypatch.setattr(av, "open", noting_open)
     join([Clip(sources[2], 0, 2), Clip(sources[2], 2, 4), Clip(sources[2], 6, 2)], tmp_path / "out.mp4", 30)
     assert opened == ["out.mp4", "2.mp4"]
+
+
+def times(path: Path) -> list[float]:
+    """Return when frames are shown, in frames, from the packets."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return sorted(float(packet.pts * stream.time_base * FPS) for packet in container.demux(stream) if packet.size)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recordings_in_any_order(kind: str, tmp_path: Path) -> None:
+    parts = [record(tmp_path / f"{n}.mp4", kind, count, number=n) for n, count in ((0, 7), (7, 5), (12, 8))]
+    source = concatenate(parts, tmp_path / "all.mp4")
+    late = record(tmp_path / "late.mp4", kind, 9, number=100, first=4)
+    clips = [Clip(late, 0, 9), Clip(source, 12, 8), Clip(source, 0, 7), Clip(source, 7, 5), Clip(parts[1], 0, 5)]
+    out = tmp_path / "out.mp4"
+    join(clips, out, FPS)
+    probe(out, expected_frames=34, fps=FPS, in_order=False)
+    assert times(out) == list(range(34))
+    assert numbers(out) == [*range(100, 109), *range(12, 20), *range(7), *range(7, 12), *range(7, 12)]
+    assert_same_pixels(out, clips)
+    again = tmp_path / "again.mp4"
+    join([Clip(out, 9, 25), Clip(out, 0, 9)], again, FPS)  # what it writes, it can read
+    assert numbers(again) == numbers(out, 9) + numbers(out, 0, 9)
+    assert times(again) == list(range(34))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_split(kind: str, tmp_path: Path) -> None:
+    parts = [record(tmp_path / f"{n}.mp4", kind, count, number=n) for n, count in ((0, 7), (7, 5), (12, 8))]
+    source = concatenate(parts, tmp_path / "all.mp4")
+    clips = [Clip(source, 7, 5), Clip(source, 12, 8), Clip(parts[2], 0, 8), Clip(source, 0, 7)]
+    outs = [tmp_path / f"out{number}.mp4" for number in range(4)]
+    split(list(zip(clips, outs, strict=True)), FPS, faststart=True)
+    for clip, out in zip(clips, outs, strict=True):
+        probe(out, expected_frames=clip.frames, fps=FPS, in_order=False)
+        assert times(out) == list(range(clip.frames))
+        assert_same_pixels(out, [clip])
+        assert out.read_bytes().index(b"moov") < out.read_bytes().index(b"mdat")
+    assert numbers(outs[0]) == list(range(7, 12))
+
+
+@pytest.mark.parametrize("kind", ["av1", "h264 B-frames"])
+def test_rounded_times_become_exact(kind: str, tmp_path: Path) -> None:
+    source = record(tmp_path / "ms.mp4", kind, 36, first=2, time_base=Fraction(1, 1000))
+    assert times(source) != list(range(2, 38))
+    out = tmp_path / "out.mp4"
+    join([Clip(source, 24, 12), Clip(source, 12, 12)], out, FPS)
+    assert times(out) == list(range(24))
+    assert numbers(out) == [*range(24, 36), *range(12, 24)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_copyable_can_be_copied_and_nothing_else(kind: str, tmp_path: Path) -> None:
+    source, out = record(tmp_path / "a.mp4", kind, 17), tmp_path / "out.mp4"
+    index = read_index(source, FPS)
+    for clip in (Clip(source, first, n) for first in range(17) for n in (1, 3, 17 - first) if first + n <= 17):
+        if index.is_copyable(clip.first, clip.frames):
+            split([(clip, out)], FPS)
+            assert numbers(out) == list(range(clip.first, clip.first + clip.frames))
+        else:
+            with pytest.raises(NotCopyable, match=rf"a\.mp4: {clip} cannot be copied: frame \d+ "):
+                split([(clip, out)], FPS)
+            with pytest.raises(NotCopyable):
+                join([clip], out, FPS)
+
+
+def test_clips_split_in_order_are_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = record(tmp_path / "a.mp4", "h264 of LeRobot", 12)
+    opened = []
+    real_open = av.open
+
+    def noting_open(name: str, *args: object, **kwargs: object) -> object:
+        opened.append(Path(name).name)
+        return real_open(name, *args, **kwargs)
+
+    monkeypatch.setattr(av, "open", noting_open)
+    split([(Clip(source, first, 4), tmp_path / f"{first}.mp4") for first in (0, 4, 8)], FPS)
+    assert opened == ["a.mp4", "0.mp4", "4.mp4", "8.mp4"]
+
+
+def test_keyframes_with_parameters_of_their_own_are_refused(tmp_path: Path) -> None:
+    parts = [record(tmp_path / f"{name}.mp4", "h264 of LeRobot", 6, preset=name) for name in ("medium", "ultrafast")]
+    source, out = concatenate(parts, tmp_path / "all.mp4"), tmp_path / "out.mp4"
+    join([Clip(source, 0, 6)], out, FPS)
+    for clip in (Clip(source, 6, 6), Clip(source, 4, 8)):
+        with pytest.raises(NotCopyable, match="frame 6 has parameters other than those of its file"):
+            join([clip], out, FPS)
+
+
+def test_frames_to_be_stored_further_ahead_than_in_the_first_clip_are_refused(tmp_path: Path) -> None:
+    short, long = (record(tmp_path / f"{n}.mp4", "h264 B-frames", n) for n in (1, 12))
+    join([Clip(long, 0, 12), Clip(short, 0, 1)], tmp_path / "out.mp4", FPS)
+    with pytest.raises(NotCopyable, match=r"12\.mp4: .* frame 1 needs more than 0 frames to be stored before it"):
+        join([Clip(short, 0, 1), Clip(long, 0, 12)], tmp_path / "out.mp4", FPS)

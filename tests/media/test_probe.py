@@ -12,6 +12,7 @@ from robotrove.media import barcode
 from robotrove.media.encoder import make_encoder
 from robotrove.media.probe import VideoInfo, iter_frames, probe
 from robotrove.media.settings import VideoSettings
+from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
 
 @pytest.fixture(scope="module", params=["libsvtav1", "libx264"])
@@ -104,3 +105,50 @@ def test_missing_frames_are_named(video: Path, tmp_path: Path) -> None:
         list(iter_frames(video, 40, 1))
     with pytest.raises(RobotroveError, match="frame 3 is missing"):
         list(iter_frames(odd_video(tmp_path / "gap.mp4", [0, 1, 2, 4, 5, 6, 7, 8])))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_stored_in_any_order(tmp_path: Path, kind: str) -> None:
+    path = record(tmp_path / "a.mp4", kind, 25)
+    info = probe(path, expected_frames=25, fps=FPS, in_order=False)
+    assert (info.frames, info.fps, info.width, info.height) == (25, 30, 64, 64)
+    if kind not in ("av1", "h264 in order"):
+        with pytest.raises(RobotroveError, match=r"a\.mp4: frame \d+ is (stored out of order|shown at)"):
+            probe(path, fps=FPS)
+
+
+@pytest.mark.parametrize(
+    ("pts", "fps", "problem"),
+    [
+        ([0, 1, 2, 4, 5], 30, "frame 3 is missing"),
+        ([0, 1, 2, *range(4, 40)], 30, "frame 3 is missing"),
+        ([0, 1, 2, 3], 15, "a frame is shown at 512, no multiple of 1024"),
+        ([1, 2, 3], 30, r"a frame is shown at \d+, no multiple of 512"),
+    ],
+)
+def test_every_frame_is_there_once_in_any_order(tmp_path: Path, pts: list[int], fps: int, problem: str) -> None:
+    path = odd_video(tmp_path / "gap.mp4", pts)
+    with pytest.raises(RobotroveError, match=rf"gap\.mp4: {problem}"):
+        probe(path, expected_frames=len(pts), fps=fps, in_order=False)
+    with pytest.raises(RobotroveError, match="4 frames\n  expected: 5 frames"):
+        probe(odd_video(tmp_path / "four.mp4", [0, 1, 2, 3]), expected_frames=5, fps=30, in_order=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("first", "time_base"), [(0, Fraction(1, 30)), (5, Fraction(1, 30)), (5, Fraction(1, 1000))])
+def test_any_frame_by_number_in_recordings(tmp_path: Path, kind: str, first: int, time_base: Fraction) -> None:
+    path = record(tmp_path / "a.mp4", kind, 26, first=first, time_base=time_base)
+    assert numbers(path) == list(range(26))
+    for frame in range(26):
+        assert numbers(path, frame, 1) == [frame]
+    assert numbers(path, 23) == [23, 24, 25]
+    with pytest.raises(RobotroveError, match="frame 26 is missing"):
+        numbers(path, 24, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_frame_by_number_in_recordings_put_together(tmp_path: Path, kind: str) -> None:
+    parts = [record(tmp_path / f"{n}.mp4", kind, 9, number=n) for n in (0, 9, 18)]
+    path = concatenate(parts, tmp_path / "all.mp4")
+    for frame in range(26):
+        assert numbers(path, frame, 2) == [frame, frame + 1]

@@ -24,6 +24,7 @@ def sample_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
         "length_filter": "LengthFilter",
         "aggregator": "Joiner",
         "dataset_stats": "Measurer",
+        "downgrader": "Cutter",
     }
     package, _, module = SAMPLES.rpartition(".")
     registry = Registry("block", package, {name: f"{module}:{cls}" for name, cls in classes.items()})

@@ -191,14 +191,7 @@ class NoStep(PipelineStep):
         yield from data
 
 
-class Joiner(DatasetStep):
-    """A dataset block."""
-
-    name = "aggregator"
-
-    def __init__(self) -> None:
-        pass
-
+class _DatasetBlock(DatasetStep):
     def plan(self) -> None:
         pass
 
@@ -212,7 +205,28 @@ class Joiner(DatasetStep):
         pass
 
 
-class Measurer(Joiner):
-    """Another one."""
+class Joiner(_DatasetBlock):
+    """Makes a dataset.
+
+    Args:
+        datasets: Where episodes come from.
+    """
+
+    name = "aggregator"
+    makes = "v3.0"
+
+    def __init__(self, *, datasets: list[str] | None = None) -> None:
+        self.datasets = datasets
+
+
+class Cutter(Joiner):
+    """Makes another one."""
+
+    name = "downgrader"
+    makes = "v2.1"
+
+
+class Measurer(_DatasetBlock):
+    """Works on a dataset that is there."""
 
     name = "dataset_stats"

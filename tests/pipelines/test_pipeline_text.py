@@ -14,10 +14,10 @@ import pytest
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.creation import plan_of
 from robotrove.pipelines.guess import Guess, guess
 from robotrove.pipelines.pipeline_text import flow, pipeline_text
 from robotrove.pipelines.planner import Plan
-from robotrove.pipelines.runner import plan_of
 from robotrove.pipelines.spec import PipelineSpec
 from robotrove.pipelines.yaml_source import read_yaml
 

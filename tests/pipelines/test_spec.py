@@ -50,7 +50,7 @@ def test_a_plain_file_gives_every_argument_in_full(tmp_path: Path) -> None:
             BlockSpec("length_filter", {"min_length": 1, "max_length": None}),
         ),
         writer=BlockSpec("shard_writer", {"robot_type": "so101_follower", "video": {"codec": "libsvtav1", "crf": 30}}),
-        dataset=(BlockSpec("aggregator", {}), BlockSpec("dataset_stats", {})),
+        dataset=(BlockSpec("aggregator", {"datasets": None}), BlockSpec("dataset_stats", {})),
         formats=("v3.0",),
         on_error="reject",
         output="out/my_dataset",

@@ -39,7 +39,7 @@ writer:
     codec: libx265
     crf: 18.5
     g: 2
-formats: [v2.1]
+formats: [v2.2]
 onerror: stop
 workers: 0
 executor: slurm
@@ -47,7 +47,7 @@ executor: slurm
 
 
 def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes) -> None:
-    blocks = "hdf5_reader, shard_writer, success_filter, length_filter, aggregator, dataset_stats"
+    blocks = "hdf5_reader, shard_writer, success_filter, length_filter, aggregator, dataset_stats, downgrader"
     step_form = "expected a name, {use: name, …} or name: {…}"
     assert mistakes_in(ALL_WRONG) == [
         (2, "source.files (hdf5_reader): missing, expected a list of texts"),
@@ -96,7 +96,7 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
         ),
         (25, "writer.video.crf (shard_writer): found the number 18.5, expected a whole number"),
         (26, "writer.video.g (shard_writer): no such key; keys: codec, crf"),
-        (27, "formats[0]: found the text 'v2.1', expected 'v3.0'"),
+        (27, "formats[0]: found the text 'v2.2', expected one of 'v3.0', 'v2.1' (did you mean 'v2.1'?)"),
         (
             28,
             "onerror: no such key (did you mean 'on_error'?); "
@@ -155,9 +155,12 @@ def test_a_file_must_hold_a_mapping(mistakes_in: Mistakes, text: str, found: str
 
 def test_absent_parts_are_named(mistakes_in: Mistakes) -> None:
     assert mistakes_in("\nsteps: success_filter\n") == [
-        (2, "source: missing, expected a mapping such as {files: [data/*.hdf5], layout: isaaclab}"),
         (2, "steps: found the text 'success_filter', expected a list of blocks"),
-        (2, "writer.robot_type (shard_writer): missing, expected text"),
+        (
+            2,
+            "source: missing, expected a mapping such as {files: [data/*.hdf5], layout: isaaclab}; "
+            "or, to take episodes from datasets, dataset[0].datasets",
+        ),
     ]
 
 

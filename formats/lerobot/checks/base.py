@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arrow_rows import Damaged
 from ..view import DatasetView
+
+View = TypeVar("View", bound=DatasetView)
+Severity: TypeAlias = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,11 @@ class Finding:
     check: str
     where: str
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
 
 
-class Check(ABC):
-    """Looks at one side of a dataset.
+class Check(ABC, Generic[View]):
+    """Looks at one side of a dataset of one version, or of any where `View` is DatasetView.
 
     Attributes:
         name: Name in reports.
@@ -41,7 +44,7 @@ class Check(ABC):
     name = "check"
 
     @abstractmethod
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: View, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong, as it is met.
 
         Args:
@@ -73,20 +76,27 @@ class RowFaults:
         path: The file.
     """
 
-    def __init__(self, check: Check, path: str) -> None:
+    def __init__(self, check: Check[Any], path: str) -> None:
         self._check = check
         self._path = path
-        self._first: dict[str, tuple[int, str]] = {}
+        self._first: dict[str, tuple[int, str, Severity]] = {}
         self._count: dict[str, int] = {}
 
-    def note(self, kind: str, wrong: NDArray[np.bool_], first_row: int, describe: Callable[[int], str]) -> None:
+    def note(
+        self,
+        kind: str,
+        wrong: NDArray[np.bool_],
+        first_row: int,
+        describe: Callable[[int], str],
+        severity: Severity = "error",
+    ) -> None:
         """Take a batch: which of its rows are wrong, where it begins, and the words for one of them."""
         count = int(np.count_nonzero(wrong))
         if not count:
             return
         if kind not in self._first:
             row = int(np.argmax(wrong))
-            self._first[kind] = (first_row + row, describe(row))
+            self._first[kind] = (first_row + row, describe(row), severity)
         self._count[kind] = self._count.get(kind, 0) + count
 
     def differences(self, name: str, found: NDArray[Any], expected: NDArray[Any], first_row: int) -> None:
@@ -97,6 +107,32 @@ class RowFaults:
 
     def findings(self) -> Iterator[Finding]:
         """Yield one finding per kind."""
-        for kind, (row, text) in self._first.items():
+        for kind, (row, text, severity) in self._first.items():
             more = f" ({self._count[kind]} such rows in this file)" if self._count[kind] > 1 else ""
-            yield self._check.error(f"{self._path}, row {row}", text + more)
+            yield Finding(self._check.name, f"{self._path}, row {row}", text + more, severity)
+
+
+class Repeated:
+    """Gathers faults that are alike in many episodes into one finding per kind: the first place, and how many.
+
+    Args:
+        check: Whose findings they are.
+    """
+
+    def __init__(self, check: Check[Any]) -> None:
+        self._check = check
+        self._first: dict[str, Finding] = {}
+        self._count: dict[str, int] = {}
+        self._last: dict[str, str] = {}
+
+    def note(self, kind: str, place: str, message: str, severity: Severity = "error") -> None:
+        """Take one; those of a kind come place by place."""
+        self._first.setdefault(kind, Finding(self._check.name, place, message, severity))
+        self._count[kind] = self._count.get(kind, 0) + (self._last.get(kind) != place)
+        self._last[kind] = place
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield one finding per kind."""
+        for kind, finding in self._first.items():
+            more = f" (so in {self._count[kind]} episodes)" if self._count[kind] > 1 else ""
+            yield replace(finding, message=finding.message + more)

@@ -17,7 +17,7 @@ _SIZE = struct.Struct(">II")  # width and height, right after the name of the fi
 _SIZE_OFFSET = 16
 
 
-class ImagesCheck(Check):
+class ImagesCheck(Check[DatasetView]):
     """Every picture is there, and a PNG of the size that info.json says."""
 
     name = "images"
@@ -28,7 +28,7 @@ class ImagesCheck(Check):
             if feature.dtype != "image" or len(feature.shape) != 3:
                 continue
             size = frame_size(feature)
-            for path in dataset.files("data"):
+            for path in (data.path for data in dataset.data_files()):
                 try:
                     row = 0
                     for batch in dataset.batches(path, (key,), _BATCH_ROWS):

@@ -9,15 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....core.features import DEFAULT_FEATURES, Feature
-from ..arrow_rows import Damaged, rows_of
+from ....core.features import Feature
+from ..arrow_rows import Damaged, kind_of, rows_of
 from ..view import DatasetView
 from .base import Check, Finding, RowFaults
+from .timestamps import column_of
 
+_DTYPES = {"float": "float32", "double": "float64", "large_string": "string", "halffloat": "float16"}
 _INDICES = ("index", "episode_index", "frame_index", "task_index")
 
 
-class RowsCheck(Check):
+class RowsCheck(Check[DatasetView]):
     """Every data file has the columns of info.json, and every row its place."""
 
     name = "rows"
@@ -27,18 +29,19 @@ class RowsCheck(Check):
         used: set[tuple[int, int]] = set()  # (episode, task)
         first: int | None = 0
         complete = True
-        for path in dataset.files("data"):
-            faults = RowFaults(self, path)
+        for data in dataset.data_files():
+            path, faults = data.path, RowFaults(self, data.path)
+            if data.first is not None:
+                first = data.first
             try:
                 with dataset.parquet(path) as file:
                     rows, schema = file.metadata.num_rows, file.schema_arrow
+                if data.rows is not None and rows != data.rows:
+                    yield self.error(path, f"has {rows} rows, but its episode has {data.rows} frames")
                 yield from self._schema(path, schema, dataset)
                 yield from self._features(path, schema, dataset, faults)
                 for row, batch in dataset.row_batches(path, _INDICES):
-                    found = {
-                        name: rows_of(batch[name], DEFAULT_FEATURES[name], f"{path}, column {name}")[:, 0]
-                        for name in _INDICES
-                    }
+                    found = {name: column_of(batch, name, path) for name in _INDICES}
                     if first is None:
                         first = int(found["index"][0])
                     _check_indices(dataset, found, first + row, row, faults)
@@ -56,28 +59,37 @@ class RowsCheck(Check):
         expected = dataset.row_features
         for name in schema.names:
             if name not in expected:
-                yield self.error(f"{path}, column {name}", "is no feature of info.json: LeRobot cannot load the file")
+                yield self.extra(f"{path}, column {name}")
         for key, feature in expected.items():
             if key not in schema.names:
                 yield self.error(f"{path}, column {key}", "is missing: LeRobot would fill it with nothing")
             else:
-                yield from self._type(f"{path}, column {key}", schema.field(key).type, feature)
+                yield from self._type(path, key, schema.field(key).type, feature)
 
-    def _type(self, where: str, found: pa.DataType, feature: Feature) -> Iterator[Finding]:
+    def extra(self, where: str) -> Finding:
+        """Return the finding for a column that info.json does not have."""
+        return self.error(where, "is no feature of info.json: LeRobot cannot load the file")
+
+    def axes(self, key: str, feature: Feature) -> tuple[int, ...]:
+        """Return how many lists deep a column may be, the first as LeRobot writes it."""
+        return (0,) if feature.shape == (1,) else (len(feature.shape),)
+
+    def _type(self, path: str, key: str, found: pa.DataType, feature: Feature) -> Iterator[Finding]:
+        where = f"{path}, column {key}"
         if feature.dtype == "image":
             if not pa.types.is_struct(found) or {field.name for field in found} != {"bytes", "path"}:
                 yield self.error(where, f"is {found} instead of a struct of bytes and path")
             return
-        axes, value, fixed = 0, found, True
+        axes, value = 0, found
         while pa.types.is_list(value) or pa.types.is_large_list(value) or pa.types.is_fixed_size_list(value):
-            fixed = pa.types.is_fixed_size_list(value)
             axes, value = axes + 1, value.value_type
-        expected = 0 if feature.shape == (1,) else len(feature.shape)
-        name = {"float": "float32", "double": "float64", "large_string": "string", "halffloat": "float16"}
-        if axes != expected or name.get(str(value), str(value)) != feature.dtype:
-            yield self.error(where, f"is {found}, which does not hold {feature}")
-        elif axes == 1 and not fixed:
-            yield self.warning(where, f"is {found} instead of a list of fixed size {feature.shape[0]}")
+        dtype = _DTYPES.get(str(value), str(value))
+        allowed = self.axes(key, feature)
+        message = f"is {found}, which does not hold {feature}"
+        if axes not in allowed or kind_of(dtype) != kind_of(feature.dtype):
+            yield self.error(where, message)
+        elif axes != allowed[0] or dtype != feature.dtype:
+            yield self.warning(where, message)  # LeRobot casts it
 
     def _features(self, path: str, schema: pa.Schema, dataset: DatasetView, faults: RowFaults) -> Iterator[Finding]:
         for name, feature in dataset.row_features.items():
@@ -93,7 +105,7 @@ class RowsCheck(Check):
                 yield self.damaged(exc)
 
     def _tasks(self, dataset: DatasetView, used: set[tuple[int, int]]) -> Iterator[Finding]:
-        """Compare the tasks of the rows with those that meta/episodes names."""
+        """Compare the tasks of the rows with those that meta names."""
         texts = dataset.tasks
         by_episode: dict[int, set[str]] = {}
         for episode, task in used:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ....core.errors import UsageError
 from ..arrow_rows import Damaged
 from ..view import DatasetView
+from ..views import open_view
 from . import CHECKS
-from .base import Check, Finding
+from .base import Check, Finding, Severity
 
-MAX_FINDINGS = 20  # per check; the rest is only counted
+MAX_FINDINGS = 20  # per check and severity; the rest is only counted
 
 Progress = Callable[[str, str], None]
 
@@ -23,7 +25,8 @@ class Report:
     """What came out.
 
     Attributes:
-        findings: In order of the checks; for one with more than 20, the last says how many more there are.
+        findings: In order of the checks; for one with more than 20 errors or warnings, the last says how
+            many more there are.
         counts: Episodes, frames, tasks and cameras of the dataset, as far as they can be read, and
             the number of all errors and warnings, those not listed included.
     """
@@ -38,7 +41,7 @@ class Report:
 
 
 def verify(dataset: Path, *, deep: bool = False, progress: Progress | None = None) -> Report:
-    """Run every check over a LeRobot v3.0 dataset; memory does not grow with its size, but for some bytes per episode.
+    """Run every check over a LeRobot dataset; memory does not grow with its size, but for some bytes per episode.
 
     Args:
         dataset: Its folder.
@@ -46,37 +49,42 @@ def verify(dataset: Path, *, deep: bool = False, progress: Progress | None = Non
         progress: Called with the name of the check and the file it is about to read.
 
     Raises:
-        UsageError: If there is no such folder.
+        UsageError: If there is no such folder, or its info.json names a version that is not known.
     """
     if not dataset.is_dir():
-        raise UsageError(str(dataset), "there is no such folder", "a LeRobot v3.0 dataset")
+        raise UsageError(str(dataset), "there is no such folder", "a LeRobot dataset")
     running = ""
 
     def opened(path: str) -> None:
         if progress is not None:
             progress(running, path)
 
-    view = DatasetView(dataset, opened)
+    try:
+        view = open_view(dataset, opened)
+    except Damaged as exc:
+        finding = Finding("structure", exc.where, exc.message)
+        return Report((finding,), {"errors": 1, "warnings": 0})
     kept: list[Finding] = []
-    totals = {"error": 0, "warning": 0}
+    totals: dict[Severity, int] = {"error": 0, "warning": 0}
     reported: set[tuple[str, str]] = set()
-    for name, check in CHECKS.items():
+    for name, check in CHECKS[view.version].items():
         running = name
-        found = 0
+        found: dict[Severity, int] = {"error": 0, "warning": 0}
         for finding in _findings(check(), view, deep):
             if (finding.where, finding.message) in reported:
                 continue  # damage that an earlier check has met
             totals[finding.severity] += 1
-            found += 1
-            if found <= MAX_FINDINGS:
+            found[finding.severity] += 1
+            if found[finding.severity] <= MAX_FINDINGS:
                 kept.append(finding)
                 reported.add((finding.where, finding.message))
-        if found > MAX_FINDINGS:
-            kept.append(Finding(name, "", f"and {found - MAX_FINDINGS} more", kept[-1].severity))
+        for severity, count in found.items():
+            if count > MAX_FINDINGS:
+                kept.append(Finding(name, "", f"and {count - MAX_FINDINGS} more", severity))
     return Report(tuple(kept), _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]})
 
 
-def _findings(check: Check, view: DatasetView, deep: bool) -> Iterator[Finding]:
+def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Finding]:
     """Yield what a check finds, damage that ends it included."""
     try:
         yield from check.run(view, deep=deep)

@@ -1,135 +1,108 @@
-"""Statistics: complete, shaped as LeRobot needs them, and those of the rows."""
+"""Statistics of the episodes: complete, shaped as LeRobot needs them, and those of the rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.features import Feature, Features
-from .. import paths
-from ..arrow_rows import ArrowColumn, rows_of
-from ..quantiles import QUANTILES, as_table, column_quantiles, neighbours
-from ..stats import STAT_KEYS, FeatureStats, StatsMerger, episode_stats
+from ....core.features import Features
+from ..arrow_rows import ArrowColumn, Damaged, rows_of
+from ..quantiles import QUANTILES
+from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, numeric_stats
 from ..view import DatasetView
-from .base import Check, Finding
-from .structure import channels
+from .base import Check, Finding, Repeated, Severity, View
+from .camera_stats import note_camera
+from .missing_stats import MissingStats
+from .stat_values import differences, misplaced_quantiles, misshapen, numbers_of
 
-# Relative to the largest value. LeRobot sums in float32 and takes the variance as E[x²] - E[x]².
-_TOLERANCES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3}
-_LEROBOT_BINS = 5000  # its quantiles are read off a histogram with so many bins over the range
-_FLAT_STD = 0.01
-_ORDER = ("min", *QUANTILES, "max")
-
-Floats = NDArray[np.float64]
+# LeRobot does not change them all when it merges or deletes episodes, and never uses them.
+_PLACE_FEATURES = ("index", "episode_index", "task_index")
 
 
-class StatsCheck(Check):
-    """stats.json and the statistics in meta/episodes, recomputed from the rows where these are numbers.
+class StatsCheck(Check[View], Generic[View]):
+    """The statistics of each episode, recomputed from its rows where these are numbers.
 
-    Deep: quantiles of the dataset are recomputed too.
+    Attributes:
+        absent: Severity of a feature without any statistics.
+        wants_quantiles: False if statistics are complete without them.
     """
 
     name = "stats"
+    absent: Severity = "error"
+    wants_quantiles = True
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
-        """Yield missing, misshapen and wrong statistics."""
-        described = {key: feature for key, feature in dataset.features.items() if feature.dtype != "string"}
-        mergers = {key: StatsMerger() for key in dataset.numeric_features}
-        yield from self._episodes(dataset, described, mergers)
-        yield from self._dataset(dataset, described, mergers, deep)
-
-    def _episodes(
-        self, dataset: DatasetView, described: Features, mergers: Mapping[str, StatsMerger]
-    ) -> Iterator[Finding]:
-        present = set(described)
-        for path in dataset.files("meta/episodes"):
-            with dataset.parquet(path) as file:
-                names = set(file.schema_arrow.names)
-            for key in described:
-                if missing := [name for name in STAT_KEYS if f"stats/{key}/{name}" not in names]:
-                    yield self.error(f"{path}, column stats/{key}", f"has no {', '.join(missing)}")
-                    present.discard(key)
-        columns = [f"stats/{key}/{name}" for key in described if key in present for name in STAT_KEYS]
-        rows = dataset.episodes(columns or ["episode_index"])
-        for (where, row), tables in zip(rows, _episode_tables(dataset), strict=False):
+    def per_episode(self, dataset: DatasetView, mergers: Mapping[str, StatsMerger]) -> Iterator[Finding]:
+        """Yield what is wrong with those of the episodes; put the exact ones of each into `mergers`."""
+        features = described(dataset)
+        missing, faults = MissingStats(), Repeated(self)
+        found = dataset.episode_stats(list(features), STAT_KEYS)
+        for (where, entries), tables in zip(found, _episode_tables(dataset), strict=False):
             with np.errstate(invalid="ignore"):  # NaN and Inf in rows: the check of rows names them
-                exact = {key: stats for key, table in tables.items() if (stats := episode_stats(table, described[key]))}
-                for key, stats in exact.items():
-                    mergers[key].add(stats)
-            for key in described:
-                if key not in present:
-                    continue
-                found = {name: _numbers(row[f"stats/{key}/{name}"]) for name in STAT_KEYS}
+                exact = {key: numeric_stats(table) for key, table in tables.items()}
+            for key in exact.keys() & mergers.keys():
+                mergers[key].add(exact[key])
+            for key, feature in features.items():
                 place = f"{where}, stats/{key}"
-                problems = list(_misshapen(found, described[key]))
-                if not problems and key in tables:
-                    problems = [*_differences(found, exact[key]), *_misplaced_quantiles(found, tables[key])]
-                for problem in problems:
-                    yield self.error(place, problem)
-                if not problems and described[key].is_visual:
-                    yield from self._camera(place, found)
+                values = numbers_of(entries.get(key, {}))
+                problems = list(misshapen(values, feature))
+                yield from (self.error(place, problem) for problem in problems)
+                if not self.is_complete(where, key, values, missing) or problems:
+                    continue
+                if feature.is_visual:
+                    note_camera(place, key, feature, values, advice(dataset, "computes it anew"), faults)
+                else:
+                    table, own = tables[key], exact[key]
+                    if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
+                        table = table.reshape(len(table), -1)
+                        values, own = {name: value.ravel() for name, value in values.items()}, numeric_stats(table)
+                    problems = [*differences(values, own), *misplaced_quantiles(values, table)]
+                    yield from self.differing(place, key, problems, faults)
+        yield from faults.findings()
+        yield from self.told(dataset, missing)
 
-    def _dataset(
-        self, dataset: DatasetView, described: Features, mergers: Mapping[str, StatsMerger], deep: bool
-    ) -> Iterator[Finding]:
-        content = dataset.json(paths.STATS)
-        shaped: dict[str, dict[str, Floats]] = {}
-        for key in content.keys() - dataset.features.keys():
-            yield self.warning(f"{paths.STATS}, {key}", "is no feature of info.json")
-        for key, feature in described.items():
-            place = f"{paths.STATS}, {key}"
-            entry = content.get(key)
-            if not isinstance(entry, dict):
-                yield self.error(place, "is missing")
-                continue
-            found = {name: _numbers(entry[name]) for name in STAT_KEYS if name in entry}
-            problems = list(_misshapen(found, feature))
-            for problem in problems:
-                yield self.error(place, problem)
-            if problems:
-                continue
-            shaped[key] = {name: value for name, value in found.items() if value is not None}
-            if key in mergers:
-                for problem in _differences(found, mergers[key].result()):
-                    yield self.error(place, problem)
+    def differing(self, place: str, key: str, problems: Iterable[str], faults: Repeated) -> Iterator[Finding]:
+        """Yield findings for statistics that the rows do not give; note those of indices, which nobody uses."""
+        for problem in problems:
+            if key in _PLACE_FEATURES:
+                told = f"{problem}; LeRobot leaves those of indices so when it merges or deletes episodes"
+                faults.note(key, place, told, "warning")
             else:
-                yield from self._camera(place, found)
-        if deep:
-            yield from self._quantiles(dataset, {key: found for key, found in shaped.items() if key in mergers})
+                yield self.error(place, problem)
 
-    def _camera(self, place: str, found: Mapping[str, Any]) -> Iterator[Finding]:
-        if found["min"].min() < 0 or found["max"].max() > 1:
-            yield self.error(place, "its values are not in [0, 1]")
-        spread, std = (found["max"] - found["min"]).max(), found["std"].max()
-        if std == 0 and spread > 0:
-            yield self.error(place, f"std is 0 though values differ by {spread:g} (LeRobot 0.4 has this bug)")
-        elif std < _FLAT_STD:
-            yield self.warning(place, f"std is only {std:g}: the pictures are all but uniform")
+    def is_complete(self, where: str, key: str, values: Mapping[str, Any], missing: MissingStats) -> bool:
+        """True if all is there that can be compared; what is not there is noted."""
+        if absent := [name for name in MERGED_KEYS if name not in values]:
+            missing.note(where, key, absent)
+        elif self.wants_quantiles and (absent := [name for name in QUANTILES if name not in values]):
+            missing.note(where, key, absent)
+            return True
+        return not absent
 
-    def _quantiles(self, dataset: DatasetView, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Finding]:
-        def batches() -> Iterator[dict[str, NDArray[Any]]]:
-            for path in dataset.files("data"):
-                for _, batch in dataset.row_batches(path, list(stats)):
-                    yield _rows(dataset, path, batch)
-
-        for key, exact in column_quantiles(batches).items():
-            scale = np.maximum(np.abs(stats[key]["min"]), np.abs(stats[key]["max"]))
-            problems = [
-                problem
-                for name, value in exact.items()
-                if (problem := _difference(name, stats[key][name], value, _TOLERANCES["min"] * scale))
-            ]
-            if problems:
-                more = f"; {len(problems)} of {len(exact)} quantiles differ" if len(problems) > 1 else ""
-                cause = f"{problems[0]}{more} (LeRobot averages those of the episodes)"
-                yield self.warning(f"{paths.STATS}, {key}", cause)
+    def told(self, dataset: DatasetView, missing: MissingStats) -> Iterator[Finding]:
+        """Yield findings for what was noted as missing."""
+        for where, names, sentence in missing.groups():
+            if set(names) <= QUANTILES.keys():
+                told = f"{sentence}: older and converted datasets have none"
+                yield self.warning(where, f"{told}; {advice(dataset, 'adds them')}")
+            else:
+                yield Finding(self.name, where, sentence, self.absent if len(names) == len(MERGED_KEYS) else "error")
 
 
-def _rows(dataset: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> dict[str, NDArray[Any]]:
+def advice(dataset: DatasetView, what: str) -> str:
+    """Say which command makes statistics right."""
+    return f"`robotrove stats {dataset.root}` {what}"
+
+
+def described(dataset: DatasetView) -> Features:
+    """Return the features that have statistics: all but texts."""
+    return {key: feature for key, feature in dataset.features.items() if feature.dtype != "string"}
+
+
+def rows_in(dataset: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> dict[str, NDArray[Any]]:
+    """Return the columns of a batch as arrays."""
     return {key: rows_of(batch[key], dataset.features[key], f"{path}, column {key}") for key in batch}
 
 
@@ -139,9 +112,9 @@ def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
     lengths = iter(dataset.lengths.tolist())
     needed = next(lengths, 0)
     parts: list[dict[str, NDArray[Any]]] = []
-    for path in dataset.files("data"):
-        for _, batch in dataset.row_batches(path, names):
-            rows = _rows(dataset, path, batch)
+    for data in dataset.data_files():
+        for _, batch in dataset.row_batches(data.path, names):
+            rows = rows_in(dataset, data.path, batch)
             total, first = len(rows[names[0]]), 0
             while first < total and needed:
                 last = min(total, first + needed)
@@ -151,71 +124,7 @@ def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
                 if not needed:
                     yield {key: np.concatenate([part[key] for part in parts]) for key in names}
                     needed, parts = next(lengths, 0), []
-
-
-def _numbers(value: Any) -> Floats | None:
-    try:
-        return np.array(value, np.float64)
-    except (TypeError, ValueError):
-        return None
-
-
-def _misshapen(found: Mapping[str, Floats | None], feature: Feature) -> Iterator[str]:
-    """Yield what makes statistics unusable: absent, not numbers, of another shape, out of order."""
-    shape = (channels(feature), 1, 1) if feature.is_visual else (feature.shape[-1],)
-    complete = True
-    for name in STAT_KEYS:
-        expected = (1,) if name == "count" else shape
-        value = found.get(name)
-        if value is None or value.shape != expected:
-            was = "missing" if name not in found else "no numbers" if value is None else f"of shape {value.shape}"
-            yield f"{name} is {was}; expected shape {expected}"
-            complete = False
-        elif not np.isfinite(value).all():
-            yield f"{name} holds NaN or Inf"
-            complete = False
-    if not complete:
-        return
-    values = {name: value for name, value in found.items() if value is not None}
-    slack = 1e-6 * np.maximum(np.abs(values["min"]), np.abs(values["max"])) + 1e-9
-    for low, high in pairwise(_ORDER):
-        if (values[low] > values[high] + slack).any():
-            yield f"{low} is above {high}"
-    if (values["mean"] < values["min"] - slack).any() or (values["mean"] > values["max"] + slack).any():
-        yield "mean is not between min and max"
-
-
-def _differences(found: Mapping[str, Floats | None], exact: FeatureStats) -> Iterator[str]:
-    """Yield how min, max, mean, std and count differ from exact ones."""
-    scale = np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
-    for name, tolerance in (*_TOLERANCES.items(), ("count", 0.0)):
-        if problem := _difference(name, found[name], exact[name], tolerance * (0 if name == "count" else scale)):
-            yield problem
-
-
-def _difference(name: str, found: Floats | None, exact: Floats, tolerance: Any) -> str:
-    if found is None:
-        return ""
-    wrong = ~(np.abs(found - exact) <= tolerance)
-    if not wrong.any():
-        return ""
-    at = int(np.argmax(wrong))
-    return f"{name}[{at}] is {found[at]:.9g}, but the rows give {exact[at]:.9g}"
-
-
-def _misplaced_quantiles(found: Mapping[str, Floats | None], rows: NDArray[Any]) -> Iterator[str]:
-    """Yield quantiles that no common definition gives.
-
-    Definitions differ by up to one rank, and LeRobot's histogram by one bin; among few rows that are
-    far apart this allows more than among many.
-    """
-    table = np.sort(as_table(rows).astype(np.float64), axis=0)
-    low, high = table[0], table[-1]
-    slack = (high - low) / _LEROBOT_BINS + 1e-6 * np.maximum(np.abs(low), np.abs(high)) + 1e-9
-    lower, upper, _ = neighbours(np.array(list(QUANTILES.values())), len(table))
-    for name, first, last in zip(QUANTILES, lower - 1, upper + 1, strict=True):
-        value = found[name]
-        floor, ceiling = table[max(first, 0)] - slack, table[min(last, len(table) - 1)] + slack
-        if value is not None and ((value < floor) | (value > ceiling)).any():
-            at = int(np.argmax((value < floor) | (value > ceiling)))
-            yield f"{name}[{at}] is {value[at]:.9g}, but the rows give {floor[at]:.9g} to {ceiling[at]:.9g}"
+                    if data.rows is not None:
+                        break  # the check of rows names those that are too many
+        if data.rows is not None and parts:
+            raise Damaged(data.path, f"has {needed} rows too few for its episode")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
 from ....core.features import DEFAULT_FEATURES, Feature
 from .. import paths
+from ..arrow_rows import kind_of
 from ..view import DatasetView
 from .base import Check, Finding
 
@@ -14,49 +16,72 @@ _MOST_AXES = 5
 _CHANNELS = ("channel", "channels")
 
 
-class StructureCheck(Check):
-    """Keys, types and features of info.json."""
+class StructureCheck(Check[DatasetView]):
+    """Keys, types and features of info.json.
+
+    Attributes:
+        data_fields: What `data_path` has in it.
+        video_fields: What `video_path` has in it.
+    """
 
     name = "structure"
+    data_fields: str
+    video_fields: str
 
     def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong in info.json."""
-        yield from self._keys(dataset)
+        yield from self._common_keys(dataset)
+        yield from self.keys(dataset.info)
         features = dataset.features
         for key, expected in DEFAULT_FEATURES.items():
-            where = f"{paths.INFO}, feature {key}"
-            if key not in features:
-                yield self.error(where, f"is missing; LeRobot expects {expected} in every dataset")
-            elif features[key] != expected or dataset.info["features"][key].get("names") is not None:
-                yield self.error(where, f"is {features[key]} instead of {expected} without names")
+            yield from self._default(key, expected, dataset)
         for key, feature in features.items():
             yield from self._feature(key, feature, dataset)
 
-    def _keys(self, dataset: DatasetView) -> Iterator[Finding]:
+    @abstractmethod
+    def keys(self, info: dict[str, Any]) -> Iterator[Finding]:
+        """Yield what is wrong with keys that only this version has."""
+
+    def wrong(self, info: dict[str, Any], key: str, expected: str) -> Finding:
+        """Return the finding for a key that is missing or not as expected."""
+        if key in info:
+            return self.error(paths.INFO, f"{key} is {info[key]!r} instead of {expected}")
+        return self.error(paths.INFO, f"{key} is missing; expected {expected}")
+
+    def _common_keys(self, dataset: DatasetView) -> Iterator[Finding]:
         info = dataset.info
-
-        def wrong(key: str, expected: str) -> Finding:
-            if key in info:
-                return self.error(paths.INFO, f"{key} is {info[key]!r} instead of {expected}")
-            return self.error(paths.INFO, f"{key} is missing; expected {expected}")
-
-        for key in ("fps", "chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"):
-            if type(info.get(key)) is not int or info[key] < 1:
-                yield wrong(key, "a positive whole number")
+        yield from self._fps(info)
+        if type(info.get("chunks_size")) is not int or info["chunks_size"] < 1:
+            yield self.wrong(info, "chunks_size", "a positive whole number")
         for key in ("total_episodes", "total_frames", "total_tasks"):
             if type(info.get(key)) is not int or info[key] < 0:
-                yield wrong(key, "a count")
-        if type(info.get("chunks_size")) is int and info["chunks_size"] > paths.CHUNKS_SIZE:
-            # LeRobot sorts paths as text: file-1000 would come before file-999.
-            yield wrong("chunks_size", f"at most {paths.CHUNKS_SIZE}")
+                yield self.wrong(info, key, "a count")
         if "robot_type" not in info or not isinstance(info["robot_type"], str | None):
-            yield wrong("robot_type", "a text or null")
+            yield self.wrong(info, "robot_type", "a text or null")
         if not isinstance(info.get("splits"), dict):
-            yield wrong("splits", "an object")
+            yield self.wrong(info, "splits", "an object")
         if not isinstance(info.get("data_path"), str):
-            yield wrong("data_path", "a path with {chunk_index} and {file_index}")
+            yield self.wrong(info, "data_path", f"a path with {self.data_fields}")
         if dataset.video_keys and not isinstance(info.get("video_path"), str):
-            yield wrong("video_path", "a path with {video_key}, {chunk_index} and {file_index}")
+            yield self.wrong(info, "video_path", f"a path with {self.video_fields}")
+
+    def _fps(self, info: dict[str, Any]) -> Iterator[Finding]:
+        fps = info.get("fps")
+        if isinstance(fps, float) and fps.is_integer() and fps > 0:
+            yield self.warning(paths.INFO, f"fps is {fps!r} instead of a whole number, which LeRobot 0.6 expects")
+        elif type(fps) is not int or fps < 1:
+            yield self.wrong(info, "fps", "a positive whole number")
+
+    def _default(self, key: str, expected: Feature, dataset: DatasetView) -> Iterator[Finding]:
+        where = f"{paths.INFO}, feature {key}"
+        found = dataset.features.get(key)
+        if found is None:
+            yield self.error(where, f"is missing; LeRobot expects {expected} in every dataset")
+        elif found != expected or dataset.info["features"][key].get("names") is not None:
+            message = f"is {found} instead of {expected} without names"
+            same = found.shape == expected.shape and kind_of(found.dtype) == kind_of(expected.dtype)
+            # LeRobot casts what it reads, but cannot merge such a dataset with others, or add to it.
+            yield self.warning(where, message) if same else self.error(where, message)
 
     def _feature(self, key: str, feature: Feature, dataset: DatasetView) -> Iterator[Finding]:
         where = f"{paths.INFO}, feature {key}"
@@ -81,11 +106,11 @@ class StructureCheck(Check):
             yield self.error(where, f"names are {', '.join(names)} instead of height, width, channels")
             return
         height, width = frame_size(feature)
-        info = entry.get("info")
-        known = info if isinstance(info, dict) else {}
-        for name, expected in (("video.height", height), ("video.width", width), ("video.fps", dataset.fps)):
-            if known.get(name, expected) != expected:
-                yield self.error(where, f"{name} is {known[name]} instead of {expected}")
+        for block in ("info", "video_info"):  # the latter is that of older recorders, and of GR00T
+            known = entry.get(block)
+            for name, expected in (("video.height", height), ("video.width", width), ("video.fps", dataset.fps)):
+                if isinstance(known, dict) and known.get(name, expected) != expected:
+                    yield self.error(where, f"{name} is {known[name]} instead of {expected}")
 
 
 def frame_size(feature: Feature) -> tuple[int, int]:

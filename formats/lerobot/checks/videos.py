@@ -1,11 +1,9 @@
-"""Video files: as many frames as their episodes, each at its time, all of them readable, the right pictures."""
+"""Video files: the frames of their episodes, each at its time, all of them readable, the right pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,41 +11,23 @@ from numpy.typing import NDArray
 from ....core.errors import RobotroveError
 from ....media.keyframes import keyframes
 from ....media.probe import VideoInfo, iter_frames, probe
-from .. import paths
+from .. import limits
 from ..arrow_rows import Damaged
 from ..image_stats import ImageStats
-from ..view import DatasetView
+from ..view import DatasetView, VideoFile
 from .base import Check, Finding
-from .files import file_pairs
 from .structure import frame_size
 
 # Of the mean colour in [0, 1]: lossy coding moves it by far less, another camera or channel order by far more.
 _MEAN_TOLERANCE = 0.05
+# From here on, float32 times within an episode are coarse enough to be lost when added to its begin in a long file.
+_COARSE_S = 128
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One video file and what should be in it.
-
-    Attributes:
-        key: Camera.
-        path: Relative to the dataset.
-        full: Where it is.
-        episodes: Episodes in it, in order.
-        lengths: Their frames.
-    """
-
-    key: str
-    path: str
-    full: Path
-    episodes: NDArray[np.int64]
-    lengths: NDArray[np.int64]
-
-
-class VideosCheck(Check):
+class VideosCheck(Check[DatasetView]):
     """Counts, times, keyframes, size and length of every video file; the first and last frame of each episode decode.
 
-    Deep: every frame decodes, and the mean colour of each episode is the one in its statistics.
+    Deep: every frame of an episode decodes, and the mean colour of each episode is the one in its statistics.
     """
 
     name = "videos"
@@ -56,88 +36,89 @@ class VideosCheck(Check):
         """Yield what is wrong with the video files."""
         for key in dataset.video_keys:
             means = _means(dataset, key) if deep else {}
-            for file in _files(dataset, key):
-                if not file.full.is_file():
+            for file in dataset.video_files(key):
+                full = dataset.opened(file.path)
+                if not full.is_file():
                     continue  # the check of files has said so
                 try:
-                    info = probe(file.full, fps=dataset.fps)
+                    info = probe(full, fps=dataset.fps, in_order=False)
                     yield from self._facts(dataset, file, info)
                     if deep:
-                        yield from self._pixels(file, info, means)
+                        yield from self._pixels(dataset, file, info, means)
                     else:
-                        _decode_ends(file, info)
+                        _decode_ends(dataset, file, info)
                 except RobotroveError as exc:
                     # Causes name the file by its full path; findings by the one inside the dataset.
-                    cause = str(exc).replace(str(file.full), "").lstrip(": ").replace("\n ", ";")
+                    cause = str(exc).replace(str(full), "").lstrip(": ").replace("\n ", ";")
                     yield self.error(file.path, cause)
 
-    def _facts(self, dataset: DatasetView, file: _File, info: VideoInfo) -> Iterator[Finding]:
-        total = int(file.lengths.sum())
-        if info.frames != total:
-            yield self.error(file.path, f"has {info.frames} frames, but its episodes have {total}")
+    def _facts(self, dataset: DatasetView, file: VideoFile, info: VideoInfo) -> Iterator[Finding]:
+        ends = file.firsts + file.lengths
+        for at in np.flatnonzero(ends > info.frames).tolist():
+            place = f"episode {file.episodes[at]} has its frames at {file.firsts[at]} to {ends[at] - 1}"
+            yield self.error(file.path, f"has {info.frames} frames, but {place}")
+        if (used := int(file.lengths.sum())) < info.frames:
+            yield self.unused(file.path, f"has {info.frames} frames, but its episodes have {used}")
         feature = dataset.features[file.key]
         if len(feature.shape) == 3 and (info.height, info.width) != frame_size(feature):
             height, width = frame_size(feature)
             yield self.error(file.path, f"frames are {info.height}x{info.width} instead of {height}x{width}")
-        seconds = info.frames / dataset.fps
-        if len(file.lengths) > 1 and seconds > paths.MAX_VIDEO_S:
-            yield self.error(
-                file.path,
-                f"lasts {seconds:.0f} s; with more than one episode in it, LeRobot loses frames "
-                f"past 1,024 s: expected at most {paths.MAX_VIDEO_S:.0f} s",
-            )
-        seekable = set(keyframes(file.full, dataset.fps))
-        for episode, first in zip(file.episodes.tolist(), _starts(file), strict=True):
-            if first < info.frames and first not in seekable:
-                yield self.error(file.path, f"frame {first}, the first of episode {episode}, is no keyframe")
+        yield from self._late(file, dataset.fps)
+        seekable = np.array(keyframes(dataset.root / file.path, dataset.fps))
+        for at in np.flatnonzero((file.firsts < info.frames) & ~np.isin(file.firsts, seekable)).tolist():
+            message = f"frame {file.firsts[at]}, the first of episode {file.episodes[at]}, is no keyframe"
+            yield self.warning(file.path, f"{message}: it cannot be cut there")
 
-    def _pixels(self, file: _File, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]) -> Iterator[Finding]:
-        frames = iter_frames(file.full, 0, info.frames)
-        for episode, length in zip(file.episodes.tolist(), file.lengths.tolist(), strict=True):
-            stats, decoded = ImageStats(length), 0
-            for frame in islice(frames, length):
+    def unused(self, where: str, message: str) -> Finding:
+        """Return the finding for frames of no episode."""
+        return self.warning(where, message)
+
+    def _late(self, file: VideoFile, fps: int) -> Iterator[Finding]:
+        """Yield episodes past the time where float32 is too coarse; one that begins a file is safe (see `limits`)."""
+        late = (file.firsts > 0) & (file.firsts + file.lengths > limits.SAFE_S * fps)
+        if not late.any():
+            return
+        lost = late & (file.lengths > _COARSE_S * fps)
+        message = f"{np.count_nonzero(late)} episodes end past {limits.SAFE_S:,} s, and LeRobot has times in float32"
+        if lost.any():
+            yield self.error(file.path, f"{message}: it loses frames of the long ones")
+        else:
+            yield self.warning(file.path, f"{message}: it just finds the short ones")
+
+    def _pixels(
+        self, dataset: DatasetView, file: VideoFile, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]
+    ) -> Iterator[Finding]:
+        frames, next_frame = iter_frames(dataset.root / file.path, 0, info.frames), 0
+        for at in np.argsort(file.firsts, kind="stable").tolist():
+            first, length, episode = int(file.firsts[at]), int(file.lengths[at]), int(file.episodes[at])
+            if first < next_frame or first + length > info.frames:
+                continue  # reported as such
+            stats = ImageStats(length)
+            for frame in islice(frames, first - next_frame, first - next_frame + length):
                 stats.add(frame[None])
-                decoded += 1
-            if decoded < length or episode not in means:
-                continue  # too few frames, or no statistics: reported as such
+            next_frame = first + length
+            if episode not in means:
+                continue
             found, expected = stats.result()["mean"].ravel(), means[episode]
             if np.abs(found - expected).max() > _MEAN_TOLERANCE:
                 told = f"the mean colour of episode {episode} is {_colour(found)}, but {_colour(expected)}"
                 yield self.error(file.path, f"{told} in its statistics")
-        for _ in frames:  # those of no episode must decode too
-            pass
 
 
-def _files(dataset: DatasetView, key: str) -> Iterator[_File]:
-    chunks, files = (dataset.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index"))
-    for chunk, number in file_pairs(dataset, f"videos/{key}"):
-        episodes = np.flatnonzero((chunks == chunk) & (files == number))
-        path = dataset.video_file(key, chunk, number)
-        yield _File(key, path, dataset.opened(path), episodes, dataset.lengths[episodes])
-
-
-def _starts(file: _File) -> list[int]:
-    """Return the first frame of each episode in its file."""
-    starts: list[int] = (np.cumsum(file.lengths) - file.lengths).tolist()
-    return starts
-
-
-def _decode_ends(file: _File, info: VideoInfo) -> None:
+def _decode_ends(dataset: DatasetView, file: VideoFile, info: VideoInfo) -> None:
     """Decode the first and the last frame of each episode; those that are not there have been reported."""
-    starts = np.array(_starts(file))
-    for frame in np.unique(np.concatenate([starts, starts + file.lengths - 1])).tolist():
-        if frame < info.frames:
-            for _ in iter_frames(file.full, frame, 1):
+    for frame in np.unique(np.concatenate([file.firsts, file.firsts + file.lengths - 1])).tolist():
+        if 0 <= frame < info.frames:
+            for _ in iter_frames(dataset.root / file.path, frame, 1):
                 pass
 
 
 def _means(dataset: DatasetView, key: str) -> dict[int, NDArray[np.float64]]:
     """Return the mean colour in the statistics of each episode, (3,) in [0, 1], where there is one."""
-    name = f"stats/{key}/mean"
     means = {}
     try:
-        for episode, (_, row) in enumerate(dataset.episodes((name,))):
-            mean = np.array(row[name], np.float64).ravel()
+        for episode, (_, stats) in enumerate(dataset.episode_stats((key,), ("mean",))):
+            mean = np.array(stats.get(key, {}).get("mean"), np.float64).ravel()
             if mean.shape == (3,):
                 means[episode] = mean
     except (Damaged, TypeError, ValueError):

@@ -7,8 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from robotrove.core.errors import UsageError
+from robotrove.formats.lerobot.checks.runner import verify
+
 INFO, TASKS, EPISODES = "meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet"
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
+MEND = "`robotrove aggregate DATASET -o OUT` writes it anew with right references"
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -46,10 +50,19 @@ def test_structure(tiny, change: Change, where: str, message: str) -> None:
     assert any(place == found and message in text for found, text in tiny.found("structure")), tiny.found("structure")
 
 
-def test_another_version_is_said_once(tiny) -> None:
-    tiny.json(INFO, lambda info: info.update(codebase_version="v2.1"))
-    assert tiny.found("structure") == [(INFO, "codebase_version is 'v2.1' instead of 'v3.0'")]
-    assert [tiny.found(check) for check in ("counts", "rows", "videos", "stats")] == [[], [], [], []]
+@pytest.mark.parametrize("version", ["v2.0", "3.0", None, ["v3.0"]])
+def test_another_version_is_no_dataset_to_verify(tiny, version: Any) -> None:
+    tiny.json(INFO, lambda info: info.update(codebase_version=version))
+    with pytest.raises(UsageError, match=r"v2\.1 or v3\.0"):
+        verify(tiny.root)
+
+
+def test_what_lerobot_can_live_with_is_a_warning(tiny) -> None:
+    tiny.json(INFO, lambda info: info.update(fps=10.0, splits={"train": "0:100"}, data_files_size_in_mb=0.5))
+    tiny.json(INFO, lambda info: info["features"]["timestamp"].update(dtype="float64"))
+    (tiny.root / "videos/notes.txt").touch()
+    assert tiny.errors() == []
+    assert [len(tiny.found(check)) for check in ("structure", "files", "counts")] == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +132,15 @@ def test_rows_that_are_missing_are_counted(tiny) -> None:
             2,
             "data/file_index",
             1,
-            "its rows 7 to 11 are said to be in data/chunk-000/file-001.parquet, which holds 12 to 19",
+            "its rows 7 to 11 are said to be in data/chunk-000/file-001.parquet, which holds 12 to 19; " + MEND,
         ),
-        (4, "meta/episodes/file_index", 1, "it is said to be in meta/episodes/chunk-000/file-001.parquet"),
+        (
+            4,
+            "meta/episodes/file_index",
+            1,
+            "it is said to be in meta/episodes/chunk-000/file-001.parquet: LeRobot could not merge it with others; "
+            + MEND,
+        ),
         (0, "tasks", ["juggle"], "its task 'juggle' is not in tasks.parquet"),
         (0, "tasks", [], "it has no task"),
         (2, "tasks", None, "tasks is empty"),
@@ -129,26 +148,52 @@ def test_rows_that_are_missing_are_counted(tiny) -> None:
         (
             2,
             f"videos/{FRONT}/from_timestamp",
-            0.8,
-            f"videos/{FRONT}/from_timestamp is 0.8 instead of 0.7 (frame 7 of videos/{FRONT}/chunk-000/file-000.mp4)",
+            0.701,
+            f"videos/{FRONT}/from_timestamp is 0.701: no frame is there at 10 frames per second",
         ),
         (
             2,
             f"videos/{WRIST}/from_timestamp",
             float("nan"),
-            f"videos/{WRIST}/from_timestamp is nan instead of 0.0 (frame 0 of videos/{WRIST}/chunk-000/file-001.mp4)",
+            f"videos/{WRIST}/from_timestamp is nan: no frame is there at 10 frames per second",
         ),
         (
             1,
             f"videos/{WRIST}/to_timestamp",
             0.6,
-            f"videos/{WRIST}/to_timestamp is 0.6 instead of 0.7 (frame 7 of videos/{WRIST}/chunk-000/file-000.mp4)",
+            f"videos/{WRIST}/to_timestamp is 0.6 instead of 0.7 (from_timestamp and 3 frames)",
         ),
     ],
 )
 def test_one_wrong_value_in_meta_episodes(tiny, row: int, column: str, value: Any, message: str) -> None:
     tiny.cell(EPISODES, row, column, value)
     assert tiny.found("episodes") == [(f"{EPISODES}, row {row}", message)]
+
+
+def test_one_sentence_for_references_that_are_all_wrong(tiny) -> None:
+    for row in (1, 2):
+        tiny.cell(EPISODES, row, "data/file_index", 1)
+    [(where, message)] = tiny.found("episodes")
+    assert where == f"{EPISODES}, row 1"
+    assert message.startswith("its rows 4 to 6 are said to be in data/chunk-000/file-001.parquet")
+    assert message.endswith("(so in 2 episodes)")
+
+
+def test_episodes_may_be_anywhere_in_a_video_file_but_not_overlap(tiny) -> None:
+    def move(row: int, begin: float, end: float) -> None:
+        for name, value in (("from_timestamp", begin), ("to_timestamp", end)):
+            tiny.cell(EPISODES, row, f"videos/{FRONT}/{name}", value)
+
+    move(3, 1.8, 2.0)  # episode 3 after episode 4
+    move(4, 1.2, 1.8)
+    assert tiny.found("episodes") == []
+    move(4, 1.3, 1.9)
+    assert tiny.found("episodes") == [
+        (
+            f"videos/{FRONT}/chunk-000/file-000.mp4",
+            "episodes overlap: frames 13 to 18 are of episode 4 and 18 to 19 are of episode 3",
+        )
+    ]
 
 
 def test_episodes_out_of_order_are_found_by_position(tiny) -> None:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import av
 import pytest
 
+from robotrove.formats.lerobot import limits
+from robotrove.formats.lerobot.checks import videos
+
 FRONT = "videos/observation.images.front/chunk-000/file-000.mp4"
 WRIST = "videos/observation.images.wrist/chunk-000/file-001.mp4"
 STARTS = [0, 4, 7, 12, 14]  # first frames of the episodes in FRONT
@@ -11,17 +14,20 @@ FRAMES = list(range(20))
 
 def test_a_frame_too_few(tiny) -> None:
     tiny.video(FRONT, FRAMES[:-1], STARTS)
-    assert (FRONT, "has 19 frames, but its episodes have 20") in tiny.found("videos")
+    assert (FRONT, "has 19 frames, but episode 4 has its frames at 14 to 19") in tiny.found("videos")
+    assert "videos" in tiny.errors()
 
 
 def test_a_file_of_several_episodes_is_counted_with_its_own_episodes(tiny) -> None:
     tiny.video(WRIST, [*FRAMES[7:], 20], [0, 5, 7])
     assert tiny.found("videos") == [(WRIST, "has 14 frames, but its episodes have 13")]
+    assert tiny.errors() == []  # LeRobot finds those that it looks for
 
 
 def test_an_episode_that_does_not_begin_with_a_keyframe(tiny) -> None:
     tiny.video(FRONT, FRAMES, [0, 4, 12, 14])
-    assert tiny.found("videos") == [(FRONT, "frame 7, the first of episode 2, is no keyframe")]
+    assert tiny.found("videos") == [(FRONT, "frame 7, the first of episode 2, is no keyframe: it cannot be cut there")]
+    assert tiny.errors() == []
 
 
 def test_another_resolution(tiny) -> None:
@@ -38,16 +44,25 @@ def test_a_file_that_does_not_begin_at_zero(tiny) -> None:
     tiny.video(FRONT, FRAMES, STARTS, first_pts=3)
     [(where, message)] = tiny.found("videos")
     assert where == FRONT
-    assert message.startswith("frame 0 is shown at")
+    assert message.startswith("frame 3 is stored first")
 
 
-def test_a_long_file_may_hold_one_episode_only(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    from robotrove.formats.lerobot import paths
+def test_times_are_coarse_past_1024_s(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SAFE_S", 1)  # the files last 2.0, 0.7 and 1.3 s
+    told = "end past 1 s, and LeRobot has times in float32: it just finds the short ones"
+    assert tiny.found("videos") == [(FRONT, f"3 episodes {told}"), (WRIST, f"1 episodes {told}")]
+    assert tiny.errors() == []
+    monkeypatch.setattr(videos, "_COARSE_S", 0.5)  # episode 4 lasts 0.6 s
+    assert [text.rpartition(": ")[2] for _, text in tiny.found("videos")] == ["it loses frames of the long ones"] * 2
 
-    monkeypatch.setattr(paths, "MAX_VIDEO_S", 1.25)  # the files last 2.0, 0.7 and 1.3 s
-    found = tiny.found("videos")
-    assert [where for where, _ in found] == [FRONT, WRIST]
-    assert found[0][1].startswith("lasts 2 s; with more than one episode in it, LeRobot loses frames")
+
+def test_frames_stored_out_of_order(tiny) -> None:
+    tiny.video(FRONT, FRAMES, STARTS, bf=2)
+    with av.open(str(tiny.root / FRONT)) as container:
+        assert any(packet.pts != packet.dts for packet in container.demux(video=0) if packet.size)
+    assert tiny.found("videos", deep=True) == []
+    tiny.video(FRONT, FRAMES[:-1], STARTS, bf=2)
+    assert [text for _, text in tiny.found("videos")] == ["has 19 frames, but episode 4 has its frames at 14 to 19"]
 
 
 def test_the_pictures_of_another_episode(tiny) -> None:

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from .. import paths
-from ..view import DatasetView
+from ..view_v30 import DatasetViewV30
 from .base import Check, Finding
 
 
-class TasksCheck(Check):
+class TasksV30Check(Check[DatasetViewV30]):
     """Rows and pandas metadata of tasks.parquet."""
 
     name = "tasks"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong in tasks.parquet."""
         tasks = dataset.tasks
         with dataset.parquet(paths.TASKS) as file:

@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from ..arrow_rows import Damaged
-from ..view import DatasetView
-from .base import Check, Finding
+from ..view import VideoFile
+from ..view_v30 import DatasetViewV30
+from .base import Check, Finding, Repeated
 
-# LeRobot compares times with a tolerance of 1e-4 s; sums of durations drift by less than 1e-10 s.
-_TOLERANCE_S = 1e-6
+# LeRobot compares times with a tolerance of 1e-4 s, most of which float32 needs; sums of durations drift by far less.
+_TOLERANCE_S = 1e-5
 _INTEGERS = (
     "episode_index",
     "length",
@@ -26,19 +27,19 @@ _INTEGERS = (
 )
 
 
-class EpisodesCheck(Check):
+class EpisodesV30Check(Check[DatasetViewV30]):
     """Order, ranges, references and video windows of the rows of meta/episodes."""
 
     name = "episodes"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong in meta/episodes."""
         yield from self._types(dataset)
         yield from self._rows(dataset)
         for key in dataset.video_keys:
             yield from self._windows(dataset, key)
 
-    def _types(self, dataset: DatasetView) -> Iterator[Finding]:
+    def _types(self, dataset: DatasetViewV30) -> Iterator[Finding]:
         expected: dict[str, pa.DataType] = dict.fromkeys(_INTEGERS, pa.int64())
         for key in dataset.video_keys:
             expected |= {f"videos/{key}/{name}": pa.int64() for name in ("chunk_index", "file_index")}
@@ -56,11 +57,13 @@ class EpisodesCheck(Check):
                 message = f"column {name} is {found[name]} instead of {kind}"
                 if not same(found[name]):
                     raise Damaged(path, message)
-                yield self.error(path, message)
+                # Whole numbers are cast; seconds in float32 are too coarse for long files.
+                yield self.warning(path, message) if pa.types.is_integer(kind) else self.error(path, message)
 
-    def _rows(self, dataset: DatasetView) -> Iterator[Finding]:
+    def _rows(self, dataset: DatasetViewV30) -> Iterator[Finding]:
         ranges = _row_ranges(dataset)
         tasks = set(dataset.tasks)
+        faults = Repeated(self)
         start = 0
         for episode, (where, row) in enumerate(dataset.episodes(("tasks", *_INTEGERS))):
             if empty := [name for name, value in row.items() if value is None]:
@@ -79,39 +82,58 @@ class EpisodesCheck(Check):
             first, last = ranges.get(path, (start, stop))  # a missing file is found by the check of files
             if start < first or stop > last:
                 rows = f"rows {start} to {stop - 1}"
-                yield self.error(where, f"its {rows} are said to be in {path}, which holds {first} to {last - 1}")
+                message = f"its {rows} are said to be in {path}, which holds {first} to {last - 1}"
+                faults.note("data", where, f"{message}; {_mend(dataset)}")
             own = f"meta/episodes/chunk-{row['meta/episodes/chunk_index']:03d}/"
             own += f"file-{row['meta/episodes/file_index']:03d}.parquet"
             if not where.startswith(f"{own},"):
-                yield self.error(where, f"it is said to be in {own}")
+                told = f"it is said to be in {own}: LeRobot could not merge it with others"
+                faults.note("meta", where, f"{told}; {_mend(dataset)}")
             if not row["tasks"]:
                 yield self.error(where, "it has no task")
             for task in row["tasks"]:
                 if task not in tasks:
                     yield self.error(where, f"its task {task!r} is not in tasks.parquet")
             start = stop
+        yield from faults.findings()
 
-    def _windows(self, dataset: DatasetView, key: str) -> Iterator[Finding]:
+    def _windows(self, dataset: DatasetViewV30, key: str) -> Iterator[Finding]:
         names = [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")]
         fps = dataset.fps
-        frames: dict[tuple[int, int], int] = {}  # per file: frames of the episodes so far
         for where, row in dataset.episodes(("length", *names)):
-            chunk, file, begin, end = (row[name] for name in names)
             if None in row.values():
                 yield self.error(where, f"a value of videos/{key} or the length is empty")
                 continue
-            first = frames.get((chunk, file), 0)
-            last = frames[chunk, file] = first + row["length"]
-            for name, found, frame in ((names[2], begin, first), (names[3], end, last)):
-                # Not `>`: NaN must not pass.
-                if not abs(found - frame / fps) <= _TOLERANCE_S:
-                    path = dataset.video_file(key, chunk, file)
-                    yield self.error(where, f"{name} is {found} instead of {frame / fps} (frame {frame} of {path})")
+            begin, end = row[names[2]], row[names[3]]
+            if not (0 <= begin < np.inf and _is_same(begin, round(begin * fps) / fps)):
+                yield self.error(where, f"{names[2]} is {begin}: no frame is there at {fps} frames per second")
+            elif not _is_same(end, begin + row["length"] / fps):
+                expected = f"{begin + row['length'] / fps} (from_timestamp and {row['length']} frames)"
+                yield self.error(where, f"{names[3]} is {end} instead of {expected}")
+        for file in dataset.video_files(key):
+            yield from self._overlaps(file)
+
+    def _overlaps(self, file: VideoFile) -> Iterator[Finding]:
+        order = np.argsort(file.firsts, kind="stable")
+        firsts, lasts = file.firsts[order], (file.firsts + file.lengths)[order] - 1
+        for at in np.flatnonzero(firsts[1:] <= np.maximum.accumulate(lasts)[:-1]).tolist():
+            text = " and ".join(
+                f"{firsts[i]} to {lasts[i]} are of episode {file.episodes[order[i]]}" for i in (at, at + 1)
+            )
+            yield self.error(file.path, f"episodes overlap: frames {text}")
 
 
-def _row_ranges(dataset: DatasetView) -> dict[str, tuple[int, int]]:
+def _is_same(found: float, expected: float) -> bool:
+    return abs(found - expected) <= _TOLERANCE_S
+
+
+def _mend(dataset: DatasetViewV30) -> str:
+    return f"`robotrove aggregate {dataset.root} -o OUT` writes it anew with right references"
+
+
+def _row_ranges(dataset: DatasetViewV30) -> dict[str, tuple[int, int]]:
     """Return which global rows each readable data file holds, by the order in which LeRobot reads them."""
-    paths = dataset.files("data")
+    paths = [file.path for file in dataset.data_files()]
     counts = []
     for path in paths:
         try:

@@ -1,0 +1,251 @@
+"""What aggregator and downgrader share: episodes of shards or datasets go to new places, planned first."""
+
+from __future__ import annotations
+
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..core.columns import Array
+from ..core.commit import attempt_name, rename_new, sync_tree
+from ..core.errors import RobotroveError, UsageError, intact
+from ..core.features import difference
+from ..formats.lerobot.arrow_rows import Damaged
+from ..formats.lerobot.dataset_facts import dataset_facts
+from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
+from ..formats.lerobot.open_source import open_source
+from ..formats.lerobot.placement import PlannedFile
+from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta
+from ..formats.lerobot.shard_source import ShardSource
+from ..formats.lerobot.source import DatasetFacts, DatasetSource
+from ..formats.lerobot.tasks import TaskTable
+from ..manifests.manifest import Manifest
+from .binding import Bound
+from .dataset_step import DatasetStep
+
+
+class Planner(Protocol):
+    """Decides the files of a dataset from its episodes, given one after the other."""
+
+    def add(self, files: EpisodeFiles) -> None:
+        """Place the next episode."""
+
+    def finish(self) -> list[PlannedFile]:
+        """Return the units of work."""
+
+
+class DatasetMaker(Bound, DatasetStep, ABC):
+    """Makes one dataset of the run's shards, or of finished datasets; rows and packets are copied.
+
+    The output does not depend on the number of ranks that write it.
+
+    Args:
+        datasets: Folders to take episodes from, in this order; the run's shards by default.
+    """
+
+    def __init__(self, *, datasets: list[str] | None = None) -> None:
+        self.datasets = datasets
+
+    @abstractmethod
+    def planner(self, facts: DatasetFacts) -> Planner:
+        """Return a fresh planner."""
+
+    @abstractmethod
+    def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
+        """Return what is taken of an episode of a source; raise if it cannot be."""
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """Return what `admit` has to say after all episodes."""
+
+    @abstractmethod
+    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
+        """Write one unit; doing it again, or twice at once, gives the same."""
+
+    @abstractmethod
+    def targets(self, unit: PlannedFile) -> Iterator[Path]:
+        """Yield the files that a unit writes."""
+
+    @abstractmethod
+    def write_meta(
+        self,
+        out: Path,
+        episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+        facts: DatasetFacts,
+        plan: DatasetPlan,
+    ) -> None:
+        """Write everything in meta/ of the new dataset, but what is carried over, into `out`."""
+
+    @property
+    def root(self) -> Path:
+        """Where the new dataset is built."""
+        return self.binding.dataset_root(self.makes or "")
+
+    @property
+    def folder(self) -> Path:
+        """Where the plan is."""
+        return self.binding.workspace.plan(self.name)
+
+    @cached_property
+    def facts(self) -> DatasetFacts:
+        """What is the same for every episode of the new dataset."""
+        return dataset_facts(self.binding.run)
+
+    @cached_property
+    def _sources(self) -> list[DatasetSource]:
+        if self.datasets is not None:
+            return [open_source(Path(folder)) for folder in self.datasets]
+        workspace = self.binding.workspace
+        shards = [workspace.shard(rank) for rank in range(Manifest.read(workspace.manifest).n_shards)]
+        for shard in shards:
+            if not shard.exists():
+                raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")
+        return [ShardSource(shard, self.facts) for shard in shards]
+
+    def plan(self) -> None:
+        """Plan the output from the metadata of the sources alone.
+
+        Raises:
+            UsageError: If the sources differ.
+            RobotroveError: If one is damaged; nothing has been written then.
+        """
+        check_alike(self._sources)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        notes: list[str] = []
+        planner = self.planner(self.facts)
+        total = 0
+
+        def placed() -> Iterator[PlacedEpisode]:
+            nonlocal total
+            index = 0
+            for number, source in enumerate(self._sources):
+                with intact(source.root) if self.datasets is None else _readable(source.root):
+                    for episode, found in enumerate(source.files(notes.append)):
+                        files = self.admit(found, source, episode)
+                        planner.add(files)
+                        yield PlacedEpisode(total, index, number, episode, files)
+                        total, index = total + 1, index + files.length
+
+        write_episodes(self.folder, placed())
+        source_tasks = [source.tasks for source in self._sources]
+        tasks = TaskTable(task for own in source_tasks for task in own)
+        _, differing = shared_extras(self._sources)
+        notes += [*self.notes(), *differing]
+        DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
+
+    def units(self) -> list[Any]:
+        """Return the units as they were planned."""
+        return list(DatasetPlan.read(self.folder).files)
+
+    def process(self, unit: PlannedFile) -> None:
+        """Write one unit of the output."""
+        if all(target.exists() for target in self.targets(unit)) or self.is_committed:
+            return  # done before; or the whole dataset is, and this process is a second one that lives on
+        for target in self.targets(unit):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        episodes = read_episodes(self.folder, unit.first, unit.last)
+        with intact(self.binding.workspace.shards) if self.datasets is None else _readable(self.folder):
+            self.write(unit, episodes, DatasetPlan.read(self.folder))
+
+    @property
+    def is_committed(self) -> bool:
+        """True if the output has its final name."""
+        workspace = self.binding.workspace
+        return workspace.output.exists() and not workspace.output_partial(self.binding.run.run_id).exists()
+
+    def finish(self) -> None:
+        """Check that every file is there and write meta, all but the statistics of the whole."""
+        if self.is_committed:
+            return
+        plan = DatasetPlan.read(self.folder)
+        for target in (target for unit in plan.files for target in self.targets(unit)):
+            if not target.exists():
+                raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
+        attempt = self.root / attempt_name("meta")
+        metas = (meta for source in self._sources for meta in source.metas())
+        facts = replace(self.facts, video_info=self._video_info())
+        with intact(self.binding.workspace.shards) if self.datasets is None else _readable(self.folder):
+            self.write_meta(attempt, zip(read_episodes(self.folder), metas, strict=True), facts, plan)
+        for path in shared_extras(self._sources)[0]:
+            (attempt / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._sources[0].root / path, attempt / path)
+        sync_tree(attempt)
+        rename_new(attempt / "meta", self.root / "meta")
+        shutil.rmtree(attempt)
+
+    def _video_info(self) -> dict[str, Mapping[str, Any]]:
+        """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
+        infos = [source.facts.video_info for source in self._sources]
+        return {key: info for key, info in infos[0].items() if all(other.get(key) == info for other in infos)}
+
+    def histograms(self) -> dict[str, Array]:
+        """Return the histograms of all sources together, of cameras of which all have one."""
+        parts = [source.histograms() for source in self._sources if source.tasks]  # an empty shard has none
+        sums = dict(parts[0]) if parts else {}
+        for part in parts[1:]:
+            sums = {key: counts + part[key] for key, counts in sums.items() if key in part}
+        return sums
+
+
+def check_alike(sources: Sequence[DatasetSource]) -> None:
+    """Refuse sources that cannot be one dataset, showing all differences.
+
+    Raises:
+        UsageError: Names each dataset that differs from the first, and how.
+    """
+    first = sources[0].facts
+    problems = []
+    for source in sources[1:]:
+        facts = source.facts
+        notes = [difference(first.features, facts.features)]
+        for name, found, expected in (
+            ("fps", facts.fps, first.fps),
+            ("robot_type", facts.robot_type, first.robot_type),
+        ):
+            if found != expected:
+                notes.append(f"{name} is {found!r} instead of {expected!r}")
+        if text := "; ".join(filter(None, notes)):
+            problems.append(f"{source.root}: {text}")
+    if problems:
+        raise UsageError(
+            f"{len(problems)} of {len(sources)} datasets",
+            f"differ from {sources[0].root}\n    " + "\n    ".join(problems),
+            "the same features, fps and robot_type",
+            "leave them out, or convert their recordings again with one pipeline",
+        )
+
+
+def shared_extras(sources: Sequence[DatasetSource]) -> tuple[list[Path], list[str]]:
+    """Return the extra files that all sources have alike, and a note for each that is left out."""
+    everything = dict.fromkeys(path for source in sources for path in source.extra_files())
+    shared, notes = [], []
+    for path in everything:
+        contents = {_content(source.root / path) for source in sources}
+        if len(contents) == 1:
+            shared.append(path)
+        else:
+            notes.append(f"{path} is not the same in all datasets, so the output has none")
+    return shared, notes
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+@contextmanager
+def _readable(root: Path) -> Iterator[None]:
+    """Say which dataset it is that cannot be read."""
+    try:
+        yield
+    except (Damaged, FileNotFoundError, ValueError) as exc:
+        where, found = str(root), str(exc)
+        if isinstance(exc, Damaged):
+            where, found = str(root / exc.where), exc.message
+        elif isinstance(exc, FileNotFoundError):
+            where, found = str(exc.filename), "does not exist"
+        raise RobotroveError(where, found, "a complete LeRobot dataset", f"robotrove verify {root}") from exc

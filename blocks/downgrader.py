@@ -1,0 +1,144 @@
+"""downgrader: shards or datasets to one dataset of version 2.1, a file per episode, cut exactly to the frame."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from ..core.commit import attempt_name, file_attempt, rename_all, sync_tree
+from ..core.errors import UsageError
+from ..formats.lerobot import v21
+from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
+from ..formats.lerobot.gr00t_stats import write_gr00t_stats
+from ..formats.lerobot.limits import is_too_long_for_v21
+from ..formats.lerobot.placement import PlannedFile
+from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta
+from ..formats.lerobot.source import DatasetFacts, DatasetSource
+from ..formats.lerobot.tasks import TaskTable
+from ..media.join import split
+from ..media.probe import probe
+from ..media.reencode import reencode, settings_like
+from ..media.settings import VideoSettings
+from .dataset_maker import DatasetMaker, Planner
+
+BATCH_EPISODES = 64  # files synced together: one by one that would take longer than writing them
+
+
+class Downgrader(DatasetMaker):
+    """Writes shards or datasets as one dataset of version 2.1.
+
+    Packets are copied where an episode begins at a keyframe and its groups of pictures are closed;
+    only a clip of which that is not true is encoded anew.
+
+    Args:
+        datasets: LeRobot datasets of version 3.0 or 2.1; the run's shards by default.
+        gr00t_stats: Also write meta/stats.json as GR00T computes it.
+        allow_long: Write episodes too that LeRobot 0.3.3 cannot load, since their times do not fit into float32.
+        video: Quality of what is encoded anew; codec and pixel format stay those of the clip.
+    """
+
+    name = "downgrader"
+    makes = "v2.1"
+
+    def __init__(
+        self,
+        *,
+        datasets: list[str] | None = None,
+        gr00t_stats: bool = False,
+        allow_long: bool = False,
+        video: VideoSettings | None = None,
+    ) -> None:
+        super().__init__(datasets=datasets)
+        self.gr00t_stats = gr00t_stats
+        self.allow_long = allow_long
+        self.video = video
+        self._anew: Counter[str] = Counter()
+
+    def planner(self, facts: DatasetFacts) -> Planner:
+        """Return a fresh planner."""
+        return v21.UnitPlanner(facts.camera_keys)
+
+    def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
+        """Return the episode as it is.
+
+        Raises:
+            UsageError: If LeRobot could not load it; a run leaves such episodes out while it is planned.
+        """
+        fps = self.facts.fps
+        if not self.allow_long and is_too_long_for_v21(files.length, fps):
+            raise UsageError(
+                f"{source.root}, episode {episode}",
+                f"lasts {files.length / fps:.0f} s: LeRobot 0.3.3 refuses it, since float32 cannot hold its times",
+                "episodes of at most 1,024 s",
+                "--allow-long (downgrader: {allow_long: true}) for readers that do not mind",
+            )
+        self._anew.update(key for key, track in files.tracks.items() if not track.is_copyable)
+        return files
+
+    def notes(self) -> list[str]:
+        """Say how many clips are encoded anew."""
+        return [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
+
+    def targets(self, unit: PlannedFile) -> Iterator[Path]:
+        """Yield a file per episode."""
+        return (self.root / v21.episode_path(unit.key, episode) for episode in range(unit.first, unit.last))
+
+    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
+        """Write the files of a run of episodes."""
+        todo = [(e, t) for e, t in zip(episodes, self.targets(unit), strict=True) if not t.exists()]
+        if unit.key:
+            anew = [pair for pair in todo if not pair[0].files.tracks[unit.key].is_copyable]
+            for placed, target in anew:
+                self._encode_anew(placed, unit.key, target)
+            todo = [pair for pair in todo if pair not in anew]
+        batches = iter(todo)
+        while batch := list(islice(batches, BATCH_EPISODES)):
+            self._write_batch(batch, unit.key, plan)
+
+    def _encode_anew(self, placed: PlacedEpisode, key: str, target: Path) -> None:
+        track = placed.files.tracks[key]
+        settings = self.video or VideoSettings()
+        with file_attempt(target) as attempt:
+            reencode(
+                track.clip,
+                attempt,
+                self.facts.fps,
+                settings_like(track.encoding, settings) if track.encoding else settings,
+            )
+
+    def _write_batch(self, batch: Sequence[tuple[PlacedEpisode, Path]], key: str, plan: DatasetPlan) -> None:
+        """Write files aside, prove them, sync them together, and give each its name."""
+        attempt = self.root / attempt_name(f"batch-{batch[0][0].index}")
+        attempt.mkdir()
+        try:
+            written = [(placed, attempt / target.name, target) for placed, target in batch]
+            if key:
+                pieces = [(placed.files.tracks[key].clip, path) for placed, path, _ in written]
+                split(pieces, self.facts.fps)
+                for placed, path, _ in written:
+                    probe(path, expected_frames=placed.files.length, fps=self.facts.fps, in_order=False)
+            else:
+                rows = v21.placed_rows(self.facts, TaskTable(plan.tasks), plan.source_tasks)
+                for placed, path, _ in written:
+                    v21.write_rows(path, placed, rows)
+                rows.close()
+            sync_tree(attempt)
+            rename_all((path, target) for _, path, target in written)
+        finally:
+            shutil.rmtree(attempt, ignore_errors=True)
+
+    def write_meta(
+        self,
+        out: Path,
+        episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+        facts: DatasetFacts,
+        plan: DatasetPlan,
+    ) -> None:
+        """Write meta/."""
+        tasks = TaskTable(plan.tasks)
+        v21.write_meta(self.root, out, episodes, facts, tasks, plan.source_tasks, self.histograms())
+        if self.gr00t_stats:
+            write_gr00t_stats(self.root, out)

@@ -1,0 +1,30 @@
+"""robotrove aggregate."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import click
+
+from ..blocks.aggregator import Aggregator
+from ..blocks.dataset_stats import DatasetStats
+from .dataset_run import run_blocks, run_options
+
+
+@click.command()
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET…", type=click.Path())
+@click.option(
+    "--on-mismatch",
+    type=click.Choice(["refuse", "reencode"]),
+    default="refuse",
+    help="What becomes of clips that are encoded otherwise than the first dataset's.",
+)
+@run_options
+def command(datasets: tuple[str, ...], on_mismatch: Literal["refuse", "reencode"], **run: Any) -> None:
+    """Join DATASETs of LeRobot, v3.0 or v2.1, into one of v3.0; the same command again resumes it.
+
+    Packets are copied, not encoded again. Features, frame rate and robot type must agree.
+    """
+    blocks = [Aggregator(datasets=[os.path.abspath(d) for d in datasets], on_mismatch=on_mismatch), DatasetStats()]
+    click.get_current_context().exit(run_blocks(blocks, **run))

@@ -1,0 +1,40 @@
+"""robotrove convert."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..blocks.aggregator import Aggregator
+from ..blocks.dataset_stats import DatasetStats
+from ..blocks.downgrader import Downgrader
+from ..core.errors import UsageError
+from ..formats.lerobot.open_source import version_of
+from .dataset_run import run_blocks, run_options
+
+
+@click.command()
+@click.argument("dataset", type=click.Path())
+@click.option("--to", "version", type=click.Choice(["v2.1", "v3.0"]), required=True, help="Version of the output.")
+@click.option("--gr00t-stats", is_flag=True, help="v2.1: write meta/stats.json as GR00T computes it.")
+@click.option("--allow-long", is_flag=True, help="v2.1: keep episodes that are too long for LeRobot 0.3.3.")
+@run_options
+def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, **run: Any) -> None:
+    """Write a DATASET anew in another version of the format; the same command again resumes it.
+
+    Every clip has exactly the frames of its episode. Packets are copied where an episode begins at
+    a keyframe, other clips are encoded anew.
+    """
+    found = version_of(Path(dataset))
+    if found == version:
+        raise UsageError(dataset, f"is {found} already", "a dataset of another version")
+    if version == "v3.0":
+        if gr00t_stats or allow_long:
+            raise UsageError("--gr00t-stats and --allow-long", "are for --to v2.1", action="leave them out")
+        blocks: list[Any] = [Aggregator(datasets=[os.path.abspath(dataset)], on_mismatch="reencode"), DatasetStats()]
+    else:
+        blocks = [Downgrader(datasets=[os.path.abspath(dataset)], gr00t_stats=gr00t_stats, allow_long=allow_long)]
+    click.get_current_context().exit(run_blocks(blocks, **run))

@@ -1,0 +1,83 @@
+"""A finished dataset that episodes are taken from, whichever version it is and whoever wrote it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...core.columns import Array
+from ...core.features import Features
+from .record import EpisodeFiles, EpisodeMeta
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What is the same for every episode of a dataset.
+
+    Attributes:
+        features: What it holds, the default five aside.
+        fps: Frames per second.
+        robot_type: As in info.json, None if unknown.
+        run: What meta/robotrove/run.json says; no times and no absolute paths.
+        video_info: Camera key to `info` of its entry in info.json; what is missing is read off the files.
+    """
+
+    features: Features
+    fps: int
+    robot_type: str | None
+    run: Mapping[str, Any]
+    video_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def camera_keys(self) -> list[str]:
+        """Cameras stored as video."""
+        return [key for key, feature in self.features.items() if feature.is_video]
+
+
+class DatasetSource(ABC):
+    """A dataset as a sequence of episodes.
+
+    Attributes:
+        root: Its folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    @abstractmethod
+    def facts(self) -> DatasetFacts:
+        """What is the same for every episode; raises Damaged if info.json cannot be used."""
+
+    @property
+    @abstractmethod
+    def tasks(self) -> list[str]:
+        """All instructions by task_index."""
+
+    @abstractmethod
+    def files(self, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield where each episode is, in order, opening each file once and decoding nothing.
+
+        Args:
+            note: Called with a sentence about what is wrong in the dataset and will be right in the output.
+
+        Raises:
+            RobotroveError: If a file is missing or holds less than meta says; names it.
+        """
+
+    @abstractmethod
+    def metas(self) -> Iterator[EpisodeMeta]:
+        """Yield what meta says of each episode, in order, reading meta alone."""
+
+    @abstractmethod
+    def histograms(self) -> dict[str, Array]:
+        """Return camera key to (3, 256) counts of its sampled pixel values; empty if the dataset has none."""
+
+    def extra_files(self) -> list[Path]:
+        """Return files of meta/ that are no part of the format, relative to the dataset: they are carried over."""
+        return []

@@ -1,0 +1,147 @@
+"""Writing LeRobot v2.1: one parquet and one mp4 per episode and camera, and meta as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from ...core.columns import Array
+from ...core.features import DEFAULT_FEATURES
+from . import paths, paths_v21
+from .episode_plan import PlacedEpisode
+from .placed_rows import PlacedRows
+from .placed_stats import PlacedStats
+from .placement import PlannedFile
+from .record import EpisodeFiles, EpisodeMeta
+from .schema import data_schema
+from .source import DatasetFacts
+from .stats import MERGED_KEYS, STAT_KEYS
+from .tasks import TaskTable
+from .v30 import write_json
+from .video_info import video_info
+
+UNIT_EPISODES = 128  # few enough to spread over ranks, enough to read a source file in one pass
+
+
+class UnitPlanner:
+    """Cuts the episodes of each kind of file into runs that come from one source file."""
+
+    def __init__(self, camera_keys: Iterable[str]) -> None:
+        self._units: dict[str, list[PlannedFile]] = {key: [] for key in ("", *camera_keys)}
+        self._sources: dict[str, Path] = {}
+        self._next = 0
+
+    def add(self, files: EpisodeFiles) -> None:
+        """Place the next episode."""
+        for key, units in self._units.items():
+            source = files.tracks[key].clip.path if key else files.rows.path
+            last = units[-1] if units else None
+            if last and self._sources.get(key) == source and last.last - last.first < UNIT_EPISODES:
+                units[-1] = PlannedFile(key, last.number, last.first, self._next + 1)
+            else:
+                units.append(PlannedFile(key, len(units), self._next, self._next + 1))
+            self._sources[key] = source
+        self._next += 1
+
+    def finish(self) -> list[PlannedFile]:
+        """Return all runs, in each of which a rank writes a file per episode."""
+        return [unit for units in self._units.values() for unit in units]
+
+
+def episode_path(key: str, episode: int) -> str:
+    """Return the path of an episode's rows (key "") or frames, relative to the dataset."""
+    return paths_v21.video_path(key, episode) if key else paths_v21.data_path(episode)
+
+
+def placed_rows(facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]]) -> PlacedRows:
+    """Return a reader of rows as they are in the files of this version."""
+    return PlacedRows(data_schema(facts.features, "Sequence"), facts.fps, tasks, source_tasks)
+
+
+def write_rows(out: Path, placed: PlacedEpisode, rows: PlacedRows) -> None:
+    """Write the rows of one episode."""
+    tables = rows.tables(placed)
+    first = next(tables)
+    with pq.ParquetWriter(out, first.schema, compression="snappy") as writer:
+        writer.write_table(first, row_group_size=first.num_rows)
+        for table in tables:
+            writer.write_table(table, row_group_size=table.num_rows)
+
+
+def write_meta(
+    root: Path,
+    out: Path,
+    episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+    facts: DatasetFacts,
+    tasks: TaskTable,
+    source_tasks: Sequence[Sequence[str]],
+    histograms: Mapping[str, Array],
+) -> None:
+    """Write meta/ after all data and video files are there; arguments as in v30.write_meta."""
+    rows = placed_rows(facts, tasks, source_tasks)
+    stats = PlacedStats(facts.features, tasks, rows)
+    count = frames = 0
+    with ExitStack() as stack:
+        names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
+        meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
+        for placed, meta in episodes:
+            index = {"episode_index": placed.index}
+            _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
+            _line(stats_file, index | {"stats": _nested(stats.complete(placed, meta.stats), facts)})
+            _line(origin_file, index | dict(meta.provenance))
+            count, frames = count + 1, frames + placed.files.length
+    rows.close()
+    with _created(out / paths_v21.TASKS) as file:
+        for number, task in enumerate(tasks.tasks):
+            _line(file, {"task_index": number, "task": task})
+    write_json(out / paths.INFO, _info(root, facts, count, frames, len(tasks.tasks)))
+    if histograms:
+        write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
+    write_json(out / paths.RUN, dict(facts.run))
+
+
+def _created(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w", encoding="utf-8", newline="\n")
+
+
+def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
+    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _nested(stats: Mapping[str, Any], facts: DatasetFacts) -> dict[str, dict[str, Any]]:
+    """Return statistics by feature; LeRobot takes a feature without any, but none that is incomplete."""
+    nested = {}
+    for key in facts.features | DEFAULT_FEATURES:
+        found = {name: value for name in STAT_KEYS if (value := stats.get(f"stats/{key}/{name}")) is not None}
+        if all(name in found for name in MERGED_KEYS):
+            nested[key] = found
+    return nested
+
+
+def _info(root: Path, facts: DatasetFacts, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+    described = {key: feature.to_json() for key, feature in (facts.features | DEFAULT_FEATURES).items()}
+    for key in facts.camera_keys:
+        first = root / paths_v21.video_path(key, 0)
+        described[key]["info"] = dict(facts.video_info.get(key) or video_info(first, facts.fps))
+    return {
+        "codebase_version": paths_v21.CODEBASE_VERSION,
+        "robot_type": facts.robot_type,
+        "total_episodes": episodes,
+        "total_frames": frames,
+        "total_tasks": tasks,
+        "total_videos": episodes * len(facts.camera_keys),
+        "total_chunks": -(-episodes // paths_v21.CHUNKS_SIZE),
+        "chunks_size": paths_v21.CHUNKS_SIZE,
+        "fps": facts.fps,
+        "splits": {"train": f"0:{episodes}"},
+        "data_path": paths_v21.DATA_PATH,
+        "video_path": paths_v21.VIDEO_PATH if facts.camera_keys else None,
+        "features": described,
+    }

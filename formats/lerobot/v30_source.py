@@ -1,0 +1,70 @@
+"""A LeRobot v3.0 dataset as a source of episodes: ours, recorded, merged, or converted from v2.1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import paths
+from .arrow_rows import Damaged
+from .folder_source import FolderSource, check_tasks, check_templates
+from .record import EpisodeFiles
+from .source import Note
+from .source_stats import stat_shapes, stat_values
+from .v30_rows import RowPlaces
+from .v30_windows import CameraWindows, shifted_note
+from .view_v30 import EPISODE_BATCH_ROWS, DatasetViewV30
+
+
+class V30Source(FolderSource[DatasetViewV30]):
+    """A v3.0 dataset that LeRobot or anyone else may have written.
+
+    Args:
+        root: Its folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(DatasetViewV30(root))
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """All instructions by task_index; raises Damaged if that is not the number of the row."""
+        rows = (batch["task_index"].to_pylist() for batch in self.view.batches(paths.TASKS, ["task_index"]))
+        for row, index in enumerate(index for batch in rows for index in batch):
+            if index != row:
+                raise Damaged(f"{paths.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
+        return check_tasks(self.view.tasks, paths.TASKS)
+
+    def files(self, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield where each episode is, in order; see the base class."""
+        view = self.view
+        check_templates(view.data_file(0, file) for file in (0, 1))
+        check_templates(view.video_file(key, 0, file) for key in self.facts.camera_keys for file in (0, 1))
+        cameras = {key: CameraWindows(self, key) for key in self.facts.camera_keys}
+        places = RowPlaces(self)
+        for episode, length, tasks, row in self.described(("data/chunk_index", "data/file_index")):
+            said = view.data_file(row["data/chunk_index"], row["data/file_index"])
+            rows, size = places.take(episode, length, said)
+            tracks = {key: camera.track(episode) for key, camera in cameras.items()}
+            yield EpisodeFiles(length, tasks, rows, size, tracks)
+        for sentence in (places.finish(), shifted_note(list(cameras.values()))):
+            if sentence:
+                note(sentence)
+
+    def stats(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (length, usable statistics) of each episode, in order."""
+        shapes = stat_shapes(self.facts.features)
+        first = 0
+        for path in self.view.files(self.view.episodes_path):
+            with self.view.parquet(path) as file:
+                names = set(file.schema_arrow.names)
+            found = [name for name in shapes if name in names]
+            for batch in self.view.batches(path, ["length", *found], EPISODE_BATCH_ROWS):
+                columns = [stat_values(batch[name], name, shapes[name]) for name in found]
+                lengths = self.view.lengths[first : first + len(batch["length"])]
+                for length, *values in zip(lengths.tolist(), *columns, strict=True):
+                    pairs = zip(found, values, strict=True)
+                    yield length, {name: value for name, value in pairs if value is not None}
+                first += len(lengths)

@@ -1,0 +1,203 @@
+"""What is stored in a video file, frame by frame, and which runs of frames can be copied."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from ..core.errors import RobotroveError
+from .grid import Grid
+from .nal import has_units, read_keyframe
+from .track import codec_name, open_track, packets
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a video is encoded.
+
+    Attributes:
+        codec: ``av1``, ``h264``, ``hevc`` …
+        width: Pixels per row.
+        height: Rows.
+        pix_fmt: Pixel format.
+        extradata: Start of the SHA-256 of the codec's parameters, 16 hexadecimal digits.
+    """
+
+    codec: str
+    width: int
+    height: int
+    pix_fmt: str
+    extradata: str
+
+    def is_like(self, other: Encoding) -> bool:
+        """Return True if codec, size and pixel format are the same; parameters may differ."""
+        mine, others = ((e.codec, e.width, e.height, e.pix_fmt) for e in (self, other))
+        return mine == others
+
+
+class VideoIndex:
+    """The frames of a file by number in display order, counted from 0; see `read_index`.
+
+    Keeps about 20 bytes per frame.
+
+    Attributes:
+        frames: Number of frames.
+        start: Number of the frame that the time of the first one stands for: 0 normally.
+        encoding: How they are encoded.
+    """
+
+    def __init__(self, start: int, encoding: Encoding, order: NDArray[np.int64], stored: _Stored) -> None:
+        self.frames = len(order)
+        self.start = start
+        self.encoding = encoding
+        positions = np.arange(self.frames)
+        # Boundary b is clean if the frames stored before it are those shown before it.
+        self._clean = np.ones(self.frames + 1, bool)
+        self._clean[1:] = np.maximum.accumulate(order) == positions
+        self._begins = stored.closed & (order == positions) & self._clean[:-1]
+        self._foreign = _sums(stored.foreign.astype(np.int32))
+        sizes = np.empty_like(stored.sizes)
+        sizes[order] = stored.sizes
+        self._bytes = _sums(sizes)
+
+    def is_copyable(self, first: int, frames: int) -> bool:
+        """Return True if a run of frames can be copied: it begins at a closed keyframe, and ends cleanly.
+
+        Args:
+            first: Its first frame.
+            frames: Number of frames, at least 1.
+        """
+        end = first + frames
+        return (
+            0 <= first < end <= self.frames
+            and bool(self._begins[first])
+            and bool(self._clean[end])
+            and bool(self._foreign[first] == self._foreign[end])
+        )
+
+    def size(self, first: int, frames: int) -> int:
+        """Return the bytes that a run of frames takes, without what the container adds."""
+        return int(self._bytes[first + frames] - self._bytes[first])
+
+
+def encoding_of(stream: VideoStream) -> Encoding:
+    """Return how a stream is encoded."""
+    context = stream.codec_context
+    digest = hashlib.sha256(context.extradata or b"").hexdigest()[:16]
+    return Encoding(codec_name(stream), context.width, context.height, str(context.pix_fmt), digest)
+
+
+def read_index(path: Path, fps: int) -> VideoIndex:
+    """Read where each frame is; nothing is decoded.
+
+    Args:
+        path: Video file whose frames are at a constant rate. The first one may be shown at any time,
+            frames may be stored in another order than shown, and times may be rounded.
+        fps: Frames per second.
+
+    Raises:
+        RobotroveError: If it is no video, is damaged or incomplete, a frame is missing or doubled or
+            more than a quarter of a frame away from its time, or frames are stored that are not shown.
+    """
+    with open_track(path) as (container, stream):
+        grid = Grid(path, stream, fps)
+        encoding = encoding_of(stream)
+        rest = packets(path, container, stream)
+        first = next(rest, None)
+        if first is None:
+            raise RobotroveError(str(path), "there are no frames in it")
+        if not first.is_keyframe:
+            raise RobotroveError(str(path), "the first frame stored is no keyframe", "one to begin decoding at")
+        stored = _listed(path, stream, first) or _scanned(path, stream, chain([first], rest))
+        order = grid.frames(stored.pts)
+        _check_complete(path, order)
+        if stream.frames not in (0, len(order)):
+            raise RobotroveError(str(path), f"{len(order)} frames", f"{stream.frames} frames, as its header says")
+        return VideoIndex(grid.start, encoding, order, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Packets in the order in which they are stored.
+
+    Attributes:
+        pts: (n,) int64, units of the stream's time base.
+        sizes: (n,) int64, bytes.
+        closed: (n,) bool, True for closed keyframes.
+        foreign: (n,) bool, True for keyframes with parameters that are not the file's.
+    """
+
+    pts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    closed: NDArray[np.bool_]
+    foreign: NDArray[np.bool_]
+
+
+def _listed(path: Path, stream: VideoStream, first: av.Packet[VideoStream]) -> _Stored | None:
+    """Return what the container's index says, or None where that is not enough."""
+    # Before PyAV 17 there is no access to it. Files in fragments have no complete one.
+    entries = getattr(stream, "index_entries", ())
+    if has_units(codec_name(stream)) or not entries or len(entries) != stream.frames:
+        return None
+    # Its times are those of storing. If they are those of showing at the first frame, they are everywhere:
+    # none may be shown before it is stored, and each takes one place.
+    if first.pts != first.dts or stream.codec_context.has_b_frames:
+        return None
+    table = np.array([(e.timestamp, e.size, e.is_keyframe, e.is_discard, e.pos) for e in entries], np.int64)
+    pts, sizes, keyframes, discarded, places = table.T
+    if discarded.any():
+        return None
+    if (places + sizes).max() > path.stat().st_size:
+        raise RobotroveError(str(path), "it is cut off: frames are missing at its end", "a complete mp4 file")
+    return _Stored(pts, sizes, keyframes.astype(bool), np.zeros(len(pts), bool))
+
+
+def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoStream]]) -> _Stored:
+    """Return what the packets themselves say."""
+    codec, extradata = codec_name(stream), stream.codec_context.extradata or b""
+    timed = True
+    rows: list[tuple[int, int, bool, bool]] = []
+    for packet in stored:
+        if packet.is_corrupt or packet.pts is None:
+            raise RobotroveError(str(path), f"packet {len(rows)} is damaged", "a complete mp4 file")
+        if packet.is_discard:
+            raise RobotroveError(
+                str(path),
+                f"packet {len(rows)} is stored but not shown: an edit list leaves it out",
+                "all frames that are stored to be shown",
+                "encode the file again",
+            )
+        closed = foreign = False
+        if packet.is_keyframe:
+            keyframe = read_keyframe(codec, extradata, memoryview(packet))
+            closed, foreign = keyframe.closed, not keyframe.own
+        timed = timed and packet.dts is not None  # Matroska has no times of decoding
+        rows.append((packet.pts, packet.size, closed, foreign))
+    pts, sizes, closes, foreigns = np.array(rows, np.int64).T
+    return _Stored(pts, sizes, closes.astype(bool) & timed, foreigns.astype(bool))
+
+
+def _check_complete(path: Path, order: NDArray[np.int64]) -> None:
+    found = np.sort(order)
+    wrong = np.flatnonzero(found != np.arange(len(found)))
+    if wrong.size:
+        place, frame = int(wrong[0]), int(found[wrong[0]])
+        problem = f"frame {place} is missing" if frame > place else f"there is more than one frame {frame}"
+        if frame < 0:
+            problem = f"{-frame} frames are shown before the first one that is stored"
+        raise RobotroveError(str(path), problem, "each frame once, at a constant rate")
+
+
+def _sums(values: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the sums of the first 0, 1, … n values."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums

@@ -1,0 +1,77 @@
+"""What a keyframe of H.264 or HEVC is, read from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class _Syntax:
+    """Where a codec writes what: bits of the type in a NAL unit's first byte, types, place of the length's size."""
+
+    shift: int
+    mask: int
+    closed: frozenset[int]
+    pictures: range
+    parameters: frozenset[int]
+    size_at: int
+
+
+# ITU-T H.264 table 7-1, ITU-T H.265 table 7-1, ISO/IEC 14496-15 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
+_SYNTAX = {
+    "h264": _Syntax(0, 31, frozenset({5}), range(1, 6), frozenset({7, 8, 13, 15}), 4),
+    "hevc": _Syntax(1, 63, frozenset({19, 20}), range(32), frozenset({32, 33, 34}), 21),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """What matters for copying from this keyframe on.
+
+    Attributes:
+        closed: Nothing stored after it refers to anything before it.
+        own: The parameters repeated in it are those of its file. If not, they would stay in force
+            for what comes after it, where they are not repeated.
+    """
+
+    closed: bool = True
+    own: bool = True
+
+
+def has_units(codec: str) -> bool:
+    """Return True if keyframes of this codec must be read to know what they are."""
+    return codec in _SYNTAX
+
+
+def read_keyframe(codec: str, extradata: bytes, packet: memoryview) -> Keyframe:
+    """Return what a keyframe is; for codecs other than H.264 and HEVC the flag in the file is enough.
+
+    Args:
+        codec: ``h264``, ``hevc``, ``av1`` …
+        extradata: The codec's parameters in the file: avcC or hvcC.
+        packet: The keyframe as stored: NAL units, each after its length.
+    """
+    syntax = _SYNTAX.get(codec)
+    if syntax is None:
+        return Keyframe()
+    if len(extradata) <= syntax.size_at or extradata[0] != 1:
+        return Keyframe(closed=False)  # Annex B: not what mp4 files hold
+    own = True
+    for unit in _units(packet, (extradata[syntax.size_at] & 3) + 1):
+        kind = unit[0] >> syntax.shift & syntax.mask
+        if kind in syntax.pictures:
+            return Keyframe(kind in syntax.closed, own)
+        if kind in syntax.parameters:
+            own = own and bytes(unit) in extradata
+    return Keyframe(False, own)
+
+
+def _units(packet: memoryview, size: int) -> Iterator[memoryview]:
+    position = 0
+    while position + size < len(packet):
+        length = int.from_bytes(packet[position : position + size], "big")
+        position += size
+        if length:
+            yield packet[position : position + length]
+        position += length

@@ -1,0 +1,138 @@
+"""Creating a run: what it starts from is read once, and its identity written down."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import astuple
+from typing import Any
+
+from .. import __version__
+from ..blocks.hdf5_reader import Hdf5Reader
+from ..core.commit import write_file
+from ..core.errors import RobotroveError, UsageError
+from ..core.workspace import Workspace
+from ..manifests.run_info import RunInfo
+from ..media.settings import VideoSettings
+from .arguments import build
+from .inputs import read_inputs
+from .planner import Plan, make_plan
+from .spec import BlockSpec, PipelineSpec, spec_digest
+from .watcher import Watcher
+
+MAX_DATASET_RANKS = 64
+
+
+def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
+    """Plan a pipeline that has a source, without writing anything."""
+    reader, *steps = [build(block) for block in (_source(spec), *spec.steps)]
+    if not isinstance(reader, Hdf5Reader):
+        raise UsageError("source", f"{_source(spec).use} cannot list episodes", "hdf5_reader")
+    makers = [build(block) for block in spec.dataset]
+    # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
+    for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in makers)
+    return make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats))
+
+
+def _source(spec: PipelineSpec) -> BlockSpec:
+    if spec.source is None:
+        raise UsageError("pipeline", "takes episodes from datasets", "a pipeline with a `source`")
+    return spec.source
+
+
+def video_of(spec: PipelineSpec) -> VideoSettings:
+    """Return how a pipeline encodes: as its writer says, or the first dataset block that says it."""
+    blocks = (spec.writer,) if spec.writer else spec.dataset
+    found = (getattr(build(block), "video", None) for block in blocks)
+    return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
+
+
+def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
+    """Write down a new run.
+
+    Raises:
+        UsageError: If there is nothing to make a dataset of.
+        RobotroveError: If an episode is bad and the pipeline says `on_error: stop`.
+    """
+    if spec.source is None:
+        plan = None
+        run = _of_datasets(spec, workspace, encoder, watcher)
+    else:
+        plan = plan_of(spec, watcher.planning)
+        _check_usable(plan, spec)
+        run = _of_source(spec, workspace, encoder, plan)
+    workspace.shards.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
+        shutil.rmtree(workspace.output_partial(run.run_id))
+    write_file(workspace.pipeline, spec.to_yaml().encode())
+    if plan is not None:
+        plan.manifest.write(workspace.manifest)
+    run.write(workspace.run)  # last: its presence says that the run exists
+    return run
+
+
+def _check_usable(plan: Plan, spec: PipelineSpec) -> None:
+    if not any(True for _ in plan.manifest.kept):
+        reasons = Counter(f"{row.reason}: {row.detail}" for row in plan.manifest.rows)
+        listed = "\n    ".join(f"{count} × {text}" for text, count in reasons.most_common(10))
+        raise UsageError(
+            "source",
+            f"none of {len(plan.manifest.rows)} episodes can be kept\n    {listed}",
+            "at least one episode",
+            "robotrove inspect FILE shows what is in a file; robotrove plan PIPELINE what would happen",
+        )
+    bad = next((row for row in plan.manifest.rows if row.error), None)
+    if bad is not None and spec.on_error == "stop":
+        raise RobotroveError(
+            bad.label, f"{bad.reason}: {bad.detail}", "no bad episode (on_error: stop)", "mend it, or on_error: reject"
+        )
+
+
+def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Plan) -> RunInfo:
+    return RunInfo(
+        digest=_digest(
+            spec, encoder, [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
+        ),
+        version=__version__,
+        encoder=encoder,
+        output=str(workspace.output),
+        features=plan.features,
+        fps=plan.fps,
+        robot_type=getattr(build(spec.writer), "robot_type", None) if spec.writer else None,
+        dataset_ranks=min(MAX_DATASET_RANKS, plan.manifest.n_shards),
+        on_error=spec.on_error,
+        spec_digest=spec_digest(spec, __version__),
+        notes=plan.notes,
+        formats=list(spec.formats),
+        inputs=[],
+    )
+
+
+def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
+    inputs = read_inputs(spec.datasets, watcher.planning)
+    if not inputs.episodes:
+        raise UsageError(", ".join(spec.datasets), "no episode is in them", "at least one episode")
+    return RunInfo(
+        # Where they are does not count, so that the dataset does not depend on it; how they were given is in the spec.
+        digest=_digest(spec, encoder, [list(astuple(dataset)[1:]) for dataset in inputs.datasets]),
+        version=__version__,
+        encoder=encoder,
+        output=str(workspace.output),
+        features=inputs.features,
+        fps=inputs.fps,
+        robot_type=inputs.robot_type,
+        dataset_ranks=max(1, min(MAX_DATASET_RANKS, inputs.files)),
+        on_error=spec.on_error,
+        spec_digest=spec_digest(spec, __version__),
+        notes=[],
+        formats=list(spec.formats),
+        inputs=inputs.datasets,
+    )
+
+
+def _digest(spec: PipelineSpec, encoder: str, sources: list[list[Any]]) -> str:
+    return hashlib.sha256(json.dumps([spec_digest(spec, __version__), encoder, sources]).encode()).hexdigest()

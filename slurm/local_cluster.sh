@@ -1,0 +1,278 @@
+#!/usr/bin/env bash
+# A real Slurm cluster of two nodes with accounting, on one machine: for tests, and to try things out.
+#
+#   slurm/local_cluster.sh up              start it, or start what is missing of it; as root, install what is missing
+#   eval "$(slurm/local_cluster.sh env)"   let sbatch, squeue, sacct, robotrove … of this shell speak with it
+#   slurm/local_cluster.sh status          one line per daemon, then the nodes; exit code 0 only if all of it is up
+#   slurm/local_cluster.sh down [--purge]  cancel its jobs and end it; with --purge, remove its folder too
+#
+# For Debian 12 (Slurm 22.05) and later. It belongs to the user who starts it, root or not, and needs neither systemd
+# nor /etc. Ports and sockets are its own, so that another cluster on this machine goes on undisturbed. All of it lives
+# in one folder, ${ROBOTROVE_CLUSTER:-$HOME/.cache/robotrove/cluster}:
+#
+#   slurm.conf slurmdbd.conf munge.key port    written by `up`
+#   run/NAME.pid   log/NAME.log                NAME: munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2
+#   run/*.socket   state/  spool/  database/   what the daemons keep; jobs and accounting survive kill -9 and `up`
+#
+# The nodes n1 and n2 claim 4 CPUs and 8,000 MB each, whatever the machine has. Jobs of the partition `urgent` preempt
+# those of `main` (the default), which are requeued: the signal of --signal, else SIGTERM, then 10 s until SIGKILL.
+set -euo pipefail
+
+dir=${ROBOTROVE_CLUSTER:-$HOME/.cache/robotrove/cluster}
+user=$(id -un)
+daemons=(munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2) # in the order in which they start
+marker='# Written by robotrove slurm/local_cluster.sh'
+export PATH=$PATH:/usr/sbin:/sbin
+export SLURM_CONF=$dir/slurm.conf                   # for the daemons and clients started here
+export MYSQL_UNIX_PORT=$dir/run/mariadbd.socket     # slurmdbd knows no other way to a socket
+
+fail() {
+    echo "local_cluster.sh: $*" >&2
+    exit 1
+}
+
+# explain NAME MESSAGE…: fail with the end of that daemon's log.
+explain() {
+    local log=$dir/log/$1.log
+    shift
+    echo "local_cluster.sh: $*; the end of $log:" >&2
+    tail -n 20 "$log" >&2 || true
+    exit 1
+}
+
+# pid_of NAME: print its pid, if it lives and is ours; a pid in a file may belong to another process by now.
+pid_of() {
+    local pid
+    pid=$(cat "$dir/run/$1.pid" 2>/dev/null) && [ -n "$pid" ] &&
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${1%-n?}" ] &&
+        grep -qszxF "SLURM_CONF=$SLURM_CONF" "/proc/$pid/environ" && echo "$pid"
+}
+
+# within SECONDS COMMAND…: try it until it succeeds.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.2
+    done
+}
+
+install_packages() {
+    local package missing=()
+    for package in slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core; do
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -qx 'install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || fail "packages are missing; as root: apt-get install --no-install-recommends ${missing[*]}"
+    echo "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update -qq && apt-get install -qq --no-install-recommends "${missing[@]}"; } >"$dir/log/apt.log" 2>&1 9>&- ||
+        explain apt "apt-get install ${missing[*]} failed"
+}
+
+# The first of four ports in a row that nobody listens on; chosen once, since jobs outlive a restart of the daemons.
+choose_port() {
+    local port=26817 i
+    until for i in 0 1 2 3; do ! (: <"/dev/tcp/127.0.0.1/$((port + i))") 2>/dev/null || break; done; do port=$((port + 10)); done
+    echo "$port"
+}
+
+write_configuration() {
+    local port host
+    [ -s "$dir/port" ] || choose_port >"$dir/port"
+    port=$(<"$dir/port")
+    host=$(hostname -s)
+    [ -s "$dir/munge.key" ] || (umask 077 && head -c 128 /dev/urandom >"$dir/munge.key")
+    cat >"$SLURM_CONF" <<CONF
+$marker
+ClusterName=robotrove
+SlurmctldHost=$host(127.0.0.1)
+SlurmctldPort=$port
+SlurmUser=$user
+SlurmdUser=$user
+AuthType=auth/munge
+# A requeued job waits for its credential to expire before it starts again: 2 minutes by default.
+AuthInfo=socket=$dir/run/munged.socket,cred_expire=10
+StateSaveLocation=$dir/state
+SlurmdSpoolDir=$dir/spool/%n
+SlurmctldPidFile=$dir/run/slurmctld.pid
+SlurmdPidFile=$dir/run/slurmd-%n.pid
+SlurmctldLogFile=$dir/log/slurmctld.log
+SlurmdLogFile=$dir/log/slurmd-%n.log
+
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort=$((port + 1))
+# A task that holds more memory than it asked for is killed; without cgroups this is noticed within 3 seconds.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=3
+JobAcctGatherParams=OverMemoryKill
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+
+# The nodes may claim more CPUs than there are, and a node that was down serves again as soon as it answers.
+SlurmdParameters=config_overrides
+ReturnToService=2
+SlurmctldTimeout=10
+SlurmdTimeout=20
+KillWait=5
+MinJobAge=600
+MaxArraySize=1001
+MaxJobCount=25000
+JobRequeue=1
+OverTimeLimit=0
+
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=2000
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=5
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PreemptParameters=send_user_signal
+NodeName=n1,n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)),$((port + 3)) CPUs=4 CoresPerSocket=4 RealMemory=8000
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=2 PreemptMode=OFF
+CONF
+    (umask 077 && cat >"$dir/slurmdbd.conf") <<CONF
+$marker
+DbdHost=$host
+DbdAddr=127.0.0.1
+DbdPort=$((port + 1))
+SlurmUser=$user
+AuthType=auth/munge
+AuthInfo=socket=$dir/run/munged.socket
+PidFile=$dir/run/slurmdbd.pid
+LogFile=$dir/log/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=$user
+StorageLoc=slurm_acct_db
+CONF
+}
+
+make_database() {
+    [ ! -d "$dir/database" ] || return 0
+    rm -rf "$dir/database.tmp"
+    # The account needs no password: the database asks the kernel which user is at the other end of the socket.
+    mariadb-install-db --no-defaults --user="$user" --datadir="$dir/database.tmp" --skip-test-db \
+        --auth-root-authentication-method=socket --auth-root-socket-user="$user" \
+        >>"$dir/log/mariadbd.log" 2>&1 9>&- || explain mariadbd 'mariadb-install-db failed'
+    mv "$dir/database.tmp" "$dir/database"
+}
+
+# start NAME COMMAND…: start that daemon, unless it runs. fd 9 is the lock, which must not outlive this script.
+start() {
+    local name=$1
+    shift
+    ! pid_of "$name" >/dev/null || return 0
+    rm -f "$dir/run/$name.pid"
+    echo "starting $name"
+    "$@" </dev/null >>"$dir/log/$name.log" 2>&1 9>&- || explain "$name" "$name does not start"
+    within 20 pid_of "$name" || explain "$name" "$name has not started within 20 s"
+}
+
+# ready NAME SECONDS COMMAND…: wait until the command succeeds, which shows that the daemon answers.
+ready() {
+    local name=$1 seconds=$2
+    shift 2
+    within "$seconds" answers_or_gone "$name" "$@" && pid_of "$name" >/dev/null ||
+        explain "$name" "$name does not answer, or has ended"
+}
+
+answers_or_gone() { "${@:2}" || ! pid_of "$1"; }
+
+munge_answers() { munge -n -S "$dir/run/munged.socket" | unmunge -S "$dir/run/munged.socket"; }
+
+slurmctld_answers() { scontrol ping | grep -q 'is UP'; }
+
+# A node that a test set down or drained is put back to work, too.
+nodes_answer() {
+    local states
+    states=$(sinfo -h -N -p main -o %T) || return 1
+    if grep -qE 'down|drain' <<<"$states"; then scontrol update nodename=n1,n2 state=resume; fi
+    [ "$(grep -cxE 'idle|mixed|allocated|completing' <<<"$states")" -eq 2 ]
+}
+
+up() {
+    local bytes node
+    [[ $dir =~ ^/[A-Za-z0-9/._-]+$ ]] || fail "the folder '$dir' is not an absolute path of A-Z a-z 0-9 . _ - only, as slurm.conf needs; set ROBOTROVE_CLUSTER"
+    bytes=${#dir}
+    [ "$bytes" -le 80 ] || fail "the path '$dir' has $bytes characters; sockets allow 80 here; set ROBOTROVE_CLUSTER"
+    [ -z "$(ls -A "$dir" 2>/dev/null)" ] || [ -d "$dir/run" ] || fail "the folder '$dir' holds something else; set ROBOTROVE_CLUSTER"
+    (umask 077 && mkdir -p "$dir"/{run,log,state,spool/n1,spool/n2})
+    exec 9>"$dir/run/lock"
+    flock -w 120 9 || fail "another up or down holds $dir/run/lock for 120 s"
+    install_packages
+    write_configuration
+    make_database
+
+    # --force: the folder is this user's only, and munged would have its socket open to all.
+    start munged munged --force --key-file="$dir/munge.key" --socket="$dir/run/munged.socket" \
+        --pid-file="$dir/run/munged.pid" --log-file="$dir/log/munged.log" --seed-file="$dir/run/munged.seed"
+    ready munged 20 munge_answers
+    start mariadbd setsid --fork mariadbd --no-defaults --user="$user" --datadir="$dir/database" \
+        --skip-networking --socket="$MYSQL_UNIX_PORT" --pid-file="$dir/run/mariadbd.pid" \
+        --innodb-buffer-pool-size=64M --innodb-lock-wait-timeout=900
+    ready mariadbd 60 mariadb --no-defaults --user="$user" -e 'SELECT 1'
+    start slurmdbd slurmdbd
+    ready slurmdbd 60 sacctmgr -n show cluster
+    sacctmgr -i -Q add cluster robotrove >/dev/null 2>&1 || true # fails if it is there
+    sacctmgr -i -Q add account robotrove cluster=robotrove >/dev/null 2>&1 || true
+    sacctmgr -i -Q add user "$user" account=robotrove >/dev/null 2>&1 || true
+    [ -n "$(sacctmgr -n show association user="$user" account=robotrove)" ] || explain slurmdbd "the user $user was not registered"
+    start slurmctld slurmctld
+    ready slurmctld 30 slurmctld_answers
+    for node in n1 n2; do start "slurmd-$node" slurmd -N "$node"; done
+    within 60 nodes_answer || { sinfo -N >&2 || true; explain slurmctld 'the nodes are not ready after 60 s'; }
+    sacct -n -X >/dev/null || explain slurmdbd 'sacct fails'
+    status
+}
+
+no_job_runs() { [ -z "$(squeue -h -t running,completing,suspended)" ]; }
+
+down() {
+    local i name pid
+    if [ -d "$dir/run" ]; then
+        exec 9>"$dir/run/lock"
+        flock -w 120 9 || fail "another up or down holds $dir/run/lock for 120 s"
+    fi
+    # A job's processes would outlive the daemons.
+    if pid_of slurmctld >/dev/null && timeout 30 scancel -u "$user"; then
+        within 30 no_job_runs || echo 'local_cluster.sh: some jobs did not end within 30 s' >&2
+    fi
+    for ((i = ${#daemons[@]} - 1; i >= 0; i--)); do
+        name=${daemons[i]}
+        pid=$(pid_of "$name") || continue
+        echo "ending $name"
+        kill "$pid"
+        within 30 is_gone "$name" || kill -9 "$pid"
+    done
+    if [ "${1:-}" = --purge ] && [ -e "$dir" ]; then
+        grep -qsxF "$marker" "$SLURM_CONF" || fail "'$dir' has no slurm.conf of this script, and is not removed"
+        rm -rf "$dir"
+    fi
+}
+
+is_gone() { ! pid_of "$1"; }
+
+status() {
+    local name pid code=0
+    for name in "${daemons[@]}"; do
+        pid=$(pid_of "$name") && printf '%-10s up, pid %s\n' "$name" "$pid" && continue
+        printf '%-10s down\n' "$name"
+        code=1
+    done
+    [ "$code" -ne 0 ] || { sinfo && nodes_answer; } || code=1
+    return "$code"
+}
+
+case "$#:${1:-}:${2:-}" in
+    1:up:) up ;;
+    1:down: | 2:down:--purge) down "${2:-}" ;;
+    1:status:) status ;;
+    1:env:) printf 'export SLURM_CONF=%q\n' "$SLURM_CONF" ;;
+    *) echo "usage: $0 up | down [--purge] | status | env" >&2; exit 2 ;;
+esac

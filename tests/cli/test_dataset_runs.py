@@ -1,0 +1,90 @@
+"""The commands around a run, for pipelines without a source and for several formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robotrove.manifests.report import RunReport
+from robotrove.tests.cli.conftest import Outcome
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def pipeline(converted: Path, tmp_path: Path) -> Path:
+    blocks = [{"aggregator": {"datasets": [str(converted / "dataset")] * 2}}, "dataset_stats"]
+    path = tmp_path / "merge.yaml"
+    path.write_text(yaml.safe_dump({"dataset": blocks, "output": str(tmp_path / "merged")}))
+    return path
+
+
+def test_plan_says_what_is_taken_and_touches_nothing(robotrove: Command, converted: Path, pipeline: Path) -> None:
+    before = sorted(pipeline.parent.rglob("*"))
+    done = robotrove("plan", pipeline)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[:4] == [
+        "4 episodes of 2 datasets, all of which are kept",
+        f"  {converted / 'dataset'}: 2 episodes, 16 frames",
+        f"  {converted / 'dataset'}: 2 episodes, 16 frames",
+        "32 frames at 30 fps",
+    ]
+    assert lines[4:6] == ["  action: float32[7]", "  observation.state: float32[7]"]
+    assert sorted(pipeline.parent.rglob("*")) == before
+
+
+def test_plan_as_json(robotrove: Command, converted: Path, pipeline: Path) -> None:
+    plan = robotrove("plan", pipeline, "--json").json
+    dataset = {"path": str(converted / "dataset"), "episodes": 2, "frames": 16}
+    assert plan["inputs"] == [dataset, dataset]
+    assert (plan["listed"], plan["kept"], plan["frames"], plan["fps"]) == (4, 4, 32, 30)
+    assert "action" in plan["features"]
+
+
+def test_run_and_status(robotrove: Command, pipeline: Path, tmp_path: Path) -> None:
+    output = tmp_path / "merged"
+    done = robotrove("run", pipeline, "--workers", 1)
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].startswith(f"{output}: 4 episodes, 32 frames (done in ")
+    assert lines[1:] == ["  all episodes of 2 datasets", f"  check it: robotrove verify {output}"]
+
+    status = robotrove("status", f"{output}.run").out.splitlines()
+    facts = robotrove("status", f"{output}.run", "--json").json
+    total = facts["total"]
+    assert status[0] == f"finished: {total} of {total} ranks done, for 4 episodes with 32 frames"
+    assert status[-1] == "  commit: 1 of 1 ranks"
+    assert (facts["state"], facts["unit"], facts["done"]) == ("finished", "ranks", total)
+    assert (facts["listed"], facts["kept"], facts["frames"], facts["rejected"]) == (4, 4, 32, {})
+
+    again = robotrove("run", pipeline, "--json").json
+    assert (again["was_finished"], again["kept"], again["datasets"]) == (True, 4, [str(output)])
+    assert json.loads((tmp_path / "merged.run" / "report.json").read_text())["inputs"] == again["inputs"]
+
+
+def test_retry_rejected_is_bad_usage(robotrove: Command, pipeline: Path) -> None:
+    done = robotrove("run", pipeline, "--retry-rejected")
+    assert done.code == 2
+    assert "rejects none" in done.err
+
+
+def test_status_of_a_conversion_counts_episodes(robotrove: Command, converted: Path) -> None:
+    head = robotrove("status", converted / "dataset.run").out.splitlines()[0]
+    assert head.startswith("finished: 3 of 3 episodes decided, 2 kept, 1 rejected; 16 of 16 frames, ")
+
+
+def test_every_version_is_to_be_verified(robotrove: Command, converted: Path, tmp_path: Path) -> None:
+    output = tmp_path / "both"
+    done = robotrove("run", converted / "pipeline.yaml", "formats=[v3.0, v2.1]", "--output", output, "--workers", 1)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-2:] == [
+        f"  check it: robotrove verify {output / 'v3.0'} --source {output}.run",
+        f"  check it: robotrove verify {output / 'v2.1'} --source {output}.run",
+    ]
+    report = RunReport.read(tmp_path / "both.run" / "report.json")
+    assert (report.kept, report.datasets) == (2, [str(output / "v3.0"), str(output / "v2.1")])
