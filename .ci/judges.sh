@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# judges.sh RELEASE FOLDER: make a virtual environment in FOLDER that has this release of LeRobot, 0.4.4 or 0.6.1.
-# FOLDER/bin/python is then what ROBOTROVE_JUDGE_044 or ROBOTROVE_JUDGE_061 names. Takes about 5 minutes and 8 GB.
+# judges.sh RELEASE FOLDER: make a virtual environment in FOLDER that has this release of LeRobot:
+# 0.3.3 (reads v2.1), 0.4.4 or 0.6.1 (read v3.0). FOLDER/bin/python is then what ROBOTROVE_JUDGE_033, _044 or _061
+# names. Takes about 5 minutes and 8 GB.
 set -euo pipefail
 . "$(dirname "$0")/python.sh"
 
 case "${1:-}" in
+    0.3.3) version=3.11 requirement='lerobot==0.3.3' ;;
     0.4.4) version=3.11 requirement='lerobot==0.4.4' ;;
     0.6.1) version=3.12 requirement='lerobot[dataset]==0.6.1' ;;
-    *) echo "judges.sh: release '${1:-}' is not known; expected 0.4.4 or 0.6.1" >&2; exit 2 ;;
+    *) echo "judges.sh: release '${1:-}' is not known; expected 0.3.3, 0.4.4 or 0.6.1" >&2; exit 2 ;;
 esac
 folder=${2:?judges.sh: the second argument is missing: the folder of the environment}
 

@@ -27,7 +27,7 @@ from .output import counted, echo, echo_json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(ctx: click.Context, dataset: Path, run_dir: Path | None, deep: bool, as_json: bool) -> None:
-    """Check that a DATASET is what LeRobot expects and, with --source, what the recordings say.
+    """Check that a DATASET (v2.1 or v3.0) is what LeRobot expects and, with --source, what the recordings say.
 
     Exits with 0 if it is, 1 if something is wrong, 2 if it is no dataset.
     """

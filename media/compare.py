@@ -12,7 +12,9 @@ from .pixels import Pixels
 
 BLOCK = 16
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601-7, 2.5.1
-_VISIBLE = 20  # levels; encoders blur or leave out what differs by less
+# Levels; encoders blur or leave out what differs by less. Between whole levels, since sums of products are rounded
+# otherwise on other CPUs.
+_VISIBLE = 20.5
 _FEWEST = 16  # pixels that a verdict may rest on
 
 

@@ -66,9 +66,15 @@ def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) ->
     """
     if not clips:
         raise RobotroveError(str(out), "there is no clip to join")
-    with _Output(out, fps, faststart) as output, closing(_pieces(clips, fps)) as pieces:
-        for piece in pieces:
-            output.append(piece)
+    delay = 0
+    while True:
+        try:
+            with _Output(out, fps, faststart, delay) as output, closing(_pieces(clips, fps)) as pieces:
+                for piece in pieces:
+                    output.append(piece)
+            return
+        except _FurtherAhead as exc:  # rare: the first clip is too short to have all that its parameters allow
+            delay = exc.frames
 
 
 def split(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool = False) -> None:
@@ -86,9 +92,14 @@ def split(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool = False
         RobotroveError: See `join`.
     """
     with closing(_pieces([clip for clip, _ in pieces], fps)) as sources:
-        for piece, (_, out) in zip(sources, pieces, strict=True):
-            with _Output(out, fps, faststart) as output:
-                output.append(piece)
+        for number, (piece, (clip, out)) in enumerate(zip(sources, pieces, strict=True)):
+            try:
+                with _Output(out, fps, faststart) as output:
+                    output.append(piece)
+            except _FurtherAhead:
+                join([clip], out, fps, faststart)
+                split(pieces[number + 1 :], fps, faststart)
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +133,23 @@ def _from(clip: Clip, grid: Grid, stored: Iterator[av.Packet[VideoStream]]) -> I
     return dropwhile(lambda packet: grid.frame(packet.pts) < clip.first, stored)
 
 
-class _Output:
-    """An mp4 file to which clips are appended."""
+class _FurtherAhead(Exception):
+    """A frame is stored further ahead of its time than the first clip said; `frames` is how far."""
 
-    def __init__(self, out: Path, fps: int, faststart: bool) -> None:
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+
+
+class _Output:
+    """An mp4 file to which clips are appended; frames are stored at least `delay` frames ahead of their time."""
+
+    def __init__(self, out: Path, fps: int, faststart: bool, delay: int = 0) -> None:
         options = {"movflags": "+faststart"} if faststart else {}
         self._container = av.open(str(out.absolute()), "w", format="mp4", options=options)
         self._tick = Fraction(1, fps)
         self._written = 0
         self._stream: VideoStream | None = None
+        self._least = delay
         self._delay: int | None = None  # frames between storing and showing, the same for the whole file
 
     def __enter__(self) -> _Output:
@@ -145,13 +164,10 @@ class _Output:
         base, tick, mux = self._written, self._tick, self._container.mux_one
         for position, (offset, packet) in enumerate(_checked(piece)):
             if self._delay is None:
-                self._delay = piece.grid.delay(packet.pts, packet.dts)
-                if self._delay is None:
-                    raise NotCopyable(piece.clip, "its file does not say when frames are to be decoded")
+                self._delay = max(_delay(piece, packet), self._least)
             ahead = position - self._delay
             if ahead > offset:
-                why = f"frame {piece.clip.first + offset} needs more than {self._delay} frames to be stored before it"
-                raise NotCopyable(piece.clip, f"{why}, the most in the first clip")
+                raise _FurtherAhead(position - offset)
             packet.stream = target
             packet.pts = base + offset
             packet.dts = base + ahead
@@ -171,6 +187,14 @@ class _Output:
             notes = [f"{name} {mine[name]} instead of {first[name]}" for name in mine if mine[name] != first[name]]
             raise NotCopyable(piece.clip, f"it is encoded otherwise than the first clip: {', '.join(notes)}")
         return self._stream
+
+
+def _delay(piece: _Piece, first: av.Packet[VideoStream]) -> int:
+    """Return how many frames ahead a clip is stored, given its first packet."""
+    delay = piece.grid.delay(first.pts, first.dts)
+    if delay is None:
+        raise NotCopyable(piece.clip, "its file does not say when frames are to be decoded")
+    return delay
 
 
 def _checked(piece: _Piece) -> Iterator[tuple[int, av.Packet[VideoStream]]]:

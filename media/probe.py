@@ -144,10 +144,13 @@ def _problem_of_any(packet: av.Packet[VideoStream], order: Order, ticks: int) ->
     index, rest = divmod(packet.pts or 0, ticks)
     if rest or packet.pts is None:
         return f"a frame is shown at {packet.pts}, no multiple of {ticks} (in units of {packet.time_base} s)"
+    first = not (order.complete or order.early)
     if not order.add(index):
         return f"frame {index} is stored twice, or shown before 0 s"
     if len(order.early) > _MAX_AHEAD:
         return f"frame {order.complete} is missing"
+    if first and index:
+        return f"frame {index} is stored first"
     return _damage(packet, index)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import Problem, UsageError, nearest
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
-from .dataset_list import default_dataset, format_mistakes, in_order, origin_mistakes
+from .dataset_list import Version, default_dataset, format_mistakes, in_order, origin_mistakes
 from .resolution import Role, block_class, check_role, one_line
 from .wording import described, mistakes
 from .yaml_source import KeyPath, Located, show_path
@@ -24,7 +24,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    formats: Annotated[list[Literal["v3.0", "v2.1"]], Field(min_length=1)] | None = Field(
+    formats: Annotated[list[Version], Field(min_length=1)] | None = Field(
         default=None,
         description="LeRobot versions of the output, each in a folder of its own if there are several; "
         "without it, those that the blocks of `dataset` make.",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from .arguments import BlockSpec
 from .yaml_source import KeyPath, show_path
 
-VERSIONS = ("v3.0", "v2.1")
+Version: TypeAlias = Literal["v3.0", "v2.1"]
+VERSIONS: tuple[str, ...] = get_args(Version)  # in the order that frozen pipelines have them in
 
 Found: TypeAlias = tuple[KeyPath, str]
 
@@ -22,7 +23,7 @@ def default_dataset(formats: object) -> list[str]:
 
 
 def in_order(versions: Collection[str]) -> tuple[str, ...]:
-    """Return LeRobot versions in the order that frozen pipelines have them in."""
+    """Return LeRobot versions in the order of VERSIONS."""
     return tuple(version for version in VERSIONS if version in versions)
 
 
@@ -67,10 +68,6 @@ def origin_mistakes(
     else:
         for key in filter(keys.__contains__, ("steps", "writer")):
             yield (key,), "stands without a `source`: the episodes of datasets are taken as they are; leave it out"
-        for path in makes.keys() - given.keys():
-            if "datasets" in blocks[path].arguments:
-                where = show_path((*first, "datasets"))
-                yield path, f"has no `datasets`, and without a `source` there are no shards; give it those of {where}"
         for path, datasets in given.items():
             if not datasets:
                 yield (*path, "datasets"), "found a list of 0, expected at least one folder"

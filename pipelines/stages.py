@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..executors.base import Stage, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
-from .spec import PipelineSpec
+from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
 COMMIT = "commit"
@@ -89,7 +90,15 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
         return [_bound(Committer(), binding).stage("finish")]
     number, _, rest = name.partition("-")
     phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
-    return [_bound(build(spec.dataset[int(number) - 1]), binding).stage(phase)]
+    block = _with_inputs(spec.dataset[int(number) - 1], binding.run)
+    return [_bound(build(block), binding).stage(phase)]
+
+
+def _with_inputs(block: BlockSpec, run: RunInfo) -> BlockSpec:
+    """Give the run's datasets to every block that takes datasets, wherever the command was started."""
+    if not run.inputs or "datasets" not in block.arguments:
+        return block
+    return replace(block, arguments={**block.arguments, "datasets": [dataset.path for dataset in run.inputs]})
 
 
 def _bound(block: Any, binding: Binding) -> Any:

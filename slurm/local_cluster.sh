@@ -14,7 +14,7 @@
 #   run/NAME.pid   log/NAME.log                NAME: munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2
 #   run/*.socket   state/  spool/  database/   what the daemons keep; jobs and accounting survive kill -9 and `up`
 #
-# The nodes n1 and n2 claim 4 CPUs and 8,000 MB each, whatever the machine has. Jobs of the partition `urgent` preempt
+# The nodes n1 and n2 claim 16 CPUs and 16,000 MB each, whatever the machine has. Jobs of the partition `urgent` preempt
 # those of `main` (the default), which are requeued: the signal of --signal, else SIGTERM, then 10 s until SIGKILL.
 set -euo pipefail
 
@@ -48,11 +48,11 @@ pid_of() {
         grep -qszxF "SLURM_CONF=$SLURM_CONF" "/proc/$pid/environ" && echo "$pid"
 }
 
-# within SECONDS COMMAND…: try it until it succeeds.
+# within SECONDS COMMAND…: try it until it succeeds; what it said last is in log/check.log.
 within() {
     local end=$((SECONDS + $1))
     shift
-    until "$@" >/dev/null 2>&1; do
+    until "$@" >"$dir/log/check.log" 2>&1; do
         [ "$SECONDS" -lt "$end" ] || return 1
         sleep 0.2
     done
@@ -104,6 +104,8 @@ SlurmdLogFile=$dir/log/slurmd-%n.log
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((port + 1))
+# This is how the connection to slurmdbd finds munged's socket; AuthInfo does not hold there.
+AccountingStoragePass=$dir/run/munged.socket
 # A task that holds more memory than it asked for is killed; without cgroups this is noticed within 3 seconds.
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=3
@@ -111,10 +113,12 @@ JobAcctGatherParams=OverMemoryKill
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
+MailProg=/bin/true
 
-# The nodes may claim more CPUs than there are, and a node that was down serves again as soon as it answers.
+# The nodes may claim more CPUs than there are. One whose slurmd was gone serves again as soon as it answers; one that
+# somebody set down stays down until state=resume.
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=1
 SlurmctldTimeout=10
 SlurmdTimeout=20
 KillWait=5
@@ -126,13 +130,13 @@ OverTimeLimit=0
 
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-DefMemPerCPU=2000
+DefMemPerCPU=1000
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=5
+SchedulerParameters=bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-PreemptParameters=send_user_signal
-NodeName=n1,n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)),$((port + 3)) CPUs=4 CoresPerSocket=4 RealMemory=8000
+SlurmctldParameters=preempt_send_user_signal
+NodeName=n1,n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)),$((port + 3)) CPUs=16 CoresPerSocket=16 RealMemory=16000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=2 PreemptMode=OFF
 CONF
@@ -179,21 +183,32 @@ ready() {
     local name=$1 seconds=$2
     shift 2
     within "$seconds" answers_or_gone "$name" "$@" && pid_of "$name" >/dev/null ||
-        explain "$name" "$name does not answer, or has ended"
+        explain "$name" "$name does not answer, or has ended: $(<"$dir/log/check.log")"
 }
 
 answers_or_gone() { "${@:2}" || ! pid_of "$1"; }
 
 munge_answers() { munge -n -S "$dir/run/munged.socket" | unmunge -S "$dir/run/munged.socket"; }
 
+is_registered() { [ -n "$(sacctmgr -n show association cluster=robotrove account=robotrove user="$user")" ]; }
+
+register() {
+    {
+        sacctmgr -i add cluster robotrove
+        sacctmgr -i add account robotrove cluster=robotrove
+        sacctmgr -i add user "$user" account=robotrove cluster=robotrove
+    } >"$dir/log/check.log" 2>&1 || true # what is there already fails
+    is_registered
+}
+
 slurmctld_answers() { scontrol ping | grep -q 'is UP'; }
 
-# A node that a test set down or drained is put back to work, too.
-nodes_answer() {
-    local states
-    states=$(sinfo -h -N -p main -o %T) || return 1
-    if grep -qE 'down|drain' <<<"$states"; then scontrol update nodename=n1,n2 state=resume; fi
-    [ "$(grep -cxE 'idle|mixed|allocated|completing' <<<"$states")" -eq 2 ]
+nodes_answer() { [ "$(sinfo -h -N -p main -o %T | grep -cxE 'idle|mixed|allocated|completing')" -eq 2 ]; }
+
+# A node that somebody set down or drained goes back to work, too.
+nodes_work() {
+    if sinfo -h -o %T | grep -qE 'down|drain'; then scontrol update nodename=n1,n2 state=resume || true; fi
+    nodes_answer
 }
 
 up() {
@@ -219,14 +234,11 @@ up() {
     ready mariadbd 60 mariadb --no-defaults --user="$user" -e 'SELECT 1'
     start slurmdbd slurmdbd
     ready slurmdbd 60 sacctmgr -n show cluster
-    sacctmgr -i -Q add cluster robotrove >/dev/null 2>&1 || true # fails if it is there
-    sacctmgr -i -Q add account robotrove cluster=robotrove >/dev/null 2>&1 || true
-    sacctmgr -i -Q add user "$user" account=robotrove >/dev/null 2>&1 || true
-    [ -n "$(sacctmgr -n show association user="$user" account=robotrove)" ] || explain slurmdbd "the user $user was not registered"
+    is_registered || register || explain slurmdbd "the user $user was not registered"
     start slurmctld slurmctld
     ready slurmctld 30 slurmctld_answers
     for node in n1 n2; do start "slurmd-$node" slurmd -N "$node"; done
-    within 60 nodes_answer || { sinfo -N >&2 || true; explain slurmctld 'the nodes are not ready after 60 s'; }
+    within 60 nodes_work || explain slurmctld "the nodes are not ready after 60 s: $(sinfo -N)"
     sacct -n -X >/dev/null || explain slurmdbd 'sacct fails'
     status
 }

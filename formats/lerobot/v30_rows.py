@@ -25,8 +25,7 @@ class RowPlaces:
         self._files = iter(source.view.files("data"))
         self._path = ""
         self._first = self._rows = self._bytes = 0
-        self._wrong = 0
-        self._first_wrong = 0
+        self._wrong: list[tuple[int, str]] = []  # episodes and the files that they are said to be in
 
     def take(self, episode: int, length: int, said: str) -> tuple[Rows, int]:
         """Return the rows of the next episode, and the share of the file's bytes that they take.
@@ -41,17 +40,17 @@ class RowPlaces:
         """
         while self._first == self._rows:
             if (path := next(self._files, None)) is None:
-                self._source.place(said, episode)
+                self._wrong.append((episode, said))
+                self._check_present()
                 raise Damaged(
                     self._path or "data", f"ends before the {length} rows of episode {episode}{self._culprit()}"
                 )
             self._open(path, episode)
         if said != self._path:
-            self._source.place(said, episode)  # what is not there was not meant to be elsewhere
-            self._first_wrong = self._first_wrong if self._wrong else episode
-            self._wrong += 1
+            self._wrong.append((episode, said))
         stop = self._first + length
         if stop > self._rows:
+            self._check_present()
             raise Damaged(
                 self._path,
                 f"has {self._rows} rows, but episode {episode} should be rows {self._first} to {stop - 1} by the "
@@ -72,10 +71,14 @@ class RowPlaces:
             )
         if not self._wrong:
             return ""
-        episodes = (
-            f"{self._wrong} episode{'s' if self._wrong > 1 else ''} was wrong (first: episode {self._first_wrong})"
-        )
+        count, first = len(self._wrong), self._wrong[0][0]
+        episodes = f"{count} episode{'s' if count > 1 else ''} was wrong (first: episode {first})"
         return f"data/file_index of {episodes}, as left by older LeRobot converters; the output has it right"
+
+    def _check_present(self) -> None:
+        """Name the first file that an episode is said to be in and that is not there, now that rows are missing."""
+        for episode, said in self._wrong:
+            self._source.place(said, episode)
 
     def _culprit(self) -> str:
         """Name the first episode with another number of rows than meta/episodes says, by the rows themselves."""

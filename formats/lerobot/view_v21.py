@@ -123,5 +123,5 @@ class DatasetViewV21(DatasetView):
 
 
 def is_texts(value: Any) -> bool:
-    """True for a list of texts."""
+    """True for a list of texts, such as the tasks of an episode."""
     return isinstance(value, list) and all(isinstance(text, str) for text in value)

@@ -82,7 +82,21 @@ class TestShardWriter(BlockContract):
 
 class TestAggregator(BlockContract):
     cls = BLOCKS["aggregator"]
-    arguments: ClassVar[dict[str, Any]] = {}
+    arguments: ClassVar[dict[str, Any]] = {
+        "datasets": ["/nowhere/a", "/nowhere/b"],
+        "on_mismatch": "reencode",
+        "video": {"codec": "libx264", "crf": 20},
+    }
+
+
+class TestDowngrader(BlockContract):
+    cls = BLOCKS["downgrader"]
+    arguments: ClassVar[dict[str, Any]] = {
+        "datasets": ["/nowhere/a"],
+        "gr00t_stats": True,
+        "allow_long": True,
+        "video": {"g": 5},
+    }
 
 
 class TestDatasetStats(BlockContract):

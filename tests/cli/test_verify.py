@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ..formats.lerobot.checks import tiny_v21
+
 
 @pytest.fixture
 def damaged(converted: Path, tmp_path: Path) -> Path:
@@ -55,6 +57,35 @@ def test_structure_is_checked_without_sources(robotrove: Callable, converted: Pa
     assert found.json["source"] is None
     assert found.json["counts"]["errors"] == len(found.json["findings"]) > 0
     assert "problem" in robotrove("verify", tmp_path / "dataset").out.splitlines()[-1]
+
+
+def test_both_versions_and_no_other(robotrove: Callable, tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "dataset")
+    found = robotrove("verify", tmp_path / "dataset", "--deep")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.splitlines() == [
+        f"{tmp_path}/dataset: 5 episodes, 20 frames, 2 tasks, 3 cameras",
+        "nothing is wrong",
+    ]
+    info = tmp_path / "dataset/meta/info.json"
+    info.write_text(info.read_text().replace('"v2.1"', '"v2.0"'))
+    found = robotrove("verify", tmp_path / "dataset")
+    assert (found.code, found.out) == (2, "")
+    assert "codebase_version is 'v2.0'" in found.err
+    assert "expected: v2.1 or v3.0" in found.err
+
+
+def test_warnings_are_told_and_are_no_failure(robotrove: Callable, tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "dataset")
+    info = tmp_path / "dataset/meta/info.json"
+    info.write_text(info.read_text().replace('"total_chunks": 2', '"total_chunks": 0'))
+    found = robotrove("verify", tmp_path / "dataset")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.splitlines()[1:] == [
+        "counts:",
+        "  warning: meta/info.json: total_chunks is 0 instead of 2, for 5 episodes",
+        "nothing is wrong, 1 warning",
+    ]
 
 
 @pytest.mark.parametrize(

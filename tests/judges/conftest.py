@@ -26,6 +26,8 @@ from robotrove.media.settings import VideoSettings
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, Seen, need, run_script
 from robotrove.tests.judges.scenarios import Dataset, digests, look_at_all, make_all, record_all
 
+pytest.register_assert_rewrite("robotrove.tests.judges.expectations")
+
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "isaaclab" / "dataset.hdf5"
 FRONT, WRIST, STILL = (f"observation.images.{name}" for name in ("front", "wrist", "still"))
 

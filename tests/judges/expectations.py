@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
+import pyarrow.parquet as pq
 
 from robotrove.media import barcode
 from robotrove.tests.judges.recordings import Truth, camera_number
 from robotrove.tests.judges.releases import BACKENDS, Seen
 
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+HISTOGRAM_BINS = 5000  # of LeRobot's running quantiles, from the smallest to the largest value
 FRAME_ERROR = 5  # levels of 255, mean over a frame: what compression costs
 
 
 def check_facts(seen: Seen, truth: Truth) -> None:
     """The dataset opens from its own folder, has the right totals, and each task once."""
-    assert not seen.error
+    assert not seen.error, seen.error
     facts = seen.facts
     assert facts["connections"] == []
     assert (facts["frames"], facts["episodes"], facts["fps"]) == (sum(truth.lengths), len(truth.lengths), truth.fps)
@@ -21,9 +28,21 @@ def check_facts(seen: Seen, truth: Truth) -> None:
     assert sorted(facts["cameras"]) == sorted(truth.cameras)
 
 
+def check_episodes(root: Path, truth: Truth) -> None:
+    """What meta says of every episode of a dataset of either version: its length and its tasks."""
+    lines = root / "meta" / "episodes.jsonl"
+    if lines.exists():
+        episodes = [json.loads(line) for line in lines.read_text().splitlines()]
+    else:
+        episodes = pq.read_table(root / "meta" / "episodes", columns=["episode_index", "length", "tasks"]).to_pylist()
+    assert [episode["episode_index"] for episode in episodes] == list(range(len(truth.lengths)))
+    assert [episode["length"] for episode in episodes] == truth.lengths
+    assert [sorted(episode["tasks"]) for episode in episodes] == [sorted(tasks) for tasks in truth.episode_tasks]
+
+
 def check_rows(seen: Seen, truth: Truth, backend: str) -> None:
     """Every row has the values that were recorded, its place, its time and its task."""
-    assert not seen.error
+    assert not seen.error, seen.error
     for key, expected in truth.rows.items():
         if key in truth.cameras:
             continue
@@ -38,7 +57,7 @@ def check_rows(seen: Seen, truth: Truth, backend: str) -> None:
 
 def check_frames(seen: Seen, truth: Truth, backend: str) -> None:
     """Every frame is that of its row and its camera, and looks like what was recorded."""
-    assert not seen.error
+    assert not seen.error, seen.error
     for key in truth.cameras:
         found, expected = seen[f"{backend}/{key}"], truth.rows[key]
         numbers = [(number, camera_number(key)) for number in truth.markers.tolist()]
@@ -52,7 +71,7 @@ def check_frames(seen: Seen, truth: Truth, backend: str) -> None:
 
 def check_access(seen: Seen, truth: Truth) -> None:
     """Batches of a worker, windows at the ends of episodes and an episode alone hold the same rows and frames."""
-    assert not seen.error
+    assert not seen.error, seen.error
     lengths = truth.lengths
     total = sum(lengths)
     edges, wanted, inside = windows(lengths)
@@ -77,6 +96,28 @@ def check_same_pixels(seen: Seen, sources: list[Seen], backend: str) -> None:
     for key in seen.facts["cameras"]:
         expected = np.concatenate([source[f"{backend}/{key}"] for source in sources])
         assert np.array_equal(seen[f"{backend}/{key}"], expected), key
+
+
+def check_statistics(stats: Mapping[str, np.ndarray], rows: np.ndarray) -> None:
+    """Statistics are those of rows (N, *shape), whether we or LeRobot computed them.
+
+    LeRobot forms sums and squares in the dtype of the rows, float32 mostly, and takes quantiles from a histogram.
+    """
+    table = np.sort(rows.astype(np.float64), axis=0)
+    largest = np.abs(table).max(axis=0)
+    assert {name: value.shape for name, value in stats.items()} == {
+        name: (1,) if name == "count" else rows.shape[1:] for name in stats
+    }
+    assert stats["count"] == len(rows)
+    assert np.array_equal(stats["min"], table[0])
+    assert np.array_equal(stats["max"], table[-1])
+    assert np.all(np.abs(stats["mean"] - table.mean(axis=0)) <= 1e-5 * largest)
+    assert np.all(np.abs(stats["std"] ** 2 - table.var(axis=0)) <= 1e-5 * largest**2)
+    margin = (table[-1] - table[0]) / HISTOGRAM_BINS + 1e-9 + 1e-6 * largest
+    for name in stats.keys() & QUANTILES.keys():
+        position = QUANTILES[name] * (len(table) - 1)
+        low, high = table[int(np.floor(position))], table[int(np.ceil(position))]
+        assert np.all((stats[name] >= low - margin) & (stats[name] <= high + margin)), name
 
 
 def windows(lengths: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

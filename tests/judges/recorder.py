@@ -2,7 +2,9 @@
 
     python recorder.py JOBS.json
 
-JOBS.json is a list of objects, worked on in order. `do` names one of the functions below, the rest are its arguments:
+JOBS.json is a list of objects, worked on in order. `do` names one of the functions below, the rest are its arguments.
+A job that fails does not keep the next ones from being done; ERRORS.json beside JOBS.json then has the traceback by
+`root`, the dataset that was to be made, and the exit code is 1.
 
     record    rows of an .npz file (one array for each feature, first axis frames, and `task`) become episodes
     merge     several datasets become one
@@ -16,6 +18,7 @@ import functools
 import json
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,14 +35,16 @@ ENCODE = lerobot_dataset.encode_video_frames if RELEASE < (0, 4) else None
 
 def main() -> None:
     """Do every job."""
-    jobs: dict[str, Callable[..., None]] = {
-        "record": record,
-        "merge": merge,
-        "delete": delete,
-        "convert": convert,
-    }
-    for job in json.loads(Path(sys.argv[1]).read_text()):
-        jobs[job.pop("do")](**job)
+    path = Path(sys.argv[1])
+    jobs: dict[str, Callable[..., None]] = {"record": record, "merge": merge, "delete": delete, "convert": convert}
+    errors = {}
+    for job in json.loads(path.read_text()):
+        try:
+            jobs[job.pop("do")](**job)
+        except Exception:
+            errors[job["root"]] = traceback.format_exc()
+    path.with_name("ERRORS.json").write_text(json.dumps(errors))
+    sys.exit(bool(errors))
 
 
 def record(
@@ -52,6 +57,7 @@ def record(
     codec_options: Mapping[str, str],
     limits: Mapping[str, float],
     resume_at: Sequence[int],
+    onto: str | None,
 ) -> None:
     """Record episodes frame by frame.
 
@@ -65,17 +71,19 @@ def record(
         codec_options: More options of the encoder; only 0.6 takes them.
         limits: Entries of info.json that limit files and folders.
         resume_at: Episodes before which the dataset is closed, opened again and gone on with.
+        onto: A dataset that is copied, and the copy gone on with.
     """
     with np.load(rows) as file:
         columns = {key: file[key] for key in file.files}
     tasks = columns.pop("task")
     shaped = {key: {**feature, "shape": tuple(feature["shape"])} for key, feature in features.items()}
     options = encoder(codec, codec_options)
-    dataset = LeRobotDataset.create(REPO_ID, fps, shaped, root=root, robot_type="recorded", **options)
-    if RELEASE < (0, 4):
-        dataset.meta.info.update(limits)
+    if onto is None:
+        dataset = LeRobotDataset.create(REPO_ID, fps, shaped, root=root, robot_type="recorded", **options)
+        set_limits(dataset, limits)
     else:
-        dataset.meta.update_chunk_settings(**limits)
+        shutil.copytree(onto, root)
+        dataset = opened_again(Path(root), options)
     frame = 0
     for episode, length in enumerate(lengths):
         if episode in resume_at:
@@ -90,6 +98,14 @@ def record(
             frame += 1
         save_episode(dataset)
     finish(dataset)
+
+
+def set_limits(dataset: LeRobotDataset, limits: Mapping[str, float]) -> None:
+    """Change the entries of info.json that limit files and folders."""
+    if RELEASE < (0, 4):
+        dataset.meta.info.update(limits)
+    else:
+        dataset.meta.update_chunk_settings(**limits)
 
 
 def encoder(codec: str, options: Mapping[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media import barcode
+from robotrove.tests.judges.releases import run_script
 
 FRONT, WRIST, STILL = (f"observation.images.{name}" for name in ("front", "wrist", "still"))
 HEIGHT, WIDTH = 64, 96
@@ -47,8 +48,8 @@ class Truth:
 
     fps: int
     lengths: list[int]
-    rows: dict[str, np.ndarray]
-    markers: np.ndarray
+    rows: dict[str, np.ndarray] = field(repr=False)
+    markers: np.ndarray = field(repr=False)
 
     def __add__(self, other: Truth) -> Truth:
         rows = {key: np.concatenate([values, other.rows[key]]) for key, values in self.rows.items()}
@@ -141,6 +142,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir()
         self.folder = folder
         self.truths: dict[str, Truth] = {}
         self.jobs: list[dict[str, Any]] = []
@@ -157,9 +159,11 @@ class Recorder:
         limits: Mapping[str, float] | None = None,
         resume_at: Sequence[int] = (),
         first: int = 0,
+        onto: tuple[Path, Truth] | None = None,
     ) -> None:
-        """Record episodes that are made up here; see `imagine` and recorder.py."""
-        truth = self.truths[name] = imagine(features, lengths, tasks, fps, first)
+        """Record episodes that are made up here, `onto` a dataset from elsewhere; see `imagine` and recorder.py."""
+        truth = imagine(features, lengths, tasks, fps, first)
+        self.truths[name] = onto[1] + truth if onto else truth
         rows = self.folder / f"{name}.npz"
         np.savez(rows, **truth.rows)
         self._add(
@@ -173,31 +177,39 @@ class Recorder:
             codec_options=dict(codec_options or {}),
             limits=dict(limits or {}),
             resume_at=list(resume_at),
+            onto=str(onto[0]) if onto else None,
         )
 
-    def merge(self, name: str, sources: Sequence[str]) -> None:
-        """Merge datasets that were recorded before."""
-        first, *others = (self.truths[source] for source in sources)
-        self.truths[name] = sum(others, first)
-        self._add("merge", name, sources=[str(self.folder / source) for source in sources])
+    def merge(self, name: str, sources: Sequence[tuple[Path, Truth]]) -> None:
+        """Merge datasets."""
+        (_, first), *others = sources
+        self.truths[name] = sum((truth for _, truth in others), first)
+        self._add("merge", name, sources=[str(root) for root, _ in sources])
 
-    def delete(self, name: str, source: str, episodes: Sequence[int]) -> None:
+    def delete(self, name: str, source: tuple[Path, Truth], episodes: Sequence[int]) -> None:
         """Copy a dataset without some episodes."""
-        self.truths[name] = self.truths[source].without(episodes)
-        self._add("delete", name, source=str(self.folder / source), episodes=list(episodes))
+        self.truths[name] = source[1].without(episodes)
+        self._add("delete", name, source=str(source[0]), episodes=list(episodes))
 
     def convert(
-        self, name: str, source: Path, truth: Truth, data_mb: float | None = None, video_mb: float | None = None
+        self, name: str, source: tuple[Path, Truth], data_mb: float | None = None, video_mb: float | None = None
     ) -> None:
-        """Convert a v2.1 dataset from elsewhere to v3.0."""
-        self.truths[name] = truth
-        self._add("convert", name, source=str(source), data_mb=data_mb, video_mb=video_mb)
+        """Convert a v2.1 dataset to v3.0."""
+        self.truths[name] = source[1]
+        self._add("convert", name, source=str(source[0]), data_mb=data_mb, video_mb=video_mb)
+
+    def made(self, name: str) -> tuple[Path, Truth]:
+        """Return a dataset of this recorder as the methods above take it."""
+        return self.folder / name, self.truths[name]
 
     def _add(self, do: str, name: str, **arguments: Any) -> None:
         self.jobs.append({"do": do, "root": str(self.folder / name), **arguments})
 
-    def write_jobs(self) -> Path:
-        """Write the file that recorder.py reads."""
-        path = self.folder / "jobs.json"
-        path.write_text(json.dumps(self.jobs))
-        return path
+    def run(self, release: str) -> dict[Path, str]:
+        """Do the jobs with a release; return the tracebacks of those that failed by dataset."""
+        jobs = self.folder / "jobs.json"
+        jobs.write_text(json.dumps(self.jobs))
+        done = run_script(release, "recorder.py", jobs, folder=self.folder, HF_HUB_OFFLINE="1")
+        errors = self.folder / "ERRORS.json"
+        assert errors.exists(), f"LeRobot {release} could not record:\n{done.stderr[-4000:]}"
+        return {Path(root): error for root, error in json.loads(errors.read_text()).items()}

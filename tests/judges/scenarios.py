@@ -18,7 +18,7 @@ TASKS = ["pick", 'place the "cup"', "wipe 猫"]
 # One dataset of each command: its sources, and options. What is made may be a source of what follows.
 MERGES: dict[str, tuple[list[str], list[str]]] = {
     "one": (["many"], []),
-    "three": (["many", "merged", "deleted"], ["--on-mismatch", "reencode"]),
+    "three": (["many", "merged", "deleted"], []),
     "twenty": (TWENTY, []),
     "releases": (["old", "official", "new"], ["--on-mismatch", "reencode"]),
     "codecs": (["new_h264", "deleted"], ["--on-mismatch", "reencode"]),
@@ -28,8 +28,14 @@ MERGES: dict[str, tuple[list[str], list[str]]] = {
 DOWN = {f"{name}_21": name for name in ("many", "h264", "official", "rich", "stills", "new_h264")}
 UP = {f"{name}_30": name for name in ("old", "old_rich")}
 ROUND = {f"{name}_round": f"{name}_21" for name in ("many", "rich", "new_h264")}
-# What LeRobot's own converter makes of our v2.1.
-OFFICIAL = {"many_official": "many_21", "h264_official": "h264_21", "stills_official": "stills_21"}
+# What LeRobot makes of what we made: it converts our v2.1, goes on recording, takes episodes out, merges.
+OFFICIAL = {f"{name}_official": f"{name}_21" for name in ("many", "h264", "stills")}
+MORE = {"one_more": "one", "old_30_more": "old_30", "many_21_more": "many_21", "rich_21_more": "rich_21"}
+LESS = {"three_less": "three", "old_30_less": "old_30"}
+TWICE = {"one_twice": "one"}
+THEIRS = {name: [source] for name, source in (OFFICIAL | MORE | LESS).items()} | {
+    name: [source, source] for name, source in TWICE.items()
+}
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Dataset:
     truth: Truth
     sources: list[str] = field(default_factory=list)
     exit_code: int = 0
-    output: str = ""
+    output: str = field(default="", repr=False)
 
     @property
     def is_v21(self) -> bool:
@@ -58,8 +64,6 @@ class Dataset:
 def record_all(folder: Path) -> dict[str, Dataset]:
     """Let every release record; return dataset by name."""
     recorders = {release: Recorder(folder / release) for release in (*V21_RELEASES, *V30_RELEASES)}
-    for recorder in recorders.values():
-        recorder.folder.mkdir()
     oldest, middle, newest = recorders.values()
     oldest.record("old", [12, 7, 20, 5, 9, 15], TASKS, limits={"chunks_size": 4}, first=100)
     oldest.record("old_rich", [10, 6, 8], ["x", "y"], features=RICH, codec="h264", first=200)
@@ -71,25 +75,23 @@ def record_all(folder: Path) -> dict[str, Dataset]:
     for number, name in enumerate(TWENTY):
         tasks = ["pick", f"task {number}"] if number % 2 else [f"task {number // 4}", "pick"]
         middle.record(name, [6 + number % 5, 5], tasks, codec="h264", first=2000 + 20 * number)
-    # 304 of its frames are lost to LeRobot: float32 cannot tell times beyond 1,024 s apart by its tolerance.
+    # 152 of its frames are lost to LeRobot: beyond 1,024 s neighbours of float32 are further apart than its tolerance.
     middle.record("hours", [1500, 1800], ["wait"], features=LONG, fps=3, first=3000)
-    middle.merge("merged", ["many", "many"])
-    middle.delete("deleted", "many", [1, 4])
-    old = oldest.truths["old"]
-    middle.convert("official", oldest.folder / "old", old, data_mb=0.006, video_mb=0.02)
+    middle.merge("merged", [middle.made("many"), middle.made("many")])
+    middle.delete("deleted", middle.made("many"), [1, 4])
+    middle.convert("official", oldest.made("old"), data_mb=0.006, video_mb=0.02)
     newest.record("new", [10, 8, 12, 9], ["wipe 猫", "dust"], limits=small, resume_at=[2], first=7000)
     options = {"bf": "0"}
     newest.record("new_h264", [10, 8, 12], ["wipe 猫"], codec="h264", codec_options=options, first=7100)
     datasets = {}
     for release, recorder in recorders.items():
-        done = run_script(release, "recorder.py", recorder.write_jobs(), folder=recorder.folder, HF_HUB_OFFLINE="1")
-        assert done.returncode == 0, f"LeRobot {release} could not record:\n{done.stderr[-4000:]}"
+        assert not (errors := recorder.run(release)), errors
         datasets |= {name: Dataset(recorder.folder / name, truth) for name, truth in recorder.truths.items()}
     return datasets
 
 
 def make_all(recorded: Mapping[str, Dataset], folder: Path) -> dict[str, Dataset]:
-    """Run every command of ours, then LeRobot's converter; return dataset by name."""
+    """Run every command of ours, then LeRobot on what came of it; return dataset by name."""
     known = dict(recorded)
 
     def make(name: str, command: Sequence[str], sources: list[str], options: Sequence[str] = ()) -> tuple[str, Dataset]:
@@ -107,19 +109,34 @@ def make_all(recorded: Mapping[str, Dataset], folder: Path) -> dict[str, Dataset
         for commands in (first_round, second_round):
             known |= dict(pool.map(lambda arguments: make(*arguments), commands))
     made = {name: known[name] for name in known.keys() - recorded.keys()}
-    return made | convert_theirs(made, folder)
+    return made | make_theirs(made, folder)
 
 
-def convert_theirs(made: Mapping[str, Dataset], folder: Path) -> dict[str, Dataset]:
-    """Convert our v2.1 datasets with LeRobot 0.4.4."""
-    recorder = Recorder(folder)
+def make_theirs(made: Mapping[str, Dataset], folder: Path) -> dict[str, Dataset]:
+    """Let LeRobot work on the datasets that we made; `output` is the traceback where it could not."""
+    recorders = {release: Recorder(folder / release) for release in ("0.3.3", "0.4.4")}
+    oldest, newer = recorders.values()
+
+    def ours(name: str) -> tuple[Path, Truth]:
+        return made[name].root, made[name].truth
+
     for name, source in OFFICIAL.items():
-        recorder.convert(name, made[source].root, made[source].truth)
-    done = run_script("0.4.4", "recorder.py", recorder.write_jobs(), folder=folder, HF_HUB_OFFLINE="1")
-    return {
-        name: Dataset(folder / name, truth, [OFFICIAL[name]], done.returncode, done.stderr[-4000:])
-        for name, truth in recorder.truths.items()
-    }
+        newer.convert(name, ours(source))
+    for name, source in MORE.items():
+        features = RICH if source == "rich_21" else PLAIN
+        recorder = oldest if source in DOWN else newer
+        recorder.record(name, [6, 9], ["one more", "pick"], features=features, onto=ours(source), first=8000)
+    for name, source in LESS.items():
+        newer.delete(name, ours(source), [0, 3])
+    for name, source in TWICE.items():
+        newer.merge(name, [ours(source), ours(source)])
+    datasets = {}
+    for release, recorder in recorders.items():
+        errors = recorder.run(release)
+        for name in recorder.truths:
+            error = errors.get(recorder.folder / name, "")
+            datasets[name] = Dataset(*recorder.made(name), THEIRS[name], int(bool(error)), error)
+    return datasets
 
 
 def robotrove(*arguments: str) -> subprocess.CompletedProcess[str]:

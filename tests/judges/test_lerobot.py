@@ -13,18 +13,16 @@ from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
 from robotrove.formats.lerobot import paths
 from robotrove.formats.lerobot.image_stats import pixel_step, sample_indices
 from robotrove.media import barcode
-from robotrove.tests.judges.expectations import windows
+from robotrove.tests.judges.expectations import FRAME_ERROR, HISTOGRAM_BINS, QUANTILES, windows
 from robotrove.tests.judges.releases import BACKENDS, Seen
 
 if TYPE_CHECKING:
     from .conftest import Sample
 
-QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 STATS = ("min", "max", "mean", "std", *QUANTILES)
-HISTOGRAM_BINS = 5000  # of LeRobot's running quantiles, from the smallest to the largest value
 
-# Levels of 255: mean over a frame, and mean over a patch of one colour away from its edges.
-FRAME_ERROR, PATCH_ERROR = 5, 6
+# Levels of 255: mean over a patch of one colour away from its edges.
+PATCH_ERROR = 6
 LEVEL = 1 / 255
 
 

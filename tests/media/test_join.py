@@ -249,8 +249,12 @@ def test_keyframes_with_parameters_of_their_own_are_refused(tmp_path: Path) -> N
             join([clip], out, FPS)
 
 
-def test_frames_to_be_stored_further_ahead_than_in_the_first_clip_are_refused(tmp_path: Path) -> None:
-    short, long = (record(tmp_path / f"{n}.mp4", "h264 B-frames", n) for n in (1, 12))
-    join([Clip(long, 0, 12), Clip(short, 0, 1)], tmp_path / "out.mp4", FPS)
-    with pytest.raises(NotCopyable, match=r"12\.mp4: .* frame 1 needs more than 0 frames to be stored before it"):
-        join([Clip(short, 0, 1), Clip(long, 0, 12)], tmp_path / "out.mp4", FPS)
+def test_the_first_clip_may_be_too_short_to_tell_how_far_ahead_frames_are_stored(tmp_path: Path) -> None:
+    short = record(tmp_path / "1.mp4", "h264 B-frames", 1, number=50)
+    long = record(tmp_path / "12.mp4", "h264 B-frames", 12)
+    both, again, cut = (tmp_path / f"{name}.mp4" for name in ("both", "again", "cut"))
+    join([Clip(short, 0, 1), Clip(long, 0, 12), Clip(short, 0, 1)], both, FPS)
+    assert numbers(both) == [50, *range(12), 50]
+    assert probe(both, fps=FPS, in_order=False).frames == 14
+    split([(Clip(both, 0, 1), again), (Clip(both, 1, 12), cut)], FPS)
+    assert (numbers(again), numbers(cut)) == ([50], list(range(12)))

@@ -130,6 +130,8 @@ def test_every_frame_is_there_once_in_any_order(tmp_path: Path, pts: list[int], 
     path = odd_video(tmp_path / "gap.mp4", pts)
     with pytest.raises(RobotroveError, match=rf"gap\.mp4: {problem}"):
         probe(path, expected_frames=len(pts), fps=fps, in_order=False)
+    with pytest.raises(RobotroveError, match=r"late\.mp4: frame 3 is stored first"):
+        probe(record(tmp_path / "late.mp4", "av1", 4, first=3), fps=30, in_order=False)
     with pytest.raises(RobotroveError, match="4 frames\n  expected: 5 frames"):
         probe(odd_video(tmp_path / "four.mp4", [0, 1, 2, 3]), expected_frames=5, fps=30, in_order=False)
 

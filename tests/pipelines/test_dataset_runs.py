@@ -178,6 +178,12 @@ class TestRun:
             run_here(write(tmp_path, block), tmp_path / "out")
         assert not (tmp_path / "out.run" / "report.json").exists()
 
+    def test_what_a_block_notes_is_reported(
+        self, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Aggregator, "notes", lambda self: ["3 clips were encoded anew"])
+        assert run_here(pipeline, tmp_path / "out").notes == ["3 clips were encoded anew"]
+
     def test_progress_is_counted_in_ranks(self, pipeline: Path, tmp_path: Path) -> None:
         observer = Observer()
         run_here(pipeline, tmp_path / "out", watcher=observer)
@@ -223,6 +229,18 @@ class TestResume:
         run_here(pipeline, tmp_path / "out")
         assert_same_dataset(tmp_path / "out", tmp_path / "right")
         assert_no_leftovers(tmp_path / "out")
+
+    def test_the_frozen_pipeline_resumes_from_another_folder(
+        self, inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        pipeline = write(tmp_path, {"aggregator": {"datasets": [path.name for path in inputs]}})
+        run_here(pipeline, Path("right"))
+        self._started(pipeline, tmp_path / "out")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        run_here(tmp_path / "out.run" / "pipeline.yaml", tmp_path / "out")
+        assert_same_dataset(tmp_path / "out", tmp_path / "right")
 
     def test_workers_give_the_same(self, pipeline: Path, tmp_path: Path) -> None:
         run_here(pipeline, tmp_path / "right")
@@ -406,7 +424,7 @@ class TestSeveralFormats:
 
     def test_both_of_datasets(self, inputs: list[Path], tmp_path: Path) -> None:
         given = {"datasets": [str(path) for path in inputs]}
-        report = run_here(write(tmp_path, {"downgrader": given}, {"aggregator": given}), tmp_path / "out")
+        report = run_here(write(tmp_path, {"downgrader": given}, "aggregator"), tmp_path / "out")
         assert (report.kept, sorted(os.listdir(tmp_path / "out"))) == (5, ["v2.1", "v3.0"])
 
     def test_episodes_of_each_are_traced(self, both: Path, made: Path, tmp_path: Path) -> None:

@@ -345,6 +345,16 @@ class TestAtEveryStep:
             pytest.fail("it never got through")
         self._check(pipeline, out, expected)
 
+    def test_killed_while_datasets_are_made_of_datasets(self, small: tuple[Path, Path], tmp_path: Path) -> None:
+        blocks = [{"aggregator": {"datasets": [str(small[1])] * 2}}, "dataset_stats", "downgrader"]
+        pipeline = tmp_path / "merge.yaml"
+        pipeline.write_text(json.dumps({"dataset": blocks}))
+        total = _changes(lambda: run_here(pipeline, tmp_path / "right"))
+        for moment in _moments(total, 5, 3 * ROUNDS):
+            out = tmp_path / f"out{moment}"
+            assert _killed_at(moment, partial(run_here, pipeline, out)) == -signal.SIGKILL
+            self._check(pipeline, out, tmp_path / "right")
+
     def test_no_space_once(self, small: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """Whichever step the disk refuses, the error is one of ours and the rerun completes."""
         pipeline, expected = small

@@ -118,8 +118,9 @@ class TestWithoutSource:
         text = "dataset:\n  - downgrader: {datasets: [a]}\n"
         assert load(tmp_path, text, "dataset[0].datasets=[b, c]").datasets == ("b", "c")
 
-    def test_a_second_block_may_take_the_same(self, tmp_path: Path) -> None:
-        spec = load(tmp_path, "dataset:\n  - aggregator: {datasets: [a]}\n  - downgrader: {datasets: [a]}\n")
+    @pytest.mark.parametrize("second", ["downgrader", "downgrader: {datasets: [a]}"])
+    def test_a_second_block_takes_the_same(self, tmp_path: Path, second: str) -> None:
+        spec = load(tmp_path, f"dataset:\n  - aggregator: {{datasets: [a]}}\n  - {second}\n")
         assert (spec.formats, spec.datasets) == (("v3.0", "v2.1"), ("a",))
 
     @pytest.mark.parametrize(
@@ -158,10 +159,6 @@ class TestWithoutSource:
             (
                 "dataset:\n  - aggregator: {datasets: [a]}\n  - downgrader: {datasets: [b]}\n",
                 [(3, "dataset[1].datasets (downgrader): found others than dataset[0].datasets; a run takes all")],
-            ),
-            (
-                "dataset:\n  - aggregator: {datasets: [a]}\n  - dataset_stats\n  - downgrader\n",
-                [(4, "dataset[2] (downgrader): has no `datasets`, and without a `source` there are no shards")],
             ),
             (
                 "dataset:\n  - aggregator: {datasets: a}\n",

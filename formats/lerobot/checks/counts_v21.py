@@ -17,10 +17,10 @@ class CountsV21Check(CountsCheck):
         """Yield totals that do not hold."""
         yield from super().run(dataset, deep=deep)
         episodes = len(dataset.lengths)
-        for key, expected, of in (
-            ("total_videos", episodes * len(dataset.video_keys), f"{len(dataset.video_keys)} of each episode"),
-            ("total_chunks", -(-episodes // max(dataset.count("chunks_size"), 1)), f"{episodes} episodes"),
+        for key, expected, reason in (
+            ("total_videos", episodes * len(dataset.video_keys), f"{len(dataset.video_keys)} for each episode"),
+            ("total_chunks", -(-episodes // max(dataset.count("chunks_size"), 1)), f"for {episodes} episodes"),
         ):
             if key in dataset.info and dataset.count(key) != expected:
                 # LeRobot only counts on from it.
-                yield self.warning(paths.INFO, f"{key} is {dataset.count(key)} instead of {expected}, {of}")
+                yield self.warning(paths.INFO, f"{key} is {dataset.count(key)} instead of {expected}, {reason}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.features import Features
+from .. import paths
 from ..arrow_rows import ArrowColumn, Damaged, rows_of
 from ..quantiles import QUANTILES
 from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, numeric_stats
@@ -42,8 +43,8 @@ class StatsCheck(Check[View], Generic[View]):
         for (where, entries), tables in zip(found, _episode_tables(dataset), strict=False):
             with np.errstate(invalid="ignore"):  # NaN and Inf in rows: the check of rows names them
                 exact = {key: numeric_stats(table) for key, table in tables.items()}
-            for key in exact.keys() & mergers.keys():
-                mergers[key].add(exact[key])
+                for key in exact.keys() & mergers.keys():
+                    mergers[key].add(exact[key])
             for key, feature in features.items():
                 place = f"{where}, stats/{key}"
                 values = numbers_of(entries.get(key, {}))
@@ -88,7 +89,8 @@ class StatsCheck(Check[View], Generic[View]):
                 told = f"{sentence}: older and converted datasets have none"
                 yield self.warning(where, f"{told}; {advice(dataset, 'adds them')}")
             else:
-                yield Finding(self.name, where, sentence, self.absent if len(names) == len(MERGED_KEYS) else "error")
+                severity = self.absent if len(names) == len(MERGED_KEYS) else "error"
+                yield Finding(self.name, where, f"{sentence}; {advice(dataset, 'computes them')}", severity)
 
 
 def advice(dataset: DatasetView, what: str) -> str:
@@ -109,6 +111,8 @@ def rows_in(dataset: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -
 def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the numeric rows of each episode, feature name to (length, *shape), one episode in memory at a time."""
     names = list(dataset.numeric_features)
+    if not names:
+        raise Damaged(paths.INFO, "no feature is a number")
     lengths = iter(dataset.lengths.tolist())
     needed = next(lengths, 0)
     parts: list[dict[str, NDArray[Any]]] = []

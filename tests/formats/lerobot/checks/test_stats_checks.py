@@ -18,7 +18,9 @@ def scaled(value: Any, factor: float) -> Any:
 
 def test_a_feature_without_statistics(tiny) -> None:
     tiny.json(STATS, lambda stats: stats.pop("grid"))
-    assert tiny.found("stats") == [(STATS, "has no min, max, mean, std, count of grid")]
+    assert tiny.found("stats") == [
+        (STATS, "has no min, max, mean, std, count of grid; `robotrove stats DATASET` computes them")
+    ]
     assert tiny.errors() == ["stats"]
 
 
@@ -124,8 +126,8 @@ def test_one_wrong_value_in_meta_episodes(tiny, column: str, value: Any, message
 def test_columns_of_statistics_are_complete(tiny) -> None:
     tiny.table(EPISODES, lambda table: table.drop_columns([f"stats/{FRONT}/count", "stats/grid/min", "stats/grid/max"]))
     assert tiny.found("stats") == [
-        (f"{EPISODES}, row 0", "has no min, max of grid (so in 5 episodes)"),
-        (f"{EPISODES}, row 0", f"has no count of {FRONT} (so in 5 episodes)"),
+        (f"{EPISODES}, row 0", "has no min, max of grid (so in 5 episodes); `robotrove stats DATASET` computes them"),
+        (f"{EPISODES}, row 0", f"has no count of {FRONT} (so in 5 episodes); `robotrove stats DATASET` computes them"),
     ]
     assert tiny.errors() == ["stats", "stats"]
 

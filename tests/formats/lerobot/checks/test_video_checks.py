@@ -44,7 +44,7 @@ def test_a_file_that_does_not_begin_at_zero(tiny) -> None:
     tiny.video(FRONT, FRAMES, STARTS, first_pts=3)
     [(where, message)] = tiny.found("videos")
     assert where == FRONT
-    assert message.startswith("frame 3 is stored first")
+    assert message.endswith("expected: frame k at exactly k/10 s")
 
 
 def test_times_are_coarse_past_1024_s(tiny, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""robotrove stats."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..formats.lerobot.recompute import StatsReport, recompute
+from ..formats.lerobot.stats_differences import Difference, FeatureDifferences
+from .display import Bar
+from .output import counted, echo, echo_json
+
+_SHOWN_VALUES = 6
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing, say what differs.")
+@click.option("--cameras", is_flag=True, help="Recompute all cameras, not only those with something missing or wrong.")
+@click.option("--gr00t", is_flag=True, help="v2.1: also meta/stats.json as GR00T computes it.")
+@click.option(
+    "--relative",
+    type=click.Path(path_type=Path),
+    metavar="CONFIG",
+    help="v2.1: also meta/relative_stats.json of GR00T, for the relative actions in CONFIG.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@click.pass_context
+def command(
+    ctx: click.Context, dataset: Path, check: bool, cameras: bool, gr00t: bool, relative: Path | None, as_json: bool
+) -> None:
+    """Complete and correct the statistics of a DATASET of LeRobot's, v3.0 or v2.1, in place.
+
+    Only files of statistics in its meta change; the same command again completes an interrupted one.
+    Exits with 0, with --check with 1 if something differs.
+    """
+    with Bar("reading files") as bar:
+        report = recompute(
+            dataset,
+            check=check,
+            cameras=cameras,
+            gr00t=gr00t,
+            relative=relative,
+            progress=lambda what, done, total: bar.show(done, total, description=what),
+        )
+    if as_json:
+        echo_json({"dataset": str(dataset), "ok": not (check and report.differences), **asdict(report)})
+    else:
+        echo("\n".join(_lines(dataset, report, check)))
+    ctx.exit(1 if check and report.differences else 0)
+
+
+def _lines(dataset: Path, report: StatsReport, check: bool) -> Iterator[str]:
+    yield f"{dataset}: {counted(report.episodes, 'episode')}, {counted(report.frames, 'frame')}"
+    yield f"recomputed: {counted(len(report.numbers), 'feature')} from the rows"
+    for camera, why in report.cameras.items():
+        yield f"recomputed: {camera} from its frames ({why})"
+    for feature, found in report.differences.items():
+        yield _summary(feature, found, check)
+        if check:
+            yield from (f"  {_told(difference)}" for difference in found.shown)
+            if (more := found.count - len(found.shown)) > 0:
+                yield f"  and {more:,} more"
+    if check:
+        total = sum(found.count for found in report.differences.values())
+        yield f"{counted(total, 'value')} {'differs' if total == 1 else 'differ'}" if total else "nothing differs"
+        yield f"{'mend' if total else 'check'} it: robotrove {'stats' if total else 'verify'} {shlex.quote(str(dataset))}"
+    else:
+        yield f"written: {', '.join(report.written)}" if report.written else "nothing to do"
+        yield f"check it: robotrove verify {shlex.quote(str(dataset))}"
+
+
+def _summary(feature: str, found: FeatureDifferences, check: bool) -> str:
+    names = ", ".join(found.statistics)
+    missing = f", {found.missing:,} of them missing" if found.missing else ""
+    verb = "changed" if not check else "differs" if found.count == 1 else "differ"
+    return f"{feature}: {counted(found.count, 'value')} {verb} ({names}){missing}"
+
+
+def _told(difference: Difference) -> str:
+    where = difference.file if difference.episode is None else f"{difference.file}, episode {difference.episode}"
+    found = "missing" if difference.found is None else _short(difference.found)
+    return f"{where}: {difference.statistic} is {found}; expected {_short(difference.expected)}"
+
+
+def _short(values: object) -> str:
+    """Return nested lists of numbers as text, no longer than a line."""
+    flat = list(_flat(values))
+    more = f" … {len(flat)} values" if len(flat) > _SHOWN_VALUES else ""
+    return "[" + ", ".join(f"{value:.9g}" for value in flat[:_SHOWN_VALUES]) + more + "]"
+
+
+def _flat(values: object) -> Iterator[float]:
+    if isinstance(values, list):
+        for value in values:
+            yield from _flat(value)
+    elif isinstance(values, int | float):
+        yield values

@@ -1,0 +1,130 @@
+"""Statistics of cameras computed anew from the stored frames, and which cameras need that."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import EpisodeRejected
+from ...core.features import Features
+from ...media.images import ImageDecoder
+from ...media.join import Clip
+from ...media.pixels import Pixels
+from ...media.probe import iter_frames
+from .arrow_rows import Damaged
+from .checks.stat_values import Floats, misshapen
+from .checks.structure import channels
+from .episode_rows import episode_pieces
+from .image_stats import CHANNELS, ImageStats, sample_indices
+from .source import DatasetSource
+from .stats import STAT_KEYS
+from .view import DatasetView
+
+_UNSEEN = np.zeros((1, 1, 1, CHANNELS), np.uint8)  # stands for a picture that is not sampled
+_WIDE_SPREAD, _FLAT = 0.5, 0.02
+# A tenth of the pixels is at q10 or below, a tenth at q90 or above: std is at least sqrt(0.05) = 0.22 of the distance.
+_LEAST_STD = 0.2
+
+
+def colour_cameras(features: Features) -> Features:
+    """Return the cameras whose statistics can be computed: those with three channels, not depth."""
+    return {
+        key: feature
+        for key, feature in features.items()
+        if feature.is_visual and len(feature.shape) == 3 and channels(feature) == CHANNELS
+    }
+
+
+def fault(found: Mapping[str, Floats], features: Features, key: str) -> str:
+    """Say what is missing or impossible in the statistics of a camera; empty if nothing is.
+
+    LeRobot 0.4.0 to 0.5.1 squares uint8 values, which overflow: its standard deviations are almost 0.
+    """
+    if absent := [name for name in STAT_KEYS if name not in found]:
+        return f"has no {', '.join(absent)}"
+    if problem := next(misshapen(found, features[key]), ""):
+        return problem
+    spread, std = found["max"] - found["min"], found["std"]
+    if found["min"].min() < 0 or found["max"].max() > 1:
+        return "its values are not in [0, 1]"
+    flat = (std < _FLAT * spread) & (spread > _WIDE_SPREAD)
+    if ((spread > 0) & (flat | (std <= 0) | (std < _LEAST_STD * (found["q90"] - found["q10"])))).any():
+        return (
+            f"std {std.min():.3g} is impossible with values from {found['min'].min():.3g} to {found['max'].max():.3g}"
+        )
+    return ""
+
+
+def camera_stats(source: DatasetSource, view: DatasetView, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+    """Yield camera to statistics of the frames that LeRobot would sample, episode by episode.
+
+    Videos are decoded by as many threads as there are CPUs, a few episodes ahead.
+
+    Raises:
+        RobotroveError: If a frame is missing or cannot be decoded; names the file.
+    """
+    pictures = [key for key in keys if not view.features[key].is_video]
+    filmed = [key for key in keys if view.features[key].is_video]
+    stored = _picture_stats(view, pictures) if pictures else ({} for _ in view.lengths)
+    decoded = _video_stats(source, filmed) if filmed else ({} for _ in view.lengths)
+    for own, others in zip(stored, decoded, strict=True):
+        yield own | others
+
+
+def _video_stats(source: DatasetSource, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+    workers = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[dict[str, Future[ImageStats]]] = deque()
+    try:
+        for files in source.files(lambda text: None):
+            ahead.append({key: pool.submit(_decoded, files.tracks[key].clip) for key in keys})
+            if len(ahead) > workers:
+                yield {key: future.result() for key, future in ahead.popleft().items()}
+        while ahead:
+            yield {key: future.result() for key, future in ahead.popleft().items()}
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decoded(clip: Clip) -> ImageStats:
+    stats = ImageStats(clip.frames)
+    for frame in iter_frames(clip.path, clip.first, clip.frames):
+        stats.add(frame[None])
+    return stats
+
+
+def _picture_stats(view: DatasetView, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+    decoder = ImageDecoder()
+    for episode, pieces in groupby(episode_pieces(view, keys), key=attrgetter("episode")):
+        length = int(view.lengths[episode])
+        sampled = set(sample_indices(length).tolist())
+        stats = {key: ImageStats(length) for key in keys}
+        first = 0
+        for piece in pieces:
+            for key in keys:
+                pictures = piece.columns[key].to_pylist()
+                for row, picture in enumerate(pictures, first):
+                    if row not in sampled:
+                        stats[key].add(_UNSEEN)
+                        continue
+                    where = f"{piece.path}, column {key}, row {row} of episode {episode}"
+                    stats[key].add(_picture(decoder, picture, where)[None])
+            first += len(pictures)
+        yield stats
+
+
+def _picture(decoder: ImageDecoder, picture: Any, where: str) -> Pixels:
+    content = picture.get("bytes") if isinstance(picture, dict) else None
+    if not isinstance(content, bytes):
+        raise Damaged(where, "there is no picture")
+    try:
+        return decoder.decode(content)
+    except EpisodeRejected as exc:
+        raise Damaged(where, exc.detail) from exc
