@@ -35,11 +35,6 @@ class Binding:
         is_final = self.workspace.output.exists() and not partial.exists()
         return self.run.dataset_folders(self.workspace.output if is_final else partial)[version]
 
-    @property
-    def dataset(self) -> Path:
-        """Where the dataset of version 3.0 is."""
-        return self.finished_root("v3.0")
-
 
 class Bound:
     """Mixed into blocks that need to know the run they work in."""

@@ -28,7 +28,7 @@ class DatasetStats(Bound, DatasetStep):
 
     @property
     def _root(self) -> Path:
-        return Path(self.dataset) if self.dataset is not None else self.binding.dataset
+        return Path(self.dataset) if self.dataset is not None else self.binding.finished_root(paths.CODEBASE_VERSION)
 
     def plan(self) -> None:
         """Check that there is a dataset.

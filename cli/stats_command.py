@@ -55,6 +55,7 @@ def command(
 
 
 def _lines(dataset: Path, report: StatsReport, check: bool) -> Iterator[str]:
+    name = shlex.quote(str(dataset))
     yield f"{dataset}: {counted(report.episodes, 'episode')}, {counted(report.frames, 'frame')}"
     yield f"recomputed: {counted(len(report.numbers), 'feature')} from the rows"
     for camera, why in report.cameras.items():
@@ -68,10 +69,10 @@ def _lines(dataset: Path, report: StatsReport, check: bool) -> Iterator[str]:
     if check:
         total = sum(found.count for found in report.differences.values())
         yield f"{counted(total, 'value')} {'differs' if total == 1 else 'differ'}" if total else "nothing differs"
-        yield f"{'mend' if total else 'check'} it: robotrove {'stats' if total else 'verify'} {shlex.quote(str(dataset))}"
+        yield f"mend it: robotrove stats {name}" if total else f"check it: robotrove verify {name}"
     else:
         yield f"written: {', '.join(report.written)}" if report.written else "nothing to do"
-        yield f"check it: robotrove verify {shlex.quote(str(dataset))}"
+        yield f"check it: robotrove verify {name}"
 
 
 def _summary(feature: str, found: FeatureDifferences, check: bool) -> str:

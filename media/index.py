@@ -95,6 +95,12 @@ def encoding_of(stream: VideoStream) -> Encoding:
     return Encoding(codec_name(stream), context.width, context.height, str(context.pix_fmt), digest)
 
 
+def encoding_at(path: Path) -> Encoding:
+    """Return how a file is encoded; RobotroveError if it is no video."""
+    with open_track(path) as (_, stream):
+        return encoding_of(stream)
+
+
 def read_index(path: Path, fps: int) -> VideoIndex:
     """Read where each frame is; nothing is decoded.
 

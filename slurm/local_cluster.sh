@@ -6,15 +6,16 @@
 #   slurm/local_cluster.sh status          one line per daemon, then the nodes; exit code 0 only if all of it is up
 #   slurm/local_cluster.sh down [--purge]  cancel its jobs and end it; with --purge, remove its folder too
 #
-# For Debian 12 (Slurm 22.05) and later. It belongs to the user who starts it, root or not, and needs neither systemd
+# Made for Debian 12 (Slurm 22.05). It belongs to the user who starts it, root or not, and needs neither systemd
 # nor /etc. Ports and sockets are its own, so that another cluster on this machine goes on undisturbed. All of it lives
 # in one folder, ${ROBOTROVE_CLUSTER:-$HOME/.cache/robotrove/cluster}:
 #
 #   slurm.conf slurmdbd.conf munge.key port    written by `up`
 #   run/NAME.pid   log/NAME.log                NAME: munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2
-#   run/*.socket   state/  spool/  database/   what the daemons keep; jobs and accounting survive kill -9 and `up`
+#   run/*.socket   state/  spool/  database/   what the daemons keep. Kill any daemon with -9 and call `up`: running
+#                                              jobs go on, if they started at least 5 s before (see SchedulerParameters)
 #
-# The nodes n1 and n2 claim 16 CPUs and 16,000 MB each, whatever the machine has. Jobs of the partition `urgent` preempt
+# The nodes n1 and n2 claim 8 CPUs and 16,000 MB each, whatever the machine has. Jobs of the partition `urgent` preempt
 # those of `main` (the default), which are requeued: the signal of --signal, else SIGTERM, then 10 s until SIGKILL.
 set -euo pipefail
 
@@ -48,6 +49,10 @@ pid_of() {
         grep -qszxF "SLURM_CONF=$SLURM_CONF" "/proc/$pid/environ" && echo "$pid"
 }
 
+is_up() { pid_of "$1" >/dev/null; }
+
+is_gone() { ! is_up "$1"; }
+
 # within SECONDS COMMAND…: try it until it succeeds; what it said last is in log/check.log.
 within() {
     local end=$((SECONDS + $1))
@@ -67,15 +72,24 @@ install_packages() {
     [ "$(id -u)" -eq 0 ] || fail "packages are missing; as root: apt-get install --no-install-recommends ${missing[*]}"
     echo "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update -qq && apt-get install -qq --no-install-recommends "${missing[@]}"; } >"$dir/log/apt.log" 2>&1 9>&- ||
-        explain apt "apt-get install ${missing[*]} failed"
+    { apt-get update -qq && apt-get install -qq --no-install-recommends "${missing[@]}"; } \
+        >"$dir/log/apt.log" 2>&1 9>&- || explain apt "apt-get install ${missing[*]} failed"
 }
 
-# The first of four ports in a row that nobody listens on; chosen once, since jobs outlive a restart of the daemons.
+# Four ports in a row, chosen once, since jobs outlive a restart of the daemons; clusters of other folders start to look
+# elsewhere. Below 32768, where Linux begins to hand out ports to clients.
 choose_port() {
-    local port=26817 i
-    until for i in 0 1 2 3; do ! (: <"/dev/tcp/127.0.0.1/$((port + i))") 2>/dev/null || break; done; do port=$((port + 10)); done
+    local port
+    port=$((20000 + $(cksum <<<"$dir" | cut -d ' ' -f 1) % 1000 * 10))
+    until ports_are_free "$port"; do port=$((port + 10)); done
     echo "$port"
+}
+
+ports_are_free() {
+    local i
+    for i in 0 1 2 3; do
+        if (: <"/dev/tcp/127.0.0.1/$(($1 + i))") 2>/dev/null; then return 1; fi
+    done
 }
 
 write_configuration() {
@@ -130,13 +144,16 @@ OverTimeLimit=0
 
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-DefMemPerCPU=1000
+DefMemPerCPU=2000
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=1
+# Without the usual delay of 3 s, an array of 1,000 short tasks takes half the time. What the main scheduler starts is written to
+# state/ within 5 s; what backfill starts is not, and a job that is not there does not survive kill -9 of slurmctld.
+SchedulerParameters=batch_sched_delay=0,bf_interval=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-NodeName=n1,n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)),$((port + 3)) CPUs=16 CoresPerSocket=16 RealMemory=16000
+NodeName=n1,n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 2)),$((port + 3)) \\
+    CPUs=8 CoresPerSocket=8 RealMemory=16000
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=2 PreemptMode=OFF
 CONF
@@ -171,22 +188,22 @@ make_database() {
 start() {
     local name=$1
     shift
-    ! pid_of "$name" >/dev/null || return 0
+    is_gone "$name" || return 0
     rm -f "$dir/run/$name.pid"
     echo "starting $name"
     "$@" </dev/null >>"$dir/log/$name.log" 2>&1 9>&- || explain "$name" "$name does not start"
-    within 20 pid_of "$name" || explain "$name" "$name has not started within 20 s"
+    within 20 is_up "$name" || explain "$name" "$name has not started within 20 s"
 }
 
 # ready NAME SECONDS COMMAND…: wait until the command succeeds, which shows that the daemon answers.
 ready() {
     local name=$1 seconds=$2
     shift 2
-    within "$seconds" answers_or_gone "$name" "$@" && pid_of "$name" >/dev/null ||
-        explain "$name" "$name does not answer, or has ended: $(<"$dir/log/check.log")"
+    if within "$seconds" answers_or_gone "$name" "$@" && is_up "$name"; then return; fi
+    explain "$name" "$name does not answer, or has ended: $(<"$dir/log/check.log")"
 }
 
-answers_or_gone() { "${@:2}" || ! pid_of "$1"; }
+answers_or_gone() { "${@:2}" || is_gone "$1"; }
 
 munge_answers() { munge -n -S "$dir/run/munged.socket" | unmunge -S "$dir/run/munged.socket"; }
 
@@ -203,7 +220,7 @@ register() {
 
 slurmctld_answers() { scontrol ping | grep -q 'is UP'; }
 
-nodes_answer() { [ "$(sinfo -h -N -p main -o %T | grep -cxE 'idle|mixed|allocated|completing')" -eq 2 ]; }
+nodes_answer() { [ "$(sinfo -h -N -p main -o %T | grep -cxE '(idle|mixed|allocated|completing|planned)[+]?')" -eq 2 ]; }
 
 # A node that somebody set down or drained goes back to work, too.
 nodes_work() {
@@ -212,11 +229,12 @@ nodes_work() {
 }
 
 up() {
-    local bytes node
-    [[ $dir =~ ^/[A-Za-z0-9/._-]+$ ]] || fail "the folder '$dir' is not an absolute path of A-Z a-z 0-9 . _ - only, as slurm.conf needs; set ROBOTROVE_CLUSTER"
-    bytes=${#dir}
-    [ "$bytes" -le 80 ] || fail "the path '$dir' has $bytes characters; sockets allow 80 here; set ROBOTROVE_CLUSTER"
-    [ -z "$(ls -A "$dir" 2>/dev/null)" ] || [ -d "$dir/run" ] || fail "the folder '$dir' holds something else; set ROBOTROVE_CLUSTER"
+    local node
+    # slurm.conf knows no quotes, and the path of a socket has at most 107 bytes.
+    [[ $dir =~ ^/[A-Za-z0-9/._-]{1,79}$ ]] ||
+        fail "the folder '$dir' is not an absolute path of at most 80 of A-Z a-z 0-9 / . _ -; set ROBOTROVE_CLUSTER"
+    [ -z "$(ls -A "$dir" 2>/dev/null)" ] || [ -d "$dir/run" ] ||
+        fail "the folder '$dir' holds something else; set ROBOTROVE_CLUSTER"
     (umask 077 && mkdir -p "$dir"/{run,log,state,spool/n1,spool/n2})
     exec 9>"$dir/run/lock"
     flock -w 120 9 || fail "another up or down holds $dir/run/lock for 120 s"
@@ -245,6 +263,16 @@ up() {
 
 no_job_runs() { [ -z "$(squeue -h -t running,completing,suspended)" ]; }
 
+# Steps whose controller was gone when the cluster was ended: they would wait for it, with or without their job.
+end_steps() {
+    local step task
+    for step in $(pgrep -x slurmstepd); do
+        grep -qszxF "SLURM_CONF=$SLURM_CONF" "/proc/$step/environ" || continue
+        for task in $(pgrep -P "$step"); do kill -9 -- "-$task" || kill -9 "$task" || true; done 2>/dev/null
+        kill -9 "$step" 2>/dev/null || true
+    done
+}
+
 down() {
     local i name pid
     if [ -d "$dir/run" ]; then
@@ -252,23 +280,22 @@ down() {
         flock -w 120 9 || fail "another up or down holds $dir/run/lock for 120 s"
     fi
     # A job's processes would outlive the daemons.
-    if pid_of slurmctld >/dev/null && timeout 30 scancel -u "$user"; then
+    if is_up slurmctld && timeout 30 scancel -u "$user"; then
         within 30 no_job_runs || echo 'local_cluster.sh: some jobs did not end within 30 s' >&2
     fi
     for ((i = ${#daemons[@]} - 1; i >= 0; i--)); do
         name=${daemons[i]}
         pid=$(pid_of "$name") || continue
         echo "ending $name"
-        kill "$pid"
+        kill "$pid" 2>/dev/null || continue
         within 30 is_gone "$name" || kill -9 "$pid"
     done
+    end_steps
     if [ "${1:-}" = --purge ] && [ -e "$dir" ]; then
         grep -qsxF "$marker" "$SLURM_CONF" || fail "'$dir' has no slurm.conf of this script, and is not removed"
         rm -rf "$dir"
     fi
 }
-
-is_gone() { ! pid_of "$1"; }
 
 status() {
     local name pid code=0

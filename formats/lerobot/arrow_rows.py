@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...core.errors import RobotroveError
@@ -28,6 +30,12 @@ class Damaged(RobotroveError):
         self.where = where
         self.message = message
         super().__init__(where, message)
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a parquet file to be read part by part; raises what pyarrow and the file system raise."""
+    # Newer pyarrow otherwise fetches everything that is asked for before it gives the first batch.
+    return pq.ParquetFile(path, pre_buffer=False)
 
 
 def rows_of(column: ArrowColumn, feature: Feature, where: str) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .arrow_rows import ArrowColumn, Damaged
+from .arrow_rows import ArrowColumn, Damaged, open_parquet
 
 BATCH_ROWS = 16_384
 
@@ -82,7 +82,7 @@ class DatasetFiles:
     def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
         """Open a parquet file; read errors inside the block become Damaged too."""
         try:
-            with pq.ParquetFile(self.opened(path)) as file:
+            with open_parquet(self.opened(path)) as file:
                 yield file
         except FileNotFoundError:
             raise Damaged(path, "does not exist") from None

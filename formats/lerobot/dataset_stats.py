@@ -67,6 +67,14 @@ def whole_stats(
     return stats
 
 
+def incomplete_cameras(root: Path) -> list[str]:
+    """Return the cameras of a v3.0 dataset of which meta/stats.json has not everything."""
+    view = DatasetViewV30(root)
+    known = view.json(paths.STATS) if (root / paths.STATS).exists() else {}
+    cameras = [key for key, feature in view.features.items() if feature.is_visual]
+    return [key for key in cameras if any(name not in known.get(key, {}) for name in STAT_KEYS)]
+
+
 def covers(histogram: Array, feature: Feature, count: int) -> bool:
     """True if a histogram has as many pixels as `count` sampled images; LeRobot adds episodes without touching it."""
     height, width = frame_size(feature)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ...core.commit import attempt_name, sync_file, write_file
 from ...media.index import Encoding
 from ...media.join import Clip
+from .arrow_rows import open_parquet
 from .placement import PlannedFile
 from .record import EpisodeFiles, Rows, Track
 
@@ -127,7 +128,7 @@ def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
 
 def read_episodes(folder: Path, first: int = 0, last: int | None = None) -> Iterator[PlacedEpisode]:
     """Yield the episodes first..last of a plan in order, reading little else."""
-    with pq.ParquetFile(folder / EPISODES_FILE) as file:
+    with open_parquet(folder / EPISODES_FILE) as file:
         index = 0
         for group in range(file.num_row_groups):
             stop = index + file.metadata.row_group(group).num_rows

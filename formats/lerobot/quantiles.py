@@ -23,6 +23,7 @@ QUANTILES: Mapping[str, float] = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 
 DIGIT_BITS = 16
 DIGITS = 1 << DIGIT_BITS
 _PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
+_DIRECT_VALUES = 1 << 23  # up to so many are sorted in memory instead
 _BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 
@@ -205,11 +206,17 @@ def column_bounds(
     Raises:
         ValueError: If there are batches but no rows.
     """
-    batches = make_batches()
-    first, is_all = next(batches, {}), next(batches, None) is None
-    selectors = {name: ExactQuantiles(rows.dtype, as_table(rows).shape[1], quantiles) for name, rows in first.items()}
-    if is_all:  # counting pays only where not everything is in memory anyway
-        return {name: _direct(as_table(rows), np.array(quantiles)) for name, rows in first.items()}
+    held: list[dict[str, NDArray[Any]]] = []
+    values = 0
+    for batch in make_batches():
+        held.append({name: as_table(rows) for name, rows in batch.items()})
+        values += sum(table.size for table in held[-1].values())
+        if values > _DIRECT_VALUES:
+            break
+    else:  # counting pays only where not everything can be in memory
+        return {name: _direct([part[name] for part in held], np.array(quantiles)) for name in held[0]} if held else {}
+    selectors = {name: ExactQuantiles(table.dtype, table.shape[1], quantiles) for name, table in held[0].items()}
+    held.clear()
     unfinished = list(selectors)
     while unfinished:
         group = _fitting(unfinished, selectors)
@@ -220,12 +227,15 @@ def column_bounds(
     return {name: selector.bounds() for name, selector in selectors.items()}
 
 
-def _direct(table: NDArray[Any], quantiles: Floats) -> Bounds:
+def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
+    table = np.concatenate(parts)
+    _carrier(table.dtype)  # refuses what has no order
     if not len(table):
         raise ValueError("quantiles of no rows are not defined")
-    rows = table.astype(np.float64)
-    lower, upper = (np.quantile(rows, quantiles, axis=0, method=method) for method in ("lower", "higher"))
-    return lower, upper, neighbours(quantiles, len(rows))[2][:, None]
+    lower, upper, weight = neighbours(quantiles, len(table))
+    ordered = np.partition(table, np.unique([lower, upper]), axis=0)
+    # Adding zero makes -0.0 the same value as 0.0.
+    return ordered[lower].astype(np.float64) + 0.0, ordered[upper].astype(np.float64) + 0.0, weight[:, None]
 
 
 def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[str]:

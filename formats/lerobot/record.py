@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,10 @@ import pyarrow.parquet as pq
 from ...core.errors import RobotroveError
 from ...media.index import Encoding
 from ...media.join import Clip
+from .arrow_rows import open_parquet
 
 EPISODE_FILE = "episode.json"
+_HELD_BYTES = 16 << 20
 ROWS_FILE = "rows.parquet"
 # These depend on where an episode ends up, so they are made when it is placed.
 PLACED_COLUMNS = ("episode_index", "index", "task_index")
@@ -119,21 +122,23 @@ def read_episode(folder: Path) -> EpisodeRecord:
 
 
 class RowReader:
-    """Reads runs of rows; keeps the last file and row group, since neighbours are usually in the same ones.
+    """Reads runs of rows; keeps the last file and row groups, since neighbours are usually in the same ones.
 
-    Converted datasets have one row group per file: reading it for every episode would be quadratic.
+    Recorded datasets have a small row group per episode, converted ones a single one per file: reading
+    the former one by one would take as long as all else, reading the latter for each episode quadratic time.
     """
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._file: pq.ParquetFile | None = None
         self._starts: list[int] = []
-        self._group: tuple[int, pa.Table] = (-1, None)
+        self._held = range(0)  # row groups in memory
+        self._table: pa.Table | None = None
 
     def _open(self, path: Path) -> pq.ParquetFile:
         if self._file is None or self._path != path:
             self.close()
-            self._file = pq.ParquetFile(path)
+            self._file = open_parquet(path)
             self._path = path
             self._starts = [0]
             for group in range(self._file.num_row_groups):
@@ -148,17 +153,31 @@ class RowReader:
             raise RobotroveError(
                 str(rows.path), f"has {self._starts[-1]} rows", f"at least {stop}", "convert its sources again"
             )
-        for group, (begin, end) in enumerate(zip(self._starts, self._starts[1:], strict=False)):
-            first, last = max(begin, rows.first), min(end, stop)
+        group = bisect_right(self._starts, rows.first) - 1
+        first = rows.first
+        while first < stop:
+            last = min(self._starts[group + 1], stop)
             if first < last:
-                if self._group[0] != group:
-                    self._group = (-1, None)  # only one at a time in memory
-                    self._group = (group, file.read_row_group(group))
-                yield self._group[1].slice(first - begin, last - first)
+                if group not in self._held:
+                    self._load(file, group)
+                assert self._table is not None
+                yield self._table.slice(first - self._starts[self._held.start], last - first)
+                first = last
+            group += 1
+
+    def _load(self, file: pq.ParquetFile, group: int) -> None:
+        """Read a row group, and those after it that fit into memory with it."""
+        self._table = None  # only one at a time in memory
+        size, last = 0, group
+        while last < file.num_row_groups and (last == group or size < _HELD_BYTES):
+            size += file.metadata.row_group(last).total_byte_size
+            last += 1
+        self._held = range(group, last)
+        self._table = file.read_row_groups(list(self._held), use_threads=False)
 
     def close(self) -> None:
         """Close the open file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
-            self._group = (-1, None)
+            self._file = self._table = None
+            self._held = range(0)

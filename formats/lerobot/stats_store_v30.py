@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.features import Features
-from .arrow_rows import Damaged
+from .arrow_rows import Damaged, open_parquet
 from .replacements import Replacements
 from .stats import STAT_KEYS
 from .stats_store import Changes, StatsStore
@@ -36,7 +36,8 @@ class StatsStoreV30(StatsStore[DatasetViewV30]):
         """
         for path in self.view.files(self.view.episodes_path):
             with ExitStack() as stack:
-                file = stack.enter_context(pq.ParquetFile(self.view.root / path))
+                # Buffering ahead, which newer releases of pyarrow do, would hold all of the file.
+                file = stack.enter_context(open_parquet(self.view.root / path))
                 writer: pq.ParquetWriter | None = None
                 for group in range(file.num_row_groups):
                     rows = file.metadata.row_group(group).num_rows

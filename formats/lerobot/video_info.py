@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...media.probe import probe
+from ...media.index import encoding_at
 
 
 def video_info(path: Path, fps: int) -> dict[str, Any]:
     """Return the `info` of a video feature, with the keys that LeRobot 0.4 writes, read off one of its files."""
-    seen = probe(path, in_order=False)
+    seen = encoding_at(path)
     return {
         "video.height": seen.height,
         "video.width": seen.width,

@@ -96,8 +96,11 @@ def changes_by_stage(act: Callable[[], object], names: Sequence[str] = VISIBLE) 
     return found
 
 
-def arm(stage: str, moment: int, act: Callable[[], None], names: Sequence[str] = VISIBLE) -> None:
-    """Make `act` happen instead of the moment-th change that this process makes in a stage; "" is before the first."""
+def arm(stage: str | None, moment: int, act: Callable[[], None], names: Sequence[str] = VISIBLE) -> None:
+    """Make `act` happen instead of the moment-th change that this process makes in a stage, or in all (None).
+
+    "" is what comes before the first stage.
+    """
     now, left = "", moment
 
     def enter(name: str) -> None:
@@ -106,15 +109,16 @@ def arm(stage: str, moment: int, act: Callable[[], None], names: Sequence[str] =
 
     def count() -> None:
         nonlocal left
-        left -= now == stage
-        if left == 0 and now == stage:
-            act()
+        if stage in (None, now):
+            left -= 1
+            if left == 0:
+                act()
 
     _at_each_rank(enter)
     _before_each_change(count, names)
 
 
-def killed_in(stage: str, moment: int, act: Callable[[], object]) -> int:
+def killed_in(stage: str | None, moment: int, act: Callable[[], object]) -> int:
     """Do something in a fork that is killed at a moment of a stage."""
     return forked(lambda: (arm(stage, moment, die), act()))
 
@@ -159,7 +163,8 @@ def environment(
     module = "from robotrove.tests.pipelines import faults\n\nfaults.obey()\n"
     (folder / "sitecustomize.py").write_text(module, encoding="utf-8")
     orders = {"limits": limits or {}, "stage": kill_in, "moment": moment, "once": str(folder / "killed")}
-    return os.environ | {"PYTHONPATH": str(folder), _ENVIRONMENT: json.dumps(orders)}
+    search = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return os.environ | {"PYTHONPATH": search, _ENVIRONMENT: json.dumps(orders)}
 
 
 def obey() -> None:

@@ -173,6 +173,14 @@ def _remove(output: Path) -> None:
         shutil.rmtree(folder)
 
 
+def _next_stage(output: Path) -> str:
+    """Return the stage that a run is to go on with; "" if it has not been created."""
+    workspace = Workspace.for_output(output)
+    if not workspace.run.exists():
+        return ""
+    return next((stage.name for stage in stages(workspace) if stage.missing()), "commit")
+
+
 class TestAtEveryStep:
     """One process, stopped at chosen changes of the file system of every stage, the last one included."""
 
@@ -193,16 +201,23 @@ class TestAtEveryStep:
                 _remove(out)
         assert kept > 0
 
-    def test_killed_until_it_gets_through(self, job: Job, tmp_path: Path) -> None:
-        dice, out = random.Random(len(job.inputs)), tmp_path / "out"
-        names = ["", *(stage.name for stage in stages(Workspace.for_output(job.right)))]
-        for _ in range(60):
+    def test_killed_again_and_again(self, job: Job, tmp_path: Path) -> None:
+        """In whichever stage it has come to, until it gets through."""
+        total = sum(changes_by_stage(partial(job.act, tmp_path / "count")).values())
+        dice, out, kills, reached = random.Random(len(job.inputs)), tmp_path / "out", 0, set()
+        for attempt in range(100):
+            reached.add(_next_stage(out))
             written = _written(out)
-            if killed_in(dice.choice(names), dice.randint(1, 25), partial(job.act, out)) == 0:
-                break
+            code = killed_in(None, dice.randint(1, total // 3 + attempt * total // 20), partial(job.act, out))
             _assert_not_written_again(written, out)
+            if code == 0:
+                break
+            assert code == -signal.SIGKILL
+            kills += 1
         else:
             pytest.fail("it never got through")
+        assert kills >= 3
+        assert len(reached) >= 2
         job.check(out)
 
     def test_no_space(self, job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

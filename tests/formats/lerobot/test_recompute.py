@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.core.features import Feature
+from robotrove.formats.lerobot.camera_recompute import fault
 from robotrove.formats.lerobot.dataset_stats import dataset_stats
 from robotrove.formats.lerobot.recompute import StatsReport, recompute
 from robotrove.formats.lerobot.relative_stats import write_relative_stats
@@ -240,7 +242,7 @@ def test_quantiles_are_added_to_older_datasets(root: Path) -> None:
 
 def test_a_check_names_each_difference_and_writes_nothing(root: Path) -> None:
     right = expected(root, [1])["observation.state"]["mean"]
-    wrong = (right + [0, 0.01, 0]).tolist()
+    wrong = (right + np.array([0, 0.01, 0])).tolist()
     set_cell(root, 1, "stats/observation.state/mean", wrong)
     set_cell(root, 3, "stats/index/q90", None)
     written.edit_json(root / STATS, lambda stats: stats["index"].update(q50=[6.4]))
@@ -287,6 +289,38 @@ def test_a_camera_is_computed_where_its_spread_is_impossible(root: Path) -> None
     assert stats_of(rows[0], WRIST)["mean"] == kept
     assert recompute(root, cameras=True).differences.keys() == {WRIST}
     assert_same(stats_of(episode_rows(root)[0], WRIST), expected(root, [0])[WRIST])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        ({"std": 0.0}, "std 0 is impossible with values from 0.1 to 0.9"),
+        ({"std": 0.015}, "std 0.015 is impossible"),  # LeRobot's overflow, not quite 0
+        ({"std": 0.05}, "std 0.05 is impossible"),  # a tenth of the pixels is below 0.2, a tenth above 0.7
+        ({"std": 0.05, "q10": 0.45, "q90": 0.55}, ""),
+        ({"std": 0.0, **dict.fromkeys(("min", "max", "mean", *LEVELS), 0.5)}, ""),  # one colour
+        ({"max": 90.0}, "its values are not in [0, 1]"),
+        ({"mean": 0.95}, "mean is not between min and max"),
+        ({"q50": None}, "has no q50"),
+    ],
+)
+def test_what_is_impossible_for_a_camera(changes: dict[str, float | None], said: str) -> None:
+    values = {
+        "min": 0.1,
+        "max": 0.9,
+        "mean": 0.5,
+        "std": 0.2,
+        "q01": 0.12,
+        "q10": 0.2,
+        "q50": 0.5,
+        "q90": 0.7,
+        "q99": 0.8,
+    }
+    stats = {name: np.full((3, 1, 1), value) for name, value in (values | changes).items() if value is not None}
+    found = fault(stats | {"count": np.array([4.0])}, {FRONT: Feature("video", (16, 32, 3))}, FRONT)
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
 
 
 def test_other_frames_are_a_difference_and_compression_is_none(root: Path) -> None:
@@ -411,6 +445,7 @@ def test_missing_lines_of_v21(v21: Path) -> None:
     report = recompute(v21)
     assert [episode for episode, _ in of(report)["done"]] == [2] * 5
     assert report.differences["done"].missing == 20
+    assert lines(v21) == [json.loads(line) for line in right.splitlines()]
     (v21 / LINES).unlink()
     recompute(v21)
     found = lines(v21)
@@ -474,7 +509,7 @@ def test_the_relative_file_of_gr00t(v21: Path, tmp_path: Path) -> None:
 
 
 def test_files_of_gr00t_are_for_v21(root: Path) -> None:
-    with pytest.raises(UsageError, match="robotrove convert .* --to v2.1"):
+    with pytest.raises(UsageError, match=r"robotrove convert .* --to v2\.1"):
         recompute(root, gr00t=True)
 
 

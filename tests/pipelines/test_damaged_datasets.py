@@ -1,0 +1,482 @@
+"""Datasets that are damaged, or are none: what is wrong is named, and nothing is made that looks finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robotrove.blocks.aggregator import Aggregator
+from robotrove.blocks.dataset_stats import DatasetStats
+from robotrove.core.errors import RobotroveError, RunChanged
+from robotrove.manifests.report import RunReport
+from robotrove.pipelines.pipeline import Pipeline
+from robotrove.tests.pipelines.expected import assert_holds
+from robotrove.tests.pipelines.faults import command, environment, killed_in, small_files
+from robotrove.tests.pipelines.numbered import (
+    FRONT,
+    WRIST,
+    Made,
+    aggregate,
+    convert,
+    digests,
+    make,
+    quickly,
+)
+from robotrove.tests.pipelines.on_disk import OnDisk, forget
+from robotrove.tests.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
+
+LENGTHS = [6, 4, 9, 5, 7]
+DATA_30 = "data/chunk-000/file-001.parquet"
+VIDEO_30 = f"videos/{FRONT}/chunk-000/file-001.mp4"
+META_30 = "meta/episodes/chunk-000/file-000.parquet"
+DATA_21 = "data/chunk-000/episode_000003.parquet"
+VIDEO_21 = f"videos/chunk-000/{WRIST}/episode_000003.mp4"
+INFO = "meta/info.json"
+
+Change = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _module() -> Iterator[None]:
+    with quickly(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robotrove.pipelines.creation.MAX_DATASET_RANKS", 2)
+        yield
+    forget()
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Made]]:
+    """The same episodes as a dataset of each version, of several files."""
+    folder = tmp_path_factory.mktemp("sound")
+    with small_files(0.012, 0.006, chunks=1000):
+        made = make(folder, "v3.0", LENGTHS, ["x", "y"], 0)
+        convert(made.root, "v2.1", folder / "v2.1")
+    found = {"v3.0": made, "v2.1": Made(folder / "v2.1", made.episodes)}
+    assert len(OnDisk(made.root).files("data", "parquet")) > 1
+    assert len(OnDisk(made.root).files(f"videos/{FRONT}", "mp4")) > 1
+    before = digests(*(dataset.root for dataset in found.values()))
+    yield found
+    assert digests(*(dataset.root for dataset in found.values())) == before
+
+
+def _copy(sound: dict[str, Made], version: str, folder: Path) -> Path:
+    return Path(shutil.copytree(sound[version].root, folder / "damaged"))
+
+
+def remove(name: str) -> Change:
+    return lambda root: (root / name).unlink()
+
+
+def cut(name: str, share: float) -> Change:
+    def change(root: Path) -> None:
+        path = root / name
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+    return change
+
+
+def edit_json(**changes: Any) -> Change:
+    def change(root: Path) -> None:
+        content = json.loads((root / INFO).read_text())
+        (root / INFO).write_text(json.dumps(content | changes))
+
+    return change
+
+
+def edit_table(name: str, column: str, row: int, value: Any) -> Change:
+    """Change one value of a parquet file; its row groups stay as they are."""
+
+    def change(root: Path) -> None:
+        table = pq.read_table(root / name)
+        values = table[column].to_pylist()
+        values[row] = value(values[row]) if callable(value) else value
+        at = table.column_names.index(column)
+        pq.write_table(table.set_column(at, table.field(at), [pa.array(values, table.field(at).type)]), root / name)
+
+    return change
+
+
+def shorten(name: str) -> Change:
+    def change(root: Path) -> None:
+        table = pq.read_table(root / name)
+        pq.write_table(table.slice(0, len(table) - 1), root / name)
+
+    return change
+
+
+def edit_line(name: str, line: int, **changes: Any) -> Change:
+    def change(root: Path) -> None:
+        lines = [json.loads(text) for text in (root / name).read_text(encoding="utf-8").splitlines()]
+        lines[line] |= changes
+        (root / name).write_text("".join(json.dumps(entry) + "\n" for entry in lines), encoding="utf-8")
+
+    return change
+
+
+def drop_line(name: str, line: int) -> Change:
+    def change(root: Path) -> None:
+        lines = (root / name).read_text(encoding="utf-8").splitlines(keepends=True)
+        del lines[line]
+        (root / name).write_text("".join(lines), encoding="utf-8")
+
+    return change
+
+
+def replace_by_link(name: str) -> Change:
+    """Make a file a link to one outside of the dataset."""
+
+    def change(root: Path) -> None:
+        outside = root.parent / "outside"
+        outside.mkdir()
+        target = (root / name).rename(outside / Path(name).name)
+        (root / name).symlink_to(target)
+
+    return change
+
+
+def spoil(name: str) -> Change:
+    """Overwrite bytes in the middle of a column of numbers, where only reading it shows it."""
+
+    def change(root: Path) -> None:
+        column = pq.ParquetFile(root / name).metadata.row_group(0).column(0)
+        content = bytearray((root / name).read_bytes())
+        at = column.data_page_offset
+        content[at + 30 : at + column.total_compressed_size] = b"\xff" * (column.total_compressed_size - 30)
+        (root / name).write_bytes(content)
+
+    return change
+
+
+V30: dict[str, tuple[Change, str, str]] = {
+    # What is done to the dataset; the file at fault; what is said of it.
+    "missing mp4": (remove(VIDEO_30), VIDEO_30, "does not exist"),
+    "missing parquet": (remove(DATA_30), DATA_30, "does not exist"),
+    "missing table of episodes": (remove(META_30), "meta/episodes", "parquet"),
+    "missing tasks": (remove("meta/tasks.parquet"), "meta/tasks.parquet", "does not exist"),
+    "half an mp4": (cut(VIDEO_30, 0.5), VIDEO_30, ""),
+    "mp4 without its end": (cut(VIDEO_30, 0.98), VIDEO_30, ""),
+    "half a parquet": (cut(DATA_30, 0.5), DATA_30, "cannot be read as parquet"),
+    "half a table of episodes": (cut(META_30, 0.5), META_30, "cannot be read as parquet"),
+    "a row too few": (shorten(DATA_30), DATA_30, r"rows, but episode \d"),
+    "a length too large": (
+        edit_table(META_30, "length", 1, lambda n: n + 1), "meta/episodes", "episode 1 is .* they overlap",
+    ),
+    "a length too small": (edit_table(META_30, "length", 1, lambda n: n - 1), "data/", "episode 1 has 4 rows"),
+    "a length of none": (edit_table(META_30, "length", 1, 0), "meta/episodes", "length 0"),
+    "an episode of another number": (edit_table(META_30, "episode_index", 1, 7), META_30, "episode 7 instead of 1"),
+    "overlapping windows": (
+        edit_table(META_30, f"videos/{FRONT}/from_timestamp", 1, lambda at: at - 0.2),
+        "videos/", "episode 0 is frames 0 to 5, and episode 1 is frames 4 to 7: they overlap",
+    ),
+    "a window past the end": (
+        edit_table(META_30, f"videos/{FRONT}/from_timestamp", 4, lambda at: at + 3), "videos/", "episode 4 should be",
+    ),
+    "a window between frames": (
+        edit_table(META_30, f"videos/{FRONT}/from_timestamp", 1, lambda at: at + 0.05), "videos/", "is no frame",
+    ),
+    "data_path leads out": (
+        edit_json(data_path="../outside/file-{chunk_index:03d}-{file_index:03d}.parquet"), "../outside", "leads out",
+    ),
+    "video_path leads out": (
+        edit_json(video_path="../outside/{video_key}/{chunk_index}-{file_index}.mp4"), "../outside", "leads out",
+    ),
+    "video_path is absolute": (
+        edit_json(video_path="/etc/{video_key}/{chunk_index}-{file_index}.mp4"), "/etc/", "leads out",
+    ),
+    "video_path is one for all": (edit_json(video_path="videos/one.mp4"), INFO, "more than one file"),
+    "a link that leads out": (replace_by_link(VIDEO_30), VIDEO_30, "leads out"),
+}  # fmt: skip
+V21: dict[str, tuple[Change, str, str]] = {
+    "missing mp4": (remove(VIDEO_21), VIDEO_21, "does not exist"),
+    "missing parquet": (remove(DATA_21), DATA_21, "does not exist"),
+    "missing episodes": (remove("meta/episodes.jsonl"), "meta/episodes.jsonl", "does not exist"),
+    "half an mp4": (cut(VIDEO_21, 0.5), VIDEO_21, ""),
+    "mp4 without its end": (cut(VIDEO_21, 0.8), VIDEO_21, ""),
+    "half a parquet": (cut(DATA_21, 0.5), DATA_21, "cannot be read as parquet"),
+    "a row too few": (shorten(DATA_21), DATA_21, "has 4 rows, but episode 3 has 5 frames"),
+    "a length too large": (edit_line("meta/episodes.jsonl", 3, length=6), DATA_21, "has 5 rows"),
+    "a length of none": (edit_line("meta/episodes.jsonl", 3, length=0), "meta/episodes.jsonl", "length 0"),
+    "an episode less": (drop_line("meta/episodes.jsonl", 1), "meta/episodes.jsonl, line 2", "episode 2 instead of 1"),
+    "statistics of an episode less": (drop_line("meta/episodes_stats.jsonl", 4), "meta/episodes_stats.jsonl", "ends"),
+    "a task that is in no list": (edit_line("meta/episodes.jsonl", 3, tasks=["q"]), "meta/tasks.jsonl", "'q'"),
+    "data_path leads out": (edit_json(data_path="../out/{episode_index}.parquet"), "../out", "leads out"),
+    "video_path leads out": (
+        edit_json(video_path="../out/{video_key}/{episode_index}.mp4"), "../out", "leads out",
+    ),
+    "a link that leads out": (replace_by_link(VIDEO_21), VIDEO_21, "leads out"),
+}  # fmt: skip
+# Only found where rows are copied.
+LATE: dict[str, tuple[str, Change, str, str]] = {
+    "rows of another episode": (
+        "v3.0", edit_table(DATA_30, "episode_index", 0, 0), DATA_30, r"row 0\b.*episode_index is 0",
+    ),
+    "rows at other times": ("v2.1", edit_table(DATA_21, "timestamp", 2, 0.25), DATA_21, "timestamp is 0.25"),
+    "rows of an unknown task": ("v2.1", edit_table(DATA_21, "task_index", 2, 7), DATA_21, "task_index"),
+    "spoilt values": ("v3.0", spoil(DATA_30), DATA_30, ""),
+    "spoilt values of one episode": ("v2.1", spoil(DATA_21), DATA_21, ""),
+}  # fmt: skip
+
+
+def _refused(act: Callable[[], object]) -> tuple[int, str]:
+    """Return exit code and text of the error that a run ends with."""
+    with pytest.raises(RobotroveError) as caught:
+        act()
+    return caught.value.exit_code, str(caught.value)
+
+
+def _act(block: str, inputs: list[Path], output: Path) -> RunReport:
+    if block == "aggregate":
+        return aggregate(inputs, output)
+    return convert(inputs[-1], "v2.1", output)
+
+
+class TestDamaged:
+    """A sound dataset, and a damaged one after it."""
+
+    def _check(self, inputs: list[Path], output: Path, block: str, at_fault: str, said: str) -> None:
+        before = digests(*inputs)
+        code, text = _refused(lambda: _act(block, inputs, output))
+        assert code == 1
+        assert str(inputs[-1]) in text, f"which dataset is it?\n{text}"
+        assert at_fault in text
+        assert re.search(said, text), text
+        assert "Traceback" not in text
+        assert not output.exists()
+        assert digests(*inputs) == before
+
+    @pytest.mark.parametrize(
+        ("version", "name", "block"),
+        [("v3.0", name, block) for name in V30 for block in ("aggregate", "convert")]
+        + [("v2.1", name, "aggregate") for name in V21],
+    )
+    def test_while_planning(self, sound: dict[str, Made], tmp_path: Path, version: str, name: str, block: str) -> None:
+        """Nothing has been written then but the run directory."""
+        change, at_fault, said = {"v3.0": V30, "v2.1": V21}[version][name]
+        root = _copy(sound, version, tmp_path / "in")
+        change(root)
+        self._check([sound["v3.0"].root, root], tmp_path / "out", block, at_fault, said)
+        beside = {path.name.partition("-")[0] for path in tmp_path.iterdir()}
+        if name == "statistics of an episode less":  # they are read at the very end
+            beside -= {"out.partial"}
+        assert beside == {"in", "out.run"}
+
+    @pytest.mark.parametrize("name", LATE)
+    def test_while_copying(self, sound: dict[str, Made], tmp_path: Path, name: str) -> None:
+        version, change, at_fault, said = LATE[name]
+        root = _copy(sound, version, tmp_path / "in")
+        change(root)
+        self._check([sound["v3.0"].root, root], tmp_path / "out", "aggregate", at_fault, said)
+        assert [path.name for path in (tmp_path / "out.run").rglob("*.tmp")] == []
+
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    @pytest.mark.parametrize("key", ["total_episodes", "total_frames"])
+    @pytest.mark.parametrize("by", [-1, 1])
+    def test_wrong_counts(self, sound: dict[str, Made], tmp_path: Path, version: str, key: str, by: int) -> None:
+        root = _copy(sound, version, tmp_path / "in")
+        edit_json(**{key: OnDisk(root).info[key] + by})(root)
+        self._check([sound["v3.0"].root, root], tmp_path / "out", "aggregate", INFO, key)
+
+    def test_the_command_says_it_in_words(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        remove(VIDEO_30)(root)
+        done = command("aggregate", sound["v3.0"].root, root, "-o", tmp_path / "out")
+        assert done.returncode == 1
+        assert VIDEO_30 in done.stderr
+        assert "Traceback" not in done.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.run"]
+
+
+class TestRepaired:
+    @pytest.mark.parametrize("block", ["aggregate", "convert"])
+    def test_wrong_file_indices(self, sound: dict[str, Made], tmp_path: Path, block: str) -> None:
+        """As older LeRobot converters leave them: the first episode of a file is said to be in the one before."""
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        numbers = pq.read_table(root / META_30)["data/file_index"].to_pylist()
+        first = next(episode for episode, number in enumerate(numbers) if number)
+        edit_table(META_30, "data/file_index", first, 0)(root)
+        assert numbers[first] == 1
+        report = _act(block, [root], tmp_path / "out")
+        [note] = report.notes
+        assert note.startswith(f"data/file_index of 1 episode was wrong (first: episode {first})")
+        assert_holds(OnDisk(tmp_path / "out"), sound["v3.0"].episodes)
+        right = tmp_path / "right"
+        _act(block, [sound["v3.0"].root], right)
+        left, expected = tree(tmp_path / "out"), tree(right)
+        assert [name for name in left if left[name] != expected.get(name)] == ["meta/robotrove/run.json"]
+
+    def test_statistics_that_are_missing_are_computed(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v2.1", tmp_path / "in")
+        remove("meta/episodes_stats.jsonl")(root)
+        aggregate([root], tmp_path / "out")
+        found, right = OnDisk(tmp_path / "out"), OnDisk(sound["v3.0"].root)
+        for left, expected in zip(found.episodes, right.episodes, strict=True):
+            for name, values in expected.stats["action"].items():
+                assert left.stats["action"][name].tolist() == values.tolist()
+
+
+class TestNoDataset:
+    @pytest.mark.parametrize("version", ["v9.9", "v2.0", "3", None])
+    def test_an_unknown_version(self, sound: dict[str, Made], tmp_path: Path, version: str | None) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        edit_json(codebase_version=version)(root)
+        code, text = _refused(lambda: aggregate([sound["v3.0"].root, root], tmp_path / "out"))
+        assert code == 2
+        assert str(root) in text
+        assert str(version) in text
+        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "out.run/run.json").exists()
+
+    @pytest.mark.parametrize("kind", ["empty", "absent", "file", "recordings"])
+    def test_a_folder_that_is_none(self, sound: dict[str, Made], tmp_path: Path, kind: str) -> None:
+        folder = tmp_path / "in"
+        if kind == "file":
+            folder.write_text("x")
+        elif kind != "absent":
+            (folder / "videos").mkdir(parents=True)
+        done = command("aggregate", sound["v3.0"].root, folder, "-o", tmp_path / "out")
+        assert done.returncode == 2
+        assert f"{folder}: is no dataset: there is no {INFO}" in done.stderr
+        assert not (tmp_path / "out").exists()
+        assert not (tmp_path / "out.run/run.json").exists()
+
+    def test_an_empty_dataset(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        edit_json(total_episodes=0, total_frames=0)(root)
+        code, text = _refused(lambda: aggregate([root], tmp_path / "out"))
+        assert (code, str(root) in text, "no episode" in text) == (2, True, True)
+
+
+class TestPlaces:
+    def test_an_output_that_exists(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "thesis.tex").write_text("x")
+        code, text = _refused(lambda: aggregate([sound["v3.0"].root], tmp_path / "out"))
+        assert (code, str(tmp_path / "out") in text) == (2, True)
+        assert tree(tmp_path / "out") == {"thesis.tex": b"x"}
+
+    def test_an_output_that_is_another_run_s(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        aggregate([sound["v3.0"].root], tmp_path / "out")
+        shutil.rmtree(tmp_path / "out.run")
+        before = tree(tmp_path / "out")
+        code, text = _refused(lambda: aggregate([sound["v2.1"].root], tmp_path / "out"))
+        assert (code, "not the output of this run" in text) == (2, True)
+        assert tree(tmp_path / "out") == before
+
+    @pytest.mark.parametrize("place", ["", "merged", "meta/merged", "../link/merged", ".."])
+    def test_an_output_in_an_input_or_around_it(self, sound: dict[str, Made], tmp_path: Path, place: str) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        (tmp_path / "in" / "link").symlink_to(root)
+        before = tree(tmp_path)
+        run_dir = ("--run-dir", tmp_path.parent / f"{tmp_path.name}-run")
+        done = command("aggregate", root, "-o", root / place, *run_dir)
+        assert done.returncode == 2, done.stderr
+        assert str(root) in done.stderr
+        assert tree(tmp_path) == before
+
+    def test_an_input_twice(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        made = sound["v3.0"]
+        report = aggregate([made.root, sound["v2.1"].root, made.root], tmp_path / "out")
+        assert (report.kept, report.frames) == (3 * len(LENGTHS), 3 * sum(LENGTHS))
+        assert_holds(OnDisk(tmp_path / "out"), made.episodes * 3)
+
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    def test_a_linked_input(self, sound: dict[str, Made], tmp_path: Path, version: str) -> None:
+        (tmp_path / "link").symlink_to(sound[version].root)
+        aggregate([tmp_path / "link"], tmp_path / "out")
+        assert_holds(OnDisk(tmp_path / "out"), sound[version].episodes)
+
+    def test_links_within_an_input(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        (root / VIDEO_30).rename(root / "elsewhere.mp4")
+        (root / VIDEO_30).symlink_to(root / "elsewhere.mp4")
+        aggregate([root], tmp_path / "out")
+        assert_holds(OnDisk(tmp_path / "out"), sound["v3.0"].episodes)
+        assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
+
+
+class TestResumed:
+    """A run that was killed, and goes on in other circumstances."""
+
+    STAGES = ("1-aggregator.plan", "1-aggregator.process", "1-aggregator.finish", "commit")
+
+    def _killed(self, stage: str, act: Callable[[], object]) -> None:
+        assert killed_in(stage, 2, act) == -signal.SIGKILL
+
+    @pytest.mark.parametrize("stage", STAGES)
+    def test_relative_inputs_from_another_folder(
+        self, sound: dict[str, Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    ) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(root.parent)
+        pipeline = Pipeline(dataset=[Aggregator(datasets=["damaged"]), DatasetStats()])
+        act = partial(pipeline.run, output=tmp_path / "out", executor=Here())
+        self._killed(stage, act)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        act()
+        assert_holds(OnDisk(tmp_path / "out"), sound["v3.0"].episodes)
+        assert_no_leftovers(tmp_path / "out")
+
+    def test_the_command_from_another_folder(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        (tmp_path / "elsewhere").mkdir()
+        env = environment(tmp_path / "env", kill_in="1-aggregator.process")
+        killed = command("aggregate", "damaged", "-o", "../out", cwd=root.parent, env=env)
+        assert killed.returncode == 1
+        [shown] = re.findall(r"resume with: robotrove (.*)", killed.stderr)
+        done = command(*shown.split(), cwd=tmp_path / "elsewhere")
+        assert done.returncode == 0, done.stderr
+        assert_holds(OnDisk(tmp_path / "out"), sound["v3.0"].episodes)
+        assert os.listdir(tmp_path / "elsewhere") == []
+
+    @pytest.mark.parametrize("stage", STAGES)
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda root: os.utime(root / VIDEO_30, ns=(1, 1)),
+            lambda root: edit_json(robot_type="leg")(root),
+            lambda root: (root / DATA_30).unlink(),
+            lambda root: (root / "data/chunk-000/file-099.parquet").write_bytes(b""),
+        ],
+        ids=["a time", "info", "a file less", "a file more"],
+    )
+    def test_a_changed_input_is_refused(
+        self, sound: dict[str, Made], tmp_path: Path, stage: str, change: Change
+    ) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        inputs = [sound["v3.0"].root, root]
+        self._killed(stage, lambda: aggregate(inputs, tmp_path / "out"))
+        change(root)
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if "out" in path.name}
+        with pytest.raises(RunChanged) as caught:
+            aggregate(inputs, tmp_path / "out")
+        assert caught.value.exit_code == 2
+        assert f"dataset {root} was changed" in str(caught.value)
+        assert f"dataset {inputs[0]}" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+        after = {path: path.stat().st_mtime_ns for path in before}
+        assert [path for path in before if path.is_file() and before[path] != after[path]] == []
+
+    def test_a_mended_input_after_fresh(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        remove(VIDEO_30)(root)
+        _refused(lambda: aggregate([root], tmp_path / "out"))
+        shutil.copyfile(sound["v3.0"].root / VIDEO_30, root / VIDEO_30)
+        blocks = [Aggregator(datasets=[str(root)]), DatasetStats()]
+        with pytest.raises(RunChanged):
+            Pipeline(dataset=blocks).run(output=tmp_path / "out", executor=Here())
+        Pipeline(dataset=blocks).run(output=tmp_path / "out", executor=Here(), fresh=True)
+        assert_holds(OnDisk(tmp_path / "out"), sound["v3.0"].episodes)
+        aggregate([root], tmp_path / "again")
+        assert_same_dataset(tmp_path / "out", tmp_path / "again")
