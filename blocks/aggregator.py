@@ -67,7 +67,7 @@ class Aggregator(DatasetMaker):
                     f"{source.root}, episode {episode}, {key}",
                     problem,
                     "clips whose packets can be copied",
-                    "--on-mismatch reencode (aggregator: {on_mismatch: reencode}) encodes such clips anew",
+                    "--fresh --on-mismatch reencode (aggregator: {on_mismatch: reencode}) encodes such clips anew",
                 )
             self._anew[key] += bool(problem)
             tracks[key] = replace(track, is_copyable=False) if problem else track
@@ -79,7 +79,8 @@ class Aggregator(DatasetMaker):
         if track.encoding is None:
             return ""
         first = self._reference.setdefault(key, track.encoding)
-        return "" if track.encoding.is_like(first) else f"is {track.encoding}, but the first dataset {first}"
+        is_like = track.encoding.is_like(first)
+        return "" if is_like else f"is {_text(track.encoding)}, but the first dataset {_text(first)}"
 
     def notes(self) -> list[str]:
         """Say how many clips are encoded anew."""
@@ -125,3 +126,7 @@ class Aggregator(DatasetMaker):
         """Write meta/ but the statistics of the whole."""
         tasks = TaskTable(plan.tasks)
         write_meta(self.root, out, episodes, facts, plan.files, tasks, plan.source_tasks, self.histograms())
+
+
+def _text(encoding: Encoding) -> str:
+    return f"{encoding.codec} of {encoding.width}x{encoding.height} in {encoding.pix_fmt}"

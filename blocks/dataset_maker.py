@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from ..core.columns import Array
 from ..core.commit import attempt_name, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError, intact
-from ..core.features import difference
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
@@ -111,10 +110,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Plan the output from the metadata of the sources alone.
 
         Raises:
-            UsageError: If the sources differ.
-            RobotroveError: If one is damaged; nothing has been written then.
+            RobotroveError: If one is damaged, or has no episodes; nothing has been written then.
         """
-        check_alike(self._sources)
         self.folder.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
         planner = self.planner(self.facts)
@@ -132,6 +129,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                         total, index = total + 1, index + files.length
 
         write_episodes(self.folder, placed())
+        if not total:
+            raise UsageError(
+                self.name, "there is no episode to write", "at least one", "robotrove status RUN_DIR says why"
+            )
         source_tasks = [source.tasks for source in self._sources]
         tasks = TaskTable(task for own in source_tasks for task in own)
         _, differing = shared_extras(self._sources)
@@ -190,34 +191,6 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         for part in parts[1:]:
             sums = {key: counts + part[key] for key, counts in sums.items() if key in part}
         return sums
-
-
-def check_alike(sources: Sequence[DatasetSource]) -> None:
-    """Refuse sources that cannot be one dataset, showing all differences.
-
-    Raises:
-        UsageError: Names each dataset that differs from the first, and how.
-    """
-    first = sources[0].facts
-    problems = []
-    for source in sources[1:]:
-        facts = source.facts
-        notes = [difference(first.features, facts.features)]
-        for name, found, expected in (
-            ("fps", facts.fps, first.fps),
-            ("robot_type", facts.robot_type, first.robot_type),
-        ):
-            if found != expected:
-                notes.append(f"{name} is {found!r} instead of {expected!r}")
-        if text := "; ".join(filter(None, notes)):
-            problems.append(f"{source.root}: {text}")
-    if problems:
-        raise UsageError(
-            f"{len(problems)} of {len(sources)} datasets",
-            f"differ from {sources[0].root}\n    " + "\n    ".join(problems),
-            "the same features, fps and robot_type",
-            "leave them out, or convert their recordings again with one pipeline",
-        )
 
 
 def shared_extras(sources: Sequence[DatasetSource]) -> tuple[list[Path], list[str]]:

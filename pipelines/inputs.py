@@ -15,7 +15,7 @@ from ..core.workspace import Workspace
 from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import open_source
-from ..formats.lerobot.source import DatasetFacts
+from ..formats.lerobot.source import DatasetFacts, check_alike
 from ..manifests.run_info import InputDataset
 from .spec import PipelineSpec
 
@@ -59,10 +59,11 @@ def read_inputs(
         on_dataset: Called with (datasets done, datasets in all).
 
     Raises:
-        UsageError: If a folder is no dataset.
+        UsageError: If a folder is no dataset, or they cannot become one.
     """
     folders = [_absolute(folder) for folder in datasets]
-    first, *_ = [_facts(folder) for folder in folders]  # all, since one that cannot be used is refused here
+    facts = [_facts(folder) for folder in folders]
+    check_alike(list(zip(folders, facts, strict=True)))
     found: list[InputDataset] = []
     files = 0
     for folder in folders:
@@ -70,7 +71,7 @@ def read_inputs(
         found.append(dataset)
         files += count
         on_dataset(len(found), len(folders))
-    return DatasetInputs(found, files, first.features, first.fps, first.robot_type)
+    return DatasetInputs(found, files, facts[0].features, facts[0].fps, facts[0].robot_type)
 
 
 def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:

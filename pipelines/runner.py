@@ -12,6 +12,7 @@ from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..executors.base import Executor
 from ..formats.lerobot import paths
+from ..formats.lerobot.dataset_stats import incomplete_cameras
 from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
 from ..manifests.report import RunReport, write_rejected
 from ..manifests.run_info import RunInfo

@@ -146,8 +146,8 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 DefMemPerCPU=2000
 SchedulerType=sched/backfill
-# Without the usual delay of 3 s, an array of 1,000 short tasks takes half the time. What the main scheduler starts is written to
-# state/ within 5 s; what backfill starts is not, and a job that is not there does not survive kill -9 of slurmctld.
+# Without the usual delay of 3 s, an array of 1,000 short tasks takes half the time. What the main scheduler starts is
+# written to state/ within 5 s; what backfill starts is not, and such a job may not survive kill -9 of slurmctld.
 SchedulerParameters=batch_sched_delay=0,bf_interval=10
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE

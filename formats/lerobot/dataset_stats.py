@@ -17,7 +17,7 @@ from .checks.structure import frame_size
 from .episode_rows import row_batches
 from .image_stats import pixel_step, stats_from_histogram
 from .quantiles import as_table, column_quantiles
-from .stats import MERGED_KEYS, FeatureStats, StatsMerger
+from .stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
 from .view import DatasetView
 from .view_v30 import DatasetViewV30
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ...core.features import DEFAULT_FEATURES, Features
 from . import paths
+from .arrow_rows import open_parquet
 from .placement import FileCursor, PlannedFile
 from .stats import STAT_KEYS
 
@@ -57,6 +58,8 @@ def _schema(features: Features) -> pa.Schema:
 class MetaTable:
     """Collects one row per episode, in order.
 
+    A statistic that an episode lacks is left out for all: LeRobot does without a column, but not without a value.
+
     Args:
         root: The dataset.
         features: What it holds, the default five aside.
@@ -71,11 +74,13 @@ class MetaTable:
         self._schema = _schema(features)
         keys = ["", *(key for key, feature in features.items() if feature.is_video)]
         self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
+        self._gaps: set[str] = set()
+        self._path = root / paths.EPISODES
         self._rows: list[dict[str, Any]] = []
         self._origins: list[dict[str, Any]] = []
         for name in (paths.EPISODES, paths.PROVENANCE):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(root / paths.EPISODES, self._schema, compression="snappy")
+        self._writer = pq.ParquetWriter(self._path, self._schema, compression="snappy")
         self._origin_writer = pq.ParquetWriter(root / paths.PROVENANCE, PROVENANCE_SCHEMA, compression="snappy")
 
     def __enter__(self) -> MetaTable:
@@ -88,6 +93,8 @@ class MetaTable:
             self._flush()
         self._writer.close()
         self._origin_writer.close()
+        if kind is None and self._gaps:
+            self._leave_out_gaps()
 
     def add(self, length: int, tasks: Sequence[str], stats: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
         """Add the next episode.
@@ -110,6 +117,7 @@ class MetaTable:
                 row[f"{prefix}/from_timestamp"] = start / self._fps
                 row[f"{prefix}/to_timestamp"] = (start + length) / self._fps
         row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+        self._gaps.update(name for name, value in stats.items() if value is None)
         self._rows.append(row)
         self._origins.append({**provenance, "episode_index": episode})
         self.episodes += 1
@@ -120,6 +128,15 @@ class MetaTable:
     def _flush(self) -> None:
         self._write(self._writer, self._rows, self._schema)
         self._write(self._origin_writer, self._origins, PROVENANCE_SCHEMA)
+
+    def _leave_out_gaps(self) -> None:
+        columns = [name for name in self._schema.names if name not in self._gaps]
+        schema = pa.schema([self._schema.field(name) for name in columns])
+        whole = self._path.rename(self._path.with_suffix(".gaps"))
+        with open_parquet(whole) as file, pq.ParquetWriter(self._path, schema, compression="snappy") as writer:
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group, columns=columns).cast(schema))
+        whole.unlink()
 
     @staticmethod
     def _write(writer: pq.ParquetWriter, rows: list[dict[str, Any]], schema: pa.Schema) -> None:

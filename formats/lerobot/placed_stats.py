@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ...core.features import DEFAULT_FEATURES, Features
@@ -24,13 +23,15 @@ class PlacedStats:
         features: What the dataset holds, the default five aside.
         tasks: Every task of the dataset.
         rows: Reads the rows of an episode, for what can only be computed from them.
+        keep_axes: Give a feature (A, B) statistics (A, B), as in v2.1, rather than (B,).
     """
 
-    def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows) -> None:
+    def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows, *, keep_axes: bool = False) -> None:
         self._features = features | DEFAULT_FEATURES
         self._columns = row_features(features)
         self._tasks = tasks
         self._rows = rows
+        self._keep_axes = keep_axes
 
     def complete(self, placed: PlacedEpisode, known: Mapping[str, Any]) -> dict[str, Any]:
         """Return "stats/<feature>/<name>" to nested lists for every feature but strings.
@@ -50,7 +51,7 @@ class PlacedStats:
             names = [f"stats/{key}/{name}" for name in STAT_KEYS]
             if key in made:
                 stats |= {f"stats/{key}/{name}": value.tolist() for name, value in made[key].items()}
-            elif feature.is_visual or all(known.get(name) is not None for name in names):
+            elif feature.is_visual or (all(known.get(name) is not None for name in names) and not self._is_deep(key)):
                 stats |= {name: known.get(name) for name in names}
             else:
                 missing.append(key)
@@ -74,5 +75,12 @@ class PlacedStats:
         stats: dict[str, Any] = {}
         for key in keys:
             values = rows_of(table.column(key).combine_chunks(), self._columns[key], key)
-            stats |= {f"stats/{key}/{name}": np.asarray(v).tolist() for name, v in numeric_stats(values).items()}
+            found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(key) else values)
+            for name, value in found.items():
+                shaped = value.reshape(values.shape[1:]) if self._is_deep(key) and name != "count" else value
+                stats[f"stats/{key}/{name}"] = shaped.tolist()
         return stats
+
+    def _is_deep(self, key: str) -> bool:
+        """True if statistics of a feature keep axes that are not in those of v3.0."""
+        return self._keep_axes and len(self._features[key].shape) > 1

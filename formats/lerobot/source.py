@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
-from ...core.features import Features
+from ...core.errors import UsageError
+from ...core.features import Features, difference
 from .record import EpisodeFiles, EpisodeMeta
 
 Note = Callable[[str], None]
@@ -81,3 +82,30 @@ class DatasetSource(ABC):
     def extra_files(self) -> list[Path]:
         """Return files of meta/ that are no part of the format, relative to the dataset: they are carried over."""
         return []
+
+
+def check_alike(datasets: Sequence[tuple[Path, DatasetFacts]]) -> None:
+    """Refuse datasets that cannot become one, showing all differences.
+
+    Args:
+        datasets: Folders, for the error, and what is the same for all of their episodes; at least one.
+
+    Raises:
+        UsageError: Names each dataset that differs from the first, and how.
+    """
+    folder, first = datasets[0]
+    problems = []
+    for other, facts in datasets[1:]:
+        notes = [difference(first.features, facts.features)]
+        for name in ("fps", "robot_type"):
+            if (found := getattr(facts, name)) != (expected := getattr(first, name)):
+                notes.append(f"{name} is {found!r} instead of {expected!r}")
+        if text := "; ".join(filter(None, notes)):
+            problems.append(f"{other}: {text}")
+    if problems:
+        raise UsageError(
+            f"{len(problems)} of {len(datasets)} datasets",
+            f"differ from {folder}\n    " + "\n    ".join(problems),
+            "the same features, fps and robot_type",
+            "leave them out, or convert their recordings again with one pipeline",
+        )

@@ -85,7 +85,7 @@ def write_meta(
 ) -> None:
     """Write meta/ after all data and video files are there; arguments as in v30.write_meta."""
     rows = placed_rows(facts, tasks, source_tasks)
-    stats = PlacedStats(facts.features, tasks, rows)
+    stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
     count = frames = 0
     with ExitStack() as stack:
         names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)

@@ -123,6 +123,11 @@ def killed_in(stage: str | None, moment: int, act: Callable[[], object]) -> int:
     return forked(lambda: (arm(stage, moment, die), act()))
 
 
+def killed_after(seconds: float, act: Callable[[], object]) -> int:
+    """Do something in a fork that is ended without a chance to tidy up after a time, in the middle of a write maybe."""
+    return forked(lambda: (signal.setitimer(signal.ITIMER_REAL, seconds), act()))
+
+
 def without_space_in(stage: str, moment: int, act: Callable[[], object]) -> int:
     """Do something in a fork that is told at a moment of a stage that the disk is full."""
     return forked(lambda: (arm(stage, moment, refuse, GROWING), act()))
