@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -121,7 +121,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             nonlocal total
             index = 0
             for number, source in enumerate(self._sources):
-                with intact(source.root) if self.datasets is None else _readable(source.root):
+                with self._named(source.root):
                     for episode, found in enumerate(source.files(notes.append)):
                         files = self.admit(found, source, episode)
                         planner.add(files)
@@ -150,7 +150,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         for target in self.targets(unit):
             target.parent.mkdir(parents=True, exist_ok=True)
         episodes = read_episodes(self.folder, unit.first, unit.last)
-        with intact(self.binding.workspace.shards) if self.datasets is None else _readable(self.folder):
+        with self._named(self.binding.workspace.shards):
             self.write(unit, episodes, DatasetPlan.read(self.folder))
 
     @property
@@ -168,16 +168,25 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         attempt = self.root / attempt_name("meta")
-        metas = (meta for source in self._sources for meta in source.metas())
         facts = replace(self.facts, video_info=self._video_info())
-        with intact(self.binding.workspace.shards) if self.datasets is None else _readable(self.folder):
-            self.write_meta(attempt, zip(read_episodes(self.folder), metas, strict=True), facts, plan)
-        for path in shared_extras(self._sources)[0]:
-            (attempt / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self._sources[0].root / path, attempt / path)
-        sync_tree(attempt)
-        rename_new(attempt / "meta", self.root / "meta")
-        shutil.rmtree(attempt)
+        try:
+            self.write_meta(attempt, zip(read_episodes(self.folder), self._metas(), strict=True), facts, plan)
+            for path in shared_extras(self._sources)[0]:
+                (attempt / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self._sources[0].root / path, attempt / path)
+            sync_tree(attempt)
+            rename_new(attempt / "meta", self.root / "meta")
+        finally:
+            shutil.rmtree(attempt, ignore_errors=True)
+
+    def _metas(self) -> Iterator[EpisodeMeta]:
+        for source in self._sources:
+            with self._named(source.root):
+                yield from source.metas()
+
+    def _named(self, root: Path) -> AbstractContextManager[None]:
+        """Say what to do where a source turns out to be damaged."""
+        return intact(root) if self.datasets is None else _readable(root)
 
     def _video_info(self) -> dict[str, Mapping[str, Any]]:
         """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..core.errors import UsageError
 from ..formats.lerobot import paths
-from ..formats.lerobot.dataset_stats import dataset_stats, write_stats
+from ..formats.lerobot.dataset_stats import dataset_stats, incomplete_cameras, write_stats
+from ..formats.lerobot.recompute import recompute
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -44,8 +45,11 @@ class DatasetStats(Bound, DatasetStep):
         return [self._root]
 
     def process(self, unit: Path) -> None:
-        """Write meta/stats.json."""
-        write_stats(unit, dataset_stats(unit))
+        """Write meta/stats.json; cameras of which sources had not all statistics are computed from their frames."""
+        if cameras := incomplete_cameras(unit):
+            recompute(unit, cameras=cameras)
+        else:
+            write_stats(unit, dataset_stats(unit))
 
     def finish(self) -> None:
         """Do nothing more."""

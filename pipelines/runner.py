@@ -12,7 +12,6 @@ from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..executors.base import Executor
 from ..formats.lerobot import paths
-from ..formats.lerobot.dataset_stats import incomplete_cameras
 from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
 from ..manifests.report import RunReport, write_rejected
 from ..manifests.run_info import RunInfo
@@ -133,7 +132,7 @@ def _report(spec: PipelineSpec, workspace: Workspace, run: RunInfo, status: Stat
         now.frames,
         dict(Counter(line.reason for line in lines)),
         sum(line.error for line in lines),
-        [*run.notes, *_plan_notes(spec, workspace), *_camera_notes(run, workspace)],
+        [*run.notes, *_plan_notes(spec, workspace)],
         round(seconds, 3),
         datasets=[str(folder) for folder in folders],
         inputs=[dataset.path for dataset in run.inputs],
@@ -141,12 +140,6 @@ def _report(spec: PipelineSpec, workspace: Workspace, run: RunInfo, status: Stat
     write_rejected(workspace.rejected, lines)
     report.write(workspace.report)
     return report
-
-
-def _camera_notes(run: RunInfo, workspace: Workspace) -> list[str]:
-    folder = run.dataset_folders(workspace.output).get(paths.CODEBASE_VERSION)
-    keys = incomplete_cameras(folder) if folder else []
-    return [f"not all statistics of {', '.join(keys)} are known: robotrove stats {folder}"] if keys else []
 
 
 def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:

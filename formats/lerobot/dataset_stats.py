@@ -68,11 +68,14 @@ def whole_stats(
 
 
 def incomplete_cameras(root: Path) -> list[str]:
-    """Return the cameras of a v3.0 dataset of which meta/stats.json has not everything."""
+    """Return the cameras of a v3.0 dataset of which an episode has no complete statistics."""
     view = DatasetViewV30(root)
-    known = view.json(paths.STATS) if (root / paths.STATS).exists() else {}
+    known: set[str] = set()
+    for path in view.files(view.episodes_path):
+        with view.parquet(path) as file:
+            known |= set(file.schema_arrow.names)
     cameras = [key for key, feature in view.features.items() if feature.is_visual]
-    return [key for key in cameras if any(name not in known.get(key, {}) for name in STAT_KEYS)]
+    return [key for key in cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
 
 
 def covers(histogram: Array, feature: Feature, count: int) -> bool:

@@ -90,6 +90,7 @@ class FolderSource(DatasetSource, Generic[_View]):
             Damaged: If episodes are not numbered 0, 1, 2 …, have no frames, or a task that is not in the list.
         """
         known = set(self.tasks)
+        count = frames = 0
         for episode, (where, row) in enumerate(self.view.episodes(["episode_index", "length", "tasks", *columns])):
             if empty := [name for name, value in row.items() if value is None]:
                 raise Damaged(where, f"{', '.join(empty)}: there is no value")
@@ -101,7 +102,11 @@ class FolderSource(DatasetSource, Generic[_View]):
                 raise Damaged(where, f"tasks of episode {episode} is {tasks!r} instead of a list of texts")
             if strange := [task for task in tasks if task not in known]:
                 raise Damaged(where, f"the task of episode {episode} is not in {self.view.tasks_path}: {strange[0]!r}")
+            count, frames = count + 1, frames + length
             yield episode, length, tuple(tasks), row
+        for name, found in (("total_episodes", count), ("total_frames", frames)):
+            if (said := self.view.info.get(name, found)) != found:
+                raise Damaged(paths.INFO, f"{name} is {said!r}, but {self.view.episodes_path} has {found}")
 
     def place(self, path: str, episode: int) -> Path:
         """Return the full path of a file of an episode.

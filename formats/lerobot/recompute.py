@@ -60,7 +60,7 @@ def recompute(
     root: Path,
     *,
     check: bool = False,
-    cameras: bool = False,
+    cameras: bool | Sequence[str] = False,
     gr00t: bool = False,
     relative: Path | None = None,
     progress: Progress = lambda what, done, total: None,
@@ -76,7 +76,7 @@ def recompute(
     Args:
         root: The dataset.
         check: Write nothing; what is within LeRobot's own rounding is no difference.
-        cameras: Recompute all cameras.
+        cameras: Recompute these, or all.
         gr00t: v2.1: write meta/stats.json as GR00T does.
         relative: v2.1: write meta/relative_stats.json for these relative actions, see `relative_config`.
         progress: Called with what is being done, how many episodes are done, of how many.
@@ -105,7 +105,8 @@ def recompute(
     before = source.histograms()
     needed = needed_cameras(store, before)
     if cameras:
-        needed = {key: needed.get(key, "asked for") for key in colour_cameras(view.features)}
+        chosen = colour_cameras(view.features) if cameras is True else cameras
+        needed = {key: needed.get(key, "asked for") for key in chosen}
     differences = Differences()
     episodes = EpisodeRecompute(source, view, store, list(needed), differences, check=check)
     changes = _counted(episodes.changes(), total, progress)

@@ -173,7 +173,10 @@ class RowReader:
             size += file.metadata.row_group(last).total_byte_size
             last += 1
         self._held = range(group, last)
-        self._table = file.read_row_groups(list(self._held), use_threads=False)
+        try:
+            self._table = file.read_row_groups(list(self._held), use_threads=False)
+        except (pa.ArrowException, OSError) as exc:
+            raise RobotroveError(str(self._path), f"cannot be read as parquet: {exc}") from exc
 
     def close(self) -> None:
         """Close the open file."""

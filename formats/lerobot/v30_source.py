@@ -40,6 +40,8 @@ class V30Source(FolderSource[DatasetViewV30]):
     def files(self, note: Note) -> Iterator[EpisodeFiles]:
         """Yield where each episode is, in order; see the base class."""
         view = self.view
+        if (path := view.data_file(0, 0)) not in self._inside:  # rows are found without it, but by nobody else
+            raise Damaged(paths.INFO, f"data_path gives {path}, which leads out of the dataset")
         check_templates(view.data_file(0, file) for file in (0, 1))
         check_templates(view.video_file(key, 0, file) for key in self.facts.camera_keys for file in (0, 1))
         cameras = {key: CameraWindows(self, key) for key in self.facts.camera_keys}
