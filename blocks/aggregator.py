@@ -57,10 +57,11 @@ class Aggregator(DatasetMaker):
         """Return the episode with every clip marked that has to be encoded anew.
 
         Raises:
-            UsageError: If there is one and that is not allowed.
+            UsageError: If there is one and that is not allowed, or its frames are of another size.
         """
         tracks = {}
         for key, track in files.tracks.items():
+            self._check_size(key, track, source, episode)
             problem = self._problem(key, track)
             if problem and self.on_mismatch == "refuse":
                 raise UsageError(
@@ -73,12 +74,24 @@ class Aggregator(DatasetMaker):
             tracks[key] = replace(track, is_copyable=False) if problem else track
         return replace(files, tracks=tracks)
 
+    def _check_size(self, key: str, track: Track, source: DatasetSource, episode: int) -> None:
+        if track.encoding is None:  # of a shard of ours
+            return
+        first = self._reference.setdefault(key, track.encoding)
+        if (track.encoding.width, track.encoding.height) != (first.width, first.height):
+            raise UsageError(
+                f"{source.root}, episode {episode}, {key}",
+                f"frames are {track.encoding.width}x{track.encoding.height}",
+                f"{first.width}x{first.height}, as in the first episode",
+                "leave the dataset out, or convert its recordings again (image_resizer)",
+            )
+
     def _problem(self, key: str, track: Track) -> str:
         if not track.is_copyable:
             return "begins at no keyframe, or in a group of pictures that is not closed"
         if track.encoding is None:
             return ""
-        first = self._reference.setdefault(key, track.encoding)
+        first = self._reference[key]
         is_like = track.encoding.is_like(first)
         return "" if is_like else f"is {_text(track.encoding)}, but the first dataset {_text(first)}"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from ..core.commit import is_attempt, sync_file, sync_tree
-from ..core.errors import RobotroveError
+from ..core.errors import RobotroveError, UsageError
 from ..formats.lerobot import paths
 from .binding import Bound
 from .dataset_step import DatasetStep
@@ -64,5 +65,15 @@ class Committer(Bound, DatasetStep):
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         sync_tree(root)
-        os.rename(root, self.binding.workspace.output)
+        try:
+            os.rename(root, self.binding.workspace.output)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise UsageError(
+                str(self.binding.workspace.output),
+                "was made by another run while this one worked",
+                "a folder that does not exist yet",
+                f"what this run made is in {root}; move one of them away and repeat the command",
+            ) from exc
         sync_file(self.binding.workspace.output.parent)

@@ -139,9 +139,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         notes += [*self.notes(), *differing]
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
 
+    @cached_property
+    def _plan(self) -> DatasetPlan:
+        return DatasetPlan.read(self.folder)
+
     def units(self) -> list[Any]:
         """Return the units as they were planned."""
-        return list(DatasetPlan.read(self.folder).files)
+        return list(self._plan.files)
 
     def process(self, unit: PlannedFile) -> None:
         """Write one unit of the output."""
@@ -151,7 +155,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             target.parent.mkdir(parents=True, exist_ok=True)
         episodes = read_episodes(self.folder, unit.first, unit.last)
         with self._named(self.binding.workspace.shards):
-            self.write(unit, episodes, DatasetPlan.read(self.folder))
+            self.write(unit, episodes, self._plan)
 
     @property
     def is_committed(self) -> bool:
@@ -163,7 +167,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Check that every file is there and write meta, all but the statistics of the whole."""
         if self.is_committed:
             return
-        plan = DatasetPlan.read(self.folder)
+        plan = self._plan
         for target in (target for unit in plan.files for target in self.targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,8 +106,12 @@ class Workspace:
                 leftover.unlink(missing_ok=True)
 
     def output_partial(self, run_id: str) -> Path:
-        """Where the output is built, beside its final place."""
-        return self.output.with_name(f"{self.output.name}.partial-{run_id}")
+        """Where the output is built, beside its final place.
+
+        Two run directories may lead to one output; neither must touch what the other builds.
+        """
+        place = hashlib.sha256(os.fsencode(self.run_dir)).hexdigest()[:6]
+        return self.output.with_name(f"{self.output.name}.partial-{run_id}-{place}")
 
     def output_replaced(self, run_id: str) -> Path:
         """The dataset before rejected episodes were retried, until its successor is complete."""

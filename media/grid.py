@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..core.errors import RobotroveError
+
+
+class Timed(Protocol):
+    """A video as far as its times matter: a stream of PyAV, or a `SampleTable`."""
+
+    @property
+    def time_base(self) -> Fraction | None:
+        """Unit of time in seconds."""
+
+    @property
+    def start_time(self) -> int | None:
+        """When the first frame is shown, in units of time."""
 
 
 class Grid:
@@ -20,21 +32,21 @@ class Grid:
 
     Args:
         path: File, for errors.
-        stream: Its video stream.
+        track: Its video.
         fps: Frames per second.
 
     Raises:
-        RobotroveError: If the stream has no time base.
+        RobotroveError: If the video has no time base.
     """
 
-    def __init__(self, path: Path, stream: VideoStream, fps: int | Fraction) -> None:
-        if not stream.time_base:
+    def __init__(self, path: Path, track: Timed, fps: int | Fraction) -> None:
+        if not track.time_base:
             raise RobotroveError(str(path), "the video stream has no time base")
         self._path = path
         self._fps = fps
-        self._time_base = stream.time_base
-        self._origin = stream.start_time or 0
-        self._ticks = 1 / (fps * stream.time_base)
+        self._time_base = track.time_base
+        self._origin = track.start_time or 0
+        self._ticks = 1 / (fps * track.time_base)
         # In integers: frame = (pts - origin) * per / span, a quarter of a frame is span / 4.
         self._per, self._span = 4 * self._ticks.denominator, 4 * self._ticks.numerator
         self._quarter, self._half = self._ticks.numerator, 2 * self._ticks.numerator

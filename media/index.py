@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 
 from ..core.errors import RobotroveError
 from .grid import Grid
-from .nal import has_units, read_keyframe
+from .mp4_boxes import Unusual
+from .mp4_entry import SampleEntry
+from .mp4_keyframes import parameters_within, read_keyframes
+from .mp4_table import SampleTable, read_table
+from .nal import read_keyframe
 from .track import codec_name, open_track, packets
 
 
@@ -101,6 +106,29 @@ def encoding_at(path: Path) -> Encoding:
         return encoding_of(stream)
 
 
+def encoding_of_table(table: SampleTable) -> Encoding:
+    """Return the same as `encoding_of` for a file whose tables have been read; files encoded alike are opened once.
+
+    Raises:
+        Unusual: If its frames may have other parameters than its sample entry.
+        RobotroveError: If it is no video.
+    """
+    return _encoding_of_entry(table.entry, parameters_within(table))
+
+
+@lru_cache(maxsize=64)
+def _encoding_of_entry(entry: SampleEntry, within: bytes) -> Encoding:
+    # `within` tells files apart that have the same entry.
+    with open_track(entry.path) as (container, stream):
+        encoding = encoding_of(stream)
+        first = next(packets(entry.path, container, stream), None)
+        if first is None or not first.is_keyframe or stream.codec_context.pix_fmt is None:
+            raise Unusual  # FFmpeg can make nothing of the parameters
+        if (encoding.codec, stream.codec_context.extradata) != (entry.codec, entry.parameters):
+            raise Unusual
+        return encoding
+
+
 def read_index(path: Path, fps: int) -> VideoIndex:
     """Read where each frame is; nothing is decoded.
 
@@ -113,6 +141,28 @@ def read_index(path: Path, fps: int) -> VideoIndex:
         RobotroveError: If it is no video, is damaged or incomplete, a frame is missing or doubled or
             more than a quarter of a frame away from its time, or frames are stored that are not shown.
     """
+    try:
+        return _listed(path, fps)
+    except Unusual:
+        return _demuxed(path, fps)
+
+
+def _listed(path: Path, fps: int) -> VideoIndex:
+    """Return what the file's tables say; Unusual if that is not enough."""
+    table = read_table(path)
+    encoding = encoding_of_table(table)
+    places = np.flatnonzero(table.keyframes)
+    closed, foreign = np.zeros((2, len(table.sizes)), bool)
+    closed[places], own = read_keyframes(table, places)
+    foreign[places] = ~own
+    grid = Grid(path, table, fps)
+    order = grid.frames(table.pts)
+    _check_complete(path, order)
+    return VideoIndex(grid.start, encoding, order, _Stored(table.pts, table.sizes, closed, foreign))
+
+
+def _demuxed(path: Path, fps: int) -> VideoIndex:
+    """Return what the packets say."""
     with open_track(path) as (container, stream):
         grid = Grid(path, stream, fps)
         encoding = encoding_of(stream)
@@ -122,7 +172,7 @@ def read_index(path: Path, fps: int) -> VideoIndex:
             raise RobotroveError(str(path), "there are no frames in it")
         if not first.is_keyframe:
             raise RobotroveError(str(path), "the first frame stored is no keyframe", "one to begin decoding at")
-        stored = _listed(path, stream, first) or _scanned(path, stream, chain([first], rest))
+        stored = _scanned(path, stream, chain([first], rest))
         order = grid.frames(stored.pts)
         _check_complete(path, order)
         if stream.frames not in (0, len(order)):
@@ -145,25 +195,6 @@ class _Stored:
     sizes: NDArray[np.int64]
     closed: NDArray[np.bool_]
     foreign: NDArray[np.bool_]
-
-
-def _listed(path: Path, stream: VideoStream, first: av.Packet[VideoStream]) -> _Stored | None:
-    """Return what the container's index says, or None where that is not enough."""
-    # Before PyAV 17 there is no access to it. Files in fragments have no complete one.
-    entries = getattr(stream, "index_entries", ())
-    if has_units(codec_name(stream)) or not entries or len(entries) != stream.frames:
-        return None
-    # Its times are those of storing. If they are those of showing at the first frame, they are everywhere:
-    # none may be shown before it is stored, and each takes one place.
-    if first.pts != first.dts or stream.codec_context.has_b_frames:
-        return None
-    table = np.array([(e.timestamp, e.size, e.is_keyframe, e.is_discard, e.pos) for e in entries], np.int64)
-    pts, sizes, keyframes, discarded, places = table.T
-    if discarded.any():
-        return None
-    if (places + sizes).max() > path.stat().st_size:
-        raise RobotroveError(str(path), "it is cut off: frames are missing at its end", "a complete mp4 file")
-    return _Stored(pts, sizes, keyframes.astype(bool), np.zeros(len(pts), bool))
 
 
 def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoStream]]) -> _Stored:

@@ -14,29 +14,15 @@ import av
 from av.video.stream import VideoStream
 
 from ..core.errors import RobotroveError
+from .clip import Clip
 from .grid import Grid
 from .index import Encoding, encoding_of
+from .mp4_join import join_tables
 from .nal import has_units, read_keyframe
 from .order import Order
 from .track import open_track, packets, packets_from
 
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A run of frames of one file.
-
-    Attributes:
-        path: Video file.
-        first: Number of the first frame in display order; the first one of a file is frame 0, whatever its time.
-        frames: Number of frames.
-    """
-
-    path: Path
-    first: int
-    frames: int
-
-    def __str__(self) -> str:
-        return f"the clip of frames {self.first} to {self.first + self.frames - 1}"
+__all__ = ["Clip", "NotCopyable", "join", "split"]
 
 
 class NotCopyable(RobotroveError):
@@ -50,8 +36,10 @@ class NotCopyable(RobotroveError):
 def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) -> None:
     """Copy the frames of clips one after the other into one mp4 file, frame k at exactly k/fps s.
 
-    Every clip decodes to the same pixels as in its own file. Reads each run of clips of one file in
-    one pass, with one source open at a time; the bytes written depend on the clips only.
+    Every clip decodes to the same pixels as in its own file. Where all files are ordinary mp4 files
+    (`read_table` says which), bytes are copied without looking at packets; all others are read packet
+    by packet. Each run of clips of one file is read in one pass, with one source open at a time; the
+    bytes written depend on the clips only.
 
     Args:
         clips: Pieces in the order wanted, at least one.
@@ -66,6 +54,8 @@ def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) ->
     """
     if not clips:
         raise RobotroveError(str(out), "there is no clip to join")
+    if join_tables(clips, out, fps, faststart):
+        return
     delay = 0
     while True:
         try:

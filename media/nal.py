@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+HEAD = 8  # bytes of a keyframe, enough for the length and type of its first NAL unit
+
 
 @dataclass(frozen=True, slots=True)
 class _Syntax:
@@ -55,8 +60,8 @@ def read_keyframe(codec: str, extradata: bytes, packet: memoryview) -> Keyframe:
     syntax = _SYNTAX.get(codec)
     if syntax is None:
         return Keyframe()
-    if len(extradata) <= syntax.size_at or extradata[0] != 1:
-        return Keyframe(closed=False)  # Annex B: not what mp4 files hold
+    if not _has_lengths(syntax, extradata):
+        return Keyframe(closed=False)
     own = True
     for unit in _units(packet, (extradata[syntax.size_at] & 3) + 1):
         kind = unit[0] >> syntax.shift & syntax.mask
@@ -65,6 +70,32 @@ def read_keyframe(codec: str, extradata: bytes, packet: memoryview) -> Keyframe:
         if kind in syntax.parameters:
             own = own and bytes(unit) in extradata
     return Keyframe(False, own)
+
+
+def read_heads(codec: str, extradata: bytes, heads: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return what many keyframes are where their first unit tells.
+
+    Args:
+        codec: A codec that has units.
+        extradata: See `read_keyframe`.
+        heads: (n, HEAD) first bytes of keyframes that are longer than that.
+
+    Returns:
+        Two (n,) bool: True where the first unit is a picture, so that nothing more needs to be read, and
+        True where this one begins a closed GOP. Where the first unit is a picture, parameters are not repeated.
+    """
+    syntax = _SYNTAX[codec]
+    if not _has_lengths(syntax, extradata):
+        return np.ones(len(heads), bool), np.zeros(len(heads), bool)
+    size = (extradata[syntax.size_at] & 3) + 1
+    kinds = heads[:, size] >> syntax.shift & syntax.mask
+    known = heads[:, :size].any(axis=1) & np.isin(kinds, list(syntax.pictures))
+    return known, np.isin(kinds, list(syntax.closed))
+
+
+def _has_lengths(syntax: _Syntax, extradata: bytes) -> bool:
+    """Return True if each unit comes after its length, as in all mp4 files; in Annex B it does not."""
+    return len(extradata) > syntax.size_at and extradata[0] == 1
 
 
 def _units(packet: memoryview, size: int) -> Iterator[memoryview]:

@@ -23,7 +23,7 @@ from .inputs import check_apart, check_same_inputs
 from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words
 from .retry import prepare_retry
 from .spec import PipelineSpec
-from .stages import CONVERT, stages
+from .stages import COMMIT, CONVERT, stages
 from .status import StatusReader
 from .status_reader import status_reader
 from .watcher import Silent, Watcher
@@ -89,6 +89,8 @@ def execute(
         watcher.started(status.read())
         with executor:
             for stage in stages(workspace):
+                if stage.name == COMMIT and spec.source is None:
+                    check_same_inputs(spec, run.inputs, workspace, is_finished=workspace.output.exists())
                 executor.launch(stage, lambda: watcher.progress(status.read()))
                 if stage.name == CONVERT:
                     _check_kept(workspace, status)

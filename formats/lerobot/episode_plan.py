@@ -23,7 +23,7 @@ from .record import EpisodeFiles, Rows, Track
 
 PLAN_FILE = "plan.json"
 EPISODES_FILE = "episodes.parquet"
-GROUP_EPISODES = 512
+GROUP_EPISODES = 128
 
 _CLIP = pa.struct(
     [

@@ -19,7 +19,6 @@ from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
 from .placement import PlannedFile
 from .record import EpisodeFiles, EpisodeMeta
-from .schema import data_schema
 from .source import DatasetFacts
 from .stats import MERGED_KEYS, STAT_KEYS
 from .tasks import TaskTable
@@ -30,28 +29,24 @@ UNIT_EPISODES = 128  # few enough to spread over ranks, enough to read a source 
 
 
 class UnitPlanner:
-    """Cuts the episodes of each kind of file into runs that come from one source file."""
+    """Cuts the episodes into runs, of each of which a rank writes the files of one kind."""
 
     def __init__(self, camera_keys: Iterable[str]) -> None:
-        self._units: dict[str, list[PlannedFile]] = {key: [] for key in ("", *camera_keys)}
-        self._sources: dict[str, Path] = {}
-        self._next = 0
+        self._keys = ("", *camera_keys)
+        self._episodes = 0
 
     def add(self, files: EpisodeFiles) -> None:
-        """Place the next episode."""
-        for key, units in self._units.items():
-            source = files.tracks[key].clip.path if key else files.rows.path
-            last = units[-1] if units else None
-            if last and self._sources.get(key) == source and last.last - last.first < UNIT_EPISODES:
-                units[-1] = PlannedFile(key, last.number, last.first, self._next + 1)
-            else:
-                units.append(PlannedFile(key, len(units), self._next, self._next + 1))
-            self._sources[key] = source
-        self._next += 1
+        """Take the next episode."""
+        self._episodes += 1
 
     def finish(self) -> list[PlannedFile]:
-        """Return all runs, in each of which a rank writes a file per episode."""
-        return [unit for units in self._units.values() for unit in units]
+        """Return all runs."""
+        starts = range(0, self._episodes, UNIT_EPISODES)
+        return [
+            PlannedFile(key, number, first, min(first + UNIT_EPISODES, self._episodes))
+            for key in self._keys
+            for number, first in enumerate(starts)
+        ]
 
 
 def episode_path(key: str, episode: int) -> str:
@@ -61,7 +56,7 @@ def episode_path(key: str, episode: int) -> str:
 
 def placed_rows(facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]]) -> PlacedRows:
     """Return a reader of rows as they are in the files of this version."""
-    return PlacedRows(data_schema(facts.features, "Sequence"), facts.fps, tasks, source_tasks)
+    return PlacedRows(facts.features, facts.fps, tasks, source_tasks, "Sequence")
 
 
 def write_rows(out: Path, placed: PlacedEpisode, rows: PlacedRows) -> None:

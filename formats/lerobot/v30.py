@@ -20,7 +20,7 @@ from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
 from .placement import DatasetPlanner, PlannedFile
 from .record import EpisodeMeta, EpisodeRecord
-from .schema import data_schema, info, tasks_table
+from .schema import info, tasks_table
 from .source import DatasetFacts
 from .tasks import TaskTable
 from .video_info import video_info
@@ -47,9 +47,8 @@ def write_file(
     if file.key:
         join([placed.files.tracks[file.key].clip for placed in episodes], out, facts.fps, faststart=True)
         return
-    schema = data_schema(facts.features)
-    rows = PlacedRows(schema, facts.fps, tasks, source_tasks)
-    with pq.ParquetWriter(out, schema, compression="snappy") as writer:
+    rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
+    with pq.ParquetWriter(out, rows.schema, compression="snappy") as writer:
         for placed in episodes:
             for table in rows.tables(placed):
                 writer.write_table(table, row_group_size=table.num_rows)
@@ -78,7 +77,7 @@ def write_meta(
         source_tasks: Per source, its tasks by its own task_index.
         histograms: Camera key to (3, 256) counts of its sampled pixel values; none for those not known.
     """
-    rows = PlacedRows(data_schema(facts.features), facts.fps, tasks, source_tasks)
+    rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows)
     with MetaTable(out, facts.features, facts.fps, files) as table:
         for placed, meta in episodes:

@@ -144,5 +144,9 @@ def test_no_path_is_made_of_a_name_from_a_file() -> None:
     assert episode_uid(12) == "e0000012"
     workspace = Workspace.for_output(Path("/data/out"))
     assert workspace.run_dir == Path("/data/out.run")
-    assert workspace.output_partial("ab") == Path("/data/out.partial-ab")
+    partial = workspace.output_partial("ab")
+    assert partial.parent == Path("/data")
+    assert partial.name.startswith("out.partial-ab-")
+    other = Workspace.for_output(Path("/data/out"), Path("/data/elsewhere"))
+    assert other.output_partial("ab") != partial  # two runs of the same into one output
     assert Workspace.for_output(Path("/data/out"), Path("/elsewhere/x")).run_dir == Path("/elsewhere/x")

@@ -15,6 +15,7 @@ from robotrove.media.index import read_index
 from robotrove.media.join import Clip, NotCopyable, join, split
 from robotrove.media.probe import iter_frames, probe
 from robotrove.media.settings import VideoSettings
+from robotrove.tests.odd_videos import make_odd
 from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
 both = pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])
@@ -131,6 +132,7 @@ def test_nothing_to_join(codec: str, tmp_path: Path) -> None:
 
 @both
 def test_many_clips_keep_one_source_open(codec: str, sources: list[Path], tmp_path: Path, monkeypatch) -> None:
+    make_odd(sources[0])
     links = [tmp_path / f"link{number}.mp4" for number in range(150)]
     for link in links:
         link.symlink_to(sources[0])
@@ -149,6 +151,7 @@ def test_many_clips_keep_one_source_open(codec: str, sources: list[Path], tmp_pa
 
 @both
 def test_consecutive_clips_of_a_file_are_one_pass(sources: list[Path], tmp_path: Path, monkeypatch) -> None:
+    make_odd(sources[2])
     opened = []
     real_open = av.open
 

@@ -69,9 +69,12 @@ def assert_holds(dataset: OnDisk, episodes: Sequence[Recorded], fps: int = FPS) 
             assert total == sum(lengths)
 
 
-def direct_stats(values: np.ndarray, axes: int = 1) -> dict[str, np.ndarray]:
-    """Return statistics by numpy alone: of (T, …, D) over all but the last axis; those of frames are in [0, 1]."""
-    table = values.reshape(-1, values.shape[-1]).astype(np.float64)
+def direct_stats(values: np.ndarray, axes: int = 1, *, keep: bool = False) -> dict[str, np.ndarray]:
+    """Return statistics by numpy alone: of (T, …, D) over all but the last axis; those of frames are in [0, 1].
+
+    `keep` keeps all axes but the first, as v2.1 does.
+    """
+    table = (values if keep else values.reshape(-1, values.shape[-1])).astype(np.float64)
     found = {name: getattr(table, name)(axis=0) for name in ("min", "max", "mean", "std")}
     found |= {name: np.quantile(table, level, axis=0) for name, level in QUANTILES.items()}
     if axes == 3:
@@ -79,14 +82,17 @@ def direct_stats(values: np.ndarray, axes: int = 1) -> dict[str, np.ndarray]:
     return found | {"count": np.array([len(values)])}
 
 
-def assert_stats(found: Mapping[str, Mapping[str, np.ndarray]], columns: Mapping[str, Any], frames: Any) -> None:
+def assert_stats(
+    found: Mapping[str, Mapping[str, np.ndarray]], columns: Mapping[str, Any], frames: Any, *, keep: bool = False
+) -> None:
     """Statistics are those of columns and frames, to 1e-9."""
-    expected = {key: direct_stats(values) for key, values in columns.items() if values.dtype != object}
+    expected = {key: direct_stats(values, keep=keep) for key, values in columns.items() if values.dtype != object}
     expected |= {key: direct_stats(values, 3) for key, values in frames.items()}
     assert found.keys() == expected.keys()
     for key, stats in expected.items():
         assert found[key].keys() == stats.keys()
         for name, value in stats.items():
+            assert np.shape(found[key][name]) == value.shape, f"{key}/{name}"
             np.testing.assert_allclose(found[key][name], value, rtol=1e-9, atol=1e-12, err_msg=f"{key}/{name}")
 
 
@@ -94,7 +100,7 @@ def assert_statistics(dataset: OnDisk, episodes: Sequence[Recorded], fps: int = 
     """Statistics of every episode, and of the whole where there are some, are those of the recordings."""
     columns = truth(episodes, fps)
     for stored, episode, values in zip(dataset.episodes, episodes, columns, strict=True):
-        assert_stats(stored.stats, values, episode.frames)
+        assert_stats(stored.stats, values, episode.frames, keep=dataset.is_v21)
     if not dataset.is_v21:
         whole = {key: np.concatenate([values[key] for values in columns]) for key in columns[0]}
         frames = {key: np.concatenate([e.frames[key] for e in episodes]) for key in episodes[0].frames}

@@ -48,9 +48,11 @@ def source_table(list_type: pa.DataType, **changes: Any) -> pa.Table:
     return pa.table(columns | {name: pa.array(value) for name, value in changes.items()})
 
 
-def read(path: Path, episode: int, tasks: TaskTable, source_tasks: list[list[str]]) -> dict[str, list[Any]]:
-    rows = PlacedRows(data_schema(FEATURES), FPS, tasks, source_tasks)
-    table = pa.concat_tables(rows.tables(placed(path, episode)))
+def read(
+    path: Path, episode: int, tasks: TaskTable, source_tasks: list[list[str]], said: tuple[str, ...] = tuple(OWN_TASKS)
+) -> dict[str, list[Any]]:
+    rows = PlacedRows(FEATURES, FPS, tasks, source_tasks)
+    table = pa.concat_tables(rows.tables(placed(path, episode, said)))
     rows.close()
     assert table.schema.equals(data_schema(FEATURES), check_metadata=True)
     return table.to_pydict()
@@ -83,10 +85,19 @@ def test_values_are_copied_and_numbers_are_those_of_the_new_place(tmp_path: Path
         assert found["task_index"] == [[0, 2, 1][episode]] * length
 
 
+def test_numbers_may_be_lists_of_one(tmp_path: Path) -> None:
+    total, kind = sum(LENGTHS), pa.list_(pa.int64(), 1)
+    index = [[i] for i in np.concatenate([np.arange(length) for length in LENGTHS]).tolist()]
+    table = source_table(pa.list_(pa.float32()), frame_index=pa.array(index, kind))
+    table = table.set_column(0, "action", pa.array([[0.0] * 3] * total, pa.list_(pa.float32(), 3)))
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert read(tmp_path / "rows.parquet", 2, TaskTable(OWN_TASKS), [OWN_TASKS])["frame_index"] == [0, 1, 2, 3, 4]
+
+
 def test_rows_without_a_place_get_the_task_of_the_episode(tmp_path: Path) -> None:
     table = source_table(pa.list_(pa.float32(), 3)).drop_columns(["episode_index", "index", "task_index"])
     pq.write_table(table, tmp_path / "rows.parquet")
-    found = read(tmp_path / "rows.parquet", 1, TaskTable(["push", "wave"]), [])
+    found = read(tmp_path / "rows.parquet", 1, TaskTable(["push", "wave"]), [[]], said=("wave",))
     assert found["task_index"] == [1, 1, 1]
     assert found["index"] == [110, 111, 112]
 
@@ -97,7 +108,13 @@ def test_rows_without_a_place_get_the_task_of_the_episode(tmp_path: Path) -> Non
         ({"episode_index": np.repeat([0, 2, 2], LENGTHS)}, "episode_index is 2"),
         ({"frame_index": np.arange(12)}, "frame_index is 4"),
         ({"timestamp": np.arange(12) / FPS + 0.01}, "timestamp is 0.41"),
-        ({"task_index": np.full(12, 3)}, "task_index 3 to 3"),
+        ({"task_index": np.full(12, 3)}, "task_index is 3"),
+        ({"task_index": np.full(12, 0.5)}, "column task_index"),
+        ({"task_index": [{"a": 1}] * 12}, "column task_index"),
+        ({"timestamp": ["x"] * 12}, "column timestamp"),
+        ({"action": [[1.0, 2.0, None]] * 12}, "column action: 3 values are empty"),
+        ({"action": [[1.0, 2.0]] * 12}, "column action"),
+        ({"note": [None] * 12}, "column note: 3 values are empty"),
         ({"action": [["a"]] * 12}, "column action"),
         ({"gripper": [[0.0, 1.0]] * 12}, "column gripper"),
     ],
@@ -113,8 +130,12 @@ def test_rows_that_are_not_those_of_the_episode_are_refused(
 
 def test_a_missing_column_and_missing_rows_are_named(tmp_path: Path) -> None:
     pq.write_table(source_table(pa.list_(pa.float32())).drop_columns(["stage"]), tmp_path / "rows.parquet")
-    with pytest.raises(RobotroveError, match="no column stage"):
+    with pytest.raises(RobotroveError, match="column stage: is missing"):
         read(tmp_path / "rows.parquet", 0, TaskTable(OWN_TASKS), [OWN_TASKS])
+    for name in ("index", "task_index", "timestamp"):
+        pq.write_table(source_table(pa.list_(pa.float32())).drop_columns([name]), tmp_path / "rows.parquet")
+        with pytest.raises(RobotroveError, match=f"column {name}: is missing"):
+            read(tmp_path / "rows.parquet", 0, TaskTable(OWN_TASKS), [OWN_TASKS])
     pq.write_table(source_table(pa.list_(pa.float32())).slice(0, 9), tmp_path / "short.parquet")
     with pytest.raises(RobotroveError, match="has 9 rows"):
         read(tmp_path / "short.parquet", 2, TaskTable(OWN_TASKS), [OWN_TASKS])
@@ -125,7 +146,7 @@ def test_statistics_that_are_missing_come_from_the_rows(tmp_path: Path) -> None:
         source_table(pa.list_(pa.float32()), task_index=[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0]), tmp_path / "rows.parquet"
     )
     tasks = TaskTable(OWN_TASKS)
-    rows = PlacedRows(data_schema(FEATURES), FPS, tasks, [OWN_TASKS])
+    rows = PlacedRows(FEATURES, FPS, tasks, [OWN_TASKS])
     known = {f"stats/stage/{name}": [99.0] for name in ("min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99")}
     known["stats/stage/count"] = [3]
     stats = PlacedStats(FEATURES, tasks, rows).complete(
@@ -142,3 +163,9 @@ def test_statistics_that_are_missing_come_from_the_rows(tmp_path: Path) -> None:
     assert stats["stats/task_index/max"] == [2.0]
     assert stats["stats/timestamp/max"] == [float(np.float32(0.2))]
     assert "stats/note/min" not in stats
+
+
+def test_rows_with_a_task_that_the_episode_does_not_have_are_refused(tmp_path: Path) -> None:
+    pq.write_table(source_table(pa.list_(pa.float32())), tmp_path / "rows.parquet")
+    with pytest.raises(RobotroveError, match=r"episode 1 has rows with the task 'wave'\n  expected: .*: 'push'"):
+        read(tmp_path / "rows.parquet", 1, TaskTable(OWN_TASKS), [OWN_TASKS], said=("push",))

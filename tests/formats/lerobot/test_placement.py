@@ -65,12 +65,12 @@ def test_a_file_holds_clips_of_one_encoding() -> None:
     assert [(file.first, file.last) for file in files if not file.key] == [(0, 6)]
 
 
-def test_units_of_version_2_1_come_from_one_source_file() -> None:
+def test_units_of_version_2_1_are_runs_of_episodes() -> None:
     planner = UnitPlanner(["top"])
-    for number in range(UNIT_EPISODES + 3):
-        planner.add(episode(5, 1, {"top": 1}, source="a" if number < UNIT_EPISODES + 1 else "b", first=5 * number))
+    for _ in range(2 * UNIT_EPISODES + 3):
+        planner.add(episode(5, 1, {"top": 1}))
     n = UNIT_EPISODES
-    spans = [(0, n), (n, n + 1), (n + 1, n + 3)]
+    spans = [(0, n), (n, 2 * n), (2 * n, 2 * n + 3)]
     assert [(unit.key, unit.first, unit.last) for unit in planner.finish()] == [
         *(("", *span) for span in spans),
         *(("top", *span) for span in spans),

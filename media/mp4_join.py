@@ -1,0 +1,137 @@
+"""Clips of ordinary mp4 files put together by their tables: bytes are copied, packets are not looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import RobotroveError
+from .byte_copier import ByteCopier
+from .clip import Clip
+from .grid import Grid
+from .index import Encoding, encoding_of_table
+from .mp4_boxes import Unusual
+from .mp4_keyframes import read_keyframes
+from .mp4_table import SampleTable, read_table
+from .mp4_write import Video, wrap
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A clip that can be copied, frames in the order in which they are stored.
+
+    Attributes:
+        path: File.
+        offsets: (m,) int64, where bytes to be copied begin.
+        lengths: (m,) int64, how many there are.
+        sizes: (n,) uint32, bytes per frame.
+        leads: (n,) int32, how many frames later each is shown than its place in the clip says.
+        keyframes: (n,) bool.
+        dependencies: (n,) uint8.
+    """
+
+    path: Path
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    sizes: NDArray[np.uint32]
+    leads: NDArray[np.int32]
+    keyframes: NDArray[np.bool_]
+    dependencies: NDArray[np.uint8]
+
+
+def join_tables(clips: Sequence[Clip], out: Path, fps: int, faststart: bool) -> bool:
+    """Do what `join` does if all files are ordinary and all clips can be copied.
+
+    Keeps about 40 bytes per frame.
+
+    Args:
+        clips: See `join`.
+        out: See `join`.
+        fps: See `join`.
+        faststart: See `join`.
+
+    Returns:
+        False if nothing has been done, for whatever reason: there may be another way, or a better error.
+    """
+    parts: list[_Part] = []
+    known: tuple[SampleTable, Encoding] | None = None
+    delay = 0
+    try:
+        for path, group in groupby(clips, key=lambda clip: clip.path):
+            table = read_table(path)
+            encoding = encoding_of_table(table)
+            if known is None:
+                known = table, encoding
+            elif encoding != known[1]:
+                return False
+            grid = Grid(path, table, fps)
+            for clip in group:
+                parts.append(_part(clip, table, grid))
+                if len(parts) == 1:
+                    delay = grid.delay(int(table.leads[clip.first]), 0) or 0
+    except (Unusual, RobotroveError, OSError):
+        return False
+    if known is None:
+        return False
+    delay = max(delay, *(-int(part.leads.min()) for part in parts))
+    video = Video(
+        known[0].entry,
+        known[0].geometry,
+        fps,
+        np.concatenate([part.sizes for part in parts]).astype(np.int64),
+        np.concatenate([part.leads for part in parts]).astype(np.int64) + delay,
+        np.concatenate([part.keyframes for part in parts]),
+        np.concatenate([part.dependencies for part in parts]),
+    )
+    _write(video, parts, out, faststart)
+    return True
+
+
+def _part(clip: Clip, table: SampleTable, grid: Grid) -> _Part:
+    """Return a clip if it begins at a closed keyframe, and its frames are stored side by side."""
+    first, end = clip.first, clip.first + clip.frames
+    if not 0 <= first < end <= len(table.sizes):
+        raise Unusual
+    places = np.arange(clip.frames)
+    order = grid.frames(table.pts[first:end]) - first
+    if order[0] != 0 or not table.keyframes[first] or not np.array_equal(np.sort(order), places):
+        raise Unusual
+    keyframes = table.keyframes[first:end]
+    closed, own = read_keyframes(table, np.flatnonzero(keyframes) + first)
+    if not (closed[0] and own.all()):
+        raise Unusual
+    sizes, offsets = table.sizes[first:end], table.offsets[first:end]
+    starts = np.flatnonzero(np.diff(offsets, prepend=-1) != np.concatenate(([0], sizes[:-1])))
+    dependencies = np.zeros(clip.frames, np.uint8)
+    if table.dependencies is not None:
+        dependencies = table.dependencies[first:end]
+    return _Part(
+        clip.path,
+        offsets[starts],
+        np.add.reduceat(sizes, starts),
+        sizes.astype(np.uint32),
+        (order - places).astype(np.int32),
+        keyframes.copy(),  # not to keep the tables of the whole file
+        dependencies.copy(),
+    )
+
+
+def _write(video: Video, parts: Sequence[_Part], out: Path, faststart: bool) -> None:
+    before, after = wrap(video, faststart)
+    with out.open("wb") as target:
+        target.write(before)
+        target.flush()
+        copier = ByteCopier(target.fileno())
+        for path, group in groupby(parts, key=lambda part: part.path):
+            with path.open("rb", buffering=0) as source:
+                for part in group:
+                    for offset, length in zip(part.offsets.tolist(), part.lengths.tolist(), strict=True):
+                        copier.append(path, source.fileno(), offset, length)
+        target.seek(0, os.SEEK_END)
+        target.write(after)

@@ -1,0 +1,194 @@
+"""Where each frame of an ordinary mp4 file is, from the tables in it; nothing is demuxed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mp4_boxes import Unusual, children, rows, unpack
+from .mp4_entry import SampleEntry, read_entry
+from .mp4_times import read_times
+
+_TOP = frozenset({b"ftyp", b"free", b"skip", b"wide", b"mdat", b"moov", b"udta"})
+_MOST_BOXES, _MOST_BYTES, _MOST_FRAMES = 64, 1 << 28, 1 << 24  # six days at 30 fps: beyond it, something is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTable:
+    """The frames of a file in the order in which they are stored.
+
+    Attributes:
+        path: File.
+        time_base: Unit of time in seconds.
+        start_time: When the first frame is shown, in units of time.
+        entry: How they are encoded.
+        geometry: Matrix, width and height of the track header, 44 bytes.
+        offsets: (n,) int64, place in the file.
+        sizes: (n,) int64, bytes.
+        pts: (n,) int64, when each is shown, in units of time.
+        leads: (n,) int64, how long before that it is to be decoded.
+        keyframes: (n,) bool.
+        dependencies: (n,) uint8, what depends on it, as in the box sdtp; None if the file does not say.
+    """
+
+    path: Path
+    time_base: Fraction
+    start_time: int
+    entry: SampleEntry
+    geometry: bytes
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    pts: NDArray[np.int64]
+    leads: NDArray[np.int64]
+    keyframes: NDArray[np.bool_]
+    dependencies: NDArray[np.uint8] | None
+
+
+def read_table(path: Path) -> SampleTable:
+    """Read where each frame is.
+
+    Covers what FFmpeg and LeRobot write: one video and nothing else, AV1, H.264 or HEVC, not in
+    fragments, not encrypted, with an edit list that leaves nothing out or none at all.
+
+    Raises:
+        Unusual: If the file is another one, is damaged or cut off, or cannot be read.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            return _parse(path, _moov(file.fileno(), size), size)
+    except OSError as exc:
+        raise Unusual from exc
+
+
+def _moov(file: int, size: int) -> memoryview:
+    """Return the content of the box with the tables."""
+    place, found = 0, []
+    for number in range(_MOST_BOXES):
+        head = memoryview(os.pread(file, 16, place))
+        length, kind = unpack(">I4s", head)
+        start = 8
+        if length == 1:
+            length, start = unpack(">Q", head, 8)[0], 16
+        elif length == 0:
+            length = size - place
+        if kind not in _TOP or not start <= length <= size - place or (number == 0) != (kind == b"ftyp"):
+            raise Unusual
+        if kind == b"ftyp" and os.pread(file, 4, start) == b"qt  ":  # QuickTime has rules of its own
+            raise Unusual
+        if kind == b"moov":
+            found.append((place + start, length - start))
+        place += length
+        if place == size:
+            break
+    if place != size or len(found) != 1 or found[0][1] > _MOST_BYTES:
+        raise Unusual
+    return memoryview(os.pread(file, found[0][1], found[0][0]))
+
+
+def _parse(path: Path, data: memoryview, size: int) -> SampleTable:
+    moov = children(data, [b"mvhd", b"trak"])
+    trak = children(moov[b"trak"], [b"tkhd", b"mdia"], [b"edts"])
+    mdia = children(trak[b"mdia"], [b"mdhd", b"hdlr", b"minf"])
+    minf = children(mdia[b"minf"], [b"vmhd", b"dinf", b"stbl"], [b"hdlr"])
+    stbl = children(
+        minf[b"stbl"], [b"stsd", b"stts", b"stsz", b"stsc"], [b"ctts", b"stss", b"stco", b"co64", b"sdtp", b"btrt"]
+    )
+    dref = children(minf[b"dinf"], [b"dref"])[b"dref"]
+    if unpack(">II4sI", dref, 4) != (1, 12, b"url ", 1) or unpack(">4s", mdia[b"hdlr"], 8) != (b"vide",):
+        raise Unusual  # frames in another file, or no video
+    scale, movie_scale = _scale(mdia[b"mdhd"]), _scale(moov[b"mvhd"])
+    sizes = _sizes(stbl[b"stsz"], size)
+    pts, leads = read_times(stbl, trak.get(b"edts"), len(sizes), scale, movie_scale)
+    entry = read_entry(path, stbl[b"stsd"])
+    offsets = _offsets(stbl, sizes, size)
+    return SampleTable(
+        path,
+        Fraction(1, scale),
+        int(pts[0]),
+        entry,
+        _geometry(trak[b"tkhd"]),
+        offsets,
+        sizes,
+        pts,
+        leads,
+        _keyframes(stbl.get(b"stss"), len(sizes)),
+        _dependencies(stbl.get(b"sdtp"), len(sizes)),
+    )
+
+
+def _scale(header: memoryview) -> int:
+    """Return the units of time per second in mvhd or mdhd."""
+    scale = unpack(">I", header, 20 if _is_long(header) else 12)[0]
+    if not 1 <= scale < 1 << 31:
+        raise Unusual
+    return int(scale)
+
+
+def _geometry(tkhd: memoryview) -> bytes:
+    start = 52 if _is_long(tkhd) else 40
+    if len(tkhd) != start + 44:
+        raise Unusual
+    return bytes(tkhd[start:])
+
+
+def _is_long(header: memoryview) -> bool:
+    """Return True if times in a header have 64 bits."""
+    version = unpack(">B", header)[0]
+    if version > 1:
+        raise Unusual
+    return bool(version)
+
+
+def _sizes(stsz: memoryview, size: int) -> NDArray[np.int64]:
+    same, count = unpack(">II", stsz, 4)
+    if not 1 <= count <= _MOST_FRAMES:
+        raise Unusual
+    # All frames of one size are not listed.
+    sizes = np.full(count, same, np.int64) if same else rows(stsz[4:], ">u4")[:, 0]
+    if sizes.min() < 1 or int(sizes.sum()) > size:
+        raise Unusual
+    return sizes
+
+
+def _offsets(stbl: dict[bytes, memoryview], sizes: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return where frames are, from the places of chunks and the number of frames in each."""
+    if (b"stco" in stbl) == (b"co64" in stbl):
+        raise Unusual
+    chunks = rows(stbl[b"stco"], ">u4")[:, 0] if b"stco" in stbl else rows(stbl[b"co64"], ">i8")[:, 0]
+    runs = rows(stbl[b"stsc"], ">u4", 3)
+    lengths = np.diff(runs[:, 0], append=len(chunks) + 1)
+    if not len(runs) or runs[0, 0] != 1 or lengths.min() < 1 or runs[:, 1].min() < 1 or (runs[:, 2] != 1).any():
+        raise Unusual
+    held = np.repeat(runs[:, 1], lengths)
+    if int(held.sum()) != len(sizes) or chunks.min() < 0 or chunks.max() >= size:
+        raise Unusual
+    before = np.cumsum(sizes) - sizes
+    offsets: NDArray[np.int64] = np.repeat(chunks - before[np.cumsum(held) - held], held) + before
+    if (offsets + sizes).max() > size:
+        raise Unusual  # cut off
+    return offsets
+
+
+def _keyframes(stss: memoryview | None, count: int) -> NDArray[np.bool_]:
+    if stss is None:
+        return np.ones(count, bool)
+    places = rows(stss, ">u4")[:, 0] - 1
+    if not len(places) or places[0] != 0 or places[-1] >= count or (np.diff(places) < 1).any():
+        raise Unusual
+    keyframes = np.zeros(count, bool)
+    keyframes[places] = True
+    return keyframes
+
+
+def _dependencies(sdtp: memoryview | None, count: int) -> NDArray[np.uint8] | None:
+    if sdtp is None:
+        return None
+    if len(sdtp) != 4 + count:
+        raise Unusual
+    return np.frombuffer(sdtp, np.uint8, count, 4)
