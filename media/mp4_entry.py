@@ -16,7 +16,8 @@ _CODECS = {
     b"hev1": ("hevc", b"hvcC"),
 }
 _FIELDS = 78  # bytes of a VisualSampleEntry before its boxes (ISO/IEC 14496-12, 12.1.3)
-_TEMPORAL_DELIMITER, _SEQUENCE_HEADER = 2, 1  # OBU types (AV1 6.2.2)
+# OBU types (AV1 6.2.2): sequence headers, frames with their header and headers alone, delimiters and metadata.
+_SEQUENCE_HEADER, _FRAMES, _HARMLESS = 1, (3, 6), (2, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,33 @@ def read_entry(path: Path, stsd: memoryview) -> SampleEntry:
 
 
 def sequence_header(head: bytes) -> bytes:
-    """Return the sequence header that an AV1 keyframe begins with; Unusual if it begins otherwise.
+    """Return the sequence header that an AV1 keyframe begins with; Unusual if it is no keyframe, or begins otherwise.
 
     Args:
         head: First bytes of the keyframe: OBUs one after the other, each with its size (AV1 5.3.1).
     """
-    position = 0
-    while position + 2 < len(head) and head[position] & 6 == 2 and head[position + 1] < 128:
+    header, position = b"", 0
+    while position + 2 < len(head) and head[position] & 6 == 2:
         kind, start = head[position] >> 3 & 15, position
-        position += 2 + head[position + 1]
-        if kind == _SEQUENCE_HEADER and position <= len(head):
-            return head[start:position]
-        if kind != _TEMPORAL_DELIMITER:
+        size, position = _leb128(head, position + 1)
+        if kind in _FRAMES:
+            # AV1 5.9.2: it is no repetition of another frame (1 bit), is of type 0 (2 bits), and is shown (1 bit).
+            if header and head[position : position + 1] and head[position] >> 4 == 1:
+                return header
             break
+        position += size
+        if kind == _SEQUENCE_HEADER:
+            header = head[start:position]
+        elif kind not in _HARMLESS:
+            break
+    raise Unusual
+
+
+def _leb128(data: bytes, position: int) -> tuple[int, int]:
+    """Return a number (AV1 4.10.5) and the place after it."""
+    value = 0
+    for number, byte in enumerate(data[position : position + 8]):
+        value |= (byte & 127) << 7 * number
+        if byte < 128:
+            return value, position + number + 1
     raise Unusual

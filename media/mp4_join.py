@@ -17,7 +17,7 @@ from .clip import Clip
 from .grid import Grid
 from .index import Encoding, encoding_of_table
 from .mp4_boxes import Unusual
-from .mp4_keyframes import read_keyframes
+from .mp4_keyframes import parameters_within, read_keyframes
 from .mp4_table import SampleTable, read_table
 from .mp4_write import Video, wrap
 
@@ -103,8 +103,9 @@ def _part(clip: Clip, table: SampleTable, grid: Grid) -> _Part:
     if order[0] != 0 or not table.keyframes[first] or not np.array_equal(np.sort(order), places):
         raise Unusual
     keyframes = table.keyframes[first:end]
-    closed, own = read_keyframes(table, np.flatnonzero(keyframes) + first)
-    if not (closed[0] and own.all()):
+    parameters_within(table, first)  # the table may err: to begin elsewhere than at a keyframe would be damage
+    _, own = read_keyframes(table, np.flatnonzero(keyframes) + first)
+    if not own.all():
         raise Unusual
     sizes, offsets = table.sizes[first:end], table.offsets[first:end]
     starts = np.flatnonzero(np.diff(offsets, prepend=-1) != np.concatenate(([0], sizes[:-1])))

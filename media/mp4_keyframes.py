@@ -13,24 +13,30 @@ from .mp4_table import SampleTable
 from .nal import HEAD, has_units, read_heads, read_keyframe
 
 _MOST_BYTES = 1 << 28  # of one keyframe
+_HEAD = 256  # bytes of an AV1 keyframe, enough for what comes before the picture
 
 
-def parameters_within(table: SampleTable) -> bytes:
-    """Return what the first frame says about how frames are encoded, beyond what the sample entry says.
+def parameters_within(table: SampleTable, place: int = 0) -> bytes:
+    """Return what a closed keyframe says about how frames are encoded, beyond what the sample entry says.
 
     Encoders of AV1 write a sequence header into each keyframe that need not be the one in the entry.
     In H.264 and HEVC there is nothing, or what the entry says too.
+
+    Args:
+        table: File.
+        place: The keyframe's place in the table.
 
     Raises:
         Unusual: If there is something else, or it is no closed keyframe.
     """
     if has_units(table.entry.codec):
-        closed, own = read_keyframes(table, np.zeros(1, np.int64))
+        closed, own = read_keyframes(table, np.array([place]))
         if not (closed.all() and own.all()):
             raise Unusual
         return b""
     with table.path.open("rb", buffering=0) as file:
-        return sequence_header(os.pread(file.fileno(), min(int(table.sizes[0]), 256), int(table.offsets[0])))
+        head = os.pread(file.fileno(), min(int(table.sizes[place]), _HEAD), int(table.offsets[place]))
+    return sequence_header(head)
 
 
 def read_keyframes(table: SampleTable, places: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

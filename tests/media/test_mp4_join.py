@@ -159,3 +159,15 @@ def test_parameters_of_a_keyframes_own_are_refused(tmp_path: Path) -> None:
     assert not join_tables([Clip(source, 4, 8)], out, FPS, False)
     with pytest.raises(NotCopyable, match="frame 6 has parameters"):
         join([Clip(source, 4, 8)], out, FPS)
+
+
+def test_frames_that_the_table_calls_keyframes_are_looked_at(tmp_path: Path) -> None:
+    path, out = record(tmp_path / "a.mp4", "av1", 6), tmp_path / "out.mp4"
+    content = path.read_bytes()
+    keyframes = content.rindex(b"stss") + 12
+    assert content[keyframes : keyframes + 12] == bytes([0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 5])
+    path.write_bytes(content[: keyframes + 7] + b"\2" + content[keyframes + 8 :])
+    assert join_tables([Clip(path, 0, 6)], out, FPS, False)
+    assert not join_tables([Clip(path, 1, 5)], out, FPS, False)
+    with pytest.raises(NotCopyable, match="frame 1 is no keyframe"):
+        join([Clip(path, 1, 5)], out, FPS)
