@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 from ..core.columns import Array
 from ..core.commit import attempt_name, rename_new, sync_tree
-from ..core.errors import RobotroveError, UsageError, intact
+from ..core.errors import RobotroveError, UsageError, intact, printable
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
@@ -95,16 +96,16 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """What is the same for every episode of the new dataset."""
         return dataset_facts(self.binding.run)
 
-    @cached_property
-    def _sources(self) -> list[DatasetSource]:
+    def _sources(self) -> Iterator[DatasetSource]:
+        """Yield the sources one after the other; what each holds of its dataset goes with it."""
         if self.datasets is not None:
-            return [open_source(Path(folder)) for folder in self.datasets]
+            yield from (open_source(Path(folder)) for folder in self.datasets)
+            return
         workspace = self.binding.workspace
-        shards = [workspace.shard(rank) for rank in range(Manifest.read(workspace.manifest).n_shards)]
-        for shard in shards:
-            if not shard.exists():
-                raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")
-        return [ShardSource(shard, self.facts) for shard in shards]
+        for rank in range(Manifest.read(workspace.manifest).n_shards):
+            if not workspace.shard(rank).exists():
+                raise RobotroveError(str(workspace.shard(rank)), "is missing", "all shards committed", "resume the run")
+            yield ShardSource(workspace.shard(rank), self.facts)
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -114,14 +115,16 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
+        source_tasks: list[list[str]] = []
         planner = self.planner(self.facts)
         total = 0
 
         def placed() -> Iterator[PlacedEpisode]:
             nonlocal total
             index = 0
-            for number, source in enumerate(self._sources):
+            for number, source in enumerate(self._sources()):
                 with self._named(source.root):
+                    source_tasks.append(source.tasks)
                     for episode, found in enumerate(source.files(notes.append)):
                         files = self.admit(found, source, episode)
                         planner.add(files)
@@ -133,9 +136,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             raise UsageError(
                 self.name, "there is no episode to write", "at least one", "robotrove status RUN_DIR says why"
             )
-        source_tasks = [source.tasks for source in self._sources]
         tasks = TaskTable(task for own in source_tasks for task in own)
-        _, differing = shared_extras(self._sources)
+        _, differing = shared_extras(self._sources())
         notes += [*self.notes(), *differing]
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
 
@@ -175,16 +177,16 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         facts = replace(self.facts, video_info=self._video_info())
         try:
             self.write_meta(attempt, zip(read_episodes(self.folder), self._metas(), strict=True), facts, plan)
-            for path in shared_extras(self._sources)[0]:
+            for path, origin in shared_extras(self._sources())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self._sources[0].root / path, attempt / path)
+                shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)
             rename_new(attempt / "meta", self.root / "meta")
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
     def _metas(self) -> Iterator[EpisodeMeta]:
-        for source in self._sources:
+        for source in self._sources():
             with self._named(source.root):
                 yield from source.metas()
 
@@ -194,33 +196,35 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     def _video_info(self) -> dict[str, Mapping[str, Any]]:
         """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
-        infos = [source.facts.video_info for source in self._sources]
-        return {key: info for key, info in infos[0].items() if all(other.get(key) == info for other in infos)}
+        shared: dict[str, Mapping[str, Any]] | None = None
+        for source in self._sources():
+            infos = source.facts.video_info
+            shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
+        return shared or {}
 
     def histograms(self) -> dict[str, Array]:
         """Return the histograms of all sources together, of cameras of which all have one."""
-        parts = [source.histograms() for source in self._sources if source.tasks]  # an empty shard has none
-        sums = dict(parts[0]) if parts else {}
-        for part in parts[1:]:
-            sums = {key: counts + part[key] for key, counts in sums.items() if key in part}
-        return sums
+        sums: dict[str, Array] | None = None
+        for source in self._sources():
+            if source.tasks:  # an empty shard has none
+                part = source.histograms()
+                sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
+        return sums or {}
 
 
-def shared_extras(sources: Sequence[DatasetSource]) -> tuple[list[Path], list[str]]:
-    """Return the extra files that all sources have alike, and a note for each that is left out."""
-    everything = dict.fromkeys(path for source in sources for path in source.extra_files())
-    shared, notes = [], []
-    for path in everything:
-        contents = {_content(source.root / path) for source in sources}
-        if len(contents) == 1:
-            shared.append(path)
-        else:
-            notes.append(f"{path} is not the same in all datasets, so the output has none")
-    return shared, notes
-
-
-def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
+def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:
+    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
+    digests: dict[Path, set[bytes]] = {}
+    origins: dict[Path, list[Path]] = {}
+    count = 0
+    for source in sources:
+        count += 1
+        for path in source.extra_files():
+            digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
+            origins.setdefault(path, []).append(source.root / path)
+    shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
+    dropped = [path for path in origins if path not in shared]
+    return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
 
 
 @contextmanager

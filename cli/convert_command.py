@@ -28,9 +28,9 @@ def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, **r
     Every clip has exactly the frames of its episode. Packets are copied where an episode begins at
     a keyframe, other clips are encoded anew.
     """
-    found = version_of(Path(dataset))
-    if found == version:
-        raise UsageError(dataset, f"is {found} already", "a dataset of another version")
+    # One that is gone may be that of a finished run, which needs it no more.
+    if os.path.lexists(dataset) and version_of(Path(dataset)) == version:
+        raise UsageError(dataset, f"is {version} already", "a dataset of another version")
     if version == "v3.0":
         if gr00t_stats or allow_long:
             raise UsageError("--gr00t-stats and --allow-long", "are for --to v2.1", action="leave them out")

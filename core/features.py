@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 VISUAL_NAMES = ("height", "width", "channels")
@@ -39,21 +41,33 @@ class Feature:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Feature:
-        """Read an entry of info.json; names that cannot be put as one list are dropped."""
-        return cls(entry["dtype"], tuple(entry["shape"]), _plain_names(entry.get("names")))
+        """Read an entry of info.json; names that cannot be put as one list are dropped, see `lost_names`."""
+        return cls(entry["dtype"], tuple(entry["shape"]), _plain_names(entry.get("names"), prod(entry["shape"])))
 
     def __str__(self) -> str:
         return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
 
 
-def _plain_names(names: Any) -> tuple[str, ...] | None:
-    """Return names in order; recorders also write {"motors": […]}, [[…]] and {"x": 0, "y": 1}."""
+def lost_names(entry: dict[str, Any]) -> str:
+    """Return the names of an entry of info.json as JSON if `Feature.from_json` drops them, or an empty text."""
+    names = entry.get("names")
+    is_lost = names and Feature.from_json(entry).names is None
+    return json.dumps(names, ensure_ascii=False) if is_lost else ""  # as text, since the order of keys counts
+
+
+def _plain_names(names: Any, values: int) -> tuple[str, ...] | None:
+    """Return names in order; recorders also write {"motors": […]}, {"left": […], "right": […]}, [[…]], {"x": 0}."""
     if isinstance(names, dict):
         positions = list(names.values())
         if all(type(at) is int for at in positions) and sorted(positions) == list(range(len(names))):
             names = sorted(names, key=names.__getitem__)
         elif len(positions) == 1:
             names = positions[0]
+        elif all(isinstance(group, list) for group in positions):
+            names = [name for group in positions for name in group]
+            # Without its group a name must still be that of one value.
+            if len(names) != values or len(set(map(repr, names))) != values:
+                return None
     elif isinstance(names, list) and len(names) == 1 and isinstance(names[0], list):
         names = names[0]
     is_plain = isinstance(names, list) and names and all(isinstance(name, str) for name in names)

@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from ..core.errors import ConfigError, Problem, RobotroveError, UsageError
+from ..core.errors import ConfigError, Problem, RobotroveError, UsageError, in_utf8, printable
 from .plain import NotPlain, plain
 from .resolution import block_class, one_line, stock_filter, use_of
 from .wording import Mistake, mistakes
@@ -120,6 +120,9 @@ def _validate(model: type[BaseModel], arguments: Mapping[str, Any]) -> tuple[Bas
 
 
 def _objection(model: type[BaseModel], name: str, value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if in_utf8(text) != text:
+        return f"found {printable(text)}, which is not UTF-8; rename that file or folder"
     try:
         _validate(model, {name: value})
     except RobotroveError as exc:

@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..core.errors import RunChanged, UsageError
+from ..core.errors import RunChanged, UsageError, in_utf8, printable
 from ..core.features import Features
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
@@ -62,6 +63,8 @@ def read_inputs(
         UsageError: If a folder is no dataset, or they cannot become one.
     """
     folders = [_absolute(folder) for folder in datasets]
+    for folder in folders:
+        _check_name(folder)
     facts = [_facts(folder) for folder in folders]
     check_alike(list(zip(folders, facts, strict=True)))
     found: list[InputDataset] = []
@@ -139,17 +142,32 @@ def _describe(folder: Path) -> tuple[InputDataset, int]:
     try:
         content = (folder / paths.INFO).read_bytes()
         info = json.loads(content)
-        episodes, frames = int(info["total_episodes"]), int(info["total_frames"])
+        episodes, frames = _count(info, "total_episodes"), _count(info, "total_frames")
         digest = hashlib.sha256()
         count = 0
         for name, state in _files(folder):
+            _check_name(folder, name)
             digest.update(os.fsencode(name) + f"\0{state.st_size} {state.st_mtime_ns}\0".encode())
             count += name.endswith((".parquet", ".mp4"))
     except OSError as exc:
         raise UsageError(str(exc.filename or folder), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
-    except (ValueError, KeyError, TypeError) as exc:
-        raise UsageError(str(folder / paths.INFO), f"cannot be used: {exc!r}", "the info.json of LeRobot") from exc
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(str(folder / paths.INFO), f"cannot be used: {exc}", "the info.json of LeRobot") from exc
     return InputDataset(str(folder), episodes, frames, digest.hexdigest(), hashlib.sha256(content).hexdigest()), count
+
+
+def _count(info: Any, key: str) -> int:
+    value = info.get(key) if isinstance(info, dict) else None
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{key} is {value!r} instead of a count")
+    return value
+
+
+def _check_name(folder: Path, name: str = "") -> None:
+    """Refuse names that are not UTF-8: neither a plan nor a report can hold them."""
+    path = os.path.join(folder, name)
+    if in_utf8(path) != path:
+        raise UsageError(printable(path), "its name is not UTF-8", "names in UTF-8", "rename it, or leave it out")
 
 
 def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:

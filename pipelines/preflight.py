@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import __version__
@@ -32,20 +33,38 @@ def in_words(workspace: Workspace) -> Iterator[None]:
         ) from exc
 
 
-def check_writable(workspace: Workspace) -> None:
-    """Make the run directory and the folder of the output, or refuse them."""
-    for folder in (workspace.output.parent, workspace.run_dir):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise UsageError(str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written") from exc
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
+def check_writable(workspace: Workspace) -> list[Path]:
+    """Make the run directory and the folder of the output, or refuse them; return what was made, innermost first."""
+    made: list[Path] = []
+    with taken_back(made):
+        for folder in (workspace.output.parent, workspace.run_dir):
+            made[:0] = itertools.takewhile(lambda place: not os.path.lexists(place), (folder, *folder.parents))
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise UsageError(
+                    str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written"
+                ) from exc
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
+    return made
+
+
+@contextmanager
+def taken_back(made: Sequence[Path]) -> Iterator[None]:
+    """Remove folders that are still empty if the block fails: a command that was refused leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def check_output_free(workspace: Workspace, run: RunInfo | None) -> None:
     """Refuse an output that this run did not make."""
-    if not workspace.output.exists():
+    if not os.path.lexists(workspace.output):  # a link to nothing is in the way too
         return
     if run is None or not all(_is_made_by(run, folder) for folder in run.dataset_folders(workspace.output).values()):
         raise UsageError(

@@ -20,7 +20,7 @@ from .arguments import build
 from .creation import create, video_of
 from .fresh import forget_lost, move_aside
 from .inputs import check_apart, check_same_inputs
-from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words
+from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words, taken_back
 from .retry import prepare_retry
 from .spec import PipelineSpec
 from .stages import COMMIT, CONVERT, stages
@@ -62,10 +62,10 @@ def execute(
     check_apart(spec, workspace)
     video = video_of(spec)
     check_available(video)
-    check_writable(workspace)
     if fresh:
         move_aside(workspace)
-    with in_words(workspace), lease(workspace.lock):
+    made = check_writable(workspace)
+    with taken_back(made), in_words(workspace), lease(workspace.lock):
         workspace.sweep()
         encoder = encoder_version(video)
         if workspace.run.exists():

@@ -48,9 +48,12 @@ def extra_files(root: Path, inside: Inside) -> list[Path]:
     found = []
     for folder, folders, names in os.walk(root / "meta"):
         here = Path(folder).relative_to(root)
-        folders[:] = [name for name in folders if here / name not in _OWN and not name.startswith(".")]
+        folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
         for path in (here / name for name in names):
-            is_passing = path.name.startswith(".") or path.name.lower().endswith(_TEMPORARY)
-            if path not in _OWN and not is_passing and (root / path).is_file() and path in inside:
+            if path not in _OWN and not _is_passing(path.name) and (root / path).is_file() and path in inside:
                 found.append(path)
     return sorted(found)
+
+
+def _is_passing(name: str) -> bool:
+    return name.startswith(".") or name.lower().endswith(_TEMPORARY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -13,25 +13,16 @@ import numpy as np
 
 from ...core.columns import Array
 from ...core.errors import printable
-from ...core.features import DEFAULT_FEATURES
 from . import paths
 from .arrow_rows import Damaged
 from .extra_files import Inside, extra_files
+from .folder_facts import folder_facts, left_out
 from .image_stats import CHANNELS, LEVELS
-from .provenance import origins
-from .record import EpisodeMeta
-from .source import DatasetFacts, DatasetSource
+from .record import EpisodeFiles, EpisodeMeta
+from .source import DatasetFacts, DatasetSource, Note
+from .source_origins import known_origins, missing_origins, new_origin
 from .view import DatasetView
 from .view_v21 import is_texts
-
-_LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
-# Columns of the provenance table but episode_index, and what they hold if anything.
-_ORIGIN: Mapping[str, type] = {
-    **dict.fromkeys(("source_name", "source_key", "source_digest"), str),
-    **dict.fromkeys(("source_length", "first_row", "last_row"), int),
-    **dict.fromkeys(("success", "fps_assumed"), bool),
-    **dict.fromkeys(("run_digest", "robotrove_version", "encoder_version"), str),
-}
 
 _View = TypeVar("_View", bound=DatasetView)
 
@@ -51,19 +42,22 @@ class FolderSource(DatasetSource, Generic[_View]):
     @cached_property
     def facts(self) -> DatasetFacts:
         """What is the same for every episode; raises Damaged if info.json cannot be used."""
-        info = self.view.info
-        features = {key: feature for key, feature in self.view.features.items() if key not in DEFAULT_FEATURES}
-        for key in features:
-            if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
-                raise Damaged(f"{paths.INFO}, feature {printable(key)}", "its name cannot be that of a folder")
-            if len(key.encode()) > _LONGEST_NAME:
-                raise Damaged(f"{paths.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
-        robot_type = info.get("robot_type")
-        if not isinstance(robot_type, str | None):
-            raise Damaged(paths.INFO, f"robot_type is {robot_type!r} instead of a text or null")
-        videos = {key: _video_info(key, info["features"][key]) for key, f in features.items() if f.is_video}
-        run = self.view.json(paths.RUN) if (self.root / paths.RUN).exists() else {}
-        return DatasetFacts(features, self.view.fps, robot_type, run, videos)
+        return folder_facts(self.view)
+
+    def files(self, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield where each episode is, in order; see the base class."""
+        sentences: list[str] = []
+        count = 0
+        for files in self.located(sentences.append):
+            yield files
+            count += 1
+        sentences += [*left_out(self.view, self.facts), missing_origins(self.view, self._name, count)]
+        for sentence in filter(None, sentences):
+            note(printable(sentence))
+
+    @abstractmethod
+    def located(self, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield where each episode is, as `files` does, from what differs between the versions."""
 
     def histograms(self) -> dict[str, Array]:
         """Return camera key to (3, 256) counts of its sampled pixel values; empty if the dataset has none."""
@@ -126,49 +120,14 @@ class FolderSource(DatasetSource, Generic[_View]):
 
     def metas(self) -> Iterator[EpisodeMeta]:
         """Yield what meta says of each episode, in order; raises Damaged where it cannot be read."""
-        path = self.view.provenance_path
-        known = self._origins() if (self.root / path).exists() else None
+        known = known_origins(self.view)
         for episode, (length, stats) in enumerate(self.stats()):
-            origin = next(known, None) if known else self._new_origin(episode, length)
-            if origin is None:
-                raise Damaged(path, f"ends before episode {episode}")
+            origin = next(known, None) or new_origin(self._name, episode, length)
             yield EpisodeMeta(stats, origin)
-        if known and next(known, None):
-            raise Damaged(path, "tells of more episodes than there are")
-
-    def _origins(self) -> Iterator[dict[str, Any]]:
-        for origin in origins(self.view):
-            values = {name: getattr(origin, name) for name in _ORIGIN}
-            for name, value in values.items():
-                if value is not None and type(value) is not _ORIGIN[name]:
-                    where = f"{self.view.provenance_path}, episode {origin.episode_index}"
-                    raise Damaged(where, f"{name} is {value!r} instead of {_ORIGIN[name].__name__}")
-            yield values
-
-    def _new_origin(self, episode: int, length: int) -> dict[str, Any]:
-        """Return the provenance of an episode of which no more is known than that it is in this dataset."""
-        return dict.fromkeys(_ORIGIN) | {
-            "source_name": self._name,
-            "source_key": f"episode {episode}",
-            "source_length": length,
-            "first_row": 0,
-            "last_row": length - 1,
-        }
 
     @cached_property
     def _name(self) -> str:
         return os.path.basename(os.path.abspath(self.root))
-
-
-def check_tasks(tasks: list[str], where: str) -> list[str]:
-    """Return instructions; raise Damaged if one is there twice or is no text."""
-    first: dict[str, int] = {}
-    for row, task in enumerate(tasks):
-        if not isinstance(task, str):
-            raise Damaged(f"{where}, row {row}", f"the task is {task!r} instead of a text")
-        if first.setdefault(task, row) != row:
-            raise Damaged(f"{where}, row {row}", f"the task of row {first[task]} is there again: {task!r}")
-    return tasks
 
 
 def check_templates(files: Iterable[str]) -> None:
@@ -178,12 +137,3 @@ def check_templates(files: Iterable[str]) -> None:
         if path in seen:
             raise Damaged(paths.INFO, f"data_path or video_path give {path} for more than one file")
         seen.add(path)
-
-
-def _video_info(key: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    info = entry.get("info") or entry.get("video_info") or {}
-    if not isinstance(info, dict):
-        raise Damaged(f"{paths.INFO}, feature {key}", f"info is {info!r} instead of an object")
-    if info.get("is_depth_map") or info.get("video.is_depth_map"):
-        raise Damaged(f"{paths.INFO}, feature {key}", "is a depth video; only colour videos can be converted")
-    return info

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
-from ...core.errors import UsageError
+from ...core.errors import UsageError, printable
 from ...core.features import Features, difference
 from .record import EpisodeFiles, EpisodeMeta
 
@@ -26,6 +26,7 @@ class DatasetFacts:
         robot_type: As in info.json, None if unknown.
         run: What meta/robotrove/run.json says; no times and no absolute paths.
         video_info: Camera key to `info` of its entry in info.json; what is missing is read off the files.
+        lost_names: Feature to its `names` in info.json, as JSON, where `features` cannot hold them.
     """
 
     features: Features
@@ -33,6 +34,7 @@ class DatasetFacts:
     robot_type: str | None
     run: Mapping[str, Any]
     video_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lost_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def camera_keys(self) -> list[str]:
@@ -65,7 +67,8 @@ class DatasetSource(ABC):
         """Yield where each episode is, in order, opening each file once and decoding nothing.
 
         Args:
-            note: Called with a sentence about what is wrong in the dataset and will be right in the output.
+            note: Called with a sentence about what is wrong in the dataset and will be right in the output, or
+                what the output will not have.
 
         Raises:
             RobotroveError: If a file is missing or holds less than meta says; names it.
@@ -96,7 +99,7 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetFacts]]) -> None:
     folder, first = datasets[0]
     problems = []
     for other, facts in datasets[1:]:
-        notes = [difference(first.features, facts.features)]
+        notes = [difference(first.features, facts.features), *_other_names(first, facts)]
         for name in ("fps", "robot_type"):
             if (found := getattr(facts, name)) != (expected := getattr(first, name)):
                 notes.append(f"{name} is {found!r} instead of {expected!r}")
@@ -109,3 +112,11 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetFacts]]) -> None:
             "the same features, fps and robot_type",
             "leave them out, or convert their recordings again with one pipeline",
         )
+
+
+def _other_names(first: DatasetFacts, facts: DatasetFacts) -> Iterator[str]:
+    """Say which features differ in names that `features` cannot hold: the order of joints may be in them."""
+    for key in first.features.keys() & facts.features.keys():
+        expected, found = (side.lost_names.get(key, "null") for side in (first, facts))
+        if first.features[key].names == facts.features[key].names and expected != found:
+            yield f"{key} has other names: {printable(found)} instead of {printable(expected)}"

@@ -7,15 +7,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...core.errors import in_utf8
 from ...media.index import VideoIndex, read_index
 from ...media.join import Clip
 from . import paths_v21
 from .arrow_rows import Damaged
-from .folder_source import FolderSource, check_tasks, check_templates
+from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles, Rows, Track
 from .source import Note
 from .source_stats import nested_stats, stat_shapes
 from .view_v21 import DatasetViewV21
+from .view_v21_in_order import OrderedViewV21
+
+_MOST_GAPS = 1 << 16  # numbers that no task has
 
 
 class V21Source(FolderSource[DatasetViewV21]):
@@ -26,23 +30,34 @@ class V21Source(FolderSource[DatasetViewV21]):
     """
 
     def __init__(self, root: Path) -> None:
-        super().__init__(DatasetViewV21(root))
+        super().__init__(OrderedViewV21(root))
 
     @cached_property
     def tasks(self) -> list[str]:
-        """All instructions by task_index; raises Damaged if there is none for a number."""
+        """All instructions by task_index, read as LeRobot does: in any order, numbers may be left out.
+
+        A number that no task has stands for the first task, so that no other one comes up.
+
+        Raises:
+            Damaged: If there are two texts for a number, or what is no number or no text.
+        """
         found: dict[int, str] = {}
         for where, line in self.view.json_lines(paths_v21.TASKS):
-            index = line.get("task_index")
-            if type(index) is not int or index in found:
-                raise Damaged(where, f"task_index is {index!r} instead of a number of its own")
-            found[index] = line.get("task", "")
-        for number, index in enumerate(sorted(found)):
-            if index != number:
-                raise Damaged(paths_v21.TASKS, f"has no task {number}, but a task {index}")
-        return check_tasks([found[index] for index in sorted(found)], paths_v21.TASKS)
+            index, task = line.get("task_index"), line.get("task")
+            if type(index) is not int or index < 0:
+                raise Damaged(where, f"task_index is {index!r} instead of a number")
+            if not isinstance(task, str) or in_utf8(task) != task:
+                raise Damaged(where, f"task is {task!r} instead of a text")
+            if found.setdefault(index, task) != task:
+                raise Damaged(where, f"task_index is {index}, but that is another task in a line before")
+        if not found:
+            return []
+        first, last = found[min(found)], max(found)
+        if last >= len(found) + _MOST_GAPS:
+            raise Damaged(paths_v21.TASKS, f"has a task {last}, but {len(found)} tasks only")
+        return [found.get(index, first) for index in range(last + 1)]
 
-    def files(self, note: Note) -> Iterator[EpisodeFiles]:
+    def located(self, note: Note) -> Iterator[EpisodeFiles]:
         """Yield where each episode is, in order; see the base class."""
         view, keys = self.view, self.facts.camera_keys
         check_templates(view.data_file(episode) for episode in (0, 1))

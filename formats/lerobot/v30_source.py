@@ -9,7 +9,7 @@ from typing import Any
 
 from . import paths
 from .arrow_rows import Damaged
-from .folder_source import FolderSource, check_tasks, check_templates
+from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles
 from .source import Note
 from .source_stats import stat_shapes, stat_values
@@ -30,14 +30,18 @@ class V30Source(FolderSource[DatasetViewV30]):
 
     @cached_property
     def tasks(self) -> list[str]:
-        """All instructions by task_index; raises Damaged if that is not the number of the row."""
+        """All instructions by task_index; raises Damaged if that is not the number of the row, or one is repeated."""
         rows = (batch["task_index"].to_pylist() for batch in self.view.batches(paths.TASKS, ["task_index"]))
         for row, index in enumerate(index for batch in rows for index in batch):
             if index != row:
                 raise Damaged(f"{paths.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
-        return check_tasks(self.view.tasks, paths.TASKS)
+        first: dict[str, int] = {}
+        for row, task in enumerate(self.view.tasks):
+            if first.setdefault(task, row) != row:
+                raise Damaged(f"{paths.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}")
+        return self.view.tasks
 
-    def files(self, note: Note) -> Iterator[EpisodeFiles]:
+    def located(self, note: Note) -> Iterator[EpisodeFiles]:
         """Yield where each episode is, in order; see the base class."""
         view = self.view
         if (path := view.data_file(0, 0)) not in self._inside:  # rows are found without it, but by nobody else

@@ -43,6 +43,7 @@ META_30 = "meta/episodes/chunk-000/file-000.parquet"
 DATA_21 = "data/chunk-000/episode_000003.parquet"
 VIDEO_21 = f"videos/chunk-000/{WRIST}/episode_000003.mp4"
 INFO = "meta/info.json"
+PROVENANCE_30 = "meta/robotrove/episodes.parquet"
 
 Change = Callable[[Path], object]
 
@@ -124,6 +125,15 @@ def edit_line(name: str, line: int, **changes: Any) -> Change:
     return change
 
 
+def repeat_line(name: str, line: int, **changes: Any) -> Change:
+    def change(root: Path) -> None:
+        lines = (root / name).read_text(encoding="utf-8").splitlines()
+        more = json.dumps(json.loads(lines[line]) | changes)
+        (root / name).write_text("\n".join([*lines, more]), encoding="utf-8")
+
+    return change
+
+
 def drop_line(name: str, line: int) -> Change:
     def change(root: Path) -> None:
         lines = (root / name).read_text(encoding="utf-8").splitlines(keepends=True)
@@ -174,6 +184,9 @@ V30: dict[str, tuple[Change, str, str]] = {
     ),
     "a length too small": (edit_table(META_30, "length", 1, lambda n: n - 1), "data/", "episode 1 has 4 rows"),
     "a length of none": (edit_table(META_30, "length", 1, 0), "meta/episodes", "length 0"),
+    "provenance of another number": (
+        edit_table(PROVENANCE_30, "episode_index", 1, 7), PROVENANCE_30, "row 1: is about episode 7",
+    ),
     "an episode of another number": (edit_table(META_30, "episode_index", 1, 7), META_30, "episode 7 instead of 1"),
     "overlapping windows": (
         edit_table(META_30, f"videos/{FRONT}/from_timestamp", 1, lambda at: at - 0.2),
@@ -207,6 +220,9 @@ V21: dict[str, tuple[Change, str, str]] = {
     "a row too few": (shorten(DATA_21), DATA_21, "has 4 rows, but episode 3 has 5 frames"),
     "a length too large": (edit_line("meta/episodes.jsonl", 3, length=6), DATA_21, "has 5 rows"),
     "a length of none": (edit_line("meta/episodes.jsonl", 3, length=0), "meta/episodes.jsonl", "length 0"),
+    "provenance of more episodes": (
+        repeat_line("meta/robotrove/episodes.jsonl", 4, episode_index=5), "meta/robotrove/episodes.jsonl", "tells of 6",
+    ),
     "an episode less": (drop_line("meta/episodes.jsonl", 1), "meta/episodes.jsonl, line 2", "episode 2 instead of 1"),
     "statistics of an episode less": (drop_line("meta/episodes_stats.jsonl", 4), "meta/episodes_stats.jsonl", "ends"),
     "a task that is in no list": (edit_line("meta/episodes.jsonl", 3, tasks=["q"]), "meta/tasks.jsonl", "'q'"),
@@ -233,6 +249,10 @@ def _refused(act: Callable[[], object]) -> tuple[int, str]:
     with pytest.raises(RobotroveError) as caught:
         act()
     return caught.value.exit_code, str(caught.value)
+
+
+def _pipeline(*inputs: Path) -> Pipeline:
+    return Pipeline(dataset=[Aggregator(datasets=[str(path) for path in inputs]), DatasetStats()])
 
 
 def _act(block: str, inputs: list[Path], output: Path) -> RunReport:
@@ -315,6 +335,43 @@ class TestRepaired:
         left, expected = tree(tmp_path / "out"), tree(right)
         assert [name for name in left if left[name] != expected.get(name)] == ["meta/robotrove/run.json"]
 
+    @pytest.mark.parametrize("block", ["aggregate", "convert"])
+    def test_episodes_that_lerobot_added_later(self, sound: dict[str, Made], tmp_path: Path, block: str) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        table = pq.read_table(root / PROVENANCE_30)
+        pq.write_table(table.slice(0, 2), root / PROVENANCE_30)
+        report = _act(block, [root], tmp_path / "out")
+        [note] = report.notes
+        assert note.startswith(
+            f"{PROVENANCE_30} ends before episode 2 of 5; from there on, the output names {root.name} "
+        )
+        assert_holds(OnDisk(tmp_path / "out"), sound["v3.0"].episodes)
+        if block == "aggregate":
+            found = pq.read_table(tmp_path / "out" / PROVENANCE_30).to_pylist()
+        else:
+            lines = (tmp_path / "out/meta/robotrove/episodes.jsonl").read_text().splitlines()
+            found = [json.loads(line) for line in lines]
+        assert found[:2] == table.slice(0, 2).to_pylist()
+        assert [(origin["episode_index"], origin["source_name"], origin["source_key"]) for origin in found[2:]] == [
+            (episode, root.name, f"episode {episode}") for episode in (2, 3, 4)
+        ]
+
+    def test_tasks_and_episodes_in_any_order(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        """A task twice, numbers that no task has: LeRobot 0.3.3 loads it."""
+        root = _copy(sound, "v2.1", tmp_path / "in")
+        for name in ("episodes", "episodes_stats"):
+            lines = (root / f"meta/{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+            (root / f"meta/{name}.jsonl").write_text("".join(reversed(lines)), encoding="utf-8")
+        tasks = (root / "meta/tasks.jsonl").read_text(encoding="utf-8").splitlines()
+        last = json.loads(tasks[-1])
+        more = [json.dumps(last | {"task_index": last["task_index"] + 3}), tasks[0]]
+        (root / "meta/tasks.jsonl").write_text("\n".join([*more, *tasks]), encoding="utf-8")
+        aggregate([root], tmp_path / "out")
+        aggregate([sound["v2.1"].root], tmp_path / "right")
+        left, right = tree(tmp_path / "out"), tree(tmp_path / "right")
+        assert left.keys() == right.keys()
+        assert [name for name in left if left[name] != right[name]] == ["meta/robotrove/run.json"]
+
     def test_statistics_that_are_missing_are_computed(self, sound: dict[str, Made], tmp_path: Path) -> None:
         root = _copy(sound, "v2.1", tmp_path / "in")
         remove("meta/episodes_stats.jsonl")(root)
@@ -356,8 +413,91 @@ class TestNoDataset:
         code, text = _refused(lambda: aggregate([root], tmp_path / "out"))
         assert (code, str(root) in text, "no episode" in text) == (2, True, True)
 
+    @pytest.mark.parametrize("key", ["total_episodes", "total_frames"])
+    @pytest.mark.parametrize("value", ["1e400", "-1", "5.0", '"5"', "null", "true"])
+    def test_a_number_that_is_no_count(self, sound: dict[str, Made], tmp_path: Path, key: str, value: str) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        text = json.dumps(json.loads((root / INFO).read_text()) | {key: "here"})
+        (root / INFO).write_text(text.replace('"here"', value))
+        code, text = _refused(lambda: aggregate([root], tmp_path / "out"))
+        assert (code, f"{root / INFO}: cannot be used: {key} is " in text) == (2, True), text
+
+    @pytest.mark.parametrize("place", ["folder", "file in meta", "file in data"])
+    def test_names_that_are_not_utf_8(self, sound: dict[str, Made], tmp_path: Path, place: str) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        if place == "folder":
+            root = root.rename(root.with_name("a\udcffb"))
+        elif place == "file in meta":
+            (root / "meta" / "a\udcffb.json").write_text("{}")
+        else:
+            (root / DATA_30).rename((root / DATA_30).with_name("a\udcffb.parquet"))
+        code, text = _refused(lambda: aggregate([sound["v3.0"].root, root], tmp_path / "out"))
+        assert code == 2
+        assert "a\\udcffb" in text
+        assert "not UTF-8" in text
+        text.encode()  # a terminal and a log can hold it
+        done = command("convert", root, "--to", "v2.1", "-o", tmp_path / "out")
+        assert (done.returncode, "not UTF-8" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+        assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+    def test_the_output_of_a_name_that_is_not_utf_8(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        for places in ({"output": tmp_path / "a\udcffb"}, {"output": tmp_path / "o", "run_dir": tmp_path / "a\udcffb"}):
+            code, text = _refused(lambda places=places: _pipeline(sound["v3.0"].root).run(**places))  # type: ignore[misc]
+            assert (code, "a\\udcffb: its name is not UTF-8" in text) == (2, True)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("why", ["no dataset", "another robot", "no episode", "output exists"])
+    @pytest.mark.parametrize("fresh", [False, True])
+    def test_what_is_refused_leaves_nothing(
+        self, sound: dict[str, Made], tmp_path: Path, why: str, *, fresh: bool
+    ) -> None:
+        root, output = _copy(sound, "v3.0", tmp_path / "in"), tmp_path / "deep" / "er" / "out"
+        if why == "no dataset":
+            (root / INFO).unlink()
+        elif why == "another robot":
+            edit_json(robot_type="leg")(root)
+        elif why == "no episode":
+            edit_json(total_episodes=0, total_frames=0)(root)
+        else:
+            output.mkdir(parents=True)
+        inputs = [root] if why == "no episode" else [sound["v3.0"].root, root]
+        before = sorted(tmp_path.rglob("*"))
+        code, _ = _refused(lambda: _pipeline(*inputs).run(output=output, fresh=fresh))
+        assert code == 2
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_a_run_directory_that_cannot_be_made_leaves_nothing(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("x")
+        places = {"output": tmp_path / "deep" / "out", "run_dir": tmp_path / "file" / "run"}
+        code, text = _refused(lambda: _pipeline(sound["v3.0"].root).run(**places))
+        assert (code, "cannot be made" in text) == (2, True)
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_an_empty_run_directory_of_the_user_s_stays(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        (tmp_path / "out.run").mkdir()
+        _refused(lambda: aggregate([tmp_path / "nope"], tmp_path / "out"))
+        assert [path.name for path in tmp_path.iterdir()] == ["out.run"]
+
 
 class TestPlaces:
+    def test_a_link_to_nothing_as_output(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        (tmp_path / "out").symlink_to(tmp_path / "nowhere")
+        code, text = _refused(lambda: aggregate([sound["v3.0"].root], tmp_path / "out"))
+        assert (code, "exists already" in text) == (2, True)
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        assert (tmp_path / "out").is_symlink()
+
+    def test_the_input_of_a_finished_conversion_may_go(self, sound: dict[str, Made], tmp_path: Path) -> None:
+        root = _copy(sound, "v3.0", tmp_path / "in")
+        convert = partial(command, "convert", root, "--to", "v2.1", "-o", tmp_path / "out")
+        assert convert().returncode == 0
+        shutil.rmtree(root)
+        done = convert()
+        assert (done.returncode, "was finished before" in done.stdout + done.stderr) == (0, True), done.stderr
+        shutil.rmtree(tmp_path / "out")
+        done = convert()
+        assert (done.returncode, f"dataset {root} is gone" in done.stderr) == (2, True), done.stderr
+
     def test_an_output_that_exists(self, sound: dict[str, Made], tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("x")

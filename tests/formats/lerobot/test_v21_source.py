@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.formats.lerobot.open_source import open_source
+from robotrove.formats.lerobot.provenance import Origin
 from robotrove.formats.lerobot.record import EpisodeFiles, Rows
 from robotrove.formats.lerobot.v21_source import V21Source
 from robotrove.media.join import Clip
@@ -136,8 +138,10 @@ def test_clips_that_are_refused(root: Path, numbers: list[int], first_pts: int, 
         (lambda root: set_line(root, EPISODES, 1, tasks="sing"), "tasks of episode 1 is 'sing'"),
         (lambda root: set_line(root, EPISODES, 1, tasks=["sing"]), f"line 2: the task of episode 1 is not in {TASKS}"),
         (lambda root: set_line(root, TASKS, 1, task_index=0), f"{TASKS}, line 2: task_index is 0"),
-        (lambda root: set_line(root, TASKS, 1, task_index=2), f"{TASKS}: has no task 1, but a task 2"),
-        (lambda root: set_line(root, TASKS, 1, task=None), f"{TASKS}, row 1: the task is None"),
+        (lambda root: set_line(root, TASKS, 1, task_index=-1), f"{TASKS}, line 2: task_index is -1"),
+        (lambda root: set_line(root, TASKS, 1, task_index=1 << 40), f"{TASKS}: has a task {1 << 40}, but 2 tasks only"),
+        (lambda root: set_line(root, TASKS, 1, task=None), f"{TASKS}, line 2: task is None"),
+        (lambda root: set_line(root, TASKS, 1, task="\ud801"), f"{TASKS}, line 2: task is '\\ud801'"),
         (lambda root: (root / EPISODES).write_text('{"episode_index": 0,'), f"{EPISODES}, line 1: cannot be read"),
     ],
 )  # fmt: skip
@@ -174,6 +178,31 @@ def test_links_that_lead_out(root: Path, tmp_path: Path) -> None:
 def test_tasks_in_any_order(root: Path) -> None:
     written.edit_lines(root / TASKS, lambda entries: entries.reverse())
     assert V21Source(root).tasks == ["stack the cubes", "open the drawer"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([(0, "a"), (1, "b"), (0, "a")], ["a", "b"]),
+        ([(0, "a"), (1, "b"), (2, "a")], ["a", "b", "a"]),
+        ([(4, "b"), (2, "a")], ["a", "a", "a", "a", "b"]),  # 0, 1 and 3 are nobody's
+        ([], []),
+    ],
+)
+def test_tasks_that_lerobot_loads(root: Path, lines: list[tuple[int, str]], expected: list[str]) -> None:
+    written.write_lines(root / TASKS, [{"task_index": index, "task": task} for index, task in lines])
+    assert V21Source(root).tasks == expected
+
+
+@pytest.mark.parametrize("order", [[3, 2, 1, 0], [0, 2, 1, 3], [1, 2, 3, 0]])
+def test_episodes_in_any_order(root: Path, order: list[int]) -> None:
+    right, metas = read(root), list(V21Source(root).metas())
+    for path in (EPISODES, STATS):
+        lines = (root / path).read_text().splitlines(keepends=True)
+        (root / path).write_text("\n".join(lines[episode] for episode in order))  # with empty lines between
+    assert read(root) == right
+    assert list(V21Source(root).metas()) == metas
+    assert V21Source(root).view.lengths.tolist() == LENGTHS
 
 
 def test_statistics_that_are_known(root: Path) -> None:
@@ -217,7 +246,9 @@ def test_dataset_without_statistics(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda entries: entries.reverse(), f"{STATS}, line 1: is about episode 3 instead of 0"),
+        (lambda entries: entries[2].update(episode_index=1), f"{STATS}, line 3: is about episode 1 instead of 2"),
+        (lambda entries: entries[2].update(episode_index=9), f"{STATS}, line 4: is about episode 3 instead of 2"),
+        (lambda entries: entries[2].update(episode_index="2"), f"{STATS}, line 3: is about episode '2' instead of 2"),
         (lambda entries: entries.pop(), f"{STATS}: ends before episode 3"),
         (lambda entries: entries.append({}), f"{STATS}, line 5: is about an episode that is not in {EPISODES}"),
     ],
@@ -236,6 +267,19 @@ def test_provenance_travels(root: Path) -> None:
     path = root / "meta/robotrove/episodes.jsonl"
     written.write_lines(path, [{"episode_index": episode, **origin, "first_row": episode} for episode in range(4)])
     assert [meta.provenance for meta in V21Source(root).metas()] == [origin | {"first_row": e} for e in range(4)]
+
+
+def test_episodes_that_were_added_later(root: Path) -> None:
+    path = root / "meta/robotrove/episodes.jsonl"
+    origin = {field.name: None for field in fields(Origin)} | {"source_name": "a.hdf5"}
+    written.write_lines(path, [origin | {"episode_index": episode} for episode in range(3)])
+    note = (
+        "meta/robotrove/episodes.jsonl ends before episode 3 of 4; from there on, the output names cubes as the source"
+    )
+    assert read(root)[1] == [note]
+    assert [meta.provenance["source_name"] for meta in V21Source(root).metas()] == ["a.hdf5"] * 3 + ["cubes"]
+    written.write_lines(path, [origin | {"episode_index": episode} for episode in range(5)])
+    assert "tells of 5 episodes" in refused(root)
 
 
 def test_extra_files(root: Path) -> None:
