@@ -468,7 +468,7 @@ def test_v21_keeps_the_axes_that_lerobot_0_3_has(v21: Path) -> None:
 
 def test_lines_of_other_episodes(v21: Path) -> None:
     written.edit_lines(v21 / LINES, lambda entries: entries[0].update(episode_index=1))
-    with pytest.raises(RobotroveError, match="line 2: is about episode 1 instead of 0"):
+    with pytest.raises(RobotroveError, match="line 1: is about episode 1 instead of 0"):
         recompute(v21)
 
 
