@@ -1,6 +1,6 @@
 """robotrove convert --to v2.1 against one `ffmpeg -ss … -t … -c copy` for each clip.
 
-    python benchmarks/downgrade.py [--episodes 1000] [--size 480x640]
+    python benchmarks/downgrade.py [--episodes 500] [--size 480x640]
 
 The other side cuts the clips and does nothing else, one after the other as converters do: no rows, no
 meta, no check. The target is 20 times as fast.
@@ -21,7 +21,7 @@ from measure import measure
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=1000)
+    parser.add_argument("--episodes", type=int, default=500, help="at most 1,000 s in all, which is one file")
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--size", default="96x96", help="height x width")
     parser.add_argument("--workers", type=int, default=2)
