@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..formats.lerobot.v30 import write_file, write_meta
 from ..media.index import Encoding
-from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
 
@@ -43,11 +41,9 @@ class Aggregator(DatasetMaker):
         on_mismatch: Literal["refuse", "reencode"] = "refuse",
         video: VideoSettings | None = None,
     ) -> None:
-        super().__init__(datasets=datasets)
+        super().__init__(datasets=datasets, video=video)
         self.on_mismatch = on_mismatch
-        self.video = video
         self._reference: dict[str, Encoding] = {}
-        self._anew: Counter[str] = Counter()
 
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
@@ -70,7 +66,8 @@ class Aggregator(DatasetMaker):
                     "clips whose packets can be copied",
                     "--fresh --on-mismatch reencode (aggregator: {on_mismatch: reencode}) encodes such clips anew",
                 )
-            self._anew[key] += bool(problem)
+            if problem:
+                self._anew[key] += 1
             tracks[key] = replace(track, is_copyable=False) if problem else track
         return replace(files, tracks=tracks)
 
@@ -95,10 +92,6 @@ class Aggregator(DatasetMaker):
         is_like = track.encoding.is_like(first)
         return "" if is_like else f"is {_text(track.encoding)}, but the first dataset {_text(first)}"
 
-    def notes(self) -> list[str]:
-        """Say how many clips are encoded anew."""
-        return [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items() if count]
-
     def targets(self, unit: PlannedFile) -> Iterator[Path]:
         """Yield the one file."""
         yield self.root / unit.path
@@ -122,10 +115,7 @@ class Aggregator(DatasetMaker):
         track = placed.files.tracks[key]
         if not target.exists():
             (first,) = read_episodes(self.folder, 0, 1)
-            like = first.files.tracks[key].encoding
-            settings = settings_like(like, self.video or VideoSettings()) if like else VideoSettings()
-            with file_attempt(target) as attempt:
-                reencode(track.clip, attempt, self.facts.fps, settings)
+            self.encode_anew(track, first.files.tracks[key].encoding, target)
         tracks = dict(placed.files.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
         return replace(placed, files=replace(placed.files, tracks=tracks))
 

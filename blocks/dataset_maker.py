@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -13,18 +14,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..core.columns import Array
-from ..core.commit import attempt_name, rename_new, sync_tree
+from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError, intact, printable
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.placement import PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta
+from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta, Track
 from ..formats.lerobot.shard_source import ShardSource
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..manifests.manifest import Manifest
+from ..media.index import Encoding
+from ..media.reencode import reencode, settings_like
+from ..media.settings import VideoSettings
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -46,10 +50,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     Args:
         datasets: Folders to take episodes from, in this order; the run's shards by default.
+        video: Quality of what is encoded anew.
     """
 
-    def __init__(self, *, datasets: list[str] | None = None) -> None:
+    def __init__(self, *, datasets: list[str] | None = None, video: VideoSettings | None = None) -> None:
         self.datasets = datasets
+        self.video = video
+        self._anew: Counter[str] = Counter()  # clips to be encoded anew, by camera; `admit` counts them
 
     @abstractmethod
     def planner(self, facts: DatasetFacts) -> Planner:
@@ -58,10 +65,6 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @abstractmethod
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
         """Return what is taken of an episode of a source; raise if it cannot be."""
-
-    @abstractmethod
-    def notes(self) -> list[str]:
-        """Return what `admit` has to say after all episodes."""
 
     @abstractmethod
     def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
@@ -138,12 +141,19 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             )
         tasks = TaskTable(task for own in source_tasks for task in own)
         _, differing = shared_extras(self._sources())
-        notes += [*self.notes(), *differing]
+        notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
+        notes += differing
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
 
     @cached_property
     def _plan(self) -> DatasetPlan:
         return DatasetPlan.read(self.folder)
+
+    def encode_anew(self, track: Track, like: Encoding | None, target: Path) -> None:
+        """Encode a clip into a file of its own, with the codec and pixel format of `like`."""
+        video = self.video or VideoSettings()
+        with file_attempt(target) as attempt:
+            reencode(track.clip, attempt, self.facts.fps, settings_like(like, video) if like else video)
 
     def units(self) -> list[Any]:
         """Return the units as they were planned."""

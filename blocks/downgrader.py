@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from ..core.commit import attempt_name, file_attempt, rename_all, sync_tree
+from ..core.commit import attempt_name, rename_all, sync_tree
 from ..core.errors import UsageError
 from ..formats.lerobot import v21
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
@@ -20,7 +19,6 @@ from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..media.join import split
 from ..media.probe import probe
-from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
 
@@ -51,11 +49,9 @@ class Downgrader(DatasetMaker):
         allow_long: bool = False,
         video: VideoSettings | None = None,
     ) -> None:
-        super().__init__(datasets=datasets)
+        super().__init__(datasets=datasets, video=video)
         self.gr00t_stats = gr00t_stats
         self.allow_long = allow_long
-        self.video = video
-        self._anew: Counter[str] = Counter()
 
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
@@ -78,10 +74,6 @@ class Downgrader(DatasetMaker):
         self._anew.update(key for key, track in files.tracks.items() if not track.is_copyable)
         return files
 
-    def notes(self) -> list[str]:
-        """Say how many clips are encoded anew."""
-        return [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
-
     def targets(self, unit: PlannedFile) -> Iterator[Path]:
         """Yield a file per episode."""
         return (self.root / v21.episode_path(unit.key, episode) for episode in range(unit.first, unit.last))
@@ -89,25 +81,16 @@ class Downgrader(DatasetMaker):
     def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
         """Write the files of a run of episodes."""
         todo = [(e, t) for e, t in zip(episodes, self.targets(unit), strict=True) if not t.exists()]
-        if unit.key:
-            anew = [pair for pair in todo if not pair[0].files.tracks[unit.key].is_copyable]
-            for placed, target in anew:
-                self._encode_anew(placed, unit.key, target)
-            todo = [pair for pair in todo if pair not in anew]
-        batches = iter(todo)
+        copied = []
+        for placed, target in todo:
+            track = placed.files.tracks[unit.key] if unit.key else None
+            if track is None or track.is_copyable:
+                copied.append((placed, target))
+            else:
+                self.encode_anew(track, track.encoding, target)
+        batches = iter(copied)
         while batch := list(islice(batches, BATCH_EPISODES)):
             self._write_batch(batch, unit.key, plan)
-
-    def _encode_anew(self, placed: PlacedEpisode, key: str, target: Path) -> None:
-        track = placed.files.tracks[key]
-        settings = self.video or VideoSettings()
-        with file_attempt(target) as attempt:
-            reencode(
-                track.clip,
-                attempt,
-                self.facts.fps,
-                settings_like(track.encoding, settings) if track.encoding else settings,
-            )
 
     def _write_batch(self, batch: Sequence[tuple[PlacedEpisode, Path]], key: str, plan: DatasetPlan) -> None:
         """Write files aside, prove them, sync them together, and give each its name."""

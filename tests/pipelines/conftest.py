@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,25 @@ def mistakes_in(sample_registry: Registry, tmp_path: Path) -> Callable[..., list
         return [(problem.line, problem.message) for problem in caught.value.problems]
 
     return load
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """A file system of its own, of so many KiB; asked again, it is resized."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+
+    def size(kib: int) -> Path:
+        option = f"remount,size={kib}k" if mount.is_mount() else f"size={kib}k"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(mount)], capture_output=True, text=True
+        )
+        if done.returncode:
+            if os.environ.get("CI"):
+                pytest.fail(f"a tmpfs must be mountable in CI: {done.stderr}")
+            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+        return mount
+
+    yield size
+    if mount.is_mount():
+        subprocess.run(["umount", str(mount)], check=True)

@@ -427,28 +427,6 @@ class TestTwoWritersOfOneRank:
         _assert_not_written_again(written, out)
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A file system of its own, of so many KiB; asked again, it is resized."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-
-    def size(kib: int) -> Path:
-        option = f"remount,size={kib}k" if mount.is_mount() else f"size={kib}k"
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(mount)], capture_output=True, text=True
-        )
-        if done.returncode:
-            if os.environ.get("CI"):
-                pytest.fail(f"a tmpfs must be mountable in CI: {done.stderr}")
-            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-        return mount
-
-    yield size
-    if mount.is_mount():
-        subprocess.run(["umount", str(mount)], check=True)
-
-
 @pytest.mark.parametrize("job", ["aggregate", "down"], indirect=True)
 def test_full_disk(job: Job, disk: Callable[[int], Path], env: dict[str, str]) -> None:
     """Every attempt ends with an error in words; with more room the same command goes on, and finishes."""

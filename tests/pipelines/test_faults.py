@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
 from robotrove.executors.rank import RankRunner
 from robotrove.pipelines.stages import stage_of, stages
+from robotrove.tests.pipelines.faults import forked
 from robotrove.tests.pipelines.runs import (
     AtStart,
     assert_encoded_once,
@@ -232,22 +233,6 @@ _GROWING = ("rename", "replace", "link", "mkdir")  # what a full disk may refuse
 _VISIBLE = (*_GROWING, "unlink", "rmdir")
 
 
-def _forked(act: Callable[[], object]) -> int:
-    """Do something in a fork of this process; return its exit code, negative for a signal."""
-    pid = os.fork()
-    if pid == 0:
-        told = os.dup(2)
-        for stream in (1, 2):  # the logs of ranks
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        try:
-            act()
-            os._exit(0)
-        except BaseException as exc:
-            os.write(told, f"{type(exc).__name__}: {exc}\n".encode())
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def _countdown(steps: int, act: Callable[[], None], names: tuple[str, ...] = _VISIBLE) -> None:
     """Make `act` happen instead of the steps-th change of the file system that this process makes from now on."""
     left = steps
@@ -267,11 +252,11 @@ def _countdown(steps: int, act: Callable[[], None], names: tuple[str, ...] = _VI
 
 
 def _killed_at(moment: int, act: Callable[[], object]) -> int:
-    return _forked(lambda: (_countdown(moment, _die), act()))
+    return forked(lambda: (_countdown(moment, _die), act()))
 
 
 def _without_space_at(moment: int, act: Callable[[], object]) -> int:
-    return _forked(lambda: (_countdown(moment, _no_space, _GROWING), act()))
+    return forked(lambda: (_countdown(moment, _no_space, _GROWING), act()))
 
 
 def _die() -> None:
@@ -302,7 +287,7 @@ def _changes(act: Callable[[], object], names: tuple[str, ...] = _VISIBLE) -> in
         act()
         os.write(write, str(total).encode())
 
-    assert _forked(counting) == 0
+    assert forked(counting) == 0
     os.close(write)
     with open(read) as stream:
         return int(stream.read())
@@ -318,7 +303,7 @@ class TestAtEveryStep:
     """The same with one process, stopped at chosen changes of the file system, the last ones included."""
 
     def _check(self, pipeline: Path, out: Path, expected: Path) -> None:
-        assert _forked(lambda: run_here(pipeline, out)) == 0
+        assert forked(lambda: run_here(pipeline, out)) == 0
         assert_same_dataset(out, expected)
         assert_encoded_once(out)
         assert_no_leftovers(out)
@@ -394,35 +379,14 @@ class TestAtEveryStep:
             assert _killed_at(moment, retry) == -signal.SIGKILL
             if number % 2:
                 # Killed before anything was reopened, the run is as it was; else the plain command finishes it.
-                assert _forked(partial(run_here, pipeline, start)) == 0
-            assert _forked(retry) == 0
+                assert forked(partial(run_here, pipeline, start)) == 0
+            assert forked(retry) == 0
             assert_same_dataset(start, expected)
             assert_no_leftovers(start)
             assert_encoded_once(start)
 
 
 class TestDiskFull:
-    @pytest.fixture
-    def disk(self, tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-        """A file system of its own, of so many KiB; asked again, it is resized."""
-        mount = tmp_path / "disk"
-        mount.mkdir()
-
-        def size(kib: int) -> Path:
-            option = f"remount,size={kib}k" if mount.is_mount() else f"size={kib}k"
-            done = subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(mount)], capture_output=True, text=True
-            )
-            if done.returncode:
-                if os.environ.get("CI"):
-                    pytest.fail(f"a tmpfs must be mountable in CI: {done.stderr}")
-                pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-            return mount
-
-        yield size
-        if mount.is_mount():
-            subprocess.run(["umount", str(mount)], check=True)
-
     def test_at_random_moments(self, disk: Callable[[int], Path], pipeline: Path, undisturbed: Path) -> None:
         dice = random.Random(7)
         used = sum(
@@ -541,7 +505,7 @@ class TestTwoWritersOfOneRank:
             if overtaken == 1 and moment != name:
                 result = original(*args, **more)
             if overtaken == 1:
-                assert _forked(lambda: RankRunner(stage_of(Workspace.for_output(out), "convert")).run()) == 0
+                assert forked(lambda: RankRunner(stage_of(Workspace.for_output(out), "convert")).run()) == 0
             return result if overtaken == 1 and moment != name else original(*args, **more)
 
         monkeypatch.setattr(shard_writer, name, act)
