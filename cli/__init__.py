@@ -15,6 +15,7 @@ COMMANDS = {
     "plan": "Say what a run would do; touches nothing.",
     "run": "Convert, or go on with a conversion.",
     "status": "Show how far a run is.",
+    "cancel": "End the jobs of a run, or the command that works on it.",
     "inspect": "Show what is in an HDF5 file.",
     "aggregate": "Join datasets into one.",
     "convert": "Write a dataset in another version of the format.",

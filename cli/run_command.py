@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
 from ..executors import EXECUTORS
+from ..executors.base import Detached
+from ..executors.submission import Submission
 from ..manifests.report import RunReport
-from ..pipelines.runner import execute
+from ..pipelines.executor_spec import build_executor
+from ..pipelines.runner import execute, submit
 from ..pipelines.spec import load_spec
 from .display import Display, duration
 from .output import counted, echo, echo_json
@@ -25,7 +30,8 @@ from .output import counted, echo, echo_json
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the finished dataset.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for everything else; OUTPUT.run by default.")
 @click.option("--executor", help="Where ranks run: " + ", ".join(EXECUTORS) + ".")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes at a time; one per CPU by default.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, or jobs, at a time; one per CPU by default.")
+@click.option("--wait", is_flag=True, help="On a cluster: stay until the run is over, and exit as it ends.")
 @click.option("--fresh", is_flag=True, help="Move an earlier run aside and start over.")
 @click.option("--retry-rejected", is_flag=True, help="Try episodes again that were rejected for bad data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
@@ -38,33 +44,54 @@ def command(
     run_dir: Path | None,
     executor: str | None,
     workers: int | None,
+    wait: bool,
     fresh: bool,
     retry_rejected: bool,
     as_json: bool,
 ) -> None:
-    """Convert, or go on with a conversion: the same command again resumes it."""
-    spec = load_spec(pipeline, overrides)
+    """Convert, or go on with a conversion: the same command again resumes it.
+
+    With --executor slurm the jobs are submitted and the command ends; --wait stays until they are over.
+    """
+    spec = load_spec(pipeline, overrides, executor=executor)
     chosen = output or (Path(spec.output) if spec.output else None)
     if chosen is None:
         raise UsageError(str(pipeline), "says no output", "output: FOLDER in the file, or --output FOLDER")
+    workspace = Workspace.for_output(chosen, run_dir)
+    where = build_executor(spec.executor, workers or spec.workers)
     try:
         with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
-            report = execute(
-                spec,
-                Workspace.for_output(chosen, run_dir),
-                EXECUTORS[executor or spec.executor](workers=workers or spec.workers),
-                fresh=fresh,
-                retry_rejected=retry_rejected,
-                watcher=display,
-            )
+            options: dict[str, Any] = {"fresh": fresh, "retry_rejected": retry_rejected, "watcher": display}
+            if isinstance(where, Detached) and where.is_detached and not wait:
+                found = submit(spec, workspace, where, **options)
+            else:
+                found = execute(spec, workspace, where, **options)
     except KeyboardInterrupt:
         click.echo("the same command goes on with this run", err=True)
         raise
+    if isinstance(found, Submission):
+        echo_json(_submitted(found, workspace)) if as_json else echo(_told(found, workspace))
+        return
     if as_json:
-        echo_json(asdict(report))
+        echo_json(asdict(found))
     else:
-        echo(summary(report))
-    ctx.exit(report.exit_code)
+        echo(summary(found))
+    ctx.exit(found.exit_code)
+
+
+def _submitted(submission: Submission, workspace: Workspace) -> dict[str, Any]:
+    jobs = [{"job": job, "stages": batch.stages, "tasks": len(batch.jobs)} for job, batch in submission.batches]
+    return {"run_dir": str(workspace.run_dir), "name": submission.name, "jobs": jobs}
+
+
+def _told(submission: Submission, workspace: Workspace) -> str:
+    total = sum(len(batch.jobs) for _, batch in submission.batches)
+    lines = [f"submitted {counted(total, 'job')} as {submission.name}"]
+    for job, batch in submission.batches:
+        lines.append(f"  {job}: {', '.join(batch.stages)} ({counted(len(batch.jobs), 'job')})")
+    where = shlex.quote(str(workspace.run_dir))
+    lines += [f"  watch them: robotrove status {where} --watch", f"  end them: robotrove cancel {where}"]
+    return "\n".join(lines)
 
 
 def summary(report: RunReport) -> str:

@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ..pipelines.stages import workspace_of
-from ..pipelines.status import RunStatus
+from ..pipelines.status import FailedRank, RunStatus, StageStatus
 from ..pipelines.status_reader import status_reader
 from .display import duration
-from .output import echo, echo_json
+from .output import counted, echo, echo_json
 
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Show it again every two seconds while the run works.")
+@click.option("--watch", is_flag=True, help="Show it again every two seconds until the run ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(run_dir: Path, watch: bool, as_json: bool) -> None:
-    """Show how far a run is; reads plain files only.
+    """Show how far a run is, from plain files, and from the cluster's queue where there is one.
 
-    With --watch and --json nothing is printed before the run is finished: one document, not many.
+    With --watch and --json nothing is printed before the run ends: one document, not many.
     """
     reader = status_reader(workspace_of(run_dir))
     status = reader.read()
-    while watch and status.state == "running":
+    while watch and status.state in ("running", "pending"):
         if not as_json:
             click.clear()
-            echo(_text(status))
+            echo(_text(status, reader.failures()))
         time.sleep(2)
         status = reader.read()
     if as_json:
-        echo_json(asdict(status))
+        echo_json(asdict(status) | {"failures": [asdict(failure) for failure in reader.failures()]})
     else:
-        echo(_text(status))
+        echo(_text(status, reader.failures()))
 
 
-def _text(status: RunStatus) -> str:
+def _text(status: RunStatus, failures: Sequence[FailedRank]) -> str:
     head = f"{status.state}: {status.done} of {status.total} {status.unit}"
     if status.unit == "episodes":
         head += (
@@ -47,7 +48,20 @@ def _text(status: RunStatus) -> str:
         )
     else:
         head += f" done, for {status.listed} episodes with {status.total_frames} frames"
-    lines = [head]
-    lines += [f"  {stage.name}: {stage.done} of {stage.ranks} ranks" for stage in status.stages]
+    lines = [head, *map(_stage, status.stages)]
     lines += [f"  rejected: {count} {reason}" for reason, count in sorted(status.rejected.items())]
-    return "\n".join(lines)
+    if status.jobs:
+        lines.append(f"  on the cluster: job {', '.join(status.jobs)}")
+    for failure in failures:
+        lines.append(f"  failed: {failure.stage}, rank {failure.rank}: {failure.why}")
+        lines += [f"      | {line}" for line in failure.last_lines]
+        lines.append(f"      {failure.log}")
+    if more := sum(stage.failed for stage in status.stages) - len(failures):
+        lines.append(f"  and {counted(more, 'failed rank')} more")
+    return "\n".join([*lines, f"  logs: {status.logs}"])
+
+
+def _stage(stage: StageStatus) -> str:
+    doing = {"running": stage.running, "pending": stage.pending, "failed": stage.failed}
+    more = "".join(f", {count} {what}" for what, count in doing.items() if count)
+    return f"  {stage.name}: {stage.done} of {stage.ranks} ranks{more}"

@@ -71,14 +71,14 @@ class EpisodeRejected(RobotroveError):
 
 
 class RunLocked(UsageError):
-    """Another process works on the same run directory."""
+    """Another process, or a job on a cluster, works on the same run directory."""
 
-    def __init__(self, run_dir: str, holder: str) -> None:
+    def __init__(self, run_dir: str, holder: str, action: str = "") -> None:
         super().__init__(
             run_dir,
             f"{holder} is working on this run",
             "one command at a time per run directory",
-            f"wait for it (robotrove status {run_dir}), or end that process and repeat the command",
+            action or f"wait for it (robotrove status {run_dir}), or end that process and repeat the command",
         )
 
 
@@ -114,6 +114,13 @@ class Superseded(RobotroveError):
 
     def __init__(self, what: str) -> None:
         super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
+
+
+def explained(exc: Exception) -> str:
+    """Return an error for people: our own as they are, others after the name of their kind."""
+    if isinstance(exc, EpisodeRejected):
+        return f"{exc.reason}: {exc.detail}"
+    return str(exc) if isinstance(exc, RobotroveError) else f"{type(exc).__name__}: {exc}"
 
 
 @contextmanager

@@ -73,12 +73,26 @@ def _take_over_if_dead(path: Path, run_dir: str) -> None:
     grave.unlink()
 
 
+def own_identity() -> str:
+    """Return a text by which this process is known again, on this host or another, and no other process is."""
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+    return json.dumps(holder | {"nonce": secrets.token_hex(8)})
+
+
+def holder_of(path: Path) -> dict[str, object]:
+    """Return host and pid of the process that holds the lease; empty if there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def is_held(path: Path) -> bool:
     """True if a living process holds the lease."""
+    holder = holder_of(path)
     try:
-        age_s = time.time() - path.stat().st_mtime
-        return _is_alive(dict(json.loads(path.read_text())), age_s)
-    except (OSError, ValueError, TypeError):
+        return bool(holder) and _is_alive(holder, time.time() - path.stat().st_mtime)
+    except (OSError, ValueError):
         return False
 
 
@@ -93,8 +107,7 @@ def lease(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _take_over_if_dead(path, str(path.parent))
     attempt = path.with_name(attempt_name(path.name))
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
-    identity = json.dumps(holder | {"nonce": secrets.token_hex(8)})
+    identity = own_identity()
     try:
         attempt.write_text(identity)
         is_ours = rename_new(attempt, path)
@@ -102,6 +115,13 @@ def lease(path: Path) -> Iterator[None]:
         attempt.unlink(missing_ok=True)
     if not is_ours:
         raise RunLocked(str(path.parent), "another command that started at the same moment")
+    with heartbeat(path, identity):
+        yield
+
+
+@contextmanager
+def heartbeat(path: Path, identity: str) -> Iterator[None]:
+    """Touch a file that holds `identity` every 10 s while the block runs, then remove it, if it is still ours."""
     done = threading.Event()
 
     def beat() -> None:
@@ -109,7 +129,7 @@ def lease(path: Path) -> Iterator[None]:
             with suppress(OSError):  # a file system that stumbles once must not end the heartbeat
                 os.utime(path)
 
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()
     try:
         yield

@@ -56,6 +56,16 @@ class Workspace:
         return self.run_dir / "run.lock"
 
     @property
+    def command(self) -> Path:
+        """Who works on the run, where and since when: the last command that took it up."""
+        return self.run_dir / "command.json"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of what was submitted to a cluster: who has which ranks, and what the jobs printed."""
+        return self.run_dir / "jobs"
+
+    @property
     def rejected(self) -> Path:
         """One line per episode that is not in the dataset."""
         return self.run_dir / "rejected.jsonl"

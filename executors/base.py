@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..core.errors import RankFailed
 
-Steps = list[Callable[..., Any]]
+if TYPE_CHECKING:
+    from .submission import Submission
+
+Step = Callable[..., Any]
+Steps = list[Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class Stage:
         command: Program that runs ranks of the run: reads lines "STAGE RANK" on its standard input
             and answers each with a line of JSON, {"error": ""} if the rank is complete.
         resume: The command that resumes the run, for error texts.
+        run_dir: Folder of everything about the run.
         stop_on_failure: Start no further rank once one has failed.
+        check: Raises if it is not this stage's turn: an earlier one is incomplete, or left nothing to go on with.
     """
 
     name: str
@@ -35,7 +41,9 @@ class Stage:
     build: Callable[[], Steps]
     command: Sequence[str]
     resume: str
+    run_dir: Path
     stop_on_failure: bool = False
+    check: Callable[[], None] = lambda: None
 
     def missing(self) -> list[int]:
         """Return the ranks without a completion mark."""
@@ -50,7 +58,8 @@ class Stage:
 
     def failed(self, failures: dict[int, str]) -> RankFailed:
         """Return the error for ranks that failed."""
-        return RankFailed(self.name, failures, f"{self.logs}/logs, and {self.logs.parent}/workers.log", self.resume)
+        places = f"{self.logs}/logs, and {self.logs.parent}/workers.log"
+        return RankFailed(self.name, failures, places, self.resume)
 
 
 class Executor(ABC):
@@ -67,6 +76,20 @@ class Executor(ABC):
     def close(self) -> None:  # noqa: B027 - most executors hold nothing between stages
         """Let go of what was kept for further stages."""
 
+    def run(self, stages: Iterable[Stage], on_poll: Callable[[], None]) -> None:
+        """Run stage after stage; returns when all is done.
+
+        Args:
+            stages: What to run, in order.
+            on_poll: Called about twice a second while ranks run.
+
+        Raises:
+            RobotroveError: If it is not a stage's turn, or ranks failed; nothing after that has been begun.
+        """
+        for stage in stages:
+            stage.check()
+            self.launch(stage, on_poll)
+
     @abstractmethod
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run every rank of the stage that lacks a completion mark.
@@ -77,4 +100,24 @@ class Executor(ABC):
 
         Raises:
             RankFailed: If ranks failed; the others have been finished first.
+        """
+
+
+class Detached(Executor):
+    """An executor that can be left alone with the stages of a run."""
+
+    @property
+    @abstractmethod
+    def is_detached(self) -> bool:
+        """False if this process has to stay all the same."""
+
+    @abstractmethod
+    def submit(self, stages: Sequence[Stage]) -> Submission:
+        """Have every rank without a completion mark run, each stage when the one before is over; returns at once.
+
+        Returns:
+            What was submitted; it is in the run directory too, from the first job on.
+
+        Raises:
+            RobotroveError: If no jobs are taken; those that were taken before are cancelled.
         """

@@ -6,6 +6,7 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
 from ..core.memory import give_memory_back
 from .base import Stage
+from .marks import RankMarks
 
 
 class RankRunner(PipelineExecutor):
@@ -26,7 +27,8 @@ class RankRunner(PipelineExecutor):
         self.pipeline = self._stage.build()
         if not (self._stage.logs / "executor.json").exists():
             self.save_executor_as_json()  # datatrove's own tools read the number of ranks from it
-        self._run_for_rank(rank)
+        with RankMarks(self._stage.logs).at_work(rank):
+            self._run_for_rank(rank)
 
     @property
     def world_size(self) -> int:

@@ -37,13 +37,24 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+        self._path = _journal(folder, os.getpid())
 
     def note(self, kind: EventKind, episode: int, frames: int = 0) -> None:
         """Append one line."""
         line = json.dumps({"time": time.time(), "kind": kind, "episode": episode, "frames": frames})
         with open(self._path, "a", encoding="utf-8") as stream:
             stream.write(line + "\n")
+
+
+def _journal(folder: Path, pid: int) -> Path:
+    return folder / f"{socket.gethostname()}-{pid}.jsonl"
+
+
+def decided(folder: Path, pid: int) -> int:
+    """Return how many episodes a process on this host has committed or rejected."""
+    path = _journal(folder, pid)
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum('"kind": "started"' not in line for line in lines)
 
 
 class EventReader:

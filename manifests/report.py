@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..core.commit import write_file
+from .manifest import EpisodeRow
 from .reading import read_json, undamaged
+from .shard import RejectedEpisode, Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,17 @@ class RunReport:
         """Read report.json."""
         with undamaged(path):
             return cls(**read_json(path))
+
+
+def rejected_lines(rows: Sequence[EpisodeRow], shards: Iterable[Shard]) -> list[RejectedLine]:
+    """Return every rejection of planning and of finished shards, in the order of the manifest's rows."""
+    found = {row.index: RejectedEpisode(row.index, row.reason, row.detail, row.error) for row in rows if row.reason}
+    for shard in shards:
+        found |= {entry.index: entry for entry in shard.rejected}
+    return [
+        RejectedLine(rows[i].source, rows[i].key, found[i].reason, found[i].detail, found[i].error)
+        for i in sorted(found)
+    ]
 
 
 def write_rejected(path: Path, lines: Sequence[RejectedLine]) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..core.errors import Problem, UsageError, nearest
+from ..core.errors import ConfigError, Problem, UsageError, nearest
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 from .dataset_list import Version, default_dataset, format_mistakes, in_order, origin_mistakes
+from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
 from .resolution import Role, block_class, check_role, one_line
 from .wording import described, mistakes
 from .yaml_source import KeyPath, Located, show_path
@@ -36,14 +37,13 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Processes at a time; without it, as many as there are CPUs."
     )
-    executor: Literal["local"] = Field(default="local", description="Where ranks run.")
     code: list[str] = Field(
         default=[],
         description="Folders with the modules of outside blocks, besides that of this file and the current one.",
     )
 
 
-KEYS = ("source", "steps", "writer", "dataset", *Settings.model_fields)
+KEYS = ("source", "steps", "writer", "dataset", *Settings.model_fields, "executor")
 
 
 class Check:
@@ -59,6 +59,7 @@ class Check:
         settings: Everything but the blocks; defaults where that is wrong.
         formats: LeRobot versions of the output, always in the same order.
         blocks: Checked blocks by path: ("source",), ("steps", 0), …, ("writer",), ("dataset", 0), ….
+        executor: Where ranks run, its profile resolved.
     """
 
     def __init__(self, root: Located, folders: Sequence[Path], home: Path) -> None:
@@ -66,6 +67,7 @@ class Check:
         self.settings = Settings()
         self.formats: tuple[str, ...] = ()
         self.blocks: dict[KeyPath, BlockSpec] = {}
+        self.executor = BlockSpec(DEFAULT_EXECUTOR)
         self._root = root
         self._folders = list(folders)
         self._home = home
@@ -77,6 +79,8 @@ class Check:
         self._check_keys()
         self._check_settings()
         self._check_blocks()
+        if "executor" in root.value:
+            self._check_executor(root.value["executor"])
 
     def _check_keys(self) -> None:
         for key in self._root.value:
@@ -152,6 +156,15 @@ class Check:
             for inner, text, _ in exc.found:
                 self._note((*path, *inner), text.removeprefix(f"{use}: "), use)
 
+    def _check_executor(self, node: Located) -> None:
+        try:
+            self.executor = checked_executor(node, self._home)
+        except ConfigError as exc:  # of a profile, which is another file
+            self.problems.append(Problem(node.line, f"executor.{PROFILE}: {exc}"))
+        except InvalidArguments as exc:
+            for path, text, _ in exc.found:
+                self._note(("executor", *path), text)
+
     def _note(self, path: KeyPath, text: str, use: str = "", node: Located | None = None) -> None:
         node = node or self._root.at(path)
         where = show_path(path) + (f" ({use})" if use else "")
@@ -167,6 +180,8 @@ def full_form(root: Located) -> Located:
     for key, default in (("source", DEFAULT_SOURCE), ("writer", DEFAULT_WRITER)):
         if key in value or (key == "writer" and "source" in value):
             value[key] = _with_use(value.get(key, Located(None, root.line)), default)
+    if "executor" in value:
+        value["executor"] = executor_form(value["executor"])
     if "dataset" not in value:
         names = default_dataset(value["formats"].plain() if "formats" in value else None)
         value["dataset"] = Located([Located(name, root.line) for name in names], root.line)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 
 from ..core.workspace import Workspace
 from ..manifests.events import Event, EventReader
 from ..manifests.manifest import Manifest
-from ..manifests.report import RejectedLine
-from ..manifests.shard import RejectedEpisode, Shard
-from .status import RunStatus, StatusReader
+from ..manifests.shard import Shard
+from .status import Counts, StageStatus, StatusReader
 
 RATE_WINDOW_S = 120.0
 
@@ -27,8 +27,7 @@ class ConversionStatus(StatusReader):
         self._events = EventReader(workspace.events)
         self._recent: deque[Event] = deque()
 
-    def read(self) -> RunStatus:
-        """Return the status now."""
+    def _counts(self, done: Sequence[StageStatus]) -> Counts:
         rows = self._manifest.rows
         rejected = Counter(row.reason for row in rows if row.reason)
         kept = frames = skipped = 0
@@ -50,11 +49,8 @@ class ConversionStatus(StatusReader):
             if refused:
                 rejected["in shards in progress"] += len(refused)
         rate = self._rate()
-        ranks = self._ranks()
         left = max(0, self._total_frames - frames - skipped)
-        return RunStatus(
-            state=self._state(ranks),
-            stages=ranks,
+        return Counts(
             listed=len(rows),
             kept=kept,
             rejected=dict(rejected),
@@ -66,21 +62,6 @@ class ConversionStatus(StatusReader):
             done=kept + rejected.total(),
             total=len(rows),
         )
-
-    def rejections(self) -> list[RejectedLine]:
-        """Return every rejection of planning and of finished shards, in manifest order."""
-        lines = {
-            row.index: RejectedEpisode(row.index, row.reason, row.detail, row.error)
-            for row in self._manifest.rows
-            if row.reason
-        }
-        for shard in self._committed():
-            lines |= {entry.index: entry for entry in shard.rejected}
-        rows = self._manifest.rows
-        return [
-            RejectedLine(rows[i].source, rows[i].key, lines[i].reason, lines[i].detail, lines[i].error)
-            for i in sorted(lines)
-        ]
 
     def _committed(self) -> list[Shard]:
         """Return the finished shards by rank; each is read once."""

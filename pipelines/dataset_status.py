@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..core.workspace import Workspace
-from ..manifests.report import RejectedLine
 from ..manifests.run_info import RunInfo
-from .status import RunStatus, StatusReader
+from .status import Counts, StageStatus, StatusReader
 
 
 class DatasetStatus(StatusReader):
@@ -17,14 +18,10 @@ class DatasetStatus(StatusReader):
         self._episodes = sum(dataset.episodes for dataset in inputs)
         self._frames = sum(dataset.frames for dataset in inputs)
 
-    def read(self) -> RunStatus:
-        """Return the status now."""
-        ranks = self._ranks()
-        done, total = sum(stage.done for stage in ranks), sum(stage.ranks for stage in ranks)
-        is_complete = done == total
-        return RunStatus(
-            state=self._state(ranks),
-            stages=ranks,
+    def _counts(self, done: Sequence[StageStatus]) -> Counts:
+        made, total = sum(stage.done for stage in done), sum(stage.ranks for stage in done)
+        is_complete = made == total
+        return Counts(
             listed=self._episodes,
             kept=self._episodes if is_complete else 0,
             rejected={},
@@ -33,10 +30,6 @@ class DatasetStatus(StatusReader):
             frames_per_s=0.0,
             seconds_left=None,
             unit="ranks",
-            done=done,
+            done=made,
             total=total,
         )
-
-    def rejections(self) -> list[RejectedLine]:
-        """Return nothing: every episode of a dataset is kept."""
-        return []

@@ -6,11 +6,11 @@ import itertools
 from pathlib import Path
 
 from ..core.errors import RobotroveError
-from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..manifests.run_info import RunInfo
+from .exclusion import exclusive
 from .preflight import check_output_free, in_words
-from .stages import CONVERT, stages
+from .stages import CONVERT, REPORT, stage_of, stages
 
 
 def move_aside(workspace: Workspace) -> None:
@@ -22,7 +22,7 @@ def move_aside(workspace: Workspace) -> None:
     except RobotroveError:  # damaged, which may be the very reason for starting over
         _move_damaged(workspace)
         return
-    with in_words(workspace), lease(workspace.lock):
+    with in_words(workspace), exclusive(workspace):
         check_output_free(workspace, run)
         names = (
             Workspace(_aside(workspace.run_dir, number), _aside(workspace.output, number))
@@ -43,7 +43,7 @@ def move_aside(workspace: Workspace) -> None:
 
 def _move_damaged(workspace: Workspace) -> None:
     check_output_free(workspace, None)
-    with in_words(workspace), lease(workspace.lock):
+    with in_words(workspace), exclusive(workspace):
         names = (_aside(workspace.run_dir, number) for number in itertools.count(1))
         old = next(name for name in names if not name.exists())
         workspace.run_dir.rename(old)
@@ -57,11 +57,13 @@ def _aside(folder: Path, number: int) -> Path:
 def forget_lost(workspace: Workspace, run: RunInfo) -> None:
     """Take back the marks of what is not there any more, so that it is made again."""
     if workspace.output.exists():
+        if not workspace.report.exists():
+            stage_of(workspace, REPORT).forget([0])
         return
     workspace.report.unlink(missing_ok=True)
     is_partial = workspace.output_partial(run.run_id).exists()
     for stage in stages(workspace):
         if stage.name == CONVERT:
             stage.forget(rank for rank in range(stage.ranks) if not workspace.shard(rank).exists())
-        elif not is_partial:
+        elif not is_partial or stage.name == REPORT:
             stage.forget(range(stage.ranks))

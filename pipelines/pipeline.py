@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from ..blocks.shard_writer import ShardWriter
 from ..core.workspace import Workspace
-from ..executors import EXECUTORS
 from ..executors.base import Executor
 from ..manifests.report import RunReport
+from .arguments import BlockSpec
 from .creation import plan_of
+from .executor_spec import build_executor
 from .inputs import DatasetInputs, read_inputs
 from .planner import Plan
 from .runner import execute
@@ -86,6 +87,7 @@ class Pipeline:
         Raises:
             RobotroveError: See `robotrove.pipelines.runner.execute`.
         """
-        chosen: Executor = EXECUTORS[executor](workers=workers) if isinstance(executor, str) else executor
+        if isinstance(executor, str):
+            executor = build_executor(BlockSpec(executor), workers)
         workspace = Workspace.for_output(Path(output), Path(run_dir) if run_dir else None)
-        return execute(self.spec, workspace, chosen, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)
+        return execute(self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +17,9 @@ from ..core.workspace import Workspace
 from ..formats.lerobot import paths
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
+from ..media.encoder import encoder_version
 from .arguments import build
+from .creation import video_of
 from .spec import BlockSpec, PipelineSpec, spec_digest
 
 
@@ -85,17 +89,39 @@ def _is_made_by(run: RunInfo, dataset: Path) -> bool:
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
     """Refuse a run that was started with another pipeline, version, encoder or output."""
     frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
-    differences = spec.differences(frozen)
+    differences = spec.differences(frozen) + _different_versions(frozen, run, encoder)
+    if Path(run.output) != workspace.output:
+        differences.append(f"output {workspace.output} was {run.output}")
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences)
+
+
+def check_same_environment(workspace: Workspace) -> None:
+    """Refuse to run ranks where they would be made with other code or another encoder than the run was created with.
+
+    Raises:
+        RobotroveError: Naming this machine and what differs.
+    """
+    run = RunInfo.read(workspace.run)
+    spec = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    if differences := _different_versions(spec, run, encoder_version(video_of(spec))):
+        raise RobotroveError(
+            f"{sys.executable} on {socket.gethostname()}",
+            "differs from where the run was created: " + "; ".join(differences),
+            "the same versions everywhere, so that all episodes are encoded alike",
+            "install them there, or leave that machine out, and resume the run",
+        )
+
+
+def _different_versions(spec: PipelineSpec, run: RunInfo, encoder: str) -> list[str]:
+    differences = []
     if run.version != __version__:
         differences.append(f"robotrove {__version__} was {run.version}")
     if run.encoder != encoder:
         differences.append(f"encoder {encoder} was {run.encoder}")
-    if Path(run.output) != workspace.output:
-        differences.append(f"output {workspace.output} was {run.output}")
     if not differences and run.spec_digest != spec_digest(spec, __version__):
         differences.append("the source code of an outside block, or a file that an argument names, was changed")
-    if differences:
-        raise RunChanged(str(workspace.run_dir), differences)
+    return differences
 
 
 def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: bool) -> None:

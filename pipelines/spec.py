@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from .arguments import BlockSpec, arguments_of
 from .checking import Check, full_form
 from .dataset_list import default_dataset
 from .differences import differences
+from .executor_spec import DEFAULT_EXECUTOR, other_executor
 from .overrides import apply_overrides
 from .resolution import code_folder, module_of, one_line, use_of
 from .yaml_source import Located, dump_yaml, locate, read_yaml
@@ -48,7 +49,7 @@ class PipelineSpec:
     on_error: Literal["reject", "stop"] = "reject"
     output: str | None = None
     workers: int | None = None
-    executor: str = "local"
+    executor: BlockSpec = field(default_factory=lambda: BlockSpec(DEFAULT_EXECUTOR))
     code: tuple[str, ...] = ()
 
     def content(self) -> dict[str, Any]:
@@ -63,7 +64,8 @@ class PipelineSpec:
 
     def to_yaml(self) -> str:
         """Return the frozen pipeline file: full form, everything explicit, always in the same order."""
-        settings = {"output": self.output, "workers": self.workers, "executor": self.executor, "code": list(self.code)}
+        executor = _block(self.executor) if self.executor.arguments else self.executor.use
+        settings = {"output": self.output, "workers": self.workers, "executor": executor, "code": list(self.code)}
         return dump_yaml({**self.content(), **settings})
 
     @classmethod
@@ -73,7 +75,7 @@ class PipelineSpec:
         Raises:
             ConfigError: With every mistake; `source` names the file in it.
         """
-        return _parse(text, source, (), None)
+        return _parse(text, source, (), None, None)
 
     def differences(self, other: PipelineSpec) -> list[str]:
         """Say where this pipeline would make another dataset than `other`: ``steps[1].min_length: 20 was 10``."""
@@ -89,7 +91,7 @@ class PipelineSpec:
         return next((tuple(found) for block in self.dataset if (found := block.arguments.get("datasets"))), ())
 
 
-def load_spec(path: Path, overrides: Sequence[str] = ()) -> PipelineSpec:
+def load_spec(path: Path, overrides: Sequence[str] = (), *, executor: str | None = None) -> PipelineSpec:
     """Read a pipeline file and check all of it.
 
     Outside code is imported from what is installed, then from the folder of the file, the current
@@ -98,6 +100,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> PipelineSpec:
     Args:
         path: The file.
         overrides: ``KEY=VALUE`` of the command line, see `apply_overrides`.
+        executor: Where ranks run, instead of what the file says; its arguments there hold if it is the same one.
 
     Raises:
         ConfigError: With every mistake of the file and the overrides.
@@ -112,7 +115,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> PipelineSpec:
         close = get_close_matches(path.name, names, n=1)
         action = f"did you mean {path.with_name(close[0])}?" if close else "robotrove init FILE… writes one"
         raise UsageError(str(path), f"cannot be read: {exc.strerror}", "a pipeline file in YAML", action) from exc
-    return _parse(text, str(path), overrides, path.absolute().parent)
+    return _parse(text, str(path), overrides, path.absolute().parent, executor)
 
 
 def spec_of(
@@ -125,7 +128,6 @@ def spec_of(
     on_error: str = "reject",
     output: str | None = None,
     workers: int | None = None,
-    executor: str = "local",
 ) -> PipelineSpec:
     """Freeze a pipeline made of Python objects; the result equals that of the same pipeline file.
 
@@ -148,7 +150,7 @@ def spec_of(
     if problems:
         raise ConfigError("pipeline", problems)
     settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
-    return _checked(locate({**frozen, **settings, "executor": executor}), "pipeline", [], [], Path.cwd())
+    return _checked(locate({**frozen, **settings}), "pipeline", [], [], Path.cwd())
 
 
 def code_digest(spec: PipelineSpec) -> str:
@@ -181,7 +183,7 @@ def spec_digest(spec: PipelineSpec, version: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None) -> PipelineSpec:
+def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None, executor: str | None) -> PipelineSpec:
     root, problems = read_yaml(text, source)
     if root is None:
         smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
@@ -189,7 +191,10 @@ def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None
     # What `dataset` is without being given depends on the formats.
     first = [override for override in overrides if override.startswith("formats")]
     root, more = apply_overrides(root, first)
-    root, rest = apply_overrides(full_form(root), [override for override in overrides if override not in first])
+    root = full_form(root)
+    if executor is not None and isinstance(root.value, dict):
+        root = Located({**root.value, "executor": other_executor(root.value.get("executor"), executor)}, root.line)
+    root, rest = apply_overrides(root, [override for override in overrides if override not in first])
     more += rest
     folders = [folder, Path.cwd()] if folder else []
     return _checked(full_form(root), source, folders, [*problems, *more], folder or Path.cwd())
@@ -212,7 +217,7 @@ def _checked(
         on_error=settings.on_error,
         output=settings.output,
         workers=settings.workers,
-        executor=settings.executor,
+        executor=check.executor,
         code=tuple(dict.fromkeys(folder for use in uses if (folder := code_folder(use)))),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,16 +13,19 @@ from typing import Any
 from ..blocks.binding import Binding, Bound
 from ..blocks.committer import Committer
 from ..blocks.dataset_step import PHASES, Phase
-from ..core.errors import UsageError
+from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
-from ..executors.base import Stage, Steps
+from ..executors.base import Stage, Step, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
+from .inputs import check_same_inputs
+from .reporting import check_kept, write_report
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
 COMMIT = "commit"
+REPORT = "report"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -44,8 +48,11 @@ def stages(workspace: Workspace) -> list[Stage]:
     for number, block in enumerate(spec.dataset):
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
         ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
-    ranks[COMMIT] = 1
-    return [_stage(workspace, name, count, run) for name, count in ranks.items()]
+    ranks |= {COMMIT: 1, REPORT: 1}
+    found: list[Stage] = []
+    for name, count in ranks.items():
+        found.append(_stage(workspace, name, count, run, found[-1] if found else None))
+    return found
 
 
 def _spec(workspace: Workspace) -> PipelineSpec:
@@ -62,7 +69,7 @@ def stage_of(workspace: Workspace, name: str) -> Stage:
     return next(stage for stage in stages(workspace) if stage.name == name)
 
 
-def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo) -> Stage:
+def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo, earlier: Stage | None) -> Stage:
     return Stage(
         name=name,
         ranks=ranks,
@@ -71,8 +78,28 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo) -> Stage:
         command=[sys.executable, "-P", "-m", f"{__package__}.worker", str(workspace.run_dir)],
         resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
         f"--output {_quoted(workspace.output)}",
+        run_dir=workspace.run_dir,
         stop_on_failure=run.on_error == "stop",
+        check=partial(_check_turn, workspace, name, earlier),
     )
+
+
+def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
+    """Refuse to begin a stage before the one before it is complete, or where that left nothing to go on with."""
+    if earlier is None:
+        return
+    if missing := earlier.missing():
+        ranks = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+        raise RobotroveError(
+            f"stage {name}",
+            f"does not begin: {len(missing)} of {earlier.ranks} ranks of stage {earlier.name} are incomplete ({ranks})",
+            action=f"see why with robotrove status {_quoted(workspace.run_dir)}, then resume with: {earlier.resume}",
+        )
+    if earlier.name == CONVERT:
+        check_kept(workspace)
+    run = RunInfo.read(workspace.run)
+    if name == COMMIT and run.inputs:
+        check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
 
 
 def _quoted(path: Path) -> str:
@@ -88,10 +115,20 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
         return [_bound(build(block), binding) for block in blocks]
     if name == COMMIT:
         return [_bound(Committer(), binding).stage("finish")]
+    if name == REPORT:
+        return [_report(workspace, spec)]
     number, _, rest = name.partition("-")
     phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
     block = _with_inputs(spec.dataset[int(number) - 1], binding.run)
     return [_bound(build(block), binding).stage(phase)]
+
+
+def _report(workspace: Workspace, spec: PipelineSpec) -> Step:
+    def step(data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
+        write_report(workspace, spec)
+        yield from ()
+
+    return step
 
 
 def _with_inputs(block: BlockSpec, run: RunInfo) -> BlockSpec:

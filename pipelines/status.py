@@ -1,34 +1,44 @@
-"""How far a run is, read from its files alone: during the run, after it, or on another machine."""
+"""How far a run is, read from its files alone: during the run, after it, or on another machine.
+
+Where a cluster can be asked, its queue says which ranks wait; nothing else rests on it.
+"""
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from ..core.lease import is_held
 from ..core.workspace import Workspace
-from ..manifests.report import RejectedLine
+from ..executors.base import Stage
+from ..executors.job_states import JobStates, RankStates, tail
 from .stages import stages
+
+_QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many
+_SHOWN = 5  # failed ranks
+_LAST_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """Ranks of one stage."""
+    """Ranks of one stage: those that are neither done nor counted here have not been begun by anybody."""
 
     name: str
     done: int
     ranks: int
+    running: int = 0
+    pending: int = 0
+    failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """A run at one moment.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What a run has made.
 
     Attributes:
-        state: planned, running, stopped or finished.
-        stages: Each stage's ranks.
         listed: Episodes in the manifest, or in the datasets that the run takes them from.
         kept: Episodes committed so far; of datasets all at once, at the end.
         rejected: Reason to number of episodes rejected so far, planning included.
@@ -41,8 +51,6 @@ class RunStatus:
         total: How many there are.
     """
 
-    state: str
-    stages: Sequence[StageStatus]
     listed: int
     kept: int
     rejected: Mapping[str, int]
@@ -55,27 +63,97 @@ class RunStatus:
     total: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus(Counts):
+    """A run at one moment.
+
+    Attributes:
+        state: planned, pending (jobs wait and none has begun), running, stopped or finished.
+        stages: Each stage's ranks.
+        jobs: Jobs on a cluster that are not over.
+        logs: Folder of the logs of all stages.
+    """
+
+    state: str
+    stages: Sequence[StageStatus]
+    jobs: Sequence[str]
+    logs: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRank:
+    """A rank that ended before it was complete.
+
+    Attributes:
+        stage: Its stage.
+        rank: Its number.
+        why: What it, its worker or its job said.
+        log: The file that says more.
+        last_lines: How that ends.
+    """
+
+    stage: str
+    rank: int
+    why: str
+    log: str
+    last_lines: Sequence[str]
+
+
 class StatusReader(ABC):
     """Reads the status of one run again and again."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._stages = stages(workspace)
+        self._jobs: JobStates | None = None
+        self._asked = 0.0
 
     @abstractmethod
+    def _counts(self, done: Sequence[StageStatus]) -> Counts:
+        """Return what is made now."""
+
     def read(self) -> RunStatus:
         """Return the status now."""
+        ranks = [_stage_status(stage, states) for stage, states in self._states()]
+        counts = self._counts(ranks)
+        return RunStatus(
+            **{field.name: getattr(counts, field.name) for field in fields(counts)},
+            state=self._state(ranks),
+            stages=ranks,
+            jobs=sorted({job.job_id for job in (self._job_states().live or {}).values()}),
+            logs=str(self._workspace.logs("")),
+        )
 
-    @abstractmethod
-    def rejections(self) -> list[RejectedLine]:
-        """Return every rejection of planning and of finished shards, in manifest order."""
+    def failures(self) -> list[FailedRank]:
+        """Return the first ranks that failed, by stage and rank."""
+        found: list[FailedRank] = []
+        jobs = self._job_states()
+        for stage, states in self._states():
+            shown = states.failed[: _SHOWN - len(found)]
+            for rank, why in jobs.failures(stage, shown).items():
+                log = jobs.log(stage, rank) or stage.logs / "logs" / f"task_{rank:05d}.log"
+                found.append(FailedRank(stage.name, rank, why, str(log), tail(log)[-_LAST_LINES:]))
+        return found
 
-    def _ranks(self) -> list[StageStatus]:
-        return [StageStatus(stage.name, stage.ranks - len(stage.missing()), stage.ranks) for stage in self._stages]
+    def _states(self) -> list[tuple[Stage, RankStates]]:
+        held = is_held(self._workspace.lock)
+        return [(stage, self._job_states().of(stage, is_held=held)) for stage in self._stages]
 
-    def _state(self, done: Sequence[StageStatus]) -> str:
+    def _job_states(self) -> JobStates:
+        if self._jobs is None or time.monotonic() - self._asked > _QUEUE_EVERY_S:
+            self._jobs, self._asked = JobStates(self._workspace.jobs), time.monotonic()
+        return self._jobs
+
+    def _state(self, ranks: Sequence[StageStatus]) -> str:
         if self._workspace.report.exists():
             return "finished"
-        if is_held(self._workspace.lock):
+        if is_held(self._workspace.lock) or any(stage.running for stage in ranks):
             return "running"
-        return "stopped" if any(stage.done for stage in done) or list(self._workspace.partials()) else "planned"
+        if live := self._job_states().live:
+            return "running" if any(job.is_running for job in live.values()) else "pending"
+        return "stopped" if any(stage.done for stage in ranks) or list(self._workspace.partials()) else "planned"
+
+
+def _stage_status(stage: Stage, states: RankStates) -> StageStatus:
+    done = stage.ranks - len(stage.missing())
+    return StageStatus(stage.name, done, stage.ranks, len(states.running), len(states.pending), len(states.failed))

@@ -12,8 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
-from ..core.errors import EpisodeRejected, RobotroveError
+from ..core.errors import explained
+from ..core.workspace import Workspace
 from ..executors.rank import RankRunner
+from .preflight import check_same_environment
 from .stages import stage_of, workspace_of
 
 
@@ -42,17 +44,21 @@ def main() -> None:
         error = ""
         try:
             if stage not in runners:
-                runners[stage] = RankRunner(stage_of(workspace, stage))
+                runners[stage] = _runner(workspace, stage)
             runners[stage].run_rank(rank)
-        except EpisodeRejected as exc:
-            error = f"{exc.reason}: {exc.detail}"
-        except RobotroveError as exc:
-            error = str(exc)
         except Exception as exc:  # whatever it is, it is this rank's failure and told to the parent
-            error = f"{type(exc).__name__}: {exc}"
+            error = explained(exc)
         is_busy.clear()
         answers.write(json.dumps({"error": error}) + "\n")
         answers.flush()
+
+
+def _runner(workspace: Workspace, name: str) -> RankRunner:
+    """Return what runs ranks of a stage, if this is the right place and its turn: a cluster starts jobs by itself."""
+    check_same_environment(workspace)
+    stage = stage_of(workspace, name)
+    stage.check()
+    return RankRunner(stage)
 
 
 if __name__ == "__main__":

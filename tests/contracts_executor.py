@@ -32,7 +32,8 @@ def make_stage(folder: Path, ranks: int) -> Stage:
     """A stage whose ranks only note that they ran."""
     steps: list[Callable[..., Any]] = [partial(note_rank, folder)]
     command = [sys.executable, "-m", __name__, str(folder), str(ranks)]
-    return Stage("noting", ranks, folder / "logs", lambda: list(steps), command, "robotrove run x.yaml")
+    logs = folder / "logs" / "noting"
+    return Stage("noting", ranks, logs, lambda: list(steps), command, "robotrove run x.yaml", folder)
 
 
 class ExecutorContract(ABC):

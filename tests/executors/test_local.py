@@ -59,6 +59,7 @@ def stage(tmp_path: Path) -> Callable[..., Stage]:
             build=list,
             command=[sys.executable, "-c", WORKER, str(logs), json.dumps(actions)],
             resume="robotrove run x.yaml",
+            run_dir=tmp_path,
             stop_on_failure=stop,
         )
 

@@ -1,0 +1,130 @@
+"""What the ranks of a run are doing, from plain files and, where the cluster can be asked, from its queue."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..core.errors import RobotroveError
+from . import slurm_queue
+from .base import Stage
+from .marks import RankMarks
+from .slurm_queue import Job
+from .submission import Submission, log_of
+
+# What tells why a job ended, among what it printed last.
+_TELLING = re.compile(r"error|CANCELLED|No module|No such file|not found|Killed|told to end")
+_TAIL_BYTES = 4096
+_READ_LOGS = 20  # of so many ranks the cause is looked up in what their job printed
+
+
+@dataclass(frozen=True, slots=True)
+class RankStates:
+    """The ranks of a stage that are not complete.
+
+    Attributes:
+        running: A process works on them.
+        pending: They wait for a job, or for their turn in one.
+        failed: They ended otherwise, and wait for nothing.
+    """
+
+    running: Sequence[int] = ()
+    pending: Sequence[int] = ()
+    failed: Sequence[int] = ()
+
+
+class JobStates:
+    """The jobs of a run at one moment.
+
+    Args:
+        folder: The run's folder for jobs; need not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.submission = Submission.read(folder)
+
+    @cached_property
+    def live(self) -> Mapping[tuple[str, int], Job] | None:
+        """(Job, task) of every job that is not over; None if this machine cannot tell."""
+        if self.submission is None or self.submission.cluster != "slurm":
+            return {}
+        if slurm_queue.is_here():
+            with suppress(RobotroveError):
+                return {(job.job_id, job.task): job for job in slurm_queue.live_jobs(self.submission.name)}
+        return None
+
+    def of(self, stage: Stage, *, is_held: bool) -> RankStates:
+        """Return what the ranks of a stage are doing.
+
+        Args:
+            stage: The stage.
+            is_held: Whether a command works on the run.
+        """
+        marks = RankMarks(stage.logs)
+        at_work, noted = marks.running(), set(marks.failures())
+        missing = stage.missing()
+        rest = [rank for rank in missing if rank not in at_work]
+        waiting, over = set(rest) - noted if is_held or self.live is None else set(), noted
+        for job_id, task, ranks in self._jobs_of(stage):
+            if self.live is None:
+                break
+            job = self.live.get((job_id, task))
+            if job is None:
+                over |= set(ranks)
+            else:  # one that waits runs all of them, also those that failed before it was queued again
+                waiting |= set(ranks) - noted if job.is_running else set(ranks)
+        return RankStates(
+            [rank for rank in missing if rank in at_work],
+            [rank for rank in rest if rank in waiting],
+            [rank for rank in rest if rank in over - waiting],
+        )
+
+    def _jobs_of(self, stage: Stage) -> list[tuple[str, int, list[int]]]:
+        """Return (job, task, ranks) of those that are on the cluster; elsewhere the command itself waits for them."""
+        is_there = self.submission is not None and self.submission.cluster == "slurm"
+        return list(self.submission.jobs_of(stage.name)) if self.submission and is_there else []
+
+    def failures(self, stage: Stage, ranks: Sequence[int]) -> dict[int, str]:
+        """Return rank to why it is not complete, of ranks that are over."""
+        noted = RankMarks(stage.logs).failures()
+        jobs = {rank: (job, task) for job, task, own in self._jobs_of(stage) for rank in own}
+        unknown = [rank for rank in ranks if rank not in noted and rank in jobs]
+        found = {rank: noted.get(rank, "was not begun") for rank in ranks}
+        ended = slurm_queue.ended_states(sorted({jobs[rank][0] for rank in unknown})) if unknown else {}
+        for number, rank in enumerate(unknown):
+            said = last_words(self.log(stage, rank)) if number < _READ_LOGS else ""
+            state = ended.get(jobs[rank], "over").lower()
+            job = "_".join(map(str, jobs[rank]))
+            found[rank] = f"job {job} is {state}" + (f": {said}" if said else "")
+        return found
+
+    def log(self, stage: Stage, rank: int) -> Path | None:
+        """Return what the job of a rank prints into, None if it has no job."""
+        for job_id, batch in self.submission.batches if self.submission else ():
+            for task, orders in enumerate(batch.jobs):
+                if (stage.name, rank) in orders:
+                    return log_of(self._folder, job_id, task, is_array=len(batch.jobs) > 1)
+        return None
+
+
+def last_words(path: Path | None) -> str:
+    """Return the last line of a log that says why a job ended, else its last line; empty if there is none."""
+    lines = tail(path) if path else []
+    return next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else "")
+
+
+def tail(path: Path) -> list[str]:
+    """Return the last lines of a log, without reading all of it; none if it is not there."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
+            text = stream.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()]

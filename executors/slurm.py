@@ -1,0 +1,225 @@
+"""slurm: job arrays on a cluster, chained stage after stage; the command that submits them may go home."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import submitit
+from pydantic import Field
+
+from ..core.errors import RankFailed, RobotroveError, UsageError
+from ..core.workspace import Workspace
+from ..manifests.started import Started
+from . import slurm_queue
+from .base import Detached, Stage
+from .batches import Batch, batches
+from .job import RankJob
+from .job_states import JobStates
+from .submission import Submission, job_name
+
+_MAX_REQUEUES = 10_000  # RankJob decides when it leads nowhere
+_POLL_S = 1.0
+_QUEUE_EVERY_S = 5.0
+
+Minutes = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1)]
+Memory = Annotated[str, Field(pattern=r"^\d+(KB?|MB?|GB?|TB?)$")]
+
+
+class SlurmExecutor(Detached):
+    """Runs ranks as jobs of a Slurm cluster.
+
+    Every job works on a few ranks, in the run directory, which all nodes must see under the same path.
+
+    Args:
+        workers: Jobs of an array that run at a time; as many as the cluster gives by default.
+        cluster: "slurm", or where submitit runs the same jobs instead: processes here ("local"), or one
+            after the other ("debug").
+        partition: Where to queue.
+        account: Whom to charge.
+        qos: Quality of service.
+        constraint: Features that nodes must have.
+        time: Minutes that a job may take; at the limit it is queued again and goes on where it was.
+        mem: Memory of a job, such as 8GB.
+        cpus: CPUs of a job.
+        ranks_per_job: Ranks that a job works on, one after the other; more where the cluster's limits want it.
+        signal_before: Seconds before the time limit at which a job begins to end.
+        python: Interpreter on the nodes; the one that submits by default.
+        setup: Shell lines before it starts, such as `module load ffmpeg`.
+        sbatch: Further options of sbatch by name, such as `{exclude: node7, exclusive: true}`.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: Count | None = None,
+        cluster: Literal["slurm", "local", "debug"] = "slurm",
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        constraint: str | None = None,
+        time: Minutes = 240,
+        mem: Memory = "4GB",
+        cpus: Count = 2,
+        ranks_per_job: Count = 1,
+        signal_before: Count = 90,
+        python: str | None = None,
+        setup: list[str] | None = None,
+        sbatch: dict[str, str | int | bool] | None = None,
+    ) -> None:
+        self.workers = workers
+        self.cluster = cluster
+        self.partition = partition
+        self.account = account
+        self.qos = qos
+        self.constraint = constraint
+        self.time = time
+        self.mem = mem
+        self.cpus = cpus
+        self.ranks_per_job = ranks_per_job
+        self.signal_before = signal_before
+        self.python = python
+        self.setup = setup
+        self.sbatch = sbatch
+        if clash := sorted({name.replace("-", "_") for name in sbatch or {}} & _OURS):
+            raise UsageError(
+                "sbatch", f"{', '.join(clash)} cannot be given", "options that robotrove does not set itself"
+            )
+
+    @property
+    def is_detached(self) -> bool:
+        """True on a cluster; elsewhere submitit's processes want somebody who waits for them."""
+        return self.cluster == "slurm"
+
+    def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
+        """Run one stage; see the base class."""
+        self.run([stage], on_poll)
+
+    def run(self, stages: Iterable[Stage], on_poll: Callable[[], None]) -> None:
+        """Submit all stages and wait for their end; see the base class."""
+        stages = list(stages)
+        self.submit(stages)
+        self.wait(stages, on_poll)
+
+    def submit(self, stages: Sequence[Stage]) -> Submission:
+        """Submit all stages and return; see the base class."""
+        jobs = _jobs_of(stages)
+        jobs.mkdir(parents=True, exist_ok=True)
+        started = Started.now()
+        submission = Submission(job_name(jobs), self.cluster, started.user, started.host)
+        submission.write(jobs)  # from here on the jobs are found by their name, whatever happens
+        try:
+            for batch in self._batches(stages):
+                job_id = self._submit(batch, stages, jobs, submission)
+                submission.batches.append((job_id, batch))
+                submission.write(jobs)
+        except BaseException:
+            if self.cluster == "slurm" and slurm_queue.is_here():
+                slurm_queue.cancel(submission.name)
+            raise
+        return submission
+
+    def _batches(self, stages: Sequence[Stage]) -> list[Batch]:
+        if self.cluster != "slurm":
+            size = 1 if self.cluster == "debug" else self.workers or 2
+            return batches(stages, ranks_per_job=self.ranks_per_job, max_array=size, max_jobs=None)
+        return batches(
+            stages,
+            ranks_per_job=self.ranks_per_job,
+            max_array=slurm_queue.max_array_size(),
+            max_jobs=slurm_queue.submittable(self.account, self.qos),
+        )
+
+    def _submit(self, batch: Batch, stages: Sequence[Stage], jobs: Path, submission: Submission) -> str:
+        """Submit one batch and return its job's number."""
+        first = stages[0]
+        tasks = [
+            RankJob(
+                orders,
+                command=first.command,
+                logs=str(first.logs.parent),
+                events=str(Workspace(first.run_dir, Path()).events),
+                cpus=self.cpus,
+                limit_s=max(self.time * 30, self.time * 60 - self.signal_before - 30),
+                stop_on_failure=first.stop_on_failure,
+            )
+            for orders in batch.jobs
+        ]
+        try:
+            found = self._submitit(jobs, submission).submit_array(tasks)
+        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, RuntimeError) as exc:
+            raise RobotroveError(
+                "sbatch",
+                str(exc).strip(),
+                "jobs that the cluster takes",
+                "see `executor:` in the pipeline (partition, account, qos, time, mem, sbatch), then repeat the command",
+            ) from exc
+        if self.cluster != "slurm":
+            for job in found:
+                job.exception()  # waits; without a scheduler nothing else keeps the order of the stages
+        return str(found[0].job_id).partition("_")[0]
+
+    def _submitit(self, jobs: Path, submission: Submission) -> Any:
+        if self.cluster == "debug":
+            return submitit.DebugExecutor(jobs)
+        if self.cluster == "local":
+            executor: Any = submitit.LocalExecutor(jobs, max_num_timeout=_MAX_REQUEUES, python=self.python)
+            executor.update_parameters(
+                timeout_min=self.time, signal_delay_s=self.signal_before, setup=self.setup or (), stderr_to_stdout=True
+            )
+            return executor
+        executor = submitit.SlurmExecutor(jobs, max_num_timeout=_MAX_REQUEUES, python=self.python)
+        previous = submission.job_ids[-1:]
+        executor.update_parameters(
+            job_name=submission.name,
+            partition=self.partition,
+            account=self.account,
+            qos=self.qos,
+            constraint=self.constraint,
+            time=self.time,
+            mem=self.mem,
+            cpus_per_task=self.cpus,
+            signal_delay_s=self.signal_before,
+            setup=self.setup,
+            array_parallelism=self.workers or slurm_queue.NO_LIMIT,
+            dependency=f"afterany:{previous[0]}" if previous else None,
+            stderr_to_stdout=True,
+            additional_parameters={"requeue": True, **(self.sbatch or {})},
+        )
+        return executor
+
+    def wait(self, stages: Sequence[Stage], on_poll: Callable[[], None]) -> None:
+        """Wait until every rank is complete, or no job is left that could make it so.
+
+        Raises:
+            RankFailed: With the first stage that is not complete.
+        """
+        jobs = _jobs_of(stages)
+        asked, is_over = 0.0, self.cluster != "slurm"
+        while any(stage.missing() for stage in stages) and not is_over:
+            on_poll()
+            clock.sleep(_POLL_S)
+            if clock.monotonic() - asked > _QUEUE_EVERY_S:
+                asked = clock.monotonic()
+                with suppress(RobotroveError):  # a controller that is being restarted; the jobs go on
+                    is_over = not slurm_queue.live_jobs(job_name(jobs))
+        states = JobStates(jobs)
+        for stage in stages:
+            if missing := stage.missing():
+                raise RankFailed(
+                    stage.name, states.failures(stage, missing), str(jobs), f"{stage.resume} --executor slurm"
+                )
+
+
+# What submitit or this module gives to sbatch.
+_OURS = frozenset(
+    {"job_name", "array", "dependency", "output", "error", "open_mode", "signal", "requeue", "no_requeue", "time"}
+)
+
+
+def _jobs_of(stages: Sequence[Stage]) -> Path:
+    return Workspace(stages[0].run_dir, Path()).jobs

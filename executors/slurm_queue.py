@@ -1,0 +1,128 @@
+"""The door to Slurm's own commands: what is queued, how jobs ended, what the cluster allows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from ..core.errors import RobotroveError
+
+_TIMEOUT_S = 60
+NO_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, or one task of an array.
+
+    Attributes:
+        job_id: Number that sbatch printed.
+        task: Index in the array; 0 for a job that is none.
+        state: As Slurm says it: PENDING, RUNNING, COMPLETING, ….
+        reason: Why it waits.
+        node: Where it runs.
+    """
+
+    job_id: str
+    task: int
+    state: str
+    reason: str = ""
+    node: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """True if it has a node; a job that ends may still be writing."""
+        return self.state not in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+
+
+def is_here() -> bool:
+    """True if this machine can ask a cluster."""
+    return shutil.which("squeue") is not None
+
+
+def live_jobs(name: str) -> list[Job]:
+    """Return every job of this name that is not over, whoever's it is.
+
+    Raises:
+        RobotroveError: If the cluster does not answer.
+    """
+    text = _ask("squeue", "--noheader", "--array", "--name", name, "--format", "%F|%K|%T|%r|%N")
+    jobs = []
+    for line in text.splitlines():
+        job_id, task, state, reason, node = line.split("|")
+        jobs.append(Job(job_id, int(task) if task.isdigit() else 0, state, reason, node))
+    return jobs
+
+
+def ended_states(job_ids: list[str]) -> dict[tuple[str, int], str]:
+    """Return (job, task) to how it ended as the accounting says; empty where there is none."""
+    command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format", "JobID,State", "--jobs"]
+    try:
+        text = _ask(*command, ",".join(job_ids))
+    except RobotroveError:
+        return {}
+    found = {}
+    for line in text.splitlines():
+        job, _, state = line.partition("|")
+        job_id, _, task = job.partition("_")
+        if not task or task.isdigit():  # "12_[3-9]" is still pending
+            found[job_id, int(task or 0)] = state
+    return found
+
+
+def cancel(name: str) -> None:
+    """Cancel every job of this name that this user may cancel."""
+    _ask("scancel", "--name", name)
+
+
+def max_array_size() -> int:
+    """Return how many jobs one array may have: indices go up to MaxArraySize - 1."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+    return max(1, int(found[1])) if found else 1001  # Slurm's default
+
+
+def submittable(account: str | None, qos: str | None) -> int | None:
+    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it."""
+    user = str(os.environ.get("USER") or os.getuid())
+    limits = []
+    try:
+        user = _ask("id", "-un").strip()
+        fields = "Account,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS,QOS"
+        lines = _ask("sacctmgr", "-nP", "show", "assoc", f"user={user}", f"format={fields}").splitlines()
+        names = {qos} if qos else set()
+        for line in lines:
+            own, most, group, default, allowed = line.split("|")
+            if account in (None, own):
+                limits += [most, group]
+                names |= {default or allowed} if not qos else set()
+        for line in _ask("sacctmgr", "-nP", "show", "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA").splitlines():
+            name, per_user, per_account = line.split("|")
+            limits += [per_user, per_account] if name in names else []
+    except RobotroveError:  # a cluster without accounting has no such limits
+        return None
+    numbers = [int(limit) for limit in limits if limit.isdigit()]
+    if not numbers:
+        return None
+    queued = len(_ask("squeue", "--noheader", "--array", "--user", user, "--format", "%i").splitlines())
+    return min(numbers) - queued
+
+
+def _ask(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    except FileNotFoundError as exc:
+        raise RobotroveError(
+            command[0],
+            "is not on this machine",
+            "a machine of a Slurm cluster",
+            "--executor local, or the same command on the cluster's login node",
+        ) from exc
+    except subprocess.TimeoutExpired as exc:
+        raise RobotroveError(command[0], f"does not answer within {_TIMEOUT_S} s", action="repeat the command") from exc
+    if done.returncode:
+        said = done.stderr.strip() or f"exit code {done.returncode}"
+        raise RobotroveError(" ".join(command[:2]), said, "an answer of the cluster", "repeat the command later")
+    return done.stdout

@@ -1,0 +1,107 @@
+"""What came of a run: counted from what was written, compared with what was listed, written down."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..core.errors import RobotroveError, UsageError
+from ..core.workspace import Workspace
+from ..formats.lerobot import paths
+from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
+from ..manifests.manifest import Manifest
+from ..manifests.report import RejectedLine, RunReport, rejected_lines, write_rejected
+from ..manifests.run_info import RunInfo
+from ..manifests.shard import Shard
+from ..manifests.started import Started
+from .arguments import build
+from .spec import PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    listed: int
+    kept: int
+    frames: int
+    rejected: list[RejectedLine]
+
+
+def check_kept(workspace: Workspace) -> None:
+    """Refuse to make a dataset of nothing.
+
+    Raises:
+        UsageError: If no shard holds an episode.
+    """
+    if not any(shard.kept for shard in _shards(workspace)):
+        lines = _of_shards(workspace).rejected
+        write_rejected(workspace.rejected, lines)
+        raise UsageError(
+            str(workspace.output),
+            f"none of {len(lines)} episodes was kept, so there is no dataset to write",
+            "at least one episode",
+            f"see why in {workspace.rejected}",
+        )
+
+
+def write_report(workspace: Workspace, spec: PipelineSpec) -> None:
+    """Write report.json and rejected.jsonl of a run whose output has its name.
+
+    Raises:
+        RobotroveError: If what was listed is not what was kept and rejected, or not what is in the dataset.
+    """
+    run = RunInfo.read(workspace.run)
+    totals = _of_datasets(run) if run.inputs else _of_shards(workspace)
+    folders = run.dataset_folders(workspace.output).values()
+    for folder in folders:
+        info = json.loads((folder / paths.INFO).read_text())
+        made = (info["total_episodes"], info["total_frames"])
+        if made != (totals.kept, totals.frames) or totals.kept + len(totals.rejected) != totals.listed:
+            raise RobotroveError(
+                str(folder),
+                f"the books do not balance: listed {totals.listed}, kept {totals.kept} ({totals.frames} frames), "
+                f"rejected {len(totals.rejected)}, in the dataset {made[0]} ({made[1]} frames)",
+                "listed = kept + rejected, and the dataset holds what was kept",
+                "please report this with the run directory; do not use the dataset",
+            )
+    write_rejected(workspace.rejected, totals.rejected)
+    RunReport(
+        str(workspace.output),
+        str(workspace.run_dir),
+        totals.listed,
+        totals.kept,
+        totals.frames,
+        dict(Counter(line.reason for line in totals.rejected)),
+        sum(line.error for line in totals.rejected),
+        [*run.notes, *_plan_notes(spec, workspace)],
+        round(time.time() - Started.read(workspace.command).time, 3),
+        datasets=[str(folder) for folder in folders],
+        inputs=[dataset.path for dataset in run.inputs],
+    ).write(workspace.report)
+
+
+def _of_shards(workspace: Workspace) -> _Totals:
+    rows = Manifest.read(workspace.manifest).rows
+    shards = list(_shards(workspace))
+    kept = sum(len(shard.kept) for shard in shards)
+    return _Totals(len(rows), kept, sum(shard.frames for shard in shards), rejected_lines(rows, shards))
+
+
+def _shards(workspace: Workspace) -> Iterator[Shard]:
+    """Yield the shards by rank, each read when it is asked for."""
+    return (Shard.read(workspace.shard(rank)) for rank in range(Manifest.read(workspace.manifest).n_shards))
+
+
+def _of_datasets(run: RunInfo) -> _Totals:
+    """Return the totals of a run of datasets, whose episodes are all taken or none is."""
+    episodes, frames = (sum(getattr(d, name) for d in run.inputs) for name in ("episodes", "frames"))
+    return _Totals(episodes, episodes, frames, [])
+
+
+def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:
+    """Return what dataset blocks found worth saying when they planned; what several of them say, once."""
+    folders = [workspace.plan(build(block).name) for block in spec.dataset]
+    notes = [note for folder in folders if (folder / PLAN_FILE).exists() for note in DatasetPlan.read(folder).notes]
+    return list(dict.fromkeys(notes))
