@@ -28,11 +28,11 @@ def _check_no_jobs(workspace: Workspace) -> None:
     states = JobStates(workspace.jobs)
     if states.submission is None or workspace.report.exists():
         return
-    who = f"{states.submission.user} on {states.submission.host}"
+    who = f"{states.submission.user}, submitted on {states.submission.host},"
     if states.live is None:
         raise RobotroveError(
             str(workspace.jobs),
-            f"{who} submitted jobs ({', '.join(states.submission.job_ids)}); no cluster says whether they are over",
+            f"no cluster says whether the jobs {', '.join(states.submission.job_ids)} of {who} are over",
             "a machine where squeue works",
             f"repeat the command there; if they are known to be over, remove {workspace.jobs}",
         )
@@ -40,6 +40,6 @@ def _check_no_jobs(workspace: Workspace) -> None:
         numbers = sorted({job.job_id for job in states.live.values()})
         raise RunLocked(
             str(workspace.run_dir),
-            f"{who} submitted it: job {', '.join(numbers)}",
+            f"job {', '.join(numbers)} of {who}",
             f"robotrove status {workspace.run_dir} shows it, robotrove cancel {workspace.run_dir} ends it",
         )

@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import os
 import queue
+import socket
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..core.errors import explained
-from ..core.workspace import Workspace
-from ..executors.rank import RankRunner
-from .preflight import check_same_environment
-from .stages import stage_of, workspace_of
+from ..core.errors import RobotroveError, explained
+
+if TYPE_CHECKING:
+    from .run_ranks import RunRanks
 
 
 def main() -> None:
@@ -37,15 +38,12 @@ def main() -> None:
         ranks.put(None)
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    workspace = workspace_of(Path(sys.argv[1]))
-    runners: dict[str, RankRunner] = {}
+    run: RunRanks | None = None
     while (order := ranks.get()) is not None:
-        stage, rank = order
         error = ""
         try:
-            if stage not in runners:
-                runners[stage] = _runner(workspace, stage)
-            runners[stage].run_rank(rank)
+            run = run or _ranks_of(Path(sys.argv[1]))
+            run(*order)
         except Exception as exc:  # whatever it is, it is this rank's failure and told to the parent
             error = explained(exc)
         is_busy.clear()
@@ -53,12 +51,17 @@ def main() -> None:
         answers.flush()
 
 
-def _runner(workspace: Workspace, name: str) -> RankRunner:
-    """Return what runs ranks of a stage, if this is the right place and its turn: a cluster starts jobs by itself."""
-    check_same_environment(workspace)
-    stage = stage_of(workspace, name)
-    stage.check()
-    return RankRunner(stage)
+def _ranks_of(run_dir: Path) -> RunRanks:
+    try:
+        from .run_ranks import RunRanks  # on this machine a package may be missing, which is to be told in words
+    except ImportError as exc:
+        raise RobotroveError(
+            f"{sys.executable} on {socket.gethostname()}",
+            str(exc),
+            "every package that robotrove needs",
+            "install robotrove there, or leave that machine out, and resume the run",
+        ) from exc
+    return RunRanks(run_dir)
 
 
 if __name__ == "__main__":
