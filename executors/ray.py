@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Annotated, Any
 
 from datatrove.executor.ray import RayPipelineExecutor
+from datatrove.utils.logging import logger
 from datatrove.utils.stats import PipelineStats
 from pydantic import Field
 
@@ -52,6 +53,7 @@ class RayExecutor(Executor):
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run the missing ranks; see the base class."""
         self._ray = self._ray or _connected(self.address)
+        logger.disable(RayPipelineExecutor.__module__)  # it tells in sentences what `on_poll` shows
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(_RayRanks(stage, self).run)
             while not wait([running], POLL_S).done:

@@ -12,7 +12,7 @@ def own_priority() -> Iterator[None]:
     """Take back the real-time priority that a library gives all threads of this process while the block runs.
 
     SVT-AV1 does so where it may, that is as root, as in most containers. Nothing else on the machine then runs: neither
-    the heartbeat of another process nor the daemons of a cluster. (Source/Lib/Codec/svt_threads.c of SVT-AV1.)
+    the heartbeat of another process nor the daemons of a cluster.
     """
     is_known = hasattr(os, "sched_getscheduler") and os.path.isdir("/proc/self/task")
     before = os.sched_getscheduler(0) if is_known else None
