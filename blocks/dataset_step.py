@@ -18,11 +18,13 @@ class DatasetStep(ABC):
     Attributes:
         name: Name in a pipeline file; the stages are called `<name>.<phase>`.
         makes: LeRobot version of the dataset that the block makes, None if it works on one that is there.
+        has_one_unit: True if there is never more than one unit, for which one rank is enough.
     """
 
     name = "dataset_step"
     role = "dataset"
     makes: str | None = None
+    has_one_unit = False
 
     @abstractmethod
     def plan(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..executors.base import Stage, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
+from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
@@ -43,13 +44,19 @@ def stages(workspace: Workspace) -> list[Stage]:
     ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards} if spec.source else {}
     for number, block in enumerate(spec.dataset):
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
-        ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
+        if not block_class(block.use).has_one_unit:
+            ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
     ranks[COMMIT] = 1
     return [_stage(workspace, name, count, run) for name, count in ranks.items()]
 
 
 def _spec(workspace: Workspace) -> PipelineSpec:
-    return PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    return _parsed(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+
+
+@lru_cache(maxsize=1)  # a worker asks for every rank, and a frozen pipeline with many datasets takes a while to check
+def _parsed(text: str, source: str) -> PipelineSpec:
+    return PipelineSpec.from_yaml(text, source)
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:
