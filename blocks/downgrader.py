@@ -10,11 +10,12 @@ from pathlib import Path
 from ..core.commit import attempt_name, rename_all, sync_tree
 from ..core.errors import UsageError
 from ..formats.lerobot import v21
+from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
 from ..formats.lerobot.gr00t_stats import write_gr00t_stats
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..formats.lerobot.placement import PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta
+from ..formats.lerobot.record import EpisodeFiles
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..media.join import split
@@ -116,7 +117,7 @@ class Downgrader(DatasetMaker):
     def write_meta(
         self,
         out: Path,
-        episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
         facts: DatasetFacts,
         plan: DatasetPlan,
     ) -> None:

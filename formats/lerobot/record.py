@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,6 +17,8 @@ from ...core.errors import RobotroveError
 from ...media.index import Encoding
 from ...media.join import Clip
 from .arrow_rows import open_parquet
+from .episode_metas import EpisodeMetas
+from .provenance import ORIGIN_SCHEMA
 
 EPISODE_FILE = "episode.json"
 _HELD_BYTES = 16 << 20
@@ -77,26 +80,13 @@ class EpisodeFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeMeta:
-    """What meta says of one finished episode.
-
-    Attributes:
-        stats: "stats/<feature>/<name>" to nested lists, as in meta/episodes; those of placed columns may be there.
-        provenance: Columns of meta/robotrove/episodes.parquet but episode_index.
-    """
-
-    stats: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class EpisodeRecord:
     """One finished episode of a run.
 
     Attributes:
         index: Row in the manifest.
         files: Where it is.
-        meta: What meta says of it.
+        metas: What meta says of it, and of no other.
         histograms: Camera key to (3, 256) counts of its sampled pixel values; empty where its shard has them.
         episode: Its number in the shard that it is from, if any.
         source_tasks: Instructions of that shard by task_index.
@@ -104,7 +94,7 @@ class EpisodeRecord:
 
     index: int
     files: EpisodeFiles
-    meta: EpisodeMeta
+    metas: EpisodeMetas
     histograms: Mapping[str, Any] = field(default_factory=dict)
     episode: int = 0
     source_tasks: Sequence[str] = ()
@@ -118,7 +108,9 @@ def read_episode(folder: Path) -> EpisodeRecord:
     clips = {key: Clip(folder / name, 0, length) for key, name in entry["files"].items()}
     tracks = {key: Track(clip, clip.path.stat().st_size) for key, clip in clips.items()}
     files = EpisodeFiles(length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
-    return EpisodeRecord(entry["index"], files, EpisodeMeta(entry["stats"], entry["provenance"]), entry["histograms"])
+    stats = {name: np.array([value], np.float64) for name, value in entry["stats"].items()}
+    metas = EpisodeMetas(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
+    return EpisodeRecord(entry["index"], files, metas, entry["histograms"])
 
 
 class RowReader:

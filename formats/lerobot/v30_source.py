@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import paths
 from .arrow_rows import Damaged
 from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles
 from .source import Note
-from .source_stats import stat_shapes, stat_values
+from .source_stats import stat_batches, stat_shapes
+from .stat_columns import StatColumns
 from .v30_rows import RowPlaces
 from .v30_windows import CameraWindows, shifted_note
-from .view_v30 import EPISODE_BATCH_ROWS, DatasetViewV30
+from .view_v30 import DatasetViewV30
 
 
 class V30Source(FolderSource[DatasetViewV30]):
@@ -59,18 +62,6 @@ class V30Source(FolderSource[DatasetViewV30]):
             if sentence:
                 note(sentence)
 
-    def stats(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (length, usable statistics) of each episode, in order."""
-        shapes = stat_shapes(self.facts.features)
-        first = 0
-        for path in self.view.files(self.view.episodes_path):
-            with self.view.parquet(path) as file:
-                names = set(file.schema_arrow.names)
-            found = [name for name in shapes if name in names]
-            for batch in self.view.batches(path, ["length", *found], EPISODE_BATCH_ROWS):
-                columns = [stat_values(batch[name], name, shapes[name]) for name in found]
-                lengths = self.view.lengths[first : first + len(batch["length"])]
-                for length, *values in zip(lengths.tolist(), *columns, strict=True):
-                    pairs = zip(found, values, strict=True)
-                    yield length, {name: value for name, value in pairs if value is not None}
-                first += len(lengths)
+    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics) of all episodes in order, some at a time."""
+        return stat_batches(self.view, stat_shapes(self.facts.features))
