@@ -106,8 +106,7 @@ class Downgrader(DatasetMaker):
                     probe(path, expected_frames=placed.files.length, fps=self.facts.fps, in_order=False)
             else:
                 rows = v21.placed_rows(self.facts, TaskTable(plan.tasks), plan.source_tasks)
-                for placed, path, _ in written:
-                    v21.write_rows(path, placed, rows)
+                v21.write_rows([(placed, path) for placed, path, _ in written], rows)
                 rows.close()
             sync_tree(attempt)
             rename_all((path, target) for _, path, target in written)

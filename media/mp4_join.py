@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -63,7 +63,7 @@ def join_tables(clips: Sequence[Clip], out: Path, fps: int, faststart: bool) -> 
     known: tuple[SampleTable, Encoding] | None = None
     delay = 0
     try:
-        for path, group in groupby(clips, key=lambda clip: clip.path):
+        for path, group in groupby(_runs(clips), key=lambda clip: clip.path):
             table = read_table(path)
             encoding = encoding_of_table(table)
             if known is None:
@@ -91,6 +91,18 @@ def join_tables(clips: Sequence[Clip], out: Path, fps: int, faststart: bool) -> 
     )
     _write(video, parts, out, faststart)
     return True
+
+
+def _runs(clips: Sequence[Clip]) -> Iterator[Clip]:
+    """Yield clips with those put together that follow each other in their file: they are copied as one."""
+    run = clips[0]
+    for clip in clips[1:]:
+        if (clip.path, clip.first) == (run.path, run.first + run.frames):
+            run = Clip(run.path, run.first, run.frames + clip.frames)
+        else:
+            yield run
+            run = clip
+    yield run
 
 
 def _part(clip: Clip, table: SampleTable, grid: Grid) -> _Part:

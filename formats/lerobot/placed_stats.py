@@ -87,7 +87,7 @@ class PlacedStats:
         stats |= {name: stats[name].copy() for name in columns}
         for row in np.flatnonzero(np.any(list(missing.values()), axis=0)).tolist():
             keys = [key for key, where in missing.items() if where[row]]
-            table = pa.concat_tables([piece.select(keys) for piece in self._rows.tables(placed[row])])
+            table = pa.concat_tables([piece.select(keys) for _, piece in self._rows.tables([placed[row]])])
             for key in keys:
                 values = rows_of(table.column(key).combine_chunks(), self._columns[key], key)
                 found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(key) else values)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ...core.columns import Array
 from ...core.features import DEFAULT_FEATURES
@@ -61,14 +62,13 @@ def placed_rows(facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Se
     return PlacedRows(facts.features, facts.fps, tasks, source_tasks, "Sequence")
 
 
-def write_rows(out: Path, placed: PlacedEpisode, rows: PlacedRows) -> None:
-    """Write the rows of one episode."""
-    tables = rows.tables(placed)
-    first = next(tables)
-    with pq.ParquetWriter(out, first.schema, compression="snappy") as writer:
-        writer.write_table(first, row_group_size=first.num_rows)
-        for table in tables:
-            writer.write_table(table, row_group_size=table.num_rows)
+def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:
+    """Write the rows of each episode into a file of its own."""
+    pieces = rows.tables(placed for placed, _ in files)
+    for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
+        with rows.writer(out) as writer:
+            for _, table in tables:
+                writer.write_table(table, row_group_size=table.num_rows)
 
 
 def write_meta(

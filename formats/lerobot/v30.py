@@ -49,10 +49,9 @@ def write_file(
         join([placed.files.tracks[file.key].clip for placed in episodes], out, facts.fps, faststart=True)
         return
     rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
-    with pq.ParquetWriter(out, rows.schema, compression="snappy") as writer:
-        for placed in episodes:
-            for table in rows.tables(placed):
-                writer.write_table(table, row_group_size=table.num_rows)
+    with rows.writer(out) as writer:
+        for _, table in rows.tables(episodes):
+            writer.write_table(table, row_group_size=table.num_rows)
     rows.close()
 
 

@@ -52,7 +52,7 @@ def read(
     path: Path, episode: int, tasks: TaskTable, source_tasks: list[list[str]], said: tuple[str, ...] = tuple(OWN_TASKS)
 ) -> dict[str, list[Any]]:
     rows = PlacedRows(FEATURES, FPS, tasks, source_tasks)
-    table = pa.concat_tables(rows.tables(placed(path, episode, said)))
+    table = pa.concat_tables(table for _, table in rows.tables([placed(path, episode, said)]))
     rows.close()
     assert table.schema.equals(data_schema(FEATURES), check_metadata=True)
     return table.to_pydict()
