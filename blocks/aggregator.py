@@ -56,7 +56,7 @@ class Aggregator(DatasetMaker):
         Raises:
             UsageError: If there is one and that is not allowed, or its frames are of another size.
         """
-        tracks = {}
+        anew = {}
         for key, track in files.tracks.items():
             self._check_size(key, track, source, episode)
             problem = self._problem(key, track)
@@ -69,8 +69,8 @@ class Aggregator(DatasetMaker):
                 )
             if problem:
                 self._anew[key] += 1
-            tracks[key] = replace(track, is_copyable=False) if problem else track
-        return replace(files, tracks=tracks)
+                anew[key] = replace(track, is_copyable=False)
+        return replace(files, tracks={**files.tracks, **anew}) if anew else files
 
     def _check_size(self, key: str, track: Track, source: DatasetSource, episode: int) -> None:
         if track.encoding is None:  # of a shard of ours

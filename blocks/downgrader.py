@@ -19,7 +19,7 @@ from ..formats.lerobot.record import EpisodeFiles
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..media.join import split
-from ..media.probe import probe
+from ..media.mp4_proof import prove
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
 
@@ -103,7 +103,7 @@ class Downgrader(DatasetMaker):
                 pieces = [(placed.files.tracks[key].clip, path) for placed, path, _ in written]
                 split(pieces, self.facts.fps)
                 for placed, path, _ in written:
-                    probe(path, expected_frames=placed.files.length, fps=self.facts.fps, in_order=False)
+                    prove(path, placed.files.length, self.facts.fps)
             else:
                 rows = v21.placed_rows(self.facts, TaskTable(plan.tasks), plan.source_tasks)
                 v21.write_rows([(placed, path) for placed, path, _ in written], rows)
