@@ -69,7 +69,14 @@ class _PhaseStep(PipelineStep):
         elif self._phase == "finish":
             self._step.finish()
         else:
-            for unit in self._step.units()[rank::world_size]:
+            for unit in self._share(rank, world_size):
                 self._step.process(unit)
                 self.stat_update("units")
         yield from ()
+
+    def is_idle(self, rank: int, world_size: int) -> bool:
+        """Return True if a rank has nothing to do; executors ask before they open its logs."""
+        return self._phase == "process" and not self._share(rank, world_size)
+
+    def _share(self, rank: int, world_size: int) -> list[Any]:
+        return self._step.units()[rank::world_size]

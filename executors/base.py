@@ -64,6 +64,9 @@ class Executor(ABC):
     ) -> None:
         self.close()
 
+    def prepare(self, stages: Sequence[Stage]) -> None:  # noqa: B027 - most executors have nothing to prepare
+        """Hear of all stages before the first of them is launched."""
+
     def close(self) -> None:  # noqa: B027 - most executors hold nothing between stages
         """Let go of what was kept for further stages."""
 

@@ -7,7 +7,7 @@ import os
 import selectors
 import subprocess
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..core.errors import UsageError
@@ -33,18 +33,22 @@ class LocalExecutor(Executor):
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: list[_Worker] = []
 
+    def prepare(self, stages: Sequence[Stage]) -> None:
+        """Start all workers that will be of use: while the first plans alone, the others come up."""
+        count = min(self.workers, max(len(stage.missing()) for stage in stages))
+        self._idle += [_Worker(stages[0], _share(count)) for _ in range(count)]
+
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run the missing ranks; see the base class."""
         waiting = deque(stage.missing())
         failures: dict[int, str] = {}
         active: dict[int, _Worker] = {}
         count = min(self.workers, len(waiting))
-        share = max(1, len(os.sched_getaffinity(0)) // max(1, count))
         with selectors.DefaultSelector() as selector:
             try:
                 while waiting or active:
                     while waiting and len(active) < count:
-                        worker = self._next_idle() or _Worker(stage, share)
+                        worker = self._next_idle() or _Worker(stage, _share(count))
                         active[worker.descriptor] = worker
                         selector.register(worker.descriptor, selectors.EVENT_READ)
                         worker.give(stage, waiting.popleft())
@@ -76,8 +80,15 @@ class LocalExecutor(Executor):
 
     def close(self) -> None:
         """End the idle workers."""
+        for worker in self._idle:
+            worker.dismiss()
         while self._idle:
             self._idle.pop().end()
+
+
+def _share(workers: int) -> int:
+    """Return how many CPUs each of some workers may use."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, workers))
 
 
 class _Worker:
@@ -124,10 +135,14 @@ class _Worker:
         code = self._process.wait()
         return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
 
-    def end(self) -> None:
+    def dismiss(self) -> None:
         """Let an idle worker go."""
         with suppress(BrokenPipeError):
             self._in.close()
+
+    def end(self) -> None:
+        """Let an idle worker go, and wait until it is gone."""
+        self.dismiss()
         self._process.wait()
         self._out.close()
 

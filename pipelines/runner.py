@@ -88,7 +88,8 @@ def execute(
         status = status_reader(workspace)
         watcher.started(status.read())
         with executor:
-            for stage in stages(workspace):
+            executor.prepare(chain := stages(workspace))
+            for stage in chain:
                 if stage.name == COMMIT and spec.source is None:
                     check_same_inputs(spec, run.inputs, workspace, is_finished=workspace.output.exists())
                 executor.launch(stage, lambda: watcher.progress(status.read()))

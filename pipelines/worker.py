@@ -10,11 +10,12 @@ import os
 import queue
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from ..core.errors import EpisodeRejected, RobotroveError
 from ..executors.rank import RankRunner
-from .stages import stage_of, workspace_of
+from .stages import stage_of, stages, workspace_of
 
 
 def main() -> None:
@@ -36,6 +37,8 @@ def main() -> None:
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
     workspace = workspace_of(Path(sys.argv[1]))
+    with suppress(Exception):  # it comes up again in the rank that it concerns
+        stages(workspace)[0].build()  # imports most of what ranks need, while there is nothing else to do
     runners: dict[str, RankRunner] = {}
     while (order := ranks.get()) is not None:
         stage, rank = order
@@ -53,6 +56,8 @@ def main() -> None:
         is_busy.clear()
         answers.write(json.dumps({"error": error}) + "\n")
         answers.flush()
+    sys.stdout.flush()
+    os._exit(0)  # to take apart what was imported would take as long as a small stage
 
 
 if __name__ == "__main__":
