@@ -88,6 +88,5 @@ def test_marks_that_a_full_disk_cut_are_no_error(marks: RankMarks, tmp_path: Pat
 
 
 def test_a_failure_that_cannot_be_noted_stays_what_is_raised(marks: RankMarks, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="the cause"), marks.at_work(0):
-        (tmp_path / "logs" / "failed").touch()  # where a folder should be
-        raise ValueError("the cause")
+    with pytest.raises(ZeroDivisionError), marks.at_work(0):
+        1 / (tmp_path / "logs" / "failed").write_bytes(b"")  # a file where a folder should be
