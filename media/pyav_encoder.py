@@ -16,6 +16,7 @@ from ..core.columns import Array
 from ..core.errors import EpisodeRejected, UsageError
 from .encoder import Encoder, single_frames
 from .pixels import rgb_frame, to_bt601
+from .priority import own_priority
 from .settings import codec_options, odd_size
 
 
@@ -80,7 +81,8 @@ class PyavEncoder(Encoder):
         stream = cast(VideoStream, container.add_stream(self.settings.codec, rate=fps, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, self.settings.pix_fmt
         stream.codec_context.time_base = Fraction(1, fps)
-        stream.codec_context.open()
+        with own_priority():
+            stream.codec_context.open()
         return stream
 
     def _refused(self, width: int, height: int, fps: int, why: Exception) -> EpisodeRejected:
