@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.slurm.gates import ENVIRONMENT, Gates
-from robotrove.tests.slurm.jobs import slurm, wait_for
+from robotrove.tests.pipelines.runs import run_here, sample, write_pipeline
+from robotrove.tests.slurm.disturbed import EPISODES, FRAMES, SHARDS, Run
+from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
+from robotrove.tests.slurm.jobs import EXECUTOR, slurm, wait_for
 
 _MARKER = "# Written by robotrove slurm/local_cluster.sh"
 
@@ -54,3 +56,27 @@ def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
     """Gates for the runs of this test, all open."""
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "gates"))
     return Gates(tmp_path / "gates")
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four shards of five episodes, all of which the cluster works on at a time; before each episode is a gate."""
+    folder = tmp_path_factory.mktemp("source")
+    path = sample(folder, "demos.hdf5", EPISODES, FRAMES)
+    return write_pipeline(folder, [path], steps=[GATE], executor=EXECUTOR)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset that every run of `pipeline` must equal."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    report = run_here(pipeline, out)
+    assert (report.kept, report.frames) == (EPISODES, EPISODES * FRAMES)
+    assert len(list((out.parent / "out.run" / "shards").iterdir())) == SHARDS
+    return out
+
+
+@pytest.fixture
+def run(pipeline: Path, undisturbed: Path, gates: Gates, tmp_path: Path) -> Run:
+    """A run of `pipeline` that has not begun."""
+    return Run(pipeline, tmp_path / "out", undisturbed, gates)

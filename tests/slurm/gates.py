@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from robotrove.blocks.base import EpisodeFilter
@@ -45,9 +44,9 @@ class Gates:
         """Take back what `close` did."""
         self._closed(episode, pid).unlink()
 
-    def waiting(self, episode: int) -> list[int]:
-        """Return the processes that came so far, in no order; the dead ones too."""
-        return list(self._arrived(episode))
+    def arrived(self, episode: int) -> list[int]:
+        """Return the processes that ever came to a gate, in no order."""
+        return [int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"at-{episode}-*")]
 
     def pass_through(self, episode: int) -> None:
         """Wait until the gate is open; called by the process that comes so far."""
@@ -58,6 +57,3 @@ class Gates:
 
     def _closed(self, episode: int, pid: int | None = None) -> Path:
         return self._folder / (f"closed-{episode}" if pid is None else f"closed-{episode}-{pid}")
-
-    def _arrived(self, episode: int) -> Iterator[int]:
-        return (int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"at-{episode}-*"))
