@@ -81,5 +81,5 @@ class ConversionStatus(StatusReader):
         if not self._recent:
             return 0.0
         span = now - min(event.time for event in self._recent)
-        frames = sum(self._lengths[event.episode] for event in self._recent if event.kind == "committed")
+        frames: int = sum(self._lengths[event.episode] for event in self._recent if event.kind == "committed")
         return frames / max(span, 1e-3)
