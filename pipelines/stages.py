@@ -45,7 +45,7 @@ def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
     spec = _spec(workspace)
-    ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards} if spec.source else {}
+    ranks = {CONVERT: _shards(workspace)} if spec.source else {}
     for number, block in enumerate(spec.dataset):
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
         if not block_class(block.use).has_one_unit:
@@ -55,6 +55,11 @@ def stages(workspace: Workspace) -> list[Stage]:
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
     return found
+
+
+def _shards(workspace: Workspace) -> int:
+    [shards] = Manifest.columns(workspace.manifest, "shard")
+    return 1 + max(shards, default=-1)
 
 
 def _spec(workspace: Workspace) -> PipelineSpec:
