@@ -198,7 +198,7 @@ class TestRun:
         assert {(status.unit, status.total) for status in observer.seen} == {("ranks", 17)}
         assert [status.done for status in observer.seen] == [*range(18), 17]
         assert [status.kept for status in observer.seen][-3:] == [0, 5, 5]
-        assert [status.state for status in observer.seen][-2:] == ["running", "finished"]
+        assert [status.state for status in observer.seen][-3:] == ["running", "finished", "finished"]
         last = status_reader(Workspace.for_output(tmp_path / "out")).read()
         assert (last.listed, last.kept, last.frames, last.total_frames, last.rejected) == (5, 5, 46, 46, {})
 
