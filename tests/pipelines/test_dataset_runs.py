@@ -181,8 +181,14 @@ class TestRun:
     def test_what_a_block_notes_is_reported(
         self, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Aggregator, "notes", lambda self: ["3 clips were encoded anew"])
-        assert run_here(pipeline, tmp_path / "out").notes == ["3 clips were encoded anew"]
+        admit = Aggregator.admit
+
+        def counting(self: Aggregator, *episode: Any) -> Any:
+            self._anew["a camera"] += 1
+            return admit(self, *episode)
+
+        monkeypatch.setattr(Aggregator, "admit", counting)
+        assert run_here(pipeline, tmp_path / "out").notes == ["5 clips of a camera were encoded anew"]
 
     def test_progress_is_counted_in_ranks(self, pipeline: Path, tmp_path: Path) -> None:
         observer = Observer()
