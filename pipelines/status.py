@@ -120,7 +120,7 @@ class StatusReader(ABC):
             **{field.name: getattr(counts, field.name) for field in fields(counts)},
             state=self._state(ranks),
             stages=ranks,
-            jobs=sorted({job.job_id for job in (self._job_states().live or {}).values()}),
+            jobs=self._job_states().numbers if self._job_states().live else [],
             logs=str(self._workspace.logs("")),
         )
 
