@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.pipelines.stages import REPORT
+from robotrove.pipelines.stages import CONVERT, REPORT, stage_of
 from robotrove.tests.slurm.disturbed import SHARDS, Run, ended
 from robotrove.tests.slurm.jobs import live, submission, wait_for
 
@@ -85,7 +85,8 @@ def test_the_controller_is_killed(run: Run, cluster: Path) -> None:
     os.kill(int((cluster / "run" / "slurmctld.pid").read_text()), signal.SIGKILL)
     assert run.status()["state"] == "running"
     run.let_go(0, 1, 2, 3)
-    wait_for(lambda: run.status()["stages"][0]["done"] == SHARDS, "all shards")
+    convert = stage_of(Workspace.for_output(run.output), CONVERT)
+    wait_for(lambda: not convert.missing(), "all shards")
     up = subprocess.run(
         [SCRIPT, "up"], env={**os.environ, "ROBOTROVE_CLUSTER": str(cluster)}, capture_output=True, text=True
     )
