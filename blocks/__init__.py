@@ -19,5 +19,6 @@ BLOCKS = Registry(
         "aggregator": "aggregator:Aggregator",
         "dataset_stats": "dataset_stats:DatasetStats",
         "downgrader": "downgrader:Downgrader",
+        "verifier": "verifier:Verifier",
     },
 )

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from ..core.registry import Registry
 
-EXECUTORS = Registry("executor", __name__, {"local": "local:LocalExecutor", "slurm": "slurm:SlurmExecutor"})
+EXECUTORS = Registry(
+    "executor",
+    __name__,
+    {"local": "local:LocalExecutor", "slurm": "slurm:SlurmExecutor", "ray": "ray:RayExecutor"},
+)

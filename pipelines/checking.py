@@ -43,7 +43,7 @@ class Settings(BaseModel):
     )
 
 
-KEYS = ("source", "steps", "writer", "dataset", *Settings.model_fields, "executor")
+KEYS = ("source", "steps", "writer", "dataset", "formats", "on_error", "output", "workers", "executor", "code")
 
 
 class Check:

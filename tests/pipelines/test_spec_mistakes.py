@@ -42,7 +42,7 @@ writer:
 formats: [v2.2]
 onerror: stop
 workers: 0
-executor: slurm
+executor: slrum
 """
 
 
@@ -103,7 +103,7 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
             "keys: source, steps, writer, dataset, formats, on_error, output, workers, executor, code",
         ),
         (29, "workers: found the number 0, expected at least 1"),
-        (30, "executor: found the text 'slurm', expected 'local'"),
+        (30, "executor: found the text 'slrum' (did you mean 'slurm'?), expected one of local, slurm, ray"),
     ]
 
 

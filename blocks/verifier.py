@@ -1,0 +1,50 @@
+"""verifier: the datasets of a run are checked before they get their names."""
+
+from __future__ import annotations
+
+from ..core.errors import RobotroveError
+from ..formats.lerobot.checks.runner import verify
+from .binding import Bound
+from .dataset_step import DatasetStep
+
+_SHOWN = 5
+
+
+class Verifier(Bound, DatasetStep):
+    """Checks every dataset that the run makes, as `robotrove verify` does; put it last.
+
+    Args:
+        deep: Also decode every frame and recompute every statistic.
+    """
+
+    name = "verifier"
+
+    def __init__(self, *, deep: bool = False) -> None:
+        self.deep = deep
+
+    def plan(self) -> None:
+        """Do nothing: what is to be checked is known."""
+
+    def units(self) -> list[str]:
+        """Return the LeRobot versions of the output."""
+        return list(self.binding.run.formats)
+
+    def process(self, unit: str) -> None:
+        """Check the dataset of one version.
+
+        Raises:
+            RobotroveError: If anything is wrong with it; warnings do not count.
+        """
+        root = self.binding.finished_root(unit)
+        report = verify(root, deep=self.deep)
+        if not report.ok:
+            errors = [f"{one.check}: {one.where}: {one.message}" for one in report.findings if one.severity == "error"]
+            raise RobotroveError(
+                str(root),
+                f"{report.counts['errors']} problems\n    " + "\n    ".join(errors[:_SHOWN]),
+                "a dataset that `robotrove verify` finds nothing wrong with",
+                f"robotrove verify {root} shows all of them",
+            )
+
+    def finish(self) -> None:
+        """Do nothing more."""
