@@ -17,8 +17,10 @@ from .marks import RankMarks
 from .slurm_queue import Job
 from .submission import Submission, log_of
 
-# What tells why a job ended, among what it printed last.
-_TELLING = re.compile(r"error|CANCELLED|No module|No such file|not found|Killed|told to end")
+# What tells why a job ended, among what it printed last; what srun says of a task comes after the cause.
+_TELLING = re.compile(
+    r"^(?!srun: error: \S+: task).*(error|CANCELLED|No module|No such file|not found|Killed|told to end)"
+)
 _TAIL_BYTES = 4096
 _READ_LOGS = 20  # of so many ranks the cause is looked up in what their job printed
 
