@@ -126,7 +126,10 @@ class SlurmExecutor(Detached):
                 submission.write(jobs)
         except BaseException:
             if self.cluster == "slurm" and slurm_queue.is_here():
-                slurm_queue.cancel(submission.name)
+                with suppress(
+                    RobotroveError
+                ):  # the cause is what is to be told; later commands find jobs by their name
+                    slurm_queue.cancel(submission.name)
             raise
         return submission
 
