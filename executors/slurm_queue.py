@@ -85,17 +85,23 @@ def max_array_size() -> int:
 
 
 def submittable(account: str | None, qos: str | None) -> int | None:
-    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it."""
-    user = str(os.environ.get("USER") or os.getuid())
+    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it.
+
+    Args:
+        account: Whom to charge; by default whom sbatch charges.
+        qos: Quality of service; likewise.
+    """
+    account, qos = account or os.environ.get("SBATCH_ACCOUNT"), qos or os.environ.get("SBATCH_QOS")
     limits = []
     try:
         user = _ask("id", "-un").strip()
+        account = account or _ask("sacctmgr", "-nP", "show", "user", user, "format=DefaultAccount").strip()
         fields = "Account,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS,QOS"
         lines = _ask("sacctmgr", "-nP", "show", "assoc", f"user={user}", f"format={fields}").splitlines()
         names = {qos} if qos else set()
         for line in lines:
             own, most, group, default, allowed = line.split("|")
-            if account in (None, own):
+            if own == account:
                 limits += [most, group]
                 names |= {default or allowed} if not qos else set()
         for line in _ask("sacctmgr", "-nP", "show", "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA").splitlines():
