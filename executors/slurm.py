@@ -160,7 +160,8 @@ class SlurmExecutor(Detached):
             for orders in batch.jobs
         ]
         try:
-            with redirect_stderr(io.StringIO()):  # submitit prints there what it raises
+            # submitit prints what it raises, too.
+            with redirect_stderr(io.StringIO()), slurm_queue.outside_of_jobs():
                 found = self._submitit(jobs, submission).submit_array(tasks)
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, RuntimeError) as exc:
             raise RobotroveError(

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..core.errors import RobotroveError
@@ -114,6 +116,20 @@ def submittable(account: str | None, qos: str | None) -> int | None:
         return None
     queued = len(_ask("squeue", "--noheader", "--array", "--user", user, "--format", "%i").splitlines())
     return min(numbers) - queued
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide what this process was given if it is part of a job: jobs inherit it, and srun takes options from it.
+
+    SLURM_CONF is how the cluster is found, and SBATCH_… are the user's own, such as an account.
+    """
+    given = {name for name in os.environ if name.startswith(("SLURM_", "SRUN_"))} - {"SLURM_CONF"}
+    hidden = {name: os.environ.pop(name) for name in given}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _ask(*command: str) -> str:

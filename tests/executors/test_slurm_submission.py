@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +63,18 @@ def test_a_cluster_that_cannot_cancel_either_hides_no_cause(commands: Callable[.
     )
     with pytest.raises(RobotroveError, match="scontrol show: Unable to contact slurm controller"):
         SlurmExecutor().submit([bare_stage(tmp_path, "convert", 3)])
+
+
+def test_from_within_a_job_the_jobs_inherit_nothing_of_it(
+    commands: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """srun would take it for options; with memory by CPU and by node at once, it gives up."""
+    own = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab"}
+    given = {"SLURM_JOB_ID": "5", "SLURM_MEM_PER_CPU": "100", "SRUN_CPUS_PER_TASK": "3"}
+    for name, value in (own | given).items():
+        monkeypatch.setenv(name, value)
+    commands(sbatch=f"export -p > {tmp_path}/seen; echo Submitted batch job 7")
+    SlurmExecutor().submit([bare_stage(tmp_path, "convert", 1)])
+    seen = (tmp_path / "seen").read_text()
+    assert [name for name in own | given if f"{name}=" in seen] == [*own]
+    assert {name: os.environ[name] for name in given} == given
