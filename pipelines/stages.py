@@ -20,13 +20,13 @@ from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
 from .inputs import check_same_inputs
-from .reporting import check_kept, write_report
+from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
-REPORT = "report"
 COMMIT = "commit"
+REPORT = "report"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -50,7 +50,7 @@ def stages(workspace: Workspace) -> list[Stage]:
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
         if not block_class(block.use).has_one_unit:
             ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
-    ranks |= {REPORT: 1, COMMIT: 1}
+    ranks |= {COMMIT: 1, REPORT: 1}
     found: list[Stage] = []
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
@@ -109,9 +109,11 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
         )
     if earlier.name == CONVERT:
         check_kept(workspace)
-    run = RunInfo.read(workspace.run)
-    if name == COMMIT and run.inputs:
-        check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+    if name == COMMIT:
+        run = RunInfo.read(workspace.run)
+        if run.inputs:
+            check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+        check_books(Binding(workspace, run))
 
 
 def _quoted(path: Path) -> str:
