@@ -61,6 +61,13 @@ class JobStates:
                 return {(job.job_id, job.task): job for job in slurm_queue.live_jobs(self.submission.name)}
         return None
 
+    @property
+    def numbers(self) -> list[str]:
+        """Jobs that are not over, also those that nobody noted; those noted where this machine cannot tell."""
+        if self.live is None:
+            return self.submission.job_ids if self.submission else []
+        return sorted({job.job_id for job in self.live.values()}, key=int)
+
     def of(self, stage: Stage, *, is_held: bool) -> RankStates:
         """Return what the ranks of a stage are doing.
 

@@ -39,13 +39,12 @@ def json_schema() -> dict[str, Any]:
     names: dict[Role, list[str]] = {
         role: [name for name in models if role_of(classes[name]) == role] for role in get_args(Role)
     }
-    properties = {
+    properties = settings["properties"] | {
         "source": _place(names["source"], schemas, DEFAULT_SOURCE, "source"),
         "steps": _list(names["step"], schemas, "steps"),
         "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
         "dataset": _list(names["dataset"], schemas, "dataset"),
         "executor": _executor({name: schemas[name] for name in executors}),
-        **settings["properties"],
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from ..manifests.run_info import RunInfo
 from .arguments import build
 from .inputs import check_same_inputs
 from .reporting import check_kept, write_report
+from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
-COMMIT = "commit"
 REPORT = "report"
+COMMIT = "commit"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -47,8 +48,9 @@ def stages(workspace: Workspace) -> list[Stage]:
     ranks = {CONVERT: _shards(workspace)} if spec.source else {}
     for number, block in enumerate(spec.dataset):
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
-        ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
-    ranks |= {COMMIT: 1, REPORT: 1}
+        if not block_class(block.use).has_one_unit:
+            ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
+    ranks |= {REPORT: 1, COMMIT: 1}
     found: list[Stage] = []
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
@@ -61,7 +63,12 @@ def _shards(workspace: Workspace) -> int:
 
 
 def _spec(workspace: Workspace) -> PipelineSpec:
-    return PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    return _parsed(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+
+
+@lru_cache(maxsize=1)  # a worker asks for every rank, and a frozen pipeline with many datasets takes a while to check
+def _parsed(text: str, source: str) -> PipelineSpec:
+    return PipelineSpec.from_yaml(text, source)
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:
@@ -121,16 +128,16 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
     if name == COMMIT:
         return [_bound(Committer(), binding).stage("finish")]
     if name == REPORT:
-        return [_report(workspace, spec)]
+        return [_report(binding, spec)]
     number, _, rest = name.partition("-")
     phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
     block = _with_inputs(spec.dataset[int(number) - 1], binding.run)
     return [_bound(build(block), binding).stage(phase)]
 
 
-def _report(workspace: Workspace, spec: PipelineSpec) -> Step:
+def _report(binding: Binding, spec: PipelineSpec) -> Step:
     def step(data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
-        write_report(workspace, spec)
+        write_report(binding, spec)
         yield from ()
 
     return step

@@ -19,6 +19,7 @@ from ..executors.job_states import JobStates, RankStates, tail
 from .stages import stages
 
 _QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many
+_SILENT_EVERY_S = 60.0  # one that is down is waited for 10 s each time
 _SHOWN = 5  # failed ranks
 _LAST_LINES = 3
 
@@ -109,7 +110,7 @@ class StatusReader(ABC):
         self._workspace = workspace
         self._stages = stages(workspace)
         self._jobs: JobStates | None = None
-        self._asked = 0.0
+        self._ask_again = 0.0
 
     @abstractmethod
     def _counts(self, done: Sequence[StageStatus]) -> Counts:
@@ -145,12 +146,14 @@ class StatusReader(ABC):
         return [(stage, self._job_states().of(stage, is_held=held)) for stage in self._stages]
 
     def _job_states(self) -> JobStates:
-        if self._jobs is None or time.monotonic() - self._asked > _QUEUE_EVERY_S:
-            self._jobs, self._asked = JobStates(self._workspace.jobs), time.monotonic()
+        if self._jobs is None or time.monotonic() > self._ask_again:
+            self._jobs = JobStates(self._workspace.jobs)
+            rest = _QUEUE_EVERY_S if self._jobs.live is not None else _SILENT_EVERY_S
+            self._ask_again = time.monotonic() + rest
         return self._jobs
 
     def _state(self, ranks: Sequence[StageStatus]) -> str:
-        if self._workspace.report.exists():
+        if self._workspace.is_finished:
             return "finished"
         if is_held(self._workspace.lock) or any(stage.running for stage in ranks):
             return "running"
