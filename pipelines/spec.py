@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import ConfigError, Problem, UsageError
+from ..core.yaml_source import Located, dump_yaml, locate, read_yaml
 from .arguments import BlockSpec, arguments_of
 from .checking import Check, full_form
 from .dataset_list import default_dataset
@@ -19,7 +20,6 @@ from .differences import differences
 from .executor_spec import DEFAULT_EXECUTOR, other_executor
 from .overrides import apply_overrides
 from .resolution import code_folder, module_of, one_line, use_of
-from .yaml_source import Located, dump_yaml, locate, read_yaml
 
 __all__ = ["BlockSpec", "PipelineSpec", "code_digest", "load_spec", "spec_digest", "spec_of"]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import EpisodeRejected, UsageError
+from robotrove.core.yaml_source import read_yaml
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.media.settings import VideoSettings
 from robotrove.pipelines.creation import plan_of
@@ -19,7 +20,6 @@ from robotrove.pipelines.guess import Guess, guess
 from robotrove.pipelines.pipeline_text import flow, pipeline_text
 from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.spec import PipelineSpec
-from robotrove.pipelines.yaml_source import read_yaml
 
 FRAMES = 6
 LAYOUTS = ("isaaclab", "piper", "aloha", "robomimic", "libero")
