@@ -29,6 +29,7 @@ class PlacedStats:
     def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows, *, keep_axes: bool = False) -> None:
         self._features = features | DEFAULT_FEATURES
         self._columns = row_features(features)
+        self._annotations = [key for key, feature in features.items() if feature.is_task_index]
         self._tasks = tasks
         self._rows = rows
         self._keep_axes = keep_axes
@@ -56,16 +57,18 @@ class PlacedStats:
             else:
                 missing.append(key)
         if len(placed.files.tasks) > 1:
-            missing.append("task_index")
+            missing += ["task_index", *self._annotations]
         return stats | self._computed(placed, missing)
 
     def _placed(self, placed: PlacedEpisode) -> dict[str, FeatureStats]:
         length = placed.files.length
+        task = constant_stats(self._tasks.index(placed.files.tasks[0]), length)
         return {
             "frame_index": index_stats(0, length),
             "episode_index": constant_stats(placed.index, length),
             "index": index_stats(placed.first_index, length),
-            "task_index": constant_stats(self._tasks.index(placed.files.tasks[0]), length),
+            "task_index": task,
+            **dict.fromkeys(self._annotations, task),
         }
 
     def _computed(self, placed: PlacedEpisode, keys: list[str]) -> dict[str, Any]:
