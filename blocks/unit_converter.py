@@ -32,8 +32,8 @@ class UnitConverter(EpisodeMap):
         scale: One factor for all entries or one per entry.
         offset: One summand for all entries or one per entry, added after scaling.
         other_width: What becomes of a column without the robot's joint names and with another number of entries:
-            "reject" rejects the episode, "keep" leaves the column as it is and names its entries dim_0, dim_1 …
-            (LeIsaac's way with the raw actions of keyboards, gamepads and state machines).
+            "reject" rejects the episode, "keep" leaves the column as it is (LeIsaac's way with the raw actions
+            of keyboards, gamepads and state machines).
         columns: Columns to convert.
     """
 
@@ -97,13 +97,12 @@ class UnitConverter(EpisodeMap):
 
     def _motor(self, key: str, column: Column) -> Column:
         feature, known = column.feature, self._ranges or {}
-        width, names = feature.shape[0], feature.names or ()
+        names = feature.names or ()
         if not names or not known.keys() >= set(names):
-            if width != len(known) and self.other_width == "keep":
-                unnamed = Feature(feature.dtype, feature.shape, tuple(f"dim_{index}" for index in range(width)))
-                return MappedColumn(column, unnamed, lambda batch, _: batch)
             names = tuple(known)
-            check_width(key, width, names)
+            if feature.shape[0] != len(names) and self.other_width == "keep":
+                return column
+            check_width(key, feature.shape[0], names)
         named = Feature(feature.dtype, feature.shape, names)
         return MappedColumn(column, named, _conversion([known[name] for name in names], feature.dtype))
 

@@ -18,11 +18,11 @@ _INDICES = ("episode_index", "task_index", "index", "frame_index")
 def reference_features(features: Features) -> Features:
     """Return all features in the reference's order: cameras, vectors, the time after the action, the indices last.
 
-    What comes after the annotations (reward, done and the like) comes after the indices too.
+    What comes after the columns of annotations (reward, done and the like) comes after the indices too.
     """
     cameras = {key: feature for key, feature in features.items() if feature.is_video}
     own = [key for key in row_features(features) if key not in DEFAULT_FEATURES]
-    annotations = [position for position, key in enumerate(own) if features[key].is_task_index]
+    annotations = [at for at, key in enumerate(own) if features[key].is_task_index or key.startswith("annotation.")]
     cut = annotations[-1] + 1 if annotations else len(own)
     time = own.index("action") + 1 if "action" in own[:cut] else cut
     order = [*own[:time], "timestamp", *own[time:cut], *_INDICES, *own[cut:]]
