@@ -33,7 +33,7 @@ def shipped_text(name: str) -> str:
 
 def is_shipped(path: Path) -> bool:
     """True if a path that was given is no file but the bare name of a pipeline."""
-    return path.name == str(path) and not path.suffix and not path.exists()
+    return path.name == str(path) and not path.suffix and not path.is_file()
 
 
 def pipeline_file_text(path: Path) -> str:
