@@ -14,19 +14,30 @@ import pyarrow.parquet as pq
 
 from robotrove.core.workspace import Workspace
 from robotrove.manifests.report import RunReport
+from robotrove.pipelines.creation import plan_of
+from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.runner import execute
-from robotrove.pipelines.spec import load_spec
+from robotrove.pipelines.spec import PipelineSpec, load_spec
 from robotrove.pipelines.watcher import Silent
 from robotrove.tests.pipelines.runs import Here
 
 FAST = ("writer.video={codec: libx264, preset: ultrafast, crf: 10}",)
 
 
-def run_shipped(name: str, files: Sequence[Path], output: Path, *overrides: str) -> RunReport:
-    """Run a shipped pipeline by its name; KEY=VALUE as on the command line."""
+def shipped(name: str, files: Sequence[Path], *overrides: str) -> PipelineSpec:
+    """Load a shipped pipeline by its name; KEY=VALUE as on the command line."""
     given = f"source.files={json.dumps([str(file) for file in files])}"
-    spec = load_spec(Path(name), [given, *FAST, *overrides])
-    return execute(spec, Workspace.for_output(output), Here(), watcher=Silent())
+    return load_spec(Path(name), [given, *FAST, *overrides])
+
+
+def plan(name: str, files: Sequence[Path], *overrides: str) -> Plan:
+    """Plan a shipped pipeline."""
+    return plan_of(shipped(name, files, *overrides))
+
+
+def run_shipped(name: str, files: Sequence[Path], output: Path, *overrides: str) -> RunReport:
+    """Run a shipped pipeline."""
+    return execute(shipped(name, files, *overrides), Workspace.for_output(output), Here(), watcher=Silent())
 
 
 def rows(dataset: Path) -> pa.Table:

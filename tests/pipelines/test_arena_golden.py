@@ -14,6 +14,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.pipelines.source_check import check_source
 from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
+from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.pipelines.shipped_runs import column, frames, info, lines, run_shipped
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/data/arena_gr1_golden"

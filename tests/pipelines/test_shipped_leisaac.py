@@ -15,7 +15,8 @@ from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.media import barcode
 from robotrove.pipelines.spec import load_spec
-from robotrove.tests.pipelines.shipped_runs import column, info, lines, names, rows, run_shipped, videos
+from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
+from robotrove.tests.pipelines.shipped_runs import column, info, names, plan, rows, run_shipped, videos
 
 FRAMES, SKIPPED = 14, 5
 ARM = ("shoulder_pan.pos", "shoulder_lift.pos", "elbow_flex.pos", "wrist_flex.pos", "wrist_roll.pos", "gripper.pos")
@@ -93,10 +94,8 @@ def test_the_instruction_is_that_of_the_environment(tmp_path: Path, environment:
     path = sample(tmp_path, "leisaac", episodes=2, cameras=())
     with h5py.File(path, "a") as file:
         file["data"].attrs["env_args"] = json.dumps({"env_name": f"LeIsaac-{environment}-v0", "type": 2})
-    run_shipped("leisaac_so101", [path], tmp_path / "out", "formats=[v2.1]")
-    assert lines(tmp_path / "out", "tasks.jsonl") == [{"task_index": 0, "task": text}]
-    run_shipped("leisaac_so101", [path], tmp_path / "mine", "formats=[v2.1]", "source.task=Do it.")
-    assert lines(tmp_path / "mine", "tasks.jsonl") == [{"task_index": 0, "task": "Do it."}]
+    assert {row.task for row in plan("leisaac_so101", [path]).manifest.kept} == {text}
+    assert {row.task for row in plan("leisaac_so101", [path], "source.task=Do it.").manifest.kept} == {"Do it."}
 
 
 def test_both_versions_at_once(tmp_path: Path) -> None:
@@ -108,14 +107,10 @@ def test_both_versions_at_once(tmp_path: Path) -> None:
         np.testing.assert_array_equal(column(rows(tmp_path / "out" / version), "action"), motor(radians))
 
 
-@pytest.mark.parametrize(("frames", "reason"), [(9, {"too_short": 1}), (10, {})])
-def test_ten_frames_are_enough_before_five_are_skipped(tmp_path: Path, frames: int, reason: dict[str, int]) -> None:
-    long, short = sample(tmp_path / "long", "leisaac", episodes=2), sample(
-        tmp_path / "short", "leisaac", episodes=2, frames=frames, seed=1
-    )  # fmt: skip
-    report = run_shipped("leisaac_so101", [long, short], tmp_path / "out")
-    assert report.rejected == {"not_successful": 2 - len(reason) + len(reason), **reason}
-    assert report.frames == FRAMES - SKIPPED + (0 if reason else frames - SKIPPED)
+@pytest.mark.parametrize(("frames", "is_kept"), [(9, False), (10, True)])
+def test_ten_frames_are_enough_before_five_are_skipped(tmp_path: Path, frames: int, is_kept: bool) -> None:
+    [row, _] = plan("leisaac_so101", [sample(tmp_path, "leisaac", episodes=2, frames=frames)]).manifest.rows
+    assert (row.reason, row.length) == (("", frames - SKIPPED) if is_kept else ("too_short", frames))
 
 
 def test_two_arms_are_converted_each_on_its_own(tmp_path: Path) -> None:
