@@ -26,7 +26,7 @@ def exclusive(workspace: Workspace) -> Iterator[None]:
 
 def _check_no_jobs(workspace: Workspace) -> None:
     states = JobStates(workspace.jobs)
-    if states.submission is None or workspace.report.exists():
+    if states.submission is None or workspace.is_finished:
         return
     who = f"{states.submission.user}, submitted on {states.submission.host},"
     if states.live is None:

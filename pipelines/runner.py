@@ -102,7 +102,7 @@ def _opened(
         if workspace.run.exists():
             run = RunInfo.read(workspace.run)
             check_same_pipeline(spec, run, workspace, encoder)
-            is_finished = workspace.report.exists() and workspace.output.exists()
+            is_finished = workspace.is_finished
             if spec.source is None:
                 check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
             else:

@@ -25,8 +25,8 @@ from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
-COMMIT = "commit"
 REPORT = "report"
+COMMIT = "commit"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -50,7 +50,7 @@ def stages(workspace: Workspace) -> list[Stage]:
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
         if not block_class(block.use).has_one_unit:
             ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
-    ranks |= {COMMIT: 1, REPORT: 1}
+    ranks |= {REPORT: 1, COMMIT: 1}
     found: list[Stage] = []
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
@@ -128,16 +128,16 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
     if name == COMMIT:
         return [_bound(Committer(), binding).stage("finish")]
     if name == REPORT:
-        return [_report(workspace, spec)]
+        return [_report(binding, spec)]
     number, _, rest = name.partition("-")
     phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
     block = _with_inputs(spec.dataset[int(number) - 1], binding.run)
     return [_bound(build(block), binding).stage(phase)]
 
 
-def _report(workspace: Workspace, spec: PipelineSpec) -> Step:
+def _report(binding: Binding, spec: PipelineSpec) -> Step:
     def step(data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
-        write_report(workspace, spec)
+        write_report(binding, spec)
         yield from ()
 
     return step

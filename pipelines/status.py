@@ -145,7 +145,7 @@ class StatusReader(ABC):
         return self._jobs
 
     def _state(self, ranks: Sequence[StageStatus]) -> str:
-        if self._workspace.report.exists():
+        if self._workspace.is_finished:
             return "finished"
         if is_held(self._workspace.lock) or any(stage.running for stage in ranks):
             return "running"

@@ -104,6 +104,11 @@ class TestDatasetStats(BlockContract):
     arguments: ClassVar[dict[str, Any]] = {"dataset": "/nowhere"}
 
 
+class TestVerifier(BlockContract):
+    cls = BLOCKS["verifier"]
+    arguments: ClassVar[dict[str, Any]] = {"deep": True}
+
+
 def test_none_is_missing_here() -> None:
     suites = [suite for suite in globals().values() if inspect.isclass(suite) and issubclass(suite, BlockContract)]
     covered = {suite.cls.name for suite in suites if "cls" in vars(suite)}
