@@ -12,6 +12,7 @@ from ..pipelines.guess import guess
 from ..pipelines.pipeline_text import copied_text, pipeline_text
 from ..pipelines.shipped import shipped_names
 from .display import Bar
+from .new_file import exists, write_new
 from .output import counted, echo
 
 
@@ -33,20 +34,14 @@ def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None
     The file runs as it is; what else could be done is in it as comments.
     """
     if target.exists():
-        raise _exists(target)
+        raise exists(target)
     if pipeline is not None:
         text, told = copied_text(pipeline, [str(file) for file in files]), f"the pipeline {pipeline}"
     elif files:
         text, told = _guessed(files)
     else:
         raise UsageError("robotrove init", "no files are given", "files to guess from, or --pipeline NAME")
-    try:
-        with open(target, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise _exists(target) from None
-    except OSError as exc:
-        raise UsageError(str(target), f"cannot be written: {exc.strerror}", "a file in a folder that exists") from exc
+    write_new(target, text)
     echo(f"{target}: {told}")
     echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
 
@@ -59,10 +54,6 @@ def _guessed(files: tuple[Path, ...]) -> tuple[str, str]:
         click.echo(f"warning: {problem}", err=True)
     episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
     return pipeline_text(found, f"{_name(files)}_lerobot"), f"layout {found.layout}, {episodes}, {frames}"
-
-
-def _exists(target: Path) -> UsageError:
-    return UsageError(str(target), "exists already", "a file that does not exist yet", "-o NAME, or move it away")
 
 
 def _name(files: tuple[Path, ...]) -> str:
