@@ -112,6 +112,11 @@ def copied(folder: Path, name: str, *files: str) -> str:
     return target.read_text(encoding="utf-8")
 
 
+def test_the_documentation_names_each_of_them() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/converters.md").read_text(encoding="utf-8")
+    assert [name for name in shipped_names() if f"`{name}`" not in page] == []
+
+
 @pytest.mark.parametrize("name", shipped_names())
 def test_a_copy_is_the_same_pipeline(tmp_path: Path, name: str) -> None:
     copied(tmp_path, name, "a.hdf5", "more/b c.hdf5")
