@@ -62,17 +62,12 @@ class UnitConverter(EpisodeMap):
         manifest = load_robot(str(self.robot))
         ranges: dict[str, Range] = {}
         for joint in manifest.joints:
-            if joint.range_deg is not None and joint.motor_range is not None:
-                ranges[joint.name] = (*joint.range_deg, *joint.motor_range)
-            elif joint.unit not in ("rad", "deg"):
-                ranges[joint.name] = None
-            if joint.name not in ranges or (ranges[joint.name] and joint.unit != "rad"):
-                raise UsageError(
-                    "unit_converter",
-                    f"robot {manifest.name} gives no conversion for joint {joint.name}",
-                    "unit: rad, range_deg and motor_range for every joint that is an angle",
-                    "add them to the robot manifest, or use scale and offset",
-                )
+            limits = joint.range_deg and joint.motor_range and (*joint.range_deg, *joint.motor_range)
+            if (joint.unit in ("rad", "deg") or limits) and (joint.unit != "rad" or not limits):
+                raise _no_conversion(manifest.name, f"for joint {joint.name}")
+            ranges[joint.name] = limits
+        if not any(ranges.values()):
+            raise _no_conversion(manifest.name, "at all")
         return ranges
 
     def apply(self, ep: Episode) -> Episode:
@@ -107,9 +102,19 @@ class UnitConverter(EpisodeMap):
         return MappedColumn(column, named, _conversion([known[name] for name in names], feature.dtype))
 
 
+def _no_conversion(robot: str, what: str) -> UsageError:
+    return UsageError(
+        "unit_converter",
+        f"robot {robot} gives no conversion {what}",
+        "unit: rad, range_deg and motor_range for every joint that is an angle",
+        "add them to the robot manifest, or use scale and offset",
+    )
+
+
 def _conversion(ranges: Sequence[Range], dtype: str) -> Callable[[Array, int], Array]:
     angles = [index for index, limits in enumerate(ranges) if limits is not None]
-    low, high, motor_low, motor_high = np.asarray([limits for limits in ranges if limits is not None], dtype=dtype).T
+    table = np.asarray([limits for limits in ranges if limits is not None], dtype=dtype)
+    low, high, motor_low, motor_high = table.reshape(-1, 4).T
     pi, half_turn = np.asarray([np.pi, 180.0], dtype=dtype)
 
     def convert(batch: Array, _: int) -> Array:

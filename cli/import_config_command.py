@@ -9,22 +9,14 @@ import click
 
 from ..pipelines.arena_config import read_arena_config
 from ..pipelines.arena_text import arena_pipeline_text
-from .new_file import write_new
+from .new_file import target_option, write_new
 from .output import echo
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["arena"]))
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    default=Path("pipeline.yaml"),
-    show_default=True,
-    help="The pipeline file to write; it must not exist yet.",
-)
+@target_option
 def command(kind: str, file: Path, target: Path) -> None:
     """Write the pipeline that does what the configuration FILE of another converter says.
 

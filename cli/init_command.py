@@ -12,22 +12,14 @@ from ..pipelines.guess import guess
 from ..pipelines.pipeline_text import copied_text, pipeline_text
 from ..pipelines.shipped import shipped_names
 from .display import Bar
-from .new_file import exists, write_new
+from .new_file import exists, target_option, write_new
 from .output import counted, echo
 
 
 @click.command(epilog="Shipped pipelines: " + ", ".join(shipped_names()) + ".")
 @click.argument("files", metavar="FILE…", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--pipeline", metavar="NAME", help="Copy this shipped pipeline instead of guessing one.")
-@click.option(
-    "-o",
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    default=Path("pipeline.yaml"),
-    show_default=True,
-    help="The pipeline file to write; it must not exist yet.",
-)
+@target_option
 def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None:
     """Guess the layout of files (or folders of files) and write a pipeline file with everything found.
 

@@ -1,10 +1,22 @@
-"""Files that a command writes where none was before."""
+"""A pipeline file that a command writes where none was before."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
 from ..core.errors import UsageError
+
+target_option = click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    default=Path("pipeline.yaml"),
+    show_default=True,
+    help="The pipeline file to write; it must not exist yet.",
+)
 
 
 def exists(target: Path) -> UsageError:

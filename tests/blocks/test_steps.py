@@ -323,6 +323,8 @@ class TestUnitConverter:
         np.testing.assert_array_equal(ep["action"][:, :6], self._leisaac(rows[:, :6]))
         np.testing.assert_array_equal(ep["action"][:, 6:], rows[:, 6:])
         assert ep.features["action"].names == (*SO101, "x.vel", "y.vel", "theta.vel")
+        speeds = UnitConverter(robot="lekiwi").visit(self._episode(rows[:, 6:8], ("x.vel", "y.vel")))
+        np.testing.assert_array_equal(speeds["action"], rows[:, 6:8])
 
     def test_each_arm_of_two_on_its_own(self) -> None:
         rows = np.random.default_rng(4).uniform(-4, 4, (7, 12)).astype(np.float32)
@@ -341,6 +343,10 @@ class TestUnitConverter:
         path.write_text(yaml.safe_dump({"name": "mine", "robot_type": "mine", "joints": [{"name": "a"}]}))
         with pytest.raises(UsageError, match="gives no conversion for joint a"):
             UnitConverter(robot=str(path))
+        with pytest.raises(UsageError, match="robot bi_piper gives no conversion at all"):
+            UnitConverter(robot="bi_piper")
+        with pytest.raises(UsageError, match="robot aloha gives no conversion for joint left_waist"):
+            UnitConverter(robot="aloha")
         with pytest.raises(UsageError, match="robot together with scale or offset"):
             UnitConverter(robot="so101", scale=2.0)
 
