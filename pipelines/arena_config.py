@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import mistakes
@@ -26,7 +27,23 @@ _JOINT_FILES = {
     "8dof_joint_space.yaml": ("droid", "action"),
     "gr00t_8dof_joint_space.yaml": ("droid", ""),
 }
-_SIDES = {"state_joints_config_path": False, "action_joints_config_path": False, "policy_joints_config_path": True}
+_SIDES = ("state_joints_config_path", "action_joints_config_path", "policy_joints_config_path")
+
+
+def _known(path: str, *, is_policy: bool) -> str:
+    """Refuse a joint file that is none of Arena's, or of the other kind."""
+    name = Path(path).name
+    fitting = [known for known, (_, space) in _JOINT_FILES.items() if (space == "") == is_policy]
+    if name not in fitting:
+        raise ValueError(
+            f"{name!r} is not known{nearest(name, fitting)}; known are {', '.join(fitting)}; "
+            "of another robot write a manifest, and joint_remapper: {robot: FILE, …}"
+        )
+    return path
+
+
+RecordedJoints: TypeAlias = Annotated[str, AfterValidator(partial(_known, is_policy=False))]
+PolicyJoints: TypeAlias = Annotated[str, AfterValidator(partial(_known, is_policy=True))]
 
 
 class ArenaConfig(BaseModel):
@@ -66,9 +83,9 @@ class ArenaConfig(BaseModel):
     episodes_fname: str | None = None
     tasks_fname: str | None = None
     info_fname: str | None = None
-    policy_joints_config_path: str = "g1/gr00t_43dof_joint_space.yaml"
-    action_joints_config_path: str = "g1/43dof_joint_space.yaml"
-    state_joints_config_path: str = "g1/43dof_joint_space.yaml"
+    policy_joints_config_path: PolicyJoints = "g1/gr00t_43dof_joint_space.yaml"
+    action_joints_config_path: RecordedJoints = "g1/43dof_joint_space.yaml"
+    state_joints_config_path: RecordedJoints = "g1/43dof_joint_space.yaml"
     robot_type: str | None = None
     original_image_size: Size = (480, 640, 3)
     target_image_size: Size = (480, 640, 3)
@@ -126,13 +143,6 @@ def _text(path: Path) -> str:
 def _inconsistencies(config: ArenaConfig, folder: Path) -> Iterator[tuple[KeyPath, str]]:
     if not (config.hdf5_name or config.hdf5_path):
         yield ("hdf5_name",), "missing, expected the name of the HDF5 file in data_root"
-    for side, is_policy in _SIDES.items():
-        given = Path(getattr(config, side))
-        fitting = [name for name, (_, space) in _JOINT_FILES.items() if (space == "") == is_policy]
-        if given.name not in fitting:
-            text = f"{given.name!r} is not known{nearest(given.name, fitting)}; known are {', '.join(fitting)}"
-            yield (side,), f"{text}; of another robot write a manifest, and joint_remapper: {{robot: FILE, …}}"
-            return
     robot = load_robot(config.robot)
     for side in _SIDES:
         if (other := config.space(side)[0]) != robot.name:

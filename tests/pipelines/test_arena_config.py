@@ -162,8 +162,8 @@ def test_a_mistake_is_told_with_its_line_and_the_nearest_right_name(
 
 def test_all_mistakes_at_once(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("hdf5_nam: a.hdf5\nfps: 0\nrobot_type: [gr1]\n")
-    assert [line for line, _ in mistakes(path)] == [1, 2, 3]
+    path.write_text("hdf5_nam: a.hdf5\nfps: 0\nrobot_type: [gr1]\nstate_joints_config_path: 45dof.yaml\n")
+    assert [line for line, _ in mistakes(path)] == [1, 2, 3, 4]
 
 
 def joint_file(path: Path, joints: object) -> None:
