@@ -61,7 +61,11 @@ class JointRemapper(EpisodeMap):
         manifest = load_robot(robot) if robot is not None else None
         self._robot_joints = manifest.joint_names if manifest is not None else []
         self._wanted = self._from_robot(manifest) if manifest is not None else list(order or ())
-        self._recorded = {key: _space(manifest, space) for key, space in (spaces or {}).items() if manifest}
+        self._recorded = {
+            key: _named(manifest, "joint space", space, manifest.spaces)
+            for key, space in (spaces or {}).items()
+            if manifest is not None
+        }
         if not self._wanted or len(set(self._wanted)) < len(self._wanted):
             raise UsageError("joint_remapper", f"order {self._wanted}", "at least one joint, each once")
 
@@ -106,10 +110,6 @@ class JointRemapper(EpisodeMap):
         raise EpisodeRejected(
             "unknown_joint", f"{key} has no joint {joint!r}{nearest(joint, names)}; it has {', '.join(names)}"
         )
-
-
-def _space(manifest: RobotManifest, space: str) -> list[str]:
-    return _named(manifest, "joint space", space, manifest.spaces)
 
 
 def _named(manifest: RobotManifest, kind: str, name: str, lists: Mapping[str, list[str]]) -> list[str]:

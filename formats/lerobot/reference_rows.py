@@ -24,7 +24,7 @@ def reference_features(features: Features) -> Features:
     own = [key for key in row_features(features) if key not in DEFAULT_FEATURES]
     annotations = [at for at, key in enumerate(own) if features[key].is_task_index or key.startswith("annotation.")]
     cut = annotations[-1] + 1 if annotations else len(own)
-    time = own.index("action") + 1 if "action" in own[:cut] else cut
+    time = next((at + 1 for at, key in enumerate(own[:cut]) if key.startswith("action")), cut)
     order = [*own[:time], "timestamp", *own[time:cut], *_INDICES, *own[cut:]]
     rows = features | DEFAULT_FEATURES | {"timestamp": Feature("float64", (1,))}
     return cameras | {key: rows[key] for key in order}
