@@ -32,14 +32,13 @@ def _check_no_jobs(workspace: Workspace) -> None:
     if states.live is None:
         raise RobotroveError(
             str(workspace.jobs),
-            f"no cluster says whether the jobs {', '.join(states.submission.job_ids)} of {who} are over",
+            f"no cluster says whether the jobs {', '.join(states.numbers)} of {who} are over",
             "a machine where squeue works",
             f"repeat the command there; if they are known to be over, remove {workspace.jobs}",
         )
     if states.live:
-        numbers = sorted({job.job_id for job in states.live.values()})
         raise RunLocked(
             str(workspace.run_dir),
-            f"job {', '.join(numbers)} of {who}",
+            f"job {', '.join(states.numbers)} of {who}",
             f"robotrove status {workspace.run_dir} shows it, robotrove cancel {workspace.run_dir} ends it",
         )
