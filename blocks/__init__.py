@@ -20,5 +20,6 @@ BLOCKS = Registry(
         "dataset_stats": "dataset_stats:DatasetStats",
         "downgrader": "downgrader:Downgrader",
         "verifier": "verifier:Verifier",
+        "hub_publisher": "hub_publisher:HubPublisher",
     },
 )
