@@ -33,6 +33,7 @@ _HOMES = {
     "Pipeline": "pipelines.pipeline",
     "RobotroveError": "core.errors",
     "ShardWriter": "blocks.shard_writer",
+    "SlurmExecutor": "executors.slurm",
     "SuccessFilter": "blocks.success_filter",
     "UnitConverter": "blocks.unit_converter",
 }
@@ -49,6 +50,7 @@ __all__ = [
     "Pipeline",
     "RobotroveError",
     "ShardWriter",
+    "SlurmExecutor",
     "SuccessFilter",
     "UnitConverter",
 ]

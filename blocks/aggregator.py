@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from ..core.commit import file_attempt
 from ..core.errors import UsageError
+from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes
 from ..formats.lerobot.placement import DatasetPlanner, PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta, Track
+from ..formats.lerobot.record import EpisodeFiles, Track
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..formats.lerobot.v30 import write_file, write_meta
@@ -55,7 +56,7 @@ class Aggregator(DatasetMaker):
         Raises:
             UsageError: If there is one and that is not allowed, or its frames are of another size.
         """
-        tracks = {}
+        anew = {}
         for key, track in files.tracks.items():
             self._check_size(key, track, source, episode)
             problem = self._problem(key, track)
@@ -68,8 +69,8 @@ class Aggregator(DatasetMaker):
                 )
             if problem:
                 self._anew[key] += 1
-            tracks[key] = replace(track, is_copyable=False) if problem else track
-        return replace(files, tracks=tracks)
+                anew[key] = replace(track, is_copyable=False)
+        return replace(files, tracks={**files.tracks, **anew}) if anew else files
 
     def _check_size(self, key: str, track: Track, source: DatasetSource, episode: int) -> None:
         if track.encoding is None:  # of a shard of ours
@@ -122,7 +123,7 @@ class Aggregator(DatasetMaker):
     def write_meta(
         self,
         out: Path,
-        episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
         facts: DatasetFacts,
         plan: DatasetPlan,
     ) -> None:

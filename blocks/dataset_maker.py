@@ -6,10 +6,11 @@ import hashlib
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +19,11 @@ from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError, intact, printable
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.dataset_facts import dataset_facts
+from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.placement import PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta, Track
+from ..formats.lerobot.record import EpisodeFiles, Track
 from ..formats.lerobot.shard_source import ShardSource
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
@@ -78,7 +80,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def write_meta(
         self,
         out: Path,
-        episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
         facts: DatasetFacts,
         plan: DatasetPlan,
     ) -> None:
@@ -108,7 +110,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         for rank in range(Manifest.read(workspace.manifest).n_shards):
             if not workspace.shard(rank).exists():
                 raise RobotroveError(str(workspace.shard(rank)), "is missing", "all shards committed", "resume the run")
-            yield ShardSource(workspace.shard(rank), self.facts)
+            if (source := ShardSource(workspace.shard(rank), self.facts)).shard.kept:
+                yield source
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -186,7 +189,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         attempt = self.root / attempt_name("meta")
         facts = replace(self.facts, video_info=self._video_info())
         try:
-            self.write_meta(attempt, zip(read_episodes(self.folder), self._metas(), strict=True), facts, plan)
+            self.write_meta(attempt, self._described(), facts, plan)
             for path, origin in shared_extras(self._sources())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
@@ -195,10 +198,16 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
-    def _metas(self) -> Iterator[EpisodeMeta]:
-        for source in self._sources():
+    def _described(self) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetas]]:
+        """Yield the episodes of the plan, some at a time, with what the sources say of them."""
+        placed = read_episodes(self.folder)
+        for number, source in enumerate(self._sources()):
             with self._named(source.root):
-                yield from source.metas()
+                for metas in source.metas():
+                    batch = list(islice(placed, len(metas)))
+                    if [episode.source for episode in batch] != [number] * len(metas):
+                        raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
+                    yield batch, metas
 
     def _named(self, root: Path) -> AbstractContextManager[None]:
         """Say what to do where a source turns out to be damaged."""
@@ -216,9 +225,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Return the histograms of all sources together, of cameras of which all have one."""
         sums: dict[str, Array] | None = None
         for source in self._sources():
-            if source.tasks:  # an empty shard has none
-                part = source.histograms()
-                sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
+            part = source.histograms()
+            sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
         return sums or {}
 
 

@@ -23,6 +23,7 @@ class DatasetStats(Bound, DatasetStep):
     """
 
     name = "dataset_stats"
+    has_one_unit = True
 
     def __init__(self, *, dataset: str | None = None) -> None:
         self.dataset = dataset

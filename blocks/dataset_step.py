@@ -18,11 +18,13 @@ class DatasetStep(ABC):
     Attributes:
         name: Name in a pipeline file; the stages are called `<name>.<phase>`.
         makes: LeRobot version of the dataset that the block makes, None if it works on one that is there.
+        has_one_unit: True if there is never more than one unit, for which one rank is enough.
     """
 
     name = "dataset_step"
     role = "dataset"
     makes: str | None = None
+    has_one_unit = False
 
     @abstractmethod
     def plan(self) -> None:
@@ -67,7 +69,14 @@ class _PhaseStep(PipelineStep):
         elif self._phase == "finish":
             self._step.finish()
         else:
-            for unit in self._step.units()[rank::world_size]:
+            for unit in self._share(rank, world_size):
                 self._step.process(unit)
                 self.stat_update("units")
         yield from ()
+
+    def is_idle(self, rank: int, world_size: int) -> bool:
+        """Return True if a rank has nothing to do; executors ask before they open its logs."""
+        return self._phase == "process" and not self._share(rank, world_size)
+
+    def _share(self, rank: int, world_size: int) -> list[Any]:
+        return self._step.units()[rank::world_size]

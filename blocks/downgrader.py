@@ -10,15 +10,16 @@ from pathlib import Path
 from ..core.commit import attempt_name, rename_all, sync_tree
 from ..core.errors import UsageError
 from ..formats.lerobot import v21
+from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
 from ..formats.lerobot.gr00t_stats import write_gr00t_stats
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..formats.lerobot.placement import PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, EpisodeMeta
+from ..formats.lerobot.record import EpisodeFiles
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..media.join import split
-from ..media.probe import probe
+from ..media.mp4_proof import prove
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
 
@@ -102,11 +103,10 @@ class Downgrader(DatasetMaker):
                 pieces = [(placed.files.tracks[key].clip, path) for placed, path, _ in written]
                 split(pieces, self.facts.fps)
                 for placed, path, _ in written:
-                    probe(path, expected_frames=placed.files.length, fps=self.facts.fps, in_order=False)
+                    prove(path, placed.files.length, self.facts.fps)
             else:
                 rows = v21.placed_rows(self.facts, TaskTable(plan.tasks), plan.source_tasks)
-                for placed, path, _ in written:
-                    v21.write_rows(path, placed, rows)
+                v21.write_rows([(placed, path) for placed, path, _ in written], rows)
                 rows.close()
             sync_tree(attempt)
             rename_all((path, target) for _, path, target in written)
@@ -116,7 +116,7 @@ class Downgrader(DatasetMaker):
     def write_meta(
         self,
         out: Path,
-        episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
         facts: DatasetFacts,
         plan: DatasetPlan,
     ) -> None:

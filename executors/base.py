@@ -73,6 +73,9 @@ class Executor(ABC):
     ) -> None:
         self.close()
 
+    def prepare(self, stages: Sequence[Stage]) -> None:  # noqa: B027 - most executors have nothing to prepare
+        """Hear of all stages before the first of them is launched."""
+
     def close(self) -> None:  # noqa: B027 - most executors hold nothing between stages
         """Let go of what was kept for further stages."""
 
@@ -86,7 +89,9 @@ class Executor(ABC):
         Raises:
             RobotroveError: If it is not a stage's turn, or ranks failed; nothing after that has been begun.
         """
-        for stage in stages:
+        chain = list(stages)
+        self.prepare(chain)
+        for stage in chain:
             stage.check()
             self.launch(stage, on_poll)
 

@@ -57,7 +57,7 @@ def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_
             f"{len(runs)} at least: one for each group of stages",
             "wait until other jobs of yours are over (squeue --me), then repeat the command",
         )
-    shares = _shares([1 if _is_chain(run) else len(run) for run in runs], max_jobs)
+    shares = _shares([1 if _is_chain(run) else ceil(len(run) / ranks_per_job) for run in runs], max_jobs)
     return [_batch(run, ranks_per_job, min(max_array, share)) for run, share in zip(runs, shares, strict=True)]
 
 

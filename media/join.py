@@ -17,7 +17,7 @@ from ..core.errors import RobotroveError
 from .clip import Clip
 from .grid import Grid
 from .index import Encoding, encoding_of
-from .mp4_join import join_tables
+from .mp4_join import join_tables, split_tables
 from .nal import has_units, read_keyframe
 from .order import Order
 from .track import open_track, packets, packets_from
@@ -81,6 +81,8 @@ def split(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool = False
         NotCopyable: See `join`. Files of clips before that one are complete.
         RobotroveError: See `join`.
     """
+    if split_tables(pieces, fps, faststart):
+        return
     with closing(_pieces([clip for clip, _ in pieces], fps)) as sources:
         for number, (piece, (clip, out)) in enumerate(zip(sources, pieces, strict=True)):
             try:

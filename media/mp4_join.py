@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,10 +15,11 @@ from ..core.errors import RobotroveError
 from .byte_copier import ByteCopier
 from .clip import Clip
 from .grid import Grid
-from .index import Encoding, encoding_of_table
+from .index import encoding_of_table
 from .mp4_boxes import Unusual
+from .mp4_entry import SampleEntry
 from .mp4_keyframes import parameters_within, read_keyframes
-from .mp4_table import SampleTable, read_table
+from .mp4_table import read_table
 from .mp4_write import Video, wrap
 
 
@@ -27,7 +28,10 @@ class _Part:
     """A clip that can be copied, frames in the order in which they are stored.
 
     Attributes:
+        entry: How they are encoded.
+        geometry: See `SampleTable`.
         path: File.
+        delay: How many frames before it is shown the first is to be decoded.
         offsets: (m,) int64, where bytes to be copied begin.
         lengths: (m,) int64, how many there are.
         sizes: (n,) uint32, bytes per frame.
@@ -36,7 +40,10 @@ class _Part:
         dependencies: (n,) uint8.
     """
 
+    entry: SampleEntry
+    geometry: bytes
     path: Path
+    delay: int
     offsets: NDArray[np.int64]
     lengths: NDArray[np.int64]
     sizes: NDArray[np.uint32]
@@ -60,41 +67,58 @@ def join_tables(clips: Sequence[Clip], out: Path, fps: int, faststart: bool) -> 
         False if nothing has been done, for whatever reason: there may be another way, or a better error.
     """
     parts: list[_Part] = []
-    known: tuple[SampleTable, Encoding] | None = None
-    delay = 0
+    encodings = set()
     try:
-        for path, group in groupby(clips, key=lambda clip: clip.path):
-            table = read_table(path)
-            encoding = encoding_of_table(table)
-            if known is None:
-                known = table, encoding
-            elif encoding != known[1]:
-                return False
-            grid = Grid(path, table, fps)
-            for clip in group:
-                parts.append(_part(clip, table, grid))
-                if len(parts) == 1:
-                    delay = grid.delay(int(table.leads[clip.first]), 0) or 0
+        for path, group in groupby(_runs(clips), key=lambda clip: clip.path):
+            file = _File(path, fps)
+            encodings.add(encoding_of_table(file.table))
+            parts += [_part(clip, file) for clip in group]
     except (Unusual, RobotroveError, OSError):
         return False
-    if known is None:
+    if len(encodings) > 1:
         return False
-    delay = max(delay, *(-int(part.leads.min()) for part in parts))
-    video = Video(
-        known[0].entry,
-        known[0].geometry,
-        fps,
-        np.concatenate([part.sizes for part in parts]).astype(np.int64),
-        np.concatenate([part.leads for part in parts]).astype(np.int64) + delay,
-        np.concatenate([part.keyframes for part in parts]),
-        np.concatenate([part.dependencies for part in parts]),
-    )
-    _write(video, parts, out, faststart)
+    _write(parts, out, fps, faststart)
     return True
 
 
-def _part(clip: Clip, table: SampleTable, grid: Grid) -> _Part:
+def split_tables(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool) -> bool:
+    """Do what `split` does if all files are ordinary and all clips can be copied; see `join_tables`."""
+    parts: list[_Part] = []
+    try:
+        for path, group in groupby((clip for clip, _ in pieces), key=lambda clip: clip.path):
+            file = _File(path, fps)
+            encoding_of_table(file.table)  # refuses what FFmpeg can make nothing of
+            parts += [_part(clip, file) for clip in group]
+    except (Unusual, RobotroveError, OSError):
+        return False
+    for part, (_, out) in zip(parts, pieces, strict=True):
+        _write([part], out, fps, faststart)
+    return True
+
+
+class _File:
+    """A file that clips are copied from."""
+
+    def __init__(self, path: Path, fps: int) -> None:
+        self.table = read_table(path)
+        self.grid = Grid(path, self.table, fps)
+
+
+def _runs(clips: Sequence[Clip]) -> Iterator[Clip]:
+    """Yield clips with those put together that follow each other in their file: they are copied as one."""
+    run = clips[0]
+    for clip in clips[1:]:
+        if (clip.path, clip.first) == (run.path, run.first + run.frames):
+            run = Clip(run.path, run.first, run.frames + clip.frames)
+        else:
+            yield run
+            run = clip
+    yield run
+
+
+def _part(clip: Clip, file: _File) -> _Part:
     """Return a clip if it begins at a closed keyframe, and its frames are stored side by side."""
+    table, grid = file.table, file.grid
     first, end = clip.first, clip.first + clip.frames
     if not 0 <= first < end <= len(table.sizes):
         raise Unusual
@@ -113,7 +137,10 @@ def _part(clip: Clip, table: SampleTable, grid: Grid) -> _Part:
     if table.dependencies is not None:
         dependencies = table.dependencies[first:end]
     return _Part(
+        table.entry,
+        table.geometry,
         clip.path,
+        grid.delay(int(table.leads[first]), 0) or 0,
         offsets[starts],
         np.add.reduceat(sizes, starts),
         sizes.astype(np.uint32),
@@ -123,7 +150,18 @@ def _part(clip: Clip, table: SampleTable, grid: Grid) -> _Part:
     )
 
 
-def _write(video: Video, parts: Sequence[_Part], out: Path, faststart: bool) -> None:
+def _write(parts: Sequence[_Part], out: Path, fps: int, faststart: bool) -> None:
+    first = parts[0]
+    delay = max(first.delay, *(-int(part.leads.min()) for part in parts))
+    video = Video(
+        first.entry,
+        first.geometry,
+        fps,
+        np.concatenate([part.sizes for part in parts]).astype(np.int64),
+        np.concatenate([part.leads for part in parts]).astype(np.int64) + delay,
+        np.concatenate([part.keyframes for part in parts]),
+        np.concatenate([part.dependencies for part in parts]),
+    )
     before, after = wrap(video, faststart)
     with out.open("wb") as target:
         target.write(before)

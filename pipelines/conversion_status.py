@@ -21,21 +21,23 @@ class ConversionStatus(StatusReader):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._manifest = Manifest.read(workspace.manifest)
-        self._total_frames = sum(row.length for row in self._manifest.kept)
+        self._lengths, reasons = Manifest.columns(workspace.manifest, "length", "reason")
+        self._planned = Counter(filter(None, reasons))
+        kept = zip(self._lengths, reasons, strict=True)
+        self._total_frames = sum(length for length, reason in kept if not reason)
         self._shards: dict[int, Shard] = {}
         self._events = EventReader(workspace.events)
         self._recent: deque[Event] = deque()
 
     def _counts(self, done: Sequence[StageStatus]) -> Counts:
-        rows = self._manifest.rows
-        rejected = Counter(row.reason for row in rows if row.reason)
+        lengths = self._lengths
+        rejected = self._planned.copy()
         kept = frames = skipped = 0
         for shard in self._committed():
             kept += len(shard.kept)
             frames += shard.frames
             rejected.update(entry.reason for entry in shard.rejected)
-            skipped += sum(rows[entry.index].length for entry in shard.rejected)
+            skipped += sum(lengths[entry.index] for entry in shard.rejected)
         for folder in self._workspace.partials():
             try:
                 names = os.listdir(folder)
@@ -44,14 +46,14 @@ class ConversionStatus(StatusReader):
             committed = [int(name[1:]) for name in names if name[1:].isdigit()]
             refused = [int(name[1:8]) for name in names if name.endswith(".rejected.json")]
             kept += len(committed)
-            frames += sum(rows[index].length for index in committed)
-            skipped += sum(rows[index].length for index in refused)
+            frames += sum(lengths[index] for index in committed)
+            skipped += sum(lengths[index] for index in refused)
             if refused:
                 rejected["in shards in progress"] += len(refused)
         rate = self._rate()
         left = max(0, self._total_frames - frames - skipped)
         return Counts(
-            listed=len(rows),
+            listed=len(lengths),
             kept=kept,
             rejected=dict(rejected),
             frames=frames,
@@ -60,7 +62,7 @@ class ConversionStatus(StatusReader):
             seconds_left=left / rate if rate else None,
             unit="episodes",
             done=kept + rejected.total(),
-            total=len(rows),
+            total=len(lengths),
         )
 
     def _committed(self) -> list[Shard]:
@@ -68,16 +70,16 @@ class ConversionStatus(StatusReader):
         names = os.listdir(self._workspace.shards) if self._workspace.shards.exists() else []
         for rank in (int(name) for name in names if name.isdigit()):
             if rank not in self._shards:
-                self._shards[rank] = Shard.read(self._workspace.shard(rank))
+                self._shards[rank] = Shard.read(self._workspace.shard(rank), pixels=False)
         return [self._shards[rank] for rank in sorted(self._shards)]
 
     def _rate(self) -> float:
         now = time.time()
-        self._recent.extend(self._events.read())
+        self._recent.extend(self._events.read(since=now - RATE_WINDOW_S))
         while self._recent and self._recent[0].time < now - RATE_WINDOW_S:
             self._recent.popleft()
         if not self._recent:
             return 0.0
-        rows = self._manifest.rows
         span = now - min(event.time for event in self._recent)
-        return sum(rows[event.episode].length for event in self._recent if event.kind == "committed") / max(span, 1e-3)
+        frames: int = sum(self._lengths[event.episode] for event in self._recent if event.kind == "committed")
+        return frames / max(span, 1e-3)

@@ -14,8 +14,8 @@ from .yaml_source import KeyPath, Located, read_yaml, show_path
 
 DEFAULT_EXECUTOR = "local"
 PROFILE = "profile"
-PROFILES = Path(__file__).parent.parent / "slurm" / "profiles"
-_ELSEWHERE = "workers"  # a key of the pipeline itself, since every executor has it
+ELSEWHERE = "workers"  # a key of the pipeline itself, since every executor has it
+_PROFILES = Path(__file__).parent.parent / "slurm" / "profiles"
 
 
 def executor_form(node: Located) -> Located:
@@ -59,8 +59,8 @@ def checked_executor(node: Located, home: Path) -> BlockSpec:
         hint = nearest(use, EXECUTORS) if isinstance(use, str) else ""
         text = f"found {described(use)}{hint}, expected one of {', '.join(EXECUTORS)}"
         raise _wrong(("use",) if len(node.value) > 1 else (), text)
-    if _ELSEWHERE in arguments:
-        raise _wrong((_ELSEWHERE,), f"is a key of the pipeline itself; write {_ELSEWHERE}: … there")
+    if ELSEWHERE in arguments:
+        raise _wrong((ELSEWHERE,), f"is a key of the pipeline itself; write {ELSEWHERE}: … there")
     cls = EXECUTORS[use]
     if PROFILE in arguments and use == "slurm":
         arguments = {**_profile(arguments.pop(PROFILE), home, cls), **arguments}
@@ -71,20 +71,25 @@ def checked_executor(node: Located, home: Path) -> BlockSpec:
 
 def build_executor(spec: BlockSpec, workers: int | None) -> Executor:
     """Return the executor that a checked description stands for."""
-    executor: Executor = construct(EXECUTORS[spec.use], {**spec.arguments, _ELSEWHERE: workers})
+    executor: Executor = construct(EXECUTORS[spec.use], {**spec.arguments, ELSEWHERE: workers})
     return executor
 
 
+def shipped_profiles() -> list[str]:
+    """Return the names of the profiles that need no path."""
+    return sorted(path.stem for path in _PROFILES.glob("*.yaml"))
+
+
 def _without_workers(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != _ELSEWHERE}
+    return {name: value for name, value in values.items() if name != ELSEWHERE}
 
 
 def _profile(name: Any, home: Path, cls: type[Any]) -> dict[str, Any]:
     """Return the arguments that a profile says: one that is shipped by its name, others by the path of a file."""
-    shipped = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+    shipped = shipped_profiles()
     if not isinstance(name, str):
         raise _wrong((PROFILE,), f"found {described(name)}, expected a name or a YAML file")
-    path = PROFILES / f"{name}.yaml" if name in shipped else home / Path(name).expanduser()
+    path = _PROFILES / f"{name}.yaml" if name in shipped else home / Path(name).expanduser()
     try:
         root, problems = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as exc:

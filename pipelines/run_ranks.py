@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..executors.rank import RankRunner
 from .preflight import check_same_environment
-from .stages import stage_of, workspace_of
+from .stages import stage_of, stages, workspace_of
 
 
 class RunRanks:
@@ -23,6 +23,10 @@ class RunRanks:
         self._workspace = workspace_of(run_dir)
         self._runners: dict[str, RankRunner] = {}
         check_same_environment(self._workspace)
+
+    def warm_up(self) -> None:
+        """Import most of what ranks need, while there is nothing else to do."""
+        stages(self._workspace)[0].build()
 
     def __call__(self, stage: str, rank: int) -> None:
         """Run a rank, if it is its stage's turn: a cluster starts jobs whatever became of those before."""

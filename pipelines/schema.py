@@ -8,8 +8,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ..blocks import BLOCKS
+from ..executors import EXECUTORS
 from .arguments import arguments_model
 from .checking import DEFAULT_SOURCE, DEFAULT_WRITER, Settings
+from .executor_spec import ELSEWHERE, PROFILE, shipped_profiles
 from .resolution import Role, role_of
 
 _REF = "#/$defs/"
@@ -18,6 +20,7 @@ _SUMMARIES = {
     "source": "Where episodes come from, if not from datasets.",
     "steps": "What happens to each episode, in order.",
     "writer": "What writes the shards.",
+    "executor": "Where ranks run; a mapping without a name is about Slurm.",
     "dataset": "What makes the datasets, in order: of the shards, or of the `datasets` of its blocks.",
 }
 
@@ -30,7 +33,8 @@ def json_schema() -> dict[str, Any]:
     """
     classes = {name: BLOCKS[name] for name in BLOCKS}
     models = {name: arguments_model(cls) for name, cls in classes.items() if role_of(cls) is not None}
-    schemas, shared = _schemas({**models, "": Settings})
+    executors = {name: arguments_model(EXECUTORS[name]) for name in EXECUTORS}
+    schemas, shared = _schemas({**models, **executors, "": Settings})
     settings = schemas.pop("")
     names: dict[Role, list[str]] = {
         role: [name for name in models if role_of(classes[name]) == role] for role in get_args(Role)
@@ -45,6 +49,7 @@ def json_schema() -> dict[str, Any]:
             "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
             "dataset": _list(names["dataset"], schemas, "dataset"),
             **settings["properties"],
+            "executor": _executor({name: schemas[name] for name in executors}),
         },
         "anyOf": [
             {"required": ["source"]},
@@ -74,27 +79,50 @@ def _list(names: list[str], schemas: dict[str, Any], place: str) -> dict[str, An
     return {
         "description": _SUMMARIES[place],
         "type": ["array", "null"],
-        "items": {"anyOf": [*_block_forms(names, schemas), _short_form(names)]},
+        "items": {"anyOf": [*_block_forms(names, schemas), _short_form(names, _DOTTED)]},
     }
 
 
+def _executor(schemas: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of `executor`; takes out of those of the executors what stands elsewhere, and puts profiles in.
+
+    Args:
+        schemas: Executor to the schema of its constructor.
+    """
+    for schema in schemas.values():
+        schema["properties"].pop(ELSEWHERE)
+    schemas["slurm"]["properties"][PROFILE] = {
+        "type": "string",
+        "description": f"Options to begin with: {', '.join(shipped_profiles())}, or a YAML file of one's own.",
+    }
+    forms = [{"$ref": f"{_REF}slurm arguments"}, *_named_forms([*schemas], schemas), _short_form([*schemas])]
+    return {"description": _SUMMARIES["executor"], "anyOf": forms}
+
+
 def _block_forms(names: list[str], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    outside = {"type": "string", "pattern": _DOTTED}
+    return [
+        *_named_forms(names, schemas),
+        outside,
+        {"type": "object", "properties": {"use": outside}, "required": ["use"]},
+    ]
+
+
+def _named_forms(names: list[str], schemas: dict[str, Any]) -> list[dict[str, Any]]:
     bare = [name for name in names if not schemas[name].get("required")]
     forms: list[dict[str, Any]] = [{"enum": bare}] if bare else []
-    forms.append({"type": "string", "pattern": _DOTTED})
     for name in names:
         schema = schemas[name]
         properties = {"use": {"const": name}, **schema.get("properties", {})}
         forms.append({**schema, "properties": properties, "required": ["use", *schema.get("required", [])]})
-    forms.append({"type": "object", "properties": {"use": {"type": "string", "pattern": _DOTTED}}, "required": ["use"]})
     return forms
 
 
-def _short_form(names: list[str]) -> dict[str, Any]:
+def _short_form(names: list[str], outside: str | None = None) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {name: {"anyOf": [{"$ref": f"{_REF}{name} arguments"}, {"type": "null"}]} for name in names},
-        "patternProperties": {_DOTTED: {"type": ["object", "null"]}},
+        "patternProperties": {outside: {"type": ["object", "null"]}} if outside else {},
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..manifests.run_info import RunInfo
 from .arguments import build
 from .inputs import check_same_inputs
 from .reporting import check_kept, write_report
+from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
@@ -44,10 +45,11 @@ def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
     spec = _spec(workspace)
-    ranks = {CONVERT: Manifest.read(workspace.manifest).n_shards} if spec.source else {}
+    ranks = {CONVERT: _shards(workspace)} if spec.source else {}
     for number, block in enumerate(spec.dataset):
         ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
-        ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
+        if not block_class(block.use).has_one_unit:
+            ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
     ranks |= {COMMIT: 1, REPORT: 1}
     found: list[Stage] = []
     for name, count in ranks.items():
@@ -55,8 +57,18 @@ def stages(workspace: Workspace) -> list[Stage]:
     return found
 
 
+def _shards(workspace: Workspace) -> int:
+    [shards] = Manifest.columns(workspace.manifest, "shard")
+    return 1 + max(shards, default=-1)
+
+
 def _spec(workspace: Workspace) -> PipelineSpec:
-    return PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    return _parsed(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+
+
+@lru_cache(maxsize=1)  # a worker asks for every rank, and a frozen pipeline with many datasets takes a while to check
+def _parsed(text: str, source: str) -> PipelineSpec:
+    return PipelineSpec.from_yaml(text, source)
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:

@@ -11,6 +11,7 @@ import queue
 import socket
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ def main() -> None:
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
     run: RunRanks | None = None
+    with suppress(Exception):  # it comes up again in the rank that it concerns
+        run = _ranks_of(Path(sys.argv[1]))
+        run.warm_up()
     while (order := ranks.get()) is not None:
         error = ""
         try:
@@ -49,6 +53,8 @@ def main() -> None:
         is_busy.clear()
         answers.write(json.dumps({"error": error}) + "\n")
         answers.flush()
+    sys.stdout.flush()
+    os._exit(0)  # to take apart what was imported would take as long as a small stage
 
 
 def _ranks_of(run_dir: Path) -> RunRanks:

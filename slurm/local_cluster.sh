@@ -120,6 +120,8 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$((port + 1))
 # This is how the connection to slurmdbd finds munged's socket; AuthInfo does not hold there.
 AccountingStoragePass=$dir/run/munged.socket
+# Limits and accounts hold, as they do on most clusters; without this, any account is taken.
+AccountingStorageEnforce=limits,qos
 # A task that holds more memory than it asked for is killed; without cgroups this is noticed within 3 seconds.
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=3

@@ -52,6 +52,7 @@ def test_the_wheel_holds_every_module_and_every_data_file(
     folders = [folder for name, folder in packages.items() if name not in ("robotrove", "robotrove.tests")]
     wanted = {path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"}
     wanted |= set(checkout.glob("*.py")) | {checkout / "py.typed"}
+    wanted |= {path for path in (checkout / "slurm").rglob("*") if path.is_file()}
     assert {str(path.relative_to(checkout)) for path in wanted} - held == set()
     assert any(name.endswith(".yaml") for name in held)
 

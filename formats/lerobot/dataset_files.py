@@ -89,11 +89,15 @@ class DatasetFiles:
         except _READ_ERRORS as exc:
             raise Damaged(path, f"cannot be read as parquet: {exc}") from None
 
-    def batches(self, path: str, columns: Sequence[str], rows: int = BATCH_ROWS) -> Iterator[dict[str, ArrowColumn]]:
-        """Yield batches of a parquet file as column name to array."""
+    def batches(
+        self, path: str, columns: Sequence[str], rows: int = BATCH_ROWS, *, optional: Sequence[str] = ()
+    ) -> Iterator[dict[str, ArrowColumn]]:
+        """Yield batches of a parquet file as column name to array; optional columns are there if the file has them."""
         with self.parquet(path) as file:
             names = set(file.schema_arrow.names)  # made anew each time that it is asked for
             if missing := [name for name in columns if name not in names]:
                 raise Damaged(path, f"has no column {', '.join(missing)}")
-            for batch in file.iter_batches(batch_size=rows, columns=list(columns)):
-                yield {name: batch.column(name) for name in columns}
+            found = [*columns, *(name for name in optional if name in names)]
+            for batch in file.iter_batches(batch_size=rows, columns=found):
+                arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield {name: arrays[name] for name in found}

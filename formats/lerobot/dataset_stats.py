@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,13 @@ from ...core.columns import Array
 from ...core.commit import write_file
 from ...core.features import Feature
 from . import paths
-from .checks.stat_values import Floats, numbers_of, shapes_of
+from .checks.stat_values import numbers_of, shapes_of
 from .checks.structure import frame_size
 from .episode_rows import row_batches
 from .image_stats import pixel_step, stats_from_histogram
 from .quantiles import as_table, column_quantiles
+from .source_stats import stat_batches
+from .stat_columns import is_known
 from .stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
 from .view import DatasetView
 from .view_v30 import DatasetViewV30
@@ -85,23 +89,39 @@ def covers(histogram: Array, feature: Feature, count: int) -> bool:
     return int(histogram[0].sum()) == count * -(-height // step) * -(-width // step)
 
 
-def merged_stats(view: DatasetView) -> dict[str, FeatureStats]:
+def merged_stats(view: DatasetViewV30) -> dict[str, FeatureStats]:
     """Merge those of the episodes, of features of which every episode has all in LeRobot's shape; without quantiles."""
-    mergers = {key: StatsMerger() for key, feature in view.features.items() if feature.dtype != "string"}
-    for _, entries in view.episode_stats(list(mergers), MERGED_KEYS):
-        for key in list(mergers):
-            found = numbers_of(entries.get(key, {}))
-            if is_mergeable(found, view.features[key]):
-                mergers[key].add(found)
-            else:
-                del mergers[key]
-    return {key: merger.result() for key, merger in mergers.items()}
+    usual = {key: shapes_of(feature)[0] for key, feature in view.features.items() if feature.dtype != "string"}
+    shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
+    shapes |= {f"stats/{key}/count": (1,) for key in usual}
+    merger = StatsMerger()
+    mergeable = set(usual)
+    for lengths, columns in stat_batches(view, shapes):
+        # All features side by side: one by one, it would take longer than to read them.
+        table = {name: np.empty((len(lengths), sum(map(prod, usual.values())))) for name in MERGED_KEYS}
+        for key, place in _places(usual).items():
+            for name, values in table.items():
+                column = columns.get(f"stats/{key}/{name}")
+                if column is None or not is_known(column).all():
+                    mergeable.discard(key)
+                    values[:, place] = 1
+                else:
+                    values[:, place] = column.reshape(len(lengths), -1)
+        for row in range(len(lengths)):
+            merger.add({name: values[row] for name, values in table.items()})
+    whole = merger.result() if mergeable else {}
+    merged = {}
+    for key, place in _places(usual).items():
+        if key in mergeable:
+            merged[key] = {name: values[place].reshape(usual[key]) for name, values in whole.items()}
+            merged[key]["count"] = whole["count"][place][:1]
+    return merged
 
 
-def is_mergeable(found: Mapping[str, Floats], feature: Feature) -> bool:
-    """True if all that is merged is there, in the shape in which LeRobot since 0.4 writes it."""
-    shape = shapes_of(feature)[0]
-    return all(name in found and found[name].shape == ((1,) if name == "count" else shape) for name in MERGED_KEYS)
+def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
+    """Return where values of these shapes are, put one after the other."""
+    ends = list(accumulate(map(prod, shapes.values())))
+    return {key: slice(end - prod(shape), end) for (key, shape), end in zip(shapes.items(), ends, strict=True)}
 
 
 def _moments(view: DatasetView, keys: Sequence[str]) -> dict[str, FeatureStats]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ PLAN_FILE = "plan.json"
 EPISODES_FILE = "episodes.parquet"
 GROUP_EPISODES = 128
 
+_ENCODING = tuple(field.name for field in fields(Encoding))
 _CLIP = pa.struct(
     [
         ("key", pa.string()),
@@ -106,20 +109,11 @@ def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
     """Write the episodes of a plan in order, holding a few hundred of them at a time."""
     target = folder / EPISODES_FILE
     attempt = target.with_name(attempt_name(target.name))
-    rows: list[dict[str, Any]] = []
+    rest = iter(episodes)
     try:
         with pq.ParquetWriter(attempt, _SCHEMA) as writer:
-
-            def flush() -> None:
-                if rows:
-                    writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
-                    rows.clear()
-
-            for placed in episodes:
-                rows.append(_row(placed))
-                if len(rows) == GROUP_EPISODES:
-                    flush()
-            flush()
+            while group := list(islice(rest, GROUP_EPISODES)):
+                writer.write_table(_table(group))
         sync_file(attempt)
         attempt.replace(target)
     finally:
@@ -129,50 +123,65 @@ def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
 def read_episodes(folder: Path, first: int = 0, last: int | None = None) -> Iterator[PlacedEpisode]:
     """Yield the episodes first..last of a plan in order, reading little else."""
     with open_parquet(folder / EPISODES_FILE) as file:
-        index = 0
+        last = file.metadata.num_rows if last is None else last
+        start = 0
         for group in range(file.num_row_groups):
-            stop = index + file.metadata.row_group(group).num_rows
-            if stop > first and (last is None or index < last):
-                for number, row in enumerate(file.read_row_group(group).to_pylist(), start=index):
-                    if number >= first and (last is None or number < last):
-                        yield _placed(number, row)
-            index = stop
+            stop = start + file.metadata.row_group(group).num_rows
+            if stop > first and start < last:
+                begin, end = max(first, start), min(last, stop)
+                yield from _placed(file.read_row_group(group).slice(begin - start, end - begin), begin)
+            start = stop
 
 
-def _row(placed: PlacedEpisode) -> dict[str, Any]:
-    files = placed.files
-    return {
-        "source": placed.source,
-        "episode": placed.episode,
-        "first_index": placed.first_index,
-        "length": files.length,
-        "tasks": list(files.tasks),
-        "row_path": str(files.rows.path),
-        "first_row": files.rows.first,
-        "row_bytes": files.row_bytes,
-        "tracks": [_track_row(key, track) for key, track in files.tracks.items()],
+def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
+    files = [placed.files for placed in episodes]
+    tracks = [(key, track) for entry in files for key, track in entry.tracks.items()]
+    clips: dict[str, list[Any]] = {
+        "key": [key for key, _ in tracks],
+        "path": [str(track.clip.path) for _, track in tracks],
+        "first": [track.clip.first for _, track in tracks],
+        "size": [track.size for _, track in tracks],
+        "is_copyable": [track.is_copyable for _, track in tracks],
     }
+    clips |= {name: [getattr(track.encoding, name, None) for _, track in tracks] for name in _ENCODING}
+    clip_arrays = [pa.array(clips[field.name], field.type) for field in _CLIP]
+    clips_column = pa.StructArray.from_arrays(clip_arrays, fields=list(_CLIP))
+    ends = [0, *accumulate(len(entry.tracks) for entry in files)]
+    columns: dict[str, Any] = {
+        "source": [placed.source for placed in episodes],
+        "episode": [placed.episode for placed in episodes],
+        "first_index": [placed.first_index for placed in episodes],
+        "length": [entry.length for entry in files],
+        "tasks": [entry.tasks for entry in files],
+        "row_path": [str(entry.rows.path) for entry in files],
+        "first_row": [entry.rows.first for entry in files],
+        "row_bytes": [entry.row_bytes for entry in files],
+        "tracks": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), clips_column),
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
 
 
-def _track_row(key: str, track: Track) -> dict[str, Any]:
-    row = {"key": key, "path": str(track.clip.path), "first": track.clip.first, "size": track.size}
-    row["is_copyable"] = track.is_copyable
-    return row | (asdict(track.encoding) if track.encoding else {})
+def _placed(table: pa.Table, first: int) -> Iterator[PlacedEpisode]:
+    tracks = table.column("tracks").combine_chunks()
+    ends = tracks.offsets.to_pylist()
+    flat = tracks.flatten()
+    clips = zip(*(flat.field(field.name).to_pylist() for field in _CLIP), strict=True)
+    columns = (table.column(field.name).to_pylist() for field in _SCHEMA if field.name != "tracks")
+    for row, values in enumerate(zip(*columns, strict=True)):
+        source, episode, first_index, length, tasks, path, first_row, row_bytes = values
+        own = {clip[0]: _track(length, *clip[1:]) for clip in islice(clips, ends[row + 1] - ends[row])}
+        files = EpisodeFiles(length, tuple(tasks), Rows(_path(path), first_row, length), row_bytes, own)
+        yield PlacedEpisode(first + row, first_index, source, episode, files)
 
 
-def _placed(index: int, row: dict[str, Any]) -> PlacedEpisode:
-    length = row["length"]
-    files = EpisodeFiles(
-        length,
-        tuple(row["tasks"]),
-        Rows(Path(row["row_path"]), row["first_row"], length),
-        row["row_bytes"],
-        {track["key"]: _track(track, length) for track in row["tracks"]},
-    )
-    return PlacedEpisode(index, row["first_index"], row["source"], row["episode"], files)
+def _track(length: int, path: str, first: int, size: int, is_copyable: bool, *encoding: Any) -> Track:
+    return Track(Clip(_path(path), first, length), size, _encoding(*encoding), is_copyable)
 
 
-def _track(row: dict[str, Any], length: int) -> Track:
-    names = ("codec", "width", "height", "pix_fmt", "extradata")
-    encoding = None if row["codec"] is None else Encoding(**{name: row[name] for name in names})
-    return Track(Clip(Path(row["path"]), row["first"], length), row["size"], encoding, row["is_copyable"])
+# Episodes side by side are in the same files and encoded alike.
+_path = lru_cache(maxsize=256)(Path)
+
+
+@lru_cache(maxsize=256)
+def _encoding(codec: str | None, *more: Any) -> Encoding | None:
+    return None if codec is None else Encoding(codec, *more)

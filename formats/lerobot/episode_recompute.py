@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from ...core.columns import Array
 from ...core.features import Feature
 from .camera_recompute import camera_stats
-from .checks.stat_values import Floats, numbers_of
-from .dataset_stats import is_mergeable
+from .checks.stat_values import Floats, numbers_of, shapes_of
 from .episode_rows import episode_tables
 from .image_stats import CHANNELS, LEVELS, ImageStats
 from .source import DatasetSource
-from .stats import FeatureStats, StatsMerger, numeric_stats
+from .stats import MERGED_KEYS, FeatureStats, StatsMerger, numeric_stats
 from .stats_differences import Differences, differing, differing_of_camera, differing_of_episode
 from .stats_store import Changes, StatsStore
 from .view import DatasetView
@@ -107,7 +106,13 @@ class EpisodeRecompute:
         return exact, differing(found, exact)
 
     def _merge_known(self, key: str, feature: Feature, found: Mapping[str, Floats]) -> None:
-        if key in self._mergers and is_mergeable(found, feature):
+        if key in self._mergers and _is_mergeable(found, feature):
             self._mergers[key].add(dict(found))
         else:
             self._mergers.pop(key, None)
+
+
+def _is_mergeable(found: Mapping[str, Floats], feature: Feature) -> bool:
+    """True if all that is merged is there, in the shape in which LeRobot since 0.4 writes it."""
+    shape = shapes_of(feature)[0]
+    return all(name in found and found[name].shape == ((1,) if name == "count" else shape) for name in MERGED_KEYS)

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...core.columns import Array
 from ...core.errors import printable
 from . import paths
 from .arrow_rows import Damaged
+from .episode_metas import EpisodeMetas
 from .extra_files import Inside, extra_files
 from .folder_facts import folder_facts, left_out
 from .image_stats import CHANNELS, LEVELS
-from .record import EpisodeFiles, EpisodeMeta
+from .record import EpisodeFiles
 from .source import DatasetFacts, DatasetSource, Note
-from .source_origins import known_origins, missing_origins, new_origin
+from .source_origins import OriginReader, missing_origins
+from .stat_columns import StatColumns
 from .view import DatasetView
 from .view_v21 import is_texts
 
@@ -115,15 +118,14 @@ class FolderSource(DatasetSource, Generic[_View]):
         return self.root / path
 
     @abstractmethod
-    def stats(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (length, usable statistics) of each episode, in order, reading meta alone."""
+    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics as far as there are any) of all episodes, some at a time, reading meta alone."""
 
-    def metas(self) -> Iterator[EpisodeMeta]:
-        """Yield what meta says of each episode, in order; raises Damaged where it cannot be read."""
-        known = known_origins(self.view)
-        for episode, (length, stats) in enumerate(self.stats()):
-            origin = next(known, None) or new_origin(self._name, episode, length)
-            yield EpisodeMeta(stats, origin)
+    def metas(self) -> Iterator[EpisodeMetas]:
+        """Yield what meta says of all episodes, in order; raises Damaged where it cannot be read."""
+        origins = OriginReader(self.view, self._name)
+        for lengths, stats in self.stats():
+            yield EpisodeMetas(stats, origins.take(lengths))
 
     @cached_property
     def _name(self) -> str:

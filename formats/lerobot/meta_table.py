@@ -1,8 +1,8 @@
-"""meta/episodes and the provenance table, written row by row in bounded memory."""
+"""meta/episodes and the provenance table, written in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,27 +13,15 @@ import pyarrow.parquet as pq
 from ...core.features import DEFAULT_FEATURES, Features
 from . import paths
 from .arrow_rows import open_parquet
+from .episode_plan import PlacedEpisode
 from .placement import FileCursor, PlannedFile
+from .provenance import ORIGIN_SCHEMA
+from .stat_columns import StatColumns, arrow_lists, is_known
 from .stats import STAT_KEYS
 
-BATCH_EPISODES = 1000
+GROUP_EPISODES = 1000
 
-PROVENANCE_SCHEMA = pa.schema(
-    [
-        ("episode_index", pa.int64()),
-        ("source_name", pa.string()),
-        ("source_key", pa.string()),
-        ("source_digest", pa.string()),
-        ("source_length", pa.int64()),
-        ("first_row", pa.int64()),
-        ("last_row", pa.int64()),
-        ("success", pa.bool_()),
-        ("fps_assumed", pa.bool_()),
-        ("run_digest", pa.string()),
-        ("robotrove_version", pa.string()),
-        ("encoder_version", pa.string()),
-    ]
-)
+PROVENANCE_SCHEMA = pa.schema([("episode_index", pa.int64()), *ORIGIN_SCHEMA])
 
 
 def _schema(features: Features) -> pa.Schema:
@@ -56,7 +44,7 @@ def _schema(features: Features) -> pa.Schema:
 
 
 class MetaTable:
-    """Collects one row per episode, in order.
+    """Takes all episodes in order.
 
     A statistic that an episode lacks is left out for all: LeRobot does without a column, but not without a value.
 
@@ -76,12 +64,10 @@ class MetaTable:
         self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
         self._gaps: set[str] = set()
         self._path = root / paths.EPISODES
-        self._rows: list[dict[str, Any]] = []
-        self._origins: list[dict[str, Any]] = []
-        for name in (paths.EPISODES, paths.PROVENANCE):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._path, self._schema, compression="snappy")
-        self._origin_writer = pq.ParquetWriter(root / paths.PROVENANCE, PROVENANCE_SCHEMA, compression="snappy")
+        visual = [key for key, feature in features.items() if feature.is_visual]
+        self._may_lack = {f"stats/{key}/{name}" for key in visual for name in STAT_KEYS}
+        self._episodes = _Groups(self._path, self._schema)
+        self._origins = _Groups(root / paths.PROVENANCE, PROVENANCE_SCHEMA)
 
     def __enter__(self) -> MetaTable:
         return self
@@ -89,45 +75,55 @@ class MetaTable:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        self._origin_writer.close()
+        self._episodes.close()
+        self._origins.close()
         if kind is None and self._gaps:
             self._leave_out_gaps()
 
-    def add(self, length: int, tasks: Sequence[str], stats: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-        """Add the next episode.
+    def add(self, placed: Sequence[PlacedEpisode], stats: StatColumns, provenance: pa.Table) -> None:
+        """Add the next episodes.
 
         Args:
-            length: Frames.
-            tasks: Its instructions.
-            stats: "stats/<feature>/<name>" to nested lists.
-            provenance: Columns of the provenance table but episode_index.
+            placed: The episodes.
+            stats: All of their statistics.
+            provenance: Its columns but episode_index, a row for each.
         """
-        episode, first = self.episodes, self.frames
-        row: dict[str, Any] = {"episode_index": episode, "tasks": list(tasks), "length": length, **stats}
-        row |= {"dataset_from_index": first, "dataset_to_index": first + length}
+        columns: dict[str, Any] = {
+            "episode_index": [episode.index for episode in placed],
+            "tasks": [episode.files.tasks for episode in placed],
+            "length": [episode.files.length for episode in placed],
+            "dataset_from_index": [episode.first_index for episode in placed],
+            "dataset_to_index": [episode.first_index + episode.files.length for episode in placed],
+            **dict.fromkeys(("meta/episodes/chunk_index", "meta/episodes/file_index"), [0] * len(placed)),
+        }
         for key, cursor in self._cursors.items():
-            file, start = cursor.advance(episode, length)
-            prefix = f"videos/{key}" if key else "data"
-            row[f"{prefix}/chunk_index"], row[f"{prefix}/file_index"] = paths.chunk_and_file(file.number)
-            if key:
-                # Divided, never summed: timestamps of a thousand episodes must not drift.
-                row[f"{prefix}/from_timestamp"] = start / self._fps
-                row[f"{prefix}/to_timestamp"] = (start + length) / self._fps
-        row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
-        self._gaps.update(name for name, value in stats.items() if value is None)
-        self._rows.append(row)
-        self._origins.append({**provenance, "episode_index": episode})
-        self.episodes += 1
-        self.frames += length
-        if len(self._rows) >= BATCH_EPISODES:
-            self._flush()
+            columns |= self._places(key, cursor, placed)
+        for name, column in stats.items():
+            columns[name] = arrow_lists(name, column)
+            if name in self._may_lack and not is_known(column).all():
+                self._gaps.add(name)
+        self._episodes.add(
+            pa.table([pa.array(columns[field.name], field.type) for field in self._schema], self._schema)
+        )
+        numbers = pa.array(columns["episode_index"], pa.int64())
+        self._origins.add(provenance.add_column(0, PROVENANCE_SCHEMA.field(0), numbers))
+        self.episodes += len(placed)
+        self.frames += sum(columns["length"])
 
-    def _flush(self) -> None:
-        self._write(self._writer, self._rows, self._schema)
-        self._write(self._origin_writer, self._origins, PROVENANCE_SCHEMA)
+    def _places(self, key: str, cursor: FileCursor, placed: Sequence[PlacedEpisode]) -> dict[str, list[Any]]:
+        """Return the columns that say where the rows (key "") or the frames of a camera are."""
+        prefix = f"videos/{key}" if key else "data"
+        starts = [(*cursor.advance(episode.index, episode.files.length), episode.files.length) for episode in placed]
+        numbers = [paths.chunk_and_file(file.number) for file, *_ in starts]
+        columns: dict[str, list[Any]] = {
+            f"{prefix}/chunk_index": [chunk for chunk, _ in numbers],
+            f"{prefix}/file_index": [file for _, file in numbers],
+        }
+        if key:
+            # Divided, never summed: timestamps of a thousand episodes must not drift.
+            columns[f"{prefix}/from_timestamp"] = [start / self._fps for _, start, _ in starts]
+            columns[f"{prefix}/to_timestamp"] = [(start + length) / self._fps for _, start, length in starts]
+        return columns
 
     def _leave_out_gaps(self) -> None:
         columns = [name for name in self._schema.names if name not in self._gaps]
@@ -138,8 +134,28 @@ class MetaTable:
                 writer.write_table(file.read_row_group(group, columns=columns).cast(schema))
         whole.unlink()
 
-    @staticmethod
-    def _write(writer: pq.ParquetWriter, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-            rows.clear()
+
+class _Groups:
+    """Writes a table in row groups of as many rows each, whatever the batches that it comes in."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(path, schema, compression="snappy")
+        self._held = [schema.empty_table()]
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._held.append(table)
+        self._rows += len(table)
+        while self._rows >= GROUP_EPISODES:
+            self._write(GROUP_EPISODES)
+
+    def _write(self, rows: int) -> None:
+        whole = pa.concat_tables(self._held)
+        self._writer.write_table(whole[:rows].combine_chunks())
+        self._held, self._rows = [whole[rows:]], len(whole) - rows
+
+    def close(self) -> None:
+        if self._rows:
+            self._write(self._rows)
+        self._writer.close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...core.columns import Array
@@ -14,6 +17,7 @@ from ...core.errors import RobotroveError
 from ...core.features import DEFAULT_FEATURES, Feature, Features
 from .arrow_rows import rows_of
 from .episode_plan import PlacedEpisode
+from .episode_run import EpisodeRun, runs
 from .record import RowReader
 from .schema import data_schema, row_features
 from .tasks import TaskTable
@@ -49,33 +53,45 @@ class PlacedRows:
         self._lookups = [np.array([tasks.index(task) for task in own], np.int64) for own in source_tasks]
         self._reader = RowReader()
 
-    def tables(self, placed: PlacedEpisode) -> Iterator[pa.Table]:
-        """Yield the rows of an episode in order, in as many tables as row groups that they lie in.
+    def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
+        """Yield the rows of episodes in order, of each in as many tables as row groups that they lie in.
 
         Raises:
             RobotroveError: If rows are missing, incomplete, of another episode or task, or not of the features' types.
         """
-        first = 0
-        for piece in self._reader.read(placed.files.rows):
-            yield self._table(piece, placed, first)
-            first += piece.num_rows
+        for run in runs(episodes):
+            first = 0
+            for piece in self._reader.read(run.rows):
+                table = self._table(piece, run, first)
+                stop = first + piece.num_rows
+                groups = self._reader.group_starts - run.rows.first
+                cuts = np.unique(np.concatenate([run.starts, groups, [first, stop]]))
+                for begin, end in pairwise(cuts[(first <= cuts) & (cuts <= stop)].tolist()):
+                    owner = int(run.owners(begin, 1)[0])
+                    yield run.episodes[owner], table.slice(begin - first, end - begin)
+                first = stop
 
-    def _table(self, piece: pa.Table, placed: PlacedEpisode, first: int) -> pa.Table:
-        count = piece.num_rows
-        frames = np.arange(first, first + count)
+    def _table(self, piece: pa.Table, run: EpisodeRun, first: int) -> pa.Table:
+        owners = run.owners(first, piece.num_rows)
+        frames = np.arange(first, first + piece.num_rows) - run.starts[owners]
         times = frames / self._fps
-        where = f"{placed.files.rows.path}, row {placed.files.rows.first + first}"
+        where = f"{run.rows.path}, row {run.rows.first + first}"
+
+        def of_each(values: Iterable[int]) -> NDArray[np.int64]:
+            return np.fromiter(values, np.int64)[owners]
+
         made = {
             "timestamp": times.astype(np.float32),
             "frame_index": frames,
-            "episode_index": np.full(count, placed.index),
-            "index": frames + placed.first_index,
-            "task_index": np.full(count, self._tasks.index(placed.files.tasks[0])),
+            "episode_index": of_each(placed.index for placed in run.episodes),
+            "index": frames + of_each(placed.first_index for placed in run.episodes),
+            "task_index": of_each(self._tasks.index(placed.files.tasks[0]) for placed in run.episodes),
         }
-        if self._lookups[placed.source].size:
+        if self._lookups[run.episodes[0].source].size:
             said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES}
-            _check_place(said, placed.episode, frames, times, where)
-            made["task_index"] = self._task_index(said["task_index"], placed, where)
+            numbers = {"episode_index": of_each(placed.episode for placed in run.episodes), "frame_index": frames}
+            _check_place(said, numbers, times, run, first)
+            made["task_index"] = self._task_index(said["task_index"], owners, run, first)
         columns = [
             pa.array(made[field.name], field.type)
             if field.name in made
@@ -92,19 +108,28 @@ class PlacedRows:
         column: Array = _column(piece, wide, feature, where).to_numpy()
         return column
 
-    def _task_index(self, own: Array, placed: PlacedEpisode, where: str) -> NDArray[np.int64]:
-        texts = self._source_tasks[placed.source]
-        for index in np.unique(own).tolist():
-            if not 0 <= index < len(texts):
-                raise RobotroveError(where, f"task_index is {index}", f"0 to {len(texts) - 1}")
-            if texts[index] not in placed.files.tasks:
+    def _task_index(self, own: Array, owners: NDArray[np.int64], run: EpisodeRun, first: int) -> NDArray[np.int64]:
+        source = run.episodes[0].source
+        texts = self._source_tasks[source]
+        for at in np.flatnonzero((own < 0) | (own >= len(texts)))[:1].tolist():
+            raise RobotroveError(run.place(first + at)[0], f"task_index is {own[at]}", f"0 to {len(texts) - 1}")
+        _, rows = np.unique(owners * len(texts) + own, return_index=True)  # one row of each task of each episode
+        for at in np.sort(rows).tolist():
+            placed = run.episodes[owners[at]]
+            if texts[own[at]] not in placed.files.tasks:
                 raise RobotroveError(
-                    where,
-                    f"episode {placed.episode} has rows with the task {texts[index]!r}",
+                    run.place(first + at)[0],
+                    f"episode {placed.episode} has rows with the task {texts[own[at]]!r}",
                     f"the tasks that meta names for it: {', '.join(map(repr, placed.files.tasks))}",
                 )
-        indices: NDArray[np.int64] = self._lookups[placed.source][own]
+        indices: NDArray[np.int64] = self._lookups[source][own]
         return indices
+
+    def writer(self, out: Path) -> pq.ParquetWriter:
+        """Return a writer of a file of such rows, to be closed after use."""
+        # Numbers of one episode hardly repeat: dictionaries of them would take twice the time, and more room.
+        texts = [key for key, feature in self._features.items() if feature.dtype == "string"]
+        return pq.ParquetWriter(out, self.schema, compression="snappy", use_dictionary=texts)
 
     def close(self) -> None:
         """Close the open file."""
@@ -112,27 +137,26 @@ class PlacedRows:
 
 
 def _check_place(
-    said: dict[str, Array],
-    episode: int,
-    frames: NDArray[np.int64],
+    said: Mapping[str, Array],
+    expected: Mapping[str, NDArray[np.int64]],
     times: NDArray[np.float64],
-    where: str,
+    run: EpisodeRun,
+    first: int,
 ) -> None:
-    """Make sure that rows which say what they are, are those of the episode."""
-    for name, expected in (("episode_index", episode), ("frame_index", frames)):
-        if (wrong := said[name] != expected).any():
-            at = int(np.argmax(wrong))
-            want = np.broadcast_to(expected, len(wrong))[at]
+    """Make sure that rows which say what they are, are those of their episodes."""
+    for name, numbers in expected.items():
+        for at in np.flatnonzero(said[name] != numbers)[:1].tolist():
+            where, rows_on = run.place(first + at)
             raise RobotroveError(
                 where,
-                f"{at} rows on, {name} is {said[name][at]}",
-                f"{want}, by the lengths of the episodes before",
+                f"{rows_on} rows on, {name} is {said[name][at]}",
+                f"{numbers[at]}, by the lengths of the episodes before",
             )
-    if (wrong := ~(np.abs(said["timestamp"] - times) <= _TIME_TOLERANCE_S)).any():
-        at = int(np.argmax(wrong))
+    for at in np.flatnonzero(~(np.abs(said["timestamp"] - times) <= _TIME_TOLERANCE_S))[:1].tolist():
+        where, rows_on = run.place(first + at)
         raise RobotroveError(
             where,
-            f"{at} rows on, timestamp is {said['timestamp'][at]}",
+            f"{rows_on} rows on, timestamp is {said['timestamp'][at]}",
             f"{times[at]:.6f}, frame_index / fps: LeRobot finds frames by it",
         )
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ...core.features import DEFAULT_FEATURES, Features
 from .arrow_rows import rows_of
 from .episode_plan import PlacedEpisode
+from .image_stats import CHANNELS
 from .placed_rows import PlacedRows
 from .schema import row_features
+from .stat_columns import Floats, StatColumns, is_known
 from .stats import STAT_KEYS, FeatureStats, constant_stats, index_stats, numeric_stats
 from .tasks import TaskTable
 
@@ -33,54 +36,65 @@ class PlacedStats:
         self._rows = rows
         self._keep_axes = keep_axes
 
-    def complete(self, placed: PlacedEpisode, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return "stats/<feature>/<name>" to nested lists for every feature but strings.
+    def complete(self, placed: Sequence[PlacedEpisode], known: StatColumns) -> dict[str, Floats]:
+        """Return the statistics of consecutive episodes, of every feature but strings.
 
-        Those of a camera that are not known are None: they would take decoding its frames.
+        Those of a camera that are not known stay so: they would take decoding its frames.
 
         Args:
-            placed: The episode.
-            known: Its statistics as far as its source has them.
+            placed: The episodes.
+            known: Their statistics as far as their source has them.
         """
         made = self._placed(placed)
-        missing = []
-        stats: dict[str, Any] = {}
+        stats: dict[str, Floats] = {}
+        missing: dict[str, NDArray[np.bool_]] = {}
         for key, feature in self._features.items():
             if feature.dtype == "string":
                 continue
-            names = [f"stats/{key}/{name}" for name in STAT_KEYS]
             if key in made:
-                stats |= {f"stats/{key}/{name}": value.tolist() for name, value in made[key].items()}
-            elif feature.is_visual or (all(known.get(name) is not None for name in names) and not self._is_deep(key)):
-                stats |= {name: known.get(name) for name in names}
-            else:
-                missing.append(key)
-        if len(placed.files.tasks) > 1:
-            missing.append("task_index")
-        return stats | self._computed(placed, missing)
+                stats |= {f"stats/{key}/{name}": column.astype(np.float64) for name, column in made[key].items()}
+                continue
+            is_deep = self._is_deep(key)
+            shape = (CHANNELS, 1, 1) if feature.is_visual else feature.shape if is_deep else feature.shape[-1:]
+            for name in STAT_KEYS:
+                column = known.get(f"stats/{key}/{name}")
+                if column is None or is_deep:
+                    column = np.full((len(placed), *((1,) if name == "count" else shape)), np.nan)
+                stats[f"stats/{key}/{name}"] = column
+            if not feature.is_visual:
+                missing[key] = ~np.all([is_known(stats[f"stats/{key}/{name}"]) for name in STAT_KEYS], axis=0)
+        missing["task_index"] = np.array([len(episode.files.tasks) > 1 for episode in placed])
+        self._compute(placed, stats, {key: where for key, where in missing.items() if where.any()})
+        return stats
 
-    def _placed(self, placed: PlacedEpisode) -> dict[str, FeatureStats]:
-        length = placed.files.length
+    def _placed(self, placed: Sequence[PlacedEpisode]) -> dict[str, FeatureStats]:
+        lengths = np.array([episode.files.length for episode in placed])
+        tasks = np.array([self._tasks.index(episode.files.tasks[0]) for episode in placed])
         return {
-            "frame_index": index_stats(0, length),
-            "episode_index": constant_stats(placed.index, length),
-            "index": index_stats(placed.first_index, length),
-            "task_index": constant_stats(self._tasks.index(placed.files.tasks[0]), length),
+            "frame_index": index_stats(0, lengths),
+            "episode_index": constant_stats(np.array([episode.index for episode in placed]), lengths),
+            "index": index_stats(np.array([episode.first_index for episode in placed]), lengths),
+            "task_index": constant_stats(tasks, lengths),
         }
 
-    def _computed(self, placed: PlacedEpisode, keys: list[str]) -> dict[str, Any]:
-        if not keys:
-            return {}
-        table = pa.concat_tables([piece.select(keys) for piece in self._rows.tables(placed)])
-        stats: dict[str, Any] = {}
-        for key in keys:
-            values = rows_of(table.column(key).combine_chunks(), self._columns[key], key)
-            found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(key) else values)
-            for name, value in found.items():
-                shaped = value.reshape(values.shape[1:]) if self._is_deep(key) and name != "count" else value
-                stats[f"stats/{key}/{name}"] = shaped.tolist()
-        return stats
+    def _compute(
+        self, placed: Sequence[PlacedEpisode], stats: dict[str, Floats], missing: Mapping[str, NDArray[np.bool_]]
+    ) -> None:
+        """Replace the statistics of the episodes in which a feature's are missing by those of their rows."""
+        if not missing:
+            return
+        columns = [f"stats/{key}/{name}" for key in missing for name in STAT_KEYS]
+        stats |= {name: stats[name].copy() for name in columns}
+        for row in np.flatnonzero(np.any(list(missing.values()), axis=0)).tolist():
+            keys = [key for key, where in missing.items() if where[row]]
+            table = pa.concat_tables([piece.select(keys) for _, piece in self._rows.tables([placed[row]])])
+            for key in keys:
+                values = rows_of(table.column(key).combine_chunks(), self._columns[key], key)
+                found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(key) else values)
+                for name, value in found.items():
+                    column = stats[f"stats/{key}/{name}"]
+                    column[row] = value.reshape(column.shape[1:])
 
     def _is_deep(self, key: str) -> bool:
         """True if statistics of a feature keep axes that are not in those of v3.0."""
-        return self._keep_axes and len(self._features[key].shape) > 1
+        return self._keep_axes and len(self._features[key].shape) > 1 and not self._features[key].is_visual

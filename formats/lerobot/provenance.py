@@ -6,9 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import pyarrow as pa
+
 from .arrow_rows import Damaged
 from .view import DatasetView
 from .view_v30 import EPISODE_BATCH_ROWS
+
+# The columns of the table, but episode_index.
+ORIGIN_SCHEMA = pa.schema(
+    [
+        ("source_name", pa.string()),
+        ("source_key", pa.string()),
+        ("source_digest", pa.string()),
+        ("source_length", pa.int64()),
+        ("first_row", pa.int64()),
+        ("last_row", pa.int64()),
+        ("success", pa.bool_()),
+        ("fps_assumed", pa.bool_()),
+        ("run_digest", pa.string()),
+        ("robotrove_version", pa.string()),
+        ("encoder_version", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)

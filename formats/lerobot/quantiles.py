@@ -27,10 +27,10 @@ _DIRECT_VALUES = 1 << 23  # up to so many are sorted in memory instead
 _BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 
-def neighbours(quantiles: Floats, count: int) -> tuple[Counts, Counts, Floats]:
+def neighbours(quantiles: Floats, count: int | Counts) -> tuple[Counts, Counts, Floats]:
     """Return, per quantile, the ranks of the two values around it and the weight of the upper one.
 
-    This is numpy's method "linear": position (count - 1) * q in the sorted values.
+    This is numpy's method "linear": position (count - 1) * q in the sorted values; counts (n, 1) give (n, quantiles).
     """
     position = (count - 1) * quantiles
     lower = np.floor(position).astype(np.int64)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ...core.errors import RobotroveError
 from ...media.index import Encoding
 from ...media.join import Clip
 from .arrow_rows import open_parquet
+from .episode_metas import EpisodeMetas
+from .provenance import ORIGIN_SCHEMA
 
 EPISODE_FILE = "episode.json"
 _HELD_BYTES = 16 << 20
@@ -77,26 +80,13 @@ class EpisodeFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeMeta:
-    """What meta says of one finished episode.
-
-    Attributes:
-        stats: "stats/<feature>/<name>" to nested lists, as in meta/episodes; those of placed columns may be there.
-        provenance: Columns of meta/robotrove/episodes.parquet but episode_index.
-    """
-
-    stats: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class EpisodeRecord:
     """One finished episode of a run.
 
     Attributes:
         index: Row in the manifest.
         files: Where it is.
-        meta: What meta says of it.
+        metas: What meta says of it, and of no other.
         histograms: Camera key to (3, 256) counts of its sampled pixel values; empty where its shard has them.
         episode: Its number in the shard that it is from, if any.
         source_tasks: Instructions of that shard by task_index.
@@ -104,7 +94,7 @@ class EpisodeRecord:
 
     index: int
     files: EpisodeFiles
-    meta: EpisodeMeta
+    metas: EpisodeMetas
     histograms: Mapping[str, Any] = field(default_factory=dict)
     episode: int = 0
     source_tasks: Sequence[str] = ()
@@ -118,7 +108,9 @@ def read_episode(folder: Path) -> EpisodeRecord:
     clips = {key: Clip(folder / name, 0, length) for key, name in entry["files"].items()}
     tracks = {key: Track(clip, clip.path.stat().st_size) for key, clip in clips.items()}
     files = EpisodeFiles(length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
-    return EpisodeRecord(entry["index"], files, EpisodeMeta(entry["stats"], entry["provenance"]), entry["histograms"])
+    stats = {name: np.array([value], np.float64) for name, value in entry["stats"].items()}
+    metas = EpisodeMetas(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
+    return EpisodeRecord(entry["index"], files, metas, entry["histograms"])
 
 
 class RowReader:
@@ -126,12 +118,15 @@ class RowReader:
 
     Recorded datasets have a small row group per episode, converted ones a single one per file: reading
     the former one by one would take as long as all else, reading the latter for each episode quadratic time.
+
+    Attributes:
+        group_starts: First row of each row group of the file read last, and the number of its rows.
     """
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._file: pq.ParquetFile | None = None
-        self._starts: list[int] = []
+        self.group_starts: NDArray[np.int64] = np.zeros(1, np.int64)
         self._held = range(0)  # row groups in memory
         self._table: pa.Table | None = None
 
@@ -140,30 +135,28 @@ class RowReader:
             self.close()
             self._file = open_parquet(path)
             self._path = path
-            self._starts = [0]
-            for group in range(self._file.num_row_groups):
-                self._starts.append(self._starts[-1] + self._file.metadata.row_group(group).num_rows)
+            facts = self._file.metadata
+            self.group_starts = np.cumsum([0, *(facts.row_group(i).num_rows for i in range(facts.num_row_groups))])
         return self._file
 
     def read(self, rows: Rows) -> Iterator[pa.Table]:
-        """Yield the rows in order, one table per row group that they lie in."""
+        """Yield the rows in order, in as few tables as memory allows."""
         file = self._open(rows.path)
         stop = rows.first + rows.count
-        if stop > self._starts[-1]:
+        if stop > self.group_starts[-1]:
             raise RobotroveError(
-                str(rows.path), f"has {self._starts[-1]} rows", f"at least {stop}", "convert its sources again"
+                str(rows.path), f"has {self.group_starts[-1]} rows", f"at least {stop}", "convert its sources again"
             )
-        group = bisect_right(self._starts, rows.first) - 1
         first = rows.first
         while first < stop:
-            last = min(self._starts[group + 1], stop)
-            if first < last:
-                if group not in self._held:
-                    self._load(file, group)
-                assert self._table is not None
-                yield self._table.slice(first - self._starts[self._held.start], last - first)
-                first = last
-            group += 1
+            group = int(np.searchsorted(self.group_starts, first, side="right")) - 1
+            if group not in self._held:
+                self._load(file, group)
+            assert self._table is not None
+            begin = int(self.group_starts[self._held.start])
+            last = min(begin + self._table.num_rows, stop)
+            yield self._table.slice(first - begin, last - first)
+            first = last
 
     def _load(self, file: pq.ParquetFile, group: int) -> None:
         """Read a row group, and those after it that fit into memory with it."""

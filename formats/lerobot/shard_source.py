@@ -14,8 +14,12 @@ from ...core.columns import Array
 from ...manifests.shard import KeptEpisode, Shard
 from ...media.join import Clip
 from . import paths
-from .record import EpisodeFiles, EpisodeMeta, EpisodeRecord, Rows, Track
+from .episode_metas import EpisodeMetas
+from .provenance import ORIGIN_SCHEMA
+from .record import EpisodeFiles, EpisodeRecord, Rows, Track
 from .source import DatasetFacts, DatasetSource, Note
+from .source_stats import stat_batches, stat_shapes
+from .view_v30 import DatasetViewV30
 
 
 class ShardSource(DatasetSource):
@@ -74,13 +78,15 @@ class ShardSource(DatasetSource):
         first = round(row[f"videos/{key}/from_timestamp"] * self._facts.fps)
         return Clip(self.root / paths.video_path(key, number), first, kept.length)
 
-    def metas(self) -> Iterator[EpisodeMeta]:
-        """Yield what meta says of each episode, in order."""
+    def metas(self) -> Iterator[EpisodeMetas]:
+        """Yield what meta says of all episodes."""
         if not self.shard.kept:
             return
-        origins = pq.read_table(self.root / paths.PROVENANCE).drop_columns(["episode_index"]).to_pylist()
-        for row, origin in zip(self._rows(), origins, strict=True):
-            yield EpisodeMeta({name: value for name, value in row.items() if name.startswith("stats/")}, origin)
+        shapes = stat_shapes(self._facts.features)
+        origins = pq.read_table(self.root / paths.PROVENANCE, columns=ORIGIN_SCHEMA.names)
+        batches = stat_batches(DatasetViewV30(self.root), shapes)  # one, since a shard has at most 128 episodes
+        for _, stats in batches:
+            yield EpisodeMetas(stats, origins)
 
     def histograms(self) -> dict[str, Array]:
         """Return camera key to (3, 256) counts of its sampled pixel values."""
@@ -89,5 +95,6 @@ class ShardSource(DatasetSource):
     def records(self) -> Iterator[EpisodeRecord]:
         """Yield the episodes with their rows in the manifest."""
         tasks = self.tasks
-        for number, (kept, files, meta) in enumerate(zip(self.shard.kept, self.files(), self.metas(), strict=True)):
-            yield EpisodeRecord(kept.index, files, meta, episode=number, source_tasks=tasks)
+        for metas in self.metas():
+            for number, (kept, files) in enumerate(zip(self.shard.kept, self.files(), strict=True)):
+                yield EpisodeRecord(kept.index, files, metas.only(number), episode=number, source_tasks=tasks)

@@ -11,7 +11,8 @@ from typing import Any
 from ...core.columns import Array
 from ...core.errors import UsageError, printable
 from ...core.features import Features, difference
-from .record import EpisodeFiles, EpisodeMeta
+from .episode_metas import EpisodeMetas
+from .record import EpisodeFiles
 
 Note = Callable[[str], None]
 
@@ -75,8 +76,8 @@ class DatasetSource(ABC):
         """
 
     @abstractmethod
-    def metas(self) -> Iterator[EpisodeMeta]:
-        """Yield what meta says of each episode, in order, reading meta alone."""
+    def metas(self) -> Iterator[EpisodeMetas]:
+        """Yield what meta says of all episodes, in order and some at a time, reading meta alone."""
 
     @abstractmethod
     def histograms(self) -> dict[str, Array]:

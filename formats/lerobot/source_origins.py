@@ -3,47 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+from numpy.typing import NDArray
+
 from .arrow_rows import Damaged
-from .provenance import origins
+from .provenance import ORIGIN_SCHEMA, origins
 from .view import DatasetView
+from .view_v30 import EPISODE_BATCH_ROWS
 
-# Columns of the provenance table but episode_index, and what they hold if anything.
-_COLUMNS: Mapping[str, type] = {
-    **dict.fromkeys(("source_name", "source_key", "source_digest"), str),
-    **dict.fromkeys(("source_length", "first_row", "last_row"), int),
-    **dict.fromkeys(("success", "fps_assumed"), bool),
-    **dict.fromkeys(("run_digest", "robotrove_version", "encoder_version"), str),
-}
+_TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
 
-def known_origins(view: DatasetView) -> Iterator[dict[str, Any]]:
-    """Yield the provenance of each episode that has one, in order; none if the dataset has no table of it.
+def known_origins(view: DatasetView) -> Iterator[pa.Table]:
+    """Yield the provenance of the episodes that have one, in order, some at a time; none if there is no table of it.
 
     Raises:
         Damaged: If the table cannot be read, or its episodes are not numbered 0, 1, 2 ….
     """
-    if not (view.root / view.provenance_path).exists():
+    path = view.provenance_path
+    if not (view.root / path).exists():
         return
-    for origin in origins(view):
-        values = {name: getattr(origin, name) for name in _COLUMNS}
-        for name, value in values.items():
-            if value is not None and type(value) is not _COLUMNS[name]:
-                where = f"{view.provenance_path}, episode {origin.episode_index}"
-                raise Damaged(where, f"{name} is {value!r} instead of {_COLUMNS[name].__name__}")
-        yield values
+    if path.endswith(".parquet"):
+        yield from _known_columns(view)
+        return
+    rows = ({name: getattr(origin, name) for name in ORIGIN_SCHEMA.names} for origin in origins(view))
+    first = 0
+    while batch := list(islice(rows, EPISODE_BATCH_ROWS)):
+        yield _table({name: [row[name] for row in batch] for name in ORIGIN_SCHEMA.names}, path, first)
+        first += len(batch)
 
 
-def new_origin(name: str, episode: int, length: int) -> dict[str, Any]:
-    """Return the provenance of an episode of which no more is known than that it is in the dataset `name`."""
-    return dict.fromkeys(_COLUMNS) | {
-        "source_name": name,
-        "source_key": f"episode {episode}",
-        "source_length": length,
-        "first_row": 0,
-        "last_row": length - 1,
-    }
+def _known_columns(view: DatasetView) -> Iterator[pa.Table]:
+    path, first = view.provenance_path, 0
+    for batch in view.batches(path, ["episode_index", *ORIGIN_SCHEMA.names], EPISODE_BATCH_ROWS):
+        columns = {name: column.to_pylist() for name, column in batch.items()}
+        for row, episode in enumerate(columns.pop("episode_index"), start=first):
+            if episode != row:
+                raise Damaged(f"{path}, row {row}", f"is about episode {episode}")
+        yield _table(columns, path, first)
+        first += len(columns["source_name"])
+
+
+def _table(columns: Mapping[str, list[Any]], path: str, first: int) -> pa.Table:
+    for field in ORIGIN_SCHEMA:
+        kind = _TYPES[field.type]
+        if not set(map(type, columns[field.name])) <= {kind, type(None)}:
+            for episode, value in enumerate(columns[field.name], start=first):
+                if value is not None and type(value) is not kind:
+                    where = f"{path}, episode {episode}"
+                    raise Damaged(where, f"{field.name} is {value!r} instead of {kind.__name__}")
+    return pa.table([pa.array(columns[field.name], field.type) for field in ORIGIN_SCHEMA], schema=ORIGIN_SCHEMA)
+
+
+class OriginReader:
+    """Deals out the provenance of a dataset to its episodes in order; those that have none are the dataset's own.
+
+    Args:
+        view: The dataset.
+        name: What it is called where it is the source itself.
+    """
+
+    def __init__(self, view: DatasetView, name: str) -> None:
+        self._name = name
+        self._known = known_origins(view)
+        self._held = ORIGIN_SCHEMA.empty_table()
+        self._taken = 0
+
+    def take(self, lengths: NDArray[Any]) -> pa.Table:
+        """Return the provenance of the next episodes, which have these lengths; raises as `known_origins`."""
+        while len(self._held) < len(lengths) and (more := next(self._known, None)) is not None:
+            self._held = pa.concat_tables([self._held, more])
+        known, self._held = self._held[: len(lengths)], self._held[len(lengths) :]
+        own = [self._own(self._taken + row, int(lengths[row])) for row in range(len(known), len(lengths))]
+        self._taken += len(lengths)
+        return pa.concat_tables([known, pa.Table.from_pylist(own, schema=ORIGIN_SCHEMA)])
+
+    def _own(self, episode: int, length: int) -> dict[str, Any]:
+        return {
+            "source_name": self._name,
+            "source_key": f"episode {episode}",
+            "source_length": length,
+            "first_row": 0,
+            "last_row": length - 1,
+        }
 
 
 def missing_origins(view: DatasetView, name: str, episodes: int) -> str:
@@ -57,7 +102,7 @@ def missing_origins(view: DatasetView, name: str, episodes: int) -> str:
     path = view.provenance_path
     if not (view.root / path).exists():
         return ""
-    known = sum(1 for _ in known_origins(view))
+    known = sum(map(len, known_origins(view)))
     if known > episodes:
         raise Damaged(path, f"tells of {known} episodes, more episodes than there are: {episodes}")
     if known == episodes:

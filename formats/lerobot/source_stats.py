@@ -1,19 +1,21 @@
-"""Statistics of episodes as a dataset has them: what is usable of them, as nested lists."""
+"""Statistics of episodes as a dataset has them: what is usable of them, as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ...core.features import DEFAULT_FEATURES, Features
 from .arrow_rows import ArrowColumn
 from .image_stats import CHANNELS
 from .record import PLACED_COLUMNS
+from .stat_columns import Floats, stacked
 from .stats import STAT_KEYS
+from .view_v30 import EPISODE_BATCH_ROWS, DatasetViewV30
 
 _LARGEST_COUNT = 1 << 53  # beyond, float64 does not hold every whole number
 
@@ -33,8 +35,23 @@ def stat_shapes(features: Features) -> dict[str, Shape]:
     return shapes
 
 
-def stat_values(column: ArrowColumn, name: str, shape: Shape) -> list[Any]:
-    """Return a statistic of many episodes as nested lists, None for each that is not usable."""
+def stat_batches(
+    view: DatasetViewV30, shapes: Mapping[str, Shape]
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Floats]]]:
+    """Yield (lengths, statistics) of all episodes of a v3.0 dataset in order, some at a time.
+
+    Args:
+        view: The dataset.
+        shapes: Statistics to read and the shapes of their values; those that a file does not have are left out.
+    """
+    for path in view.files(view.episodes_path):
+        for batch in view.batches(path, ["length"], EPISODE_BATCH_ROWS, optional=list(shapes)):
+            lengths = batch.pop("length").to_numpy(zero_copy_only=False)
+            yield lengths, {name: stat_values(column, name, shapes[name]) for name, column in batch.items()}
+
+
+def stat_values(column: ArrowColumn, name: str, shape: Shape) -> Floats:
+    """Return a statistic of many episodes as (episodes, *shape), NaN for each that is not usable."""
     values = column
     for size in shape:
         if values.null_count or not _has_lists_of(values, size):
@@ -44,13 +61,12 @@ def stat_values(column: ArrowColumn, name: str, shape: Shape) -> list[Any]:
         if not values.null_count and not pa.types.is_nested(values.type):
             table = values.to_numpy(zero_copy_only=False)
             if (found := _checked(table, name)) is not None:
-                nested: list[Any] = found.reshape(len(column), *shape).tolist()
-                return nested
-    return [stat_value(value, name, shape) for value in column.to_pylist()]
+                return found.reshape(len(column), *shape)
+    return stacked([stat_value(value, name, shape) for value in column.to_pylist()], shape)
 
 
-def stat_value(value: Any, name: str, shape: Shape) -> Any:
-    """Return a statistic of one episode as nested lists of floats (count: of ints); None if it is not usable.
+def stat_value(value: Any, name: str, shape: Shape) -> Floats | None:
+    """Return a statistic of one episode as (*shape); None if it is not usable.
 
     Smallest and largest values of a feature with several axes, which LeRobot up to 0.3 keeps apart, are
     collapsed. Its means, deviations and quantiles cannot be: they would not be exact.
@@ -65,19 +81,19 @@ def stat_value(value: Any, name: str, shape: Shape) -> Any:
     if end in ("min", "max") and len(shape) == 1 and found.ndim > 1 and found.shape[-1:] == shape and found.size:
         rows = found.reshape(-1, *shape)
         found = rows.min(axis=0) if end == "min" else rows.max(axis=0)
-    checked = _checked(found, name) if found.shape == shape else None
-    return None if checked is None else checked.tolist()
+    return _checked(found, name) if found.shape == shape else None
 
 
-def nested_stats(stats: Any, shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """Return the usable ones of {feature: {name: values}} as "stats/<feature>/<name>" to nested lists."""
-    found = {}
+def stat_columns(entries: Sequence[Any], shapes: Mapping[str, Shape]) -> dict[str, Floats]:
+    """Return the usable statistics of episodes, each {feature: {name: values}}; those that none has are left out."""
+    found: dict[str, Floats] = {}
     for column, shape in shapes.items():
         key, _, name = column.removeprefix("stats/").rpartition("/")
-        entry = stats.get(key) if isinstance(stats, dict) else None
-        value = entry.get(name) if isinstance(entry, dict) else None
-        if (usable := stat_value(value, column, shape)) is not None:
-            found[column] = usable
+        features = [entry.get(key) if isinstance(entry, dict) else None for entry in entries]
+        values = [feature.get(name) if isinstance(feature, dict) else None for feature in features]
+        usable = [stat_value(value, column, shape) for value in values]
+        if any(value is not None for value in usable):
+            found[column] = stacked(usable, shape)
     return found
 
 
@@ -86,19 +102,16 @@ def _has_lists_of(column: ArrowColumn, size: int) -> bool:
         return bool(column.type.list_size == size)
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         return False
-    ends = pc.min_max(pc.list_value_length(column)).as_py()
-    return bool(ends["min"] == ends["max"] == size)
+    return bool((np.diff(column.offsets.to_numpy()) == size).all())
 
 
-def _checked(values: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any] | None:
-    """Return numbers as float64, counts as int64; None if one of them is none."""
+def _checked(values: NDArray[Any], name: str) -> Floats | None:
+    """Return numbers as float64; None if one of them is none, or for a count one that is impossible."""
     if values.dtype.kind not in "biuf":
         return None
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all():
         return None
-    if not name.endswith("/count"):
-        return numbers
-    if not ((numbers >= 1) & (numbers <= _LARGEST_COUNT) & (numbers % 1 == 0)).all():
+    if name.endswith("/count") and not ((numbers >= 1) & (numbers <= _LARGEST_COUNT) & (numbers % 1 == 0)).all():
         return None
-    return numbers.astype(np.int64)
+    return numbers

@@ -20,12 +20,17 @@ _LEVELS = np.array(list(QUANTILES.values()), np.float64)
 
 
 def feature_stats(
-    low: NDArray[Any], high: NDArray[Any], mean: NDArray[Any], std: NDArray[Any], count: int, levels: NDArray[Any]
+    low: NDArray[Any],
+    high: NDArray[Any],
+    mean: NDArray[Any],
+    std: NDArray[Any],
+    count: int | NDArray[np.int64],
+    levels: NDArray[Any],
 ) -> FeatureStats:
     """Put statistics together in the order and dtypes of LeRobot; `levels` is (5, ...), the quantiles."""
     values = dict(zip(("min", "max", "mean", "std"), (low, high, mean, std), strict=True))
     stats: FeatureStats = {key: np.asarray(value, np.float64) for key, value in values.items()}
-    stats["count"] = np.array([count], np.int64)
+    stats["count"] = np.atleast_1d(np.asarray(count, np.int64))
     return stats | {key: np.asarray(value, np.float64) for key, value in zip(QUANTILES, levels, strict=True)}
 
 
@@ -56,22 +61,27 @@ def numeric_stats(rows: NDArray[Any]) -> FeatureStats:
     return feature_stats(low, high, mean, std, len(rows), np.quantile(table, _LEVELS, axis=0))
 
 
-def index_stats(start: int, length: int) -> FeatureStats:
+def index_stats(start: int | NDArray[np.int64], length: int | NDArray[np.int64]) -> FeatureStats:
     """Return the statistics of the column start, start + 1, ... of `length` rows, without the rows.
 
     The standard deviation of n consecutive integers is sqrt((n² - 1) / 12).
+
+    Args:
+        start: Of one such column, or (n,) of many, whose statistics are then (n, 1) each.
+        length: The same.
     """
-    lower, upper, weight = neighbours(_LEVELS, length)
-    levels = interpolate((start + lower).astype(np.float64), (start + upper).astype(np.float64), weight)
-    low, high = np.array([start]), np.array([start + length - 1])
-    std = np.sqrt(np.array([(length * length - 1) / 12]))
-    return feature_stats(low, high, (low + high) / 2, std, length, levels[:, None])
+    low, count = (np.asarray(value, np.int64)[..., None] for value in np.broadcast_arrays(start, length))
+    lower, upper, weight = neighbours(_LEVELS, count)
+    levels = interpolate((low + lower).astype(np.float64), (low + upper).astype(np.float64), weight)
+    high = low + count - 1
+    std = np.sqrt((count * count - 1) / 12)
+    return feature_stats(low, high, (low + high) / 2, std, count, np.moveaxis(levels, -1, 0)[..., None])
 
 
-def constant_stats(value: float, length: int) -> FeatureStats:
-    """Return the statistics of a scalar column that has `value` in all of its `length` rows."""
-    values = np.array([value], np.float64)
-    return feature_stats(values, values, values, np.zeros(1), length, np.tile(values, (len(QUANTILES), 1)))
+def constant_stats(value: float | NDArray[Any], length: int | NDArray[np.int64]) -> FeatureStats:
+    """Return the statistics of a scalar column with `value` in all of its `length` rows; of many as `index_stats`."""
+    values, count = (array[..., None] for array in np.broadcast_arrays(np.asarray(value, np.float64), length))
+    return feature_stats(values, values, values, np.zeros_like(values), count, np.stack([values] * len(QUANTILES)))
 
 
 class StatsMerger:

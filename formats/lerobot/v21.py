@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ...core.columns import Array
 from ...core.features import DEFAULT_FEATURES
 from . import paths, paths_v21
+from .episode_metas import EpisodeMetas
 from .episode_plan import PlacedEpisode
 from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
 from .placement import PlannedFile
-from .record import EpisodeFiles, EpisodeMeta
+from .record import EpisodeFiles
 from .source import DatasetFacts
+from .stat_columns import StatColumns, is_known, nested_lists
 from .stats import MERGED_KEYS, STAT_KEYS
 from .tasks import TaskTable
 from .v30 import write_json
@@ -59,20 +62,19 @@ def placed_rows(facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Se
     return PlacedRows(facts.features, facts.fps, tasks, source_tasks, "Sequence")
 
 
-def write_rows(out: Path, placed: PlacedEpisode, rows: PlacedRows) -> None:
-    """Write the rows of one episode."""
-    tables = rows.tables(placed)
-    first = next(tables)
-    with pq.ParquetWriter(out, first.schema, compression="snappy") as writer:
-        writer.write_table(first, row_group_size=first.num_rows)
-        for table in tables:
-            writer.write_table(table, row_group_size=table.num_rows)
+def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:
+    """Write the rows of each episode into a file of its own."""
+    pieces = rows.tables(placed for placed, _ in files)
+    for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
+        with rows.writer(out) as writer:
+            for _, table in tables:
+                writer.write_table(table, row_group_size=table.num_rows)
 
 
 def write_meta(
     root: Path,
     out: Path,
-    episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
     facts: DatasetFacts,
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]],
@@ -85,12 +87,14 @@ def write_meta(
     with ExitStack() as stack:
         names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
         meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
-        for placed, meta in episodes:
-            index = {"episode_index": placed.index}
-            _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
-            _line(stats_file, index | {"stats": _nested(stats.complete(placed, meta.stats), facts)})
-            _line(origin_file, index | dict(meta.provenance))
-            count, frames = count + 1, frames + placed.files.length
+        for batch, metas in episodes:
+            entries = _nested(stats.complete(batch, metas.stats), facts)
+            for placed, entry, origin in zip(batch, entries, metas.provenance.to_pylist(), strict=True):
+                index = {"episode_index": placed.index}
+                _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
+                _line(stats_file, index | {"stats": entry})
+                _line(origin_file, index | origin)
+                count, frames = count + 1, frames + placed.files.length
     rows.close()
     with _created(out / paths_v21.TASKS) as file:
         for number, task in enumerate(tasks.tasks):
@@ -110,14 +114,18 @@ def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
     file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
-def _nested(stats: Mapping[str, Any], facts: DatasetFacts) -> dict[str, dict[str, Any]]:
-    """Return statistics by feature; LeRobot takes a feature without any, but none that is incomplete."""
-    nested = {}
-    for key in facts.features | DEFAULT_FEATURES:
-        found = {name: value for name in STAT_KEYS if (value := stats.get(f"stats/{key}/{name}")) is not None}
-        if all(name in found for name in MERGED_KEYS):
-            nested[key] = found
-    return nested
+def _nested(stats: StatColumns, facts: DatasetFacts) -> list[dict[str, dict[str, Any]]]:
+    """Return statistics by episode and feature; LeRobot takes a feature without any, but none that is incomplete."""
+    episodes: list[dict[str, dict[str, Any]]] = [{} for _ in next(iter(stats.values()))]
+    for key, feature in (facts.features | DEFAULT_FEATURES).items():
+        columns = {name: stats[f"stats/{key}/{name}"] for name in STAT_KEYS if f"stats/{key}/{name}" in stats}
+        lists = {name: nested_lists(name, column) for name, column in columns.items()}
+        known = {name: is_known(column) | (not feature.is_visual) for name, column in columns.items()}
+        for row, episode in enumerate(episodes):
+            found = {name: values[row] for name, values in lists.items() if known[name][row]}
+            if all(name in found for name in MERGED_KEYS):
+                episode[key] = found
+    return episodes
 
 
 def _info(root: Path, facts: DatasetFacts, episodes: int, frames: int, tasks: int) -> dict[str, Any]:

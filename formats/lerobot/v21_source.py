@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...core.errors import in_utf8
 from ...media.index import VideoIndex, read_index
@@ -15,9 +19,11 @@ from .arrow_rows import Damaged
 from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles, Rows, Track
 from .source import Note
-from .source_stats import nested_stats, stat_shapes
+from .source_stats import stat_columns, stat_shapes
+from .stat_columns import StatColumns
 from .view_v21 import DatasetViewV21
 from .view_v21_in_order import OrderedViewV21
+from .view_v30 import EPISODE_BATCH_ROWS
 
 _MOST_GAPS = 1 << 16  # numbers that no task has
 
@@ -95,21 +101,26 @@ class V21Source(FolderSource[DatasetViewV21]):
             raise Damaged(path, f"has {found} rows, but episode {episode} has {length} frames by {paths_v21.EPISODES}")
         return Rows(full, 0, length)
 
-    def stats(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (length, usable statistics) of each episode, in order; none if the dataset has no file of them."""
+    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics) of all episodes in order, some at a time; none if there is no file of them."""
         path = paths_v21.EPISODES_STATS
-        if not (self.root / path).exists():
-            yield from ((length, {}) for length in self.view.lengths.tolist())
-            return
-        shapes = stat_shapes(self.facts.features)
+        shapes = stat_shapes(self.facts.features) if (self.root / path).exists() else {}
+        entries = self._stat_entries() if shapes else repeat(None)
+        for first in range(0, len(self.view.lengths), EPISODE_BATCH_ROWS):
+            lengths = self.view.lengths[first : first + EPISODE_BATCH_ROWS]
+            yield lengths, stat_columns(list(islice(entries, len(lengths))), shapes)
+        next(entries, None)  # refuses what is left over
+
+    def _stat_entries(self) -> Iterator[Any]:
+        path = paths_v21.EPISODES_STATS
         lines = self.view.json_lines(path)
-        for episode, length in enumerate(self.view.lengths.tolist()):
+        for episode in range(len(self.view.lengths)):
             if (entry := next(lines, None)) is None:
                 raise Damaged(path, f"ends before episode {episode}")
             where, line = entry
             if line.get("episode_index") != episode:
                 raise Damaged(where, f"is about episode {line.get('episode_index')!r} instead of {episode}")
-            yield length, nested_stats(line.get("stats"), shapes)
+            yield line.get("stats")
         for where, _ in lines:
             raise Damaged(where, f"is about an episode that is not in {paths_v21.EPISODES}")
 

@@ -14,12 +14,13 @@ from ...core.columns import Array
 from ...media.join import join
 from . import paths
 from .dataset_stats import dataset_stats, write_stats
+from .episode_metas import EpisodeMetas, joined
 from .episode_plan import PlacedEpisode
 from .meta_table import MetaTable
 from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
 from .placement import DatasetPlanner, PlannedFile
-from .record import EpisodeMeta, EpisodeRecord
+from .record import EpisodeRecord
 from .schema import info, tasks_table
 from .source import DatasetFacts
 from .tasks import TaskTable
@@ -48,17 +49,16 @@ def write_file(
         join([placed.files.tracks[file.key].clip for placed in episodes], out, facts.fps, faststart=True)
         return
     rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
-    with pq.ParquetWriter(out, rows.schema, compression="snappy") as writer:
-        for placed in episodes:
-            for table in rows.tables(placed):
-                writer.write_table(table, row_group_size=table.num_rows)
+    with rows.writer(out) as writer:
+        for _, table in rows.tables(episodes):
+            writer.write_table(table, row_group_size=table.num_rows)
     rows.close()
 
 
 def write_meta(
     root: Path,
     out: Path,
-    episodes: Iterable[tuple[PlacedEpisode, EpisodeMeta]],
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
     facts: DatasetFacts,
     files: Sequence[PlannedFile],
     tasks: TaskTable,
@@ -70,7 +70,7 @@ def write_meta(
     Args:
         root: The dataset, with its data and videos.
         out: Folder that gets the folder meta.
-        episodes: All episodes in order; read once, never held.
+        episodes: All episodes in order, some at a time; read once, never held.
         facts: The dataset's facts.
         files: All planned files.
         tasks: Every task of the dataset.
@@ -80,9 +80,8 @@ def write_meta(
     rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows)
     with MetaTable(out, facts.features, facts.fps, files) as table:
-        for placed, meta in episodes:
-            length, texts = placed.files.length, placed.files.tasks
-            table.add(length, texts, stats.complete(placed, meta.stats), meta.provenance)
+        for placed, metas in episodes:
+            table.add(placed, stats.complete(placed, metas.stats), metas.provenance)
     rows.close()
     pq.write_table(tasks_table(tasks.tasks), out / paths.TASKS)
     described = {
@@ -120,8 +119,8 @@ def write_dataset(
     for file in files:
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
         write_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
-    metas = (record.meta for record in records)
-    write_meta(root, root, zip(placed, metas, strict=True), facts, files, tasks, source_tasks, histograms)
+    metas = joined([record.metas for record in records])
+    write_meta(root, root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
     write_stats(root, dataset_stats(root))
 
 

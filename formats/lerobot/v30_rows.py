@@ -23,7 +23,7 @@ class RowPlaces:
     def __init__(self, source: FolderSource[DatasetViewV30]) -> None:
         self._source = source
         self._files = iter(source.view.files("data"))
-        self._path = ""
+        self._path, self._full = "", source.root
         self._first = self._rows = self._bytes = 0
         self._wrong: list[tuple[int, str]] = []  # episodes and the files that they are said to be in
 
@@ -56,7 +56,7 @@ class RowPlaces:
                 f"has {self._rows} rows, but episode {episode} should be rows {self._first} to {stop - 1} by the "
                 f"lengths in meta/episodes, in this file as a whole{self._culprit()}",
             )
-        rows = Rows(self._source.root / self._path, self._first, length)
+        rows = Rows(self._full, self._first, length)
         self._first = stop
         return rows, self._bytes * length // self._rows
 
@@ -97,7 +97,7 @@ class RowPlaces:
         return "".join(texts)
 
     def _open(self, path: str, episode: int) -> None:
-        full = self._source.place(path, episode)
+        self._full = self._source.place(path, episode)
         with self._source.view.parquet(path) as file:
             self._rows = file.metadata.num_rows
-        self._path, self._first, self._bytes = path, 0, full.stat().st_size
+        self._path, self._first, self._bytes = path, 0, self._full.stat().st_size

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import paths
 from .arrow_rows import Damaged
 from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles
 from .source import Note
-from .source_stats import stat_shapes, stat_values
+from .source_stats import stat_batches, stat_shapes
+from .stat_columns import StatColumns
 from .v30_rows import RowPlaces
 from .v30_windows import CameraWindows, shifted_note
-from .view_v30 import EPISODE_BATCH_ROWS, DatasetViewV30
+from .view_v30 import DatasetViewV30
 
 
 class V30Source(FolderSource[DatasetViewV30]):
@@ -31,8 +34,10 @@ class V30Source(FolderSource[DatasetViewV30]):
     @cached_property
     def tasks(self) -> list[str]:
         """All instructions by task_index; raises Damaged if that is not the number of the row, or one is repeated."""
-        rows = (batch["task_index"].to_pylist() for batch in self.view.batches(paths.TASKS, ["task_index"]))
-        for row, index in enumerate(index for batch in rows for index in batch):
+        table = self.view.task_table
+        if "task_index" not in table.column_names:
+            raise Damaged(paths.TASKS, "has no column task_index")
+        for row, index in enumerate(table.column("task_index").to_pylist()):
             if index != row:
                 raise Damaged(f"{paths.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
         first: dict[str, int] = {}
@@ -48,29 +53,21 @@ class V30Source(FolderSource[DatasetViewV30]):
             raise Damaged(paths.INFO, f"data_path gives {path}, which leads out of the dataset")
         check_templates(view.data_file(0, file) for file in (0, 1))
         check_templates(view.video_file(key, 0, file) for key in self.facts.camera_keys for file in (0, 1))
+        videos = [f"videos/{key}" for key in self.facts.camera_keys]
+        places = [f"{prefix}/{name}" for prefix in ("data", *videos) for name in ("chunk_index", "file_index")]
+        times = [f"{prefix}/from_timestamp" for prefix in videos]
+        view.hold(["episode_index", "length", "tasks", *places, *times])
         cameras = {key: CameraWindows(self, key) for key in self.facts.camera_keys}
-        places = RowPlaces(self)
+        rows = RowPlaces(self)
         for episode, length, tasks, row in self.described(("data/chunk_index", "data/file_index")):
             said = view.data_file(row["data/chunk_index"], row["data/file_index"])
-            rows, size = places.take(episode, length, said)
+            where, size = rows.take(episode, length, said)
             tracks = {key: camera.track(episode) for key, camera in cameras.items()}
-            yield EpisodeFiles(length, tasks, rows, size, tracks)
-        for sentence in (places.finish(), shifted_note(list(cameras.values()))):
+            yield EpisodeFiles(length, tasks, where, size, tracks)
+        for sentence in (rows.finish(), shifted_note(list(cameras.values()))):
             if sentence:
                 note(sentence)
 
-    def stats(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (length, usable statistics) of each episode, in order."""
-        shapes = stat_shapes(self.facts.features)
-        first = 0
-        for path in self.view.files(self.view.episodes_path):
-            with self.view.parquet(path) as file:
-                names = set(file.schema_arrow.names)
-            found = [name for name in shapes if name in names]
-            for batch in self.view.batches(path, ["length", *found], EPISODE_BATCH_ROWS):
-                columns = [stat_values(batch[name], name, shapes[name]) for name in found]
-                lengths = self.view.lengths[first : first + len(batch["length"])]
-                for length, *values in zip(lengths.tolist(), *columns, strict=True):
-                    pairs = zip(found, values, strict=True)
-                    yield length, {name: value for name, value in pairs if value is not None}
-                first += len(lengths)
+    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics) of all episodes in order, some at a time."""
+        return stat_batches(self.view, stat_shapes(self.facts.features))

@@ -119,13 +119,10 @@ def shifted_note(cameras: Sequence[CameraWindows]) -> str:
 def _seconds(view: DatasetViewV30, name: str) -> NDArray[np.float64]:
     """Return a column of times of meta/episodes: (episodes,)."""
     parts = []
-    for path in view.files(view.episodes_path):
-        row = 0
-        for batch in view.batches(path, [name], BATCH_ROWS):
-            times = batch[name].to_numpy(zero_copy_only=False)
-            usable = np.abs(times) < _LONGEST if times.dtype.kind == "f" else np.zeros(len(times), bool)
-            for at in np.flatnonzero(~usable)[:1].tolist():
-                raise Damaged(f"{path}, row {row + at}", f"{name} is {times[at]} instead of a time")
-            parts.append(times.astype(np.float64))
-            row += len(times)
+    for path, first, batch in view.episode_batches([name], BATCH_ROWS):
+        times = batch[name].to_numpy(zero_copy_only=False)
+        usable = np.abs(times) < _LONGEST if times.dtype.kind == "f" else np.zeros(len(times), bool)
+        for at in np.flatnonzero(~usable)[:1].tolist():
+            raise Damaged(f"{path}, row {first + at}", f"{name} is {times[at]} instead of a time")
+        parts.append(times.astype(np.float64))
     return np.concatenate(parts)

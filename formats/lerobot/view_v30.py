@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from . import paths
-from .arrow_rows import Damaged
+from .arrow_rows import ArrowColumn, Damaged
 from .dataset_files import BATCH_ROWS
 from .view import DataFile, DatasetView, EpisodePlace, VideoFile
 
@@ -25,6 +25,7 @@ class DatasetViewV30(DatasetView):
     episodes_path = "meta/episodes"
     tasks_path = paths.TASKS
     provenance_path = paths.PROVENANCE
+    _held: Sequence[tuple[str, int, dict[str, ArrowColumn]]] = ()
 
     def files(self, folder: str) -> list[str]:
         """Return the parquet files of `data` or `meta/episodes` in the order in which LeRobot reads them."""
@@ -62,21 +63,35 @@ class DatasetViewV30(DatasetView):
 
     def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """See the base class."""
-        for path in self._episode_files():
-            yield from self._rows(path, columns)
+        for path, first, batch in self.episode_batches(columns, EPISODE_BATCH_ROWS):
+            for row, values in enumerate(zip(*(batch[name].to_pylist() for name in columns), strict=True), start=first):
+                yield f"{path}, row {row}", dict(zip(columns, values, strict=True))
 
-    def _episode_files(self) -> list[str]:
+    def hold(self, columns: Sequence[str]) -> None:
+        """Keep columns of meta/episodes in memory, so that its files are opened once for all of them.
+
+        Those that a file does not have are missed when they are asked for.
+        """
+        batches = self._read_episodes([], EPISODE_BATCH_ROWS, optional=columns)
+        self._held = [(path, first, batch) for path, first, batch in batches if batch]
+
+    def episode_batches(self, columns: Sequence[str], rows: int) -> Iterator[tuple[str, int, dict[str, ArrowColumn]]]:
+        """Yield (file, first row, columns) of meta/episodes in order, of at most so many rows."""
+        if self._held and all(name in batch for _, _, batch in self._held for name in columns):
+            return ((path, first, {name: batch[name] for name in columns}) for path, first, batch in self._held)
+        return self._read_episodes(columns, rows)
+
+    def _read_episodes(
+        self, columns: Sequence[str], rows: int, *, optional: Sequence[str] = ()
+    ) -> Iterator[tuple[str, int, dict[str, ArrowColumn]]]:
         files = self.files(self.episodes_path)
         if not files:
             raise Damaged(self.episodes_path, "holds no parquet file")
-        return files
-
-    def _rows(self, path: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        row = 0
-        for batch in self.batches(path, columns, EPISODE_BATCH_ROWS):
-            for values in zip(*(batch[name].to_pylist() for name in columns), strict=True):
-                yield f"{path}, row {row}", dict(zip(columns, values, strict=True))
-                row += 1
+        for path in files:
+            first = 0
+            for batch in self.batches(path, columns, rows, optional=optional):
+                yield path, first, batch
+                first += len(next(iter(batch.values()), ()))
 
     def episode_column(self, name: str) -> NDArray[np.int64]:
         """See the base class."""
@@ -89,12 +104,11 @@ class DatasetViewV30(DatasetView):
 
     def _column(self, name: str, has_type: Any) -> NDArray[Any]:
         parts = []
-        for path in self._episode_files():
-            for batch in self.batches(path, [name], BATCH_ROWS):
-                column = batch[name]
-                if column.null_count or not has_type(column.type):
-                    raise Damaged(path, f"column {name} is {column.type} with {column.null_count} empty values")
-                parts.append(column.to_numpy(zero_copy_only=False))
+        for path, _, batch in self.episode_batches([name], BATCH_ROWS):
+            column = batch[name]
+            if column.null_count or not has_type(column.type):
+                raise Damaged(path, f"column {name} is {column.type} with {column.null_count} empty values")
+            parts.append(column.to_numpy(zero_copy_only=False))
         if not parts:
             raise Damaged(self.episodes_path, "holds no rows")
         return np.concatenate(parts)
@@ -123,19 +137,27 @@ class DatasetViewV30(DatasetView):
         self, keys: Sequence[str], names: Sequence[str]
     ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
         """See the base class."""
-        for path in self._episode_files():
-            with self.parquet(path) as file:
-                present = set(file.schema_arrow.names)
-            found = {key: [name for name in names if f"stats/{key}/{name}" in present] for key in keys}
-            columns = [f"stats/{key}/{name}" for key in keys for name in found[key]]
-            for where, row in self._rows(path, columns or ["episode_index"]):
-                yield where, {key: {name: row[f"stats/{key}/{name}"] for name in found[key]} for key in keys}
+        optional = {f"stats/{key}/{name}": (key, name) for key in keys for name in names}
+        for path, first, batch in self._read_episodes(["episode_index"], EPISODE_BATCH_ROWS, optional=list(optional)):
+            rows = len(batch.pop("episode_index"))
+            lists = {column: values.to_pylist() for column, values in batch.items()}
+            for row in range(rows):
+                entry: dict[str, dict[str, Any]] = {key: {} for key in keys}
+                for column, values in lists.items():
+                    key, name = optional[column]
+                    entry[key][name] = values[row]
+                yield f"{path}, row {first + row}", entry
+
+    @cached_property
+    def task_table(self) -> pa.Table:
+        """tasks.parquet, as it is."""
+        with self.parquet(paths.TASKS) as file:
+            return file.read()
 
     @cached_property
     def tasks(self) -> list[str]:
         """Task texts in the order of tasks.parquet."""
-        with self.parquet(paths.TASKS) as file:
-            table = file.read()
+        table = self.task_table
         texts = [name for name in ("task", "__index_level_0__") if name in table.column_names]
         if not texts:
             raise Damaged(paths.TASKS, "has no column task")

@@ -154,7 +154,9 @@ def test_on_error_stop_begins_no_further_rank(stage: Callable[..., Stage]) -> No
 
 def test_a_program_that_cannot_start_is_a_failure_of_each_rank(stage: Callable[..., Stage], tmp_path: Path) -> None:
     some = stage(3)
-    broken = Stage(some.name, 3, some.logs, some.build, [sys.executable, "-c", "import nothing_like_it"], some.resume)
+    broken = Stage(
+        some.name, 3, some.logs, some.build, [sys.executable, "-c", "import nothing_like_it"], some.resume, tmp_path
+    )
     with pytest.raises(RankFailed) as caught:
         _launch(broken, 2)
     assert caught.value.failures == dict.fromkeys(range(3), "its worker ended with exit code 1")

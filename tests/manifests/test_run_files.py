@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from robotrove.core.episode import Rejection
+from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid
 from robotrove.manifests.events import EventReader, Journal
@@ -27,6 +29,14 @@ class TestJournal:
         assert [(event.kind, event.episode, event.frames) for event in reader.read()] == [("committed", 3, 40)]
         assert list(reader.read()) == []
         assert len(list(EventReader(tmp_path).read())) == 2
+
+    def test_journals_that_nobody_writes_to_any_more_are_left_out(self, tmp_path: Path) -> None:
+        Journal(tmp_path).note("started", 3)
+        [path] = tmp_path.iterdir()
+        reader = EventReader(tmp_path)
+        os.utime(path, (1000, 1000))
+        assert list(reader.read(since=1001)) == []
+        assert [event.episode for event in reader.read(since=1000)] == [3]
 
     def test_a_line_that_a_full_disk_has_cut_takes_nothing_with_it(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path)
@@ -85,10 +95,15 @@ class TestProgress:
 
 
 def test_a_shard_comes_back(tmp_path: Path) -> None:
-    kept, rejected = KeptEpisode(1, 30, 900, {"cam": 5}), RejectedEpisode(2, "bad", "é", True)
+    kept, rejected = KeptEpisode(1, 30, 900, {"cam": 5}), RejectedEpisode(2, "bad", 'é, "histograms": {', True)
     shard = Shard(4, [kept], [rejected], {"cam": [[1, 2], [3, 4], [5, 6]]})
     shard.write(tmp_path)
     assert Shard.read(tmp_path) == shard
+    assert Shard.read(tmp_path, pixels=False) == replace(shard, histograms={})
+    (tmp_path / "shard.json").write_text((tmp_path / "shard.json").read_text()[:60])
+    for pixels in (True, False):
+        with pytest.raises(RobotroveError, match="damaged"):
+            Shard.read(tmp_path, pixels=pixels)
     assert shard.frames == 30
 
 

@@ -230,7 +230,7 @@ def test_what_is_copyable_can_be_copied_and_nothing_else(kind: str, tmp_path: Pa
 
 
 def test_clips_split_in_order_are_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = record(tmp_path / "a.mp4", "h264 of LeRobot", 12)
+    source = make_odd(record(tmp_path / "a.mp4", "h264 of LeRobot", 12))
     opened = []
     real_open = av.open
 

@@ -16,8 +16,9 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.media.index import read_index
-from robotrove.media.join import Clip, NotCopyable, join
-from robotrove.media.mp4_join import join_tables
+from robotrove.media.join import Clip, NotCopyable, join, split
+from robotrove.media.mp4_join import join_tables, split_tables
+from robotrove.media.mp4_proof import prove
 from robotrove.media.mp4_table import read_table
 from robotrove.media.mp4_write import Video, wrap
 from robotrove.tests.odd_videos import make_odd
@@ -69,6 +70,30 @@ def test_same_as_by_packets(kind: str, tmp_path: Path) -> None:
         join(others, slow, FPS, faststart)
         assert packets(fast) == packets(slow)
         assert numbers(fast) == numbers(slow)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_split_as_by_packets(kind: str, tmp_path: Path) -> None:
+    parts = [record(tmp_path / f"{n}.mp4", kind, count, number=n) for n, count in ((0, 7), (7, 5), (12, 1))]
+    clips = [Clip(concatenate(parts, tmp_path / "all.mp4"), first, count) for first, count in ((7, 5), (12, 1), (0, 7))]
+    clips.append(Clip(parts[1], 0, 5))
+    fast, slow = ([tmp_path / f"{name}{number}.mp4" for number in range(4)] for name in ("fast", "slow"))
+    assert split_tables(list(zip(clips, fast, strict=True)), FPS, False)
+    others = list(zip(odd(clips, tmp_path / "odd"), slow, strict=True))
+    assert not split_tables(others, FPS, False)
+    split(others, FPS)
+    for clip, left, right in zip(clips, fast, slow, strict=True):
+        prove(left, clip.frames, FPS)
+        assert packets(left) == packets(right)
+        assert numbers(left) == numbers(right)
+
+
+def test_neighbours_are_copied_as_one(tmp_path: Path) -> None:
+    source = record(tmp_path / "a.mp4", "h264 of LeRobot", 12)
+    apart, one = tmp_path / "apart.mp4", tmp_path / "one.mp4"
+    assert join_tables([Clip(source, first, 4) for first in (0, 4, 8)], apart, FPS, True)
+    assert join_tables([Clip(source, 0, 12)], one, FPS, True)
+    assert apart.read_bytes() == one.read_bytes()
 
 
 def test_times_that_are_rounded(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class TestRun:
         assert sorted(os.listdir(run_dir / "logs")) == [
             "1-aggregator.finish", "1-aggregator.plan", "1-aggregator.process",
             "2-dataset_stats.finish", "2-dataset_stats.plan", "2-dataset_stats.process",
-            "commit",
+            "commit", "report",
         ]  # fmt: skip
         assert not yaml.safe_load((run_dir / "pipeline.yaml").read_text()).keys() & {"source", "steps", "writer"}
         assert_no_leftovers(tmp_path / "out")
@@ -194,11 +194,11 @@ class TestRun:
         observer = Observer()
         run_here(pipeline, tmp_path / "out", watcher=observer)
         assert observer.planned == [(1, 2), (2, 2)]
-        # Two blocks of one rank to plan, one to finish and ten between, and the commit.
-        assert {(status.unit, status.total) for status in observer.seen} == {("ranks", 25)}
-        assert [status.done for status in observer.seen] == [*range(26), 25]
+        # Two blocks of one rank to plan, one to finish and ten or (statistics) one between, the commit and the report.
+        assert {(status.unit, status.total) for status in observer.seen} == {("ranks", 17)}
+        assert [status.done for status in observer.seen] == [*range(18), 17]
         assert [status.kept for status in observer.seen][-3:] == [0, 5, 5]
-        assert [status.state for status in observer.seen][-2:] == ["running", "finished"]
+        assert [status.state for status in observer.seen][-3:] == ["running", "finished", "finished"]
         last = status_reader(Workspace.for_output(tmp_path / "out")).read()
         assert (last.listed, last.kept, last.frames, last.total_frames, last.rejected) == (5, 5, 46, 46, {})
 
@@ -381,7 +381,7 @@ class TestSeveralFormats:
                 seen.append((tmp_path / "out").exists())
 
         report = run_here(both, tmp_path / "out", watcher=Watching())
-        assert seen[-3:] == [False, True, True]
+        assert seen[-4:] == [False, True, True, True], "when it is committed, reported, and at the end"
         assert sorted(os.listdir(tmp_path / "out")) == ["v2.1", "v3.0"]
         assert report.datasets == [str(tmp_path / "out" / "v3.0"), str(tmp_path / "out" / "v2.1")]
         assert (report.listed, report.kept, report.frames) == (5, 5, 46)

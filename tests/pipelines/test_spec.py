@@ -55,7 +55,7 @@ def test_a_plain_file_gives_every_argument_in_full(tmp_path: Path) -> None:
         on_error="reject",
         output="out/my_dataset",
         workers=4,
-        executor="local",
+        executor=BlockSpec("local"),
         code=(),
     )
 

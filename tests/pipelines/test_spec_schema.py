@@ -48,6 +48,16 @@ def test_blocks_stand_only_where_they_may(schema: dict[str, Any]) -> None:
     assert uses(schema["properties"]["writer"]["anyOf"]) == ["shard_writer"]
 
 
+def test_an_executor_has_its_arguments_and_what_its_profile_says(schema: dict[str, Any]) -> None:
+    slurm = schema["$defs"]["slurm arguments"]
+    assert slurm["properties"]["time"]["default"] == 240
+    assert slurm["properties"]["time"]["minimum"] == 1
+    assert slurm["properties"]["mem"]["pattern"].startswith("^")
+    assert "few_jobs, preemptible, small" in slurm["properties"]["profile"]["description"]
+    assert [name for name, entry in slurm["properties"].items() if not entry.get("description")] == []
+    assert schema["$defs"]["local arguments"]["properties"] == {}
+
+
 def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
     text = json.dumps(schema)
     references = {part.split('"')[0] for part in text.split('"#/$defs/')[1:]}
@@ -73,6 +83,19 @@ GOOD = [
         "workers": 4,
         "output": None,
     },
+    *(
+        {"source": {"files": ["a"]}, "executor": executor}
+        for executor in (
+            "local",
+            "slurm",
+            {"use": "local"},
+            {"use": "slurm", "partition": "gpu", "time": 60, "sbatch": {"exclude": "n1", "exclusive": True}},
+            {"slurm": {"mem": "8GB", "setup": ["module load ffmpeg"]}},
+            {"slurm": None},
+            {"profile": "small"},
+            {"profile": "mine.yaml", "cpus": 4, "account": None},
+        )
+    ),
 ]
 BAD = [
     {"writer": {"robot_type": "x"}},
@@ -85,6 +108,21 @@ BAD = [
     {"source": {"files": ["a"]}, "formats": ["v2.2"]},
     {"source": {"files": ["a"]}, "workers": 0},
     {"source": {"files": ["a"]}, "step": []},
+    *(
+        {"source": {"files": ["a"]}, "executor": executor}
+        for executor in (
+            "slrum",
+            3,
+            {"use": "slrum"},
+            {"use": "local", "mem": "8GB"},
+            {"use": "slurm", "workers": 4},
+            {"use": "slurm", "time": "4 hours"},
+            {"slurm": {"mem": "8 potatoes"}},
+            {"slurm": {}, "mem": "8GB"},
+            {"partitoin": "gpu"},
+            {"local": {"profile": "small"}},
+        )
+    ),
 ]
 
 

@@ -52,7 +52,7 @@ def read(
     path: Path, episode: int, tasks: TaskTable, source_tasks: list[list[str]], said: tuple[str, ...] = tuple(OWN_TASKS)
 ) -> dict[str, list[Any]]:
     rows = PlacedRows(FEATURES, FPS, tasks, source_tasks)
-    table = pa.concat_tables(rows.tables(placed(path, episode, said)))
+    table = pa.concat_tables(table for _, table in rows.tables([placed(path, episode, said)]))
     rows.close()
     assert table.schema.equals(data_schema(FEATURES), check_metadata=True)
     return table.to_pydict()
@@ -147,16 +147,19 @@ def test_statistics_that_are_missing_come_from_the_rows(tmp_path: Path) -> None:
     )
     tasks = TaskTable(OWN_TASKS)
     rows = PlacedRows(FEATURES, FPS, tasks, [OWN_TASKS])
-    known = {f"stats/stage/{name}": [99.0] for name in ("min", "max", "mean", "std", "q01", "q10", "q50", "q90", "q99")}
-    known["stats/stage/count"] = [3]
-    stats = PlacedStats(FEATURES, tasks, rows).complete(
-        placed(tmp_path / "rows.parquet", 1, ("push", "rest")), known | {"stats/action/min": [0.0, 0.0, 0.0]}
-    )
+    names = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
+    known = {f"stats/stage/{name}": np.array([[99.0], [98.0]]) for name in names}
+    known["stats/stage/min"][0] = np.nan
+    episodes = [placed(tmp_path / "rows.parquet", 0, ("wave",)), placed(tmp_path / "rows.parquet", 1, ("push", "rest"))]
+    columns = PlacedStats(FEATURES, tasks, rows).complete(episodes, known | {"stats/action/min": np.zeros((2, 3))})
+    assert columns["stats/stage/max"].tolist() == [[3.0], [98.0]]  # what is incomplete is made, what is known stays
+    assert known["stats/stage/max"].tolist() == [[99.0], [98.0]]
+    stats = {name: column[1].tolist() for name, column in columns.items()}
     action = np.arange(12, 21, dtype=np.float64).reshape(3, 3)
     assert stats["stats/action/min"] == [12.0, 13.0, 14.0]
     assert stats["stats/action/std"] == action.std(axis=0).tolist()
     assert stats["stats/action/q10"] == np.quantile(action, 0.1, axis=0).tolist()
-    assert stats["stats/stage/mean"] == [99.0]  # known
+    assert stats["stats/stage/mean"] == [98.0]  # known
     assert stats["stats/index/min"] == [110.0]
     assert stats["stats/episode_index/max"] == [8.0]
     assert stats["stats/task_index/mean"] == [pytest.approx(4 / 3)]

@@ -17,6 +17,7 @@ from robotrove.formats.lerobot.v21_source import V21Source
 from robotrove.media.join import Clip
 from robotrove.media.probe import iter_frames
 from robotrove.tests import written_datasets as written
+from robotrove.tests.formats.lerobot.read_metas import read_metas
 from robotrove.tests.written_datasets import FRONT, LENGTHS, WRIST, v21_path
 
 EPISODES, STATS, TASKS = (f"meta/{name}.jsonl" for name in ("episodes", "episodes_stats", "tasks"))
@@ -196,17 +197,17 @@ def test_tasks_that_lerobot_loads(root: Path, lines: list[tuple[int, str]], expe
 
 @pytest.mark.parametrize("order", [[3, 2, 1, 0], [0, 2, 1, 3], [1, 2, 3, 0]])
 def test_episodes_in_any_order(root: Path, order: list[int]) -> None:
-    right, metas = read(root), list(V21Source(root).metas())
+    right, metas = read(root), read_metas(V21Source(root))
     for path in (EPISODES, STATS):
         lines = (root / path).read_text().splitlines(keepends=True)
         (root / path).write_text("\n".join(lines[episode] for episode in order))  # with empty lines between
     assert read(root) == right
-    assert list(V21Source(root).metas()) == metas
+    assert read_metas(V21Source(root)) == metas
     assert V21Source(root).view.lengths.tolist() == LENGTHS
 
 
 def test_statistics_that_are_known(root: Path) -> None:
-    for episode, meta in enumerate(V21Source(root).metas()):
+    for episode, meta in enumerate(read_metas(V21Source(root))):
         expected = {
             f"stats/{key}/{name}": value
             for key, stats in written.known_stats(episode).items()
@@ -220,7 +221,7 @@ def test_statistics_with_all_axes(root: Path) -> None:
     table = [[1, 5, 3], [4, 2, 6]]
     stats = {"grid": {"min": table, "max": table, "mean": table, "std": table, "count": [4]}, "done": {"min": [False]}}
     set_line(root, STATS, 0, stats=stats)
-    meta = next(V21Source(root).metas())
+    meta = read_metas(V21Source(root))[0]
     assert meta.stats == {
         "stats/grid/min": [1.0, 2.0, 3.0],
         "stats/grid/max": [4.0, 5.0, 6.0],
@@ -232,12 +233,12 @@ def test_statistics_with_all_axes(root: Path) -> None:
 @pytest.mark.parametrize("stats", [None, [], {}, {"done": 3}, {"done": {"min": 1.0, "max": ["1"], "std": [[0.5], []]}}])
 def test_statistics_that_are_not_usable(root: Path, stats: Any) -> None:
     set_line(root, STATS, 1, stats=stats)
-    assert [len(meta.stats) for meta in V21Source(root).metas()] == [70, 0, 70, 70]
+    assert [len(meta.stats) for meta in read_metas(V21Source(root))] == [70, 0, 70, 70]
 
 
 def test_dataset_without_statistics(root: Path) -> None:
     (root / STATS).unlink()
-    metas = list(V21Source(root).metas())
+    metas = read_metas(V21Source(root))
     assert [meta.stats for meta in metas] == [{}] * 4
     assert metas[1].provenance["source_key"] == "episode 1"
     assert (metas[1].provenance["source_name"], metas[1].provenance["last_row"]) == ("cubes", 2)
@@ -256,7 +257,7 @@ def test_dataset_without_statistics(root: Path) -> None:
 def test_statistics_of_other_episodes(root: Path, change: Callable[[list[Any]], Any], said: str) -> None:
     written.edit_lines(root / STATS, change)
     with pytest.raises(RobotroveError) as caught:
-        list(V21Source(root).metas())
+        read_metas(V21Source(root))
     assert said in str(caught.value)
 
 
@@ -266,7 +267,7 @@ def test_provenance_travels(root: Path) -> None:
               "encoder_version": "libx264"}  # fmt: skip
     path = root / "meta/robotrove/episodes.jsonl"
     written.write_lines(path, [{"episode_index": episode, **origin, "first_row": episode} for episode in range(4)])
-    assert [meta.provenance for meta in V21Source(root).metas()] == [origin | {"first_row": e} for e in range(4)]
+    assert [meta.provenance for meta in read_metas(V21Source(root))] == [origin | {"first_row": e} for e in range(4)]
 
 
 def test_episodes_that_were_added_later(root: Path) -> None:
@@ -277,7 +278,7 @@ def test_episodes_that_were_added_later(root: Path) -> None:
         "meta/robotrove/episodes.jsonl ends before episode 3 of 4; from there on, the output names cubes as the source"
     )
     assert read(root)[1] == [note]
-    assert [meta.provenance["source_name"] for meta in V21Source(root).metas()] == ["a.hdf5"] * 3 + ["cubes"]
+    assert [meta.provenance["source_name"] for meta in read_metas(V21Source(root))] == ["a.hdf5"] * 3 + ["cubes"]
     written.write_lines(path, [origin | {"episode_index": episode} for episode in range(5)])
     assert "tells of 5 episodes" in refused(root)
 

@@ -26,6 +26,7 @@ from robotrove.media.index import VideoIndex
 from robotrove.media.join import Clip
 from robotrove.media.probe import iter_frames
 from robotrove.tests import written_datasets as written
+from robotrove.tests.formats.lerobot.read_metas import read_metas
 from robotrove.tests.written_datasets import FRONT, LENGTHS, V30_EPISODES, WRIST
 
 FRONT_1 = f"videos/{FRONT}/chunk-000/file-001.mp4"  # episodes 1, 2 and 3: 10 frames
@@ -379,7 +380,7 @@ def test_links(root: Path, tmp_path: Path) -> None:
 
 
 def test_statistics_that_are_known(root: Path) -> None:
-    metas = list(V30Source(root).metas())
+    metas = read_metas(V30Source(root))
     placed = ("episode_index", "index", "task_index")
     for episode, meta in enumerate(metas):
         expected = {
@@ -415,7 +416,7 @@ def test_statistics_that_are_known(root: Path) -> None:
 )
 def test_statistics_are_usable_or_left_out(root: Path, column: str, value: Any, expected: Any) -> None:
     set_cell(root, 3, column, value)
-    metas = list(V30Source(root).metas())
+    metas = read_metas(V30Source(root))
     assert metas[3].stats.get(column) == expected
     assert [type(number) for number in metas[3].stats.get(column, [])] == [type(number) for number in expected or []]
     assert column in metas[2].stats
@@ -424,7 +425,7 @@ def test_statistics_are_usable_or_left_out(root: Path, column: str, value: Any, 
 
 def test_one_unusable_row_among_others(root: Path) -> None:
     set_cell(root, 1, "stats/observation.state/mean", [1.0, 2.0])
-    metas = list(V30Source(root).metas())
+    metas = read_metas(V30Source(root))
     known = [meta.stats.get("stats/observation.state/mean") for meta in metas]
     expected = [written.known(episode, "observation.state", "mean") for episode in range(4)]
     assert known == [expected[0], None, expected[2], expected[3]]
@@ -434,7 +435,7 @@ def test_files_with_other_statistics(root: Path) -> None:
     path = root / V30_EPISODES[0]
     table = pq.read_table(path)
     written.write_table(path, table.drop_columns([name for name in table.column_names if "/q" in name]))
-    metas = list(V30Source(root).metas())
+    metas = read_metas(V30Source(root))
     assert ["stats/done/q01" in meta.stats for meta in metas] == [False, False, False, True]
     assert metas[0].stats["stats/done/mean"] == written.known(0, "done", "mean")
 
@@ -464,12 +465,12 @@ def write_origins(root: Path, episodes: list[int], **more: Any) -> None:
 
 def test_provenance_travels(root: Path) -> None:
     write_origins(root, [0, 1, 2, 3])
-    metas = list(V30Source(root).metas())
+    metas = read_metas(V30Source(root))
     assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2"}
 
 
 def test_dataset_without_provenance(root: Path) -> None:
-    meta = list(V30Source(root).metas())[2]
+    meta = read_metas(V30Source(root))[2]
     assert meta.provenance == dict.fromkeys(ORIGIN) | {
         "source_name": "cubes",
         "source_key": "episode 2",
@@ -485,7 +486,7 @@ def test_episodes_that_were_added_later(root: Path) -> None:
     notes = read(root)[1]
     path = "meta/robotrove/episodes.parquet"
     assert notes == [f"{path} ends before episode 2 of 4; from there on, the output names cubes as the source"]
-    metas = list(V30Source(root).metas())
+    metas = read_metas(V30Source(root))
     assert [meta.provenance["source_key"] for meta in metas] == ["data/demo_0", "data/demo_1", "episode 2", "episode 3"]
     assert [meta.provenance["source_name"] for meta in metas] == ["a.hdf5", "a.hdf5", "cubes", "cubes"]
     assert [meta.provenance["last_row"] for meta in metas] == [8, 8, 4, 1]

@@ -1,0 +1,39 @@
+"""What meta says of finished episodes, by columns: most of it is the same in a new dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from .stat_columns import StatColumns
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeMetas:
+    """What meta says of some consecutive episodes.
+
+    Attributes:
+        stats: Those of placed columns may be there.
+        provenance: ORIGIN_SCHEMA, a row per episode.
+    """
+
+    stats: StatColumns
+    provenance: pa.Table
+
+    def __len__(self) -> int:
+        return int(self.provenance.num_rows)
+
+    def only(self, episode: int) -> EpisodeMetas:
+        """Return what meta says of one of them."""
+        rows = slice(episode, episode + 1)
+        return EpisodeMetas({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])
+
+
+def joined(parts: Sequence[EpisodeMetas]) -> EpisodeMetas:
+    """Return those of all parts, at least one, with the statistics that all of them have."""
+    names = [name for name in parts[0].stats if all(name in part.stats for part in parts)]
+    stats = {name: np.concatenate([part.stats[name] for part in parts]) for name in names}
+    return EpisodeMetas(stats, pa.concat_tables([part.provenance for part in parts]))

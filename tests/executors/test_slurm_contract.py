@@ -1,0 +1,17 @@
+"""The Slurm executor where there is no cluster: submitit runs the same jobs here."""
+
+from __future__ import annotations
+
+from robotrove.executors.base import Executor
+from robotrove.executors.slurm import SlurmExecutor
+from robotrove.tests.contracts_executor import ExecutorContract
+
+
+class TestLocal(ExecutorContract):
+    def executor(self) -> Executor:
+        return SlurmExecutor(cluster="local", workers=2)
+
+
+class TestDebug(ExecutorContract):
+    def executor(self) -> Executor:
+        return SlurmExecutor(cluster="debug")

@@ -1,0 +1,38 @@
+"""What was written is proven by its tables, or packet by packet."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from robotrove.core.errors import RobotroveError
+from robotrove.media.mp4_proof import prove
+from robotrove.tests.odd_videos import make_odd
+from robotrove.tests.recorded_videos import FPS, KINDS, record
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_with_all_frames(kind: str, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 9)
+    prove(path, 9, FPS)
+    prove(make_odd(path), 9, FPS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_with_others(kind: str, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 9)
+    for frames, fps in ((8, FPS), (10, FPS), (9, 2 * FPS)):
+        with pytest.raises(RobotroveError, match=r"a\.mp4"):
+            prove(path, frames, fps)
+    late = record(tmp_path / "late.mp4", kind, 9, first=2)
+    with pytest.raises(RobotroveError, match=r"late\.mp4"):
+        prove(late, 9, FPS)
+    rounded = record(tmp_path / "ms.mp4", kind, 9, time_base=Fraction(1, 1000), first=1)
+    with pytest.raises(RobotroveError, match=r"ms\.mp4"):
+        prove(rounded, 9, FPS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-200])
+    with pytest.raises(RobotroveError, match=r"a\.mp4"):
+        prove(path, 9, FPS)

@@ -1,0 +1,72 @@
+"""Runs of thousands of ranks without the days that it takes to convert so much."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from robotrove.core.workspace import Workspace
+from robotrove.executors.marks import RankMarks
+from robotrove.manifests.manifest import Manifest
+from robotrove.manifests.run_info import RunInfo
+from robotrove.manifests.shard import KeptEpisode, Shard
+from robotrove.media.encoder import encoder_version
+from robotrove.pipelines.creation import MAX_DATASET_RANKS, create, video_of
+from robotrove.pipelines.spec import load_spec
+from robotrove.pipelines.stages import CONVERT
+from robotrove.pipelines.watcher import Silent
+
+
+def create_run(pipeline: Path, output: Path, ranks: int, *, episodes: int = 1) -> Workspace:
+    """Create a run of so many ranks: the first episode of the source again and again.
+
+    Args:
+        pipeline: Any with a source of at least one episode.
+        output: Output of the run.
+        ranks: Shards.
+        episodes: Episodes of each.
+    """
+    spec, workspace = load_spec(pipeline), Workspace.for_output(output)
+    run = create(spec, workspace, encoder_version(video_of(spec)), Silent())
+    replace(run, dataset_ranks=MAX_DATASET_RANKS).write(workspace.run)
+    first = Manifest.read(workspace.manifest).rows[0]
+    rows = [replace(first, index=index, shard=index // episodes) for index in range(ranks * episodes)]
+    Manifest(rows).write(workspace.manifest)
+    return workspace
+
+
+def pretend_done(workspace: Workspace, ranks: int) -> None:
+    """Leave what the first ranks of the conversion would have left, but for pictures and rows."""
+    rows = Manifest.read(workspace.manifest).rows
+    cameras = [key for key, entry in RunInfo.read(workspace.run).features.items() if entry.is_video]
+    histograms = {camera: [[12_345] * 256] * 3 for camera in cameras}
+    completions = workspace.logs(CONVERT) / "completions"
+    for folder in (completions, workspace.events):
+        folder.mkdir(parents=True, exist_ok=True)
+    kept: dict[int, list[KeptEpisode]] = {}
+    for row in rows:
+        sizes = dict.fromkeys(cameras, 123_456)
+        kept.setdefault(row.shard, []).append(KeptEpisode(row.index, row.length, 12_345, sizes))
+    began = time.time() - 10 * ranks
+    for rank in range(ranks):
+        workspace.shard(rank).mkdir()
+        Shard(rank, kept[rank], [], histograms).write(workspace.shard(rank))
+        (completions / f"{rank:05d}").touch()
+        lines = [
+            json.dumps({"time": began + 10 * rank, "kind": kind, "episode": episode.index, "frames": episode.length})
+            for episode in kept[rank]
+            for kind in ("started", "committed")
+        ]
+        journal = workspace.events / f"node-{rank}.jsonl"
+        journal.write_text("\n".join([*lines, ""]))
+        os.utime(journal, (began + 10 * rank, began + 10 * rank))
+
+
+def pretend_failed(workspace: Workspace, ranks: range) -> None:
+    """Leave what ranks of the conversion leave that failed."""
+    marks = RankMarks(workspace.logs(CONVERT))
+    for rank in ranks:
+        marks.fail(rank, "OSError: [Errno 5] Input/output error")
