@@ -12,7 +12,7 @@ from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import version_of
 from ..formats.lerobot.views import open_view
 from ..hub.card import card
-from ..hub.client import Hub
+from ..hub.client import Hub, check_logged_in
 from ..hub.push import Published, Push
 from ..hub.repository import MAIN
 from .binding import Bound
@@ -74,10 +74,14 @@ class HubPublisher(Bound, DatasetStep):
         return self.binding.finished_root(version)
 
     @cached_property
-    def _push(self) -> Push:
+    def _made(self) -> str:
         version = version_of(self._root)
         if self.version not in (None, version):
             raise UsageError(str(self._root), f"is of version {version}", self.version or "")
+        return version
+
+    @cached_property
+    def _push(self) -> Push:
         try:
             view = open_view(self._root)
             facts = card_facts(
@@ -90,7 +94,7 @@ class HubPublisher(Bound, DatasetStep):
             self._root,
             repo_id=self.repo_id,
             branch=self.branch,
-            version=version,
+            version=self._made,
             card=card(facts),
             progress=lambda done, total: self.progress("sending", done, total),
         )
@@ -101,6 +105,8 @@ class HubPublisher(Bound, DatasetStep):
         Raises:
             RobotroveError: If the dataset is wrong, or the Hub says no.
         """
+        check_logged_in()
+        version_of(self._root)
         if self.verify:
             check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
         self._push.prepare(public=self.public)

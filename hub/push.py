@@ -6,6 +6,7 @@ any interruption, and a push ends when the Hub shows exactly the files that are 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +18,7 @@ from huggingface_hub.hf_api import DatasetInfo, RepoFile
 
 from ..core.errors import RobotroveError
 from .card import CARD, MARK
-from .client import Hub, Interrupted, check_logged_in
+from .client import Hub, Interrupted
 from .download import read
 from .local_files import LocalFiles
 from .repository import MAIN, Operation, Repository
@@ -87,7 +88,6 @@ class Push:
 
     def prepare(self, *, public: bool) -> None:
         """Make repository and branch where there are none."""
-        check_logged_in()
         self._repository.make(self._branch, private=not public)
 
     def batches(self) -> list[list[str]]:
@@ -156,7 +156,8 @@ class Push:
     def _send(self, paths: Iterable[str]) -> None:
         for some in _batched(paths, BATCH_FILES):
             operations = [self._operation(path) for path in some]
-            self._repository.upload(operations, self._branch)
+            for part in _one_of_each(operations):
+                self._repository.upload(part, self._branch)
             for operation in operations:
                 self._files.remember(operation)
 
@@ -201,6 +202,19 @@ class Push:
             size=sum(self._files.sizes.values()),
             changed=changed,
         )
+
+
+def _one_of_each(operations: Sequence[CommitOperationAdd]) -> list[list[CommitOperationAdd]]:
+    """Return operations in two lists, the first without equal contents: the Hub knows those of the second by then."""
+    sizes = Counter(operation.upload_info.size for operation in operations)
+    first: dict[bytes | str, CommitOperationAdd] = {}
+    second = []
+    for operation in operations:
+        info = operation.upload_info
+        key = info.sha256 if sizes[info.size] > 1 else operation.path_in_repo  # a digest costs reading the file
+        if first.setdefault(key, operation) is not operation:
+            second.append(operation)
+    return [[*first.values()], *([second] if second else [])]
 
 
 def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
