@@ -33,18 +33,16 @@ def read(repository: Repository, file: RepoFile, revision: str) -> bytes:
     return repository.hub.call(repository.where, fetch)
 
 
-def download(repository: Repository, file: RepoFile, commit: str, target: Path) -> None:
-    """Bring a file to a place beside which an interrupted download goes on.
+def download(repository: Repository, file: RepoFile, commit: str, incomplete: Path) -> None:
+    """Complete what is there of a file, and check it.
 
     Raises:
         RobotroveError: If its content is not what the Hub says of it.
     """
-    incomplete = target.with_name(target.name + INCOMPLETE)
     for _ in range(_ATTEMPTS):
         repository.hub.call(repository.where, partial(_append, repository, file, commit, incomplete))
         if is_right(file, pieces(incomplete)):
             sync_file(incomplete)
-            incomplete.rename(target)
             return
         incomplete.unlink()
     raise RobotroveError(

@@ -55,10 +55,6 @@ class Repository:
         """Return the commit of a revision and who sees the repository."""
         return self._call(lambda: self._api.dataset_info(self.repo_id, revision=revision))
 
-    def commit_of(self, revision: str) -> str:
-        """Return the commit of a branch, tag or commit."""
-        return str(self.info(revision).sha)
-
     def files(self, revision: str) -> dict[str, RepoFile]:
         """Return every file of a revision by path."""
         # A list, so that its pages are asked for inside of the call.
