@@ -20,7 +20,7 @@ from ..formats.hdf5.mapping import ColumnSpec
 from ..formats.hdf5.scan import Scanned, scan
 from ..formats.hdf5.source import natural_key, open_source
 from ..hub.address import is_on_hub
-from ..hub.fetch import find, present
+from ..hub.files import find, present
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.progress import ShardProgress
 from .binding import Bound

@@ -12,7 +12,7 @@ from ..blocks.dataset_stats import DatasetStats
 from ..blocks.downgrader import Downgrader
 from ..core.errors import UsageError
 from ..formats.lerobot.open_source import version_of
-from ..hub.fetch import local_dataset
+from ..hub.files import local_dataset
 from .dataset_run import run_blocks, run_options
 from .hub_dataset import force_option, given
 

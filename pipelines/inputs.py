@@ -17,7 +17,7 @@ from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.source import DatasetFacts, check_alike
-from ..hub.fetch import local_dataset
+from ..hub.files import local_dataset
 from ..manifests.run_info import InputDataset
 from .spec import PipelineSpec
 

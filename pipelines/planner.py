@@ -16,7 +16,7 @@ from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import Features, difference
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
-from ..hub.fetch import present
+from ..hub.files import present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 from .estimate import Estimate, estimate

@@ -15,7 +15,7 @@ from .. import __version__
 from ..core.errors import RobotroveError, RunChanged, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
-from ..hub.fetch import is_fetched
+from ..hub.files import is_fetched
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version

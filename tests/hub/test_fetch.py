@@ -14,7 +14,7 @@ import pytest
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.hub import cache, fetch
 from robotrove.hub.address import Address, parse
-from robotrove.hub.fetch import find, local_dataset, present
+from robotrove.hub.files import find, local_dataset, present
 from robotrove.tests.hub.server import HubServer
 from robotrove.tests.hub.store import Repository
 
@@ -25,7 +25,7 @@ CONTENT = random.Random(0).randbytes(3_000_000)
 @pytest.fixture
 def repository(hub: HubServer) -> Repository:
     """A repository with recordings, one of them stored as a large file."""
-    fetch._dataset.cache_clear()
+    fetch.fetch_dataset.cache_clear()
     found = hub.repository(NAME)
     found.create(private=True, owner="lab")
     add(found, {"a.hdf5": CONTENT, "deep/b.h5": b"b", "deep/er/c.hdf5": b"c", "deep/notes.txt": b"n"})
@@ -140,7 +140,7 @@ def test_a_dataset_is_whole_and_stays(hub: HubServer, repository: Repository, mo
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == {"a.hdf5": CONTENT, "deep/b.h5": b"b", "deep/er/c.hdf5": b"c", "deep/notes.txt": b"n"}
     add(repository, {"d.hdf5": b"d"})
-    fetch._dataset.cache_clear()
+    fetch.fetch_dataset.cache_clear()
     newer = local_dataset(f"hf://datasets/{NAME}")
     assert (newer / "d.hdf5").read_bytes() == b"d"
     assert folder != newer
@@ -153,14 +153,14 @@ def test_force_fetches_again(hub: HubServer, repository: Repository) -> None:
     folder = local_dataset(f"hf://datasets/{NAME}")
     (folder / "a.hdf5").write_bytes(b"spoilt")
     os.utime(folder / "a.hdf5", ns=(0, 0))
-    fetch._dataset.cache_clear()
+    fetch.fetch_dataset.cache_clear()
     assert (local_dataset(f"hf://datasets/{NAME}") / "a.hdf5").read_bytes() == b"spoilt"
     assert (local_dataset(f"hf://datasets/{NAME}", force=True) / "a.hdf5").read_bytes() == CONTENT
 
 
 def test_processes_that_want_the_same_file(hub: HubServer, repository: Repository) -> None:
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
-    code = "import sys; from pathlib import Path; from robotrove.hub.fetch import present; present(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from robotrove.hub.files import present; present(Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(file)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(one.communicate(timeout=300)[1], one.returncode) for one in processes] == [("", 0)] * 4
