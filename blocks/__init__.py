@@ -22,5 +22,6 @@ BLOCKS = Registry(
         "dataset_stats": "dataset_stats:DatasetStats",
         "downgrader": "downgrader:Downgrader",
         "verifier": "verifier:Verifier",
+        "hub_publisher": "hub_publisher:HubPublisher",
     },
 )

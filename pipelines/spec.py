@@ -33,6 +33,7 @@ class PipelineSpec:
         steps: What happens to each episode, in order; nothing without a source.
         writer: What writes shards; None without a source.
         dataset: What makes the datasets, in order.
+        publish: What the finished datasets are handed to, in order.
         formats: LeRobot versions of the output.
         on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
         output: Folder of the finished dataset, as given.
@@ -45,6 +46,7 @@ class PipelineSpec:
     steps: tuple[BlockSpec, ...]
     writer: BlockSpec | None
     dataset: tuple[BlockSpec, ...]
+    publish: tuple[BlockSpec, ...] = ()
     formats: tuple[str, ...] = ("v3.0",)
     on_error: Literal["reject", "stop"] = "reject"
     output: str | None = None
@@ -66,7 +68,7 @@ class PipelineSpec:
         """Return the frozen pipeline file: full form, everything explicit, always in the same order."""
         executor = _block(self.executor) if self.executor.arguments else self.executor.use
         settings = {"output": self.output, "workers": self.workers, "executor": executor, "code": list(self.code)}
-        return dump_yaml({**self.content(), **settings})
+        return dump_yaml({**self.content(), **self._publishing(), **settings})
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "pipeline.yaml") -> PipelineSpec:
@@ -79,10 +81,13 @@ class PipelineSpec:
 
     def differences(self, other: PipelineSpec) -> list[str]:
         """Say where this pipeline would make another dataset than `other`: ``steps[1].min_length: 20 was 10``."""
-        return differences(self.content(), other.content())
+        return differences({**self.content(), **self._publishing()}, {**other.content(), **other._publishing()})
+
+    def _publishing(self) -> dict[str, Any]:
+        return {"publish": [_block(block) for block in self.publish]} if self.publish else {}
 
     def blocks(self) -> tuple[BlockSpec, ...]:
-        """Return every block."""
+        """Return every block that the dataset depends on."""
         return tuple(filter(None, (self.source, *self.steps, self.writer, *self.dataset)))
 
     @property
@@ -116,6 +121,7 @@ def spec_of(
     writer: Any,
     dataset: Sequence[Any] | None = None,
     *,
+    publish: Sequence[Any] = (),
     formats: Sequence[str] | None = None,
     on_error: str = "reject",
     output: str | None = None,
@@ -139,6 +145,7 @@ def spec_of(
         frozen["dataset"] = [{"use": name} for name in default_dataset(formats)]
     else:
         frozen["dataset"] = [_freeze(step, f"dataset[{index}]", problems) for index, step in enumerate(dataset)]
+    frozen["publish"] = [_freeze(step, f"publish[{index}]", problems) for index, step in enumerate(publish)]
     if problems:
         raise ConfigError("pipeline", problems)
     settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
@@ -205,6 +212,7 @@ def _checked(
         steps=tuple(block for path, block in blocks.items() if path[0] == "steps"),
         writer=blocks.get(("writer",)),
         dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
+        publish=tuple(block for path, block in blocks.items() if path[0] == "publish"),
         formats=check.formats,
         on_error=settings.on_error,
         output=settings.output,

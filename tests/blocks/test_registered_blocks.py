@@ -151,6 +151,19 @@ class TestVerifier(BlockContract):
     arguments: ClassVar[dict[str, Any]] = {"deep": True}
 
 
+class TestHubPublisher(BlockContract):
+    cls = BLOCKS["hub_publisher"]
+    arguments: ClassVar[dict[str, Any]] = {
+        "repo_id": "lab/cubes",
+        "version": "v2.1",
+        "branch": "v2.1",
+        "public": True,
+        "license": "mit",
+        "verify": False,
+        "dataset": "/nowhere",
+    }
+
+
 def test_none_is_missing_here() -> None:
     suites = [suite for suite in globals().values() if inspect.isclass(suite) and issubclass(suite, BlockContract)]
     covered = {suite.cls.name for suite in suites if "cls" in vars(suite)}
@@ -159,7 +172,7 @@ def test_none_is_missing_here() -> None:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_outside_of_a_run_it_says_what_it_needs(name: str) -> None:
-    required = {"hdf5_reader": {"files": ["x.hdf5"], "layout": "isaaclab"}}
+    required = {"hdf5_reader": {"files": ["x.hdf5"], "layout": "isaaclab"}, "hub_publisher": {"repo_id": "lab/cubes"}}
     if not issubclass(BLOCKS[name], Bound):
         return
     with pytest.raises(RobotroveError, match=r"used outside of a run[\s\S]*Pipeline"):
