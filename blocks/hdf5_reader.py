@@ -19,6 +19,8 @@ from ..formats.hdf5.layout import Layout
 from ..formats.hdf5.mapping import ColumnSpec
 from ..formats.hdf5.scan import Scanned, scan
 from ..formats.hdf5.source import natural_key, open_source
+from ..hub.address import is_on_hub
+from ..hub.files import find, present
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.progress import ShardProgress
 from .binding import Bound
@@ -31,7 +33,8 @@ class Hdf5Reader(Bound, PipelineStep):
 
     Args:
         files: Files, folders (their *.hdf5 and *.h5, not deeper) or glob patterns (** goes deeper),
-            relative to the folder the command runs in.
+            relative to the folder the command runs in; hf://datasets/OWNER/NAME[@REVISION]/PATH takes
+            them from the Hub, file by file as they are needed.
         layout: How demonstrations lie in the files.
         columns: Feature name to where it comes from, instead of the layout's defaults.
         task: Instruction for episodes whose file has none.
@@ -80,7 +83,9 @@ class Hdf5Reader(Bound, PipelineStep):
         found: dict[Path, None] = {}
         for pattern in self.files:
             expanded = os.path.expanduser(pattern)
-            if os.path.isdir(expanded):
+            if is_on_hub(pattern):
+                matches = [str(path) for path in find(pattern, HDF5_SUFFIXES)]
+            elif os.path.isdir(expanded):
                 matches = [str(path) for path in Path(expanded).iterdir() if path.suffix in HDF5_SUFFIXES]
             else:
                 # A plain name is taken as it is, so that a missing file is one rejection, not a failed run.
@@ -141,7 +146,7 @@ def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:
 
 def _check_unchanged(row: EpisodeRow) -> None:
     try:
-        state = os.stat(row.path)
+        state = os.stat(present(Path(row.path)))
     except OSError as exc:
         raise EpisodeRejected("source_changed", f"{row.source} cannot be found any more: {exc.strerror}") from exc
     if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..core.errors import RobotroveError
-from ..formats.lerobot.checks.runner import verify
+from ..formats.lerobot.checks.runner import Progress, verify
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -35,16 +37,24 @@ class Verifier(Bound, DatasetStep):
         Raises:
             RobotroveError: If anything is wrong with it; warnings do not count.
         """
-        root = self.binding.finished_root(unit)
-        report = verify(root, deep=self.deep)
-        if not report.ok:
-            errors = [f"{one.check}: {one.where}: {one.message}" for one in report.findings if one.severity == "error"]
-            raise RobotroveError(
-                str(root),
-                f"{report.counts['errors']} problems\n    " + "\n    ".join(errors[:_SHOWN]),
-                "a dataset that `robotrove verify` finds nothing wrong with",
-                f"robotrove verify {root} shows all of them",
-            )
+        check(self.binding.finished_root(unit), deep=self.deep)
 
     def finish(self) -> None:
         """Do nothing more."""
+
+
+def check(root: Path, *, deep: bool = False, progress: Progress | None = None) -> None:
+    """Check a dataset; arguments as those of `verify`.
+
+    Raises:
+        RobotroveError: If anything is wrong with it; warnings do not count.
+    """
+    report = verify(root, deep=deep, progress=progress)
+    if not report.ok:
+        errors = [f"{one.check}: {one.where}: {one.message}" for one in report.findings if one.severity == "error"]
+        raise RobotroveError(
+            str(root),
+            f"{report.counts['errors']} problems\n    " + "\n    ".join(errors[:_SHOWN]),
+            "a dataset that `robotrove verify` finds nothing wrong with",
+            f"robotrove verify {root} shows all of them",
+        )

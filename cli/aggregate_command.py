@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
 
 import click
@@ -10,6 +9,7 @@ import click
 from ..blocks.aggregator import Aggregator
 from ..blocks.dataset_stats import DatasetStats
 from .dataset_run import run_blocks, run_options
+from .hub_dataset import force_option, given
 
 
 @click.command()
@@ -20,11 +20,14 @@ from .dataset_run import run_blocks, run_options
     default="refuse",
     help="What becomes of clips that are encoded otherwise than the first dataset's.",
 )
+@force_option
 @run_options
-def command(datasets: tuple[str, ...], on_mismatch: Literal["refuse", "reencode"], **run: Any) -> None:
+def command(datasets: tuple[str, ...], on_mismatch: Literal["refuse", "reencode"], force: bool, **run: Any) -> None:
     """Join DATASETs of LeRobot, v3.0 or v2.1, into one of v3.0; the same command again resumes it.
 
-    Packets are copied, not encoded again. Features, frame rate and robot type must agree.
+    Packets are copied, not encoded again. Features, frame rate and robot type must agree. A DATASET is a folder, or
+    hf://datasets/OWNER/NAME[@REVISION].
     """
-    blocks = [Aggregator(datasets=[os.path.abspath(d) for d in datasets], on_mismatch=on_mismatch), DatasetStats()]
+    folders = [given(dataset, force=force) for dataset in datasets]
+    blocks = [Aggregator(datasets=folders, on_mismatch=on_mismatch), DatasetStats()]
     click.get_current_context().exit(run_blocks(blocks, **run))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,9 @@ from ..blocks.dataset_stats import DatasetStats
 from ..blocks.downgrader import Downgrader
 from ..core.errors import UsageError
 from ..formats.lerobot.open_source import version_of
+from ..hub.files import local_dataset
 from .dataset_run import run_blocks, run_options
+from .hub_dataset import force_option, given
 
 
 @click.command()
@@ -21,20 +22,23 @@ from .dataset_run import run_blocks, run_options
 @click.option("--to", "version", type=click.Choice(["v2.1", "v3.0"]), required=True, help="Version of the output.")
 @click.option("--gr00t-stats", is_flag=True, help="v2.1: write meta/stats.json as GR00T computes it.")
 @click.option("--allow-long", is_flag=True, help="v2.1: keep episodes that are too long for LeRobot 0.3.3.")
+@force_option
 @run_options
-def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, **run: Any) -> None:
+def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, force: bool, **run: Any) -> None:
     """Write a DATASET anew in another version of the format; the same command again resumes it.
 
     Every clip has exactly the frames of its episode. Packets are copied where an episode begins at
-    a keyframe, other clips are encoded anew.
+    a keyframe, other clips are encoded anew. DATASET is a folder, or hf://datasets/OWNER/NAME[@REVISION].
     """
+    source = given(dataset, force=force)
+    folder = local_dataset(source)
     # One that is gone may be that of a finished run, which needs it no more.
-    if os.path.lexists(dataset) and version_of(Path(dataset)) == version:
+    if os.path.lexists(folder) and version_of(folder) == version:
         raise UsageError(dataset, f"is {version} already", "a dataset of another version")
     if version == "v3.0":
         if gr00t_stats or allow_long:
             raise UsageError("--gr00t-stats and --allow-long", "are for --to v2.1", action="leave them out")
-        blocks: list[Any] = [Aggregator(datasets=[os.path.abspath(dataset)], on_mismatch="reencode"), DatasetStats()]
+        blocks: list[Any] = [Aggregator(datasets=[source], on_mismatch="reencode"), DatasetStats()]
     else:
-        blocks = [Downgrader(datasets=[os.path.abspath(dataset)], gr00t_stats=gr00t_stats, allow_long=allow_long)]
+        blocks = [Downgrader(datasets=[source], gr00t_stats=gr00t_stats, allow_long=allow_long)]
     click.get_current_context().exit(run_blocks(blocks, **run))

@@ -9,16 +9,20 @@ from pathlib import Path
 
 import click
 
+from ..core.errors import UsageError
 from ..formats.lerobot.recompute import StatsReport, recompute
 from ..formats.lerobot.stats_differences import Difference, FeatureDifferences
+from ..hub.address import is_on_hub
+from ..hub.files import local_dataset
 from .display import Bar
+from .hub_dataset import force_option
 from .output import counted, echo, echo_json
 
 _SHOWN_VALUES = 6
 
 
 @click.command()
-@click.argument("dataset", type=click.Path(path_type=Path))
+@click.argument("dataset", type=click.Path())
 @click.option("--check", is_flag=True, help="Write nothing, say what differs.")
 @click.option("--cameras", is_flag=True, help="Recompute all cameras, not only those with something missing or wrong.")
 @click.option("--gr00t", is_flag=True, help="v2.1: also meta/stats.json as GR00T computes it.")
@@ -28,19 +32,31 @@ _SHOWN_VALUES = 6
     metavar="CONFIG",
     help="v2.1: also meta/relative_stats.json of GR00T, for the relative actions in CONFIG.",
 )
+@force_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(
-    ctx: click.Context, dataset: Path, check: bool, cameras: bool, gr00t: bool, relative: Path | None, as_json: bool
+    ctx: click.Context,
+    dataset: str,
+    check: bool,
+    cameras: bool,
+    gr00t: bool,
+    relative: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Complete and correct the statistics of a DATASET of LeRobot's, v3.0 or v2.1, in place.
+
+    One of the Hub, hf://datasets/OWNER/NAME[@REVISION], can be checked.
 
     Only files of statistics in its meta change; the same command again completes an interrupted one.
     Exits with 0, with --check with 1 if something differs.
     """
+    if is_on_hub(dataset) and not check:
+        raise UsageError(dataset, "is on the Hub and cannot be changed in place", "--check, or a folder")
     with Bar("reading files") as bar:
         report = recompute(
-            dataset,
+            local_dataset(dataset, force=force),
             check=check,
             cameras=cameras,
             gr00t=gr00t,
@@ -48,14 +64,14 @@ def command(
             progress=lambda what, done, total: bar.show(done, total, description=what),
         )
     if as_json:
-        echo_json({"dataset": str(dataset), "ok": not (check and report.differences), **asdict(report)})
+        echo_json({"dataset": dataset, "ok": not (check and report.differences), **asdict(report)})
     else:
         echo("\n".join(_lines(dataset, report, check)))
     ctx.exit(1 if check and report.differences else 0)
 
 
-def _lines(dataset: Path, report: StatsReport, check: bool) -> Iterator[str]:
-    name = shlex.quote(str(dataset))
+def _lines(dataset: str, report: StatsReport, check: bool) -> Iterator[str]:
+    name = shlex.quote(dataset)
     yield f"{dataset}: {counted(report.episodes, 'episode')}, {counted(report.frames, 'frame')}"
     yield f"recomputed: {counted(len(report.numbers), 'feature')} from the rows"
     for camera, why in report.cameras.items():

@@ -13,6 +13,8 @@ from ..core.errors import UsageError
 from ..formats.lerobot import paths
 from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
+from ..formats.lerobot.views import open_view
+from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
 from ..pipelines.source_check import SourceReport, check_source
 from .display import Bar
 from .output import counted, echo, echo_json
@@ -24,43 +26,51 @@ from .output import counted, echo, echo_json
     "--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: compare with the source files too."
 )
 @click.option("--deep", is_flag=True, help="Decode and compare every frame, recompute every statistic.")
+@click.option("--with-lerobot", is_flag=True, help="Also go through it with the LeRobot that is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
-def command(ctx: click.Context, dataset: Path, run_dir: Path | None, deep: bool, as_json: bool) -> None:
+def command(
+    ctx: click.Context, dataset: Path, run_dir: Path | None, deep: bool, with_lerobot: bool, as_json: bool
+) -> None:
     """Check that a DATASET (v2.1 or v3.0) is what LeRobot expects and, with --source, what the recordings say.
 
     Exits with 0 if it is, 1 if something is wrong, 2 if it is no dataset.
     """
     if not (dataset / paths.INFO).is_file():
         raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
-    source = None
+    source = seen = None
     with Bar("checking") as bar:
         report = verify(dataset, deep=deep, progress=lambda check, path: bar.show(description=check, note=path))
         if run_dir is not None:
             bar.show(description="comparing", note="")
             source = check_source(dataset, run_dir, deep=deep, progress=bar.show)
+        if with_lerobot:
+            bar.show(description="iterating", note="with LeRobot")
+            seen = seen_by_lerobot(open_view(dataset))
+    problems = report.counts["errors"] + (source.n_problems if source else 0) + bool(seen and seen.problem)
     if as_json:
-        echo_json(_document(dataset, report, source))
+        echo_json(_document(dataset, report, source, seen, ok=not problems))
     else:
-        echo("\n".join(_lines(dataset, report, source)))
-    ctx.exit(0 if _is_ok(report, source) else 1)
+        echo("\n".join(_lines(dataset, report, source, seen, problems)))
+    ctx.exit(1 if problems else 0)
 
 
-def _is_ok(report: Report, source: SourceReport | None) -> bool:
-    return report.ok and (source is None or source.ok)
-
-
-def _document(dataset: Path, report: Report, source: SourceReport | None) -> dict[str, object]:
+def _document(
+    dataset: Path, report: Report, source: SourceReport | None, seen: Seen | None, *, ok: bool
+) -> dict[str, object]:
     return {
         "dataset": str(dataset),
-        "ok": _is_ok(report, source),
+        "ok": ok,
         "counts": dict(report.counts),
         "findings": [asdict(finding) for finding in report.findings],
         "source": asdict(source) if source else None,
+        "lerobot": asdict(seen) if seen else None,
     }
 
 
-def _lines(dataset: Path, report: Report, source: SourceReport | None) -> Iterator[str]:
+def _lines(
+    dataset: Path, report: Report, source: SourceReport | None, seen: Seen | None, problems: int
+) -> Iterator[str]:
     counts = report.counts
     facts = [
         counted(counts[name], name.removesuffix("s"))
@@ -73,7 +83,8 @@ def _lines(dataset: Path, report: Report, source: SourceReport | None) -> Iterat
         yield from (f"  {_finding(finding)}" for finding in findings)
     if source is not None:
         yield from _source_lines(source)
-    problems = counts["errors"] + (source.n_problems if source else 0)
+    if seen is not None:
+        yield f"LeRobot {seen.lerobot}: {seen.problem or counted(seen.frames, 'frame') + ' read'}"
     verdict = counted(problems, "problem") if problems else "nothing is wrong"
     yield f"{verdict}, {counted(counts['warnings'], 'warning')}" if counts["warnings"] else verdict
 

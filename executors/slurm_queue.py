@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..core.errors import RobotroveError
 
 _TIMEOUT_S = 60
 NO_LIMIT = 2**31 - 1
+REST = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,10 @@ def live_jobs(name: str) -> list[Job]:
 
 
 def ended_states(job_ids: list[str]) -> dict[tuple[str, int], str]:
-    """Return (job, task) to how it ended as the accounting says; empty where there is none."""
+    """Return (job, task) to how it ended as the accounting says; empty where there is none.
+
+    (job, REST) are all tasks that have no line of their own, as where an array was cancelled before it began.
+    """
     command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format", "JobID,State", "--jobs"]
     try:
         text = _ask(*command, ",".join(job_ids))
@@ -68,8 +74,7 @@ def ended_states(job_ids: list[str]) -> dict[tuple[str, int], str]:
     for line in text.splitlines():
         job, _, state = line.partition("|")
         job_id, _, task = job.partition("_")
-        if not task or task.isdigit():  # "12_[3-9]" is still pending
-            found[job_id, int(task or 0)] = state
+        found[job_id, int(task) if task.isdigit() else REST] = state  # "12_3", or "12" and "12_[3-9%2]"
     return found
 
 
@@ -85,17 +90,23 @@ def max_array_size() -> int:
 
 
 def submittable(account: str | None, qos: str | None) -> int | None:
-    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it."""
-    user = str(os.environ.get("USER") or os.getuid())
+    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it.
+
+    Args:
+        account: Whom to charge; by default whom sbatch charges.
+        qos: Quality of service; likewise.
+    """
+    account, qos = account or os.environ.get("SBATCH_ACCOUNT"), qos or os.environ.get("SBATCH_QOS")
     limits = []
     try:
         user = _ask("id", "-un").strip()
+        account = account or _ask("sacctmgr", "-nP", "show", "user", user, "format=DefaultAccount").strip()
         fields = "Account,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS,QOS"
         lines = _ask("sacctmgr", "-nP", "show", "assoc", f"user={user}", f"format={fields}").splitlines()
         names = {qos} if qos else set()
         for line in lines:
             own, most, group, default, allowed = line.split("|")
-            if account in (None, own):
+            if own == account:
                 limits += [most, group]
                 names |= {default or allowed} if not qos else set()
         for line in _ask("sacctmgr", "-nP", "show", "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA").splitlines():
@@ -108,6 +119,20 @@ def submittable(account: str | None, qos: str | None) -> int | None:
         return None
     queued = len(_ask("squeue", "--noheader", "--array", "--user", user, "--format", "%i").splitlines())
     return min(numbers) - queued
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide what this process was given if it is part of a job: jobs inherit it, and srun takes options from it.
+
+    SLURM_CONF is how the cluster is found, and SBATCH_… are the user's own, such as an account.
+    """
+    given = {name for name in os.environ if name.startswith(("SLURM_", "SRUN_"))} - {"SLURM_CONF"}
+    hidden = {name: os.environ.pop(name) for name in given}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _ask(*command: str) -> str:

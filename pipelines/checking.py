@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
+from ..core.wording import described, mistakes
+from ..core.yaml_source import KeyPath, Located, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 from .dataset_list import Version, default_dataset, format_mistakes, in_order, origin_mistakes
 from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
 from .resolution import Role, block_class, check_role, one_line
-from .wording import described, mistakes
-from .yaml_source import KeyPath, Located, show_path
+from .secret_mistakes import secret_mistakes
 
 DEFAULT_SOURCE = "hdf5_reader"
 DEFAULT_WRITER = "shard_writer"
@@ -43,7 +44,10 @@ class Settings(BaseModel):
     )
 
 
-KEYS = ("source", "steps", "writer", "dataset", "formats", "on_error", "output", "workers", "executor", "code")
+KEYS = (
+    *("source", "steps", "writer", "dataset", "publish"),
+    *("formats", "on_error", "output", "workers", "executor", "code"),
+)
 
 
 class Check:
@@ -72,6 +76,10 @@ class Check:
         self._folders = list(folders)
         self._home = home
         self._makes: dict[KeyPath, str] = {}
+        # Nothing else is said of such a file: other messages show what they found.
+        self.problems += [Problem(line, text) for line, text in secret_mistakes(root)]
+        if self.problems:
+            return
         if not isinstance(root.value, dict):
             text = f"found {described(root.plain())}, expected a mapping with keys among {', '.join(KEYS)}"
             self.problems.append(Problem(root.line, text))
@@ -106,6 +114,7 @@ class Check:
         self._check_list("dataset", "dataset")
         if len(self.problems) == before:
             self._check_datasets()
+        self._check_list("publish", "publish")
 
     def _check_datasets(self) -> None:
         self.formats = in_order(self._makes.values())
@@ -185,7 +194,7 @@ def full_form(root: Located) -> Located:
     if "dataset" not in value:
         names = default_dataset(value["formats"].plain() if "formats" in value else None)
         value["dataset"] = Located([Located(name, root.line) for name in names], root.line)
-    for key in ("steps", "dataset"):
+    for key in ("steps", "dataset", "publish"):
         if key in value and isinstance(value[key].value, list):
             value[key] = Located([_step(node) for node in value[key].value], value[key].line)
     return Located(value, root.line)

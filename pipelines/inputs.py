@@ -17,6 +17,7 @@ from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.source import DatasetFacts, check_alike
+from ..hub.files import local_dataset
 from ..manifests.run_info import InputDataset
 from .spec import PipelineSpec
 
@@ -56,7 +57,7 @@ def read_inputs(
     """Describe datasets, reading their info.json and the names, sizes and times of their files.
 
     Args:
-        datasets: Their folders; relative ones are relative to the current folder.
+        datasets: Their folders, relative to the current one, or hf://datasets/OWNER/NAME.
         on_dataset: Called with (datasets done, datasets in all).
 
     Raises:
@@ -134,7 +135,7 @@ def _facts(folder: Path) -> DatasetFacts:
 
 
 def _absolute(folder: str) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(folder)))
+    return Path(os.path.abspath(local_dataset(os.path.expanduser(folder))))
 
 
 def _describe(folder: Path) -> tuple[InputDataset, int]:

@@ -29,6 +29,7 @@ class Pipeline:
         steps: What happens to each episode, in order.
         writer: How episodes are stored; `ShardWriter()` by default where there is a source.
         dataset: What makes the datasets; `[Aggregator(), DatasetStats()]` by default, and a `Downgrader()` for v2.1.
+        publish: What the finished datasets are handed to, for example `[HubPublisher(repo_id="lab/cubes")]`.
         formats: LeRobot versions of the output; those that `dataset` makes by default.
         on_error: Leave a bad episode out ("reject"), or end the run ("stop").
 
@@ -44,12 +45,15 @@ class Pipeline:
         steps: Sequence[Any] = (),
         writer: Any = None,
         dataset: Sequence[Any] | None = None,
+        publish: Sequence[Any] = (),
         formats: Sequence[str] | None = None,
         on_error: Literal["reject", "stop"] = "reject",
     ) -> None:
         if source is not None and writer is None:
             writer = ShardWriter()
-        self.spec: PipelineSpec = spec_of(source, steps, writer, dataset, formats=formats, on_error=on_error)
+        self.spec: PipelineSpec = spec_of(
+            source, steps, writer, dataset, publish=publish, formats=formats, on_error=on_error
+        )
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Pipeline:

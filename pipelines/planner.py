@@ -16,6 +16,7 @@ from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import Features, difference
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
+from ..hub.files import present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 from .estimate import Estimate, estimate
@@ -75,7 +76,7 @@ def make_plan(
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
     found: list[_Found] = []
     notes: Counter[str] = Counter()
-    for number, path in enumerate(paths):
+    for number, path in enumerate(map(present, paths)):
         state = _state(path)  # before it is read: what changes from here on is noticed
         for scanned in reader.scan(path):
             found.append(_episode(len(found), path, root, state, scanned, planned, video, for_v21))

@@ -15,6 +15,7 @@ from .. import __version__
 from ..core.errors import RobotroveError, RunChanged, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
+from ..hub.files import is_fetched
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version
@@ -131,6 +132,8 @@ def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: 
         return
     differences = []
     for path, row in planned.items():
+        if is_fetched(Path(path)):
+            continue
         try:
             state = os.stat(path)
         except OSError:

@@ -22,7 +22,7 @@ from ..blocks.base import EpisodeStep
 from ..blocks.dataset_step import DatasetStep
 from ..core.errors import RobotroveError, UsageError, nearest
 
-Role: TypeAlias = Literal["source", "step", "writer", "dataset"]
+Role: TypeAlias = Literal["source", "step", "writer", "dataset", "publish"]
 
 _BLOCK_KINDS = (PipelineStep, DatasetStep)
 _STOCK = "datatrove."
@@ -107,7 +107,7 @@ def check_role(cls: type[Any], role: Role) -> None:
     if actual == role:
         return
     if actual is not None:
-        kind = "dataset block" if actual == "dataset" else actual
+        kind = "dataset block" if actual == "dataset" else "block for `publish:`" if actual == "publish" else actual
         raise UsageError("", f"is a {kind} and cannot be used as the {role} of a pipeline")
     _refuse_stock(cls.__module__, cls.__qualname__)
     if stock_filter(cls):
@@ -119,7 +119,7 @@ def check_role(cls: type[Any], role: Role) -> None:
 
 
 def role_of(cls: type[Any]) -> str | None:
-    """Return "source", "step", "writer", "dataset", or None for a class that has no place in a pipeline file."""
+    """Return where in a pipeline file blocks of a class may stand, None for nowhere."""
     declared = getattr(cls, "role", "step")
     if declared != "step":
         return str(declared)

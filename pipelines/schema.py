@@ -21,6 +21,7 @@ _SUMMARIES = {
     "steps": "What happens to each episode, in order.",
     "writer": "What writes the shards.",
     "executor": "Where ranks run; a mapping without a name is about Slurm.",
+    "publish": "What the finished datasets are handed to, in order.",
     "dataset": "What makes the datasets, in order: of the shards, or of the `datasets` of its blocks.",
 }
 
@@ -44,6 +45,7 @@ def json_schema() -> dict[str, Any]:
         "steps": _list(names["step"], schemas, "steps"),
         "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
         "dataset": _list(names["dataset"], schemas, "dataset"),
+        "publish": _list(names["publish"], schemas, "publish"),
         "executor": _executor({name: schemas[name] for name in executors}),
     }
     return {

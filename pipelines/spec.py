@@ -7,11 +7,11 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import ConfigError, Problem, UsageError
+from ..core.yaml_source import Located, dump_yaml, locate, read_yaml
 from .arguments import BlockSpec, arguments_of
 from .checking import Check, full_form
 from .dataset_list import default_dataset
@@ -19,7 +19,7 @@ from .differences import differences
 from .executor_spec import DEFAULT_EXECUTOR, other_executor
 from .overrides import apply_overrides
 from .resolution import code_folder, module_of, one_line, use_of
-from .yaml_source import Located, dump_yaml, locate, read_yaml
+from .shipped import pipeline_file_text
 
 __all__ = ["BlockSpec", "PipelineSpec", "code_digest", "load_spec", "spec_digest", "spec_of"]
 
@@ -33,6 +33,7 @@ class PipelineSpec:
         steps: What happens to each episode, in order; nothing without a source.
         writer: What writes shards; None without a source.
         dataset: What makes the datasets, in order.
+        publish: What the finished datasets are handed to, in order.
         formats: LeRobot versions of the output.
         on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
         output: Folder of the finished dataset, as given.
@@ -45,6 +46,7 @@ class PipelineSpec:
     steps: tuple[BlockSpec, ...]
     writer: BlockSpec | None
     dataset: tuple[BlockSpec, ...]
+    publish: tuple[BlockSpec, ...] = ()
     formats: tuple[str, ...] = ("v3.0",)
     on_error: Literal["reject", "stop"] = "reject"
     output: str | None = None
@@ -66,7 +68,7 @@ class PipelineSpec:
         """Return the frozen pipeline file: full form, everything explicit, always in the same order."""
         executor = _block(self.executor) if self.executor.arguments else self.executor.use
         settings = {"output": self.output, "workers": self.workers, "executor": executor, "code": list(self.code)}
-        return dump_yaml({**self.content(), **settings})
+        return dump_yaml({**self.content(), **self._publishing(), **settings})
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "pipeline.yaml") -> PipelineSpec:
@@ -79,10 +81,13 @@ class PipelineSpec:
 
     def differences(self, other: PipelineSpec) -> list[str]:
         """Say where this pipeline would make another dataset than `other`: ``steps[1].min_length: 20 was 10``."""
-        return differences(self.content(), other.content())
+        return differences({**self.content(), **self._publishing()}, {**other.content(), **other._publishing()})
+
+    def _publishing(self) -> dict[str, Any]:
+        return {"publish": [_block(block) for block in self.publish]} if self.publish else {}
 
     def blocks(self) -> tuple[BlockSpec, ...]:
-        """Return every block."""
+        """Return every block that the dataset depends on."""
         return tuple(filter(None, (self.source, *self.steps, self.writer, *self.dataset)))
 
     @property
@@ -98,7 +103,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, executor: str | None
     folder and the file's `code` folders (relative to the file), in this order.
 
     Args:
-        path: The file.
+        path: The file, or the name of a shipped pipeline.
         overrides: ``KEY=VALUE`` of the command line, see `apply_overrides`.
         executor: Where ranks run, instead of what the file says; its arguments there hold if it is the same one.
 
@@ -106,15 +111,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, executor: str | None
         ConfigError: With every mistake of the file and the overrides.
         UsageError: If the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise UsageError(str(path), f"is not text in UTF-8 (byte {exc.start})", "a pipeline file in YAML") from exc
-    except OSError as exc:
-        names = [item.name for item in path.parent.glob("*.y*ml")]
-        close = get_close_matches(path.name, names, n=1)
-        action = f"did you mean {path.with_name(close[0])}?" if close else "robotrove init FILE… writes one"
-        raise UsageError(str(path), f"cannot be read: {exc.strerror}", "a pipeline file in YAML", action) from exc
+    text = pipeline_file_text(path)
     return _parse(text, str(path), overrides, path.absolute().parent, executor)
 
 
@@ -124,6 +121,7 @@ def spec_of(
     writer: Any,
     dataset: Sequence[Any] | None = None,
     *,
+    publish: Sequence[Any] = (),
     formats: Sequence[str] | None = None,
     on_error: str = "reject",
     output: str | None = None,
@@ -147,6 +145,7 @@ def spec_of(
         frozen["dataset"] = [{"use": name} for name in default_dataset(formats)]
     else:
         frozen["dataset"] = [_freeze(step, f"dataset[{index}]", problems) for index, step in enumerate(dataset)]
+    frozen["publish"] = [_freeze(step, f"publish[{index}]", problems) for index, step in enumerate(publish)]
     if problems:
         raise ConfigError("pipeline", problems)
     settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
@@ -213,6 +212,7 @@ def _checked(
         steps=tuple(block for path, block in blocks.items() if path[0] == "steps"),
         writer=blocks.get(("writer",)),
         dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
+        publish=tuple(block for path, block in blocks.items() if path[0] == "publish"),
         formats=check.formats,
         on_error=settings.on_error,
         output=settings.output,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,13 +20,13 @@ from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
 from .inputs import check_same_inputs
-from .reporting import check_kept, write_report
+from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
-REPORT = "report"
 COMMIT = "commit"
+REPORT = "report"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -46,15 +46,22 @@ def stages(workspace: Workspace) -> list[Stage]:
     run = RunInfo.read(workspace.run)
     spec = _spec(workspace)
     ranks = {CONVERT: _shards(workspace)} if spec.source else {}
-    for number, block in enumerate(spec.dataset):
-        ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
-        if not block_class(block.use).has_one_unit:
-            ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
-    ranks |= {REPORT: 1, COMMIT: 1}
+    ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
+    ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
     found: list[Stage] = []
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
     return found
+
+
+def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, int]:
+    """Return the stages of blocks, of which the first one has this number, and how many ranks each has."""
+    ranks: dict[str, int] = {}
+    for number, block in enumerate(blocks, first):
+        ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
+        if not block_class(block.use).has_one_unit:
+            ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
+    return ranks
 
 
 def _shards(workspace: Workspace) -> int:
@@ -72,7 +79,7 @@ def _parsed(text: str, source: str) -> PipelineSpec:
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:
-    """Name a stage of the number-th dataset block; outside code may bear any name, so only its class counts."""
+    """Name a stage of the number-th block; outside code may bear any name, so only its class counts."""
     return f"{number + 1}-{use.rpartition(':')[2]}.{phase}"
 
 
@@ -109,9 +116,11 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
         )
     if earlier.name == CONVERT:
         check_kept(workspace)
-    run = RunInfo.read(workspace.run)
-    if name == COMMIT and run.inputs:
-        check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+    if name == COMMIT:
+        run = RunInfo.read(workspace.run)
+        if run.inputs:
+            check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+        check_books(Binding(workspace, run))
 
 
 def _quoted(path: Path) -> str:
@@ -131,7 +140,7 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
         return [_report(binding, spec)]
     number, _, rest = name.partition("-")
     phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
-    block = _with_inputs(spec.dataset[int(number) - 1], binding.run)
+    block = _with_inputs([*spec.dataset, *spec.publish][int(number) - 1], binding.run)
     return [_bound(build(block), binding).stage(phase)]
 
 

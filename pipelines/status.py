@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -72,12 +73,14 @@ class RunStatus(Counts):
         state: planned, pending (jobs wait and none has begun), running, stopped or finished.
         stages: Each stage's ranks.
         jobs: Jobs on a cluster that are not over.
+        waiting_for: What the cluster says they wait for, to number of jobs, or of tasks of arrays.
         logs: Folder of the logs of all stages.
     """
 
     state: str
     stages: Sequence[StageStatus]
     jobs: Sequence[str]
+    waiting_for: Mapping[str, int]
     logs: str
 
 
@@ -117,11 +120,13 @@ class StatusReader(ABC):
         """Return the status now."""
         ranks = [_stage_status(stage, states) for stage, states in self._states()]
         counts = self._counts(ranks)
+        jobs = (self._job_states().live or {}).values()
         return RunStatus(
             **{field.name: getattr(counts, field.name) for field in fields(counts)},
             state=self._state(ranks),
             stages=ranks,
-            jobs=sorted({job.job_id for job in (self._job_states().live or {}).values()}),
+            jobs=sorted({job.job_id for job in jobs}, key=int),
+            waiting_for=dict(Counter(job.reason for job in jobs if not job.is_running)),
             logs=str(self._workspace.logs("")),
         )
 

@@ -34,8 +34,7 @@ SACCT = """\
 2|COMPLETED
 1_0|COMPLETED
 1_1|FAILED
-1_[2-3%2]|PENDING
-1_4|CANCELLED by 0
+1_[2-3%2]|CANCELLED by 0
 """
 SUBMISSION = Submission(
     "robotrove-x",
@@ -96,10 +95,10 @@ class TestQueue:
     def test_how_jobs_ended(self, commands: Commands) -> None:
         commands(sacct=SACCT)
         assert slurm_queue.ended_states(["1", "2"]) == {
-            ("2", 0): "COMPLETED",
+            ("2", slurm_queue.REST): "COMPLETED",
             ("1", 0): "COMPLETED",
             ("1", 1): "FAILED",
-            ("1", 4): "CANCELLED by 0",
+            ("1", slurm_queue.REST): "CANCELLED by 0",
         }
 
     def test_without_accounting_nobody_knows_how_they_ended(self, commands: Commands) -> None:
@@ -130,6 +129,7 @@ class TestQueue:
 SACCTMGR = """\
 case "$3" in
     assoc) printf '%s' '{assoc}' ;;
+    user) printf '%s' 'lab' ;;
     qos) printf '%s' '{qos}' ;;
 esac
 """
@@ -160,7 +160,8 @@ class TestSubmittable:
             ("lab|20|||normal\n", "normal||\nlong|3|\n", 0, (None, "long"), 3),
             ("lab|20|||normal\n", "normal|3|\nlong||\n", 0, (None, "long"), 20),
             ("lab|20||long|normal,long\n", "normal|3|\nlong|4|\n", 0, (None, None), 4),
-            ("lab|20|||normal\nother|9|||normal\n", "normal||\n", 0, ("lab", None), 20),
+            ("lab|20|||normal\nother|9|||normal\n", "normal||\n", 0, (None, None), 20),
+            ("lab|20|||normal\nother|9|||normal\n", "normal||\n", 0, ("other", None), 9),
             ("lab|20|||normal\n", "normal||\n", 30, (None, None), -10),
         ],
     )
@@ -175,6 +176,16 @@ class TestSubmittable:
     ) -> None:
         limits(assoc, qos, queued)
         assert slurm_queue.submittable(*asked) == expected
+
+    def test_what_sbatch_takes_from_the_environment_counts_too(
+        self, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limits("lab|20|||normal\nother|9|||normal,long\n", "normal||\nlong|4|\n", 0)
+        monkeypatch.setenv("SBATCH_ACCOUNT", "other")
+        assert slurm_queue.submittable(None, None) == 9
+        assert slurm_queue.submittable("lab", None) == 20
+        monkeypatch.setenv("SBATCH_QOS", "long")
+        assert slurm_queue.submittable(None, None) == 4
 
     def test_a_cluster_without_accounting_has_none(self, commands: Commands) -> None:
         commands(sacctmgr="You are not running a supported accounting_storage plugin", code=1)
@@ -238,12 +249,16 @@ class TestFailures:
         assert states.failures(stage, [0, 2, 4]) == {
             0: "demos.hdf5: damaged",
             2: "job 1_1 is failed: ModuleNotFoundError: No module named 'h5py'",
-            4: "job 1_2 is over",
+            4: "job 1_2 is cancelled by 0",
         }
         assert states.log(stage, 3) == jobs / "1_1_0_log.out"
         report = bare_stage(tmp_path, "report", 1)
         assert states.failures(report, [0]) == {0: "job 2_0 is completed"}
         assert states.log(report, 0) == jobs / "2_0_log.out"
+
+    def test_without_accounting(self, jobs: Path, tmp_path: Path, commands: Commands) -> None:
+        commands(squeue="")
+        assert JobStates(jobs).failures(bare_stage(tmp_path, "convert", 8), [4]) == {4: "job 1_2 is over"}
 
     def test_without_a_job(self, tmp_path: Path) -> None:
         stage = bare_stage(tmp_path, "convert", 2)

@@ -1,0 +1,57 @@
+"""robotrove push."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from ..blocks.hub_publisher import HubPublisher
+from ..core.errors import RobotroveError
+from ..hub.push import Published
+from .display import Bar
+from .output import counted, echo, echo_json, size
+
+
+@click.command()
+@click.argument("dataset", type=click.Path())
+@click.argument("repo_id", metavar="OWNER/NAME")
+@click.option("--public", is_flag=True, help="If the repository has to be made, let all see it.")
+@click.option("--branch", default="main", show_default=True, help="Branch that is to show the dataset.")
+@click.option("--license", help="Licence for the card, as the Hub names it: apache-2.0, cc-by-4.0, …")
+@click.option("--no-verify", is_flag=True, help="Push it unchecked; the card says so.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+def command(
+    dataset: str, repo_id: str, public: bool, branch: str, license: str | None, no_verify: bool, as_json: bool
+) -> None:
+    """Push a DATASET to OWNER/NAME on the Hub, which is private unless it is there or --public is given.
+
+    The token is that of HF_TOKEN or of `hf auth login`. The same command again goes on where it was interrupted.
+    """
+    publisher = HubPublisher(
+        repo_id=repo_id, branch=branch, public=public, license=license, verify=not no_verify, dataset=dataset
+    )
+    with Bar("reading files") as bar:
+        publisher.progress = lambda what, done, total: bar.show(
+            done // 1_000_000, total // 1_000_000 or None, description=what
+        )
+        publisher.run_here()
+    if publisher.published is None:
+        raise RobotroveError(repo_id, "was not pushed")
+    if as_json:
+        echo_json({"dataset": dataset, **asdict(publisher.published)})
+    else:
+        echo(_told(publisher.published))
+
+
+def _told(published: Published) -> str:
+    visible = "private" if published.private else "public"
+    revision = published.tag or published.branch
+    files = f"{counted(published.files, 'file')}, {size(published.size)}"
+    changed = f"{counted(published.changed, 'file')} changed" if published.changed else "nothing had to be changed"
+    return "\n".join(
+        [
+            f"{published.url} ({visible}): {files}; {changed}",
+            f"  {revision} is at commit {published.commit}, compared with what is here file by file",
+        ]
+    )

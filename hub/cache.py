@@ -1,0 +1,114 @@
+"""The files that were fetched: where each is, which are complete, and room for more.
+
+The place of a file says which one it is: OWNER/NAME/COMMIT/PATH below the folder of ROBOTROVE_CACHE. So whoever finds
+it gone can fetch it again. A complete file is never changed; its modification time is 0, the same on every machine and
+after every fetch, and its access time says how long it is kept when room is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import RobotroveError, UsageError
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DEFAULT_GB = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which file of the Hub belongs where.
+
+    Attributes:
+        repo_id: OWNER/NAME.
+        commit: The commit.
+        path: Inside of the repository.
+    """
+
+    repo_id: str
+    commit: str
+    path: str
+
+    @property
+    def file(self) -> Path:
+        """Where the file is, or will be."""
+        place = folder() / self.repo_id / self.commit / self.path
+        if not place.resolve().is_relative_to(folder().resolve()) or "\\" in self.path:
+            raise RobotroveError(f"dataset {self.repo_id} on the Hub", f"has a file with the name {self.path!r}")
+        return place
+
+
+def folder() -> Path:
+    """Return the folder of everything that was fetched."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    chosen = os.environ.get("ROBOTROVE_CACHE") or os.path.join(home, "robotrove")
+    return Path(os.path.abspath(os.path.expanduser(chosen))) / "hub"
+
+
+def place_of(file: Path) -> Place | None:
+    """Return which file of the Hub belongs to a path, None for one that is no place of this cache."""
+    if not file.is_relative_to(folder()):
+        return None
+    owner, name, commit, *path = (*file.relative_to(folder()).parts, "", "", "")
+    path = [part for part in path if part]
+    return Place(f"{owner}/{name}", commit, "/".join(path)) if _COMMIT.fullmatch(commit) and path else None
+
+
+def is_complete(file: Path) -> bool:
+    """True if a file was fetched whole and checked."""
+    try:
+        return file.stat().st_mtime_ns == 0
+    except OSError:
+        return False
+
+
+def seal(incomplete: Path, file: Path) -> None:
+    """Give a checked file its name."""
+    os.utime(incomplete, ns=(time.time_ns(), 0))
+    os.rename(incomplete, file)
+
+
+def keep(file: Path, seconds: float) -> None:
+    """Let a complete file stay for some time even where room is needed."""
+    until = max(file.stat().st_atime_ns, time.time_ns() + int(seconds * 1e9))
+    with suppress(PermissionError):  # somebody else's, in a cache that is shared
+        os.utime(file, ns=(until, 0))
+
+
+def make_room(size: int) -> None:
+    """Remove the files that were not used for longest until so many bytes more are within the limit.
+
+    The limit is ROBOTROVE_CACHE_GB, 100 by default. What is kept stays, even if that is more.
+    """
+    files = sorted(_files(folder()))
+    total = size + sum(bytes_ for _, bytes_, _ in files)
+    for until, bytes_, path in files:
+        if total <= _limit() or until > time.time_ns():
+            break
+        with suppress(FileNotFoundError):  # another process was faster
+            os.unlink(path)
+        total -= bytes_
+
+
+def _limit() -> float:
+    text = os.environ.get("ROBOTROVE_CACHE_GB", "")
+    try:
+        return float(text or _DEFAULT_GB) * 1e9
+    except ValueError:
+        raise UsageError("ROBOTROVE_CACHE_GB", f"is {text!r}", "a number of gigabytes") from None
+
+
+def _files(root: Path) -> Iterator[tuple[int, int, str]]:
+    """Yield (kept until, bytes, path) of every file."""
+    for place, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(place, name)
+            with suppress(FileNotFoundError):
+                state = os.stat(path)
+                yield state.st_atime_ns, state.st_blocks * 512, path

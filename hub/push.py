@@ -1,0 +1,223 @@
+"""Pushing a dataset: contents first, then one commit, and a tag that says which version it is.
+
+What was sent is known to the Hub alone: whatever it lacks is what is left to do. So the same push again goes on after
+any interruption, and a push ends when the Hub shows exactly the files that are here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+from huggingface_hub.hf_api import DatasetInfo, RepoFile
+
+from ..core.errors import RobotroveError
+from .card import CARD, MARK
+from .client import Hub, Interrupted
+from .download import read
+from .local_files import LocalFiles
+from .repository import MAIN, Operation, Repository
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+# What the Hub takes in one commit within its time limit; more goes to a pull request, which is merged at once.
+MAX_OPERATIONS = 1000
+BATCH_FILES = 64
+BATCH_BYTES = 1 << 30
+_ATTEMPTS = 12
+_OURS = ("data/", "meta/", "videos/", "images/")  # folders of a dataset: what is not here is removed there
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What is on the Hub now.
+
+    Attributes:
+        repo_id: OWNER/NAME.
+        url: Its page.
+        branch: The branch that shows the dataset.
+        commit: The commit.
+        tag: The tag that points to it, "" where the branch itself has that name.
+        private: Whether only its owner sees it.
+        files: Number of files of the dataset, the card among them.
+        size: Bytes of them.
+        changed: How many files this push added, replaced or removed.
+    """
+
+    repo_id: str
+    url: str
+    branch: str
+    commit: str
+    tag: str
+    private: bool
+    files: int
+    size: int
+    changed: int
+
+
+class Push:
+    """Brings one dataset to the Hub.
+
+    Args:
+        hub: The Hub.
+        root: Folder of the dataset.
+        repo_id: OWNER/NAME.
+        branch: Branch that is to show the dataset.
+        version: Its codebase version, which becomes the tag that LeRobot looks for.
+        card: README.md, unless the dataset or the repository has one of somebody's own.
+        progress: Told how many bytes of how many are there.
+    """
+
+    def __init__(
+        self, hub: Hub, root: Path, *, repo_id: str, branch: str, version: str, card: str,
+        progress: Progress = lambda done, total: None,
+    ) -> None:  # fmt: skip
+        self._repository = Repository(hub, repo_id)
+        self._branch = branch
+        self._version = version
+        self._progress = progress
+        self._files = LocalFiles(root, {CARD: card.encode()})
+        self._operations: dict[str, CommitOperationAdd] = {}
+        self._there = 0
+
+    def prepare(self, *, public: bool) -> None:
+        """Make repository and branch where there are none."""
+        self._repository.make(self._branch, private=not public)
+
+    def batches(self) -> list[list[str]]:
+        """Return all files in lists that are sent at a time; always the same for the same dataset."""
+        found: list[list[str]] = []
+        size = 0
+        for path, more in self._files.sizes.items():
+            if not found or len(found[-1]) == BATCH_FILES or size + more > BATCH_BYTES:
+                found.append([])
+                size = 0
+            found[-1].append(path)
+            size += more
+        return found
+
+    def upload(self, paths: Sequence[str]) -> None:
+        """Send the contents of files that the Hub lacks; nothing of them is visible yet."""
+        remote = self._repository.some_files(paths, self._branch)
+        self._send([path for path in paths if not self._files.is_same(path, remote.get(path))])
+        self._there += sum(self._files.sizes[path] for path in paths)
+        self._progress(self._there, sum(self._files.sizes.values()))
+
+    def publish(self) -> Published:
+        """Let the branch show the dataset, all at once, and the tag point to it.
+
+        Raises:
+            RobotroveError: If the Hub says no, or others change the branch all the time.
+        """
+        changed = 0
+        why = ""
+        for attempt in range(_ATTEMPTS):
+            info = self._repository.info(self._branch)
+            head = str(info.sha)
+            changes = self._changes(head)
+            if not changes:
+                if self._branch != self._version:
+                    self._repository.tag(self._version, head)
+                return self._published(info, changed)
+            changed = max(changed, len(changes))
+            try:
+                self._commit(changes, head)
+            except Interrupted as exc:
+                why = exc.why
+                self._repository.hub.pause(why, exc.pause_s or min(2.0**attempt, 60.0))
+        raise RobotroveError(
+            f"{self._repository.where}, branch {self._branch}",
+            f"does not show the files that are here after {_ATTEMPTS} attempts: {why or 'others change it'}",
+            "nobody else who changes it at the same time",
+            "repeat the command: it goes on where it stopped",
+        )
+
+    def _changes(self, revision: str) -> list[Operation]:
+        """Return what a commit has to do so that a revision shows what is here: sizes and contents are compared."""
+        remote = self._repository.files(revision)
+        lacking = [path for path in self._files.sizes if not self._files.is_same(path, remote.get(path))]
+        if CARD in lacking and CARD in remote and not self._may_replace(remote[CARD], revision):
+            self._files.leave_out(CARD)
+            lacking.remove(CARD)
+        self._send(lacking)
+        superfluous = [path for path in remote if path.startswith(_OURS) and path not in self._files.sizes]
+        return [*map(self._operation, lacking), *map(CommitOperationDelete, superfluous)]
+
+    def _may_replace(self, card: RepoFile, revision: str) -> bool:
+        """False for a card that somebody wrote on the Hub, where there is none in the dataset."""
+        return not self._files.is_made(CARD) or MARK.encode() in read(self._repository, card, revision)
+
+    def _send(self, paths: Iterable[str]) -> None:
+        for some in _batched(paths, BATCH_FILES):
+            operations = [self._operation(path) for path in some]
+            for part in _one_of_each(operations):
+                self._repository.upload(part, self._branch)
+            for operation in operations:
+                self._files.remember(operation)
+
+    def _operation(self, path: str) -> CommitOperationAdd:
+        if path not in self._operations:
+            self._operations[path] = self._files.operation(path)
+        return self._operations[path]
+
+    def _commit(self, changes: Sequence[Operation], head: str) -> None:
+        title = f"Dataset {self._version} by robotrove ({self._files.digest()[:12]})"
+        if len(changes) <= MAX_OPERATIONS:
+            self._repository.commit(changes, title, self._branch, head)
+            self._forget(changes)
+            return
+        pull = self._repository.find_pull(title)  # of an earlier push of the same files
+        if pull is not None:
+            changes = self._changes(f"refs/pr/{pull}")
+        for part in _batched(changes, MAX_OPERATIONS):
+            if pull is None:
+                pull = self._repository.open_pull(part, title, self._branch, head)
+            else:
+                self._repository.commit(part, title, f"refs/pr/{pull}")
+            self._forget(part)
+        if pull is not None:
+            self._repository.merge(pull)
+
+    def _forget(self, operations: Iterable[Operation]) -> None:
+        """Let go of operations that were committed: huggingface_hub takes each once."""
+        for operation in operations:
+            self._operations.pop(operation.path_in_repo, None)
+
+    def _published(self, info: DatasetInfo, changed: int) -> Published:
+        page = f"{self._repository.hub.api.endpoint}/datasets/{self._repository.repo_id}"
+        return Published(
+            repo_id=self._repository.repo_id,
+            url=page if self._branch == MAIN else f"{page}/tree/{self._branch}",
+            branch=self._branch,
+            commit=str(info.sha),
+            tag="" if self._branch == self._version else self._version,
+            private=bool(info.private),
+            files=len(self._files.sizes),
+            size=sum(self._files.sizes.values()),
+            changed=changed,
+        )
+
+
+def _one_of_each(operations: Sequence[CommitOperationAdd]) -> list[list[CommitOperationAdd]]:
+    """Return operations in two lists, the first without equal contents: the Hub knows those of the second by then."""
+    sizes = Counter(operation.upload_info.size for operation in operations)
+    first: dict[bytes | str, CommitOperationAdd] = {}
+    second = []
+    for operation in operations:
+        info = operation.upload_info
+        key = info.sha256 if sizes[info.size] > 1 else operation.path_in_repo  # a digest costs reading the file
+        if first.setdefault(key, operation) is not operation:
+            second.append(operation)
+    return [[*first.values()], *([second] if second else [])]
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while some := list(islice(iterator, size)):
+        yield some
