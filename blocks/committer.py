@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ..core.commit import is_attempt, sync_file, sync_tree
 from ..core.errors import RobotroveError, UsageError
-from ..formats.lerobot import paths
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -41,7 +40,6 @@ class Committer(Bound, DatasetStep):
         # was faster than this one.
         if root.exists():
             try:
-                self._check(root)
                 self._commit(root)
             except FileNotFoundError:
                 if root.exists() or not workspace.output.exists():
@@ -50,16 +48,6 @@ class Committer(Bound, DatasetStep):
             raise RobotroveError(str(root), "no block made a dataset", "see `dataset:` in the pipeline")
         with suppress(FileNotFoundError):  # only there when rejected episodes were retried
             shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))
-
-    def _check(self, root: Path) -> None:
-        for version, folder in self.binding.run.dataset_folders(root).items():
-            if not (folder / paths.INFO).exists() and root.exists():
-                raise RobotroveError(
-                    str(folder),
-                    f"no block made a dataset of version {version}",
-                    "a block under `dataset:` for each of `formats:`",
-                    "add it to the pipeline",
-                )
 
     def _commit(self, root: Path) -> None:
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:

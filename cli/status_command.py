@@ -52,6 +52,7 @@ def _text(status: RunStatus, failures: Sequence[FailedRank]) -> str:
     lines += [f"  rejected: {count} {reason}" for reason, count in sorted(status.rejected.items())]
     if status.jobs:
         lines.append(f"  on the cluster: job {', '.join(status.jobs)}")
+    lines += [f"  waiting: {counted(count, 'job')} ({reason})" for reason, count in sorted(status.waiting_for.items())]
     for failure in failures:
         lines.append(f"  failed: {failure.stage}, rank {failure.rank}: {failure.why}")
         lines += [f"      | {line}" for line in failure.last_lines]

@@ -72,8 +72,13 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """Totals of a finished run; its presence says that the run is finished."""
+        """Totals of the run, written when its dataset is complete but for its name."""
         return self.run_dir / "report.json"
+
+    @property
+    def is_finished(self) -> bool:
+        """True if the output has its name and the books are closed."""
+        return self.report.exists() and self.output.exists()
 
     def plan(self, name: str) -> Path:
         """Folder of what a dataset block decided before it began."""

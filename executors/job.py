@@ -88,7 +88,7 @@ class RankJob:
             self._drop_worker()
         if failures:
             (stage, rank), why = next(iter(failures.items()))
-            raise RobotroveError(f"stage {stage}, rank {rank}", why, f"{len(failures)} rank(s) of this job failed")
+            raise RobotroveError(f"stage {stage}, rank {rank}", f"{why} ({len(failures)} rank(s) of this job failed)")
 
     def _is_complete(self, order: Order) -> bool:
         return (self._folder(order) / "completions" / f"{order[1]:05d}").exists()

@@ -17,8 +17,10 @@ from .marks import RankMarks
 from .slurm_queue import Job
 from .submission import Submission, log_of
 
-# What tells why a job ended, among what it printed last.
-_TELLING = re.compile(r"error|CANCELLED|No module|No such file|not found|Killed|told to end")
+# What tells why a job ended, among what it printed last; what srun says of a task comes after the cause.
+_TELLING = re.compile(
+    r"^(?!srun: error: \S+: task).*(error|CANCELLED|No module|No such file|not found|Killed|told to end)"
+)
 _TAIL_BYTES = 4096
 _READ_LOGS = 20  # of so many ranks the cause is looked up in what their job printed
 
@@ -58,6 +60,13 @@ class JobStates:
             with suppress(RobotroveError):
                 return {(job.job_id, job.task): job for job in slurm_queue.live_jobs(self.submission.name)}
         return None
+
+    @property
+    def numbers(self) -> list[str]:
+        """Jobs that are not over, also those that nobody noted; those noted where this machine cannot tell."""
+        if self.live is None:
+            return self.submission.job_ids if self.submission else []
+        return sorted({job.job_id for job in self.live.values()}, key=int)
 
     def of(self, stage: Stage, *, is_held: bool) -> RankStates:
         """Return what the ranks of a stage are doing.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import time as clock
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,12 @@ _QUEUE_EVERY_S = 5.0
 Minutes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Memory = Annotated[str, Field(pattern=r"^\d+(KB?|MB?|GB?|TB?)$")]
+
+# Options of sbatch that submitit or this module gives, or that have a name of their own here.
+_OURS = frozenset(
+    {"job_name", "array", "dependency", "output", "error", "open_mode", "signal", "requeue", "no_requeue"}
+    | {"partition", "account", "qos", "constraint", "time", "mem", "cpus_per_task"}
+)
 
 
 class SlurmExecutor(Detached):
@@ -119,7 +126,10 @@ class SlurmExecutor(Detached):
                 submission.write(jobs)
         except BaseException:
             if self.cluster == "slurm" and slurm_queue.is_here():
-                slurm_queue.cancel(submission.name)
+                with suppress(
+                    RobotroveError
+                ):  # the cause is what is to be told; later commands find jobs by their name
+                    slurm_queue.cancel(submission.name)
             raise
         return submission
 
@@ -150,11 +160,13 @@ class SlurmExecutor(Detached):
             for orders in batch.jobs
         ]
         try:
-            found = self._submitit(jobs, submission).submit_array(tasks)
+            # submitit prints what it raises, too.
+            with redirect_stderr(io.StringIO()), slurm_queue.outside_of_jobs():
+                found = self._submitit(jobs, submission).submit_array(tasks)
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, RuntimeError) as exc:
             raise RobotroveError(
                 "sbatch",
-                str(exc).strip(),
+                _said(exc),
                 "jobs that the cluster takes",
                 "see `executor:` in the pipeline (partition, account, qos, time, mem, sbatch), then repeat the command",
             ) from exc
@@ -188,7 +200,10 @@ class SlurmExecutor(Detached):
             array_parallelism=self.workers or slurm_queue.NO_LIMIT,
             dependency=f"afterany:{previous[0]}" if previous else None,
             stderr_to_stdout=True,
-            additional_parameters={"requeue": True, **(self.sbatch or {})},
+            additional_parameters={
+                "requeue": True,
+                **{name: value for name, value in (self.sbatch or {}).items() if value is not False},
+            },
         )
         return executor
 
@@ -215,10 +230,10 @@ class SlurmExecutor(Detached):
                 )
 
 
-# What submitit or this module gives to sbatch.
-_OURS = frozenset(
-    {"job_name", "array", "dependency", "output", "error", "open_mode", "signal", "requeue", "no_requeue", "time"}
-)
+def _said(exc: Exception) -> str:
+    """Return what sbatch objected to, on one line."""
+    lines = (line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(exc).splitlines())
+    return "; ".join(line.strip() for line in lines if line.strip())
 
 
 def _jobs_of(stages: Sequence[Stage]) -> Path:

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..core.errors import RobotroveError
@@ -85,17 +87,23 @@ def max_array_size() -> int:
 
 
 def submittable(account: str | None, qos: str | None) -> int | None:
-    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it."""
-    user = str(os.environ.get("USER") or os.getuid())
+    """Return how many jobs this user may submit on top of those that are queued; None if nothing says it.
+
+    Args:
+        account: Whom to charge; by default whom sbatch charges.
+        qos: Quality of service; likewise.
+    """
+    account, qos = account or os.environ.get("SBATCH_ACCOUNT"), qos or os.environ.get("SBATCH_QOS")
     limits = []
     try:
         user = _ask("id", "-un").strip()
+        account = account or _ask("sacctmgr", "-nP", "show", "user", user, "format=DefaultAccount").strip()
         fields = "Account,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS,QOS"
         lines = _ask("sacctmgr", "-nP", "show", "assoc", f"user={user}", f"format={fields}").splitlines()
         names = {qos} if qos else set()
         for line in lines:
             own, most, group, default, allowed = line.split("|")
-            if account in (None, own):
+            if own == account:
                 limits += [most, group]
                 names |= {default or allowed} if not qos else set()
         for line in _ask("sacctmgr", "-nP", "show", "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA").splitlines():
@@ -108,6 +116,20 @@ def submittable(account: str | None, qos: str | None) -> int | None:
         return None
     queued = len(_ask("squeue", "--noheader", "--array", "--user", user, "--format", "%i").splitlines())
     return min(numbers) - queued
+
+
+@contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide what this process was given if it is part of a job: jobs inherit it, and srun takes options from it.
+
+    SLURM_CONF is how the cluster is found, and SBATCH_… are the user's own, such as an account.
+    """
+    given = {name for name in os.environ if name.startswith(("SLURM_", "SRUN_"))} - {"SLURM_CONF"}
+    hidden = {name: os.environ.pop(name) for name in given}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _ask(*command: str) -> str:

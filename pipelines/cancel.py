@@ -24,7 +24,7 @@ def cancel(workspace: Workspace) -> list[str]:
     states = JobStates(workspace.jobs)
     if states.submission is not None and states.live != {}:
         slurm_queue.cancel(states.submission.name)
-        found.append(f"cancelled the jobs of {states.submission.name}: {', '.join(states.submission.job_ids)}")
+        found.append(f"cancelled the jobs of {states.submission.name}: {', '.join(states.numbers)}")
     if is_held(workspace.lock):
         holder = holder_of(workspace.lock)
         if holder.get("host") != socket.gethostname():

@@ -9,6 +9,7 @@ from ..core.errors import RobotroveError, RunLocked
 from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..executors.job_states import JobStates
+from .stages import is_done
 
 
 @contextmanager
@@ -26,20 +27,19 @@ def exclusive(workspace: Workspace) -> Iterator[None]:
 
 def _check_no_jobs(workspace: Workspace) -> None:
     states = JobStates(workspace.jobs)
-    if states.submission is None or workspace.report.exists():
+    if states.submission is None or is_done(workspace):
         return
     who = f"{states.submission.user}, submitted on {states.submission.host},"
     if states.live is None:
         raise RobotroveError(
             str(workspace.jobs),
-            f"no cluster says whether the jobs {', '.join(states.submission.job_ids)} of {who} are over",
+            f"no cluster says whether the jobs {', '.join(states.numbers)} of {who} are over",
             "a machine where squeue works",
             f"repeat the command there; if they are known to be over, remove {workspace.jobs}",
         )
     if states.live:
-        numbers = sorted({job.job_id for job in states.live.values()})
         raise RunLocked(
             str(workspace.run_dir),
-            f"job {', '.join(numbers)} of {who}",
+            f"job {', '.join(states.numbers)} of {who}",
             f"robotrove status {workspace.run_dir} shows it, robotrove cancel {workspace.run_dir} ends it",
         )

@@ -6,8 +6,12 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from ..blocks.binding import Binding
 from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
@@ -46,17 +50,15 @@ def check_kept(workspace: Workspace) -> None:
         )
 
 
-def write_report(workspace: Workspace, spec: PipelineSpec) -> None:
-    """Write report.json and rejected.jsonl of a run whose output has its name.
+def write_report(binding: Binding, spec: PipelineSpec) -> None:
+    """Write report.json and rejected.jsonl of a run whose dataset is complete but for its name.
 
     Raises:
         RobotroveError: If what was listed is not what was kept and rejected, or not what is in the dataset.
     """
-    run = RunInfo.read(workspace.run)
+    workspace, run = binding.workspace, binding.run
     totals = _of_datasets(run) if run.inputs else _of_shards(workspace)
-    folders = run.dataset_folders(workspace.output).values()
-    for folder in folders:
-        info = json.loads((folder / paths.INFO).read_text())
+    for folder, info in (_made(binding, version) for version in run.formats):
         made = (info["total_episodes"], info["total_frames"])
         if made != (totals.kept, totals.frames) or totals.kept + len(totals.rejected) != totals.listed:
             raise RobotroveError(
@@ -64,7 +66,7 @@ def write_report(workspace: Workspace, spec: PipelineSpec) -> None:
                 f"the books do not balance: listed {totals.listed}, kept {totals.kept} ({totals.frames} frames), "
                 f"rejected {len(totals.rejected)}, in the dataset {made[0]} ({made[1]} frames)",
                 "listed = kept + rejected, and the dataset holds what was kept",
-                "please report this with the run directory; do not use the dataset",
+                "please report this with the run directory",
             )
     write_rejected(workspace.rejected, totals.rejected)
     RunReport(
@@ -77,9 +79,23 @@ def write_report(workspace: Workspace, spec: PipelineSpec) -> None:
         sum(line.error for line in totals.rejected),
         [*run.notes, *_plan_notes(spec, workspace)],
         round(time.time() - Started.read(workspace.command).time, 3),
-        datasets=[str(folder) for folder in folders],
+        datasets=[str(folder) for folder in run.dataset_folders(workspace.output).values()],
         inputs=[dataset.path for dataset in run.inputs],
     ).write(workspace.report)
+
+
+def _made(binding: Binding, version: str) -> tuple[Path, dict[str, Any]]:
+    """Return where a dataset is and its info.json."""
+    for _ in range(2):  # a second process may give it its name in between
+        folder = binding.finished_root(version)
+        with suppress(FileNotFoundError):
+            return folder, json.loads((folder / paths.INFO).read_text())
+    raise RobotroveError(
+        str(folder),
+        f"no block made a dataset of version {version}",
+        "a block under `dataset:` for each of `formats:`",
+        "add it to the pipeline",
+    )
 
 
 def _of_shards(workspace: Workspace) -> _Totals:

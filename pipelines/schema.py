@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from ..blocks import BLOCKS
 from ..executors import EXECUTORS
 from .arguments import arguments_model
-from .checking import DEFAULT_SOURCE, DEFAULT_WRITER, Settings
+from .checking import DEFAULT_SOURCE, DEFAULT_WRITER, KEYS, Settings
 from .executor_spec import ELSEWHERE, PROFILE, shipped_profiles
 from .resolution import Role, role_of
 
@@ -40,19 +40,19 @@ def json_schema() -> dict[str, Any]:
     names: dict[Role, list[str]] = {
         role: [name for name in models if role_of(classes[name]) == role] for role in get_args(Role)
     }
+    properties = settings["properties"] | {
+        "source": _place(names["source"], schemas, DEFAULT_SOURCE, "source"),
+        "steps": _list(names["step"], schemas, "steps"),
+        "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
+        "dataset": _list(names["dataset"], schemas, "dataset"),
+        "publish": _list(names["publish"], schemas, "publish"),
+        "executor": _executor({name: schemas[name] for name in executors}),
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "robotrove pipeline",
         "type": "object",
-        "properties": {
-            "source": _place(names["source"], schemas, DEFAULT_SOURCE, "source"),
-            "steps": _list(names["step"], schemas, "steps"),
-            "writer": _place(names["writer"], schemas, DEFAULT_WRITER, "writer"),
-            "dataset": _list(names["dataset"], schemas, "dataset"),
-            "publish": _list(names["publish"], schemas, "publish"),
-            **settings["properties"],
-            "executor": _executor({name: schemas[name] for name in executors}),
-        },
+        "properties": {key: properties[key] for key in KEYS},
         "anyOf": [
             {"required": ["source"]},
             {"required": ["dataset"], "properties": {"steps": False, "writer": False}},

@@ -25,8 +25,8 @@ from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
-COMMIT = "commit"
 REPORT = "report"
+COMMIT = "commit"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -46,12 +46,20 @@ def stages(workspace: Workspace) -> list[Stage]:
     run = RunInfo.read(workspace.run)
     spec = _spec(workspace)
     ranks = {CONVERT: _shards(workspace)} if spec.source else {}
-    ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
-    ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
+    ranks |= _block_ranks(spec.dataset, 0, run) | {REPORT: 1, COMMIT: 1}
+    ranks |= _block_ranks(spec.publish, len(spec.dataset), run)
     found: list[Stage] = []
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
     return found
+
+
+def is_done(workspace: Workspace) -> bool:
+    """Return True if the run is finished, and what it made is published as the pipeline says."""
+    if not workspace.is_finished:
+        return False
+    *_, last = stages(workspace)
+    return last.name == COMMIT or not last.missing()
 
 
 def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, int]:
@@ -135,16 +143,16 @@ def stage_steps(workspace: Workspace, name: str) -> Steps:
     if name == COMMIT:
         return [_bound(Committer(), binding).stage("finish")]
     if name == REPORT:
-        return [_report(workspace, spec)]
+        return [_report(binding, spec)]
     number, _, rest = name.partition("-")
     phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
     block = _with_inputs([*spec.dataset, *spec.publish][int(number) - 1], binding.run)
     return [_bound(build(block), binding).stage(phase)]
 
 
-def _report(workspace: Workspace, spec: PipelineSpec) -> Step:
+def _report(binding: Binding, spec: PipelineSpec) -> Step:
     def step(data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
-        write_report(workspace, spec)
+        write_report(binding, spec)
         yield from ()
 
     return step

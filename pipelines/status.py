@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -15,9 +16,10 @@ from ..core.lease import is_held
 from ..core.workspace import Workspace
 from ..executors.base import Stage
 from ..executors.job_states import JobStates, RankStates, tail
-from .stages import stages
+from .stages import is_done, stages
 
 _QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many
+_SILENT_EVERY_S = 60.0  # one that is down is waited for 10 s each time
 _SHOWN = 5  # failed ranks
 _LAST_LINES = 3
 
@@ -71,12 +73,14 @@ class RunStatus(Counts):
         state: planned, pending (jobs wait and none has begun), running, stopped or finished.
         stages: Each stage's ranks.
         jobs: Jobs on a cluster that are not over.
+        waiting_for: What the cluster says they wait for, to number of jobs, or of tasks of arrays.
         logs: Folder of the logs of all stages.
     """
 
     state: str
     stages: Sequence[StageStatus]
     jobs: Sequence[str]
+    waiting_for: Mapping[str, int]
     logs: str
 
 
@@ -106,7 +110,7 @@ class StatusReader(ABC):
         self._workspace = workspace
         self._stages = stages(workspace)
         self._jobs: JobStates | None = None
-        self._asked = 0.0
+        self._ask_again = 0.0
 
     @abstractmethod
     def _counts(self, done: Sequence[StageStatus]) -> Counts:
@@ -116,11 +120,13 @@ class StatusReader(ABC):
         """Return the status now."""
         ranks = [_stage_status(stage, states) for stage, states in self._states()]
         counts = self._counts(ranks)
+        jobs = (self._job_states().live or {}).values()
         return RunStatus(
             **{field.name: getattr(counts, field.name) for field in fields(counts)},
             state=self._state(ranks),
             stages=ranks,
-            jobs=sorted({job.job_id for job in (self._job_states().live or {}).values()}),
+            jobs=sorted({job.job_id for job in jobs}, key=int),
+            waiting_for=dict(Counter(job.reason for job in jobs if not job.is_running)),
             logs=str(self._workspace.logs("")),
         )
 
@@ -140,12 +146,14 @@ class StatusReader(ABC):
         return [(stage, self._job_states().of(stage, is_held=held)) for stage in self._stages]
 
     def _job_states(self) -> JobStates:
-        if self._jobs is None or time.monotonic() - self._asked > _QUEUE_EVERY_S:
-            self._jobs, self._asked = JobStates(self._workspace.jobs), time.monotonic()
+        if self._jobs is None or time.monotonic() > self._ask_again:
+            self._jobs = JobStates(self._workspace.jobs)
+            rest = _QUEUE_EVERY_S if self._jobs.live is not None else _SILENT_EVERY_S
+            self._ask_again = time.monotonic() + rest
         return self._jobs
 
     def _state(self, ranks: Sequence[StageStatus]) -> str:
-        if self._workspace.report.exists():
+        if is_done(self._workspace):
             return "finished"
         if is_held(self._workspace.lock) or any(stage.running for stage in ranks):
             return "running"

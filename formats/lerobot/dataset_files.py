@@ -98,6 +98,7 @@ class DatasetFiles:
             if missing := [name for name in columns if name not in names]:
                 raise Damaged(path, f"has no column {', '.join(missing)}")
             found = [*columns, *(name for name in optional if name in names)]
-            for batch in file.iter_batches(batch_size=rows, columns=found):
+            is_small = file.metadata.num_rows <= rows  # for which threads cost more than they save
+            for batch in file.iter_batches(batch_size=rows, columns=found, use_threads=not is_small):
                 arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield {name: arrays[name] for name in found}

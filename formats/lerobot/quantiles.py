@@ -23,7 +23,7 @@ QUANTILES: Mapping[str, float] = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 
 DIGIT_BITS = 16
 DIGITS = 1 << DIGIT_BITS
 _PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
-_DIRECT_VALUES = 1 << 23  # up to so many are sorted in memory instead
+_DIRECT_BYTES = 160 << 20  # values that take up to so much are sorted in memory instead
 _BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 
@@ -207,11 +207,11 @@ def column_bounds(
         ValueError: If there are batches but no rows.
     """
     held: list[dict[str, NDArray[Any]]] = []
-    values = 0
+    size = 0
     for batch in make_batches():
         held.append({name: as_table(rows) for name, rows in batch.items()})
-        values += sum(table.size for table in held[-1].values())
-        if values > _DIRECT_VALUES:
+        size += sum(table.nbytes for table in held[-1].values())
+        if size > _DIRECT_BYTES:
             break
     else:  # counting pays only where not everything can be in memory
         return {name: _direct([part[name] for part in held], np.array(quantiles)) for name in held[0]} if held else {}
@@ -228,14 +228,18 @@ def column_bounds(
 
 
 def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
-    table = np.concatenate(parts)
-    _carrier(table.dtype)  # refuses what has no order
-    if not len(table):
+    _carrier(parts[0].dtype)  # refuses what has no order
+    count = sum(map(len, parts))
+    if not count:
         raise ValueError("quantiles of no rows are not defined")
-    lower, upper, weight = neighbours(quantiles, len(table))
-    ordered = np.partition(table, np.unique([lower, upper]), axis=0)
+    lower, upper, weight = neighbours(quantiles, count)
+    ranks = np.unique([lower, upper])
+    low, high = np.empty((2, len(quantiles), parts[0].shape[1]))
+    for column in range(parts[0].shape[1]):  # side by side in memory, and no more than one of them twice
+        ordered = np.partition(np.concatenate([part[:, column] for part in parts]), ranks)
+        low[:, column], high[:, column] = ordered[lower], ordered[upper]
     # Adding zero makes -0.0 the same value as 0.0.
-    return ordered[lower].astype(np.float64) + 0.0, ordered[upper].astype(np.float64) + 0.0, weight[:, None]
+    return low + 0.0, high + 0.0, weight[:, None]
 
 
 def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[str]:

@@ -130,6 +130,7 @@ class TestQueue:
 SACCTMGR = """\
 case "$3" in
     assoc) printf '%s' '{assoc}' ;;
+    user) printf '%s' 'lab' ;;
     qos) printf '%s' '{qos}' ;;
 esac
 """
@@ -160,7 +161,8 @@ class TestSubmittable:
             ("lab|20|||normal\n", "normal||\nlong|3|\n", 0, (None, "long"), 3),
             ("lab|20|||normal\n", "normal|3|\nlong||\n", 0, (None, "long"), 20),
             ("lab|20||long|normal,long\n", "normal|3|\nlong|4|\n", 0, (None, None), 4),
-            ("lab|20|||normal\nother|9|||normal\n", "normal||\n", 0, ("lab", None), 20),
+            ("lab|20|||normal\nother|9|||normal\n", "normal||\n", 0, (None, None), 20),
+            ("lab|20|||normal\nother|9|||normal\n", "normal||\n", 0, ("other", None), 9),
             ("lab|20|||normal\n", "normal||\n", 30, (None, None), -10),
         ],
     )
@@ -175,6 +177,16 @@ class TestSubmittable:
     ) -> None:
         limits(assoc, qos, queued)
         assert slurm_queue.submittable(*asked) == expected
+
+    def test_what_sbatch_takes_from_the_environment_counts_too(
+        self, limits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limits("lab|20|||normal\nother|9|||normal,long\n", "normal||\nlong|4|\n", 0)
+        monkeypatch.setenv("SBATCH_ACCOUNT", "other")
+        assert slurm_queue.submittable(None, None) == 9
+        assert slurm_queue.submittable("lab", None) == 20
+        monkeypatch.setenv("SBATCH_QOS", "long")
+        assert slurm_queue.submittable(None, None) == 4
 
     def test_a_cluster_without_accounting_has_none(self, commands: Commands) -> None:
         commands(sacctmgr="You are not running a supported accounting_storage plugin", code=1)

@@ -185,8 +185,8 @@ class TestProfiles:
          [(3, "executor.workers: is a key of the pipeline itself; write workers: … there")]),
         ("executor: {use: local, mem: 4GB}", [(3, "executor.mem: no such argument")]),
         ("executor: {cluster: lsf}", [(3, "executor.cluster: found the text 'lsf', expected one of 'slurm', 'local'")]),
-        ("executor: {sbatch: {job-name: x, open_mode: truncate}}",
-         [(3, "executor: sbatch: job_name, open_mode cannot be given; expected: options that robotrove does not set")]),
+        ("executor: {sbatch: {job-name: x, open_mode: truncate, mem: 4GB}}",
+         [(3, "executor: sbatch: job_name, mem, open_mode cannot be given; expected: options that robotrove")]),
     ],
 )  # fmt: skip
 def test_mistakes(mistakes_in: Mistakes, text: str, found: Sequence[tuple[int, str]]) -> None:

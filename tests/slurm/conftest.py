@@ -63,7 +63,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four shards of five episodes, all of which the cluster works on at a time; before each episode is a gate."""
     folder = tmp_path_factory.mktemp("source")
     path = sample(folder, "demos.hdf5", EPISODES, FRAMES)
-    return write_pipeline(folder, [path], steps=[GATE], executor=EXECUTOR)
+    return write_pipeline(folder, [path], steps=[GATE], dataset=["aggregator"], executor=EXECUTOR)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +77,8 @@ def undisturbed(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def run(pipeline: Path, undisturbed: Path, gates: Gates, tmp_path: Path) -> Run:
+def run(pipeline: Path, undisturbed: Path, gates: Gates, tmp_path: Path) -> Iterator[Run]:
     """A run of `pipeline` that has not begun."""
-    return Run(pipeline, tmp_path / "out", undisturbed, gates)
+    made = Run(pipeline, tmp_path / "out", undisturbed, gates)
+    yield made
+    made.end_processes()

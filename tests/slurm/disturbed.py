@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ class Run:
     undisturbed: Path
     gates: Gates
 
+    def submit(self) -> None:
+        """Submit it by a command that does not stay."""
+        done = jobs.submit(self.pipeline, self.output)
+        assert done.returncode == 0, done.stderr
+
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Submit it by a command that stays until it is over."""
         return jobs.start_waiting(self.pipeline, self.output, *more)
@@ -46,18 +52,41 @@ class Run:
         jobs.finish(self.pipeline, self.output, *more)
         self.check()
 
-    def check(self) -> None:
-        """The dataset is the undisturbed one, nothing was made twice and nothing is left over."""
+    def goes_on_by_itself(self, command: subprocess.Popen[str]) -> None:
+        """The command that was there before the fault ends well, and everything is as it must be."""
+        done = ended(command)
+        assert done.returncode == 0, done.stderr
+        self.check()
+
+    def check(self, *, twice: Collection[int] = ()) -> None:
+        """The dataset is the undisturbed one, nothing but `twice` was made twice, and nothing is left over."""
         assert_same_dataset(self.output, self.undisturbed)
-        assert_encoded_once(self.output)
+        assert_encoded_once(self.output, but=twice)
         assert_no_leftovers(self.output)
+
+    def is_refused(self) -> str:
+        """The same command does not begin while jobs are at work; returns what it says."""
+        done = jobs.submit(self.pipeline, self.output, "--wait")
+        assert done.returncode == 2, done.stderr
+        assert "working on this run" in done.stderr
+        return done.stderr
+
+    def cancel(self) -> str:
+        """Return what `robotrove cancel` says."""
+        done = faults.command("cancel", self._run_dir)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def status(self) -> dict[str, Any]:
         """Return what `robotrove status` says."""
-        done = faults.command("status", Workspace.for_output(self.output).run_dir, "--json")
+        done = faults.command("status", self._run_dir, "--json")
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
+
+    @property
+    def _run_dir(self) -> Path:
+        return Workspace.for_output(self.output).run_dir
 
     def hold(self, *ranks: int) -> None:
         """Close the gate in the middle of each shard, where two of its episodes are committed."""
@@ -74,6 +103,12 @@ class Run:
         arrived = wait_for(lambda: set(self.gates.arrived(middle_of(rank))) - {but}, f"rank {rank} at its gate")
         [pid] = arrived
         return psutil.Process(pid)
+
+    def end_processes(self) -> None:
+        """End what still works on it: what the cluster has lost sight of."""
+        for process in psutil.process_iter(["cmdline"]):
+            if any(argument.startswith(str(self._run_dir)) for argument in process.info["cmdline"] or ()):
+                process.kill()
 
 
 def middle_of(rank: int) -> int:

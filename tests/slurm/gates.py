@@ -44,6 +44,10 @@ class Gates:
         """Take back what `close` did."""
         self._closed(episode, pid).unlink()
 
+    def swell(self, episode: int, megabytes: int) -> None:
+        """Let every process that comes to a gate hold so much memory there."""
+        self._swollen(episode).write_text(str(megabytes))
+
     def arrived(self, episode: int) -> list[int]:
         """Return the processes that ever came to a gate, in no order."""
         return [int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"at-{episode}-*")]
@@ -52,8 +56,14 @@ class Gates:
         """Wait until the gate is open; called by the process that comes so far."""
         pid = os.getpid()
         (self._folder / f"at-{episode}-{pid}").touch()
+        size = int(self._swollen(episode).read_text()) if self._swollen(episode).exists() else 0
+        ballast = b"x" * (size << 20)
         while self._closed(episode).exists() or self._closed(episode, pid).exists():
             time.sleep(0.02)
+        del ballast
 
     def _closed(self, episode: int, pid: int | None = None) -> Path:
         return self._folder / (f"closed-{episode}" if pid is None else f"closed-{episode}-{pid}")
+
+    def _swollen(self, episode: int) -> Path:
+        return self._folder / f"swollen-{episode}"

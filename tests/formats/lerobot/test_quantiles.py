@@ -38,7 +38,7 @@ def tables() -> st.SearchStrategy[np.ndarray]:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to the same values; what is counted may not be held."""
     if request.param == "counted":
-        monkeypatch.setattr(module, "_DIRECT_VALUES", 0)
+        monkeypatch.setattr(module, "_DIRECT_BYTES", 0)
     return request.param
 
 

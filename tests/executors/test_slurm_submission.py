@@ -1,0 +1,80 @@
+"""Submitting where sbatch objects: commands that say what the real ones say, without a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from robotrove.core.errors import RobotroveError
+from robotrove.executors.slurm import SlurmExecutor
+from robotrove.executors.submission import Submission
+from robotrove.tests.executors.stages import bare_stage
+
+PRINTS = {
+    "scontrol": "echo 'MaxArraySize            = 1001'",
+    "sacctmgr": "true",
+    "id": "echo ann",
+    "squeue": "true",
+    "srun": "true",
+    "sbatch": "echo 'sbatch: error: invalid partition specified: nowhere' >&2\n"
+    "echo 'sbatch: error: Batch job submission failed' >&2; exit 1",
+}
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Put commands of Slurm on the PATH; returns the file into which scancel writes."""
+
+    def put(**prints: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        for name, script in (PRINTS | prints).items():
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+        return tmp_path / "cancelled"
+
+    return put
+
+
+def test_its_objection_is_told_once_and_what_was_submitted_is_cancelled(
+    commands: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cancelled = commands(scancel=f'echo "$@" >> {tmp_path}/cancelled')
+    with pytest.raises(RobotroveError) as caught:
+        SlurmExecutor().submit([bare_stage(tmp_path, "convert", 3)])
+    assert str(caught.value).splitlines()[0] == (
+        "sbatch: invalid partition specified: nowhere; Batch job submission failed"
+    )
+    assert capfd.readouterr() == ("", "")
+    submission = Submission.read(tmp_path / "jobs")
+    assert submission is not None
+    assert submission.job_ids == []
+    assert cancelled.read_text() == f"--name {submission.name}\n"
+
+
+def test_a_cluster_that_cannot_cancel_either_hides_no_cause(commands: Callable[..., Path], tmp_path: Path) -> None:
+    commands(
+        scontrol="echo 'Unable to contact slurm controller' >&2; exit 1",
+        scancel="echo 'scancel: error: no controller' >&2; exit 1",
+    )
+    with pytest.raises(RobotroveError, match="scontrol show: Unable to contact slurm controller"):
+        SlurmExecutor().submit([bare_stage(tmp_path, "convert", 3)])
+
+
+def test_from_within_a_job_the_jobs_inherit_nothing_of_it(
+    commands: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """srun would take it for options; with memory by CPU and by node at once, it gives up."""
+    own = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab"}
+    given = {"SLURM_JOB_ID": "5", "SLURM_MEM_PER_CPU": "100", "SRUN_CPUS_PER_TASK": "3"}
+    for name, value in (own | given).items():
+        monkeypatch.setenv(name, value)
+    commands(sbatch=f"export -p > {tmp_path}/seen; echo Submitted batch job 7")
+    SlurmExecutor().submit([bare_stage(tmp_path, "convert", 1)])
+    seen = (tmp_path / "seen").read_text()
+    assert [name for name in own | given if f"{name}=" in seen] == [*own]
+    assert {name: os.environ[name] for name in given} == given
