@@ -327,8 +327,8 @@ def test_outside_code_that_fails_while_imported_is_a_mistake(mistakes_in: Mistak
         ),
         (
             "wrter.video.crf=3",
-            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, publish, formats, on_error, "
-            "output, workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
+            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, publish, formats, "
+            "on_error, output, workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
         ),
         (
             "writer.video.cfr=3",
