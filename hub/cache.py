@@ -74,11 +74,16 @@ def seal(incomplete: Path, file: Path) -> None:
     os.rename(incomplete, file)
 
 
-def keep(file: Path, seconds: float) -> None:
-    """Let a complete file stay for some time even where room is needed."""
-    until = max(file.stat().st_atime_ns, time.time_ns() + int(seconds * 1e9))
-    with suppress(PermissionError):  # somebody else's, in a cache that is shared
-        os.utime(file, ns=(until, 0))
+def keep(file: Path, seconds: float) -> bool:
+    """Let a complete file stay for some time even where room is needed; return False if it is not there."""
+    try:
+        state = file.stat()
+        with suppress(PermissionError):  # somebody else's, in a cache that is shared
+            if state.st_mtime_ns == 0:
+                os.utime(file, ns=(max(state.st_atime_ns, time.time_ns() + int(seconds * 1e9)), 0))
+    except FileNotFoundError:
+        return False
+    return state.st_mtime_ns == 0
 
 
 def make_room(size: int) -> None:
