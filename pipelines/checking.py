@@ -15,7 +15,7 @@ from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor
 from .resolution import Role, block_class, check_role, one_line
 from .secret_mistakes import secret_mistakes
 from .wording import described, mistakes
-from .yaml_source import KeyPath, Located, show_path
+from .yaml_source import KeyPath, Located, locate, show_path
 
 DEFAULT_SOURCE = "hdf5_reader"
 DEFAULT_WRITER = "shard_writer"
@@ -168,6 +168,8 @@ class Check:
     def _check_executor(self, node: Located) -> None:
         try:
             self.executor = checked_executor(node, self._home)
+            found = secret_mistakes(locate(dict(self.executor.arguments), node.line), ("executor",))  # of a profile
+            self.problems += [Problem(line, text) for line, text in found]
         except ConfigError as exc:  # of a profile, which is another file
             self.problems.append(Problem(node.line, f"executor.{PROFILE}: {exc}"))
         except InvalidArguments as exc:

@@ -136,6 +136,15 @@ def check_no_token(hub: HubServer, folders: list[Path], *outputs: subprocess.Com
     assert [text for done in outputs for text in (done.stdout, done.stderr) if TOKEN in text] == []
 
 
+def test_a_profile_with_a_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"setup: ['export HF_TOKEN={TOKEN}']\n")
+    pipeline = write_pipeline(tmp_path, ["a.hdf5"], executor={"profile": "mine.yaml"})
+    refused = run_cli(pipeline, tmp_path / "out")
+    assert refused.returncode == 2
+    assert "executor.setup[0]: holds a token of the Hub" in refused.stderr
+    assert TOKEN not in refused.stderr
+
+
 def test_the_same_in_python(tmp_path: Path) -> None:
     files = [sample(tmp_path, "a.hdf5", 1, 4)]
     pipeline = write_pipeline(tmp_path, files, publish=[{"hub_publisher": {"repo_id": NAME, "public": True}}])
