@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .blocks.base import EpisodeFilter, EpisodeMap
     from .blocks.frame_trimmer import FrameTrimmer
     from .blocks.hdf5_reader import Hdf5Reader
+    from .blocks.hub_publisher import HubPublisher
     from .blocks.image_resizer import ImageResizer
     from .blocks.joint_remapper import JointRemapper
     from .blocks.length_filter import LengthFilter
@@ -27,6 +28,7 @@ _HOMES = {
     "EpisodeMap": "blocks.base",
     "FrameTrimmer": "blocks.frame_trimmer",
     "Hdf5Reader": "blocks.hdf5_reader",
+    "HubPublisher": "blocks.hub_publisher",
     "ImageResizer": "blocks.image_resizer",
     "JointRemapper": "blocks.joint_remapper",
     "LengthFilter": "blocks.length_filter",
@@ -44,6 +46,7 @@ __all__ = [
     "EpisodeMap",
     "FrameTrimmer",
     "Hdf5Reader",
+    "HubPublisher",
     "ImageResizer",
     "JointRemapper",
     "LengthFilter",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import RobotroveError, UsageError
+from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
-from ..formats.lerobot.open_source import version_of
 from ..formats.lerobot.views import open_view
 from ..hub.card import card
 from ..hub.client import Hub, check_logged_in
@@ -74,16 +74,11 @@ class HubPublisher(Bound, DatasetStep):
         return self.binding.finished_root(version)
 
     @cached_property
-    def _made(self) -> str:
-        version = version_of(self._root)
-        if self.version not in (None, version):
-            raise UsageError(str(self._root), f"is of version {version}", self.version or "")
-        return version
-
-    @cached_property
     def _push(self) -> Push:
         try:
             view = open_view(self._root)
+            if self.version not in (None, view.version):
+                raise UsageError(str(self._root), f"is of version {view.version}", self.version or "")
             facts = card_facts(
                 view, repo_id=self.repo_id, branch=self.branch, license=self.license, is_verified=self.verify
             )
@@ -94,7 +89,7 @@ class HubPublisher(Bound, DatasetStep):
             self._root,
             repo_id=self.repo_id,
             branch=self.branch,
-            version=self._made,
+            version=view.version,
             card=card(facts),
             progress=lambda done, total: self.progress("sending", done, total),
         )
@@ -106,7 +101,8 @@ class HubPublisher(Bound, DatasetStep):
             RobotroveError: If the dataset is wrong, or the Hub says no.
         """
         check_logged_in()
-        version_of(self._root)
+        if not (self._root / paths.INFO).is_file():
+            raise UsageError(str(self._root), f"is no dataset: there is no {paths.INFO}", "a LeRobot dataset")
         if self.verify:
             check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
         self._push.prepare(public=self.public)

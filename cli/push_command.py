@@ -7,7 +7,6 @@ from dataclasses import asdict
 import click
 
 from ..blocks.hub_publisher import HubPublisher
-from ..core.errors import RobotroveError
 from ..hub.push import Published
 from .display import Bar
 from .output import counted, echo, echo_json, size
@@ -36,12 +35,9 @@ def command(
             done // 1_000_000, total // 1_000_000 or None, description=what
         )
         publisher.run_here()
-    if publisher.published is None:
-        raise RobotroveError(repo_id, "was not pushed")
-    if as_json:
-        echo_json({"dataset": dataset, **asdict(publisher.published)})
-    else:
-        echo(_told(publisher.published))
+    published = publisher.published
+    assert published is not None  # otherwise it would have said why
+    echo_json({"dataset": dataset, **asdict(published)}) if as_json else echo(_told(published))
 
 
 def _told(published: Published) -> str:

@@ -19,6 +19,7 @@ from ..core.errors import RobotroveError, UsageError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_GB = 100.0
+_GIVEN_UP_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,16 @@ def seal(incomplete: Path, file: Path) -> None:
     os.rename(incomplete, file)
 
 
-def keep(file: Path, seconds: float) -> None:
-    """Let a complete file stay for some time even where room is needed."""
-    until = max(file.stat().st_atime_ns, time.time_ns() + int(seconds * 1e9))
-    with suppress(PermissionError):  # somebody else's, in a cache that is shared
-        os.utime(file, ns=(until, 0))
+def keep(file: Path, seconds: float) -> bool:
+    """Let a complete file stay for some time even where room is needed; return False if it is not there."""
+    try:
+        state = file.stat()
+        with suppress(PermissionError):  # somebody else's, in a cache that is shared
+            if state.st_mtime_ns == 0:
+                os.utime(file, ns=(max(state.st_atime_ns, time.time_ns() + int(seconds * 1e9)), 0))
+    except FileNotFoundError:
+        return False
+    return state.st_mtime_ns == 0
 
 
 def make_room(size: int) -> None:
@@ -105,10 +111,12 @@ def _limit() -> float:
 
 
 def _files(root: Path) -> Iterator[tuple[int, int, str]]:
-    """Yield (kept until, bytes, path) of every file."""
+    """Yield (kept until, bytes, path) of every complete file, and of what is left of fetches that broke off."""
+    given_up = time.time() - _GIVEN_UP_S
     for place, _, names in os.walk(root):
         for name in names:
             path = os.path.join(place, name)
             with suppress(FileNotFoundError):
                 state = os.stat(path)
-                yield state.st_atime_ns, state.st_blocks * 512, path
+                if state.st_mtime < given_up:  # those of complete files always are
+                    yield state.st_atime_ns, state.st_blocks * 512, path

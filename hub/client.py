@@ -159,14 +159,15 @@ def _fail(where: str, exc: Exception) -> NoReturn:
     error = _http_error(exc)
     if isinstance(error, RevisionNotFoundError):
         raise UsageError(where, "there is no such branch, tag or commit", "one that its page on the Hub lists") from exc
-    if isinstance(error, RepositoryNotFoundError) and get_token() is not None:
-        raise UsageError(where, "there is no such dataset, or your token may not see it", "OWNER/NAME") from exc
-    if status == 401:
+    if status == 401:  # huggingface_hub makes a RepositoryNotFoundError of most of these too
         raise RobotroveError(where, told, "a token that is valid", _LOG_IN) from exc
+    if isinstance(error, RepositoryNotFoundError):
+        raise UsageError(where, "there is no such dataset, or your token may not see it", "OWNER/NAME") from exc
     if status in (402, 403, 413):
         raise RobotroveError(where, told, "the right to write, and room", f"see to it, then {again}") from exc
     if status is not None or any(map(_is_transport, _causes(exc))):
         raise RobotroveError(where, told, "an answer to go on with", f"wait a while, then {again}") from exc
-    if type(exc) is ValueError:  # what huggingface_hub makes of single files that the Hub refused
-        raise RobotroveError(where, told, "what the Hub takes", f"see to it, then {again}") from exc
+    # What huggingface_hub makes of single files that the Hub refused; files here that cannot be read or written.
+    if type(exc) is ValueError or isinstance(exc, OSError):
+        raise RobotroveError(where, told, "what the Hub takes, and files that can be used", f"then {again}") from exc
     raise exc  # a mistake of ours

@@ -26,12 +26,11 @@ def find(text: str, suffixes: Sequence[str]) -> list[Path]:
 
 def present(file: Path) -> Path:
     """Return a file, fetched if it is one of the Hub and not here; others are returned as they are."""
-    if (place := cache.place_of(file)) is not None:
-        if not cache.is_complete(file):
-            from .fetch import fetch_file
+    place = cache.place_of(file)
+    while place is not None and not cache.keep(file, 0):
+        from .fetch import fetch_file
 
-            fetch_file(place)
-        cache.keep(file, 0)
+        fetch_file(place)
     return file
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
+
+from ..core.errors import RobotroveError
 
 _PIECE = 1 << 20
 
@@ -34,7 +37,8 @@ class LocalFiles:
 
     def operation(self, path: str) -> CommitOperationAdd:
         """Return the addition of a file to a commit."""
-        return CommitOperationAdd(path, self._extra.get(path) or str(self._root / path))
+        with self._reading(path):
+            return CommitOperationAdd(path, self._extra.get(path) or str(self._root / path))
 
     def remember(self, operation: CommitOperationAdd) -> None:
         """Keep the digest that an addition had to know, so that the file is not read again for it."""
@@ -71,7 +75,16 @@ class LocalFiles:
         if path in self._extra:
             yield self._extra[path]
         else:
-            yield from pieces(self._root / path)
+            with self._reading(path):
+                yield from pieces(self._root / path)
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as exc:  # huggingface_hub says the latter of a file that is gone
+            where, expected = str(self._root / path), "a dataset that nobody changes meanwhile"
+            raise RobotroveError(where, f"cannot be read: {exc}", expected, "then repeat the command") from exc
 
 
 def pieces(path: Path) -> Iterator[bytes]:

@@ -133,7 +133,7 @@ class Push:
                 self._repository.hub.pause(why, exc.pause_s or min(2.0**attempt, 60.0))
         raise RobotroveError(
             f"{self._repository.where}, branch {self._branch}",
-            f"does not show the files that are here after {_ATTEMPTS} attempts: {why or 'others change it'}",
+            f"differs from what is here after {_ATTEMPTS} attempts, by {changes[0].path_in_repo} first; {why}",
             "nobody else who changes it at the same time",
             "repeat the command: it goes on where it stopped",
         )

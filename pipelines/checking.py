@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import described, mistakes
-from ..core.yaml_source import KeyPath, Located, show_path
+from ..core.yaml_source import KeyPath, Located, locate, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 from .dataset_list import Version, default_dataset, format_mistakes, in_order, origin_mistakes
 from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
@@ -168,6 +168,8 @@ class Check:
     def _check_executor(self, node: Located) -> None:
         try:
             self.executor = checked_executor(node, self._home)
+            found = secret_mistakes(locate(dict(self.executor.arguments), node.line), ("executor",))  # of a profile
+            self.problems += [Problem(line, text) for line, text in found]
         except ConfigError as exc:  # of a profile, which is another file
             self.problems.append(Problem(node.line, f"executor.{PROFILE}: {exc}"))
         except InvalidArguments as exc:

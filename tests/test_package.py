@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from robotrove.tests.hub.server import TOKEN, running
+
 ROOT = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "demo")
 
@@ -77,11 +79,16 @@ def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> 
     check([robotrove, "init", "demo/isaaclab.hdf5", "-o", "pipeline.yaml"], cwd=tmp_path)
     check([robotrove, "run", "pipeline.yaml", "--output", "dataset"], cwd=tmp_path)
     check([robotrove, "verify", "dataset", "--source", "dataset.run"], cwd=tmp_path)
+    with running(tmp_path / "hub") as hub:
+        login = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(tmp_path / "hf")}
+        told = check([robotrove, "push", "dataset", "lab/cubes"], cwd=tmp_path, **login)
+        assert told.startswith(f"{hub.url}/datasets/lab/cubes (private): ")
+        assert "meta/info.json" in hub.repository("lab/cubes").tree("v3.0")
 
 
-def check(command: list[str], *, cwd: Path) -> str:
-    """Run a command away from the checkout and return what it prints."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+def check(command: list[str], *, cwd: Path, **more: str) -> str:
+    """Run a command away from the checkout and return what it prints; `more` are environment variables."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")} | more
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -11,7 +11,7 @@ import pytest
 from robotrove.cli import COMMANDS
 
 COMMAND = [sys.executable, "-m", "robotrove.cli"]
-HEAVY = {"h5py", "av", "pyarrow", "datatrove", "pydantic", "numpy", "rich"}
+HEAVY = {"huggingface_hub", "h5py", "av", "pyarrow", "datatrove", "pydantic", "numpy", "rich"}
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:

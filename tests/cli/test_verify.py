@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,14 @@ def test_run_prints_the_right_exit_code_and_one_document(robotrove: Callable, co
     files = f'source.files=["{converted}/isaaclab.hdf5", "{tmp_path}/bad.hdf5"]'
     bad = robotrove("run", converted / "pipeline.yaml", files, "--output", tmp_path / "out", "--workers", 1, "--json")
     assert (bad.code, bad.json["errors"], bad.json["kept"]) == (1, 1, 2)
+
+
+def test_lerobot_has_to_be_installed(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
+    if find_spec("lerobot"):
+        pytest.skip("LeRobot is installed here: tests/judges see to it")
+    found = robotrove("verify", converted / "dataset", "--with-lerobot")
+    assert found.code == 2
+    assert "No module named 'lerobot'" in found.err
+    assert "pip install 'robotrove[lerobot]'" in found.err
+    tiny_v21.build(tmp_path / "old")
+    assert "robotrove convert" in robotrove("verify", tmp_path / "old", "--with-lerobot").err

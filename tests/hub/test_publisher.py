@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from robotrove import Hdf5Reader, HubPublisher, Pipeline, ShardWriter
+from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.spec import PipelineSpec, load_spec
 from robotrove.tests.hub.pushing import NAME, expected, shown
 from robotrove.tests.hub.server import TOKEN, HubServer
 from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
@@ -131,6 +134,27 @@ def check_no_token(hub: HubServer, folders: list[Path], *outputs: subprocess.Com
     assert {".json", ".yaml", ".log", ".parquet"} <= kinds
     assert [path for path in files if TOKEN.encode() in path.read_bytes()] == []
     assert [text for done in outputs for text in (done.stdout, done.stderr) if TOKEN in text] == []
+
+
+def test_a_profile_with_a_token_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"setup: ['export HF_TOKEN={TOKEN}']\n")
+    pipeline = write_pipeline(tmp_path, ["a.hdf5"], executor={"profile": "mine.yaml"})
+    refused = run_cli(pipeline, tmp_path / "out")
+    assert refused.returncode == 2
+    assert "executor.setup[0]: holds a token of the Hub" in refused.stderr
+    assert TOKEN not in refused.stderr
+
+
+def test_the_same_in_python(tmp_path: Path) -> None:
+    files = [sample(tmp_path, "a.hdf5", 1, 4)]
+    pipeline = write_pipeline(tmp_path, files, publish=[{"hub_publisher": {"repo_id": NAME, "public": True}}])
+    made = Pipeline(
+        source=Hdf5Reader(files=[str(file) for file in files], layout="isaaclab"),
+        writer=ShardWriter(video=VideoSettings(codec="libx264", preset="ultrafast")),
+        publish=[HubPublisher(repo_id=NAME, public=True)],
+    )
+    assert made.spec == load_spec(pipeline) == PipelineSpec.from_yaml(made.spec.to_yaml())
+    assert [block.use for block in made.spec.publish] == ["hub_publisher"]
 
 
 def test_another_place_is_another_run(hub: HubServer, tmp_path: Path) -> None:

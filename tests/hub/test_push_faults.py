@@ -9,7 +9,9 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.hub import client
 from robotrove.hub import push as push_module
-from robotrove.tests.hub.pushing import NAME, check_published, expected, folder, push, shown
+from robotrove.hub.client import Hub
+from robotrove.hub.push import Push
+from robotrove.tests.hub.pushing import CARD, NAME, check_published, expected, folder, push, shown
 from robotrove.tests.hub.server import TOKEN, HubServer
 
 # What a push asks for, each with every way in which it may fail for a while.
@@ -123,6 +125,15 @@ def test_too_large_a_body(hub: HubServer, root: Path) -> None:
     hub.fail("POST .*/commit/", status=413, message="Payload too large")
     with pytest.raises(RobotroveError, match=r"answered 413: Payload too large[\s\S]*room"):
         push(root)
+
+
+def test_a_file_that_goes_away(hub: HubServer, root: Path) -> None:
+    one = Push(Hub(), root, repo_id=NAME, branch="main", version="v3.0", card=CARD)
+    one.prepare(public=False)
+    (root / "meta/info.json").unlink()
+    with pytest.raises(RobotroveError, match=r"meta/info\.json: cannot be read: [\s\S]*nobody changes"):
+        one.publish()
+    assert shown(hub) == {}
 
 
 def test_somebody_else_commits_at_the_same_time(hub: HubServer, root: Path) -> None:
