@@ -15,6 +15,8 @@ BLOCKS = Registry(
         "joint_remapper": "joint_remapper:JointRemapper",
         "unit_converter": "unit_converter:UnitConverter",
         "image_resizer": "image_resizer:ImageResizer",
+        "annotator": "annotator:Annotator",
+        "column_adder": "column_adder:ColumnAdder",
         "shard_writer": "shard_writer:ShardWriter",
         "aggregator": "aggregator:Aggregator",
         "dataset_stats": "dataset_stats:DatasetStats",

@@ -35,6 +35,7 @@ class Downgrader(DatasetMaker):
     Args:
         datasets: LeRobot datasets of version 3.0 or 2.1; the run's shards by default.
         gr00t_stats: Also write meta/stats.json as GR00T computes it.
+        reference_exact: Write rows in the order and the types of Isaac Lab Arena's converter, with times in float64.
         allow_long: Write episodes too that LeRobot 0.3.3 cannot load, since their times do not fit into float32.
         video: Quality of what is encoded anew; codec and pixel format stay those of the clip.
     """
@@ -47,11 +48,13 @@ class Downgrader(DatasetMaker):
         *,
         datasets: list[str] | None = None,
         gr00t_stats: bool = False,
+        reference_exact: bool = False,
         allow_long: bool = False,
         video: VideoSettings | None = None,
     ) -> None:
         super().__init__(datasets=datasets, video=video)
         self.gr00t_stats = gr00t_stats
+        self.reference_exact = reference_exact
         self.allow_long = allow_long
 
     def planner(self, facts: DatasetFacts) -> Planner:
@@ -105,7 +108,8 @@ class Downgrader(DatasetMaker):
                 for placed, path, _ in written:
                     prove(path, placed.files.length, self.facts.fps)
             else:
-                rows = v21.placed_rows(self.facts, TaskTable(plan.tasks), plan.source_tasks)
+                tasks = TaskTable(plan.tasks)
+                rows = v21.placed_rows(self.facts, tasks, plan.source_tasks, reference_exact=self.reference_exact)
                 v21.write_rows([(placed, path) for placed, path, _ in written], rows)
                 rows.close()
             sync_tree(attempt)
@@ -122,6 +126,15 @@ class Downgrader(DatasetMaker):
     ) -> None:
         """Write meta/."""
         tasks = TaskTable(plan.tasks)
-        v21.write_meta(self.root, out, episodes, facts, tasks, plan.source_tasks, self.histograms())
+        v21.write_meta(
+            self.root,
+            out,
+            episodes,
+            facts,
+            tasks,
+            plan.source_tasks,
+            self.histograms(),
+            reference_exact=self.reference_exact,
+        )
         if self.gr00t_stats:
             write_gr00t_stats(self.root, out)

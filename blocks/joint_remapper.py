@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -23,8 +24,10 @@ class JointRemapper(EpisodeMap):
             joints of those groups.
         groups: Groups of the robot, in the order wanted; needs `robot`.
         order: Joint names of the result, in order; instead of `robot`.
-        source_names: Joint names of the recording, in order; by default the names that the reader
-            gave, or the robot's own order where the recording has none.
+        spaces: Column to the robot's joint space that the recording has it in; these columns are
+            remapped, unless `columns` says otherwise. Needs `robot`.
+        source_names: Joint names of the recording, in order; by default those of the column's space, the names
+            that the reader gave, or the robot's own order where the recording has none.
         fill: Joint name to the constant that stands for a joint which the recording lacks.
         columns: Columns to remap.
     """
@@ -37,6 +40,7 @@ class JointRemapper(EpisodeMap):
         robot: str | None = None,
         groups: list[str] | None = None,
         order: list[str] | None = None,
+        spaces: dict[str, str] | None = None,
         source_names: list[str] | None = None,
         fill: dict[str, float] | None = None,
         columns: list[str] | None = None,
@@ -44,31 +48,31 @@ class JointRemapper(EpisodeMap):
         super().__init__()
         if (robot is None) == (order is None):
             raise UsageError("joint_remapper", "needs either robot or order", "exactly one of the two")
-        if groups is not None and robot is None:
-            raise UsageError("joint_remapper", "groups without robot", "robot: NAME beside groups")
+        for name, value in (("groups", groups), ("spaces", spaces)):
+            if value is not None and robot is None:
+                raise UsageError("joint_remapper", f"{name} without robot", f"robot: NAME beside {name}")
         self.robot = robot
         self.groups = groups
         self.order = order
+        self.spaces = spaces
         self.source_names = source_names
         self.fill = fill
         self.columns = columns
         manifest = load_robot(robot) if robot is not None else None
         self._robot_joints = manifest.joint_names if manifest is not None else []
         self._wanted = self._from_robot(manifest) if manifest is not None else list(order or ())
+        self._recorded = {
+            key: _named(manifest, "joint space", space, manifest.spaces)
+            for key, space in (spaces or {}).items()
+            if manifest is not None
+        }
         if not self._wanted or len(set(self._wanted)) < len(self._wanted):
             raise UsageError("joint_remapper", f"order {self._wanted}", "at least one joint, each once")
 
     def _from_robot(self, manifest: RobotManifest) -> list[str]:
         if self.groups is None:
             return manifest.joint_names
-        for group in self.groups:
-            if group not in manifest.groups:
-                raise UsageError(
-                    "joint_remapper",
-                    f"robot {manifest.name} has no group {group!r}{nearest(group, manifest.groups)}",
-                    "one of " + ", ".join(manifest.groups),
-                )
-        return [joint for group in self.groups for joint in manifest.groups[group]]
+        return [joint for group in self.groups for joint in _named(manifest, "group", group, manifest.groups)]
 
     def apply(self, ep: Episode) -> Episode:
         """Wrap the columns.
@@ -76,13 +80,10 @@ class JointRemapper(EpisodeMap):
         Raises:
             EpisodeRejected: `wrong_joint_count` or `unknown_joint`.
         """
-        for key in self.columns or DEFAULT_COLUMNS:
+        for key in self.columns or list(self._recorded) or DEFAULT_COLUMNS:
             column = vector(ep, key)
-            width = column.feature.shape[0]
-            names = self.source_names or list(column.feature.names or [])
-            if not set(names) & {*self._robot_joints, *self._wanted} and self.robot and not self.source_names:
-                names = self._robot_joints  # the recording has no joint names: it must be in the robot's order
-            check_width(key, width, names)
+            names = self._names(key, column.feature)
+            check_width(key, column.feature.shape[0], names)
             picks = [self._pick(key, joint, names) for joint in self._wanted]
             fills = [pick for pick in picks if isinstance(pick, float)]
             if column.feature.dtype.startswith("int") and not all(map(float.is_integer, fills)):
@@ -90,6 +91,15 @@ class JointRemapper(EpisodeMap):
             feature = Feature(column.feature.dtype, (len(picks),), tuple(self._wanted))
             ep.columns[key] = MappedColumn(column, feature, partial(_gather, picks))
         return ep
+
+    def _names(self, key: str, feature: Feature) -> list[str]:
+        """Return the joint names of a column of the recording."""
+        if given := self.source_names or self._recorded.get(key):
+            return given
+        names = list(feature.names or ())
+        is_named = set(names) & {*self._robot_joints, *self._wanted}
+        # Without joint names in the recording it must be in the robot's order.
+        return names if is_named or not self.robot else self._robot_joints
 
     def _pick(self, key: str, joint: str, names: list[str]) -> int | float:
         """Return the index of a joint in the source, or the float that fills it."""
@@ -100,6 +110,13 @@ class JointRemapper(EpisodeMap):
         raise EpisodeRejected(
             "unknown_joint", f"{key} has no joint {joint!r}{nearest(joint, names)}; it has {', '.join(names)}"
         )
+
+
+def _named(manifest: RobotManifest, kind: str, name: str, lists: Mapping[str, list[str]]) -> list[str]:
+    if name not in lists:
+        found = f"robot {manifest.name} has no {kind} {name!r}{nearest(name, lists)}"
+        raise UsageError("joint_remapper", found, "one of " + ", ".join(lists) if lists else f"a robot with a {kind}")
+    return lists[name]
 
 
 def _gather(picks: list[int | float], batch: Array, first: int) -> Array:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
-
-from ..core.columns import Array, Column
+from ..core.columns import ConstantColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected
 from ..core.features import Feature
@@ -58,21 +55,5 @@ class SuccessFilter(EpisodeFilter):
         if self.policy == "label":
             if LABEL in ep.columns:
                 raise EpisodeRejected("duplicate_column", f"{LABEL} is mapped already; leave it out of `columns:`")
-            ep.columns[LABEL] = SuccessLabel(self._succeeded(ep), ep.length)
+            ep.columns[LABEL] = ConstantColumn(Feature("bool", (1,)), ep.length, False, self._succeeded(ep))
         return ep
-
-
-class SuccessLabel(Column):
-    """bool (1,): true in the last frame of a success, false elsewhere."""
-
-    def __init__(self, succeeded: bool, length: int) -> None:
-        super().__init__(Feature("bool", (1,)), length)
-        self._succeeded = succeeded
-
-    def batches(self, start: int, stop: int) -> Iterator[Array]:
-        rows = np.arange(start, stop)[:, None]
-        yield (rows == self.length - 1) & self._succeeded
-
-    def cut(self, first: int, last: int) -> Column:
-        """Return the label of the shortened episode: its own last frame has it."""
-        return SuccessLabel(self._succeeded, last - first)

@@ -12,6 +12,7 @@ from ..core.errors import EpisodeRejected, RobotroveError, nearest
 
 COMMANDS = {
     "init": "Guess the layout of files and write a pipeline file.",
+    "import-config": "Write a pipeline file from the configuration of another converter.",
     "plan": "Say what a run would do; touches nothing.",
     "run": "Convert, or go on with a conversion.",
     "status": "Show how far a run is.",
@@ -39,7 +40,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             ctx.fail(f"there is no command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
-        command: click.Command = import_module(f".{cmd_name}_command", __name__).command
+        command: click.Command = import_module(f".{cmd_name.replace('-', '_')}_command", __name__).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

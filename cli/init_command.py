@@ -9,48 +9,43 @@ import click
 
 from ..core.errors import UsageError
 from ..pipelines.guess import guess
-from ..pipelines.pipeline_text import pipeline_text
+from ..pipelines.pipeline_text import copied_text, pipeline_text
+from ..pipelines.shipped import shipped_names
 from .display import Bar
+from .new_file import exists, target_option, write_new
 from .output import counted, echo
 
 
-@click.command()
-@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    default=Path("pipeline.yaml"),
-    show_default=True,
-    help="The pipeline file to write; it must not exist yet.",
-)
-def command(files: tuple[Path, ...], target: Path) -> None:
+@click.command(epilog="Shipped pipelines: " + ", ".join(shipped_names()) + ".")
+@click.argument("files", metavar="FILE…", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--pipeline", metavar="NAME", help="Copy this shipped pipeline instead of guessing one.")
+@target_option
+def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None:
     """Guess the layout of files (or folders of files) and write a pipeline file with everything found.
 
     The file runs as it is; what else could be done is in it as comments.
     """
     if target.exists():
-        raise _exists(target)
-    with Bar("reading files") as bar:
-        found = guess(files, bar.show)
-    text = pipeline_text(found, f"{_name(files)}_lerobot")
-    try:
-        with open(target, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise _exists(target) from None
-    except OSError as exc:
-        raise UsageError(str(target), f"cannot be written: {exc.strerror}", "a file in a folder that exists") from exc
-    episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
-    echo(f"{target}: layout {found.layout}, {episodes}, {frames}")
-    for problem in found.problems:
-        click.echo(f"warning: {problem}", err=True)
+        raise exists(target)
+    if pipeline is not None:
+        text, told = copied_text(pipeline, [str(file) for file in files]), f"the pipeline {pipeline}"
+    elif files:
+        text, told = _guessed(files)
+    else:
+        raise UsageError("robotrove init", "no files are given", "files to guess from, or --pipeline NAME")
+    write_new(target, text)
+    echo(f"{target}: {told}")
     echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
 
 
-def _exists(target: Path) -> UsageError:
-    return UsageError(str(target), "exists already", "a file that does not exist yet", "-o NAME, or move it away")
+def _guessed(files: tuple[Path, ...]) -> tuple[str, str]:
+    """Return a pipeline for files, and what was found in them; warn of those that cannot be used."""
+    with Bar("reading files") as bar:
+        found = guess(files, bar.show)
+    for problem in found.problems:
+        click.echo(f"warning: {problem}", err=True)
+    episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
+    return pipeline_text(found, f"{_name(files)}_lerobot"), f"layout {found.layout}, {episodes}, {frames}"
 
 
 def _name(files: tuple[Path, ...]) -> str:

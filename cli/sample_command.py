@@ -20,10 +20,10 @@ _NO_LAYOUT = "generic"  # its files can only be described by hand
 @click.option("--frames", default=30, show_default=True, help="Frames of each episode.")
 @click.option("--height", default=96, show_default=True, help="Height of the frames in pixels, at least 48.")
 @click.option("--width", default=96, show_default=True, help="Width of the frames in pixels, at least 48.")
-@click.option("--cameras", default="front,wrist", show_default=True, help="Names of the cameras; '' for none.")
+@click.option("--cameras", help="Names of the cameras instead of the layout's own, with commas between; '' for none.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other values.")
 def command(
-    layout: str, folder: Path, episodes: int, frames: int, height: int, width: int, cameras: str, seed: int
+    layout: str, folder: Path, episodes: int, frames: int, height: int, width: int, cameras: str | None, seed: int
 ) -> None:
     """Write small files of a LAYOUT into DIR, with known values and frame numbers in the pixels."""
     paths = write_sample(
@@ -33,7 +33,7 @@ def command(
         frames=frames,
         height=height,
         width=width,
-        cameras=tuple(name.strip() for name in cameras.split(",")) if cameras.strip() else (),
+        cameras=None if cameras is None else tuple(filter(None, map(str.strip, cameras.split(",")))),
         seed=seed,
     )
     for path in paths:

@@ -100,3 +100,23 @@ class ArrayColumn(Column):
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         yield self._rows[start:stop]
+
+
+class ConstantColumn(Column):
+    """A scalar (1,) with one value in every row, and `last` in the last one; None for the same there.
+
+    A part of it is the column of an episode that was shortened, whose own last row has `last`.
+    """
+
+    def __init__(self, feature: Feature, length: int, value: float, last: float | None = None) -> None:
+        super().__init__(feature, length)
+        self._value = value
+        self._last = value if last is None else last
+
+    def batches(self, start: int, stop: int) -> Iterator[Array]:
+        is_last = np.arange(start, stop)[:, None] == self.length - 1
+        yield np.where(is_last, self._last, self._value).astype(self.feature.dtype)
+
+    def cut(self, first: int, last: int) -> Column:
+        """Return the column of the shortened episode."""
+        return ConstantColumn(self.feature, last - first, self._value, self._last)

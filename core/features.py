@@ -31,6 +31,11 @@ class Feature:
         return self.dtype in VISUAL_DTYPES
 
     @property
+    def is_task_index(self) -> bool:
+        """True for a column that repeats task_index, as GR00T's annotations do; its name of the entry says so."""
+        return self.dtype == "int64" and self.names == ("task_index",)
+
+    @property
     def is_video(self) -> bool:
         """True for a camera stored as video."""
         return self.dtype == "video"
@@ -84,6 +89,9 @@ DEFAULT_FEATURES: Features = {
     "index": Feature("int64", (1,)),
     "task_index": Feature("int64", (1,)),
 }
+
+# What a column that repeats task_index is.
+TASK_INDEX = Feature("int64", (1,), ("task_index",))
 
 
 def difference(expected: Features, found: Features) -> str:

@@ -72,12 +72,12 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """Totals of the run, written when its dataset is complete but for its name."""
+        """Totals of a finished run, written last."""
         return self.run_dir / "report.json"
 
     @property
     def is_finished(self) -> bool:
-        """True if the output has its name and the books are closed."""
+        """True if there is nothing left to do, and the output is still there."""
         return self.report.exists() and self.output.exists()
 
     def plan(self, name: str) -> Path:

@@ -108,7 +108,8 @@ class JobStates:
         ended = slurm_queue.ended_states(sorted({jobs[rank][0] for rank in unknown})) if unknown else {}
         for number, rank in enumerate(unknown):
             said = last_words(self.log(stage, rank)) if number < _READ_LOGS else ""
-            state = ended.get(jobs[rank], "over").lower()
+            rest = ended.get((jobs[rank][0], slurm_queue.REST), "over")
+            state = ended.get(jobs[rank], rest).lower()
             job = "_".join(map(str, jobs[rank]))
             found[rank] = f"job {job} is {state}" + (f": {said}" if said else "")
         return found

@@ -14,6 +14,7 @@ from ..core.errors import RobotroveError
 
 _TIMEOUT_S = 60
 NO_LIMIT = 2**31 - 1
+REST = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,10 @@ def live_jobs(name: str) -> list[Job]:
 
 
 def ended_states(job_ids: list[str]) -> dict[tuple[str, int], str]:
-    """Return (job, task) to how it ended as the accounting says; empty where there is none."""
+    """Return (job, task) to how it ended as the accounting says; empty where there is none.
+
+    (job, REST) are all tasks that have no line of their own, as where an array was cancelled before it began.
+    """
     command = ["sacct", "--noheader", "--parsable2", "--allocations", "--format", "JobID,State", "--jobs"]
     try:
         text = _ask(*command, ",".join(job_ids))
@@ -70,8 +74,7 @@ def ended_states(job_ids: list[str]) -> dict[tuple[str, int], str]:
     for line in text.splitlines():
         job, _, state = line.partition("|")
         job_id, _, task = job.partition("_")
-        if not task or task.isdigit():  # "12_[3-9]" is still pending
-            found[job_id, int(task or 0)] = state
+        found[job_id, int(task) if task.isdigit() else REST] = state  # "12_3", or "12" and "12_[3-9%2]"
     return found
 
 

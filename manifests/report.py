@@ -37,7 +37,7 @@ class RunReport:
         rejected: Reason to number of episodes.
         errors: How many of the rejected were rejected for bad data.
         notes: What planning found worth saying.
-        seconds: Time that the last command took until the dataset was complete but for its name.
+        seconds: Time that the last command took.
         was_finished: True if there was nothing left to do.
         datasets: Folders of the datasets: the output itself, or one in it for each version.
         inputs: Datasets that the episodes were taken from; none if they come from recordings.

@@ -1,23 +1,27 @@
-"""Robot manifests: joints in order, groups, units, limits, cameras. A user adds one without code."""
+"""Robot manifests: joints in order, joint spaces, groups, units, limits, cameras. A user adds one without code."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
+from ..core.wording import mistakes
+from ..core.yaml_source import KeyPath, read_yaml, show_path
+
+Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
 
 
 class Joint(BaseModel):
-    """One joint.
+    """One joint, or another degree of freedom; in YAML a name alone is short for `{name: …}`.
 
     Attributes:
         name: Name in the dataset.
-        unit: Unit in the recording.
+        unit: Unit in the recording, `none` where it is not known or there is none.
         range_deg: Range in degrees that maps to `motor_range`; only where a conversion uses it.
         motor_range: Range in motor units.
     """
@@ -25,9 +29,14 @@ class Joint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    unit: Literal["rad", "deg", "m", "none"] = "rad"
+    unit: Literal["rad", "deg", "m", "m/s", "rad/s", "none"] = "rad"
     range_deg: tuple[float, float] | None = None
     motor_range: tuple[float, float] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
 
 class RobotManifest(BaseModel):
@@ -36,7 +45,8 @@ class RobotManifest(BaseModel):
     Attributes:
         name: Name in pipeline files.
         robot_type: As in info.json.
-        joints: All joints, in the order of the dataset's vectors.
+        joints: All joints of the dataset's vectors, in their order: the policy's joint space.
+        spaces: Name of a recording's joint space to its joint names in order, where that is not `joints`.
         groups: Group name to joint names.
         cameras: Camera names.
         gr00t_tags: GR00T version to embodiment tag.
@@ -47,20 +57,10 @@ class RobotManifest(BaseModel):
     name: str
     robot_type: str
     joints: list[Joint] = Field(min_length=1)
+    spaces: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     cameras: list[str] = []
-    gr00t_tags: dict[str, str] = {}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> RobotManifest:
-        names = self.joint_names
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"joints listed twice: {', '.join(doubled)}")
-        for group, members in self.groups.items():
-            for member in members:
-                if member not in names:
-                    raise ValueError(f"group {group} names an unknown joint {member!r}{nearest(member, names)}")
-        return self
+    gr00t_tags: dict[Gr00tVersion, str] = {}
 
     @property
     def joint_names(self) -> list[str]:
@@ -73,7 +73,7 @@ def load_robot(name: str) -> RobotManifest:
 
     Raises:
         UsageError: If there is no such robot or file.
-        ConfigError: If the file is not a valid robot manifest.
+        ConfigError: If the file is not a valid robot manifest, with every mistake and its line.
     """
     shipped = files(__package__).joinpath("robots")
     known = sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
@@ -87,10 +87,40 @@ def load_robot(name: str) -> RobotManifest:
             f"there is no such robot{nearest(name, known)}",
             "one of " + ", ".join(known) + ", or the path of a YAML file",
         )
+    return _parsed(text, name)
+
+
+def _parsed(text: str, source: str) -> RobotManifest:
+    root, problems = read_yaml(text, source)
+    data = root.plain() if root else None
+    if root is None or not isinstance(data, dict):
+        raise ConfigError(source, [*problems, Problem(1, "is no mapping with name, robot_type and joints")])
+    robot, found = None, []
     try:
-        return RobotManifest.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as exc:
-        raise ConfigError(name, [Problem(0, f"is not YAML: {exc}")]) from exc
+        robot = RobotManifest.model_validate(data)
+        found = list(_inconsistencies(robot))
     except ValidationError as exc:
-        problems = [Problem(0, f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}") for e in exc.errors()]
-        raise ConfigError(name, problems) from exc
+        found = [(path, words) for path, words, _ in mistakes(RobotManifest, exc, data)]
+    problems += [Problem(root.at(path).line, f"{show_path(path)}: {words}") for path, words in found]
+    if problems or robot is None:
+        raise ConfigError(source, problems)
+    return robot
+
+
+def _inconsistencies(robot: RobotManifest) -> Iterator[tuple[KeyPath, str]]:
+    """Yield names that are there twice, or that nothing else in the manifest knows."""
+    names = robot.joint_names
+    lists: dict[KeyPath, list[str]] = {("joints",): names}
+    lists |= {("spaces", space): joints for space, joints in robot.spaces.items()}
+    lists |= {("groups", group): joints for group, joints in robot.groups.items()}
+    for path, members in lists.items():
+        if doubled := sorted({name for name in members if members.count(name) > 1}):
+            yield path, f"joints listed twice: {', '.join(doubled)}"
+    for group, members in robot.groups.items():
+        for index, member in enumerate(members):
+            if member not in names:
+                yield ("groups", group, index), f"names an unknown joint {member!r}{nearest(member, names)}"
+    recorded = [name for joints in robot.spaces.values() for name in joints]
+    for index, name in enumerate(names if recorded else ()):
+        if name not in recorded:
+            yield ("joints", index), f"{name!r} is in none of the spaces{nearest(name, recorded)}"

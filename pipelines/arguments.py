@@ -14,10 +14,10 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..core.errors import ConfigError, Problem, RobotroveError, UsageError, in_utf8, printable
+from ..core.wording import Mistake, mistakes
+from ..core.yaml_source import show_path
 from .plain import NotPlain, plain
 from .resolution import block_class, one_line, stock_filter, use_of
-from .wording import Mistake, mistakes
-from .yaml_source import show_path
 
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 

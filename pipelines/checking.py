@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
+from ..core.wording import described, mistakes
+from ..core.yaml_source import KeyPath, Located, locate, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 from .dataset_list import Version, default_dataset, format_mistakes, in_order, origin_mistakes
 from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
 from .resolution import Role, block_class, check_role, one_line
 from .secret_mistakes import secret_mistakes
-from .wording import described, mistakes
-from .yaml_source import KeyPath, Located, locate, show_path
 
 DEFAULT_SOURCE = "hdf5_reader"
 DEFAULT_WRITER = "shard_writer"

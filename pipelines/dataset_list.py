@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
 
+from ..core.yaml_source import KeyPath, show_path
 from .arguments import BlockSpec
-from .yaml_source import KeyPath, show_path
 
 Version: TypeAlias = Literal["v3.0", "v2.1"]
 VERSIONS: tuple[str, ...] = get_args(Version)  # in the order that frozen pipelines have them in

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .yaml_source import KeyPath, show_path
+from ..core.yaml_source import KeyPath, show_path
 
 
 def differences(new: Any, old: Any, path: KeyPath = ()) -> list[str]:

@@ -9,7 +9,6 @@ from ..core.errors import RobotroveError, RunLocked
 from ..core.lease import lease
 from ..core.workspace import Workspace
 from ..executors.job_states import JobStates
-from .stages import is_done
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def exclusive(workspace: Workspace) -> Iterator[None]:
 
 def _check_no_jobs(workspace: Workspace) -> None:
     states = JobStates(workspace.jobs)
-    if states.submission is None or is_done(workspace):
+    if states.submission is None or workspace.is_finished:
         return
     who = f"{states.submission.user}, submitted on {states.submission.host},"
     if states.live is None:

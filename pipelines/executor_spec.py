@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ConfigError, Problem, nearest
+from ..core.wording import Mistake, described
+from ..core.yaml_source import KeyPath, Located, read_yaml, show_path
 from ..executors import EXECUTORS
 from ..executors.base import Executor
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
-from .wording import Mistake, described
-from .yaml_source import KeyPath, Located, read_yaml, show_path
 
 DEFAULT_EXECUTOR = "local"
 PROFILE = "profile"

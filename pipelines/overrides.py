@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.errors import ConfigError, Problem
-from .yaml_source import KeyPath, Located, locate, read_yaml, show_path
+from ..core.yaml_source import KeyPath, Located, locate, read_yaml, show_path
 
 _PART = re.compile(r'\.?([^.\[\]"=]+)|\[(\d+)\]|\["([^"]*)"\]')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..formats.hdf5.describe import DatasetFacts
 from ..formats.hdf5.mapping import ColumnSpec
 from ..media.settings import VideoSettings
 from .guess import Guess
+from .shipped import shipped_text
 
 _PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -38,6 +39,17 @@ def pipeline_text(guess: Guess, output: str) -> str:
     """
     lines = [*_head(guess), "", *_source(guess), "", *_steps(guess), "", *_writer(), "", f"output: {flow(output)}"]
     return "\n".join(lines) + "\n"
+
+
+def copied_text(name: str, sources: Sequence[str]) -> str:
+    """Return a shipped pipeline as a file of one's own, with files to convert or a place for them.
+
+    Raises:
+        UsageError: If there is no such pipeline.
+    """
+    places = flow(list(sources) or ["recordings/*.hdf5"])
+    before, key, after = shipped_text(name).partition("\nsource:\n")
+    return f"{before}{key}  files: {places}  # relative to the folder that robotrove is run in\n{after}"
 
 
 def flow(value: Any) -> str:
@@ -97,7 +109,12 @@ def _task(guess: Guess) -> str:
     others = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
     if source == "file":
         return f"the files say it: {task!r}{others}; what stands here is for episodes without"
-    stand_in = {"env_name": "the environment's name", "file_name": "what the file's name says"}[source]
+    stand_ins = {
+        "env_name": "the environment's name",
+        "env_task": "what LeIsaac says of the environment",
+        "file_name": "what the file's name says",
+    }
+    stand_in = stand_ins[source]
     return f"the files do not say it; say what the robot does. Until then it is {stand_in}: {task!r}{others}"
 
 

@@ -50,15 +50,14 @@ def check_kept(workspace: Workspace) -> None:
         )
 
 
-def write_report(binding: Binding, spec: PipelineSpec) -> None:
-    """Write report.json and rejected.jsonl of a run whose dataset is complete but for its name.
+def check_books(binding: Binding) -> None:
+    """Refuse to give a dataset its name that is not all of what was listed, less what was rejected.
 
     Raises:
         RobotroveError: If what was listed is not what was kept and rejected, or not what is in the dataset.
     """
-    workspace, run = binding.workspace, binding.run
-    totals = _of_datasets(run) if run.inputs else _of_shards(workspace)
-    for folder, info in (_made(binding, version) for version in run.formats):
+    totals = _totals(binding)
+    for folder, info in (_made(binding, version) for version in binding.run.formats):
         made = (info["total_episodes"], info["total_frames"])
         if made != (totals.kept, totals.frames) or totals.kept + len(totals.rejected) != totals.listed:
             raise RobotroveError(
@@ -68,6 +67,12 @@ def write_report(binding: Binding, spec: PipelineSpec) -> None:
                 "listed = kept + rejected, and the dataset holds what was kept",
                 "please report this with the run directory",
             )
+
+
+def write_report(binding: Binding, spec: PipelineSpec) -> None:
+    """Write report.json and rejected.jsonl of a run whose output has its name."""
+    workspace, run = binding.workspace, binding.run
+    totals = _totals(binding)
     write_rejected(workspace.rejected, totals.rejected)
     RunReport(
         str(workspace.output),
@@ -98,6 +103,10 @@ def _made(binding: Binding, version: str) -> tuple[Path, dict[str, Any]]:
     )
 
 
+def _totals(binding: Binding) -> _Totals:
+    return _of_datasets(binding.run) if binding.run.inputs else _of_shards(binding.workspace)
+
+
 def _of_shards(workspace: Workspace) -> _Totals:
     rows = Manifest.read(workspace.manifest).rows
     shards = list(_shards(workspace))
@@ -107,7 +116,8 @@ def _of_shards(workspace: Workspace) -> _Totals:
 
 def _shards(workspace: Workspace) -> Iterator[Shard]:
     """Yield the shards by rank, each read when it is asked for."""
-    return (Shard.read(workspace.shard(rank)) for rank in range(Manifest.read(workspace.manifest).n_shards))
+    ranks = range(Manifest.read(workspace.manifest).n_shards)
+    return (Shard.read(workspace.shard(rank), pixels=False) for rank in ranks)
 
 
 def _of_datasets(run: RunInfo) -> _Totals:

@@ -22,7 +22,7 @@ from .inputs import check_apart, check_same_inputs
 from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words, taken_back
 from .retry import prepare_retry
 from .spec import PipelineSpec
-from .stages import is_done, stages
+from .stages import stages
 from .status_reader import status_reader
 from .watcher import Silent, Watcher
 
@@ -102,7 +102,7 @@ def _opened(
         if workspace.run.exists():
             run = RunInfo.read(workspace.run)
             check_same_pipeline(spec, run, workspace, encoder)
-            is_finished = is_done(workspace)
+            is_finished = workspace.is_finished
             if spec.source is None:
                 check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
             else:

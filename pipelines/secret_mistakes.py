@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .yaml_source import KeyPath, Located, keys_of, show_path
+from ..core.yaml_source import KeyPath, Located, keys_of, show_path
 
 # The Hub's tokens begin like this; nothing else that a pipeline says does.
 _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}")

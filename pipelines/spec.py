@@ -7,11 +7,11 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import ConfigError, Problem, UsageError
+from ..core.yaml_source import Located, dump_yaml, locate, read_yaml
 from .arguments import BlockSpec, arguments_of
 from .checking import Check, full_form
 from .dataset_list import default_dataset
@@ -19,7 +19,7 @@ from .differences import differences
 from .executor_spec import DEFAULT_EXECUTOR, other_executor
 from .overrides import apply_overrides
 from .resolution import code_folder, module_of, one_line, use_of
-from .yaml_source import Located, dump_yaml, locate, read_yaml
+from .shipped import pipeline_file_text
 
 __all__ = ["BlockSpec", "PipelineSpec", "code_digest", "load_spec", "spec_digest", "spec_of"]
 
@@ -103,7 +103,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, executor: str | None
     folder and the file's `code` folders (relative to the file), in this order.
 
     Args:
-        path: The file.
+        path: The file, or the name of a shipped pipeline.
         overrides: ``KEY=VALUE`` of the command line, see `apply_overrides`.
         executor: Where ranks run, instead of what the file says; its arguments there hold if it is the same one.
 
@@ -111,15 +111,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), *, executor: str | None
         ConfigError: With every mistake of the file and the overrides.
         UsageError: If the file cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise UsageError(str(path), f"is not text in UTF-8 (byte {exc.start})", "a pipeline file in YAML") from exc
-    except OSError as exc:
-        names = [item.name for item in path.parent.glob("*.y*ml")]
-        close = get_close_matches(path.name, names, n=1)
-        action = f"did you mean {path.with_name(close[0])}?" if close else "robotrove init FILE… writes one"
-        raise UsageError(str(path), f"cannot be read: {exc.strerror}", "a pipeline file in YAML", action) from exc
+    text = pipeline_file_text(path)
     return _parse(text, str(path), overrides, path.absolute().parent, executor)
 
 

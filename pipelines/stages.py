@@ -20,13 +20,13 @@ from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
 from .inputs import check_same_inputs
-from .reporting import check_kept, write_report
+from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
 
 CONVERT = "convert"
-REPORT = "report"
 COMMIT = "commit"
+REPORT = "report"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
@@ -46,20 +46,12 @@ def stages(workspace: Workspace) -> list[Stage]:
     run = RunInfo.read(workspace.run)
     spec = _spec(workspace)
     ranks = {CONVERT: _shards(workspace)} if spec.source else {}
-    ranks |= _block_ranks(spec.dataset, 0, run) | {REPORT: 1, COMMIT: 1}
-    ranks |= _block_ranks(spec.publish, len(spec.dataset), run)
+    ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
+    ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
     found: list[Stage] = []
     for name, count in ranks.items():
         found.append(_stage(workspace, name, count, run, found[-1] if found else None))
     return found
-
-
-def is_done(workspace: Workspace) -> bool:
-    """Return True if the run is finished, and what it made is published as the pipeline says."""
-    if not workspace.is_finished:
-        return False
-    *_, last = stages(workspace)
-    return last.name == COMMIT or not last.missing()
 
 
 def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, int]:
@@ -124,9 +116,11 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
         )
     if earlier.name == CONVERT:
         check_kept(workspace)
-    run = RunInfo.read(workspace.run)
-    if name == COMMIT and run.inputs:
-        check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+    if name == COMMIT:
+        run = RunInfo.read(workspace.run)
+        if run.inputs:
+            check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+        check_books(Binding(workspace, run))
 
 
 def _quoted(path: Path) -> str:

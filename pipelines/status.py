@@ -16,7 +16,7 @@ from ..core.lease import is_held
 from ..core.workspace import Workspace
 from ..executors.base import Stage
 from ..executors.job_states import JobStates, RankStates, tail
-from .stages import is_done, stages
+from .stages import stages
 
 _QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many
 _SILENT_EVERY_S = 60.0  # one that is down is waited for 10 s each time
@@ -153,7 +153,7 @@ class StatusReader(ABC):
         return self._jobs
 
     def _state(self, ranks: Sequence[StageStatus]) -> str:
-        if is_done(self._workspace):
+        if self._workspace.is_finished:
             return "finished"
         if is_held(self._workspace.lock) or any(stage.running for stage in ranks):
             return "running"

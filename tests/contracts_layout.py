@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -22,6 +22,7 @@ from robotrove.media import barcode
 
 FRAMES = 20
 HEIGHT, WIDTH = 48, 64
+FRAMING: dict[str, Any] = {"height": HEIGHT, "width": WIDTH, "cameras": ("front", "wrist")}
 
 
 class LayoutContract:
@@ -43,9 +44,7 @@ class LayoutContract:
     @pytest.fixture(scope="class")
     @classmethod
     def paths(cls, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-        return write_sample(
-            cls.sample, tmp_path_factory.mktemp(cls.sample), episodes=11, frames=FRAMES, height=HEIGHT, width=WIDTH
-        )
+        return write_sample(cls.sample, tmp_path_factory.mktemp(cls.sample), episodes=11, frames=FRAMES, **FRAMING)
 
     def episodes(self, paths: list[Path]) -> Iterator[Episode]:
         layout = self.make()
@@ -98,7 +97,7 @@ class LayoutContract:
         assert found == [7, 8, 9, 10, 11]
 
     def test_digest_is_of_the_episode(self, paths: list[Path], tmp_path: Path) -> None:
-        again = write_sample(self.sample, tmp_path, episodes=11, frames=FRAMES, height=HEIGHT, width=WIDTH)
+        again = write_sample(self.sample, tmp_path, episodes=11, frames=FRAMES, **FRAMING)
         first, second = self.digests(paths), self.digests(again)
         assert first == second
         assert len(set(first)) == 11

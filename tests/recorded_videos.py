@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from robotrove.media import barcode
+from robotrove.media.priority import own_priority
 from robotrove.media.probe import iter_frames
 
 FPS = 30
@@ -43,7 +44,7 @@ def record(
     if codec not in av.codecs_available:
         pytest.skip(f"PyAV has no {codec}")
     threads = {"svtav1-params": "lp=1"} if codec == "libsvtav1" else {"threads": "1"}
-    with av.open(str(path), "w") as out:
+    with own_priority(), av.open(str(path), "w") as out:
         stream = out.add_stream(codec, FPS, options=options | threads | changes)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
         stream.codec_context.time_base = time_base

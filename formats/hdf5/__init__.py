@@ -9,6 +9,7 @@ LAYOUTS = Registry(
     "layout",
     __name__,
     {
+        "leisaac": "leisaac:LeIsaacLayout",
         "isaaclab": "isaaclab:IsaacLabLayout",
         "libero": "libero:LiberoLayout",
         "robomimic": "robomimic:RobomimicLayout",

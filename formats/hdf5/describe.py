@@ -26,7 +26,7 @@ class EpisodeFacts:
         length: Frames.
         fps: Frames per second as the file gives it, None if it does not.
         task: Instruction, or what stands in for it.
-        task_source: Where that comes from: file, env_name, file_name or none.
+        task_source: Where that comes from: file, env_name, env_task, file_name or none.
         success: The recorder's label, None without one.
         columns: The layout's mapping.
         features: What that gives.

@@ -1,4 +1,4 @@
-"""Isaac Lab's recorder, also Mimic, LeIsaac, Arena and EvalTasks: /data/demo_N with actions and obs."""
+"""Isaac Lab's recorder, also Mimic, Arena and EvalTasks: /data/demo_N with actions and obs."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Fact:
 
     Attributes:
         value: The text or number.
-        source: Where it comes from: file, pipeline, default, env_name, file_name or none.
+        source: Where it comes from: file, pipeline, default, env_name, env_task, file_name or none.
     """
 
     value: Any

@@ -67,6 +67,14 @@ def rows_of(column: ArrowColumn, feature: Feature, where: str) -> NDArray[Any]:
     return values.reshape(rows, *feature.shape)
 
 
+def single_values(column: ArrowColumn, feature: Feature | None) -> ArrowColumn:
+    """Return a column of single values as such where it holds lists of one, any other as it is."""
+    is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    if feature is None or feature.shape != (1,) or not is_list or column.null_count:
+        return column
+    return column.flatten() if pc.all(pc.equal(pc.list_value_length(column), 1)).as_py() else column
+
+
 def kind_of(dtype: str) -> str:
     """Return numpy's kind of a feature's values, "O" for texts and pictures, "" for what LeRobot does not know."""
     if dtype == "string" or dtype in VISUAL_DTYPES:

@@ -34,7 +34,7 @@ class PlacedRows:
         fps: Frames per second.
         tasks: Instructions of the new dataset.
         source_tasks: Per source, its instructions by its own task_index; none for rows that were never placed.
-        list_type: See `schema.data_schema`.
+        schema: Columns of the new files, in order; those of version 3.0 by default.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class PlacedRows:
         fps: int,
         tasks: TaskTable,
         source_tasks: Sequence[Sequence[str]],
-        list_type: str = "List",
+        schema: pa.Schema | None = None,
     ) -> None:
-        self.schema = data_schema(features, list_type)
+        self.schema = schema or data_schema(features)
         self._features = row_features(features)
         self._fps = fps
         self._tasks = tasks
@@ -81,7 +81,7 @@ class PlacedRows:
             return np.fromiter(values, np.int64)[owners]
 
         made = {
-            "timestamp": times.astype(np.float32),
+            "timestamp": self._times(frames),
             "frame_index": frames,
             "episode_index": of_each(placed.index for placed in run.episodes),
             "index": frames + of_each(placed.first_index for placed in run.episodes),
@@ -92,6 +92,7 @@ class PlacedRows:
             numbers = {"episode_index": of_each(placed.episode for placed in run.episodes), "frame_index": frames}
             _check_place(said, numbers, times, run, first)
             made["task_index"] = self._task_index(said["task_index"], owners, run, first)
+        made |= {key: made["task_index"] for key, feature in self._features.items() if feature.is_task_index}
         columns = [
             pa.array(made[field.name], field.type)
             if field.name in made
@@ -99,6 +100,11 @@ class PlacedRows:
             for field in self.schema
         ]
         return pa.table(columns, schema=self.schema)
+
+    def _times(self, frames: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return times in the precision of the new files; in float64 they are computed as the reference does."""
+        is_double = pa.types.is_float64(self.schema.field("timestamp").type)
+        return frames * (1 / self._fps) if is_double else (frames / self._fps).astype(np.float32)
 
     def _said(self, piece: pa.Table, name: str, where: str) -> Array:
         """Return one of the five columns that every dataset has, as it is in the source."""
@@ -167,18 +173,20 @@ def _column(piece: pa.Table, field: pa.Field, feature: Feature, where: str) -> p
     if field.name not in piece.column_names:
         raise RobotroveError(where, "is missing", "every feature of info.json")
     column = piece.column(field.name).combine_chunks()
-    if column.type != field.type:
+    is_wrapped = feature.shape == (1,) and pa.types.is_list(field.type)  # a single value as a list of one
+    kind = field.type.value_type if is_wrapped else field.type
+    if column.type != kind:
         try:
-            column = _cast(column, field.type)
+            column = _cast(column, kind)
         except pa.ArrowException as exc:
-            raise RobotroveError(where, f"is {column.type}: {exc}", f"{field.type}") from exc
+            raise RobotroveError(where, f"is {column.type}: {exc}", f"{kind}") from exc
     if feature.dtype == "image":
         empty = column.null_count + column.field("bytes").null_count
     elif feature.dtype == "string":
         empty = column.null_count
     else:
         rows_of(column, feature, where)  # refuses what is empty or of another shape
-        return column
+        return pa.ListArray.from_arrays(range(len(column) + 1), column) if is_wrapped else column
     if empty:
         raise RobotroveError(where, f"{empty} values are empty", "a value in every row")
     return column

@@ -32,6 +32,7 @@ class PlacedStats:
     def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows, *, keep_axes: bool = False) -> None:
         self._features = features | DEFAULT_FEATURES
         self._columns = row_features(features)
+        self._annotations = [key for key, feature in features.items() if feature.is_task_index]
         self._tasks = tasks
         self._rows = rows
         self._keep_axes = keep_axes
@@ -63,18 +64,21 @@ class PlacedStats:
                 stats[f"stats/{key}/{name}"] = column
             if not feature.is_visual:
                 missing[key] = ~np.all([is_known(stats[f"stats/{key}/{name}"]) for name in STAT_KEYS], axis=0)
-        missing["task_index"] = np.array([len(episode.files.tasks) > 1 for episode in placed])
+        several = np.array([len(episode.files.tasks) > 1 for episode in placed])
+        missing |= dict.fromkeys(("task_index", *self._annotations), several)
         self._compute(placed, stats, {key: where for key, where in missing.items() if where.any()})
         return stats
 
     def _placed(self, placed: Sequence[PlacedEpisode]) -> dict[str, FeatureStats]:
         lengths = np.array([episode.files.length for episode in placed])
-        tasks = np.array([self._tasks.index(episode.files.tasks[0]) for episode in placed])
+        numbers = np.array([self._tasks.index(episode.files.tasks[0]) for episode in placed])
+        task = constant_stats(numbers, lengths)
         return {
             "frame_index": index_stats(0, lengths),
             "episode_index": constant_stats(np.array([episode.index for episode in placed]), lengths),
             "index": index_stats(np.array([episode.first_index for episode in placed]), lengths),
-            "task_index": constant_stats(tasks, lengths),
+            "task_index": task,
+            **dict.fromkeys(self._annotations, task),
         }
 
     def _compute(

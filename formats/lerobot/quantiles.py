@@ -23,7 +23,7 @@ QUANTILES: Mapping[str, float] = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 
 DIGIT_BITS = 16
 DIGITS = 1 << DIGIT_BITS
 _PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
-_DIRECT_BYTES = 160 << 20  # values that take up to so much are sorted in memory instead
+_DIRECT_BYTES = 112 << 20  # values that take up to so much are sorted in memory instead
 _BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ...core.columns import Array
 from ...core.errors import RobotroveError
 from ...media.join import Clip
-from .arrow_rows import Damaged, rows_of
+from .arrow_rows import Damaged, rows_of, single_values
 from .record import RowReader, Rows
 from .view import DatasetView
 
@@ -84,7 +84,7 @@ class StoredRows:
             if not pa.types.is_struct(column.type):
                 raise Damaged(f"{where}, {name}", f"pictures are {column.type}")
             return column.field("bytes").to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-        return rows_of(column, feature, f"{where}, {name}")
+        return rows_of(single_values(column, feature), feature, f"{where}, {name}")
 
     def close(self) -> None:
         """Close the open file."""

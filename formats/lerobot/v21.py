@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from ...core.columns import Array
-from ...core.features import DEFAULT_FEATURES
+from ...core.features import DEFAULT_FEATURES, Features
 from . import paths, paths_v21
 from .episode_metas import EpisodeMetas
 from .episode_plan import PlacedEpisode
@@ -21,6 +21,8 @@ from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
 from .placement import PlannedFile
 from .record import EpisodeFiles
+from .reference_rows import reference_features, reference_schema
+from .schema import data_schema
 from .source import DatasetFacts
 from .stat_columns import StatColumns, is_known, nested_lists
 from .stats import MERGED_KEYS, STAT_KEYS
@@ -57,9 +59,12 @@ def episode_path(key: str, episode: int) -> str:
     return paths_v21.video_path(key, episode) if key else paths_v21.data_path(episode)
 
 
-def placed_rows(facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]]) -> PlacedRows:
-    """Return a reader of rows as they are in the files of this version."""
-    return PlacedRows(facts.features, facts.fps, tasks, source_tasks, "Sequence")
+def placed_rows(
+    facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
+) -> PlacedRows:
+    """Return a reader of rows as they are in the files of this version, or as the reference converters have them."""
+    schema = reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
+    return PlacedRows(facts.features, facts.fps, tasks, source_tasks, schema)
 
 
 def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:
@@ -79,6 +84,8 @@ def write_meta(
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
+    *,
+    reference_exact: bool = False,
 ) -> None:
     """Write meta/ after all data and video files are there; arguments as in v30.write_meta."""
     rows = placed_rows(facts, tasks, source_tasks)
@@ -96,10 +103,11 @@ def write_meta(
                 _line(origin_file, index | origin)
                 count, frames = count + 1, frames + placed.files.length
     rows.close()
+    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
     with _created(out / paths_v21.TASKS) as file:
         for number, task in enumerate(tasks.tasks):
             _line(file, {"task_index": number, "task": task})
-    write_json(out / paths.INFO, _info(root, facts, count, frames, len(tasks.tasks)))
+    write_json(out / paths.INFO, _info(root, facts, features, count, frames, len(tasks.tasks)))
     if histograms:
         write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
     write_json(out / paths.RUN, dict(facts.run))
@@ -128,8 +136,10 @@ def _nested(stats: StatColumns, facts: DatasetFacts) -> list[dict[str, dict[str,
     return episodes
 
 
-def _info(root: Path, facts: DatasetFacts, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
-    described = {key: feature.to_json() for key, feature in (facts.features | DEFAULT_FEATURES).items()}
+def _info(
+    root: Path, facts: DatasetFacts, features: Features, episodes: int, frames: int, tasks: int
+) -> dict[str, Any]:
+    described = {key: feature.to_json() for key, feature in features.items()}
     for key in facts.camera_keys:
         first = root / paths_v21.video_path(key, 0)
         described[key]["info"] = dict(facts.video_info.get(key) or video_info(first, facts.fps))

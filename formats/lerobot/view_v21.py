@@ -7,12 +7,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from . import paths, paths_v21
-from .arrow_rows import ArrowColumn, Damaged
+from .arrow_rows import ArrowColumn, Damaged, single_values
 from .view import DataFile, DatasetView, EpisodePlace, VideoFile, selected
 
 _MOST = 1 << 53  # of frames, episodes and what else is counted
@@ -112,14 +110,7 @@ class DatasetViewV21(DatasetView):
     def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """See the base class; lists of one value come as the values: LeRobot 0.3.3 reads both."""
         for first, batch in super().row_batches(path, names):
-            yield first, {name: self._single(column, name) for name, column in batch.items()}
-
-    def _single(self, column: ArrowColumn, name: str) -> ArrowColumn:
-        feature = self.features.get(name)
-        is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-        if feature is None or feature.shape != (1,) or not is_list or column.null_count:
-            return column
-        return column.flatten() if pc.all(pc.equal(pc.list_value_length(column), 1)).as_py() else column
+            yield first, {name: single_values(column, self.features.get(name)) for name, column in batch.items()}
 
 
 def is_texts(value: Any) -> bool:

@@ -8,8 +8,12 @@ from typing import Any, ClassVar
 import pytest
 
 from robotrove.blocks import BLOCKS
+from robotrove.blocks.base import EpisodeStep
 from robotrove.blocks.binding import Bound
+from robotrove.core.episode import Episode
 from robotrove.core.errors import RobotroveError
+from robotrove.pipelines.arguments import build
+from robotrove.pipelines.spec import BlockSpec
 from robotrove.tests.contracts_blocks import BlockContract, StepContract, make_episode
 
 
@@ -40,11 +44,20 @@ class TestJointRemapper(StepContract):
     }
 
 
+class TestJointRemapperOfAJointSpace(StepContract):
+    cls = BLOCKS["joint_remapper"]
+    arguments: ClassVar[dict[str, Any]] = {"robot": "droid", "spaces": {"observation.state": "state"}}
+
+    def episode(self) -> Episode:
+        return make_episode(width=13, names=None)
+
+
 class TestUnitConverter(StepContract):
     cls = BLOCKS["unit_converter"]
     arguments: ClassVar[dict[str, Any]] = {
         "scale": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
         "offset": -1.5,
+        "other_width": "keep",
         "columns": ["action"],
     }
 
@@ -61,6 +74,34 @@ class TestImageResizer(StepContract):
         "width": 12,
         "pad": "square",
         "cameras": ["observation.images.front"],
+    }
+
+
+class _AddsColumns(StepContract):
+    def make(self, **changes: Any) -> EpisodeStep:
+        step = build(BlockSpec(self.cls.name, {**self.arguments, **changes}))
+        assert isinstance(step, EpisodeStep)
+        return step
+
+    def test_without_its_columns_the_episode_is_rejected_and_nothing_else_happens(self) -> None:
+        """It needs none, and refuses one that is there."""
+        ep = self.make().visit(self.make().visit(self.episode()))
+        assert ep.rejection is not None
+        assert (ep.rejection.reason, ep.rejection.error) == ("duplicate_column", True)
+
+
+class TestAnnotator(_AddsColumns):
+    cls = BLOCKS["annotator"]
+    arguments: ClassVar[dict[str, Any]] = {"columns": ["annotation.human.task_description"]}
+
+
+class TestColumnAdder(_AddsColumns):
+    cls = BLOCKS["column_adder"]
+    arguments: ClassVar[dict[str, Any]] = {
+        "columns": {
+            "next.done": {"value": False, "last": True, "dtype": "bool"},
+            "next.reward": {"value": 0.25, "last": 1.0, "dtype": "float64"},
+        }
     }
 
 
@@ -94,6 +135,7 @@ class TestDowngrader(BlockContract):
     arguments: ClassVar[dict[str, Any]] = {
         "datasets": ["/nowhere/a"],
         "gr00t_stats": True,
+        "reference_exact": True,
         "allow_long": True,
         "video": {"g": 5},
     }

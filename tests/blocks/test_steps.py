@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import yaml
 
+from robotrove.blocks.annotator import Annotator
 from robotrove.blocks.base import EpisodeFilter, EpisodeMap
+from robotrove.blocks.column_adder import ColumnAdder, Constant
 from robotrove.blocks.frame_trimmer import FrameTrimmer
 from robotrove.blocks.image_resizer import ImageResizer
 from robotrove.blocks.joint_remapper import JointRemapper
@@ -203,6 +205,24 @@ class TestJointRemapper:
         assert ep.rejection is not None
         assert "did you mean 'elbow_flex.pos'?" in ep.rejection.detail
 
+    def test_columns_in_joint_spaces_of_their_own(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.yaml"
+        spaces = {"sim": ["leg", "b", "head", "a"], "driven": ["b", "a"]}
+        path.write_text(yaml.safe_dump({"name": "mine", "robot_type": "m", "joints": ["a", "b"], "spaces": spaces}))
+        ep = make_episode(2, names=None, width=4)
+        ep.columns["action"] = ArrayColumn(Feature("float64", (2,)), np.array([[100.0, 101.0], [110.0, 111.0]]))
+        out = JointRemapper(robot=str(path), spaces={"observation.state": "sim", "action": "driven"}).visit(ep)
+        assert out["observation.state"].tolist() == [[3, 1], [13, 11]]
+        assert out["action"].tolist() == [[101, 100], [111, 110]]
+        assert out.features["action"] == Feature("float64", (2,), ("a", "b"))
+        assert out.features["observation.state"].names == ("a", "b")
+
+    def test_a_recording_that_is_not_in_the_space(self) -> None:
+        ep = JointRemapper(robot="gr1", spaces={"action": "action"}).visit(make_episode(2))
+        assert _reason(ep) == ("wrong_joint_count", True)
+        assert ep.rejection is not None
+        assert "6 entries, expected 36" in ep.rejection.detail
+
     @pytest.mark.parametrize(
         ("column", "reason"), [("observation.images.front", "not_a_vector"), ("acton", "missing_column")]
     )
@@ -215,6 +235,9 @@ class TestJointRemapper:
             ({}, "either robot or order"),
             ({"robot": "so101", "order": ["a"]}, "either robot or order"),
             ({"order": ["a"], "groups": ["arm"]}, "groups without robot"),
+            ({"order": ["a"], "spaces": {"action": "sim"}}, "spaces without robot"),
+            ({"robot": "g1", "spaces": {"action": "simm"}}, "no joint space 'simm' .did you mean 'sim'"),
+            ({"robot": "so101", "spaces": {"action": "sim"}}, "a robot with a joint space"),
             ({"robot": "so110"}, "did you mean 'so101'"),
             ({"robot": "so101", "groups": ["single_arms"]}, "did you mean 'single_arm'"),
         ],
@@ -294,13 +317,64 @@ class TestUnitConverter:
     def test_what_does_not_fit(self, arguments: dict, episode: dict, reason: str) -> None:
         assert _reason(UnitConverter(**arguments).visit(make_episode(**episode))) == (reason, True)
 
+    def test_what_is_no_angle_stays_bit_for_bit(self) -> None:
+        rows = np.random.default_rng(3).uniform(-4, 4, (7, 9)).astype(np.float32)
+        ep = UnitConverter(robot="lekiwi").visit(self._episode(rows))
+        np.testing.assert_array_equal(ep["action"][:, :6], self._leisaac(rows[:, :6]))
+        np.testing.assert_array_equal(ep["action"][:, 6:], rows[:, 6:])
+        assert ep.features["action"].names == (*SO101, "x.vel", "y.vel", "theta.vel")
+        speeds = UnitConverter(robot="lekiwi").visit(self._episode(rows[:, 6:8], ("x.vel", "y.vel")))
+        np.testing.assert_array_equal(speeds["action"], rows[:, 6:8])
+
+    def test_each_arm_of_two_on_its_own(self) -> None:
+        rows = np.random.default_rng(4).uniform(-4, 4, (7, 12)).astype(np.float32)
+        found = UnitConverter(robot="bi_so101").visit(self._episode(rows))["action"]
+        np.testing.assert_array_equal(found, np.hstack([self._leisaac(rows[:, :6]), self._leisaac(rows[:, 6:])]))
+
+    def test_another_number_of_entries_is_kept_where_that_is_wanted(self) -> None:
+        rows = np.random.default_rng(5).uniform(-4, 4, (7, 8)).astype(np.float32)
+        names = tuple(f"dim_{index}" for index in range(8))
+        ep = UnitConverter(robot="so101", other_width="keep").visit(self._episode(rows, names))
+        np.testing.assert_array_equal(ep["action"], rows)
+        assert ep.features["action"].names == names
+
     def test_a_robot_without_ranges(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump({"name": "mine", "robot_type": "mine", "joints": [{"name": "a"}]}))
         with pytest.raises(UsageError, match="gives no conversion for joint a"):
             UnitConverter(robot=str(path))
+        with pytest.raises(UsageError, match="robot bi_piper gives no conversion at all"):
+            UnitConverter(robot="bi_piper")
+        with pytest.raises(UsageError, match="robot aloha gives no conversion for joint left_waist"):
+            UnitConverter(robot="aloha")
         with pytest.raises(UsageError, match="robot together with scale or offset"):
             UnitConverter(robot="so101", scale=2.0)
+
+
+class TestAnnotator:
+    def test_it_repeats_the_task_index_which_an_episode_has_only_in_a_dataset(self) -> None:
+        ep = Annotator(columns=["annotation.human.validity"]).visit(make_episode(3))
+        feature = ep.features["annotation.human.validity"]
+        assert feature.is_task_index
+        assert Feature.from_json(feature.to_json()).is_task_index, "info.json says it too"
+        assert not Feature("int64", (1,)).is_task_index
+
+
+class TestColumnAdder:
+    def test_the_last_frame_is_that_of_what_is_left(self) -> None:
+        columns = {
+            "next.reward": Constant(value=0.5, last=2, dtype="float64"),
+            "next.done": Constant(value=False, last=True, dtype="bool"),
+            "zero": Constant(value=0),
+        }
+        for blocks in ((ColumnAdder(columns=columns), FrameTrimmer(head=1, tail=2)), (ColumnAdder(columns=columns),)):
+            ep = make_episode(6 if len(blocks) == 2 else 3)
+            for block in blocks:
+                ep = block.visit(ep)
+            assert ep["next.reward"].tolist() == [[0.5], [0.5], [2.0]]
+            assert ep["next.done"].tolist() == [[False], [False], [True]]
+            assert ep["zero"].tolist() == [[0.0]] * 3
+            assert [ep[key].dtype.name for key in columns] == ["float64", "bool", "float32"]
 
 
 class TestImageResizer:

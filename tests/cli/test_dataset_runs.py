@@ -58,7 +58,7 @@ def test_run_and_status(robotrove: Command, pipeline: Path, tmp_path: Path) -> N
     facts = robotrove("status", f"{output}.run", "--json").json
     total = facts["total"]
     assert status[0] == f"finished: {total} of {total} ranks done, for 4 episodes with 32 frames"
-    assert status[-3:] == ["  report: 1 of 1 ranks", "  commit: 1 of 1 ranks", f"  logs: {output}.run/logs"]
+    assert status[-3:] == ["  commit: 1 of 1 ranks", "  report: 1 of 1 ranks", f"  logs: {output}.run/logs"]
     assert (facts["state"], facts["unit"], facts["done"]) == ("finished", "ranks", total)
     assert (facts["listed"], facts["kept"], facts["frames"], facts["rejected"]) == (4, 4, 32, {})
 

@@ -34,8 +34,7 @@ SACCT = """\
 2|COMPLETED
 1_0|COMPLETED
 1_1|FAILED
-1_[2-3%2]|PENDING
-1_4|CANCELLED by 0
+1_[2-3%2]|CANCELLED by 0
 """
 SUBMISSION = Submission(
     "robotrove-x",
@@ -96,10 +95,10 @@ class TestQueue:
     def test_how_jobs_ended(self, commands: Commands) -> None:
         commands(sacct=SACCT)
         assert slurm_queue.ended_states(["1", "2"]) == {
-            ("2", 0): "COMPLETED",
+            ("2", slurm_queue.REST): "COMPLETED",
             ("1", 0): "COMPLETED",
             ("1", 1): "FAILED",
-            ("1", 4): "CANCELLED by 0",
+            ("1", slurm_queue.REST): "CANCELLED by 0",
         }
 
     def test_without_accounting_nobody_knows_how_they_ended(self, commands: Commands) -> None:
@@ -250,12 +249,16 @@ class TestFailures:
         assert states.failures(stage, [0, 2, 4]) == {
             0: "demos.hdf5: damaged",
             2: "job 1_1 is failed: ModuleNotFoundError: No module named 'h5py'",
-            4: "job 1_2 is over",
+            4: "job 1_2 is cancelled by 0",
         }
         assert states.log(stage, 3) == jobs / "1_1_0_log.out"
         report = bare_stage(tmp_path, "report", 1)
         assert states.failures(report, [0]) == {0: "job 2_0 is completed"}
         assert states.log(report, 0) == jobs / "2_0_log.out"
+
+    def test_without_accounting(self, jobs: Path, tmp_path: Path, commands: Commands) -> None:
+        commands(squeue="")
+        assert JobStates(jobs).failures(bare_stage(tmp_path, "convert", 8), [4]) == {4: "job 1_2 is over"}
 
     def test_without_a_job(self, tmp_path: Path) -> None:
         stage = bare_stage(tmp_path, "convert", 2)

@@ -381,7 +381,7 @@ class TestSeveralFormats:
                 seen.append((tmp_path / "out").exists())
 
         report = run_here(both, tmp_path / "out", watcher=Watching())
-        assert seen[-3:] == [False, True, True]
+        assert seen[-4:] == [False, True, True, True], "when it is committed, reported, and at the end"
         assert sorted(os.listdir(tmp_path / "out")) == ["v2.1", "v3.0"]
         assert report.datasets == [str(tmp_path / "out" / "v3.0"), str(tmp_path / "out" / "v2.1")]
         assert (report.listed, report.kept, report.frames) == (5, 5, 46)
@@ -418,7 +418,7 @@ class TestSeveralFormats:
         self, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("robotrove.blocks.downgrader.Downgrader.finish", lambda self: None)
-        with pytest.raises(RankFailed, match=r"no block made a dataset of version v2\.1"):
+        with pytest.raises(RobotroveError, match=r"no block made a dataset of version v2\.1"):
             run_here(both, tmp_path / "out")
         assert not (tmp_path / "out").exists()
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import EpisodeRejected, UsageError
+from robotrove.core.yaml_source import read_yaml
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.media.settings import VideoSettings
 from robotrove.pipelines.creation import plan_of
@@ -19,7 +20,6 @@ from robotrove.pipelines.guess import Guess, guess
 from robotrove.pipelines.pipeline_text import flow, pipeline_text
 from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.spec import PipelineSpec
-from robotrove.pipelines.yaml_source import read_yaml
 
 FRAMES = 6
 LAYOUTS = ("isaaclab", "piper", "aloha", "robomimic", "libero")
@@ -146,7 +146,7 @@ def test_what_is_not_converted_is_offered_under_names_that_work(tmp_path: Path) 
     ("layout", "task", "fps"),
     [
         ("isaaclab", "Until then it is the environment's name: 'Isaac-Sample-Reach-v0'", "null  # the files say 30;"),
-        ("leisaac", "the environment's name: 'LeIsaac-SO101-PickOrange-v0'", "null  # ASSUMED to be 30:"),
+        ("leisaac", "what LeIsaac says of the environment: 'Pick three oranges", "null  # ASSUMED to be 30:"),
         ("piper", "the files say it: 'put the cup on the tray';", "null  # ASSUMED to be 30:"),
         ("aloha", "say what the robot does, such as:", "null  # ASSUMED to be 50:"),
     ],

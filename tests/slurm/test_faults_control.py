@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.pipelines.stages import CONVERT, REPORT, stage_of
+from robotrove.pipelines.stages import CONVERT, stage_of, stages
 from robotrove.tests.slurm.disturbed import SHARDS, Run, ended
-from robotrove.tests.slurm.jobs import live, submission, wait_for
+from robotrove.tests.slurm.jobs import live, submission, wait_for, wait_until_over
 
 SCRIPT = Path(__file__).parents[2] / "slurm" / "local_cluster.sh"
 
@@ -53,7 +53,7 @@ def test_the_submitter_is_killed_between_two_jobs(
     assert set(status["jobs"]) == queued
     for told in (run.is_refused(), run.cancel()):
         assert all(job in told for job in queued), told
-    wait_for(lambda: not live(run.output), "the end of all jobs")
+    wait_until_over(run.output)
     assert run.status()["state"] == ("stopped" if noted else "planned")
     run.let_go(0, 1, 2, 3)
     run.finish()
@@ -64,15 +64,18 @@ def test_the_waiting_command_is_killed(run: Run) -> None:
     run.hold(0)
     command = run.start()
     run.worker_of(0)
-    wait_for(lambda: any(REPORT in batch.stages for _, batch in submission(run.output).batches), "the last job")
+    last = stages(Workspace.for_output(run.output))[-1].name
+    wait_for(lambda: any(last in batch.stages for _, batch in submission(run.output).batches), "the last job")
     command.kill()
     assert ended(command).returncode == -signal.SIGKILL
     assert run.status()["state"] == "running"
     assert submission(run.output).job_ids[0] in run.is_refused()
     run.let_go(0)
-    wait_for(Workspace.for_output(run.output).report.exists, "the report")
-    run.finish()
+    wait_until_over(run.output)
     assert run.status()["state"] == "finished"
+    before = submission(run.output)
+    run.finish()
+    assert submission(run.output) == before, "something was submitted for a run that is finished"
 
 
 def test_the_controller_is_killed(run: Run, cluster: Path) -> None:

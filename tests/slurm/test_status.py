@@ -122,6 +122,13 @@ def test_a_run_that_waits_and_then_is_cancelled(run: Run) -> None:
     wait_for(lambda: not live(run.output), "an empty queue")
     status = run.status()
     assert (status["state"], _counts(status)) == ("planned", (0, 0, 0, SHARDS))
-    assert status["failures"][0]["why"].startswith(f"job {submission(run.output).job_ids[0]}_0 is cancelled")
+    job = submission(run.output).job_ids[0]  # which the accounting may be told of later
+    wait_for(
+        lambda: all(
+            failure["why"].startswith(f"job {job}_{failure['rank']} is cancelled")
+            for failure in run.status()["failures"][:SHARDS]
+        ),
+        "what became of the jobs",
+    )
     again = command("cancel", run_dir)
     assert (again.returncode, again.stdout) == (0, "nothing works on this run\n")

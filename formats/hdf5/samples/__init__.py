@@ -12,7 +12,13 @@ SAMPLES = Registry(
     __name__,
     {
         "isaaclab": "isaaclab:write_isaaclab",
-        "leisaac": "isaaclab:write_leisaac",
+        "leisaac": "leisaac:write_so101",
+        "leisaac_bi_so101": "leisaac:write_bi_so101",
+        "leisaac_lekiwi": "leisaac:write_lekiwi",
+        "arena_gr1": "arena:write_gr1",
+        "arena_g1": "arena:write_g1",
+        "arena_droid": "arena:write_droid",
+        "evaltasks": "arena:write_evaltasks",
         "robomimic": "robomimic:write_robomimic",
         "libero": "robomimic:write_libero",
         "piper": "piper:write_jpeg",
@@ -24,6 +30,18 @@ SAMPLES = Registry(
     },
 )
 
+# Cameras of the real files, by the names that the shipped pipelines look for.
+CAMERAS = {
+    "leisaac_bi_so101": ("left_wrist", "right_wrist", "top"),
+    "arena_gr1": ("robot_pov_cam",),
+    "arena_g1": ("robot_head_cam",),
+    "arena_droid": ("robot_pov_cam",),
+    "evaltasks": ("robot_pov_cam",),
+    "piper": ("left", "mid", "right"),
+    "piper_raw": ("left", "mid", "right"),
+}
+_OTHER_CAMERAS = ("front", "wrist")
+
 
 def write_sample(
     layout: str,
@@ -33,7 +51,7 @@ def write_sample(
     frames: int = 30,
     height: int = 96,
     width: int = 96,
-    cameras: tuple[str, ...] = ("front", "wrist"),
+    cameras: tuple[str, ...] | None = None,
     seed: int = 0,
     compression: Compression | None = None,
     fps: int = 30,
@@ -50,7 +68,8 @@ def write_sample(
         frames: Frames of each episode.
         height: Height of the frames in pixels, at least 48.
         width: Width of the frames in pixels, at least 48.
-        cameras: Names of the cameras; their positions are the camera numbers of the markers.
+        cameras: Names of the cameras, those of the layout's real files by default; their positions are the
+            camera numbers of the markers.
         seed: Another seed gives other values.
         compression: Of raw frames and vectors; None is the layout's own habit.
         fps: Frames per second, written where the layout has a place for it.
@@ -58,8 +77,9 @@ def write_sample(
     Raises:
         UsageError: If there is no such layout, or an argument does not fit.
     """
-    spec = SampleSpec(episodes, frames, height, width, tuple(cameras), seed, compression, fps)
     write = SAMPLES[layout]
+    names = CAMERAS.get(layout, _OTHER_CAMERAS) if cameras is None else cameras
+    spec = SampleSpec(episodes, frames, height, width, tuple(names), seed, compression, fps)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = write(spec, folder)
     return paths

@@ -18,11 +18,23 @@ class TestIsaacLab(LayoutContract):
 
 
 class TestLeIsaac(LayoutContract):
-    sample, layout = "leisaac", "isaaclab"
+    sample, layout = "leisaac", "leisaac"
     state_width, action_width = 6, 6
-    task = ("LeIsaac-SO101-PickOrange-v0", "env_name")
+    task = ("Pick three oranges and put them into the plate, then reset the arm to rest state.", "env_task")
     fps = (30, "default")
     success = LABELS
+
+
+class TestLeIsaacWithTwoArms(TestLeIsaac):
+    sample = "leisaac_bi_so101"
+    state_width, action_width = 12, 12
+    task = ("Pick two letter e objects into the box, and reset the arm to rest state.", "env_task")
+
+
+class TestLeIsaacOnWheels(TestLeIsaac):
+    sample = "leisaac_lekiwi"
+    state_width, action_width = 9, 9
+    task = ("Pick up tissue trash from the floor and throw it into the trash bin.", "env_task")
 
 
 class TestRobomimic(LayoutContract):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 from pydantic import BaseModel, ValidationError
 
-from ..core.errors import nearest
+from .errors import nearest
 from .yaml_source import KeyPath, keys_of
 
 _SINGULAR: dict[Any, str] = {

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from ..core.errors import ConfigError, Problem
+from .errors import ConfigError, Problem
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 

@@ -1,0 +1,28 @@
+"""robotrove import-config."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from ..pipelines.arena_config import read_arena_config
+from ..pipelines.arena_text import arena_pipeline_text
+from .new_file import target_option, write_new
+from .output import echo
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["arena"]))
+@click.argument("file", type=click.Path(path_type=Path))
+@target_option
+def command(kind: str, file: Path, target: Path) -> None:
+    """Write the pipeline that does what the configuration FILE of another converter says.
+
+    arena: the YAML files of Isaac Lab Arena's convert_hdf5_to_lerobot.py.
+    """
+    config = read_arena_config(file)
+    write_new(target, arena_pipeline_text(config, file.name))
+    echo(f"{target}: robot {config.robot}, output {config.output}")
+    echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
