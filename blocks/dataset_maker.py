@@ -208,6 +208,11 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                     if [episode.source for episode in batch] != [number] * len(metas):
                         raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
                     yield batch, metas
+        if (lost := next(placed, None)) is not None:
+            where = f"dataset {lost.source + 1}, episode {lost.episode}"
+            raise RobotroveError(
+                where, "meta tells no more of it", "the datasets as they were planned", "mend it, or start with --fresh"
+            )
 
     def _named(self, root: Path) -> AbstractContextManager[None]:
         """Say what to do where a source turns out to be damaged."""

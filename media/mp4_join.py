@@ -69,10 +69,10 @@ def join_tables(clips: Sequence[Clip], out: Path, fps: int, faststart: bool) -> 
     parts: list[_Part] = []
     encodings = set()
     try:
-        for path, group in groupby(_runs(clips), key=lambda clip: clip.path):
+        for path, group in groupby(_runs(clips), key=lambda run: run[0].path):
             file = _File(path, fps)
             encodings.add(encoding_of_table(file.table))
-            parts += [_part(clip, file) for clip in group]
+            parts += [_part(run, file) for run in group]
     except (Unusual, RobotroveError, OSError):
         return False
     if len(encodings) > 1:
@@ -88,7 +88,7 @@ def split_tables(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool)
         for path, group in groupby((clip for clip, _ in pieces), key=lambda clip: clip.path):
             file = _File(path, fps)
             encoding_of_table(file.table)  # refuses what FFmpeg can make nothing of
-            parts += [_part(clip, file) for clip in group]
+            parts += [_part([clip], file) for clip in group]
     except (Unusual, RobotroveError, OSError):
         return False
     for part, (_, out) in zip(parts, pieces, strict=True):
@@ -104,42 +104,47 @@ class _File:
         self.grid = Grid(path, self.table, fps)
 
 
-def _runs(clips: Sequence[Clip]) -> Iterator[Clip]:
-    """Yield clips with those put together that follow each other in their file: they are copied as one."""
-    run = clips[0]
+def _runs(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
+    """Yield clips, those together that follow each other in their file: they are copied as one."""
+    run = [clips[0]]
     for clip in clips[1:]:
-        if (clip.path, clip.first) == (run.path, run.first + run.frames):
-            run = Clip(run.path, run.first, run.frames + clip.frames)
+        if (clip.path, clip.first) == (run[-1].path, run[-1].first + run[-1].frames):
+            run.append(clip)
         else:
             yield run
-            run = clip
+            run = [clip]
     yield run
 
 
-def _part(clip: Clip, file: _File) -> _Part:
-    """Return a clip if it begins at a closed keyframe, and its frames are stored side by side."""
+def _part(run: Sequence[Clip], file: _File) -> _Part:
+    """Return clips that follow each other if each begins at a closed keyframe and has its frames side by side."""
     table, grid = file.table, file.grid
-    first, end = clip.first, clip.first + clip.frames
+    first, end = run[0].first, run[-1].first + run[-1].frames
     if not 0 <= first < end <= len(table.sizes):
         raise Unusual
-    places = np.arange(clip.frames)
+    starts_of_clips = np.array([clip.first - first for clip in run])
+    places = np.arange(end - first)
     order = grid.frames(table.pts[first:end]) - first
-    if order[0] != 0 or not table.keyframes[first] or not np.array_equal(np.sort(order), places):
+    if not np.array_equal(order[starts_of_clips], starts_of_clips) or not np.array_equal(np.sort(order), places):
+        raise Unusual
+    if (np.maximum.accumulate(order)[starts_of_clips[1:] - 1] >= starts_of_clips[1:]).any():
+        raise Unusual
+    if not table.keyframes[first + starts_of_clips].all():
         raise Unusual
     keyframes = table.keyframes[first:end]
     parameters_within(table, first)  # the table may err: to begin elsewhere than at a keyframe would be damage
-    _, own = read_keyframes(table, np.flatnonzero(keyframes) + first)
-    if not own.all():
+    closed, own = read_keyframes(table, np.flatnonzero(keyframes) + first)
+    if not own.all() or not closed[np.isin(np.flatnonzero(keyframes), starts_of_clips)].all():
         raise Unusual
     sizes, offsets = table.sizes[first:end], table.offsets[first:end]
     starts = np.flatnonzero(np.diff(offsets, prepend=-1) != np.concatenate(([0], sizes[:-1])))
-    dependencies = np.zeros(clip.frames, np.uint8)
+    dependencies = np.zeros(end - first, np.uint8)
     if table.dependencies is not None:
         dependencies = table.dependencies[first:end]
     return _Part(
         table.entry,
         table.geometry,
-        clip.path,
+        run[0].path,
         grid.delay(int(table.leads[first]), 0) or 0,
         offsets[starts],
         np.add.reduceat(sizes, starts),

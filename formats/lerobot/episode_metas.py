@@ -26,9 +26,9 @@ class EpisodeMetas:
     def __len__(self) -> int:
         return int(self.provenance.num_rows)
 
-    def only(self, episode: int) -> EpisodeMetas:
-        """Return what meta says of one of them."""
-        rows = slice(episode, episode + 1)
+    def part(self, first: int, last: int) -> EpisodeMetas:
+        """Return what meta says of those from the first up to the last, which is not among them."""
+        rows = slice(first, last)
         return EpisodeMetas({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])
 
 

@@ -62,7 +62,7 @@ class PlacedRows:
         for run in runs(episodes):
             first = 0
             for piece in self._reader.read(run.rows):
-                table = self._table(piece, run, first)
+                table = self._checked(piece, run, first)
                 stop = first + piece.num_rows
                 groups = self._reader.group_starts - run.rows.first
                 cuts = np.unique(np.concatenate([run.starts, groups, [first, stop]]))
@@ -70,6 +70,16 @@ class PlacedRows:
                     owner = int(run.owners(begin, 1)[0])
                     yield run.episodes[owner], table.slice(begin - first, end - begin)
                 first = stop
+
+    def _checked(self, piece: pa.Table, run: EpisodeRun, first: int) -> pa.Table:
+        """Return the rows of a piece; an error names the row with which its episode begins, not the whole run."""
+        try:
+            return self._table(piece, run, first)
+        except RobotroveError:
+            cuts = np.unique(np.clip(run.starts, first, first + piece.num_rows))
+            for begin, end in pairwise(cuts.tolist()):
+                self._table(piece.slice(begin - first, end - begin), run, begin)
+            raise
 
     def _table(self, piece: pa.Table, run: EpisodeRun, first: int) -> pa.Table:
         owners = run.owners(first, piece.num_rows)

@@ -97,4 +97,5 @@ class ShardSource(DatasetSource):
         tasks = self.tasks
         for metas in self.metas():
             for number, (kept, files) in enumerate(zip(self.shard.kept, self.files(), strict=True)):
-                yield EpisodeRecord(kept.index, files, metas.only(number), episode=number, source_tasks=tasks)
+                meta = metas.part(number, number + 1)
+                yield EpisodeRecord(kept.index, files, meta, episode=number, source_tasks=tasks)

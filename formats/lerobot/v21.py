@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from operator import itemgetter
@@ -30,6 +31,7 @@ from .tasks import TaskTable
 from .v30 import write_json
 from .video_info import video_info
 
+_HELD_VALUES = 1 << 20  # of each statistic of all features, at a time
 UNIT_EPISODES = 128  # few enough to spread over ranks, enough to read a source file in one pass
 
 
@@ -94,7 +96,7 @@ def write_meta(
     with ExitStack() as stack:
         names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
         meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
-        for batch, metas in episodes:
+        for batch, metas in _in_parts(episodes, _most_episodes(facts)):
             entries = _nested(stats.complete(batch, metas.stats), facts)
             for placed, entry, origin in zip(batch, entries, metas.provenance.to_pylist(), strict=True):
                 index = {"episode_index": placed.index}
@@ -113,6 +115,20 @@ def write_meta(
     write_json(out / paths.RUN, dict(facts.run))
 
 
+def _most_episodes(facts: DatasetFacts) -> int:
+    """Return of how many episodes statistics are held at a time: here they have all axes of their feature."""
+    values = sum(math.prod(feature.shape) for feature in facts.features.values() if not feature.is_visual)
+    return max(1, _HELD_VALUES // max(1, values))
+
+
+def _in_parts(
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], most: int
+) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetas]]:
+    for batch, metas in episodes:
+        for first in range(0, len(batch), most):
+            yield batch[first : first + most], metas.part(first, first + most)
+
+
 def _created(path: Path) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     return open(path, "w", encoding="utf-8", newline="\n")
@@ -127,7 +143,7 @@ def _nested(stats: StatColumns, facts: DatasetFacts) -> list[dict[str, dict[str,
     episodes: list[dict[str, dict[str, Any]]] = [{} for _ in next(iter(stats.values()))]
     for key, feature in (facts.features | DEFAULT_FEATURES).items():
         columns = {name: stats[f"stats/{key}/{name}"] for name in STAT_KEYS if f"stats/{key}/{name}" in stats}
-        lists = {name: nested_lists(name, column) for name, column in columns.items()}
+        lists = {name: nested_lists(f"stats/{key}/{name}", column) for name, column in columns.items()}
         known = {name: is_known(column) | (not feature.is_visual) for name, column in columns.items()}
         for row, episode in enumerate(episodes):
             found = {name: values[row] for name, values in lists.items() if known[name][row]}

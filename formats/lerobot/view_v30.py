@@ -72,8 +72,7 @@ class DatasetViewV30(DatasetView):
 
         Those that a file does not have are missed when they are asked for.
         """
-        batches = self._read_episodes([], EPISODE_BATCH_ROWS, optional=columns)
-        self._held = [(path, first, batch) for path, first, batch in batches if batch]
+        self._held = list(self._read_episodes([], EPISODE_BATCH_ROWS, optional=columns))
 
     def episode_batches(self, columns: Sequence[str], rows: int) -> Iterator[tuple[str, int, dict[str, ArrowColumn]]]:
         """Yield (file, first row, columns) of meta/episodes in order, of at most so many rows."""

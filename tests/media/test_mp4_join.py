@@ -196,3 +196,13 @@ def test_frames_that_the_table_calls_keyframes_are_looked_at(tmp_path: Path) -> 
     assert not join_tables([Clip(path, 1, 5)], out, FPS, False)
     with pytest.raises(NotCopyable, match="frame 1 is no keyframe"):
         join([Clip(path, 1, 5)], out, FPS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clips_that_follow_each_other_must_each_begin_at_a_keyframe(kind: str, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 16)
+    keyframes = np.flatnonzero(read_table(path).keyframes)
+    inside = next((frame for frame in range(1, 15) if frame not in keyframes), None)
+    if inside is None:
+        pytest.skip("every frame is a keyframe")
+    assert not join_tables([Clip(path, 0, inside), Clip(path, inside, 16 - inside)], tmp_path / "b.mp4", FPS, True)

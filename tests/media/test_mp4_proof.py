@@ -9,6 +9,7 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.media.mp4_proof import prove
+from robotrove.media.mp4_table import read_table
 from robotrove.tests.odd_videos import make_odd
 from robotrove.tests.recorded_videos import FPS, KINDS, record
 
@@ -34,5 +35,18 @@ def test_files_with_others(kind: str, tmp_path: Path) -> None:
         prove(rounded, 9, FPS)
     whole = path.read_bytes()
     path.write_bytes(whole[:-200])
+    with pytest.raises(RobotroveError, match=r"a\.mp4"):
+        prove(path, 9, FPS)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("h264")])
+def test_frames_at_the_wrong_place(kind: str, tmp_path: Path) -> None:
+    """Tables that are right of themselves, but not about what is in the file."""
+    path = record(tmp_path / "a.mp4", kind, 9)
+    table = read_table(path)
+    whole = bytearray(path.read_bytes())
+    begin = int(table.offsets[0])
+    whole[begin : begin + 60] = bytes(60)
+    path.write_bytes(whole)
     with pytest.raises(RobotroveError, match=r"a\.mp4"):
         prove(path, 9, FPS)

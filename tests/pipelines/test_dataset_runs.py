@@ -385,6 +385,9 @@ class TestSeveralFormats:
         assert sorted(os.listdir(tmp_path / "out")) == ["v2.1", "v3.0"]
         assert report.datasets == [str(tmp_path / "out" / "v3.0"), str(tmp_path / "out" / "v2.1")]
         assert (report.listed, report.kept, report.frames) == (5, 5, 46)
+        lines = (tmp_path / "out" / "v2.1" / "meta" / "episodes_stats.jsonl").read_text().splitlines()
+        counts = [feature["count"] for line in lines for feature in json.loads(line)["stats"].values()]
+        assert {type(number) for count in counts for number in count} == {int}, "as LeRobot writes them"
         for version in ("v3.0", "v2.1"):
             found = info(tmp_path / "out" / version)
             assert (found["codebase_version"], found["total_episodes"], found["total_frames"]) == (version, 5, 46)

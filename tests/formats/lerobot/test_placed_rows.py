@@ -128,6 +128,17 @@ def test_rows_that_are_not_those_of_the_episode_are_refused(
     assert str(tmp_path / "rows.parquet") in str(found.value)
 
 
+def test_of_several_episodes_read_together_the_wrong_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    notes = [None if row == 9 else f"n{row}" for row in range(12)]
+    pq.write_table(source_table(pa.list_(pa.float32()), note=notes), path)
+    rows = PlacedRows(FEATURES, FPS, TaskTable(OWN_TASKS), [OWN_TASKS])
+    said = ("rest",), ("wave",), ("push",)
+    with pytest.raises(RobotroveError, match=r"rows\.parquet, row 7, column note: 1 values are empty"):
+        list(rows.tables(placed(path, episode, said[episode]) for episode in range(3)))
+    rows.close()
+
+
 def test_a_missing_column_and_missing_rows_are_named(tmp_path: Path) -> None:
     pq.write_table(source_table(pa.list_(pa.float32())).drop_columns(["stage"]), tmp_path / "rows.parquet")
     with pytest.raises(RobotroveError, match="column stage: is missing"):
