@@ -67,7 +67,10 @@ def command(
             else:
                 found = execute(spec, workspace, where, **options)
     except KeyboardInterrupt:
-        click.echo("the same command goes on with this run", err=True)
+        if isinstance(where, Detached) and where.is_detached:
+            click.echo(f"the jobs go on; robotrove cancel {shlex.quote(str(workspace.run_dir))} ends them", err=True)
+        else:
+            click.echo("the same command goes on with this run", err=True)
         raise
     if isinstance(found, Submission):
         echo_json(_submitted(found, workspace)) if as_json else echo(_told(found, workspace))
@@ -106,6 +109,6 @@ def summary(report: RunReport) -> str:
     lines += [f"  note: {note}" for note in report.notes]
     if report.rejected:
         lines.append(f"  each with its reason in {report.run_dir}/rejected.jsonl")
-    source = "" if report.inputs else f" --source {report.run_dir}"
-    lines += [f"  check it: robotrove verify {folder}{source}" for folder in report.datasets]
+    source = "" if report.inputs else f" --source {shlex.quote(report.run_dir)}"
+    lines += [f"  check it: robotrove verify {shlex.quote(folder)}{source}" for folder in report.datasets]
     return "\n".join(lines)

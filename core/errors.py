@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,11 +75,9 @@ class RunLocked(UsageError):
     """Another process, or a job on a cluster, works on the same run directory."""
 
     def __init__(self, run_dir: str, holder: str, action: str = "") -> None:
+        wait = f"wait for it (robotrove status {shlex.quote(run_dir)}), or end that process and repeat the command"
         super().__init__(
-            run_dir,
-            f"{holder} is working on this run",
-            "one command at a time per run directory",
-            action or f"wait for it (robotrove status {run_dir}), or end that process and repeat the command",
+            run_dir, f"{holder} is working on this run", "one command at a time per run directory", action or wait
         )
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
@@ -22,6 +22,7 @@ from .worker import Worker
 
 # Time limits in a row without an episode that was finished, after which a job is not queued again.
 MAX_IDLE_LIMITS = 2
+NEWS_S = 3.0
 
 
 class RankJob:
@@ -36,7 +37,7 @@ class RankJob:
         logs: Folder of the logging folders of all stages.
         events: Folder of the journals of all processes.
         cpus: CPUs that a rank may use.
-        limit_s: Seconds from the start until the signal that ends the job.
+        limit_s: Seconds from the start after which a signal means the time limit.
         stop_on_failure: Start no further rank once one has failed, in this job or another.
     """
 
@@ -112,7 +113,7 @@ class RankJob:
                 marks.fail(order[1], answer["error"])
             return answer["error"]
         if self._worker.exit_code() == -signal.SIGTERM:
-            self._end()  # Slurm tells all processes of a job to end, and this one may be the last to hear of it
+            time.sleep(NEWS_S)  # Slurm tells all processes of a job to end, and this one may be the last to hear of it
         why = self._worker.epitaph()
         self._drop_worker()
         marks.fail(order[1], why)
@@ -123,11 +124,16 @@ class RankJob:
             self._worker.kill()
             self._worker = None
 
-    def _end(self, number: int = signal.SIGTERM, frame: FrameType | None = None) -> NoReturn:
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Wait for the end: a job that ends by itself now has failed, one that is killed is queued again if it should.
+
+        Slurm tells the processes of a job to end when it is cancelled, preempted or over its time, and kills them then.
+        """
         print("told to end (scancel, preemption, or the time limit): what is committed stays", flush=True)
         if self._worker is not None:
             self._worker.stop()
-        sys.exit(128 + number)
+        while True:
+            signal.pause()
 
     def checkpoint(self) -> DelayedSubmission | None:
         """Return what to run when the job starts again, or None if that leads nowhere; submitit calls it."""

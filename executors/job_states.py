@@ -19,7 +19,7 @@ from .submission import Submission, log_of
 
 # What tells why a job ended, among what it printed last; what srun says of a task comes after the cause.
 _TELLING = re.compile(
-    r"^(?!srun: error: \S+: task).*(error|CANCELLED|No module|No such file|not found|Killed|told to end)"
+    r"^(?!srun: error: \S+: task).*([Ee]rror|CANCELLED|No module|No such file|not found|Killed|told to end)"
 )
 _TAIL_BYTES = 4096
 _READ_LOGS = 20  # of so many ranks the cause is looked up in what their job printed
@@ -58,6 +58,8 @@ class JobStates:
             return {}
         if slurm_queue.is_here():
             with suppress(RobotroveError):
+                if self.submission.where and self.submission.where != slurm_queue.cluster_name():
+                    return None  # another cluster that sees the same files
                 return {(job.job_id, job.task): job for job in slurm_queue.live_jobs(self.submission.name)}
         return None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shlex
+import sys
 import time as clock
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, suppress
@@ -34,6 +36,8 @@ Memory = Annotated[str, Field(pattern=r"^\d+(KB?|MB?|GB?|TB?)$")]
 _OURS = frozenset(
     {"job_name", "array", "dependency", "output", "error", "open_mode", "signal", "requeue", "no_requeue"}
     | {"partition", "account", "qos", "constraint", "time", "mem", "cpus_per_task"}
+    | {"nodes", "ntasks", "ntasks_per_node", "ntasks_per_core", "ntasks_per_socket", "ntasks_per_gpu"}
+    | {"clusters", "wait", "parsable", "test_only", "export"}
 )
 
 
@@ -102,6 +106,16 @@ class SlurmExecutor(Detached):
         """True on a cluster; elsewhere submitit's processes want somebody who waits for them."""
         return self.cluster == "slurm"
 
+    @property
+    def _chosen(self) -> list[str]:
+        """Options that have a value here, so that the user's environment has no say in them."""
+        return [name for name in ("partition", "account", "qos", "constraint") if getattr(self, name) is not None]
+
+    @property
+    def _python(self) -> str:
+        """Interpreter of jobs; files in the folder that submits must not stand for modules there."""
+        return self.python or f"{shlex.quote(sys.executable)} -P"
+
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run one stage; see the base class."""
         self.run([stage], on_poll)
@@ -115,9 +129,13 @@ class SlurmExecutor(Detached):
     def submit(self, stages: Sequence[Stage]) -> Submission:
         """Submit all stages and return; see the base class."""
         jobs = _jobs_of(stages)
+        if "%" in str(jobs) or "\\" in str(jobs):
+            found = "has a % or a backslash in its path, which Slurm replaces"
+            raise UsageError(str(jobs.parent), found, "a path without", "--run-dir DIR")
         jobs.mkdir(parents=True, exist_ok=True)
         started = Started.now()
-        submission = Submission(job_name(jobs), self.cluster, started.user, started.host)
+        where = slurm_queue.cluster_name() if self.cluster == "slurm" else ""
+        submission = Submission(job_name(jobs), self.cluster, started.user, started.host, where=where)
         submission.write(jobs)  # from here on the jobs are found by their name, whatever happens
         try:
             for batch in self._batches(stages):
@@ -154,14 +172,14 @@ class SlurmExecutor(Detached):
                 logs=str(first.logs.parent),
                 events=str(Workspace(first.run_dir, Path()).events),
                 cpus=self.cpus,
-                limit_s=max(self.time * 30, self.time * 60 - self.signal_before - 30),
+                limit_s=min(0.8 * 60 * self.time, 60 * self.time - 600),
                 stop_on_failure=first.stop_on_failure,
             )
             for orders in batch.jobs
         ]
         try:
             # submitit prints what it raises, too.
-            with redirect_stderr(io.StringIO()), slurm_queue.outside_of_jobs():
+            with redirect_stderr(io.StringIO()), slurm_queue.submitting(self._chosen):
                 found = self._submitit(jobs, submission).submit_array(tasks)
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError, RuntimeError) as exc:
             raise RobotroveError(
@@ -171,20 +189,25 @@ class SlurmExecutor(Detached):
                 "see `executor:` in the pipeline (partition, account, qos, time, mem, sbatch), then repeat the command",
             ) from exc
         if self.cluster != "slurm":
-            for job in found:
-                job.exception()  # waits; without a scheduler nothing else keeps the order of the stages
+            try:
+                for job in found:
+                    job.exception()  # waits; without a scheduler nothing else keeps the order of the stages
+            except BaseException:
+                for job in found:
+                    job.cancel(check=False)
+                raise
         return str(found[0].job_id).partition("_")[0]
 
     def _submitit(self, jobs: Path, submission: Submission) -> Any:
         if self.cluster == "debug":
             return submitit.DebugExecutor(jobs)
         if self.cluster == "local":
-            executor: Any = submitit.LocalExecutor(jobs, max_num_timeout=_MAX_REQUEUES, python=self.python)
+            executor: Any = submitit.LocalExecutor(jobs, max_num_timeout=_MAX_REQUEUES, python=self._python)
             executor.update_parameters(
                 timeout_min=self.time, signal_delay_s=self.signal_before, setup=self.setup or (), stderr_to_stdout=True
             )
             return executor
-        executor = submitit.SlurmExecutor(jobs, max_num_timeout=_MAX_REQUEUES, python=self.python)
+        executor = submitit.SlurmExecutor(jobs, max_num_timeout=_MAX_REQUEUES, python=self._python)
         previous = submission.job_ids[-1:]
         executor.update_parameters(
             job_name=submission.name,
@@ -200,6 +223,8 @@ class SlurmExecutor(Detached):
             array_parallelism=self.workers or slurm_queue.NO_LIMIT,
             dependency=f"afterany:{previous[0]}" if previous else None,
             stderr_to_stdout=True,
+            # Without these srun would leave out what the script exports, and since 22.05 the CPUs.
+            srun_args=["--export=ALL", f"--cpus-per-task={self.cpus}"],
             additional_parameters={
                 "requeue": True,
                 **{name: value for name, value in (self.sbatch or {}).items() if value is not False},
@@ -221,13 +246,31 @@ class SlurmExecutor(Detached):
             if clock.monotonic() - asked > _QUEUE_EVERY_S:
                 asked = clock.monotonic()
                 with suppress(RobotroveError):  # a controller that is being restarted; the jobs go on
-                    is_over = not slurm_queue.live_jobs(job_name(jobs))
+                    live = slurm_queue.live_jobs(job_name(jobs))
+                    is_over = not live
+                    _check_can_start(live)
         states = JobStates(jobs)
         for stage in stages:
             if missing := stage.missing():
                 raise RankFailed(
                     stage.name, states.failures(stage, missing), str(jobs), f"{stage.resume} --executor slurm"
                 )
+
+
+def _check_can_start(live: Sequence[slurm_queue.Job]) -> None:
+    """Refuse to wait for jobs that the cluster will never start.
+
+    Raises:
+        UsageError: With what the cluster says.
+    """
+    stuck = [job for job in live if job.reason in slurm_queue.NEVER]
+    if stuck and not any(job.is_running for job in live):
+        raise UsageError(
+            f"job {stuck[0].job_id}",
+            f"cannot start: {stuck[0].reason}",
+            "a time, memory and number of CPUs that the partition has",
+            "robotrove cancel RUN_DIR, see `executor:` in the pipeline, then repeat the command",
+        )
 
 
 def _said(exc: Exception) -> str:

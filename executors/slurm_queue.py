@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,8 @@ from ..core.errors import RobotroveError
 
 _TIMEOUT_S = 60
 NO_LIMIT = 2**31 - 1
+# Reasons to wait that do not pass by themselves.
+NEVER = ("PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig", "BadConstraints")
 REST = -1
 
 
@@ -52,7 +54,7 @@ def live_jobs(name: str) -> list[Job]:
     Raises:
         RobotroveError: If the cluster does not answer.
     """
-    text = _ask("squeue", "--noheader", "--array", "--name", name, "--format", "%F|%K|%T|%r|%N")
+    text = _ask("squeue", "--all", "--noheader", "--array", "--name", name, "--format", "%F|%K|%T|%r|%N")
     jobs = []
     for line in text.splitlines():
         job_id, task, state, reason, node = line.split("|")
@@ -85,8 +87,17 @@ def cancel(name: str) -> None:
 
 def max_array_size() -> int:
     """Return how many jobs one array may have: indices go up to MaxArraySize - 1."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
-    return max(1, int(found[1])) if found else 1001  # Slurm's default
+    return max(1, int(_configured("MaxArraySize") or 1001))  # Slurm's default
+
+
+def cluster_name() -> str:
+    """Return the name of the cluster that answers here; several may see the same files."""
+    return _configured("ClusterName")
+
+
+def _configured(key: str) -> str:
+    found = re.search(rf"^{key}\s*=\s*(\S+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def submittable(account: str | None, qos: str | None) -> int | None:
@@ -97,47 +108,68 @@ def submittable(account: str | None, qos: str | None) -> int | None:
         qos: Quality of service; likewise.
     """
     account, qos = account or os.environ.get("SBATCH_ACCOUNT"), qos or os.environ.get("SBATCH_QOS")
-    limits = []
+    limits: list[tuple[str, str, str]] = []  # each with the option of squeue for the jobs that count
     try:
         user = _ask("id", "-un").strip()
         account = account or _ask("sacctmgr", "-nP", "show", "user", user, "format=DefaultAccount").strip()
         fields = "Account,MaxSubmitJobs,GrpSubmitJobs,DefaultQOS,QOS"
-        lines = _ask("sacctmgr", "-nP", "show", "assoc", f"user={user}", f"format={fields}").splitlines()
-        names = {qos} if qos else set()
-        for line in lines:
-            own, most, group, default, allowed = line.split("|")
-            if own == account:
-                limits += [most, group]
-                names |= {default or allowed} if not qos else set()
-        for line in _ask("sacctmgr", "-nP", "show", "qos", "format=Name,MaxSubmitJobsPU,MaxSubmitJobsPA").splitlines():
+        own = (f"user={user}", f"account={account}", f"cluster={cluster_name()}")
+        for line in _ask("sacctmgr", "-nP", "show", "assoc", *own, f"format={fields}").splitlines():
+            name, most, group, default, allowed = line.split("|")
+            if name != account:
+                continue
+            limits += [(most, "--account", account), (group, "--account", account)]
+            qos = qos or default or allowed  # of several, Slurm chooses by rules of its own: then it may refuse
+        fields = "Name,MaxSubmitJobsPU,MaxSubmitJobsPA"
+        for line in _ask("sacctmgr", "-nP", "show", "qos", f"format={fields}").splitlines():
             name, per_user, per_account = line.split("|")
-            limits += [per_user, per_account] if name in names else []
+            limits += [(per_user, "--qos", name), (per_account, "--qos", name)] if name == qos else []
+        rest = [int(limit) - _queued(user, *option) for limit, *option in limits if limit.isdigit()]
     except RobotroveError:  # a cluster without accounting has no such limits
         return None
-    numbers = [int(limit) for limit in limits if limit.isdigit()]
-    if not numbers:
-        return None
-    queued = len(_ask("squeue", "--noheader", "--array", "--user", user, "--format", "%i").splitlines())
-    return min(numbers) - queued
+    return min(rest, default=None)
+
+
+def _queued(user: str, option: str, value: str) -> int:
+    command = ["squeue", "--all", "--noheader", "--array", "--format", "%i", "--user", user]
+    return len(_ask(*command, option, value).splitlines())
+
+
+# What this module's callers decide, and what would send jobs elsewhere or keep their environment from them.
+_DECIDED = frozenset(
+    {"JOB_NAME", "ARRAY_INX", "SIGNAL", "REQUEUE", "NO_REQUEUE", "OPEN_MODE", "OUTPUT", "ERROR", "DEPENDENCY", "WAIT"}
+    | {"TIMELIMIT", "MEM_PER_NODE", "MEM_PER_CPU", "MEM_PER_GPU", "EXPORT", "CLUSTERS"}
+)
 
 
 @contextmanager
-def outside_of_jobs() -> Iterator[None]:
-    """Hide what this process was given if it is part of a job: jobs inherit it, and srun takes options from it.
+def submitting(options: Iterable[str]) -> Iterator[None]:
+    """Hide variables that would win over what is submitted: sbatch puts its own before the script.
 
-    SLURM_CONF is how the cluster is found, and SBATCH_… are the user's own, such as an account.
+    Those of a job that this process is part of are inherited otherwise, and srun takes options from them. SLURM_CONF
+    is how the cluster is found; other SBATCH_… are the user's own, such as an account.
+
+    Args:
+        options: Options of sbatch that are given besides those that always are.
     """
+    decided = {f"SBATCH_{name}" for name in _DECIDED | {name.upper() for name in options}}
     given = {name for name in os.environ if name.startswith(("SLURM_", "SRUN_"))} - {"SLURM_CONF"}
-    hidden = {name: os.environ.pop(name) for name in given}
+    hidden = {name: os.environ.pop(name) for name in given | (decided & os.environ.keys())}
     try:
         yield
     finally:
         os.environ.update(hidden)
 
 
+def _unfiltered() -> dict[str, str]:
+    """Return the environment without what would make these commands leave jobs out."""
+    filters = ("SQUEUE_", "SACCT_", "SCANCEL_", "SLURM_CLUSTERS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(filters)}
+
+
 def _ask(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=_unfiltered())
     except FileNotFoundError as exc:
         raise RobotroveError(
             command[0],

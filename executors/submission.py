@@ -27,6 +27,7 @@ class Submission:
         user: Who submitted it.
         host: Where.
         batches: Each with the number that sbatch gave it.
+        where: Name of the Slurm cluster that has them; "" where it is none.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Submission:
     user: str
     host: str
     batches: list[tuple[str, Batch]] = field(default_factory=list)
+    where: str = ""
 
     def write(self, folder: Path) -> None:
         """Write it, whole or not at all."""

@@ -16,10 +16,15 @@ def own_priority() -> Iterator[None]:
     """
     is_known = hasattr(os, "sched_getscheduler") and os.path.isdir("/proc/self/task")
     before = os.sched_getscheduler(0) if is_known else None
-    yield
-    if before is None or before == os.SCHED_FIFO:
-        return
+    try:
+        yield
+    finally:
+        if before is not None and before != os.SCHED_FIFO:
+            _take_back(before)
+
+
+def _take_back(policy: int) -> None:
     for thread in os.listdir("/proc/self/task"):
         with suppress(OSError):  # it has just ended
             if os.sched_getscheduler(int(thread)) == os.SCHED_FIFO:
-                os.sched_setscheduler(int(thread), before, os.sched_param(0))
+                os.sched_setscheduler(int(thread), policy, os.sched_param(0))

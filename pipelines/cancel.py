@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
+import time
 
 from ..core.errors import UsageError
 from ..core.lease import holder_of, is_held
 from ..core.workspace import Workspace
 from ..executors import slurm_queue
 from ..executors.job_states import JobStates
+
+_PATIENCE_S = 15.0
 
 
 def cancel(workspace: Workspace) -> list[str]:
@@ -32,8 +36,27 @@ def cancel(workspace: Workspace) -> list[str]:
                 str(workspace.run_dir),
                 f"process {holder.get('pid')} on {holder.get('host')} works on it",
                 f"a command on {holder.get('host')}",
-                f"there: robotrove cancel {workspace.run_dir}",
+                f"there: robotrove cancel {shlex.quote(str(workspace.run_dir))}",
             )
-        os.kill(int(str(holder["pid"])), signal.SIGINT)  # as Ctrl-C does: it ends its workers
-        found.append(f"interrupted process {holder['pid']}")
+        found.append(_ended(int(str(holder["pid"])), workspace))
     return found or ["nothing works on this run"]
+
+
+def _ended(pid: int, workspace: Workspace) -> str:
+    """End the command that works on a run, and say how."""
+    # As Ctrl-C does; what a script started in the background hears of no such thing.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            break
+        except PermissionError as exc:
+            raise UsageError(str(workspace.run_dir), f"process {pid} is another user's", "one of your own") from exc
+        until = time.monotonic() + _PATIENCE_S
+        while is_held(workspace.lock) and time.monotonic() < until:
+            time.sleep(0.1)
+        if not is_held(workspace.lock):
+            break
+    else:
+        return f"process {pid} was told to end, and has not done so yet"
+    return f"interrupted process {pid}"

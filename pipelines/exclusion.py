@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,9 +37,10 @@ def _check_no_jobs(workspace: Workspace) -> None:
             "a machine where squeue works",
             f"repeat the command there; if they are known to be over, remove {workspace.jobs}",
         )
+    run_dir = shlex.quote(str(workspace.run_dir))
     if states.live:
         raise RunLocked(
             str(workspace.run_dir),
             f"job {', '.join(states.numbers)} of {who}",
-            f"robotrove status {workspace.run_dir} shows it, robotrove cancel {workspace.run_dir} ends it",
+            f"robotrove status {run_dir} shows it, robotrove cancel {run_dir} ends it",
         )

@@ -286,14 +286,18 @@ def _until_begun(tmp_path: Path, count: int) -> list[tuple[str, int, int, int]]:
 class TestTerminated:
     """scancel, and Slurm at the time limit, send SIGTERM to some or all processes of a job."""
 
-    def test_it_ends_with_its_worker_and_blames_no_rank(self, job: JobMaker, tmp_path: Path) -> None:
+    def test_it_ends_its_worker_waits_for_its_own_end_and_blames_no_rank(self, job: JobMaker, tmp_path: Path) -> None:
+        """Slurm takes a job that ends by itself for failed, and queues it no more."""
         process = _process(job(CONVERT, {"convert 1": "hang"}), tmp_path, SUBMITIT_EXECUTOR="slurm")
         [*_, (*_, worker, _)] = _until_begun(tmp_path, 2)
         process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=120)
-        assert "told to end" in out
-        assert process.returncode == 128 + signal.SIGTERM
+        assert process.stdout is not None
+        assert "told to end" in process.stdout.readline()
+        psutil.wait_procs([psutil.Process(worker)] if psutil.pid_exists(worker) else [], timeout=60)
         assert not psutil.pid_exists(worker)
+        assert process.poll() is None
+        process.kill()
+        process.wait()
         assert _complete(tmp_path, "convert") == [0]
         assert RankMarks(tmp_path / "convert").failures() == {}
 
@@ -301,8 +305,10 @@ class TestTerminated:
         process = _process(job(CONVERT, {"convert 1": "hang"}), tmp_path, SUBMITIT_EXECUTOR="slurm")
         [*_, (*_, worker, _)] = _until_begun(tmp_path, 2)
         os.kill(worker, signal.SIGTERM)
-        out, _ = process.communicate(timeout=120)
-        assert "told to end" in out
-        assert process.returncode == 128 + signal.SIGTERM
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert "told to end" in process.stdout.readline()
+        process.kill()
+        process.wait()
         assert _began(tmp_path) == CONVERT[:2], "no successor is given the next rank"
         assert RankMarks(tmp_path / "convert").failures() == {}

@@ -115,7 +115,7 @@ class TestQueue:
 
     def test_a_cluster_that_does_not_answer_is_told(self, commands: Commands) -> None:
         commands(squeue="slurm_load_jobs error: Unable to contact slurm controller (connect failure)", code=1)
-        with pytest.raises(RobotroveError, match=r"squeue --noheader: slurm_load_jobs error: Unable to contact"):
+        with pytest.raises(RobotroveError, match=r"squeue --all: slurm_load_jobs error: Unable to contact"):
             slurm_queue.live_jobs("x")
 
     def test_a_machine_without_a_cluster_is_told(self, commands: Commands) -> None:
@@ -140,7 +140,7 @@ def limits(tmp_path: Path, commands: Commands) -> Callable[..., None]:
     """Have sacctmgr tell limits."""
 
     def put(assoc: str, qos: str, queued: int) -> None:
-        commands(squeue="1\n" * queued, id="ann\n")
+        commands(squeue="1\n" * queued, id="ann\n", scontrol="ClusterName             = here\n")
         path = tmp_path / "bin" / "sacctmgr"
         path.write_text("#!/bin/sh\n" + SACCTMGR.format(assoc=assoc, qos=qos))
         path.chmod(0o755)

@@ -71,10 +71,12 @@ def test_from_within_a_job_the_jobs_inherit_nothing_of_it(
     """srun would take it for options; with memory by CPU and by node at once, it gives up."""
     own = {"SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "lab"}
     given = {"SLURM_JOB_ID": "5", "SLURM_MEM_PER_CPU": "100", "SRUN_CPUS_PER_TASK": "3"}
+    # sbatch would let these win over what is submitted.
+    given |= {"SBATCH_JOB_NAME": "mine", "SBATCH_TIMELIMIT": "3", "SBATCH_PARTITION": "debug", "SBATCH_EXPORT": "NONE"}
     for name, value in (own | given).items():
         monkeypatch.setenv(name, value)
     commands(sbatch=f"export -p > {tmp_path}/seen; echo Submitted batch job 7")
-    SlurmExecutor().submit([bare_stage(tmp_path, "convert", 1)])
+    SlurmExecutor(partition="main").submit([bare_stage(tmp_path, "convert", 1)])
     seen = (tmp_path / "seen").read_text()
     assert [name for name in own | given if f"{name}=" in seen] == [*own]
     assert {name: os.environ[name] for name in given} == given

@@ -20,7 +20,9 @@ def _refused(run: Run, others: list[tuple[str, ...]]) -> None:
     for more in others:
         done = run_cli(run.pipeline, run.output, *more)
         assert (done.returncode, done.stdout) == (2, ""), more
-        assert f"{run_dir}: job {', '.join(sorted({job.job_id for job in live(run.output)}))} of " in done.stderr
+        assert (
+            f"{run_dir}: job {', '.join(sorted({job.job_id for job in live(run.output)}, key=int))} of " in done.stderr
+        )
         assert "is working on this run" in done.stderr
         assert f"robotrove cancel {run_dir} ends it" in done.stderr
     assert submission(run.output) == before
