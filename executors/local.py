@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -39,6 +40,7 @@ class LocalExecutor(Executor):
         failures: dict[int, str] = {}
         active: dict[int, Worker] = {}
         count = min(self.workers, len(waiting))
+        polled = time.monotonic()  # short ranks must not wait for what people are shown
         with selectors.DefaultSelector() as selector:
             try:
                 while waiting or active:
@@ -59,10 +61,13 @@ class LocalExecutor(Executor):
                             worker.end()
                         else:
                             self._idle.append(worker)
-                    on_poll()
+                    if time.monotonic() - polled >= POLL_S:
+                        on_poll()
+                        polled = time.monotonic()
             finally:
                 for worker in active.values():
                     worker.kill()
+        on_poll()
         if failures:
             raise stage.failed(failures)
 
