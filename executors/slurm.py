@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shlex
 import sys
-import time as clock
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
@@ -14,19 +13,17 @@ from typing import Annotated, Any, Literal
 import submitit
 from pydantic import Field
 
-from ..core.errors import RankFailed, RobotroveError, UsageError
+from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
 from ..manifests.started import Started
 from . import slurm_queue
 from .base import Detached, Stage
 from .batches import Batch, batches
 from .job import RankJob
-from .job_states import JobStates
 from .submission import Submission, job_name
+from .waiting import check_complete, wait
 
 _MAX_REQUEUES = 10_000  # RankJob decides when it leads nowhere
-_POLL_S = 1.0
-_QUEUE_EVERY_S = 5.0
 
 Minutes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -124,7 +121,10 @@ class SlurmExecutor(Detached):
         """Submit all stages and wait for their end; see the base class."""
         stages = list(stages)
         self.submit(stages)
-        self.wait(stages, on_poll)
+        if self.is_detached:
+            wait(stages, _jobs_of(stages), on_poll)
+        else:
+            check_complete(stages, _jobs_of(stages))
 
     def submit(self, stages: Sequence[Stage]) -> Submission:
         """Submit all stages and return; see the base class."""
@@ -231,46 +231,6 @@ class SlurmExecutor(Detached):
             },
         )
         return executor
-
-    def wait(self, stages: Sequence[Stage], on_poll: Callable[[], None]) -> None:
-        """Wait until every rank is complete, or no job is left that could make it so.
-
-        Raises:
-            RankFailed: With the first stage that is not complete.
-        """
-        jobs = _jobs_of(stages)
-        asked, is_over = 0.0, self.cluster != "slurm"
-        while any(stage.missing() for stage in stages) and not is_over:
-            on_poll()
-            clock.sleep(_POLL_S)
-            if clock.monotonic() - asked > _QUEUE_EVERY_S:
-                asked = clock.monotonic()
-                with suppress(RobotroveError):  # a controller that is being restarted; the jobs go on
-                    live = slurm_queue.live_jobs(job_name(jobs))
-                    is_over = not live
-                    _check_can_start(live)
-        states = JobStates(jobs)
-        for stage in stages:
-            if missing := stage.missing():
-                raise RankFailed(
-                    stage.name, states.failures(stage, missing), str(jobs), f"{stage.resume} --executor slurm"
-                )
-
-
-def _check_can_start(live: Sequence[slurm_queue.Job]) -> None:
-    """Refuse to wait for jobs that the cluster will never start.
-
-    Raises:
-        UsageError: With what the cluster says.
-    """
-    stuck = [job for job in live if job.reason in slurm_queue.NEVER]
-    if stuck and not any(job.is_running for job in live):
-        raise UsageError(
-            f"job {stuck[0].job_id}",
-            f"cannot start: {stuck[0].reason}",
-            "a time, memory and number of CPUs that the partition has",
-            "robotrove cancel RUN_DIR, see `executor:` in the pipeline, then repeat the command",
-        )
 
 
 def _said(exc: Exception) -> str:

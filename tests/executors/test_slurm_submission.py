@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.core.errors import RobotroveError
+from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.executors.slurm import SlurmExecutor
 from robotrove.executors.submission import Submission
 from robotrove.tests.executors.stages import bare_stage
@@ -80,3 +80,9 @@ def test_from_within_a_job_the_jobs_inherit_nothing_of_it(
     seen = (tmp_path / "seen").read_text()
     assert [name for name in own | given if f"{name}=" in seen] == [*own]
     assert {name: os.environ[name] for name in given} == given
+
+
+def test_it_does_not_wait_for_what_never_starts(commands: Callable[..., Path], tmp_path: Path) -> None:
+    commands(sbatch="echo Submitted batch job 7", squeue="echo '7|N/A|PENDING|PartitionTimeLimit|'")
+    with pytest.raises(UsageError, match="job 7: cannot start: PartitionTimeLimit"):
+        SlurmExecutor().run([bare_stage(tmp_path, "convert", 1)], lambda: None)
