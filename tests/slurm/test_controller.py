@@ -33,7 +33,12 @@ def _sbatch(run: Run, folder: Path, *more: str) -> str:
 
 def _ended(job: str) -> str:
     wait_for(lambda: not slurm("squeue", "--noheader", "--jobs", job), "the end of the controller")
-    return wait_for(lambda: slurm("sacct", "-nPX", "--format", "State,ExitCode", "--jobs", job), "its end").strip()
+
+    def known() -> str:
+        said = slurm("sacct", "-nPX", "--format", "State,ExitCode", "--jobs", job).strip()
+        return "" if said.startswith(("PENDING", "RUNNING", "COMPLETING")) else said  # the accounting lags
+
+    return wait_for(known, "its end")
 
 
 def _tool(*command: object) -> str:
