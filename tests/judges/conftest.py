@@ -186,6 +186,7 @@ def many_files(folder: Path) -> Sample:
                 seed=3 * number,
                 height=height,
                 width=width,
+                cameras=("front", "wrist"),
             )[0]
             for height, width in sizes.values()
         ]
