@@ -27,7 +27,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     names = {columns[2].strip().partition(".")[0] for columns in lines}
     assert {"click", "robotrove"} <= names
     assert not names & HEAVY
-    assert sum(int(columns[0].rpartition(":")[2]) for columns in lines) < 400_000  # microseconds, all imports together
+    assert len(lines) < 250, "modules, of which a third are Python's own at start; a time would depend on the machine"
     assert [name for name in COMMANDS if re.search(rf"^  {name} ", done.stdout, re.MULTILINE)] == list(COMMANDS)
 
 
