@@ -134,7 +134,7 @@ class SlurmExecutor(Detached):
             raise UsageError(str(jobs.parent), found, "a path without", "--run-dir DIR")
         jobs.mkdir(parents=True, exist_ok=True)
         started = Started.now()
-        where = slurm_queue.cluster_name() if self.cluster == "slurm" else ""
+        where = slurm_queue.cluster_name() if self.is_detached else ""
         submission = Submission(job_name(jobs), self.cluster, started.user, started.host, where=where)
         submission.write(jobs)  # from here on the jobs are found by their name, whatever happens
         try:
@@ -143,16 +143,14 @@ class SlurmExecutor(Detached):
                 submission.batches.append((job_id, batch))
                 submission.write(jobs)
         except BaseException:
-            if self.cluster == "slurm" and slurm_queue.is_here():
-                with suppress(
-                    RobotroveError
-                ):  # the cause is what is to be told; later commands find jobs by their name
+            if self.is_detached:
+                with suppress(RobotroveError):  # the cause is what is to be told; jobs are found by their name later
                     slurm_queue.cancel(submission.name)
             raise
         return submission
 
     def _batches(self, stages: Sequence[Stage]) -> list[Batch]:
-        if self.cluster != "slurm":
+        if not self.is_detached:
             size = 1 if self.cluster == "debug" else self.workers or 2
             return batches(stages, ranks_per_job=self.ranks_per_job, max_array=size, max_jobs=None)
         return batches(
@@ -188,7 +186,7 @@ class SlurmExecutor(Detached):
                 "jobs that the cluster takes",
                 "see `executor:` in the pipeline (partition, account, qos, time, mem, sbatch), then repeat the command",
             ) from exc
-        if self.cluster != "slurm":
+        if not self.is_detached:
             try:
                 for job in found:
                     job.exception()  # waits; without a scheduler nothing else keeps the order of the stages
