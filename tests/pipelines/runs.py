@@ -81,6 +81,13 @@ def run_here(pipeline: Path, output: Path, *, watcher: Watcher | None = None, **
     return execute(load_spec(pipeline), Workspace.for_output(output), Here(), watcher=watcher or Silent(), **more)
 
 
+def run_undisturbed(pipeline: Path, output: Path, *, episodes: int, frames: int, shards: int) -> None:
+    """Run a pipeline in this process, and make sure that it has as many shards as a test of faults needs."""
+    report = run_here(pipeline, output)
+    assert (report.kept, report.frames) == (episodes, episodes * frames)
+    assert len(list((output.with_name(f"{output.name}.run") / "shards").iterdir())) == shards
+
+
 def command(pipeline: Path, output: Path, *more: str) -> list[str]:
     """Return the command line of a run."""
     return [sys.executable, "-m", "robotrove.cli", "run", str(pipeline), "--output", str(output), *more]

@@ -38,6 +38,7 @@ from robotrove.tests.pipelines.runs import (
     quick_disk,  # noqa: F401 - autouse
     run_cli,
     run_here,
+    run_undisturbed,
     sample,
     start_cli,
     tree,
@@ -60,9 +61,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset that every other run must equal."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    report = run_here(pipeline, out)
-    assert (report.kept, report.frames) == (EPISODES, EPISODES * FRAMES)
-    assert len(list((out.parent / "out.run" / "shards").iterdir())) == SHARDS
+    run_undisturbed(pipeline, out, episodes=EPISODES, frames=FRAMES, shards=SHARDS)
     return out
 
 

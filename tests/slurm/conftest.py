@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.pipelines.runs import run_here, sample, write_pipeline
+from robotrove.tests.pipelines.runs import run_undisturbed, sample, write_pipeline
 from robotrove.tests.slurm.disturbed import EPISODES, FRAMES, SHARDS, Run
 from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
 from robotrove.tests.slurm.jobs import EXECUTOR, slurm, wait_for
@@ -70,9 +70,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset that every run of `pipeline` must equal."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    report = run_here(pipeline, out)
-    assert (report.kept, report.frames) == (EPISODES, EPISODES * FRAMES)
-    assert len(list((out.parent / "out.run" / "shards").iterdir())) == SHARDS
+    run_undisturbed(pipeline, out, episodes=EPISODES, frames=FRAMES, shards=SHARDS)
     return out
 
 
