@@ -15,6 +15,11 @@ folder=${2:?judges.sh: the second argument is missing: the folder of the environ
 
 python=$(find_python "$version")
 "$python" -m venv "$folder"
-# Compiling every module of PyTorch takes minutes, and the judges import few of them.
-"$folder/bin/python" -m pip install --quiet --progress-bar off --no-cache-dir --no-compile "$requirement"
+# Compiling every module of PyTorch takes minutes, and the judges import few of them. A connection that breaks in
+# gigabytes of downloads says nothing of robotrove: try again.
+for attempt in 1 2 3; do
+    "$folder/bin/python" -m pip install --quiet --progress-bar off --no-cache-dir --no-compile "$requirement" && break
+    [ "$attempt" -lt 3 ] || exit 1
+    sleep 20
+done
 "$folder/bin/python" -c 'from lerobot.datasets.lerobot_dataset import LeRobotDataset; import torchcodec.decoders'
