@@ -7,9 +7,6 @@ from typing import Any
 
 import click
 
-from ..blocks.aggregator import Aggregator
-from ..blocks.dataset_stats import DatasetStats
-from ..blocks.downgrader import Downgrader
 from ..core.errors import UsageError
 from ..formats.lerobot.open_source import version_of
 from ..hub.files import local_dataset
@@ -38,7 +35,5 @@ def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, for
     if version == "v3.0":
         if gr00t_stats or allow_long:
             raise UsageError("--gr00t-stats and --allow-long", "are for --to v2.1", action="leave them out")
-        blocks: list[Any] = [Aggregator(datasets=[source], on_mismatch="reencode"), DatasetStats()]
-    else:
-        blocks = [Downgrader(datasets=[source], gr00t_stats=gr00t_stats, allow_long=allow_long)]
-    click.get_current_context().exit(run_blocks(blocks, **run))
+        run_blocks({"aggregator": {"datasets": [source], "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
+    run_blocks({"downgrader": {"datasets": [source], "gr00t_stats": gr00t_stats, "allow_long": allow_long}}, **run)

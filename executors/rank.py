@@ -14,7 +14,7 @@ class RankRunner(PipelineExecutor):
 
     def __init__(self, stage: Stage) -> None:
         give_memory_back()
-        super().__init__(stage.build(), str(stage.logs), skip_completed=True)
+        super().__init__([], str(stage.logs), skip_completed=True)  # each rank builds its own steps
         self._stage = stage
 
     def run(self) -> None:

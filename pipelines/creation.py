@@ -17,8 +17,8 @@ from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
 from ..manifests.run_info import RunInfo
-from ..media.settings import VideoSettings
 from .arguments import build
+from .encoding import video_of
 from .inputs import read_inputs
 from .planner import Plan, make_plan
 from .spec import BlockSpec, PipelineSpec, spec_digest
@@ -42,13 +42,6 @@ def _source(spec: PipelineSpec) -> BlockSpec:
     if spec.source is None:
         raise UsageError("pipeline", "takes episodes from datasets", "a pipeline with a `source`")
     return spec.source
-
-
-def video_of(spec: PipelineSpec) -> VideoSettings:
-    """Return how a pipeline encodes: as its writer says, or the first dataset block that says it."""
-    blocks = (spec.writer,) if spec.writer else spec.dataset
-    found = (getattr(build(block), "video", None) for block in blocks)
-    return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
 
 
 def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:

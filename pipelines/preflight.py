@@ -20,7 +20,7 @@ from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version
 from .arguments import build
-from .creation import video_of
+from .encoding import video_of
 from .spec import BlockSpec, PipelineSpec, spec_digest
 
 

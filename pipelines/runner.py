@@ -15,7 +15,8 @@ from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo
 from ..manifests.started import Started
 from ..media.encoder import check_available, encoder_version
-from .creation import create, video_of
+from .creation import create
+from .encoding import video_of
 from .exclusion import exclusive
 from .fresh import forget_lost, move_aside
 from .inputs import check_apart, check_same_inputs

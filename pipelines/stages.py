@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -23,6 +22,7 @@ from .inputs import check_same_inputs
 from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
+from .worker import command
 
 CONVERT = "convert"
 COMMIT = "commit"
@@ -94,7 +94,7 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo, earlier: S
         ranks=ranks,
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
-        command=[sys.executable, "-P", "-m", f"{__package__}.worker", str(workspace.run_dir)],
+        command=command(workspace.run_dir),
         resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
         f"--output {_quoted(workspace.output)}",
         run_dir=workspace.run_dir,
