@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
-from ..core.columns import Array
-from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
-from ..core.errors import RobotroveError, UsageError, intact, printable
-from ..formats.lerobot.arrow_rows import Damaged
+from ..core.commit import attempt_name, file_attempt, rename_all, rename_new, sync_tree
+from ..core.errors import RobotroveError, UsageError
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
-from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
-from ..formats.lerobot.shard_source import ShardSource
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
-from ..manifests.manifest import Manifest
 from ..media.index import Encoding
 from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
 from .binding import Bound
+from .dataset_sources import DatasetSources
 from .dataset_step import DatasetStep
+
+META: Final = "meta"
+Unit: TypeAlias = PlannedFile | Literal["meta"]
 
 
 class Planner(Protocol):
@@ -78,13 +75,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     @abstractmethod
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write everything in meta/ of the new dataset, but what is carried over, into `out`."""
+        """Write into `out` what is in meta/ of the new dataset by the sources and the plan alone."""
+
+    @abstractmethod
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write into `out` what is in meta/ of the new dataset by its own files."""
 
     @property
     def root(self) -> Path:
@@ -101,17 +98,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """What is the same for every episode of the new dataset."""
         return dataset_facts(self.binding.run)
 
-    def _sources(self) -> Iterator[DatasetSource]:
-        """Yield the sources one after the other; what each holds of its dataset goes with it."""
-        if self.datasets is not None:
-            yield from (open_source(Path(folder)) for folder in self.datasets)
-            return
-        workspace = self.binding.workspace
-        for rank in range(Manifest.read(workspace.manifest).n_shards):
-            if not workspace.shard(rank).exists():
-                raise RobotroveError(str(workspace.shard(rank)), "is missing", "all shards committed", "resume the run")
-            if (source := ShardSource(workspace.shard(rank), self.facts)).shard.kept:
-                yield source
+    @cached_property
+    def sources(self) -> DatasetSources:
+        """Where episodes come from."""
+        return DatasetSources(self.datasets, self.binding.workspace, self.facts)
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -123,13 +113,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         notes: list[str] = []
         source_tasks: list[list[str]] = []
         planner = self.planner(self.facts)
-        total = 0
+        total = index = 0
 
         def placed() -> Iterator[PlacedEpisode]:
-            nonlocal total
-            index = 0
-            for number, source in enumerate(self._sources()):
-                with self._named(source.root):
+            nonlocal total, index
+            for number, source in enumerate(self.sources):
+                with self.sources.named(source.root):
                     source_tasks.append(source.tasks)
                     for episode, found in enumerate(source.files(notes.append)):
                         files = self.admit(found, source, episode)
@@ -143,10 +132,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 self.name, "there is no episode to write", "at least one", "robotrove status RUN_DIR says why"
             )
         tasks = TaskTable(task for own in source_tasks for task in own)
-        _, differing = shared_extras(self._sources())
+        _, differing = self.sources.extras()
         notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
         notes += differing
-        DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
+        DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, index, notes).write(self.folder)
 
     @cached_property
     def _plan(self) -> DatasetPlan:
@@ -158,19 +147,44 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         with file_attempt(target) as attempt:
             reencode(track.clip, attempt, self.facts.fps, settings_like(like, video) if like else video)
 
-    def units(self) -> list[Any]:
-        """Return the units as they were planned."""
-        return list(self._plan.files)
+    def units(self) -> list[Unit]:
+        """Return meta, which takes longest, and the units as they were planned."""
+        return [META, *self._plan.files]
 
-    def process(self, unit: PlannedFile) -> None:
+    def process(self, unit: Unit) -> None:
         """Write one unit of the output."""
-        if all(target.exists() for target in self.targets(unit)) or self.is_committed:
+        targets = self._targets(unit)
+        if all(target.exists() for target in targets) or self.is_committed:
             return  # done before; or the whole dataset is, and this process is a second one that lives on
-        for target in self.targets(unit):
+        for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
-        episodes = read_episodes(self.folder, unit.first, unit.last)
-        with self._named(self.binding.workspace.shards):
-            self.write(unit, episodes, self._plan)
+        if unit == META:
+            self._write_meta()
+            return
+        with self.sources.named():
+            self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
+
+    def _targets(self, unit: Unit) -> list[Path]:
+        return [self.root / META] if unit == META else list(self.targets(unit))
+
+    def _write_meta(self) -> None:
+        with self._attempt() as attempt:
+            self.write_meta(attempt, self.sources.described(read_episodes(self.folder, key="")), self._plan)
+            for path, origin in self.sources.extras()[0].items():
+                (attempt / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(origin, attempt / path)
+            sync_tree(attempt)
+            rename_new(attempt / META, self.root / META)
+
+    @contextmanager
+    def _attempt(self) -> Iterator[Path]:
+        """Give a folder in the new dataset to work in."""
+        attempt = self.root / attempt_name(META)
+        attempt.mkdir()
+        try:
+            yield attempt
+        finally:
+            shutil.rmtree(attempt, ignore_errors=True)
 
     @property
     def is_committed(self) -> bool:
@@ -179,86 +193,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         return workspace.output.exists() and not workspace.output_partial(self.binding.run.run_id).exists()
 
     def finish(self) -> None:
-        """Check that every file is there and write meta, all but the statistics of the whole."""
+        """Check that every file is there and write info.json."""
         if self.is_committed:
             return
-        plan = self._plan
-        for target in (target for unit in plan.files for target in self.targets(unit)):
+        for target in (target for unit in self.units() for target in self._targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
-        attempt = self.root / attempt_name("meta")
-        facts = replace(self.facts, video_info=self._video_info())
-        try:
-            self.write_meta(attempt, self._described(), facts, plan)
-            for path, origin in shared_extras(self._sources())[0].items():
-                (attempt / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin, attempt / path)
+        with self._attempt() as attempt:
+            self.write_info(attempt, replace(self.facts, video_info=self.sources.video_info()), self._plan)
             sync_tree(attempt)
-            rename_new(attempt / "meta", self.root / "meta")
-        finally:
-            shutil.rmtree(attempt, ignore_errors=True)
-
-    def _described(self) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetas]]:
-        """Yield the episodes of the plan, some at a time, with what the sources say of them."""
-        placed = read_episodes(self.folder)
-        for number, source in enumerate(self._sources()):
-            with self._named(source.root):
-                for metas in source.metas():
-                    batch = list(islice(placed, len(metas)))
-                    if [episode.source for episode in batch] != [number] * len(metas):
-                        raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
-                    yield batch, metas
-        if (lost := next(placed, None)) is not None:
-            where = f"dataset {lost.source + 1}, episode {lost.episode}"
-            raise RobotroveError(
-                where, "meta tells no more of it", "the datasets as they were planned", "mend it, or start with --fresh"
-            )
-
-    def _named(self, root: Path) -> AbstractContextManager[None]:
-        """Say what to do where a source turns out to be damaged."""
-        return intact(root) if self.datasets is None else _readable(root)
-
-    def _video_info(self) -> dict[str, Mapping[str, Any]]:
-        """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
-        shared: dict[str, Mapping[str, Any]] | None = None
-        for source in self._sources():
-            infos = source.facts.video_info
-            shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
-        return shared or {}
-
-    def histograms(self) -> dict[str, Array]:
-        """Return the histograms of all sources together, of cameras of which all have one."""
-        sums: dict[str, Array] | None = None
-        for source in self._sources():
-            part = source.histograms()
-            sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
-        return sums or {}
-
-
-def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:
-    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
-    digests: dict[Path, set[bytes]] = {}
-    origins: dict[Path, list[Path]] = {}
-    count = 0
-    for source in sources:
-        count += 1
-        for path in source.extra_files():
-            digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
-            origins.setdefault(path, []).append(source.root / path)
-    shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
-    dropped = [path for path in origins if path not in shared]
-    return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
-
-
-@contextmanager
-def _readable(root: Path) -> Iterator[None]:
-    """Say which dataset it is that cannot be read."""
-    try:
-        yield
-    except (Damaged, FileNotFoundError, ValueError) as exc:
-        where, found = str(root), str(exc)
-        if isinstance(exc, Damaged):
-            where, found = str(root / exc.where), exc.message
-        elif isinstance(exc, FileNotFoundError):
-            where, found = str(exc.filename), "does not exist"
-        raise RobotroveError(where, found, "a complete LeRobot dataset", f"robotrove verify {root}") from exc
+            rename_all((path, self.root / path.relative_to(attempt)) for path in sorted(attempt.glob("meta/*")))

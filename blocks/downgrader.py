@@ -118,22 +118,21 @@ class Downgrader(DatasetMaker):
             shutil.rmtree(attempt, ignore_errors=True)
 
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write meta/."""
+        """Write meta/ but info.json and GR00T's statistics."""
         tasks = TaskTable(plan.tasks)
-        v21.write_meta(
+        v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
+
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json, and GR00T's statistics where asked for."""
+        v21.write_info(
             self.root,
             out,
-            episodes,
             facts,
-            tasks,
-            plan.source_tasks,
-            self.histograms(),
+            episodes=plan.episodes,
+            frames=plan.frames,
+            tasks=len(plan.tasks),
             reference_exact=self.reference_exact,
         )
         if self.gr00t_stats:

@@ -12,9 +12,11 @@ import os
 import queue
 import socket
 import sys
+import sysconfig
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,8 @@ def main() -> None:
         ranks.put(None)
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
+    # loguru asks for all of these for each logger that datatrove makes, three per rank, and they take 3 ms each time.
+    sysconfig.get_path = cache(sysconfig.get_path)  # type: ignore[assignment]
     run_dir, log, blocks = Path(sys.argv[1]), sys.argv[2:3], sys.argv[3:]
     run: RunRanks | None = None
     with suppress(Exception):  # it comes up again in the rank that it concerns

@@ -38,7 +38,7 @@ def test_any_part_of_the_episodes_is_read(
 
 
 def test_the_rest_of_the_plan_is_read(tmp_path: Path) -> None:
-    plan = DatasetPlan([PlannedFile("left", 0, 0, 3)], ["x"], [["x"], []], 3, ["something was wrong"])
+    plan = DatasetPlan([PlannedFile("left", 0, 0, 3)], ["x"], [["x"], []], 3, 30, ["something was wrong"])
     plan.write(tmp_path)
     assert DatasetPlan.read(tmp_path) == plan
 
