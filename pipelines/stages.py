@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..executors.base import Stage, Step, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
+from .frozen import frozen_spec
 from .inputs import check_same_inputs
 from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
@@ -44,7 +45,7 @@ def workspace_of(run_dir: Path) -> Workspace:
 def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
-    spec = _spec(workspace)
+    spec = frozen_spec(workspace)
     ranks = {CONVERT: _shards(workspace)} if spec.source else {}
     ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
     ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
@@ -67,15 +68,6 @@ def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[
 def _shards(workspace: Workspace) -> int:
     [shards] = Manifest.columns(workspace.manifest, "shard")
     return 1 + max(shards, default=-1)
-
-
-def _spec(workspace: Workspace) -> PipelineSpec:
-    return _parsed(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
-
-
-@lru_cache(maxsize=1)  # a worker asks for every rank, and a frozen pipeline with many datasets takes a while to check
-def _parsed(text: str, source: str) -> PipelineSpec:
-    return PipelineSpec.from_yaml(text, source)
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:
@@ -119,7 +111,7 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
     if name == COMMIT:
         run = RunInfo.read(workspace.run)
         if run.inputs:
-            check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+            check_same_inputs(frozen_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
         check_books(Binding(workspace, run))
 
 
@@ -130,7 +122,7 @@ def _quoted(path: Path) -> str:
 def stage_steps(workspace: Workspace, name: str) -> Steps:
     """Build the steps of a stage from the frozen pipeline."""
     binding = Binding(workspace, RunInfo.read(workspace.run))
-    spec = _spec(workspace)
+    spec = frozen_spec(workspace)
     if name == CONVERT:
         blocks = filter(None, (spec.source, *spec.steps, spec.writer))
         return [_bound(build(block), binding) for block in blocks]
