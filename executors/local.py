@@ -65,7 +65,7 @@ class LocalExecutor(Executor):
                         if answer is None:
                             worker.end()
                         else:
-                            self._idle.append(worker)
+                            self._idle.appendleft(worker)  # it is up, which others may not be yet
                     if time.monotonic() - polled >= POLL_S:
                         on_poll()
                         polled = time.monotonic()
