@@ -14,8 +14,9 @@ class RankRunner(PipelineExecutor):
 
     def __init__(self, stage: Stage) -> None:
         give_memory_back()
-        super().__init__([], str(stage.logs), skip_completed=True)  # each rank builds its own steps
         self._stage = stage
+        self._asked = stage.build()  # steps that never run, so that they can be asked about every rank
+        super().__init__(self._asked, str(stage.logs), skip_completed=True)
 
     def run(self) -> None:
         """Run every missing rank here and now."""
@@ -24,12 +25,12 @@ class RankRunner(PipelineExecutor):
 
     def run_rank(self, rank: int) -> None:
         """Run one rank with fresh steps; raises what it raises. Without anything to do, it is complete at once."""
-        self.pipeline = self._stage.build()
         if not (self._stage.logs / "executor.json").exists():
             self.save_executor_as_json()  # datatrove's own tools read the number of ranks from it
-        if any(getattr(step, "is_idle", _never)(rank, self.world_size) for step in self.pipeline):
+        if any(getattr(step, "is_idle", _never)(rank, self.world_size) for step in self._asked):
             self.mark_rank_as_completed(rank)
             return
+        self.pipeline = self._stage.build()
         with RankMarks(self._stage.logs).at_work(rank):
             self._run_for_rank(rank)
 
