@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from contextlib import suppress
 
 from ..core.memory import give_memory_back
+from ..hub.later import hub_later
 from .base import Stage
 from .marks import RankMarks
+
+with suppress(Exception), hub_later():  # only for logs on the Hub, and these are files
+    import datatrove.io  # noqa: F401
+
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
 
 class RankRunner(PipelineExecutor):
