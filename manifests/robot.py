@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import mistakes
 from ..core.yaml_source import KeyPath, read_yaml, show_path
-
-Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
+from .robot_gr00t import Gr00t
 
 
 class Joint(BaseModel):
@@ -49,7 +48,7 @@ class RobotManifest(BaseModel):
         spaces: Name of a recording's joint space to its joint names in order, where that is not `joints`.
         groups: Group name to joint names.
         cameras: Camera names.
-        gr00t_tags: GR00T version to embodiment tag.
+        gr00t: What GR00T must know of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,7 +59,7 @@ class RobotManifest(BaseModel):
     spaces: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     cameras: list[str] = []
-    gr00t_tags: dict[Gr00tVersion, str] = {}
+    gr00t: Gr00t = Gr00t()
 
     @property
     def joint_names(self) -> list[str]:
@@ -120,6 +119,10 @@ def _inconsistencies(robot: RobotManifest) -> Iterator[tuple[KeyPath, str]]:
         for index, member in enumerate(members):
             if member not in names:
                 yield ("groups", group, index), f"names an unknown joint {member!r}{nearest(member, names)}"
+    for path, keys, known in robot.gr00t.named():
+        for index, key in enumerate(keys):
+            if key not in (allowed := [*robot.groups, *known]):
+                yield ("gr00t", *path, index), f"names an unknown group {key!r}{nearest(key, allowed)}"
     recorded = [name for joints in robot.spaces.values() for name in joints]
     for index, name in enumerate(names if recorded else ()):
         if name not in recorded:
