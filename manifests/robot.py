@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,6 +68,15 @@ class RobotManifest(BaseModel):
         return [joint.name for joint in self.joints]
 
 
+def shipped_robots() -> list[str]:
+    """Return the names of the robots that come with robotrove."""
+    return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+
+
+def _folder() -> Traversable:
+    return files(__package__).joinpath("robots")
+
+
 def load_robot(name: str) -> RobotManifest:
     """Load a robot by the name of a shipped manifest or by the path of a YAML file.
 
@@ -74,10 +84,9 @@ def load_robot(name: str) -> RobotManifest:
         UsageError: If there is no such robot or file.
         ConfigError: If the file is not a valid robot manifest, with every mistake and its line.
     """
-    shipped = files(__package__).joinpath("robots")
-    known = sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
+    known = shipped_robots()
     if name in known:
-        text = shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        text = _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     elif Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
         text = Path(name).read_text(encoding="utf-8")
     else:

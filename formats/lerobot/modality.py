@@ -107,7 +107,7 @@ def _check_inside(key: str, part: Part, feature: Feature) -> None:
         raise UsageError(
             f"{key} of modality.json",
             f"{part.column} is {feature}",
-            f"a vector that has values {part.start}:{part.end}",
+            f"a vector with values {part.start} to {part.end - 1}",
         )
 
 
