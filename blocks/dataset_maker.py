@@ -6,14 +6,14 @@ import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
-from ..core.commit import attempt_name, file_attempt, rename_all, rename_new, sync_tree
+from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError
+from ..formats.lerobot import paths
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
@@ -77,11 +77,11 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def write_meta(
         self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write into `out` what is in meta/ of the new dataset by the sources and the plan alone."""
+        """Write meta/ into the folder `out`, all but info.json; files of the new dataset may not be there yet."""
 
     @abstractmethod
     def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
-        """Write into `out` what is in meta/ of the new dataset by its own files."""
+        """Write info.json as `out`; all files of the new dataset are there."""
 
     @property
     def root(self) -> Path:
@@ -168,21 +168,15 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         return [self.root / META] if unit == META else list(self.targets(unit))
 
     def _write_meta(self) -> None:
-        with self._attempt() as attempt:
+        attempt = self.root / attempt_name(META)
+        attempt.mkdir()
+        try:
             self.write_meta(attempt, self.sources.described(read_episodes(self.folder, key="")), self._plan)
             for path, origin in self.sources.extras()[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)
             rename_new(attempt / META, self.root / META)
-
-    @contextmanager
-    def _attempt(self) -> Iterator[Path]:
-        """Give a folder in the new dataset to work in."""
-        attempt = self.root / attempt_name(META)
-        attempt.mkdir()
-        try:
-            yield attempt
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
@@ -199,7 +193,5 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         for target in (target for unit in self.units() for target in self._targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
-        with self._attempt() as attempt:
+        with file_attempt(self.root / paths.INFO) as attempt:
             self.write_info(attempt, replace(self.facts, video_info=self.sources.video_info()), self._plan)
-            sync_tree(attempt)
-            rename_all((path, self.root / path.relative_to(attempt)) for path in sorted(attempt.glob("meta/*")))

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from datatrove.pipeline.base import PipelineStep
 
+from ..core.features import Features
+
 Phase = Literal["plan", "process", "finish"]
 PHASES: tuple[Phase, ...] = ("plan", "process", "finish")
 
@@ -25,6 +27,9 @@ class DatasetStep(ABC):
     role = "dataset"
     makes: str | None = None
     has_one_unit = False
+
+    def check(self, features: Features) -> None:  # noqa: B027 - most blocks take all
+        """Refuse, before the run begins, a dataset of these features."""
 
     def plan(self) -> None:  # noqa: B027 - many have nothing to decide
         """Decide the units and write them down; by default they are known."""

@@ -6,36 +6,49 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
+from ..core.features import Features
 from ..core.workspace import Workspace
 from ..manifests.run_info import RunInfo
 from .arguments import build
 from .encoding import video_of
 from .inputs import read_inputs
-from .planner import Plan, make_plan
 from .spec import BlockSpec, PipelineSpec, spec_digest
 from .watcher import Watcher
+
+if TYPE_CHECKING:
+    from .planner import Plan
 
 MAX_DATASET_RANKS = 64
 
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline that has a source, without writing anything."""
+    from ..blocks.hdf5_reader import Hdf5Reader  # h5py, which runs of datasets do without
+    from .planner import make_plan
+
     reader, *steps = [build(block) for block in (_source(spec), *spec.steps)]
     if not isinstance(reader, Hdf5Reader):
         raise UsageError("source", f"{_source(spec).use} cannot list episodes", "hdf5_reader")
     makers = [build(block) for block in spec.dataset]
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
     for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in makers)
-    return make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats))
+    plan = make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats))
+    if plan.features:
+        _check_features(makers, plan.features)
+    return plan
+
+
+def _check_features(makers: Iterable[Any], features: Features) -> None:
+    for maker in makers:
+        maker.check(features)
 
 
 def _source(spec: PipelineSpec) -> BlockSpec:
@@ -109,6 +122,7 @@ def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher
     inputs = read_inputs(spec.datasets, watcher.planning)
     if not inputs.episodes:
         raise UsageError(", ".join(spec.datasets), "no episode is in them", "at least one episode")
+    _check_features(map(build, spec.dataset), inputs.features)
     return RunInfo(
         # Where they are does not count, so that the dataset does not depend on it; how they were given is in the spec.
         digest=_digest(spec, encoder, [list(astuple(dataset)[1:]) for dataset in inputs.datasets]),

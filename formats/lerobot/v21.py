@@ -86,7 +86,7 @@ def write_meta(
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
 ) -> None:
-    """Write meta/, all but info.json and GR00T's statistics; arguments as in v30.write_meta."""
+    """Write meta/, all but info.json; arguments as in v30.write_meta."""
     rows = placed_rows(facts, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
     with ExitStack() as stack:
@@ -120,7 +120,7 @@ def write_info(
 ) -> None:
     """Write info.json after all data and video files are there; arguments as in v30.write_info."""
     features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
-    write_json(out / paths.INFO, _info(root, facts, features, episodes, frames, tasks))
+    write_json(out, _info(root, facts, features, episodes, frames, tasks))
 
 
 def _most_episodes(facts: DatasetFacts) -> int:

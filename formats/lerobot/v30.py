@@ -92,7 +92,7 @@ def write_info(root: Path, out: Path, facts: DatasetFacts, *, episodes: int, fra
 
     Args:
         root: The dataset, with its data and videos.
-        out: Folder that gets the folder meta.
+        out: Where to write it.
         facts: The dataset's facts.
         episodes: Number of episodes.
         frames: Number of frames.
@@ -111,7 +111,7 @@ def write_info(root: Path, out: Path, facts: DatasetFacts, *, episodes: int, fra
         tasks=tasks,
         video_info=described,
     )
-    write_json(out / paths.INFO, entry)
+    write_json(out, entry)
 
 
 def write_dataset(
@@ -132,7 +132,7 @@ def write_dataset(
         write_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
     metas = joined([record.metas for record in records])
     write_meta(root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
-    write_info(root, root, facts, episodes=len(placed), frames=index, tasks=len(tasks.tasks))
+    write_info(root, root / paths.INFO, facts, episodes=len(placed), frames=index, tasks=len(tasks.tasks))
     write_stats(root, dataset_stats(root))
 
 
