@@ -138,5 +138,4 @@ def write_dataset(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file of meta/ into a folder that is not committed yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
