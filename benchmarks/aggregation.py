@@ -90,7 +90,7 @@ def against_lerobot(folder: Path, python: str, frames: int, workers: int) -> Non
         copies.append(copy(shards, folder / f"copy-{turn}"))
     startup, ours = median(startups), sorted(runs, key=lambda run: run.seconds)[1]
     done = subprocess.run(
-        [python, "-c", THEIRS, str(folder / "theirs"), *map(str, shards)], capture_output=True, text=True
+        [python, "-P", "-c", THEIRS, str(folder / "theirs"), *map(str, shards)], capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -142,7 +142,7 @@ def scaling(folder: Path, workers: int) -> None:
     for count in (50, 200, 400, 800):
         given = (4 * shards)[:count]
         runs.append(aggregate(given, folder / f"ours-{count}", workers))
-        plans.append(measure(["-c", PLAN, str(folder / f"planned-{count}"), *map(str, given)]))
+        plans.append(measure(["-P", "-c", PLAN, str(folder / f"planned-{count}"), *map(str, given)]))
         print(
             f"{count * 100} episodes of 8 frames: {runs[-1].seconds:.1f} s, peak {runs[-1].peak_mb:.0f} MB; "
             f"planning alone {plans[-1].peak_mb:.0f} MB",

@@ -39,7 +39,7 @@ class DatasetSources:
         if self._datasets is not None:
             yield from (open_source(Path(folder)) for folder in self._datasets)
             return
-        for rank in range(Manifest.read(self._workspace.manifest).n_shards):
+        for rank in range(Manifest.shards(self._workspace.manifest)):
             shard = self._workspace.shard(rank)
             if not shard.exists():
                 raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")

@@ -46,7 +46,7 @@ def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
     spec = frozen_spec(workspace)
-    ranks = {CONVERT: _shards(workspace)} if spec.source else {}
+    ranks = {CONVERT: Manifest.shards(workspace.manifest)} if spec.source else {}
     ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
     ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
     found: list[Stage] = []
@@ -63,11 +63,6 @@ def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[
         if not block_class(block.use).has_one_unit:
             ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
     return ranks
-
-
-def _shards(workspace: Workspace) -> int:
-    [shards] = Manifest.columns(workspace.manifest, "shard")
-    return 1 + max(shards, default=-1)
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:
