@@ -16,9 +16,8 @@ import sysconfig
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import RobotroveError, explained
 
@@ -49,8 +48,7 @@ def main() -> None:
         ranks.put(None)
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    # loguru asks for all of these for each logger that datatrove makes, three per rank, and they take 3 ms each time.
-    sysconfig.get_path = cache(sysconfig.get_path)  # type: ignore[assignment]
+    _remember_paths()
     run_dir, log, blocks = Path(sys.argv[1]), sys.argv[2:3], sys.argv[3:]
     run: RunRanks | None = None
     with suppress(Exception):  # it comes up again in the rank that it concerns
@@ -73,6 +71,20 @@ def main() -> None:
         answers.flush()
     sys.stdout.flush()
     os._exit(0)  # to take apart what was imported would take as long as a small stage
+
+
+def _remember_paths() -> None:
+    """Make sysconfig's paths quick: loguru asks for 36 for every logger of datatrove, and so took 8 ms of each rank."""
+    find, known = sysconfig.get_path, {}
+
+    def found(*arguments: Any, **more: Any) -> str:
+        if more or len(arguments) != 2:
+            return find(*arguments, **more)
+        if arguments not in known:
+            known[arguments] = find(*arguments)
+        return known[arguments]
+
+    sysconfig.get_path = found
 
 
 def _import(blocks: Sequence[str]) -> None:
