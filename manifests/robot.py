@@ -98,6 +98,11 @@ def load_robot(name: str) -> RobotManifest:
     return _parsed(text, name)
 
 
+def robot_of_type(robot_type: str | None) -> RobotManifest | None:
+    """Return the shipped robot of a robot_type, None if there is no such."""
+    return next((robot for robot in map(load_robot, shipped_robots()) if robot.robot_type == robot_type), None)
+
+
 def _parsed(text: str, source: str) -> RobotManifest:
     root, problems = read_yaml(text, source)
     data = root.plain() if root else None
