@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 
 from ..core.columns import Array
 from ..core.commit import attempt_name, rename_new, sync_file
-from ..core.errors import RobotroveError, UsageError, exists_already
+from ..core.errors import UsageError, exists_already
 from ..core.features import Feature
 from ..formats.hdf5.replay_file import ReplayFile, create
 from ..formats.hdf5.replay_start import read_start
-from ..formats.lerobot import paths
-from ..formats.lerobot.arrow_rows import Damaged
-from ..formats.lerobot.provenance import origins
-from ..formats.lerobot.stored import StoredEpisode, StoredStream, stored_episodes
+from ..formats.lerobot.stored import StoredStream, stored_episodes
 from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.views import open_view
-from ..manifests.robot import load_robot, robot_of_type
-from .replay_check import ACTION
+from .episode_replay import ACTION
+from .replay_parts import Part, of_robot, of_run
+from .robot_way import way_of_robot
 from .source_check import Progress
-from .source_episodes import Pair, SourceEpisodes, SourceProblem
-from .undo import check_undoable, undone, undone_by_robot
-from .way_back import Entry, WayBack
+from .way_back import WayBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +87,9 @@ def export_actions(
     stored = _action(view)
     chosen = _chosen(view, episodes)
     if run_dir is None:
-        parts = _of_robot(view, _way(view, stored, robot, space), chosen)
+        parts = of_robot(view, way_of_robot(stored, view.info.get("robot_type"), robot, space), chosen)
     elif robot is None and space is None:
-        parts = _of_run(view, run_dir, chosen)
+        parts = of_run(view, run_dir, chosen)
     else:
         raise UsageError(
             "--robot and --space", "stand beside --source, whose pipeline says both", action="leave them out"
@@ -113,24 +108,14 @@ def export_actions(
     return replace(done, path=str(target))
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """An episode to write: how its actions go back, and the recording that it is to begin like."""
-
-    stored: StoredEpisode
-    success: bool | None
-    way: WayBack
-    pair: Pair | None
-
-
 def _written(
-    file: ReplayFile, parts: Iterable[_Part], stream: StoredStream, dtype: str, progress: Callable[[int], None]
+    file: ReplayFile, parts: Iterable[Part], stream: StoredStream, dtype: str, progress: Callable[[int], None]
 ) -> ActionExport:
-    ways: dict[WayBack, None] = {}
+    way = WayBack(())
     episodes = rows = starts = shifted_starts = late_starts = 0
     for part in parts:
-        ways[part.way] = None
-        feature = Feature(dtype, (len(part.way.entries),))
+        way = part.way  # the same for all: episodes of a dataset have the same features
+        feature = Feature(dtype, (len(way.entries),))
         file.add(part.stored.index, _actions(stream, part), feature, part.stored.length, part.success)
         if part.pair is not None:
             row = part.pair.origin.first_row
@@ -141,45 +126,13 @@ def _written(
             late_starts += bool(start.state) and start.row < row
         episodes, rows = episodes + 1, rows + part.stored.length
         progress(episodes)
-    [way] = ways  # episodes of a dataset have the same features
     names = tuple(entry.name for entry in way.entries)
     return ActionExport("", episodes, rows, names, way.missing, way.converted, starts, shifted_starts, late_starts)
 
 
-def _actions(stream: StoredStream, part: _Part) -> Iterator[Array]:
+def _actions(stream: StoredStream, part: Part) -> Iterator[Array]:
     for piece in stream.pieces(part.stored):
         yield part.way.vectors(piece[ACTION].reshape(len(piece[ACTION]), -1))
-
-
-def _of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterator[_Part]:
-    is_labelled = (view.root / view.provenance_path).is_file()
-    for stored, origin in zip_longest(stored_episodes(view), origins(view) if is_labelled else ()):
-        if stored is None or (is_labelled and origin is None):
-            raise Damaged(view.provenance_path, "has not one row per episode")
-        if stored.index in chosen:
-            yield _Part(stored, origin.success if origin else None, way, None)
-
-
-def _of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterator[_Part]:
-    sources = SourceEpisodes(view, run_dir)
-    check_undoable(sources.steps, run_dir)
-    pairs = [pair for pair in sources.pairs(lambda problem: None) if pair.stored.index in chosen]
-    if strange := sorted(set(chosen) - {pair.stored.index for pair in pairs}):
-        raise UsageError(
-            str(view.root),
-            f"{len(strange)} episode(s) do not come from the run in {run_dir} (first: {strange[0]})",
-            "episodes of that run",
-            "choose those with --episodes, or leave out --source",
-        )
-    for ep, pair in sources.opened(pairs, _raise):
-        if ep.rejection is not None or ACTION not in ep.columns:
-            why = f"{ep.rejection.reason}: {ep.rejection.detail}" if ep.rejection else f"has no {ACTION}"
-            raise RobotroveError(pair.origin.label, why, "the recording as it was converted")
-        yield _Part(pair.stored, pair.origin.success, undone(ACTION, ep.columns[ACTION].feature, sources.steps), pair)
-
-
-def _raise(problem: SourceProblem) -> None:
-    raise RobotroveError(problem.where, problem.message, "the recordings of the run", "leave out --source")
 
 
 def _action(view: DatasetView) -> Feature:
@@ -197,19 +150,3 @@ def _chosen(view: DatasetView, episodes: Sequence[range] | None) -> set[int]:
         if (strange := next((number for number in numbers if number not in known), None)) is not None:
             raise UsageError("--episodes", f"{view.root} has no episode {strange}", f"0 to {max(known)}")
     return {number for numbers in episodes for number in numbers}
-
-
-def _way(view: DatasetView, stored: Feature, robot: str | None, space: str | None) -> WayBack:
-    manifest = load_robot(robot) if robot is not None else robot_of_type(view.info.get("robot_type"))
-    if manifest is None:
-        raise UsageError(
-            str(view.root / paths.INFO),
-            f"robot_type is {view.info.get('robot_type')!r}, which is that of no robot manifest",
-            "a known robot",
-            "say which with --robot NAME or FILE, or give --source RUN_DIR",
-        )
-    names = stored.names or ()
-    if robot is None and names and not set(names) & set(manifest.joint_names):
-        # Of a keyboard, a gamepad or a state machine: the simulator's own already.
-        return WayBack(tuple(Entry(name, column) for column, name in enumerate(names)))
-    return undone_by_robot(stored, manifest, space)

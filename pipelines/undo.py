@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +19,70 @@ from ..blocks.length_filter import LengthFilter
 from ..blocks.success_filter import SuccessFilter
 from ..blocks.unit_converter import UnitConverter
 from ..blocks.vectors import DEFAULT_COLUMNS
-from ..core.errors import UsageError, nearest
-from ..core.features import Feature
-from ..manifests.robot import RobotManifest, load_robot
-from .way_back import Change, Entry, MotorUnits, Scaled, WayBack, roundoff
+from ..core.errors import UsageError
+from ..core.features import Feature, Features
+from ..manifests.robot import load_robot
+from .way_back import Change, Entry, Scaled, WayBack, motor_units, roundoff
 
 # They choose episodes and frames, add columns or work on pixels: vectors of the recording stay as they are.
 _HARMLESS = (SuccessFilter, LengthFilter, FrameTrimmer, Annotator, ColumnAdder, ImageResizer)
 
 
-def check_undoable(steps: Sequence[Any], run_dir: Path) -> None:
-    """Refuse steps of which nobody knows what they do to vectors.
+class Undo:
+    """The way back through the steps of a pipeline.
 
-    Raises:
-        UsageError: Naming the step.
-    """
-    for index, step in enumerate(steps):
-        if not isinstance(step, (*_HARMLESS, JointRemapper, UnitConverter)):
-            raise UsageError(
-                f"{run_dir}, steps[{index}]",
-                f"{type(step).__module__}:{type(step).__qualname__} has no inverse, "
-                "so vectors cannot be taken back to the recording",
-                "steps that ship with robotrove",
-                f"compare forward, without --replay: robotrove verify DATASET --source {run_dir}",
-            )
-
-
-def undone(key: str, recorded: Feature, steps: Sequence[Any]) -> WayBack:
-    """Return the way back from a feature of the dataset to the column that the reader gave.
-
-    Follows names only, as the arguments of the steps and the robot manifests give them; no step is run.
+    Follows names only, as the arguments of the steps and the robot manifests give them; no step is run. Where the
+    joints are in the dataset, its own names say.
 
     Args:
-        key: Name of the feature.
-        recorded: What the reader gives, a vector.
-        steps: Those of the pipeline, in order; checked by `check_undoable`.
+        steps: Those of the pipeline, in order.
+        stored: What the dataset holds.
+        run_dir: The run that made it, for errors.
+
+    Attributes:
+        ways: Every way back that was asked for, by feature and what the reader gives for it.
 
     Raises:
-        UsageError: If a step multiplied by 0, or a robot has an empty range.
+        UsageError: If nobody knows what one of the steps does to vectors.
     """
-    names = list(recorded.names or map(str, range(int(np.prod(recorded.shape)))))
-    entries = [Entry(name, column) for column, name in enumerate(names)]
-    for step in steps:
-        if isinstance(step, JointRemapper) and key in (step.columns or list(step.spaces or ()) or DEFAULT_COLUMNS):
-            names, entries = _remapped(step, key, names, entries)
-        elif isinstance(step, UnitConverter) and key in (step.columns or DEFAULT_COLUMNS):
-            names, entries = _converted(step, recorded.dtype, names, entries)
-    return WayBack(tuple(entries))
+
+    def __init__(self, steps: Sequence[Any], stored: Features, run_dir: Path) -> None:
+        for index, step in enumerate(steps):
+            if not isinstance(step, (*_HARMLESS, JointRemapper, UnitConverter)):
+                raise UsageError(
+                    f"{run_dir}, steps[{index}]",
+                    f"{type(step).__module__}:{type(step).__qualname__} has no inverse, "
+                    "so vectors cannot be taken back to the recording",
+                    "steps that ship with robotrove",
+                    f"compare forward only: robotrove verify DATASET --source {run_dir}",
+                )
+        self._steps = steps
+        self._stored = stored
+        self.ways: dict[tuple[str, Feature], WayBack] = {}
+
+    def way(self, key: str, recorded: Feature) -> WayBack:
+        """Return the way back from a feature of the dataset to the column that the reader gives.
+
+        Raises:
+            UsageError: If a step multiplied by 0, or a robot has an empty range.
+        """
+        if (key, recorded) not in self.ways:
+            self.ways[key, recorded] = self._found(key, recorded)
+        return self.ways[key, recorded]
+
+    def _found(self, key: str, recorded: Feature) -> WayBack:
+        names = list(recorded.names or map(str, range(prod(recorded.shape))))
+        entries = [Entry(name, column) for column, name in enumerate(names)]
+        for step in self._steps:
+            if isinstance(step, JointRemapper) and key in (step.columns or list(step.spaces or ()) or DEFAULT_COLUMNS):
+                names, entries = _remapped(step, key, names, entries)
+            elif isinstance(step, UnitConverter) and key in (step.columns or DEFAULT_COLUMNS):
+                names, entries = _converted(step, recorded.dtype, names, entries)
+        stored = self._stored[key].names or ()
+        if len(stored) == len(names) and set(stored) == set(names):
+            entries = [entry if entry.column is None else replace(entry, column=stored.index(names[entry.column]))
+                       for entry in entries]  # fmt: skip
+        return WayBack(tuple(entries))
 
 
 def _remapped(step: JointRemapper, key: str, names: list[str], entries: list[Entry]) -> tuple[list[str], list[Entry]]:
@@ -110,60 +128,10 @@ def _converted(
             entries = [entry if entry.column is None else replace(entry, name=robot.joint_names[entry.column])
                        for entry in entries]  # fmt: skip
             names = robot.joint_names
-        changes = _motor_units(robot, names, dtype)
+        changes = motor_units(robot, names, dtype)
     return names, [
         replace(entry, changes=(*entry.changes, change))
         if entry.column is not None and (change := changes[entry.column]) is not None
         else entry
         for entry in entries
     ]
-
-
-def _motor_units(robot: RobotManifest, names: Sequence[str], dtype: str) -> list[Change | None]:
-    joints = {joint.name: joint for joint in robot.joints}
-    return [MotorUnits.of(joints[name], dtype) for name in names]
-
-
-def undone_by_robot(stored: Feature, robot: RobotManifest, space: str | None) -> WayBack:
-    """Return the way back from a feature of a dataset to the joints of a simulator, without the run that made it.
-
-    A robot with motor ranges is taken to be in motor units, as LeRobot's datasets of it are.
-
-    Args:
-        stored: The feature; without the robot's joint names it is taken in its order.
-        robot: The robot.
-        space: Joint space of the simulator; by default `action` or the only one, or the robot's joints if it has none.
-
-    Raises:
-        UsageError: If the vector is not that of the robot, or it has no such space.
-    """
-    names = list(stored.names or ())
-    if not set(names) <= set(robot.joint_names) or not names:
-        if set(names) & set(robot.joint_names) or stored.shape != (len(robot.joints),):
-            raise UsageError(
-                "action",
-                f"{stored} with the names {', '.join(names) or '(none)'} is no vector of robot {robot.name}",
-                f"{len(robot.joints)} joints: {', '.join(robot.joint_names)}",
-                "--robot NAME or FILE of the robot that it is, or --source RUN_DIR",
-            )
-        names = robot.joint_names
-    changes = dict(zip(names, _motor_units(robot, names, stored.dtype), strict=True))
-    entries = []
-    for name in _space(robot, space):
-        change = changes.get(name)
-        column = names.index(name) if name in names else None
-        entries.append(Entry(name, column, (change,) if change else ()))
-    return WayBack(tuple(entries))
-
-
-def _space(robot: RobotManifest, space: str | None) -> list[str]:
-    if space is None:
-        if not robot.spaces:
-            return robot.joint_names
-        space = "action" if "action" in robot.spaces or len(robot.spaces) > 1 else next(iter(robot.spaces))
-    if space not in robot.spaces:
-        found = f"robot {robot.name} has no joint space {space!r}{nearest(space, robot.spaces)}"
-        raise UsageError(
-            "--space", found, "one of " + ", ".join(robot.spaces) if robot.spaces else "none: leave it out"
-        )
-    return robot.spaces[space]

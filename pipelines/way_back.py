@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..core.columns import Array
 from ..core.errors import UsageError
-from ..manifests.robot import Joint
+from ..manifests.robot import Joint, RobotManifest
 
 _ROUNDOFF = float(np.finfo(np.float64).eps) / 2  # of the way back, which is taken in float64
 
@@ -102,6 +103,12 @@ class Scaled:
         return before, arithmetic + (error + self.roundoff * abs(values)) / abs(self.factor)
 
 
+def motor_units(robot: RobotManifest, names: Sequence[str], dtype: str) -> list[Change | None]:
+    """Return what was done to each of some joints of a robot, in the order of the names; see `MotorUnits.of`."""
+    joints = {joint.name: joint for joint in robot.joints}
+    return [MotorUnits.of(joints[name], dtype) for name in names]
+
+
 def roundoff(dtype: str) -> float:
     """Return the largest relative error of an operation in a floating type."""
     return float(np.finfo(np.dtype(dtype)).eps) / 2
@@ -157,6 +164,11 @@ class WayBack:
     def converted(self) -> tuple[str, ...]:
         """Names of the entries whose units were changed."""
         return tuple(entry.name for entry in self.entries if entry.column is not None and entry.changes)
+
+    @property
+    def width(self) -> int:
+        """How many entries the dataset's vector has at least."""
+        return 1 + max((entry.column for entry in self.entries if entry.column is not None), default=-1)
 
     def vectors(self, rows: Array) -> Array:
         """Return (n, entries) as recorded, in the type of `rows`; what the dataset does not have is 0."""
