@@ -40,7 +40,7 @@ class MotorUnits:
     multiplication and the two widths add 5 u |d - low|; the last addition adds u |v|, which is
     u |v| width / motor_width in degrees. The way back rounds as often, in float64. Together, in degrees:
     (u + u64) (4 |d| + 5 |d - low|) + u |v| width / motor_width, where the 4 leaves room for products of
-    errors. For an SO-101 in float32 that is at most 2e-6 rad.
+    errors. For an SO-101 in float32 that is at most 2.5e-6 rad.
 
     Attributes:
         low: Degrees that become `motor_low`.
