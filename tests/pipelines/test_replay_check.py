@@ -47,11 +47,9 @@ def ordered(simulator: list[str], policy: list[str]) -> ReplayedColumn:
     return ReplayedColumn(named, (), tuple(name for name in simulator if name not in policy))
 
 
-HANDS = ReplayedColumn(
-    tuple(f"{side}_eef_{part}_{n}" for side in ("left", "right") for part, w in (("pos", 3), ("quat", 4)) for n in range(w)),
-    (),
-    (),
-)  # fmt: skip
+POSE = [*(f"pos_{n}" for n in range(3)), *(f"quat_{n}" for n in range(4))]
+HANDS = ReplayedColumn(tuple(f"{side}_eef_{name}" for side in ("left", "right") for name in POSE), (), ())
+DROID = (ordered(DROID_STATE[:8], DROID_POLICY), ordered(DROID_STATE, DROID_POLICY))
 # Pipeline: sample, rows of an episode that are kept, action, state, and how many other columns pass unchanged.
 CASES: dict[str, tuple[str, int, int, ReplayedColumn, ReplayedColumn, int]] = {
     "leisaac_so101": ("leisaac", 2, 7, *[ReplayedColumn((), ARM, ())] * 2, 0),
