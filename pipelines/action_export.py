@@ -69,7 +69,7 @@ def export_actions(
         dataset: Folder of the dataset, of either version.
         target: The file, which must not exist.
         robot: Robot manifest (name or YAML file); by default the shipped one whose robot_type the dataset has.
-        space: Joint space of the simulator in it, see `undone_by_robot`.
+        space: Joint space of the simulator in it, see `way_of_robot`.
         run_dir: The run directory.
         episodes: Numbers of the episodes to write; all by default.
         progress: Told after each episode.

@@ -75,8 +75,8 @@ class EpisodeReplay:
     def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[Difference]:
         assert self._stream is not None
         first = pair.origin.first_row
-        found: dict[tuple[str, str], Difference] = {}
-        counts: Counter[tuple[str, str]] = Counter()
+        found: dict[tuple[str, int], Difference] = {}
+        counts: Counter[tuple[str, int]] = Counter()
         row = 0
         for piece in self._stream.pieces(pair.stored):
             count = len(piece[ACTION])
@@ -92,12 +92,12 @@ class EpisodeReplay:
                         at = int(np.argmax(wrong))
                         text = _message(entry, values[at], stored[at, entry.column], recorded[at, index], error[at])
                         source_row = f" (row {first + row + at} of the recording)" if first else ""
-                        found.setdefault((key, entry.name), Difference(key, row + at, text + source_row))
-                        counts[key, entry.name] += int(wrong.sum())
+                        found.setdefault((key, index), Difference(key, row + at, text + source_row))
+                        counts[key, index] += int(wrong.sum())
             row += count
-        for place, entry_found in found.items():
+        for place, first_found in found.items():
             more = f" ({counts[place]} rows differ)" if counts[place] > 1 else ""
-            yield entry_found._replace(message=entry_found.message + more)
+            yield first_found._replace(message=first_found.message + more)
 
 
 def _is_wrong(values: Array, recorded: Array, error: Array | None) -> Array:

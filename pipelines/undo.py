@@ -71,7 +71,7 @@ class Undo:
         return self.ways[key, recorded]
 
     def _found(self, key: str, recorded: Feature) -> WayBack:
-        names = list(recorded.names or map(str, range(prod(recorded.shape))))
+        names = list(recorded.names or (f"entry {index}" for index in range(prod(recorded.shape))))
         entries = [Entry(name, column) for column, name in enumerate(names)]
         for step in self._steps:
             if isinstance(step, JointRemapper) and key in (step.columns or list(step.spaces or ()) or DEFAULT_COLUMNS):
@@ -79,7 +79,7 @@ class Undo:
             elif isinstance(step, UnitConverter) and key in (step.columns or DEFAULT_COLUMNS):
                 names, entries = _converted(step, recorded.dtype, names, entries)
         stored = self._stored[key].names or ()
-        if len(stored) == len(names) and set(stored) == set(names):
+        if sorted(stored) == sorted(set(names)):
             entries = [entry if entry.column is None else replace(entry, column=stored.index(names[entry.column]))
                        for entry in entries]  # fmt: skip
         return WayBack(tuple(entries))
