@@ -98,9 +98,9 @@ def load_robot(name: str) -> RobotManifest:
     return _parsed(text, name)
 
 
-def robot_of_type(robot_type: str | None) -> RobotManifest | None:
-    """Return the shipped robot of a robot_type, None if there is no such."""
-    return next((robot for robot in map(load_robot, shipped_robots()) if robot.robot_type == robot_type), None)
+def robots_of_type(robot_type: str | None) -> list[RobotManifest]:
+    """Return the shipped robots of a robot_type."""
+    return [robot for robot in map(load_robot, shipped_robots()) if robot.robot_type == robot_type]
 
 
 def _parsed(text: str, source: str) -> RobotManifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.errors import UsageError, nearest
 from ..core.features import Feature
-from ..manifests.robot import RobotManifest, load_robot, robot_of_type
+from ..manifests.robot import RobotManifest, load_robot, robots_of_type
 from .way_back import Entry, WayBack, motor_units
 
 
@@ -16,41 +16,49 @@ def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, sp
     the number of the joints.
 
     Args:
-        actions: What the dataset has; without the robot's joint names it is taken in its order.
-        robot_type: As in info.json; the shipped robot of that type is taken if none is named.
-        robot: Robot manifest, name or YAML file.
+        actions: What the dataset has; without the robot's joint names they are taken in its order.
+        robot_type: As in info.json.
+        robot: Robot manifest, name or YAML file; by default the shipped one of that type.
         space: Joint space of the simulator; by default `action` or the only one, or the robot's joints if it has none.
 
     Raises:
         UsageError: If there is no such robot or space, or the actions are not those of the robot.
     """
-    manifest = load_robot(robot) if robot is not None else robot_of_type(robot_type)
-    if manifest is None:
+    known = [load_robot(robot)] if robot is not None else robots_of_type(robot_type)
+    if not known:
         raise UsageError(
             "robot_type of meta/info.json",
             f"is {robot_type!r}, and no robot manifest has it",
             "a robot that is known",
             "say which with --robot NAME or FILE, or give --source RUN_DIR",
         )
-    names = list(actions.names or ())
+    names = actions.names or ()
+    manifest = next((one for one in known if _fits(actions, one)), None)
+    if manifest is None:
+        if robot is None and names and not any(set(names) & set(one.joint_names) for one in known):
+            return WayBack(tuple(Entry(name, column) for column, name in enumerate(names)))
+        joints = ", ".join(known[0].joint_names)
+        raise UsageError(
+            "action",
+            f"has {actions.shape[0]} entries ({', '.join(names[:3]) or 'without names'} …), "
+            f"which are not the joints of robot {known[0].name}",
+            f"{len(known[0].joints)}: {joints}",
+            "--robot NAME or FILE of the robot that it is, or --source RUN_DIR",
+        )
     if not names or not set(names) <= set(manifest.joint_names):
-        if actions.shape != (len(manifest.joints),):
-            if robot is None and names and not set(names) & set(manifest.joint_names):
-                return WayBack(tuple(Entry(name, column) for column, name in enumerate(names)))
-            raise UsageError(
-                "action",
-                f"has {actions.shape[0]} entries ({', '.join(names[:3]) or 'without names'} …), "
-                f"which are not the joints of robot {manifest.name}",
-                f"{len(manifest.joints)}: {', '.join(manifest.joint_names)}",
-                "--robot NAME or FILE of the robot that it is, or --source RUN_DIR",
-            )
-        names = manifest.joint_names
+        names = tuple(manifest.joint_names)
     changes = dict(zip(names, motor_units(manifest, names, actions.dtype), strict=True))
     entries = []
     for name in _space(manifest, space):
         change = changes.get(name)
         entries.append(Entry(name, names.index(name) if name in names else None, (change,) if change else ()))
     return WayBack(tuple(entries))
+
+
+def _fits(actions: Feature, robot: RobotManifest) -> bool:
+    """True for vectors with names of the robot's joints, or with none of them and as many entries."""
+    names, joints = set(actions.names or ()), set(robot.joint_names)
+    return bool(names and names <= joints) or (not names & joints and actions.shape == (len(joints),))
 
 
 def _space(robot: RobotManifest, space: str | None) -> list[str]:
