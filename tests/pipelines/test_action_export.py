@@ -22,6 +22,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines import action_export
 from robotrove.pipelines.action_export import ActionExport, export_actions
+from robotrove.pipelines.replay_check import check_replay
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.watcher import Silent
 from robotrove.tests.pipelines.joint_spaces import (
@@ -211,6 +212,35 @@ def test_actions_of_a_keyboard_stay_as_they_are(tmp_path: Path) -> None:
         export_actions(tmp_path / "dataset", tmp_path / "c.hdf5", robot="so101")
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "sample", "width", "first", "source"),
+    [
+        ("aloha", "aloha", 14, "left_waist", "action"),
+        ("piper_bimanual", "piper", 14, "left_joint_1.pos", "action"),
+        ("robomimic", "robomimic", 7, "actions_0", "actions"),
+        ("libero", "libero", 7, "actions_0", "actions"),
+    ],
+)
+def test_other_robots(tmp_path: Path, pipeline: str, sample: str, width: int, first: str, source: str) -> None:
+    """Joints, or deltas of a hand that no manifest names: two robots have the type of the last two."""
+    files = write_sample(sample, tmp_path / "in", episodes=2, frames=FRAMES, height=48, width=48)
+    run_shipped(pipeline, files, tmp_path / "dataset", "writer.video={codec: libx264, preset: ultrafast}")
+    replayed = check_replay(tmp_path / "dataset", tmp_path / "dataset.run")
+    assert (replayed.problems, len(replayed.columns["action"].exact)) == ((), width)
+    for name, run_dir in (("a.hdf5", None), ("b.hdf5", tmp_path / "dataset.run")):
+        export = export_actions(tmp_path / "dataset", tmp_path / name, run_dir=run_dir)
+        assert (len(export.joints), export.joints[0], export.zeros, export.starts) == (width, first, (), 0)
+        found = ReplayReader(tmp_path / name).episodes["demo_0"].data["actions"]
+        with h5py.File(files[0]) as file:
+            demo = next(iter(file["data"].values())) if "data" in file else file[export_key(file)]
+            np.testing.assert_array_equal(found, demo[source][:FRAMES].astype(np.float32))
+
+
+def export_key(file: h5py.File) -> str:
+    """Return the first episode of a file that has them at its root, or is one."""
+    return "episode_0" if "episode_0" in file else "/"
+
+
 def test_a_robot_of_one_s_own(made: Callable[..., Path], tmp_path: Path) -> None:
     """A dataset without the run that made it, of a robot that robotrove does not know."""
     folder = made("leisaac_so101", "leisaac", "writer.robot_type=my_arm", "steps[3]={joint_remapper: {robot: so101}}")
@@ -310,6 +340,17 @@ def test_an_existing_file_is_refused(
         export_actions(folder / "dataset", target)
     assert target.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made("arena_gr1_microwave", "arena_gr1")
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", lambda *given: (_ for _ in ()).throw(full))
+    with pytest.raises(RobotroveError, match=r"cannot be written: .*No space left"):
+        export_actions(folder / "dataset", tmp_path / "a.hdf5")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_recording_that_is_gone(tmp_path: Path) -> None:
