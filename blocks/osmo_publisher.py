@@ -139,9 +139,18 @@ def _run(command: Sequence[str]) -> tuple[int, list[str], bool]:
     """Run a command; return its exit code, the last lines that it printed, and whether it said that files failed."""
     last: deque[str] = deque(maxlen=_SHOWN)
     some_failed = False
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as exc:
+        raise UsageError(command[0], f"cannot be started: {exc.strerror}", "OSMO's command line") from exc
+    with process:
         assert process.stdout is not None
         try:
             for line in process.stdout:  # progress bars end their lines with \r, which counts as an end here

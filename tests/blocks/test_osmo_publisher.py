@@ -114,6 +114,11 @@ def test_without_the_command_nothing_begins(tmp_path: Path, monkeypatch: pytest.
     assert not (tmp_path / "bottle").exists()
 
 
+def test_a_command_that_cannot_be_started(record: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin/osmo").write_text("#!/nowhere/python\n")
+    refused(pipeline(tmp_path), tmp_path / "bottle" / "lerobot", "osmo: cannot be started: No such file or directory")
+
+
 def test_a_client_that_has_no_datasets_any_more(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSMO_DOES", "without_dataset")
     refused(pipeline(tmp_path), tmp_path / "bottle" / "lerobot", "this osmo does not know it: ended with exit code 2")
