@@ -39,6 +39,7 @@ def main() -> int:
     if does == "fail":
         print("connecting with token=abcdefgh12345678 to s3://AKIAABCDEFGHIJKLMNOP@bucket")
         print(f"Authorization: Bearer {os.environ['OSMO_LOGIN_TOKEN']}", file=sys.stderr)
+        print(f"as {os.environ['OSMO_LOGIN_TOKEN']}, of the environment")
         print("Error: bucket isaac is full \x1b[31m!", file=sys.stderr)
         return 3
     if does == "lose_files":

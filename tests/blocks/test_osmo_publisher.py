@@ -75,6 +75,7 @@ def test_when_it_fails_the_same_command_goes_on_there(
     assert "Error: bucket isaac is full \\x1b[31m!" in failed.stderr, "control characters are not for terminals"
     assert "token=*** to s3://***@bucket" in failed.stderr
     assert "Authorization: Bearer ***" in failed.stderr
+    assert "as ***, of the environment" in failed.stderr
     assert (output / "meta/info.json").exists(), "the dataset is there all the same"
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     monkeypatch.delenv("OSMO_DOES")
