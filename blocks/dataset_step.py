@@ -29,7 +29,7 @@ class DatasetStep(ABC):
     makes: str | None = None
     has_one_unit = False
 
-    def check(self, features: Features) -> None:  # noqa: B027 - most blocks take all
+    def check_features(self, features: Features) -> None:  # noqa: B027 - most blocks take all
         """Refuse, before the run begins, a dataset of these features."""
 
     def check_ready(self, output: Path, formats: Sequence[str]) -> None:  # noqa: B027 - most blocks need nothing
