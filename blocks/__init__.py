@@ -24,5 +24,6 @@ BLOCKS = Registry(
         "gr00t_files": "gr00t_files:Gr00tFiles",
         "verifier": "verifier:Verifier",
         "hub_publisher": "hub_publisher:HubPublisher",
+        "osmo_publisher": "osmo_publisher:OsmoPublisher",
     },
 )

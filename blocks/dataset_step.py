@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from datatrove.pipeline.base import PipelineStep
@@ -28,8 +29,19 @@ class DatasetStep(ABC):
     makes: str | None = None
     has_one_unit = False
 
-    def check(self, features: Features) -> None:  # noqa: B027 - most blocks take all
+    def check_features(self, features: Features) -> None:  # noqa: B027 - most blocks take all
         """Refuse, before the run begins, a dataset of these features."""
+
+    def check_ready(self, output: Path, formats: Sequence[str]) -> None:  # noqa: B027 - most blocks need nothing
+        """Refuse, before a run begins, what would stop a block under `publish` at its end.
+
+        Args:
+            output: Folder that the run's output gets.
+            formats: LeRobot versions that it makes.
+
+        Raises:
+            UsageError: If the block could not work.
+        """
 
     def plan(self) -> None:  # noqa: B027 - many have nothing to decide
         """Decide the units and write them down; by default they are known."""

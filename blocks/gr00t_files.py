@@ -38,7 +38,7 @@ class Gr00tFiles(Bound, DatasetStep):
             )
         return self.binding.finished_root(paths_v21.CODEBASE_VERSION)
 
-    def check(self, features: Features) -> None:
+    def check_features(self, features: Features) -> None:
         """Refuse a dataset that the robot does not fit.
 
         Raises:

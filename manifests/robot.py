@@ -98,6 +98,11 @@ def load_robot(name: str) -> RobotManifest:
     return _parsed(text, name)
 
 
+def robots_of_type(robot_type: str | None) -> list[RobotManifest]:
+    """Return the shipped robots of a robot_type."""
+    return [robot for robot in map(load_robot, shipped_robots()) if robot.robot_type == robot_type]
+
+
 def _parsed(text: str, source: str) -> RobotManifest:
     root, problems = read_yaml(text, source)
     data = root.plain() if root else None

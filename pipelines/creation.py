@@ -48,7 +48,7 @@ def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda don
 
 def _check_features(makers: Iterable[Any], features: Features) -> None:
     for maker in makers:
-        maker.check(features)
+        maker.check_features(features)
 
 
 def _source(spec: PipelineSpec) -> BlockSpec:

@@ -88,6 +88,12 @@ def _is_made_by(run: RunInfo, dataset: Path) -> bool:
         return False
 
 
+def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
+    """Ask the blocks under `publish` whether they can work when their turn comes, hours from now."""
+    for block in spec.publish:
+        build(block).check_ready(workspace.output, spec.formats)
+
+
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
     """Refuse a run that was started with another pipeline, version, encoder or output."""
     frozen = frozen_spec(workspace)

@@ -168,6 +168,11 @@ class TestHubPublisher(BlockContract):
     }
 
 
+class TestOsmoPublisher(BlockContract):
+    cls = BLOCKS["osmo_publisher"]
+    arguments: ClassVar[dict[str, Any]] = {"dataset": "isaac/gr1_bottle:v2", "verify": False}
+
+
 def test_none_is_missing_here() -> None:
     suites = [suite for suite in globals().values() if inspect.isclass(suite) and issubclass(suite, BlockContract)]
     covered = {suite.cls.name for suite in suites if "cls" in vars(suite)}
@@ -180,6 +185,7 @@ def test_outside_of_a_run_it_says_what_it_needs(name: str) -> None:
         "hdf5_reader": {"files": ["x.hdf5"], "layout": "isaaclab"},
         "hub_publisher": {"repo_id": "lab/cubes"},
         "gr00t_files": {"robot": "gr1"},
+        "osmo_publisher": {"dataset": "cubes"},
     }
     if not issubclass(BLOCKS[name], Bound):
         return
