@@ -76,10 +76,10 @@ def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
     if not count:
         raise ValueError("quantiles of no rows are not defined")
     lower, upper, weight = neighbours(quantiles, count)
-    ranks = np.unique([lower, upper])
     low, high = np.empty((2, len(quantiles), parts[0].shape[1]))
     for column in range(parts[0].shape[1]):  # side by side in memory, and no more than one of them twice
-        ordered = np.partition(np.concatenate([part[:, column] for part in parts]), ranks)
+        ordered = np.concatenate([part[:, column] for part in parts])
+        ordered.sort()  # vectorised, and so quicker than to partition around ten ranks
         low[:, column], high[:, column] = ordered[lower], ordered[upper]
     # Adding zero makes -0.0 the same value as 0.0.
     return low + 0.0, high + 0.0, weight[:, None]
