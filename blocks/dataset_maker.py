@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -14,20 +13,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..core.columns import Array
-from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
-from ..core.errors import RobotroveError, UsageError, intact, printable
+from ..core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
+from ..core.errors import RobotroveError, UsageError, intact
 from ..formats.lerobot.arrow_rows import Damaged
+from ..formats.lerobot.carried import shared_extras, shared_video_info
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
+from ..formats.lerobot.folder_source import FolderSource
+from ..formats.lerobot.kept import Keeper, kept_episodes
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
 from ..formats.lerobot.shard_source import ShardSource
-from ..formats.lerobot.source import DatasetFacts, DatasetSource
+from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
 from ..formats.lerobot.tasks import TaskTable
+from ..hub.files import present
 from ..manifests.manifest import Manifest
+from ..media.byte_copier import copy_file
 from ..media.index import Encoding
 from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
@@ -35,7 +38,7 @@ from .binding import Bound
 from .dataset_step import DatasetStep
 
 
-class Planner(Protocol):
+class Planner(Keeper, Protocol):
     """Decides the files of a dataset from its episodes, given one after the other."""
 
     def add(self, files: EpisodeFiles) -> None:
@@ -48,7 +51,8 @@ class Planner(Protocol):
 class DatasetMaker(Bound, DatasetStep, ABC):
     """Makes one dataset of the run's shards, or of finished datasets; rows and packets are copied.
 
-    The output does not depend on the number of ranks that write it.
+    Shards may be appended to a finished dataset, the base of the run, whose files are taken as they are. The output
+    does not depend on the number of ranks that write it.
 
     Args:
         datasets: Folders to take episodes from, in this order; the run's shards by default.
@@ -63,6 +67,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @abstractmethod
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
+
+    @abstractmethod
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
 
     @abstractmethod
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
@@ -86,6 +94,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     ) -> None:
         """Write everything in meta/ of the new dataset, but what is carried over, into `out`."""
 
+    def stale(self) -> list[str]:
+        """Return files of the base that tell of its own episodes alone and are not made anew."""
+        return ["meta/relative_stats.json"]
+
     @property
     def root(self) -> Path:
         """Where the new dataset is built."""
@@ -101,17 +113,37 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """What is the same for every episode of the new dataset."""
         return dataset_facts(self.binding.run)
 
-    def _sources(self) -> Iterator[DatasetSource]:
-        """Yield the sources one after the other; what each holds of its dataset goes with it."""
+    def sources(self) -> Iterator[DatasetSource]:
+        """Yield the sources one after the other, the base first; what each holds of its dataset goes with it."""
         if self.datasets is not None:
             yield from (open_source(Path(folder)) for folder in self.datasets)
             return
+        yield from self._base()
         workspace = self.binding.workspace
         for rank in range(Manifest.read(workspace.manifest).n_shards):
             if not workspace.shard(rank).exists():
                 raise RobotroveError(str(workspace.shard(rank)), "is missing", "all shards committed", "resume the run")
             if (source := ShardSource(workspace.shard(rank), self.facts)).shard.kept:
                 yield source
+
+    def _base(self) -> Iterator[FolderSource[Any]]:
+        """Yield the dataset that is appended to, if there is one."""
+        if (root := self.binding.base_root) is not None:
+            yield open_source(root)
+
+    def _tellers(self) -> Iterator[DatasetSource]:
+        """Yield the sources that say something of the dataset besides its episodes: shards of ours do not."""
+        return self.sources() if self.binding.run.base is None else self._base()
+
+    def _taken(self, source: DatasetSource, planner: Planner, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield the episodes of a source, each with its place planned."""
+        if self.datasets is None and isinstance(source, FolderSource):
+            yield from kept_episodes(source, planner, note)
+            return
+        for episode, found in enumerate(source.files(note)):
+            files = self.admit(found, source, episode)
+            planner.add(files)
+            yield files
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -128,12 +160,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         def placed() -> Iterator[PlacedEpisode]:
             nonlocal total
             index = 0
-            for number, source in enumerate(self._sources()):
-                with self._named(source.root):
+            for number, source in enumerate(self.sources()):
+                with _named(source):
                     source_tasks.append(source.tasks)
-                    for episode, found in enumerate(source.files(notes.append)):
-                        files = self.admit(found, source, episode)
-                        planner.add(files)
+                    for episode, files in enumerate(self._taken(source, planner, notes.append)):
                         yield PlacedEpisode(total, index, number, episode, files)
                         total, index = total + 1, index + files.length
 
@@ -143,9 +173,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 self.name, "there is no episode to write", "at least one", "robotrove status RUN_DIR says why"
             )
         tasks = TaskTable(task for own in source_tasks for task in own)
-        _, differing = shared_extras(self._sources())
+        _, differing = shared_extras(self._tellers())
         notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
         notes += differing
+        for base in self._base():
+            there = [path for path in self.stale() if (base.root / path).exists()]
+            notes += [f"{path} is not in the output: make it anew with `robotrove stats`" for path in there]
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
 
     @cached_property
@@ -164,33 +197,40 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     def process(self, unit: PlannedFile) -> None:
         """Write one unit of the output."""
-        if all(target.exists() for target in self.targets(unit)) or self.is_committed:
+        if all(target.exists() for target in self.targets(unit)) or self.binding.is_committed:
             return  # done before; or the whole dataset is, and this process is a second one that lives on
         for target in self.targets(unit):
             target.parent.mkdir(parents=True, exist_ok=True)
+        base = self.binding.run.base
+        if base is not None and unit.last <= base.episodes:
+            self._copy(unit)
+            return
         episodes = read_episodes(self.folder, unit.first, unit.last)
-        with self._named(self.binding.workspace.shards):
+        shards = self.binding.workspace.shards
+        with intact(shards) if self.datasets is None else _readable(shards):
             self.write(unit, episodes, self._plan)
 
-    @property
-    def is_committed(self) -> bool:
-        """True if the output has its final name."""
-        workspace = self.binding.workspace
-        return workspace.output.exists() and not workspace.output_partial(self.binding.run.run_id).exists()
+    def _copy(self, unit: PlannedFile) -> None:
+        """Copy the files of a unit as the base has them."""
+        root = self.binding.base_root or Path()
+        targets = [target for target in self.targets(unit) if not target.exists()]
+        with _readable(root), files_attempt(targets, self.root) as written:
+            for target, out in zip(targets, written, strict=True):
+                copy_file(present(root / target.relative_to(self.root)), out)
 
     def finish(self) -> None:
         """Check that every file is there and write meta, all but the statistics of the whole."""
-        if self.is_committed:
+        if self.binding.is_committed:
             return
         plan = self._plan
         for target in (target for unit in plan.files for target in self.targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         attempt = self.root / attempt_name("meta")
-        facts = replace(self.facts, video_info=self._video_info())
+        facts = replace(self.facts, video_info=shared_video_info(self._tellers()))
         try:
             self.write_meta(attempt, self._described(), facts, plan)
-            for path, origin in shared_extras(self._sources())[0].items():
+            for path, origin in shared_extras(self._tellers())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)
@@ -201,8 +241,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def _described(self) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetas]]:
         """Yield the episodes of the plan, some at a time, with what the sources say of them."""
         placed = read_episodes(self.folder)
-        for number, source in enumerate(self._sources()):
-            with self._named(source.root):
+        for number, source in enumerate(self.sources()):
+            with _named(source):
                 for metas in source.metas():
                     batch = list(islice(placed, len(metas)))
                     if [episode.source for episode in batch] != [number] * len(metas):
@@ -214,40 +254,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 where, "meta tells no more of it", "the datasets as they were planned", "mend it, or start with --fresh"
             )
 
-    def _named(self, root: Path) -> AbstractContextManager[None]:
-        """Say what to do where a source turns out to be damaged."""
-        return intact(root) if self.datasets is None else _readable(root)
 
-    def _video_info(self) -> dict[str, Mapping[str, Any]]:
-        """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
-        shared: dict[str, Mapping[str, Any]] | None = None
-        for source in self._sources():
-            infos = source.facts.video_info
-            shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
-        return shared or {}
-
-    def histograms(self) -> dict[str, Array]:
-        """Return the histograms of all sources together, of cameras of which all have one."""
-        sums: dict[str, Array] | None = None
-        for source in self._sources():
-            part = source.histograms()
-            sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
-        return sums or {}
-
-
-def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:
-    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
-    digests: dict[Path, set[bytes]] = {}
-    origins: dict[Path, list[Path]] = {}
-    count = 0
-    for source in sources:
-        count += 1
-        for path in source.extra_files():
-            digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
-            origins.setdefault(path, []).append(source.root / path)
-    shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
-    dropped = [path for path in origins if path not in shared]
-    return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
+def _named(source: DatasetSource) -> AbstractContextManager[None]:
+    """Say what to do where a source turns out to be damaged."""
+    return intact(source.root) if isinstance(source, ShardSource) else _readable(source.root)
 
 
 @contextmanager

@@ -59,6 +59,8 @@ def check_books(binding: Binding) -> None:
     totals = _totals(binding)
     for folder, info in (_made(binding, version) for version in binding.run.formats):
         made = (info["total_episodes"], info["total_frames"])
+        if (base := binding.run.base) is not None:
+            made = (made[0] - base.episodes, made[1] - base.frames)
         if made != (totals.kept, totals.frames) or totals.kept + len(totals.rejected) != totals.listed:
             raise RobotroveError(
                 str(folder),
@@ -82,10 +84,11 @@ def write_report(binding: Binding, spec: PipelineSpec) -> None:
         totals.frames,
         dict(Counter(line.reason for line in totals.rejected)),
         sum(line.error for line in totals.rejected),
-        [*run.notes, *_plan_notes(spec, workspace)],
+        [*run.notes, *_plan_notes(spec, workspace), *_base_notes(binding)],
         round(time.time() - Started.read(workspace.command).time, 3),
         datasets=[str(folder) for folder in run.dataset_folders(workspace.output).values()],
         inputs=[dataset.path for dataset in run.inputs],
+        base=run.base,
     ).write(workspace.report)
 
 
@@ -124,6 +127,12 @@ def _of_datasets(run: RunInfo) -> _Totals:
     """Return the totals of a run of datasets, whose episodes are all taken or none is."""
     episodes, frames = (sum(getattr(d, name) for d in run.inputs) for name in ("episodes", "frames"))
     return _Totals(episodes, episodes, frames, [])
+
+
+def _base_notes(binding: Binding) -> Iterator[str]:
+    before = binding.workspace.output_before(binding.run.run_id)
+    if binding.replaces_base and before.exists():
+        yield f"the dataset as it was before is {before}"
 
 
 def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:

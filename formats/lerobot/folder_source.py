@@ -54,9 +54,13 @@ class FolderSource(DatasetSource, Generic[_View]):
         for files in self.located(sentences.append):
             yield files
             count += 1
-        sentences += [*left_out(self.view, self.facts), missing_origins(self.view, self._name, count)]
-        for sentence in filter(None, sentences):
+        for sentence in [*sentences, *self.remarks(count)]:
             note(printable(sentence))
+
+    def remarks(self, episodes: int) -> list[str]:
+        """Return sentences about what a new dataset with all of these episodes will not have."""
+        missing = missing_origins(self.view, self._name, episodes)
+        return [*left_out(self.view, self.facts), *filter(None, [missing])]
 
     @abstractmethod
     def located(self, note: Note) -> Iterator[EpisodeFiles]:

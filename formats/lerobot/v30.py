@@ -84,10 +84,8 @@ def write_meta(
             table.add(placed, stats.complete(placed, metas.stats), metas.provenance)
     rows.close()
     pq.write_table(tasks_table(tasks.tasks), out / paths.TASKS)
-    described = {
-        key: facts.video_info.get(key) or video_info(root / paths.video_path(key, 0), facts.fps)
-        for key in facts.camera_keys
-    }
+    firsts = {file.key: root / file.path for file in reversed(files)}
+    described = {key: facts.video_info.get(key) or video_info(firsts[key], facts.fps) for key in facts.camera_keys}
     entry = info(
         facts.features,
         fps=facts.fps,
