@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +58,10 @@ def read_base(spec: PipelineSpec) -> Base | None:
         return None
     root = _folder(spec.append_to)
     check_name(root)
-    digest = _digest(root)  # before it is read: what changes from here on is noticed
-    try:
+    with _in_words(root):
         source = open_source(root)
         view = source.view
+        digest = _digest(root)  # before it is read: what changes from here on is noticed
         if [view.version] != list(spec.formats):
             raise UsageError(str(root), f"is of version {view.version}", " and ".join(spec.formats), "see `formats:`")
         known = origins(view) if (root / view.provenance_path).is_file() else ()
@@ -69,8 +69,6 @@ def read_base(spec: PipelineSpec) -> Base | None:
         files = sum(name.endswith((".parquet", ".mp4")) for name, _ in walk(root))
         counts = view.count("total_episodes"), view.count("total_frames")
         return Base(BaseDataset(str(root), *counts, files, digest), source.facts, episodes)
-    except Damaged as exc:
-        raise _damaged(root, exc) from exc
 
 
 def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
@@ -80,7 +78,7 @@ def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
         UsageError: Showing all differences, or what is in the way.
     """
     root = Path(base.dataset.path)
-    try:
+    with _in_words(root):
         source = open_source(root)
         for maker in map(build, spec.dataset):
             if isinstance(maker, DatasetMaker):
@@ -95,8 +93,6 @@ def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
                 _other(f"the codec of {key}", video.format, encoding.codec),
                 _other(f"the pixel format of {key}", video.pix_fmt, encoding.pix_fmt),
             ]
-    except Damaged as exc:
-        raise _damaged(root, exc) from exc
     if text := "; ".join(filter(None, notes)):
         action = "see `writer:` (robot_type, video), or make a dataset of its own of these recordings"
         raise UsageError(str(root), f"new episodes would differ from its own: {text}", "the same everywhere", action)
@@ -139,6 +135,8 @@ def workspace_of_append(spec: PipelineSpec, output: Path, run_dir: Path | None) 
             with suppress(RobotroveError):
                 if workspace.output_before(RunInfo.read(Workspace(found, output).run).run_id).exists():
                     return Workspace(found, output)
+    with _in_words(output):
+        open_source(output)
     return Workspace(output.with_name(f"{begin}{_digest(output)[:12]}.run"), output)
 
 
@@ -162,8 +160,14 @@ def _digest(root: Path) -> str:
     return digest.hexdigest()
 
 
-def _damaged(root: Path, exc: Damaged) -> UsageError:
-    return UsageError(str(root / exc.where), exc.message, "a complete LeRobot dataset", f"robotrove verify {root}")
+@contextmanager
+def _in_words(root: Path) -> Iterator[None]:
+    """Say which dataset it is that cannot be read."""
+    try:
+        yield
+    except Damaged as exc:
+        action = f"robotrove verify {root}"
+        raise UsageError(str(root / exc.where), exc.message, "a complete LeRobot dataset", action) from exc
 
 
 def _other(what: str, new: object, old: object) -> str:
