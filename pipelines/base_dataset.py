@@ -123,18 +123,20 @@ def workspace_of_append(spec: PipelineSpec, output: Path, run_dir: Path | None) 
     """Return where a run works; one that puts a longer dataset in the place of its base has a new run directory.
 
     Its name follows from what is appended to, so that the same command resumes the run as long as that is there, and
-    appends again later.
+    appends again later. A run that was interrupted after it had renamed its base is found by what it left.
     """
     workspace = Workspace.for_output(output, run_dir)
     output = workspace.output
     if run_dir is not None or spec.append_to != str(output):
         return workspace
     begin = f"{output.name}.append-"
-    if not output.exists():  # maybe a process was killed after it had renamed the base, and before all else
-        for found in sorted(output.parent.glob(f"{glob.escape(begin)}*.run")):
-            with suppress(RobotroveError):
-                if workspace.output_before(RunInfo.read(Workspace(found, output).run).run_id).exists():
-                    return Workspace(found, output)
+    for found in sorted(output.parent.glob(f"{glob.escape(begin)}*.run")):
+        with suppress(RobotroveError):  # one that was never created
+            earlier = Workspace(found, output)
+            run = RunInfo.read(earlier.run)
+            is_between = not output.exists() and earlier.output_before(run.run_id).exists()
+            if not earlier.report.exists() and (is_between or Binding(earlier, run).made_output):
+                return earlier
     with _in_words(output):
         open_source(output)
     return Workspace(output.with_name(f"{begin}{_digest(output)[:12]}.run"), output)
