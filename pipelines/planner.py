@@ -13,7 +13,7 @@ from ..blocks.base import EpisodeStep
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
-from ..core.features import Features, difference
+from ..core.features import Features, difference, named_like
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..hub.files import present
@@ -91,8 +91,12 @@ def make_plan(
     if base is not None:
         _refuse_known(found, base)
     _refuse_duplicates(found)
-    features, fps = (base.facts.features, base.facts.fps) if base is not None else _most_have(found)
-    _refuse_differing(found, features, fps, "most episodes" if base is None else base.dataset.path)
+    features, fps, others = _most_have(found)
+    if base is not None:
+        features, fps, others = base.facts.features, base.facts.fps, base.dataset.path
+        for entry in found:
+            entry.features = named_like(features, entry.features or {})
+    _refuse_differing(found, features, fps, others)
     rows = cut_shards(entry.row for entry in found)
     told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
     frames = sum(row.length for row in rows if not row.reason)
@@ -191,15 +195,15 @@ def _refuse_known(found: Sequence[_Found], base: Base) -> None:
             entry.row = entry.row.rejected(Rejection(ALREADY_THERE, detail, error=False))
 
 
-def _most_have(found: Sequence[_Found]) -> tuple[Features, int]:
-    """Return the features and fps that most episodes have."""
+def _most_have(found: Sequence[_Found]) -> tuple[Features, int, str]:
+    """Return the features and fps that most episodes have, and what to call these episodes."""
     kept = [entry for entry in found if not entry.row.reason and entry.features is not None]
     votes = Counter((repr(entry.features), entry.fps) for entry in kept)
     if not votes:
-        return {}, 0
+        return {}, 0, ""
     winner = max(votes, key=lambda vote: votes[vote])
     model = next(entry for entry in kept if (repr(entry.features), entry.fps) == winner)
-    return model.features or {}, model.fps
+    return model.features or {}, model.fps, "most episodes"
 
 
 def _refuse_differing(found: Sequence[_Found], features: Features, fps: int, others: str) -> None:
