@@ -16,7 +16,7 @@ from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import Features, difference, named_like
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
-from ..hub.files import present
+from ..hub.files import named, present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 from .base_dataset import ALREADY_THERE, Base
@@ -77,7 +77,7 @@ def make_plan(
         base: Leave out episodes that this dataset has, or that could not join it.
     """
     paths = reader.find()
-    root = Path(os.path.commonpath([path.parent for path in paths]))
+    root = Path(os.path.commonpath([named(path).parent for path in paths]))
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
     found: list[_Found] = []
     notes: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def _episode(
     video: VideoSettings,
     for_v21: bool,
 ) -> _Found:
-    source = path.relative_to(root).as_posix()
+    source = named(path).relative_to(root).as_posix()
     names = (str(path), source, scanned.key)
     shown = in_utf8(names[0]), in_utf8(names[1]), in_utf8(names[2])
     row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, *state)
