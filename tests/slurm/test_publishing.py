@@ -44,7 +44,7 @@ def test_a_run_publishes_what_it_made_and_appended(hub: HubServer, cluster: Path
     texts = [on_cluster(first, out)]
     jobs = submission(out)
     # Sent by jobs, not by the command.
-    ranks = jobs.jobs_of("3-hub_publisher.process")
+    ranks = list(jobs.jobs_of("3-hub_publisher.process"))
     assert ranks
     assert "COMPLETED" in slurm("sacct", "-nPX", "-o", "State", "-j", ranks[0][0])
     before = shown(hub)
