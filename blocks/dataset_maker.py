@@ -15,19 +15,22 @@ from typing import Any, Protocol
 
 from ..core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError, intact
+from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.carried import shared_extras, shared_video_info
 from ..formats.lerobot.dataset_facts import dataset_facts
+from ..formats.lerobot.dataset_files import read_object
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from ..formats.lerobot.folder_source import FolderSource
-from ..formats.lerobot.kept import Keeper, kept_episodes
+from ..formats.lerobot.kept import Keeper, kept_episodes, kept_info
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
 from ..formats.lerobot.shard_source import ShardSource
 from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
 from ..formats.lerobot.tasks import TaskTable
+from ..formats.lerobot.v30 import write_json
 from ..hub.files import present
 from ..manifests.manifest import Manifest
 from ..media.byte_copier import copy_file
@@ -230,6 +233,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         facts = replace(self.facts, video_info=shared_video_info(self._tellers()))
         try:
             self.write_meta(attempt, self._described(), facts, plan)
+            for base in self._base():
+                write_json(attempt / paths.INFO, kept_info(base, read_object(attempt, paths.INFO)))
             for path, origin in shared_extras(self._tellers())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)

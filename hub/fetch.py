@@ -71,6 +71,13 @@ def fetch_dataset(text: str, force: bool) -> Path:
     return cache.folder() / address.repo_id / commit / address.path
 
 
+def dataset_place(text: str) -> Path:
+    """Return where a dataset belongs, see `files.dataset_place`."""
+    address = parse(text)
+    _, commit = _at(address)
+    return cache.folder() / address.repo_id / commit / address.path
+
+
 def _fetch(repository: Repository, file: RepoFile, place: cache.Place) -> None:
     fill(place.file, lambda incomplete: download(repository, file, place.commit, incomplete))
 

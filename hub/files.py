@@ -61,6 +61,13 @@ def named(file: Path) -> Path:
     return cache.folder("elsewhere") / place.protocol / place.path.lstrip("/")
 
 
+def dataset_place(text: str) -> Path:
+    """Return the folder that a dataset on the Hub has here once it is fetched, as the Hub shows it now."""
+    from .fetch import dataset_place
+
+    return dataset_place(text)
+
+
 def local_dataset(text: str, *, force: bool = False) -> Path:
     """Return the folder of a dataset, fetched if it is on the Hub.
 

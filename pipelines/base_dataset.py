@@ -21,7 +21,7 @@ from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.provenance import origins
 from ..formats.lerobot.source import DatasetFacts
 from ..hub.address import is_on_hub
-from ..hub.files import local_dataset
+from ..hub.files import dataset_place, local_dataset
 from ..manifests.run_info import BaseDataset, RunInfo
 from ..media.index import encoding_at
 from ..media.settings import VideoSettings
@@ -41,11 +41,13 @@ class Base:
         dataset: What is written down of it.
         facts: What is the same for all of its episodes.
         episodes: (digest, key) of a recording to the number of its episode.
+        size: Bytes of all of its files.
     """
 
     dataset: BaseDataset
     facts: DatasetFacts
     episodes: Mapping[tuple[str, str], int]
+    size: int
 
 
 def read_base(spec: PipelineSpec) -> Base | None:
@@ -66,9 +68,10 @@ def read_base(spec: PipelineSpec) -> Base | None:
             raise UsageError(str(root), f"is of version {view.version}", " and ".join(spec.formats), "see `formats:`")
         known = origins(view) if (root / view.provenance_path).is_file() else ()
         episodes = {(origin.source_digest, origin.source_key): origin.episode_index for origin in known}
-        files = sum(name.endswith((".parquet", ".mp4")) for name, _ in walk(root))
+        sizes = {name: state.st_size for name, state in walk(root)}
+        files = sum(name.endswith((".parquet", ".mp4")) for name in sizes)
         counts = view.count("total_episodes"), view.count("total_frames")
-        return Base(BaseDataset(str(root), *counts, files, digest), source.facts, episodes)
+        return Base(BaseDataset(str(root), *counts, files, digest), source.facts, episodes, sum(sizes.values()))
 
 
 def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
@@ -98,8 +101,12 @@ def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
         raise UsageError(str(root), f"new episodes would differ from its own: {text}", "the same everywhere", action)
 
 
-def check_same_base(spec: PipelineSpec, binding: Binding) -> None:
+def check_same_base(binding: Binding, name: str | None = None) -> None:
     """Refuse to go on where the dataset that is appended to is another than when the run was created.
+
+    Args:
+        binding: The run.
+        name: As it is given, to ask the Hub too where it is there; jobs of a cluster need not reach that.
 
     Raises:
         RunChanged: Naming it.
@@ -107,16 +114,19 @@ def check_same_base(spec: PipelineSpec, binding: Binding) -> None:
     base, root = binding.run.base, binding.base_root
     if base is None or root is None:
         return
-    name = str(spec.append_to)
     change = ""
-    if is_on_hub(name) and (now := _folder(name)) != root:
-        change = f"was at commit {root.name}, and is at {now.name} now"
-    elif not (root / paths.INFO).is_file():
-        change = "is gone"
-    elif _digest(root) != base.digest:
-        change = "was changed"
+    now = dataset_place(name) if name and is_on_hub(name) else root
+    if now != root:
+        change = f"is {now} now"
+    else:
+        if name and is_on_hub(name):
+            local_dataset(name)  # what is not here any more is fetched again
+        if not (root / paths.INFO).is_file():
+            change = "is gone"
+        elif _digest(root) != base.digest:
+            change = "was changed"
     if change:
-        raise RunChanged(str(binding.workspace.run_dir), [f"dataset {name if is_on_hub(name) else root} {change}"])
+        raise RunChanged(str(binding.workspace.run_dir), [f"dataset {root} {change}"])
 
 
 def workspace_of_append(spec: PipelineSpec, output: Path, run_dir: Path | None) -> Workspace:

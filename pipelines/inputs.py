@@ -17,6 +17,7 @@ from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.source import DatasetFacts, check_alike
+from ..hub.address import is_on_hub
 from ..hub.files import local_dataset
 from ..manifests.run_info import InputDataset
 from .spec import PipelineSpec
@@ -84,9 +85,11 @@ def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:
     Raises:
         UsageError: Naming both.
     """
-    for folder in map(_absolute, [*spec.datasets, *filter(None, [spec.append_to])]):
-        if str(folder) == spec.append_to == str(workspace.output):
-            continue  # it makes room for its successor when that is complete
+    folders = [_absolute(folder) for folder in spec.datasets]
+    # What is appended to may make room for its successor when that is complete.
+    if spec.append_to and not is_on_hub(spec.append_to) and spec.append_to != str(workspace.output):
+        folders.append(Path(spec.append_to))
+    for folder in folders:
         real = Path(os.path.realpath(folder))
         for name, other in (("output", workspace.output), ("run directory", workspace.run_dir)):
             place = Path(os.path.realpath(other))

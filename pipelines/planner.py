@@ -100,7 +100,8 @@ def make_plan(
     rows = cut_shards(entry.row for entry in found)
     told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
     frames = sum(row.length for row in rows if not row.reason)
-    return Plan(Manifest(rows), features, fps, told, estimate(features, frames, video, datasets), base)
+    needed = estimate(features, frames, video, datasets, base.size if base is not None else 0)
+    return Plan(Manifest(rows), features, fps, told, needed, base)
 
 
 def _episode(

@@ -112,7 +112,7 @@ def _opened(
                 else:
                     check_same_sources(spec.source, workspace, is_finished=is_finished and not retry_rejected)
                 if retry_rejected or not binding.has_output:
-                    check_same_base(spec, binding)
+                    check_same_base(binding, spec.append_to)
                 check_output_free(workspace, run)
                 reopened = retry_rejected and prepare_retry(workspace, run)
                 if is_finished and not reopened:

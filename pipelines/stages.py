@@ -122,7 +122,7 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
         if run.inputs:
             check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
         if not (binding := Binding(workspace, run)).has_output:
-            check_same_base(_spec(workspace), binding)
+            check_same_base(binding)
         check_books(binding)
 
 

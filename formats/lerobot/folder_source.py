@@ -54,13 +54,13 @@ class FolderSource(DatasetSource, Generic[_View]):
         for files in self.located(sentences.append):
             yield files
             count += 1
-        for sentence in [*sentences, *self.remarks(count)]:
+        sentences += [*left_out(self.view, self.facts), self.missing_origins(count)]
+        for sentence in filter(None, sentences):
             note(printable(sentence))
 
-    def remarks(self, episodes: int) -> list[str]:
-        """Return sentences about what a new dataset with all of these episodes will not have."""
-        missing = missing_origins(self.view, self._name, episodes)
-        return [*left_out(self.view, self.facts), *filter(None, [missing])]
+    def missing_origins(self, episodes: int) -> str:
+        """Say how many of its episodes have no provenance beside others that do; empty if none is without."""
+        return missing_origins(self.view, self._name, episodes)
 
     @abstractmethod
     def located(self, note: Note) -> Iterator[EpisodeFiles]:

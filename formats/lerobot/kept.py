@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ def kept_episodes(base: FolderSource[Any], keeper: Keeper, note: Note) -> Iterat
     Args:
         base: The dataset.
         keeper: Plans the files of the new dataset.
-        note: Called with a sentence about what the new dataset will not have.
+        note: Called with a sentence about what the new dataset will not say.
 
     Raises:
         UsageError: If its files cannot be kept.
@@ -47,8 +47,18 @@ def kept_episodes(base: FolderSource[Any], keeper: Keeper, note: Note) -> Iterat
         count += 1
     if faults:
         raise _not_kept(base, f"what only a copy has right: {faults[0]}")
-    for sentence in base.remarks(count):
+    if sentence := base.missing_origins(count):
         note(printable(sentence))
+
+
+def kept_info(base: FolderSource[Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the info.json of a longer dataset: all that the base's says of its features, and what only it knows.
+
+    Args:
+        base: The dataset that is appended to.
+        made: What a new dataset of the same features says.
+    """
+    return {**base.view.info, **made, "features": base.view.info["features"]}
 
 
 def check_columns(base: FolderSource[Any], schema: pa.Schema) -> None:

@@ -72,9 +72,10 @@ def test_a_dataset_that_others_changed_meanwhile_is_refused(hub: HubServer, tmp_
     assert run_cli(pipeline, out, "--workers", "1").returncode == 0
     for place in (out, out.with_name("out.run") / "report.json"):  # as if the run had been killed before
         place.rename(tmp_path / f"taken-{place.name}")
+    before = _cached(tmp_path, hub)
     info = tmp_path / "first/out/meta/info.json"
     info.write_text(info.read_text() + "\n")
     assert robotrove("push", tmp_path / "first/out", NAME, "--no-verify").returncode == 0
     refused = run_cli(pipeline, out)
     assert refused.returncode == 2
-    assert f"dataset hf://datasets/{NAME} was at commit " in refused.stderr
+    assert f"dataset {before} is {_cached(tmp_path, hub)} now" in refused.stderr

@@ -50,6 +50,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
         made[version] = make(folder / version, "base", OLD, ["x", "y"], 0, formats=[version])
         (made[version].root / "meta/modality.json").write_text('{"state": {}}')
         (made[version].root / "README.md").write_text("# mine")
+        # As LeRobot writes names, and what only somebody else knows.
+        info = json.loads((made[version].root / "meta/info.json").read_text())
+        info["features"]["action"]["names"] = {"motors": ["action_0", "action_1", "action_2"]}
+        info["features"]["observation.state"]["names"] = {"left": ["x", "x"], "right": ["x", "x"]}
+        (made[version].root / "meta/info.json").write_text(json.dumps(info | {"lab": "ours"}))
     assert len(OnDisk(made["v3.0"].root).files("data", "parquet")) > 2  # chunks of two files
     assert len(OnDisk(made["v3.0"].root).files("videos", "mp4")) > 2
     return made
@@ -110,6 +115,9 @@ def check_grown(output: Path, base: Path, episodes: list[Recorded]) -> None:
         before = [other for other in old if re.sub(r"(chunk-\d+/)?(file-|episode_)\d+", "", other) == folders]
         assert name > max(before)
     assert (output / "meta/modality.json").read_text() == '{"state": {}}'
+    info, told = dataset.info, OnDisk(base).info
+    counts = {key for key in told if key.startswith("total_")} | {"splits"}
+    assert {key: info[key] for key in told.keys() - counts} == {key: told[key] for key in told.keys() - counts}
     assert [finding for finding in verify(output, deep=True).findings if finding.severity == "error"] == []
 
 
