@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,11 @@ from typing import Any
 import fsspec
 import pytest
 
-from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.core.errors import RobotroveError, RunChanged, UsageError
 from robotrove.hub import cache, elsewhere
 from robotrove.hub.files import find, is_fetched, named, present
 from robotrove.tests.hub.test_publisher import robotrove
-from robotrove.tests.pipelines.runs import assert_same_dataset, run_cli, sample, write_pipeline
+from robotrove.tests.pipelines.runs import AtStart, assert_same_dataset, run_cli, run_here, sample, write_pipeline
 
 SUFFIXES = (".hdf5", ".h5")
 
@@ -203,6 +204,21 @@ def test_a_file_that_was_replaced(memory: Any) -> None:
     assert new != old
     assert named(new) == named(old)
     assert present(new).read_bytes() == b"new"
+
+
+def test_a_file_that_is_replaced_during_a_run_costs_its_episodes(memory: Any, own_cache: Path, tmp_path: Path) -> None:
+    for seed in range(2):
+        memory.pipe(f"/lab/{seed}.hdf5", sample(tmp_path, f"{seed}.hdf5", 2, 6, seed=seed).read_bytes())
+    pipeline = write_pipeline(tmp_path, ["memory://lab"])
+
+    def replace() -> None:
+        shutil.rmtree(own_cache)  # as if others had needed the room
+        memory.pipe("/lab/1.hdf5", (tmp_path / "0.hdf5").read_bytes())
+
+    report = run_here(pipeline, tmp_path / "out", watcher=AtStart(replace))
+    assert (report.kept, report.rejected) == (2, {"source_changed": 2})
+    with pytest.raises(RunChanged, match="is new"):
+        run_here(pipeline, tmp_path / "out", retry_rejected=True)
 
 
 def test_it_is_given_up_in_words(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
