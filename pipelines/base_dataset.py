@@ -165,11 +165,16 @@ def _digest(root: Path) -> str:
             if part not in _PARTS:
                 continue
             check_name(root, name)
-            content = hashlib.sha256((root / name).read_bytes()).hexdigest() if part == "meta" else state.st_size
+            content = _content(root / name) if part == "meta" else state.st_size
             digest.update(f"{name}\0{content}\0".encode())
     except OSError as exc:
         raise UsageError(str(exc.filename or root), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
     return digest.hexdigest()
+
+
+def _content(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager

@@ -40,7 +40,10 @@ def kept_episodes(base: FolderSource[Any], keeper: Keeper, note: Note) -> Iterat
         raise _not_kept(base, "its tasks are not numbered 0, 1, 2 … with a text each")
     faults: list[str] = []
     count = 0
-    for files in base.located(faults.append):
+    for files, place in zip(base.located(faults.append), base.view.places(), strict=True):
+        for key, (path, first) in place.cameras.items():
+            if first != files.tracks[key].clip.first:
+                raise _not_kept(base, f"{path} begins later than at 0 s")
         if problem := keeper.keep(files, base.root):
             raise _not_kept(base, problem)
         yield files

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pyarrow.parquet as pq
 import pytest
 
@@ -25,7 +26,18 @@ from robotrove.pipelines.source_check import check_source
 from robotrove.pipelines.trace import trace
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
 from robotrove.tests.pipelines.faults import small_files
-from robotrove.tests.pipelines.numbered import FRONT, SIZES, Made, Recorded, conversion, digests, make, quickly, record
+from robotrove.tests.pipelines.numbered import (
+    FPS,
+    FRONT,
+    SIZES,
+    Made,
+    Recorded,
+    conversion,
+    digests,
+    make,
+    quickly,
+    record,
+)
 from robotrove.tests.pipelines.on_disk import OnDisk, forget
 from robotrove.tests.pipelines.runs import AtStart, Here, assert_same_dataset, tree
 
@@ -286,6 +298,35 @@ def test_files_that_cannot_stay_are_refused(own: Made, news: tuple[Path, list[Re
     with pytest.raises(UsageError, match=f"(?s){message}.*{way_on}"):
         grow(own.root, tmp_path / "out", news[0])
     assert not (tmp_path / "out.run").exists()
+
+
+def test_videos_that_begin_late_are_refused(
+    bases: dict[str, Made], news: tuple[Path, list[Recorded]], tmp_path: Path
+) -> None:
+    """LeRobot finds their frames by their times; of new episodes these are counted from 0."""
+    own = shutil.copytree(bases["v3.0"].root, tmp_path / "own")
+    path = sorted((own / "videos" / FRONT).rglob("*.mp4"))[-1]
+    late = 5
+    with av.open(str(path)) as source, av.open(str(tmp_path / "late.mp4"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                ticks = round(late / FPS / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, stream
+                target.mux(packet)
+    (tmp_path / "late.mp4").replace(path)
+    episodes = own / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(episodes)
+    file = [int(path.parent.name[-3:]), int(path.stem[-3:])]
+    prefix = f"videos/{FRONT}"
+    rows = table.select([f"{prefix}/chunk_index", f"{prefix}/file_index"]).to_pylist()
+    shift = [late / FPS if [*row.values()] == file else 0.0 for row in rows]
+    for name in (f"{prefix}/from_timestamp", f"{prefix}/to_timestamp"):
+        times = [time + more for time, more in zip(table[name].to_pylist(), shift, strict=True)]
+        table = table.set_column(table.column_names.index(name), name, [times])
+    pq.write_table(table, episodes)
+    with pytest.raises(UsageError, match=rf"{path.name} begins later than at 0 s"):
+        grow(own, tmp_path / "out", news[0])
 
 
 def test_columns_of_other_types_are_refused(
