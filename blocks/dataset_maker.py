@@ -97,10 +97,6 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     ) -> None:
         """Write everything in meta/ of the new dataset, but what is carried over, into `out`."""
 
-    def stale(self) -> list[str]:
-        """Return files of the base that tell of its own episodes alone and are not made anew."""
-        return ["meta/relative_stats.json"]
-
     @property
     def root(self) -> Path:
         """Where the new dataset is built."""
@@ -179,9 +175,6 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         _, differing = shared_extras(self._tellers())
         notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
         notes += differing
-        for base in self._base():
-            there = [path for path in self.stale() if (base.root / path).exists()]
-            notes += [f"{path} is not in the output: make it anew with `robotrove stats`" for path in there]
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
 
     @cached_property

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.commit import files_attempt
 from ..core.errors import UsageError
-from ..formats.lerobot import paths, v21
+from ..formats.lerobot import v21
 from ..formats.lerobot.carried import summed_histograms
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
@@ -84,10 +84,6 @@ class Downgrader(DatasetMaker):
             )
         self._anew.update(key for key, track in files.tracks.items() if not track.is_copyable)
         return files
-
-    def stale(self) -> list[str]:
-        """Return files of the base that tell of its own episodes alone and are not made anew."""
-        return super().stale() + ([] if self.gr00t_stats else [paths.STATS])
 
     def targets(self, unit: PlannedFile) -> Iterator[Path]:
         """Yield a file per episode."""

@@ -16,6 +16,7 @@ from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
 from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
+from ..formats.lerobot.relative_stats import RELATIVE_STATS
 from ..manifests.manifest import Manifest
 from ..manifests.report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ..manifests.run_info import RunInfo
@@ -130,9 +131,13 @@ def _of_datasets(run: RunInfo) -> _Totals:
 
 
 def _base_notes(binding: Binding) -> Iterator[str]:
-    before = binding.workspace.output_before(binding.run.run_id)
-    if binding.replaces_base and before.exists():
-        yield f"the dataset as it was before is {before}"
+    if (base := binding.base_root) is None:
+        return
+    if binding.replaces_base:
+        yield f"the dataset as it was before is {base}"
+    for path in (paths.STATS, RELATIVE_STATS):  # of the episodes before alone, so they are not carried over
+        if (base / path).exists() and not (binding.finished_root(binding.run.formats[0]) / path).exists():
+            yield f"{path} is not in the output: make it anew with `robotrove stats`"
 
 
 def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:
