@@ -15,7 +15,7 @@ from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
 from ..formats.lerobot.views import open_view
 from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
-from ..pipelines.replay_check import ReplayReport, check_replay
+from ..pipelines.replay.check import ReplayReport, check_replay
 from ..pipelines.source_check import SourceReport, check_source
 from .display import Bar
 from .output import counted, echo, echo_json
