@@ -1,0 +1,94 @@
+"""stats.json as one release of GR00T reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ....core.features import Feature
+from .. import paths
+from ..checks.base import Check, Finding
+from ..checks.gr00t import unusable
+from ..gr00t_stats import GR00T_KEYS
+from ..modality import Entry, slice_of
+from ..view_v21 import DatasetViewV21
+from .base import with_stats
+from .gr00t_release import Release
+
+
+class Gr00tStatsCheck(Check[DatasetViewV21]):
+    """Whether the file is taken as it is, computed anew, or refused.
+
+    N1 and N1.5 (`_get_metadata`, `calculate_dataset_statistics`): every entry of the file needs the
+    six keys, else all columns are computed, which fails on pictures, on lists of lists and, in N1, on
+    texts; then every statistic of a column in use is cut like the column, also one that is no vector
+    of its length. N1.6 and N1.7 (`generate_stats`, `check_stats_validity`): every feature whose dtype
+    contains "float" needs the six keys, else these are computed; open-loop evaluation uses the loader
+    alone, which needs the file.
+    """
+
+    name = "stats"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is wrong with the file."""
+        if not (dataset.root / paths.STATS).exists():
+            yield self._computed(dataset, paths.STATS, "does not exist")
+            return
+        content = dataset.json(paths.STATS)
+        if incomplete := next(self._incomplete(dataset, content), None):
+            yield self._computed(dataset, *incomplete)
+            return
+        for entry, column, feature in self._release.columns(dataset, "state", "action"):
+            found = content.get(column)
+            if not isinstance(found, dict):
+                told = f"is missing, and {self._release.title} needs it for {entry.section}.{entry.key}"
+                yield self.error(f"{paths.STATS}, {column}", f"{told}; {with_stats(dataset)} writes it")
+            else:
+                for problem in self._unusable(entry, feature, found):
+                    yield self.error(f"{paths.STATS}, {column}", f"{problem}; {with_stats(dataset)} writes it anew")
+
+    def _incomplete(self, dataset: DatasetViewV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield (place, problem) of entries for which this release computes the file anew."""
+        typed = self._release.is_typed
+        keys = content if typed else [key for key, feature in dataset.features.items() if "float" in feature.dtype]
+        for key in keys:
+            entry = content.get(key)
+            if not isinstance(entry, dict):
+                yield f"{paths.STATS}, {key}", "is no object" if key in content else "is missing"
+            elif missing := [name for name in GR00T_KEYS if name not in entry]:
+                yield f"{paths.STATS}, {key}", f"has no {', '.join(missing)}"
+
+    def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:
+        title, command = self._release.title, with_stats(dataset)
+        hopeless = [key for key, feature in dataset.row_features.items() if self._cannot_compute(feature)]
+        if hopeless:
+            told = f"{title} would compute the file anew, and fails on {', '.join(hopeless)}"
+            return self.error(where, f"{problem}: {told}; {command} writes what it takes")
+        when = "when it opens the dataset" if self._release.is_typed else "before training; open-loop evaluation fails"
+        return self.warning(where, f"{problem}: {title} computes the file anew {when}; {command} does it now")
+
+    def _cannot_compute(self, feature: Feature) -> bool:
+        if not self._release.is_typed and "float" not in feature.dtype:
+            return False
+        is_text = feature.dtype == "string"
+        return (is_text and self._release == Release.N1) or len(feature.shape) > 1
+
+    def _unusable(self, entry: Entry, feature: Feature, found: Mapping[str, Any]) -> Iterator[str]:
+        yield from unusable({name: found[name] for name in GR00T_KEYS}, feature)
+        bounds = slice_of(entry)
+        for name, value in found.items():
+            if name in GR00T_KEYS or bounds is None:
+                continue
+            place = f"{name} is cut like the others for {entry.section}.{entry.key}, {bounds[0]} to {bounds[1]}"
+            if self._release.is_typed and len(_items(value)) < bounds[1]:
+                yield f"{place}, and has {len(_items(value))} values: {self._release.title} fails"
+            elif not self._release.is_typed and not isinstance(value, list):
+                yield f"{place}, and is {value!r}: {self._release.title} fails"
+
+
+def _items(value: Any) -> list[Any] | str:
+    """Return what can be indexed of a statistic; nothing of a single number."""
+    return value if isinstance(value, list) else []
