@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ....core.features import Feature
 from ..arrow_rows import kind_of, rows_of
-from ..checks.base import Check, Finding, RowFaults
+from ..checks.base import Check, Finding, Repeated
 from ..view_v21 import DatasetViewV21
 from .gr00t_release import Release
 from .stored_type import is_list
@@ -51,12 +48,13 @@ class AnnotationsCheck(Check[DatasetViewV21]):
             return
         lines = [line.get("task_index") for _, line in dataset.json_lines(dataset.tasks_path)]
         known = np.array([number for number in lines if type(number) is int], np.float64)
+        faults = Repeated(self)
         for data in dataset.data_files():
-            faults = RowFaults(self, f"{place}, {data.path}")
             for first, batch in dataset.row_batches(data.path, (column,)):
                 values = rows_of(batch[column], feature, f"{data.path}, column {column}")[:, 0]
-                faults.note("task", ~np.isin(values, known), first, partial(self._told, values))
-            yield from faults.findings()
-
-    def _told(self, values: NDArray[Any], row: int) -> str:
-        return f"is {values[row]!s}, which is no task_index of tasks.jsonl: {self._release.title} fails; {_MEND}"
+                if (wrong := np.flatnonzero(~np.isin(values, known))).size:
+                    told = f"is {values[wrong[0]]!s}, which is no task_index of tasks.jsonl"
+                    where = f"{place}, {data.path}, row {first + wrong[0]}"
+                    faults.note(column, where, f"{told}: {self._release.title} fails; {_MEND}")
+                    break  # one per file
+        yield from faults.findings()

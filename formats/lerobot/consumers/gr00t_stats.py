@@ -10,7 +10,7 @@ from .. import paths
 from ..checks.base import Check, Finding
 from ..checks.gr00t import unusable
 from ..gr00t_stats import GR00T_KEYS
-from ..modality import Entry, slice_of
+from ..modality import slice_of
 from ..view_v21 import DatasetViewV21
 from .base import with_stats
 from .gr00t_release import Release
@@ -41,14 +41,18 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
         if incomplete := next(self._incomplete(dataset, content), None):
             yield self._computed(dataset, *incomplete)
             return
-        for entry, column, feature in self._release.columns(dataset, "state", "action"):
-            found = content.get(column)
+        ends: dict[str, tuple[int, str]] = {}
+        for entry, column, _ in self._release.columns(dataset, "state", "action"):
+            _, end = slice_of(entry) or (0, 0)
+            ends[column] = max(ends.get(column, (0, "")), (end, f"{entry.section}.{entry.key}"))
+        for column, (end, name) in ends.items():
+            place, found, mend = f"{paths.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
             if not isinstance(found, dict):
-                told = f"is missing, and {self._release.title} needs it for {entry.section}.{entry.key}"
-                yield self.error(f"{paths.STATS}, {column}", f"{told}; {with_stats(dataset)} writes it")
-            else:
-                for problem in self._unusable(entry, feature, found):
-                    yield self.error(f"{paths.STATS}, {column}", f"{problem}; {with_stats(dataset)} writes it anew")
+                yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
+                continue
+            problems = [*unusable({key: found[key] for key in GR00T_KEYS}, dataset.features[column])]
+            problems += self._uncut(found, end, name)
+            yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
 
     def _incomplete(self, dataset: DatasetViewV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield (place, problem) of entries for which this release computes the file anew."""
@@ -76,19 +80,10 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
         is_text = feature.dtype == "string"
         return (is_text and self._release == Release.N1) or len(feature.shape) > 1
 
-    def _unusable(self, entry: Entry, feature: Feature, found: Mapping[str, Any]) -> Iterator[str]:
-        yield from unusable({name: found[name] for name in GR00T_KEYS}, feature)
-        bounds = slice_of(entry)
-        for name, value in found.items():
-            if name in GR00T_KEYS or bounds is None:
-                continue
-            place = f"{name} is cut like the others for {entry.section}.{entry.key}, {bounds[0]} to {bounds[1]}"
-            if self._release.is_typed and len(_items(value)) < bounds[1]:
-                yield f"{place}, and has {len(_items(value))} values: {self._release.title} fails"
-            elif not self._release.is_typed and not isinstance(value, list):
-                yield f"{place}, and is {value!r}: {self._release.title} fails"
-
-
-def _items(value: Any) -> list[Any] | str:
-    """Return what can be indexed of a statistic; nothing of a single number."""
-    return value if isinstance(value, list) else []
+    def _uncut(self, found: Mapping[str, Any], end: int, name: str) -> Iterator[str]:
+        """Yield further statistics, such as LeRobot's count, that cannot be cut like the six."""
+        for key in found.keys() - set(GR00T_KEYS):
+            value = found[key]
+            if not isinstance(value, list) or (self._release.is_typed and len(value) < end):
+                told = f"{key} is {value!r}, and cut for {name} like the others, up to {end}"
+                yield f"{told}: {self._release.title} fails"
