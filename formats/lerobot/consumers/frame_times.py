@@ -22,9 +22,6 @@ class FrameTimesCheck(Check[DatasetViewV21]):
 
     name = "frame_times"
 
-    def __init__(self, title: str) -> None:
-        self._title = title
-
     def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
         """Yield one finding that counts the frames."""
         if not dataset.video_keys:
@@ -37,11 +34,11 @@ class FrameTimesCheck(Check[DatasetViewV21]):
                 is_early = (times < exact) & (times > exact - TOLERANCE_S)  # others: the check of timestamps
                 if is_early.any() and not early:
                     row = int(np.argmax(is_early))
-                    where, shown = f"{data.path}, row {first + row}", f"{times[row]:.17g} before {exact[row]:.17g}"
+                    where, shown = f"{data.path}, row {first + row}", f"{times[row]:.12g} before {exact[row]:.12g}"
                 early, total = early + int(np.count_nonzero(is_early)), total + len(times)
         if early:
             told = f"{early} of {total} timestamps are before their frame, such as {shown}"
-            yield self.error(where, f"{told}: with torchcodec {self._title} takes the frame before; {_mend(dataset)}")
+            yield self.error(where, f"{told}: with torchcodec GR00T N1.5 takes the frame before; {_mend(dataset)}")
 
 
 def _mend(dataset: DatasetViewV21) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ..checks.base import Check, Finding
 from ..modality import entries, slice_of
 from ..relative_stats import MODALITY
 from ..view_v21 import DatasetViewV21
-from .base import Consumer
-from .gr00t import checks
-from .gr00t_release import Release
+from .gr00t import N1_5
 from .modality import written
 
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
@@ -54,10 +53,4 @@ class DataConfigCheck(Check[DatasetViewV21]):
                 yield self.error(f"{MODALITY}, {name}", f"{told}: write start and end of {width}")
 
 
-RLINF = Consumer(
-    "RLinf",
-    ("v2.1",),
-    (*checks(Release.N1_5, "RLinf's GR00T N1.5"), DataConfigCheck()),
-    frozenset({"gr00t"}),
-    "--gr00t-stats",
-)
+RLINF = replace(N1_5, title="RLinf", checks=(*N1_5.checks, DataConfigCheck()))
