@@ -1,4 +1,4 @@
-"""meta/modality.json: how GR00T names parts of columns, cameras and instructions."""
+"""The entries of a meta/modality.json that may be wrong anywhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 from ...core.features import Feature
 from .arrow_rows import kind_of
-from .relative_stats import MODALITY
+from .modality import MODALITY, VECTORS
 
-# Section to the column that is meant where none is named.
-VECTORS = {"state": "observation.state", "action": "action"}
 SECTIONS = (*VECTORS, "video", "annotation")
 
 

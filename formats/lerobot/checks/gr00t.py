@@ -11,8 +11,8 @@ import numpy as np
 from ....core.features import Feature
 from .. import paths
 from ..gr00t_stats import GR00T_KEYS
-from ..modality import VECTORS, Entry, entries, misfits, slice_problem
-from ..relative_stats import MODALITY
+from ..modality import MODALITY, VECTORS, column_of
+from ..modality_entries import Entry, entries, misfits, slice_problem
 from ..view_v21 import DatasetViewV21
 from .base import Check, Finding
 from .stat_values import NO_NUMBERS, numbers_of, shapes_of
@@ -51,8 +51,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
             yield from (self.error(place, problem) for problem in unusable(entry, feature))
 
     def _entry(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[Finding]:
-        default = {"video": f"observation.images.{entry.key}", "annotation": f"annotation.{entry.key}"}
-        column = entry.content.get("original_key", VECTORS.get(entry.section) or default[entry.section])
+        column = column_of(entry.section, entry.key, entry.content)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
             yield self.error(entry.place, f"original_key is {column!r}, which is no feature of info.json")

@@ -6,8 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 from ....core.features import Feature
-from ..modality import VECTORS, Entry, entries
-from ..relative_stats import MODALITY
+from ..modality import MODALITY, VECTORS, column_of
+from ..modality_entries import Entry, entries
 from ..view_v21 import DatasetViewV21
 
 
@@ -37,16 +37,15 @@ class Release(IntEnum):
     def column(self, entry: Entry) -> Any:
         """Return the feature that an entry stands for, a text if the entry is right.
 
-        `original_key` where it is given. Else a state is in observation.state, an action in action, an
-        annotation in a column of its own name; a camera is the feature of that name in N1 and N1.5,
-        and observation.images.<name> from N1.6 on.
+        A camera without `original_key` is the feature of its own name in N1 and N1.5; these take null for
+        none, but where their schema has a default.
         """
-        default = VECTORS.get(entry.section) or f"annotation.{entry.key}"
-        if entry.section == "video":
-            default = entry.key if self.is_typed else f"observation.images.{entry.key}"
-        given = entry.content.get("original_key", default)
-        # N1 and N1.5 take null for not given, but where there is a default in the schema.
-        return default if given is None and self.is_typed and entry.section not in VECTORS else given
+        content = entry.content
+        if self.is_typed and entry.section not in VECTORS and content.get("original_key") is None:
+            if entry.section == "video":
+                return entry.key
+            content = {}
+        return column_of(entry.section, entry.key, content)
 
     def columns(self, dataset: DatasetViewV21, *sections: str) -> list[tuple[Entry, str, Feature]]:
         """Return the entries of some sections whose feature is there; none where there is no modality.json.

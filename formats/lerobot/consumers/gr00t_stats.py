@@ -10,7 +10,7 @@ from .. import paths
 from ..checks.base import Check, Finding
 from ..checks.gr00t import unusable
 from ..gr00t_stats import GR00T_KEYS
-from ..modality import slice_of
+from ..modality_entries import slice_of
 from ..view_v21 import DatasetViewV21
 from .base import with_stats
 from .gr00t_release import Release

@@ -11,8 +11,8 @@ import numpy as np
 from ....core.errors import nearest
 from ....core.features import Feature
 from ..checks.base import Check, Finding
-from ..modality import SECTIONS, VECTORS, Entry, entries, misfits, slice_problem
-from ..relative_stats import MODALITY
+from ..modality import MODALITY, VECTORS
+from ..modality_entries import SECTIONS, Entry, entries, misfits, slice_problem
 from ..view_v21 import DatasetViewV21
 from .gr00t_release import Release
 from .stored_type import is_list
@@ -22,7 +22,6 @@ _ROTATIONS = (
     *("axis_angle", "quaternion", "rotation_6d", "matrix"),
     *(f"euler_angles_{order}" for order in ("rpy", "ryp", "pry", "pyr", "yrp", "ypr")),
 )
-_PLAIN_NAMES = {"state": ("observation.state", "state"), "action": ("action", "actions")}  # RLinf's are the second
 
 
 class ModalityCheck(Check[DatasetViewV21]):
@@ -88,14 +87,14 @@ class ModalityCheck(Check[DatasetViewV21]):
 
 def written(dataset: DatasetViewV21) -> str:
     """Say what writes modality.json."""
-    command = f"robotrove handoff gr00t {shlex.quote(str(dataset.root))} -o DIR"
-    return f"write it with `{command}`, or with `gr00t_files: {{robot: NAME}}` after `downgrader` in the pipeline"
+    command = f"robotrove convert {shlex.quote(str(dataset.root))} --to v2.1 --gr00t ROBOT -o NEW"
+    return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
 
 
 def _instead(entry: Entry, column: Any, dataset: DatasetViewV21) -> str:
     """Return what to write for a column that cannot be used."""
     fitting = [key for key, feature in dataset.features.items() if _fits(entry, feature)]
-    usual = [key for key in (f"observation.images.{entry.key}", *_PLAIN_NAMES.get(entry.section, ())) if key in fitting]
+    usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
     if usual or len(fitting) == 1:
         return f'; write "original_key": "{(usual or fitting)[0]}"'
     return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"

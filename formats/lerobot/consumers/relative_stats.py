@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ....core.errors import UsageError
 from ..checks.base import Check, Finding
-from ..modality import entries, slice_of
+from ..modality import MODALITY
+from ..modality_entries import entries, slice_of
 from ..relative_actions import Part, RelativeAction
-from ..relative_stats import MODALITY, RELATIVE_KEYS, RELATIVE_STATS, relative_stats
+from ..relative_stats import RELATIVE_KEYS, RELATIVE_STATS, relative_stats
 from ..view_v21 import DatasetViewV21
 from .gr00t_release import Release
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..checks.base import Check, Finding
-from ..modality import entries, slice_of
-from ..relative_stats import MODALITY
+from ..modality import MODALITY
+from ..modality_entries import entries, slice_of
 from ..view_v21 import DatasetViewV21
 from .gr00t import N1_5
 from .modality import written
@@ -45,7 +45,9 @@ class DataConfigCheck(Check[DatasetViewV21]):
         config, names = max(CONFIGS.items(), key=lambda item: len(item[1].keys() & there.keys()) / len(item[1]))
         if missing := [name for name in names if name not in there]:
             told = f"has no {', '.join(missing)}, which RLinf's data configuration {config} reads"
-            yield self.error(MODALITY, f"{told}; add a name for each, or {written(dataset)}")
+            yield self.error(
+                MODALITY, f"{told}; add names for them; {written(dataset)}, for LIBERO with the robot libero"
+            )
         for name, width in names.items():
             bounds = there.get(name)
             if width is not None and bounds and bounds[1] - bounds[0] != width:

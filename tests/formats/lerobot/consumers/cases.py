@@ -141,7 +141,7 @@ CASES: dict[str, Case] = {
         lambda copy: (copy.root / MODALITY).unlink(),
         "EEEE",
         MODALITY,
-        "after `downgrader` in the pipeline",
+        "--to v2.1 --gr00t ROBOT -o NEW`",
     ),
     "no data_path": Case(info(lambda i: i.pop("data_path")), "EEEE", INFO, 'add "data_path": "data/chunk-{episode'),
     "no chunks_size": Case(info(lambda i: i.pop("chunks_size")), "EEEE", INFO, 'add "chunks_size": 1000'),

@@ -18,6 +18,7 @@ from robotrove.blocks.annotator import Annotator
 from robotrove.blocks.downgrader import Downgrader
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.formats.lerobot.gr00t_stats import write_gr00t_stats
 from robotrove.media.settings import VideoSettings
 
 FPS, EPISODES, FRAMES = 20, 2, 24
@@ -38,15 +39,16 @@ MODALITIES: dict[str, Any] = {
 }
 
 
-def write_dataset(folder: Path, *, codec: str = "libx264", g: int = 2, exact: bool = True) -> Path:
+def write_dataset(folder: Path) -> Path:
     """Convert a sample, and write modality.json by hand."""
     files = write_sample("isaaclab", folder, episodes=EPISODES, frames=FRAMES, height=48, width=64, fps=FPS)
     Pipeline(
         source=Hdf5Reader(files=[str(file) for file in files], layout="isaaclab", task="stack the cubes"),
         steps=[Annotator(columns=[NOTE])],
-        writer=ShardWriter(video=VideoSettings(codec=codec, crf=30, g=g)),
-        dataset=[Downgrader(gr00t_stats=True, reference_exact=exact)],
+        writer=ShardWriter(video=VideoSettings(codec="libx264", crf=30)),
+        dataset=[Downgrader(reference_exact=True)],
     ).run(output=folder / "dataset", workers=1)
+    write_gr00t_stats(folder / "dataset")
     (folder / "dataset" / MODALITY).write_text(json.dumps(MODALITIES))
     return folder / "dataset"
 

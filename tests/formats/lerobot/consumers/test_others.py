@@ -54,7 +54,7 @@ def test_a_version_that_it_does_not_read(copy_v30: Copy, consumer: str) -> None:
     [(severity, where, message)] = copy_v30.found(consumer)
     assert (severity, where) == ("error", INFO)
     command = f"`robotrove convert {copy_v30.root} --to v2.1 -o {copy_v30.root}_v21"
-    assert message.endswith(command + ("`" if consumer == "openpi" else " --gr00t-stats`"))
+    assert message.endswith(command + ("`" if consumer == "openpi" else " --gr00t ROBOT`"))
     assert "codebase_version is v3.0, but " in message
 
 
