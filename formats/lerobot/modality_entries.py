@@ -43,9 +43,10 @@ def entries(content: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def misfits(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (place, problem) of sections and entries that are no objects; sections may be missing."""
+    """Yield (place, problem) of sections and entries that are no objects; sections may be missing or null."""
     for section in SECTIONS:
-        names = content.get(section, {})
+        if (names := content.get(section)) is None:
+            continue
         if not isinstance(names, dict):
             yield f"{MODALITY}, {section}", f"is {names!r} instead of an object"
             continue

@@ -67,16 +67,19 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
 
     def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:
         title, command = self._release.title, with_stats(dataset)
-        hopeless = [key for key, feature in dataset.row_features.items() if self._cannot_compute(feature)]
+        in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
+        hopeless = [
+            key for key, feature in dataset.row_features.items() if self._cannot_compute(feature, key in in_use)
+        ]
         if hopeless:
-            told = f"{title} would compute the file anew, and fails on {', '.join(hopeless)}"
+            told = f"{title} would compute the file anew, and not get that of {', '.join(hopeless)}"
             return self.error(where, f"{problem}: {told}; {command} writes what it takes")
         when = "when it opens the dataset" if self._release.is_typed else "before training; open-loop evaluation fails"
         return self.warning(where, f"{problem}: {title} computes the file anew {when}; {command} does it now")
 
-    def _cannot_compute(self, feature: Feature) -> bool:
+    def _cannot_compute(self, feature: Feature, is_in_use: bool) -> bool:
         if not self._release.is_typed and "float" not in feature.dtype:
-            return False
+            return is_in_use
         is_text = feature.dtype == "string"
         return (is_text and self._release == Release.N1) or len(feature.shape) > 1
 

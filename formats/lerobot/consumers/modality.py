@@ -45,33 +45,32 @@ class ModalityCheck(Check[DatasetViewV21]):
             return
         content = dataset.json(MODALITY)
         for section in SECTIONS:
-            if not content.get(section):
-                yield from self._without(dataset, section, is_there=isinstance(content.get(section), dict))
+            if content.get(section) is None and section != "annotation":
+                told = f"is missing: {self._release.title} refuses the dataset"
+                yield self.error(f"{MODALITY}, {section}", f"{told}; {written(dataset)}")
+        if content.get("annotation") in (None, {}):
+            yield self._silent()
         yield from (self.error(place, problem) for place, problem in misfits(content))
         for entry in entries(content):
             yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
 
-    def _without(self, dataset: DatasetViewV21, section: str, *, is_there: bool) -> Iterator[Finding]:
-        place, title = f"{MODALITY}, {section}", self._release.title
-        if section != "annotation":
-            if not is_there:
-                yield self.error(place, f"is missing: {title} refuses the dataset; {written(dataset)}")
-            return
+    def _silent(self) -> Finding:
+        """Return the finding for no annotation at all."""
+        place, title = f"{MODALITY}, annotation", self._release.title
         line = '"annotation": {"human.task_description": {"original_key": "task_index"}}'
         if self._release.is_typed:
             # `language_keys` of every class in gr00t/experiment/data_config.py; `_check_integrity` looks for them.
-            yield self.error(place, f"is missing, but every data configuration of {title} names one; add {line}")
-        else:
-            told = f'is missing: {title} finds instructions only by the language key "task"'
-            yield self.warning(place, f"{told}; or add {line}")
+            return self.error(place, f"is missing, but every data configuration of {title} names one; add {line}")
+        told = f'is missing: {title} finds instructions only by the language key "task"'
+        return self.warning(place, f"{told}; or add {line}")
 
     def _problems(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[str]:
         column = self._release.column(entry)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
-            looks = "" if "original_key" in entry.content else f"has no original_key, so {self._release.title} reads "
-            named = f"{looks}{column!r}" if looks else f"original_key is {column!r}"
-            yield f"{named}, which is no feature of info.json{_instead(entry, column, dataset)}"
+            is_given = "original_key" in entry.content
+            told = "original_key is" if is_given else f"has no original_key, so {self._release.title} reads"
+            yield f"{told} {column!r}, which is no feature of info.json{_instead(entry, column, dataset)}"
         elif entry.section in VECTORS:
             if problem := slice_problem(entry, column, feature):
                 yield f"{problem}; {written(dataset)}"
@@ -79,7 +78,11 @@ class ModalityCheck(Check[DatasetViewV21]):
                 told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
                 yield f"{told}; `downgrader: {{reference_exact: true}}` writes lists"
         elif entry.section == "video" and not feature.is_video:
-            line = "`robotrove run` encodes cameras" if feature.is_visual else _instead(entry, column, dataset)[2:]
+            line = (
+                "`robotrove run` makes videos of all cameras"
+                if feature.is_visual
+                else _instead(entry, column, dataset)[2:]
+            )
             yield f"original_key is {column!r}, which is {feature} and no video; {line}"
         if self._release.is_typed and entry.section in VECTORS:
             yield from _mistyped(entry, self._release.title)

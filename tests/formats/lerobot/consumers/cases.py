@@ -158,6 +158,8 @@ CASES: dict[str, Case] = {
         action(original_key="actions"), "EEEE", f"{MODALITY}, action.arm", 'write "original_key": "action"'
     ),
     "null for a column": Case(action(original_key=None), "EEEE", f"{MODALITY}, action.arm", "original_key is None"),
+    "null for cameras": Case(modality(lambda m: m.update(video=None)), "EEEE", f"{MODALITY}, video", "is missing"),
+    "a list for cameras": Case(modality(lambda m: m.update(video=[])), "EEEE", f"{MODALITY}, video", "is [] instead"),
     "the usual column": Case(modality(lambda m: m["action"]["arm"].pop("original_key")), "....", "", ""),
     "a camera by its short name": Case(
         modality(lambda m: m["video"]["front"].clear()),
@@ -235,10 +237,13 @@ CASES: dict[str, Case] = {
     "whole numbers without statistics": Case(with_whole_numbers, "EEEE", f"{STATS}, mode", "is missing"),
     "a text, and no stats.json": Case(without_stats("string", [1], "x", pa.string()), "EWWW", STATS, "does not exist"),
     "a matrix, and no stats.json": Case(
-        without_stats("float32", [2, 2], [[1.0, 0.0], [0.0, 1.0]], LISTS), "EEEE", STATS, "and fails on more"
+        without_stats("float32", [2, 2], [[1.0, 0.0], [0.0, 1.0]], LISTS), "EEEE", STATS, "and not get that of more"
     ),
     "whole numbers in a matrix, and no stats.json": Case(
         without_stats("int64", [2, 2], [[1, 0], [0, 1]], pa.list_(pa.list_(pa.int64()))), "EEWW", STATS, "does not"
+    ),
+    "whole numbers in use, and no stats.json": Case(
+        lambda copy: (with_whole_numbers(copy), (copy.root / STATS).unlink()), "WWEE", STATS, "does not exist"
     ),
     "AV1": Case(encoded("libsvtav1", g="2", crf="40"), "EWWW", "videos/chunk-000/" + FRONT, "is AV1"),
     "HEVC": Case(
