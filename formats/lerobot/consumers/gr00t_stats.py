@@ -85,8 +85,8 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
 
     def _uncut(self, found: Mapping[str, Any], end: int, name: str) -> Iterator[str]:
         """Yield further statistics, such as LeRobot's count, that cannot be cut like the six."""
-        for key in found.keys() - set(GR00T_KEYS):
-            value = found[key]
-            if not isinstance(value, list) or (self._release.is_typed and len(value) < end):
+        for key, value in found.items():
+            is_short = self._release.is_typed and isinstance(value, list) and len(value) < end
+            if key not in GR00T_KEYS and (is_short or not isinstance(value, list)):
                 told = f"{key} is {value!r}, and cut for {name} like the others, up to {end}"
                 yield f"{told}: {self._release.title} fails"

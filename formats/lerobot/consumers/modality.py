@@ -50,7 +50,7 @@ class ModalityCheck(Check[DatasetViewV21]):
                 yield self.error(f"{MODALITY}, {section}", f"{told}; {written(dataset)}")
         if content.get("annotation") in (None, {}):
             yield self._silent()
-        yield from (self.error(place, problem) for place, problem in misfits(content))
+        yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in misfits(content))
         for entry in entries(content):
             yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
 
@@ -62,7 +62,7 @@ class ModalityCheck(Check[DatasetViewV21]):
             # `language_keys` of every class in gr00t/experiment/data_config.py; `_check_integrity` looks for them.
             return self.error(place, f"is missing, but every data configuration of {title} names one; add {line}")
         told = f'is missing: {title} finds instructions only by the language key "task"'
-        return self.warning(place, f"{told}; or add {line}")
+        return self.warning(place, f"{told}; add {line}")
 
     def _problems(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[str]:
         column = self._release.column(entry)

@@ -50,7 +50,7 @@ class RelativeStatsCheck(Check[DatasetViewV21]):
         for key, found in dataset.json(RELATIVE_STATS).items():
             place, action = f"{RELATIVE_STATS}, {key}", parts.get(("action", key))
             if action is None:
-                yield self.warning(place, "is no action of modality.json")
+                yield self.warning(place, f"is no action of modality.json: {mend}")
                 continue
             values = _values(found)
             shapes = {value.shape for value in values.values()}

@@ -30,6 +30,7 @@ def test_what_each_release_makes_of_one_mistake(copy: Copy, case: Case) -> None:
         for _, where, message in found:
             assert where.startswith(case.where), where
             assert case.told in message
+            assert any(mend in message for mend in ("`", '; add "', "; write ")), message
 
 
 @pytest.mark.parametrize("release", RELEASES)
