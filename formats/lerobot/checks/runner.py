@@ -97,11 +97,21 @@ def _planned(version: str, consumers: Sequence[str]) -> Iterator[tuple[str, Chec
     """Yield (consumer, check): first those of the format, but for what a consumer's own checks say better."""
     chosen: dict[str, Consumer] = {name: CONSUMERS[name] for name in consumers}
     covered = {name for consumer in chosen.values() for name in consumer.covers if version in consumer.reads}
+    if chosen:
+        covered |= frozenset.intersection(*(consumer.unread for consumer in chosen.values()))
     for name, check in CHECKS[version].items():
         if name not in covered:
             yield "", check()
     for name, consumer in chosen.items():
         yield from ((name, check) for check in consumer.checks_for(version))
+
+
+def refusals(view: DatasetView, consumer: str) -> Iterator[Finding]:
+    """Yield the errors of a consumer's own checks alone."""
+    for check in CONSUMERS[consumer].checks_for(view.version):
+        for finding in _findings(check, view, deep=False):
+            if finding.severity == "error":
+                yield replace(finding, consumer=consumer)
 
 
 def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Finding]:

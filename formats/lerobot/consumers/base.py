@@ -24,6 +24,7 @@ class Consumer:
         reads: Versions of the format.
         checks: What it needs besides what every dataset of such a version needs.
         covers: Names of ordinary checks that say less exactly what its own say.
+        unread: Names of ordinary checks of files that it does not read; left out if nobody asked for reads them.
         convert: Options of `robotrove convert` that it wants beside the version.
     """
 
@@ -31,6 +32,7 @@ class Consumer:
     reads: tuple[str, ...]
     checks: tuple[Check[Any], ...]
     covers: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
     convert: str = ""
 
     def checks_for(self, version: str) -> tuple[Check[Any], ...]:

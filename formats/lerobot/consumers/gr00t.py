@@ -24,7 +24,14 @@ def _consumer(release: Release) -> Consumer:
     checks += [] if release.is_typed else [RelativeStatsCheck(release)]
     checks += [VideosCheck(release)]
     checks += [FrameTimesCheck()] if release == Release.N1_5 else []
-    return Consumer(release.title, ("v2.1",), tuple(checks), frozenset({"gr00t"}), "--gr00t ROBOT")
+    return Consumer(
+        release.title,
+        ("v2.1",),
+        tuple(checks),
+        covers=frozenset({"gr00t"}),
+        unread=frozenset({"stats"}),  # episodes_stats.jsonl is LeRobot's alone
+        convert="--gr00t ROBOT",
+    )
 
 
 N1, N1_5, N1_6, N1_7 = map(_consumer, Release)
