@@ -21,7 +21,9 @@ BLOCKS = Registry(
         "aggregator": "aggregator:Aggregator",
         "dataset_stats": "dataset_stats:DatasetStats",
         "downgrader": "downgrader:Downgrader",
+        "gr00t_files": "gr00t_files:Gr00tFiles",
         "verifier": "verifier:Verifier",
         "hub_publisher": "hub_publisher:HubPublisher",
+        "osmo_publisher": "osmo_publisher:OsmoPublisher",
     },
 )

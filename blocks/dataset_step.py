@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from datatrove.pipeline.base import PipelineStep
+
+from ..core.features import Features
 
 Phase = Literal["plan", "process", "finish"]
 PHASES: tuple[Phase, ...] = ("plan", "process", "finish")
@@ -25,6 +28,20 @@ class DatasetStep(ABC):
     role = "dataset"
     makes: str | None = None
     has_one_unit = False
+
+    def check_features(self, features: Features) -> None:  # noqa: B027 - most blocks take all
+        """Refuse, before the run begins, a dataset of these features."""
+
+    def check_ready(self, output: Path, formats: Sequence[str]) -> None:  # noqa: B027 - most blocks need nothing
+        """Refuse, before a run begins, what would stop a block under `publish` at its end.
+
+        Args:
+            output: Folder that the run's output gets.
+            formats: LeRobot versions that it makes.
+
+        Raises:
+            UsageError: If the block could not work.
+        """
 
     @abstractmethod
     def plan(self) -> None:

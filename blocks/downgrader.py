@@ -14,7 +14,6 @@ from ..formats.lerobot.carried import summed_histograms
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
 from ..formats.lerobot.folder_source import FolderSource
-from ..formats.lerobot.gr00t_stats import write_gr00t_stats
 from ..formats.lerobot.kept import check_columns
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..formats.lerobot.placement import PlannedFile
@@ -37,7 +36,6 @@ class Downgrader(DatasetMaker):
 
     Args:
         datasets: LeRobot datasets of version 3.0 or 2.1; the run's shards by default.
-        gr00t_stats: Also write meta/stats.json as GR00T computes it.
         reference_exact: Write rows in the order and the types of Isaac Lab Arena's converter, with times in float64.
         allow_long: Write episodes too that LeRobot 0.3.3 cannot load, since their times do not fit into float32.
         video: Quality of what is encoded anew; codec and pixel format stay those of the clip.
@@ -50,13 +48,11 @@ class Downgrader(DatasetMaker):
         self,
         *,
         datasets: list[str] | None = None,
-        gr00t_stats: bool = False,
         reference_exact: bool = False,
         allow_long: bool = False,
         video: VideoSettings | None = None,
     ) -> None:
         super().__init__(datasets=datasets, video=video)
-        self.gr00t_stats = gr00t_stats
         self.reference_exact = reference_exact
         self.allow_long = allow_long
 
@@ -136,5 +132,3 @@ class Downgrader(DatasetMaker):
             summed_histograms(self.sources()),
             reference_exact=self.reference_exact,
         )
-        if self.gr00t_stats:
-            write_gr00t_stats(self.root, out)

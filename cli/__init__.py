@@ -22,6 +22,8 @@ COMMANDS = {
     "convert": "Write a dataset in another version of the format.",
     "verify": "Check a dataset, against its sources too.",
     "stats": "Complete and correct the statistics of a dataset.",
+    "export-actions": "Write actions as HDF5 for a replay in Isaac Lab or LeIsaac.",
+    "handoff": "Write what GR00T or LeRobot is trained with.",
     "push": "Push a dataset to the Hub.",
     "trace": "Say where an episode of a dataset comes from.",
     "sample": "Write small sample files of a layout.",

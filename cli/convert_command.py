@@ -10,6 +10,7 @@ import click
 from ..blocks.aggregator import Aggregator
 from ..blocks.dataset_stats import DatasetStats
 from ..blocks.downgrader import Downgrader
+from ..blocks.gr00t_files import Gr00tFiles
 from ..core.errors import UsageError
 from ..formats.lerobot.open_source import version_of
 from ..hub.files import local_dataset
@@ -20,11 +21,11 @@ from .hub_dataset import force_option, given
 @click.command()
 @click.argument("dataset", type=click.Path())
 @click.option("--to", "version", type=click.Choice(["v2.1", "v3.0"]), required=True, help="Version of the output.")
-@click.option("--gr00t-stats", is_flag=True, help="v2.1: write meta/stats.json as GR00T computes it.")
+@click.option("--gr00t", "robot", metavar="ROBOT", help="v2.1: write GR00T's modality.json and stats.json too.")
 @click.option("--allow-long", is_flag=True, help="v2.1: keep episodes that are too long for LeRobot 0.3.3.")
 @force_option
 @run_options
-def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, force: bool, **run: Any) -> None:
+def command(dataset: str, version: str, robot: str | None, allow_long: bool, force: bool, **run: Any) -> None:
     """Write a DATASET anew in another version of the format; the same command again resumes it.
 
     Every clip has exactly the frames of its episode. Packets are copied where an episode begins at
@@ -33,12 +34,13 @@ def command(dataset: str, version: str, gr00t_stats: bool, allow_long: bool, for
     source = given(dataset, force=force)
     folder = local_dataset(source)
     # One that is gone may be that of a finished run, which needs it no more.
-    if os.path.lexists(folder) and version_of(folder) == version:
+    if os.path.lexists(folder) and version_of(folder) == version and robot is None:
         raise UsageError(dataset, f"is {version} already", "a dataset of another version")
     if version == "v3.0":
-        if gr00t_stats or allow_long:
-            raise UsageError("--gr00t-stats and --allow-long", "are for --to v2.1", action="leave them out")
+        if robot or allow_long:
+            raise UsageError("--gr00t and --allow-long", "are for --to v2.1", action="leave them out")
         blocks: list[Any] = [Aggregator(datasets=[source], on_mismatch="reencode"), DatasetStats()]
     else:
-        blocks = [Downgrader(datasets=[source], gr00t_stats=gr00t_stats, allow_long=allow_long)]
+        blocks = [Downgrader(datasets=[source], allow_long=allow_long)]
+        blocks += [Gr00tFiles(robot=robot)] if robot else []
     click.get_current_context().exit(run_blocks(blocks, **run))

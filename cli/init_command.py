@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, exists_already
 from ..pipelines.guess import guess
 from ..pipelines.pipeline_text import copied_text, pipeline_text
 from ..pipelines.shipped import shipped_names
 from .display import Bar
-from .new_file import exists, target_option, write_new
+from .new_file import target_option, write_new
 from .output import counted, echo
 
 
@@ -26,7 +26,7 @@ def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None
     The file runs as it is; what else could be done is in it as comments.
     """
     if target.exists():
-        raise exists(target)
+        raise exists_already(target)
     if pipeline is not None:
         text, told = copied_text(pipeline, [str(file) for file in files]), f"the pipeline {pipeline}"
     elif files:

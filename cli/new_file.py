@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import UsageError, exists_already
 
 target_option = click.option(
     "-o",
@@ -19,11 +19,6 @@ target_option = click.option(
 )
 
 
-def exists(target: Path) -> UsageError:
-    """Return the error for a file that would be replaced."""
-    return UsageError(str(target), "exists already", "a file that does not exist yet", "-o NAME, or move it away")
-
-
 def write_new(target: Path, text: str) -> None:
     """Write a file.
 
@@ -34,6 +29,6 @@ def write_new(target: Path, text: str) -> None:
         with open(target, "x", encoding="utf-8", newline="\n") as stream:
             stream.write(text)
     except FileExistsError:
-        raise exists(target) from None
+        raise exists_already(target) from None
     except OSError as exc:
         raise UsageError(str(target), f"cannot be written: {exc.strerror}", "a file in a folder that exists") from exc

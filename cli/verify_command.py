@@ -13,8 +13,10 @@ from ..core.errors import UsageError
 from ..formats.lerobot import paths
 from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
+from ..formats.lerobot.consumers import CONSUMERS
 from ..formats.lerobot.views import open_view
 from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
+from ..pipelines.replay.check import ReplayReport, check_replay
 from ..pipelines.source_check import SourceReport, check_source
 from .display import Bar
 from .output import counted, echo, echo_json
@@ -25,51 +27,93 @@ from .output import counted, echo, echo_json
 @click.option(
     "--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: compare with the source files too."
 )
+@click.option("--replay", is_flag=True, help="With --source: take actions back to the simulator, and compare too.")
 @click.option("--deep", is_flag=True, help="Decode and compare every frame, recompute every statistic.")
+@click.option(
+    "--for",
+    "consumers",
+    type=click.Choice(list(CONSUMERS)),
+    multiple=True,
+    help="Also say what this consumer would refuse, read wrong or compute anew; may be repeated.",
+)
 @click.option("--with-lerobot", is_flag=True, help="Also go through it with the LeRobot that is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(
-    ctx: click.Context, dataset: Path, run_dir: Path | None, deep: bool, with_lerobot: bool, as_json: bool
+    ctx: click.Context,
+    dataset: Path,
+    run_dir: Path | None,
+    replay: bool,
+    deep: bool,
+    consumers: tuple[str, ...],
+    with_lerobot: bool,
+    as_json: bool,
 ) -> None:
     """Check that a DATASET (v2.1 or v3.0) is what LeRobot expects and, with --source, what the recordings say.
+
+    --replay goes the other way besides: what the dataset has is taken back to the order and the units of the
+    simulator, by joint name and the inverse of the conversion, and must be what was recorded.
 
     Exits with 0 if it is, 1 if something is wrong, 2 if it is no dataset.
     """
     if not (dataset / paths.INFO).is_file():
         raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
-    source = seen = None
+    if replay and run_dir is None:
+        raise UsageError("--replay", "needs the recordings to compare with", "--source RUN_DIR beside it")
+    source = replayed = seen = None
     with Bar("checking") as bar:
-        report = verify(dataset, deep=deep, progress=lambda check, path: bar.show(description=check, note=path))
+        report = verify(
+            dataset,
+            deep=deep,
+            consumers=consumers,
+            progress=lambda check, path: bar.show(description=check, note=path),
+        )
+        if run_dir is not None and replay:
+            bar.show(description="taking back", note="")
+            replayed = check_replay(dataset, run_dir, progress=bar.show)
         if run_dir is not None:
             bar.show(description="comparing", note="")
             source = check_source(dataset, run_dir, deep=deep, progress=bar.show)
         if with_lerobot:
             bar.show(description="iterating", note="with LeRobot")
             seen = seen_by_lerobot(open_view(dataset))
-    problems = report.counts["errors"] + (source.n_problems if source else 0) + bool(seen and seen.problem)
+    compared = sum(one.n_problems for one in (source, replayed) if one)
+    problems = report.counts["errors"] + compared + bool(seen and seen.problem)
     if as_json:
-        echo_json(_document(dataset, report, source, seen, ok=not problems))
+        echo_json(_document(dataset, report, source, replayed, seen, ok=not problems))
     else:
-        echo("\n".join(_lines(dataset, report, source, seen, problems)))
+        echo("\n".join(_lines(dataset, report, source, replayed, seen, problems)))
     ctx.exit(1 if problems else 0)
 
 
 def _document(
-    dataset: Path, report: Report, source: SourceReport | None, seen: Seen | None, *, ok: bool
+    dataset: Path,
+    report: Report,
+    source: SourceReport | None,
+    replayed: ReplayReport | None,
+    seen: Seen | None,
+    *,
+    ok: bool,
 ) -> dict[str, object]:
     return {
         "dataset": str(dataset),
         "ok": ok,
         "counts": dict(report.counts),
+        "for": report.consumers,
         "findings": [asdict(finding) for finding in report.findings],
         "source": asdict(source) if source else None,
+        "replay": asdict(replayed) if replayed else None,
         "lerobot": asdict(seen) if seen else None,
     }
 
 
 def _lines(
-    dataset: Path, report: Report, source: SourceReport | None, seen: Seen | None, problems: int
+    dataset: Path,
+    report: Report,
+    source: SourceReport | None,
+    replayed: ReplayReport | None,
+    seen: Seen | None,
+    problems: int,
 ) -> Iterator[str]:
     counts = report.counts
     facts = [
@@ -78,11 +122,17 @@ def _lines(
         if name in counts
     ]
     yield f"{dataset}: {', '.join(facts)}"
-    for check, findings in groupby(report.findings, key=lambda finding: finding.check):
-        yield f"{check}:"
+    for (consumer, check), findings in groupby(report.findings, key=lambda finding: (finding.consumer, finding.check)):
+        yield f"{consumer}, {check}:" if consumer else f"{check}:"
         yield from (f"  {_finding(finding)}" for finding in findings)
+    for consumer in report.consumers:
+        if all(finding.consumer != consumer for finding in report.findings):
+            yield f"{consumer}: takes it as it is"
     if source is not None:
-        yield from _source_lines(source)
+        yield f"source: {counted(source.episodes, 'episode')} and {counted(source.frames, 'video frame')} compared"
+        yield from _problem_lines(source)
+    if replayed is not None:
+        yield from _replay_lines(replayed)
     if seen is not None:
         yield f"LeRobot {seen.lerobot}: {seen.problem or counted(seen.frames, 'frame') + ' read'}"
     verdict = counted(problems, "problem") if problems else "nothing is wrong"
@@ -95,11 +145,24 @@ def _finding(finding: Finding) -> str:
     return f"{severity}{where}{finding.message}"
 
 
-def _source_lines(source: SourceReport) -> Iterator[str]:
-    episodes, frames = counted(source.episodes, "episode"), counted(source.frames, "video frame")
-    yield f"source: {episodes} and {frames} compared"
-    if source.foreign:
-        yield f"  {counted(source.foreign, 'episode')} of another run not compared"
-    yield from (f"  {problem.where}: {problem.message}" for problem in source.problems)
-    if (more := source.n_problems - len(source.problems)) > 0:
+def _replay_lines(replayed: ReplayReport) -> Iterator[str]:
+    episodes, rows = counted(replayed.episodes, "episode"), counted(replayed.rows, "row")
+    yield f"replay: {episodes} and {rows} taken back to the recordings"
+    for key, column in replayed.columns.items():
+        ways = [
+            f"{counted(len(entries), 'entry')} {how}"
+            for entries, how in ((column.exact, "exactly"), (column.rounded, "to within rounding"))
+            if entries
+        ]
+        yield f"  {key}: {', '.join(ways) or 'nothing'}"
+        if column.not_compared:
+            yield f"    not compared, since the dataset does not have them: {', '.join(column.not_compared)}"
+    yield from _problem_lines(replayed)
+
+
+def _problem_lines(report: SourceReport | ReplayReport) -> Iterator[str]:
+    if report.foreign:
+        yield f"  {counted(report.foreign, 'episode')} of another run not compared"
+    yield from (f"  {problem.where}: {problem.message}" for problem in report.problems)
+    if (more := report.n_problems - len(report.problems)) > 0:
         yield f"  and {more} more"

@@ -115,6 +115,11 @@ class Superseded(RobotroveError):
         super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
 
 
+def exists_already(target: Path) -> UsageError:
+    """Return the error for a file that would be replaced."""
+    return UsageError(str(target), "exists already", "a file that does not exist yet", "-o NAME, or move it away")
+
+
 def explained(exc: Exception) -> str:
     """Return an error for people: our own as they are, others after the name of their kind."""
     if isinstance(exc, EpisodeRejected):

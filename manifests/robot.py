@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import mistakes
 from ..core.yaml_source import KeyPath, read_yaml, show_path
-
-Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
+from .robot_gr00t import Gr00t
 
 
 class Joint(BaseModel):
@@ -49,7 +49,7 @@ class RobotManifest(BaseModel):
         spaces: Name of a recording's joint space to its joint names in order, where that is not `joints`.
         groups: Group name to joint names.
         cameras: Camera names.
-        gr00t_tags: GR00T version to embodiment tag.
+        gr00t: What GR00T must know of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,12 +60,21 @@ class RobotManifest(BaseModel):
     spaces: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     cameras: list[str] = []
-    gr00t_tags: dict[Gr00tVersion, str] = {}
+    gr00t: Gr00t = Gr00t()
 
     @property
     def joint_names(self) -> list[str]:
         """Names in order."""
         return [joint.name for joint in self.joints]
+
+
+def shipped_robots() -> list[str]:
+    """Return the names of the robots that come with robotrove."""
+    return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".yaml"))
+
+
+def _folder() -> Traversable:
+    return files(__package__).joinpath("robots")
 
 
 def load_robot(name: str) -> RobotManifest:
@@ -75,10 +84,9 @@ def load_robot(name: str) -> RobotManifest:
         UsageError: If there is no such robot or file.
         ConfigError: If the file is not a valid robot manifest, with every mistake and its line.
     """
-    shipped = files(__package__).joinpath("robots")
-    known = sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml"))
+    known = shipped_robots()
     if name in known:
-        text = shipped.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        text = _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     elif Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
         text = Path(name).read_text(encoding="utf-8")
     else:
@@ -88,6 +96,11 @@ def load_robot(name: str) -> RobotManifest:
             "one of " + ", ".join(known) + ", or the path of a YAML file",
         )
     return _parsed(text, name)
+
+
+def robots_of_type(robot_type: str | None) -> list[RobotManifest]:
+    """Return the shipped robots of a robot_type."""
+    return [robot for robot in map(load_robot, shipped_robots()) if robot.robot_type == robot_type]
 
 
 def _parsed(text: str, source: str) -> RobotManifest:
@@ -120,6 +133,10 @@ def _inconsistencies(robot: RobotManifest) -> Iterator[tuple[KeyPath, str]]:
         for index, member in enumerate(members):
             if member not in names:
                 yield ("groups", group, index), f"names an unknown joint {member!r}{nearest(member, names)}"
+    for path, keys, known in robot.gr00t.named():
+        for index, key in enumerate(keys):
+            if key not in (allowed := [*robot.groups, *known]):
+                yield ("gr00t", *path, index), f"names an unknown group {key!r}{nearest(key, allowed)}"
     recorded = [name for joints in robot.spaces.values() for name in joints]
     for index, name in enumerate(names if recorded else ()):
         if name not in recorded:

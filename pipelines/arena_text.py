@@ -23,7 +23,8 @@ def arena_pipeline_text(config: ArenaConfig, name: str) -> str:
     lines = [f"# Made from {name} of Isaac Lab Arena by `robotrove import-config arena`.", *_remarks(config)]
     lines += [*_source(config), *_steps(config), "writer:", f"  robot_type: {flow(config.robot_type)}"]
     lines += ["  video: {codec: libx264, crf: 23, g: 10}", "dataset:"]
-    lines += ["  - downgrader: {gr00t_stats: true, reference_exact: true}", f"output: {flow(str(config.output))}"]
+    lines += ["  - downgrader: {reference_exact: true}", f"  - gr00t_files: {flow({'robot': config.robot})}"]
+    lines += [f"output: {flow(str(config.output))}"]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple
 from typing import Any
@@ -15,6 +15,7 @@ from .. import __version__
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
+from ..core.features import Features
 from ..core.workspace import Workspace
 from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo
@@ -38,7 +39,15 @@ def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda don
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
     for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in makers)
     base = read_base(spec)
-    return make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats), base=base)
+    plan = make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats), base=base)
+    if plan.features:
+        _check_features(makers, plan.features)
+    return plan
+
+
+def _check_features(makers: Iterable[Any], features: Features) -> None:
+    for maker in makers:
+        maker.check_features(features)
 
 
 def _source(spec: PipelineSpec) -> BlockSpec:
@@ -156,6 +165,7 @@ def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher
     inputs = read_inputs(spec.datasets, watcher.planning)
     if not inputs.episodes:
         raise UsageError(", ".join(spec.datasets), "no episode is in them", "at least one episode")
+    _check_features(map(build, spec.dataset), inputs.features)
     return RunInfo(
         # Where they are does not count, so that the dataset does not depend on it; how they were given is in the spec.
         digest=_digest(spec, encoder, [list(astuple(dataset)[1:]) for dataset in inputs.datasets]),

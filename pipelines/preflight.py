@@ -80,6 +80,12 @@ def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | Non
         )
 
 
+def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
+    """Ask the blocks under `publish` whether they can work when their turn comes, hours from now."""
+    for block in spec.publish:
+        build(block).check_ready(workspace.output, spec.formats)
+
+
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
     """Refuse a run that was started with another pipeline, version, encoder or output."""
     frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))

@@ -21,7 +21,15 @@ from .creation import NothingNew, create, video_of
 from .exclusion import exclusive
 from .fresh import forget_lost, move_aside
 from .inputs import check_apart, check_same_inputs
-from .preflight import check_output_free, check_same_pipeline, check_same_sources, check_writable, in_words, taken_back
+from .preflight import (
+    check_output_free,
+    check_publishable,
+    check_same_pipeline,
+    check_same_sources,
+    check_writable,
+    in_words,
+    taken_back,
+)
 from .retry import prepare_retry
 from .spec import PipelineSpec
 from .stages import stages
@@ -95,6 +103,8 @@ def _opened(
     check_apart(spec, workspace)
     video = video_of(spec)
     check_available(video)
+    if fresh or retry_rejected or not workspace.is_finished:
+        check_publishable(spec, workspace)
     if fresh:
         move_aside(workspace)
     made = check_writable(workspace)

@@ -17,6 +17,8 @@ from ...core.features import VISUAL_DTYPES, Feature
 # One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
 ArrowColumn: TypeAlias = Any
 
+_BUFFER_BYTES = 1 << 20
+
 
 class Damaged(RobotroveError):
     """Something in a dataset cannot be read as what it should be.
@@ -34,8 +36,9 @@ class Damaged(RobotroveError):
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a parquet file to be read part by part; raises what pyarrow and the file system raise."""
-    # Newer pyarrow otherwise fetches everything that is asked for before it gives the first batch.
-    return pq.ParquetFile(path, pre_buffer=False)
+    # Newer pyarrow otherwise fetches everything that is asked for before it gives the first batch, and without a
+    # buffer each column of a row group at once.
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
 
 
 def rows_of(column: ArrowColumn, feature: Feature, where: str) -> NDArray[Any]:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .gr00t_stats import data_files, gr00t_columns, gr00t_stats
+from .modality import MODALITY
 from .paths import STATS
 from .relative_config import read_actions
-from .relative_stats import MODALITY, RELATIVE_STATS, relative_stats
+from .relative_stats import RELATIVE_STATS, relative_stats
 from .stats_differences import Difference
 from .view_v21 import DatasetViewV21
 

@@ -18,12 +18,12 @@ from ...core.commit import write_file
 from ...core.errors import UsageError
 from .arrow_rows import Damaged
 from .float32_stats import Table, finite_float32, float32_stats
+from .modality import MODALITY
 from .number_columns import column_batches
 from .relative_actions import RelativeAction
 from .relative_config import read_actions
 from .view_v21 import DatasetViewV21
 
-MODALITY = "meta/modality.json"
 RELATIVE_STATS = "meta/relative_stats.json"
 RELATIVE_KEYS = ("max", "min", "q01", "q99", "mean", "std")
 

@@ -9,10 +9,13 @@ import pyarrow as pa
 
 from ...core.columns import Array
 from ...core.errors import RobotroveError
+from ...core.features import Feature
 from ...media.join import Clip
-from .arrow_rows import Damaged, rows_of, single_values
+from .arrow_rows import ArrowColumn, Damaged, rows_of, single_values
 from .record import RowReader, Rows
 from .view import DatasetView
+
+EPISODE_INDEX = "episode_index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,66 @@ class StoredRows:
                 return
             if missing := [name for name in names if name not in table.column_names]:
                 raise Damaged(where, f"has no column {', '.join(missing)}")
-            yield {name: self._values(table.column(name).combine_chunks(), name, where) for name in names}
-
-    def _values(self, column: pa.Array, name: str, where: str) -> Array:
-        feature = self._dataset.features[name]
-        if feature.is_visual:
-            if not pa.types.is_struct(column.type):
-                raise Damaged(f"{where}, {name}", f"pictures are {column.type}")
-            return column.field("bytes").to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
-        return rows_of(single_values(column, feature), feature, f"{where}, {name}")
+            features = self._dataset.features
+            yield {name: _values(table.column(name).combine_chunks(), features[name], where, name) for name in names}
 
     def close(self) -> None:
         """Close the open file."""
         self._reader.close()
+
+
+class StoredStream:
+    """Reads columns of stored episodes in the order of their files; memory does not grow with their length.
+
+    An episode that lies before the one read last costs reading its file from the beginning.
+
+    Args:
+        dataset: The dataset that they are in.
+        names: Its features that are wanted, no cameras.
+    """
+
+    def __init__(self, dataset: DatasetView, names: Sequence[str]) -> None:
+        self._dataset = dataset
+        self._names = (*names, EPISODE_INDEX)
+        self._path = ""
+        self._batches: Iterator[tuple[int, dict[str, ArrowColumn]]] = iter(())
+        self._first = self._end = 0
+        self._held: dict[str, ArrowColumn] = {}
+
+    def pieces(self, episode: StoredEpisode) -> Iterator[dict[str, Array]]:
+        """Yield the rows of an episode in order as feature name to (n, *shape).
+
+        Raises:
+            Damaged: If they cannot be read, are not what info.json says, or are those of another episode.
+        """
+        path = episode.rows.path.relative_to(self._dataset.root).as_posix()
+        row, stop = episode.rows.first, episode.rows.first + episode.rows.count
+        if path != self._path or row < self._first:
+            self._path, self._first, self._end = path, 0, 0
+            self._batches = self._dataset.row_batches(path, self._names)
+        while row < stop:
+            while row >= self._end:
+                self._next(stop)
+            count = min(stop, self._end) - row
+            columns = {name: column.slice(row - self._first, count) for name, column in self._held.items()}
+            features = self._dataset.features
+            piece = {name: _values(column, features[name], path, name) for name, column in columns.items()}
+            if (piece.pop(EPISODE_INDEX) != episode.index).any():
+                raise Damaged(path, f"row {row} and those after it are not all of episode {episode.index}")
+            yield piece
+            row += count
+
+    def _next(self, stop: int) -> None:
+        batch = next(self._batches, None)
+        if batch is None:
+            raise Damaged(self._path, f"has {self._end} rows, and at least {stop} are said to be in it")
+        self._first, self._held = batch
+        self._end = self._first + len(self._held[EPISODE_INDEX])
+
+
+def _values(column: ArrowColumn, feature: Feature, where: str, name: str) -> Array:
+    if feature.is_visual:
+        if not pa.types.is_struct(column.type):
+            raise Damaged(f"{where}, {name}", f"pictures are {column.type}")
+        return column.field("bytes").to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return rows_of(single_values(column, feature), feature, f"{where}, {name}")

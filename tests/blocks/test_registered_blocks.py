@@ -134,7 +134,6 @@ class TestDowngrader(BlockContract):
     cls = BLOCKS["downgrader"]
     arguments: ClassVar[dict[str, Any]] = {
         "datasets": ["/nowhere/a"],
-        "gr00t_stats": True,
         "reference_exact": True,
         "allow_long": True,
         "video": {"g": 5},
@@ -144,6 +143,11 @@ class TestDowngrader(BlockContract):
 class TestDatasetStats(BlockContract):
     cls = BLOCKS["dataset_stats"]
     arguments: ClassVar[dict[str, Any]] = {"dataset": "/nowhere"}
+
+
+class TestGr00tFiles(BlockContract):
+    cls = BLOCKS["gr00t_files"]
+    arguments: ClassVar[dict[str, Any]] = {"robot": "gr1"}
 
 
 class TestVerifier(BlockContract):
@@ -164,6 +168,11 @@ class TestHubPublisher(BlockContract):
     }
 
 
+class TestOsmoPublisher(BlockContract):
+    cls = BLOCKS["osmo_publisher"]
+    arguments: ClassVar[dict[str, Any]] = {"dataset": "isaac/gr1_bottle:v2", "verify": False}
+
+
 def test_none_is_missing_here() -> None:
     suites = [suite for suite in globals().values() if inspect.isclass(suite) and issubclass(suite, BlockContract)]
     covered = {suite.cls.name for suite in suites if "cls" in vars(suite)}
@@ -172,7 +181,12 @@ def test_none_is_missing_here() -> None:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_outside_of_a_run_it_says_what_it_needs(name: str) -> None:
-    required = {"hdf5_reader": {"files": ["x.hdf5"], "layout": "isaaclab"}, "hub_publisher": {"repo_id": "lab/cubes"}}
+    required = {
+        "hdf5_reader": {"files": ["x.hdf5"], "layout": "isaaclab"},
+        "hub_publisher": {"repo_id": "lab/cubes"},
+        "gr00t_files": {"robot": "gr1"},
+        "osmo_publisher": {"dataset": "cubes"},
+    }
     if not issubclass(BLOCKS[name], Bound):
         return
     with pytest.raises(RobotroveError, match=r"used outside of a run[\s\S]*Pipeline"):

@@ -50,6 +50,34 @@ def test_a_wrong_number_is_found_and_named(robotrove: Callable, converted: Path,
     assert "  episode 1 (isaaclab.hdf5:data/demo_1), action, row 3: actions_2 is 0.5 in the dataset" in text.out
 
 
+def test_replay_takes_vectors_back(robotrove: Callable, converted: Path, damaged: Path) -> None:
+    right = robotrove("verify", converted / "dataset", "--source", converted / "dataset.run", "--replay")
+    assert (right.code, right.err) == (0, "")
+    assert right.out.splitlines()[2:] == [
+        "replay: 2 episodes and 16 rows taken back to the recordings",
+        "  action: 7 entries exactly",
+        "  observation.state: 7 entries exactly",
+        "nothing is wrong",
+    ]
+    found = robotrove("verify", damaged, "--source", converted / "dataset.run", "--replay", "--json")
+    assert (found.code, found.json["ok"], found.json["source"]["n_problems"]) == (1, False, 1)
+    replay = found.json["replay"]
+    assert (replay["episodes"], replay["rows"], replay["n_problems"]) == (2, 16, 1)
+    assert replay["columns"]["action"] == {
+        "exact": [f"actions_{n}" for n in range(7)],
+        "rounded": [],
+        "not_compared": [],
+    }
+    (problem,) = replay["problems"]
+    assert (problem["episode"], problem["feature"], problem["row"]) == (1, "action", 3)
+    assert problem["message"].startswith("actions_2 is 0.5 in the dataset, 0.")
+    assert problem["message"].endswith(" in the recording")
+    alone = robotrove("verify", damaged, "--replay")
+    assert (alone.code, alone.out) == (2, "")
+    assert "--source RUN_DIR" in alone.err
+    assert robotrove("verify", damaged, "--json").json["replay"] is None
+
+
 def test_structure_is_checked_without_sources(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
     shutil.copytree(converted / "dataset", tmp_path / "dataset")
     next((tmp_path / "dataset/videos").rglob("*.mp4")).unlink()
@@ -126,3 +154,31 @@ def test_lerobot_has_to_be_installed(robotrove: Callable, converted: Path, tmp_p
     assert "pip install 'robotrove[lerobot]'" in found.err
     tiny_v21.build(tmp_path / "old")
     assert "robotrove convert" in robotrove("verify", tmp_path / "old", "--with-lerobot").err
+
+
+def test_for_whom_it_is(robotrove: Callable, converted: Path) -> None:
+    dataset = converted / "dataset"
+    found = robotrove("verify", dataset, "--for", "lerobot", "--for", "gr00t-n1.5", "--for", "lerobot")
+    assert (found.code, found.err) == (1, "")
+    command = f"robotrove convert {dataset} --to v2.1 -o {dataset}_v21 --gr00t ROBOT"
+    assert found.out.splitlines()[1:] == [
+        "gr00t-n1.5, version:",
+        f"  meta/info.json: codebase_version is v3.0, but GR00T N1.5 reads v2.1: `{command}`",
+        "lerobot: takes it as it is",
+        "1 problem",
+    ]
+    assert robotrove("verify", dataset, "--for", "lerobot").code == 0
+
+
+def test_for_whom_it_is_in_json(robotrove: Callable, converted: Path) -> None:
+    found = robotrove("verify", converted / "dataset", "--for", "openpi", "--for", "lerobot", "--json")
+    assert (found.code, found.json["ok"], found.json["for"]) == (1, False, ["openpi", "lerobot"])
+    [finding] = found.json["findings"]
+    assert (finding["consumer"], finding["check"], finding["severity"]) == ("openpi", "version", "error")
+    assert robotrove("verify", converted / "dataset", "--json").json["for"] == []
+
+
+def test_for_whom_nobody_has_heard_of(robotrove: Callable, converted: Path) -> None:
+    found = robotrove("verify", converted / "dataset", "--for", "gr00t")
+    assert (found.code, found.out) == (2, "")
+    assert "gr00t-n1.5" in found.err

@@ -26,6 +26,13 @@ MERGES: dict[str, tuple[list[str], list[str]]] = {
     "hours_alone": (["hours"], []),
 }
 DOWN = {f"{name}_21": name for name in ("many", "h264", "official", "rich", "stills", "new_h264")}
+ROBOT = """
+name: recorder
+robot_type: recorder
+joints: [a, b, c, d]
+groups: {arm: [a, b, c], hand: [d]}
+gr00t: {parts: {state: {pose: {column: observation.state, start: 0, end: 3}}}}
+"""
 UP = {f"{name}_30": name for name in ("old", "old_rich")}
 ROUND = {f"{name}_round": f"{name}_21" for name in ("many", "rich", "new_h264")}
 # What LeRobot makes of what we made: it converts our v2.1, goes on recording, takes episodes out, merges.
@@ -102,7 +109,11 @@ def make_all(recorded: Mapping[str, Dataset], folder: Path) -> dict[str, Dataset
 
     aggregate, down, up = ["aggregate"], ["convert", "--to", "v2.1"], ["convert", "--to", "v3.0"]
     first_round = [(name, aggregate, sources, options) for name, (sources, options) in MERGES.items()]
-    first_round += [(name, down, [source], ["--gr00t-stats"] * (source == "many")) for name, source in DOWN.items()]
+    robot = folder / "robot.yaml"
+    robot.write_text(ROBOT)
+    first_round += [
+        (name, down, [source], ["--gr00t", str(robot)] * (source == "many")) for name, source in DOWN.items()
+    ]
     first_round += [(name, up, [source], []) for name, source in UP.items()]
     second_round = [(name, up, [source], []) for name, source in ROUND.items()]
     with ThreadPoolExecutor(max_workers=2) as pool:  # most of their time is starting

@@ -35,7 +35,12 @@ def test_a_user_adds_one_without_code(tmp_path: Path) -> None:
         ),
         ("{name: m, robot_type: m, joints: [a], spaces: {sim: [a, b, b]}}", "spaces.sim: joints listed twice: b"),
         ("{name: m, robot_type: m, joints: [a], groups: {arm: [a, a]}}", "groups.arm: joints listed twice: a"),
-        ("{name: m, robot_type: m, joints: [a], gr00t_tags: {n2: gr1}}", "gr00t_tags"),
+        ("{name: m, robot_type: m, joints: [a], gr00t: {tags: {n2: gr1}}}", "gr00t.tags"),
+        ("{name: m, robot_type: m, joints: [a], groups: {arm: [a]}, gr00t: {relative: [amr]}}", "did you mean 'arm'"),
+        (
+            "{name: m, robot_type: m, joints: [a], gr00t: {parts: {state: {p: {column: c, start: 2, end: 2}}}}}",
+            "start 2 is not before end 2",
+        ),
         ("- m", "is no mapping"),
         ("", "is no mapping"),
         ("{name: m, robot_type: m, joints: [{name: a}], speed: 3}", "speed"),
@@ -90,6 +95,7 @@ SHIPPED: dict[str, tuple[int, dict[str, int], dict[str, tuple[int, int]]]] = {
     "droid": (8, {"state": 13, "action": 8}, {"joint_position": (0, 7), "gripper_position": (7, 8)}),
     "bi_piper": (14, {}, {"left_arm": (0, 6), "left_gripper": (6, 7), "right_arm": (7, 13), "right_gripper": (13, 14)}),
     "aloha": (14, {}, {"left_arm": (0, 6), "left_gripper": (6, 7), "right_arm": (7, 13), "right_gripper": (13, 14)}),
+    "libero": (8, {}, {}),
     "panda": (9, {}, {"arm": (0, 7), "gripper": (7, 9)}),
 }
 
@@ -104,7 +110,7 @@ def test_shipped_robots(name: str) -> None:
     for group, (start, stop) in groups.items():
         assert robot.groups[group] == robot.joint_names[start:stop], group
     assert robot.groups.keys() == groups.keys()
-    assert set(robot.gr00t_tags) == {"n1", "n1.5", "n1.6", "n1.7"}
+    assert set(robot.gr00t.tags) == {"n1", "n1.5", "n1.6", "n1.7"}
 
 
 def test_all_shipped_robots_are_tested() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.pipelines.replay.check import check_replay
+from robotrove.pipelines.replay.export import export_actions
 from robotrove.pipelines.source_check import check_source
 from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
@@ -103,4 +105,20 @@ def test_the_same_frames(converted: Path) -> None:
 
 def test_our_own_checks_agree(converted: Path) -> None:
     assert [finding for finding in verify(converted).findings if finding.severity == "error"] == []
-    assert check_source(converted, Workspace.for_output(converted).run_dir).ok
+    run_dir = Workspace.for_output(converted).run_dir
+    assert check_source(converted, run_dir).ok
+    replayed = check_replay(converted, run_dir)
+    assert (replayed.problems, replayed.rows) == ((), 152)
+    assert len(replayed.columns["action"].exact) == 26
+    assert len(replayed.columns["action"].not_compared) == 10
+
+
+def test_the_golden_actions_are_exported_as_the_simulator_has_them(tmp_path: Path) -> None:
+    """Of Arena's own dataset, without a run: zeros where the policy names no joint, as Arena's replay has them."""
+    export_actions(GOLDEN, tmp_path / "golden.hdf5")
+    policy = info(GOLDEN)["features"]["action"]["names"]
+    expected = np.zeros((152, 36), np.float32)
+    expected[:, [GR1_ACTION.index(name) for name in policy]] = column(pq.read_table(GOLDEN / ROWS), "action")
+    with h5py.File(tmp_path / "golden.hdf5") as file:
+        np.testing.assert_array_equal(file["data/demo_0/actions"][()], expected)
+        assert "success" not in file["data/demo_0"].attrs, "the dataset does not say it"

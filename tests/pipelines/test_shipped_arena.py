@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,39 @@ def test_meta(made: Converted) -> None:
     assert (made.output / "meta/stats.json").exists()
     # What the references get wrong.
     assert (facts["total_episodes"], facts["splits"], facts["total_chunks"]) == (EPISODES, {"train": "0:3"}, 1)
+
+
+# GR00T's keys: the widths of the policy's joint groups in their order, as in the templates of both converters.
+ARMS_AND_HANDS = {"left_arm": 7, "right_arm": 7, "left_hand": 6, "right_hand": 6}
+G1_GROUPS = {"left_leg": 6, "right_leg": 6, "waist": 3, "left_arm": 7, "left_hand": 7, "right_arm": 7, "right_hand": 7}
+GROUPS = {
+    "arena_gr1": ARMS_AND_HANDS,
+    "evaltasks": ARMS_AND_HANDS,
+    "arena_g1": G1_GROUPS,
+    "arena_droid": {"joint_position": 7, "gripper_position": 1},
+}
+
+
+def test_what_gr00t_finds_in_the_columns(made: Converted) -> None:
+    modality = json.loads((made.output / "meta/modality.json").read_text())
+    expected: dict[str, dict[str, Any]] = {}
+    for section, column_name in (("state", "observation.state"), ("action", "action")):
+        ends = np.cumsum([*GROUPS[made.sample].values()]).tolist()
+        expected[section] = {
+            key: {"original_key": column_name, "start": end - width, "end": end}
+            for (key, width), end in zip(GROUPS[made.sample].items(), ends, strict=True)
+        }
+    if made.sample == "arena_g1":
+        for section, poses in (("state", "observation.eef_pose"), ("action", "action.eef_pose")):
+            expected[section]["left_wrist_pose"] = {"original_key": poses, "start": 0, "end": 7}
+            expected[section]["right_wrist_pose"] = {"original_key": poses, "start": 7, "end": 14}
+        for key, width in (("base_height_command", 1), ("navigate_command", 3), ("torso_orientation_rpy_command", 3)):
+            expected["action"][key] = {"original_key": f"teleop.{key}", "start": 0, "end": width}
+    expected["video"] = {"ego_view": {"original_key": EGO}}
+    annotations = [key for key in made.table.column_names if key.startswith("annotation.")]
+    expected["annotation"] = {key.removeprefix("annotation."): {"original_key": key} for key in annotations}
+    assert annotations
+    assert modality == expected
 
 
 def test_frames(made: Converted) -> None:

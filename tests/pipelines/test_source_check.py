@@ -19,9 +19,10 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media.encoder import make_encoder
 from robotrove.media.settings import VideoSettings
-from robotrove.pipelines import source_check
+from robotrove.pipelines import source_episodes
 from robotrove.pipelines.pipeline import Pipeline
-from robotrove.pipelines.source_check import SourceProblem, SourceReport, check_source
+from robotrove.pipelines.source_check import SourceReport, check_source
+from robotrove.pipelines.source_episodes import SourceProblem
 
 FRAMES, HEAD, SIZE = 12, 2, 64
 KEPT = FRAMES - HEAD
@@ -284,7 +285,7 @@ def test_sources_that_are_gone_or_changed(run: Path, source: Path) -> None:
 
 
 def test_only_twenty_problems_are_kept(run: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_check, "MAX_PROBLEMS", 2)
+    monkeypatch.setattr(source_episodes, "MAX_PROBLEMS", 2)
     change(dataset, "meta/tasks.parquet", "task", lambda values: values.__setitem__(0, "grasp"))
     report = check(dataset, run)
     assert (len(report.problems), report.n_problems) == (2, 3)

@@ -1,0 +1,68 @@
+"""gr00t_files: what GR00T reads in meta/ besides LeRobot's files: stats.json and modality.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.errors import UsageError
+from ..core.features import Features
+from ..formats.lerobot import paths, paths_v21
+from ..formats.lerobot.gr00t_stats import write_gr00t_stats
+from ..formats.lerobot.modality import modality_of, write_modality
+from ..formats.lerobot.views import open_view
+from ..manifests.robot import load_robot
+from .binding import Bound
+from .dataset_step import DatasetStep
+
+
+class Gr00tFiles(Bound, DatasetStep):
+    """Writes GR00T's files into the run's dataset of version 2.1; put it after `downgrader`.
+
+    Args:
+        robot: Robot manifest (name or YAML file): its groups and parts are the keys of modality.json.
+    """
+
+    name = "gr00t_files"
+    has_one_unit = True
+
+    def __init__(self, *, robot: str) -> None:
+        self.robot = robot
+        self._manifest = load_robot(robot)
+
+    @property
+    def _root(self) -> Path:
+        if paths_v21.CODEBASE_VERSION not in self.binding.run.formats:
+            made = ", ".join(self.binding.run.formats)
+            raise UsageError(
+                self.name, f"the run makes {made}", "v2.1, which is all that GR00T reads", "formats: [v2.1]"
+            )
+        return self.binding.finished_root(paths_v21.CODEBASE_VERSION)
+
+    def check_features(self, features: Features) -> None:
+        """Refuse a dataset that the robot does not fit.
+
+        Raises:
+            UsageError: See `modality_of`.
+        """
+        modality_of(features, self._manifest)
+
+    def plan(self) -> None:
+        """Check that there is a dataset of version 2.1.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        if not (self._root / paths.INFO).exists():
+            raise UsageError(str(self._root), f"has no {paths.INFO}", "gr00t_files after downgrader in `dataset:`")
+
+    def units(self) -> list[Path]:
+        """Return the dataset: its files are one unit."""
+        return [self._root]
+
+    def process(self, unit: Path) -> None:
+        """Write both files."""
+        write_modality(unit, modality_of(open_view(unit).features, self._manifest))
+        write_gr00t_stats(unit)
+
+    def finish(self) -> None:
+        """Do nothing more."""

@@ -1,0 +1,80 @@
+"""robotrove export-actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..core.errors import UsageError
+from ..formats.lerobot import paths
+from ..pipelines.replay.export import ActionExport, export_actions
+from .display import Bar
+from .output import counted, echo, echo_json
+
+
+@click.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The HDF5 file; must not exist.")
+@click.option("--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: begin as the recordings do.")
+@click.option("--robot", help="Robot manifest (name or YAML file), if the dataset's robot_type does not say it.")
+@click.option("--space", help="Joint space of the simulator in that manifest; its `action` or only one by default.")
+@click.option("--episodes", help="Only these, such as 0,3,7-9.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+def command(
+    dataset: Path,
+    output: Path,
+    run_dir: Path | None,
+    robot: str | None,
+    space: str | None,
+    episodes: str | None,
+    as_json: bool,
+) -> None:
+    """Write the actions of a DATASET as an HDF5 file that Isaac Lab and LeIsaac replay.
+
+    They are in the order and the units of the simulator: joints by name, motor units back to radians. With --source
+    each episode also has the state, the seed and the environment of its recording, which a replay resets to.
+    """
+    if not (dataset / paths.INFO).is_file():
+        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+    with Bar("exporting") as bar:
+        export = export_actions(
+            dataset,
+            output,
+            robot=robot,
+            space=space,
+            run_dir=run_dir,
+            episodes=None if episodes is None else _ranges(episodes),
+            progress=bar.show,
+        )
+    echo_json(asdict(export)) if as_json else echo("\n".join(_lines(export)))
+
+
+def _ranges(text: str) -> list[range]:
+    found = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+            raise UsageError("--episodes", f"{part!r} is no number and no range", "numbers and ranges such as 0,3,7-9")
+        found.append(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _lines(export: ActionExport) -> Iterator[str]:
+    episodes, rows = counted(export.episodes, "episode"), counted(export.rows, "row")
+    yield f"{export.path}: {episodes}, {rows} of {counted(len(export.joints), 'joint')}"
+    if export.converted:
+        yield f"  taken back to the simulator's units: {', '.join(export.converted)}"
+    if export.zeros:
+        yield f"  zero, since the dataset does not have them: {', '.join(export.zeros)}"
+    if lacking := export.episodes - export.starts:
+        hint = "" if export.starts else "; give --source RUN_DIR"
+        yield f"  without a state, which Isaac Lab's replay resets to: {counted(lacking, 'episode')}{hint}"
+    if export.shifted_starts:
+        begun = counted(export.shifted_starts, "episode")
+        yield f"  rows before the first were left out: {begun} begin with the state that was recorded there"
+    if export.late_starts:
+        begun = counted(export.late_starts, "episode")
+        yield f"  rows before the first were left out: {begun} begin with the initial state, no other was recorded"

@@ -1,0 +1,90 @@
+"""robotrove handoff."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from ..core.commit import folder_attempt
+from ..core.errors import UsageError
+from ..formats.lerobot.checks.runner import refusals
+from ..formats.lerobot.gr00t_metadata import METADATA, gr00t_metadata
+from ..formats.lerobot.view_v21 import DatasetViewV21
+from ..formats.lerobot.views import open_view
+from ..formats.training.gr00t import gr00t_training
+from ..formats.training.gr00t_texts import FINETUNE, gr00t_files
+from ..formats.training.lerobot import TRAIN, lerobot_files
+from ..manifests.robot import load_robot
+from ..manifests.robot_gr00t import Gr00tVersion
+from .output import echo
+
+_ELSEWISE = ("frame_times",)  # holds for torchcodec, and the command for N1.5 takes decord
+
+_dataset = click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_output = click.option(
+    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist."
+)
+
+
+@click.group()
+def command() -> None:
+    """Write what a trainer is started with: its configuration, the command, and a job script for Slurm."""
+
+
+@command.command()
+@_dataset
+@_output
+@click.option("--robot", required=True, help="Robot manifest: name or YAML file.")
+@click.option("--version", type=click.Choice(get_args(Gr00tVersion)), required=True, help="Release of GR00T.")
+@click.option("--tag", help="Embodiment tag instead of the robot's.")
+def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: str | None) -> None:
+    """Write what GR00T is fine-tuned with on a DATASET of version 2.1 that has meta/modality.json.
+
+    For N1 and N1.5, and for RLinf, experiment_cfg/metadata.json is written too: it belongs into the checkpoint.
+    """
+    view = open_view(dataset)
+    if not isinstance(view, DatasetViewV21):
+        action = f"robotrove convert {dataset} --to v2.1 --gr00t {robot} -o NEW"
+        raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
+    wrong = [f"{one.where}: {one.message}" for one in refusals(view, f"gr00t-{version}") if one.check not in _ELSEWISE]
+    if wrong:
+        raise UsageError(
+            str(dataset),
+            "\n    ".join([f"GR00T {version.upper()} would refuse it or read it wrong", *wrong]),
+            "a dataset that it takes",
+            f"robotrove verify {dataset} --for gr00t-{version}",
+        )
+    training = gr00t_training(view, load_robot(robot), version, tag)
+    files = gr00t_files(training, folder)
+    if training.is_old:
+        files[METADATA] = json.dumps(gr00t_metadata(view, training.tag), indent=4) + "\n"
+    _write(folder, files)
+    echo(f"{folder}: {', '.join(files)}\n  start it: GR00T=CHECKOUT bash {folder / FINETUNE}")
+
+
+@command.command()
+@_dataset
+@_output
+@click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
+def lerobot(dataset: Path, folder: Path, policy: str) -> None:
+    """Write what lerobot-train is started with on a DATASET."""
+    files = lerobot_files(open_view(dataset), policy, folder)
+    _write(folder, files)
+    echo(f"{folder}: {', '.join(files)}\n  start it: bash {folder / TRAIN}")
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    if folder.exists():
+        raise UsageError(str(folder), "exists already", "a folder that does not exist yet", "-o NAME, or move it away")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder_attempt(folder) as attempt:
+        for name, text in files.items():
+            path = attempt / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            if path.suffix == ".sh":
+                path.chmod(0o755)

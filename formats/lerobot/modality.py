@@ -1,0 +1,123 @@
+"""meta/modality.json: where GR00T finds states, actions, cameras and instructions in the columns of a dataset.
+
+Read by gr00t/data/dataset.py (N1, N1.5) and gr00t/data/dataset/lerobot_episode_loader.py (N1.6, N1.7). What is
+written names the column of every key: where it is left out, N1 and N1.5 look for others than N1.6 and N1.7.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...core.commit import write_file
+from ...core.errors import UsageError
+from ...core.features import Feature, Features
+from ...manifests.robot import RobotManifest
+from ...manifests.robot_gr00t import Part
+
+MODALITY = "meta/modality.json"
+VECTORS = {"state": ("observation.state", "state"), "action": ("action", "actions")}  # a robot's, or RLinf's names
+ANY_TASK = "human.task_description"  # the key where a dataset has no annotations of its own
+_CAMERA = "observation.images."
+_ANNOTATION = "annotation."
+
+
+def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str, Any]]:
+    """Return the content of modality.json.
+
+    The robot's groups are parts of state and action, found by the names of the joints; its manifest may name
+    parts of other columns.
+
+    Args:
+        features: What the dataset holds.
+        robot: Whose joints the vectors are.
+
+    Raises:
+        UsageError: If the joints of a group are not side by side in a vector, or none of them is there.
+    """
+    extra = robot.gr00t.parts
+    content: dict[str, dict[str, Any]] = {}
+    for section, parts in (("state", extra.state), ("action", extra.action)):
+        column = next((name for name in VECTORS[section] if name in features), VECTORS[section][0])
+        is_cut = any(part.column == column for part in parts.values())  # the manifest itself says how
+        found = list(() if is_cut else _groups(column, features.get(column), robot))
+        found += [(key, part) for key, part in parts.items() if part.column in features]
+        if not found:
+            raise UsageError(f"robot {robot.name}", f"names nothing of {column}", f"groups or gr00t.parts.{section}")
+        for key, part in found:
+            _check_inside(key, part, features[part.column])
+        content[section] = {
+            key: {"original_key": part.column, "start": part.start, "end": part.end} for key, part in found
+        }
+    content["video"] = _columns(extra.video, {key: key.removeprefix(_CAMERA) for key in _videos(features)}, features)
+    texts = {key: key.removeprefix(_ANNOTATION) for key in features if key.startswith(_ANNOTATION)}
+    if not texts and not extra.annotation:
+        texts = {"task_index": ANY_TASK}
+    content["annotation"] = _columns(extra.annotation, texts, features)
+    return content
+
+
+def write_modality(root: Path, content: Mapping[str, Any]) -> None:
+    """Write meta/modality.json of a dataset, whole or not at all."""
+    write_file(root / MODALITY, (json.dumps(content, indent=4) + "\n").encode())
+
+
+def column_of(section: str, key: str, entry: Mapping[str, Any]) -> Any:
+    """Return the column of an entry of modality.json as N1.6 and N1.7 find it: its original_key, or a default."""
+    default = {"video": _CAMERA + key, "annotation": _ANNOTATION + key}
+    return entry.get("original_key", default.get(section) or VECTORS[section][0])
+
+
+def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Iterator[tuple[str, Part]]:
+    names = _names(column, feature, robot)
+    for group, joints in robot.groups.items():
+        at = [names.index(joint) for joint in joints if joint in names]
+        if not at:
+            continue  # a vector need not have all of the robot
+        if at != list(range(at[0], at[0] + len(joints))):
+            raise UsageError(
+                column,
+                f"the joints of group {group} are not all there side by side: it has {', '.join(names)}",
+                f"{', '.join(joints)}, in this order",
+                f"joint_remapper: {{robot: {robot.name}}} puts them so",
+            )
+        yield group, Part(column=column, start=at[0], end=at[0] + len(joints))
+
+
+def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequence[str]:
+    """Return the joint names of a vector; without any it must have all joints of the robot."""
+    if feature is None:
+        raise UsageError(column, "is no feature of the dataset", "the vector of the robot's joints")
+    if set(feature.names or ()) & set(robot.joint_names):
+        return feature.names or ()
+    if feature.shape == (len(robot.joints),):
+        return robot.joint_names
+    raise UsageError(
+        column,
+        f"is {feature} and names no joint of robot {robot.name}",
+        f"joints of {', '.join(robot.joint_names[:3])}, … ({len(robot.joints)})",
+        "name the robot of this dataset, or put its joints in order with joint_remapper",
+    )
+
+
+def _check_inside(key: str, part: Part, feature: Feature) -> None:
+    if feature.is_visual or len(feature.shape) != 1 or part.end > feature.shape[0]:
+        raise UsageError(
+            f"{key} of modality.json",
+            f"{part.column} is {feature}",
+            f"a vector with values {part.start} to {part.end - 1}",
+        )
+
+
+def _videos(features: Features) -> Iterator[str]:
+    return (key for key, feature in features.items() if feature.is_video)
+
+
+def _columns(named: Mapping[str, str], others: Mapping[str, str], features: Features) -> dict[str, dict[str, str]]:
+    """Return key to column: those that the manifest names, then all others (column to key)."""
+    known = {"task_index", *features}
+    keys = {key: column for key, column in named.items() if column in known}
+    keys |= {key: column for column, key in others.items() if column not in keys.values()}
+    return {key: {"original_key": column} for key, column in keys.items()}

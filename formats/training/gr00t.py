@@ -1,0 +1,125 @@
+"""What GR00T is fine-tuned with: which keys of a dataset's modality.json, as which robot, in which release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import UsageError, nearest
+from ...manifests.robot import RobotManifest
+from ...manifests.robot_gr00t import Gr00tVersion
+from ..lerobot.modality import MODALITY
+from ..lerobot.view_v21 import DatasetViewV21
+
+# Embodiment tags of each release (gr00t/data/embodiment_tags.py, gr00t/data/schema.py), those that RLinf adds to N1.5.
+_RLINF = ("libero_franka", "isaaclab_franka", "maniskill_widowx", "libero_panda", "robocasa_panda_omron")
+TAGS: Mapping[Gr00tVersion, Sequence[str]] = {
+    "n1": ("gr1", "new_embodiment"),
+    "n1.5": ("gr1", "oxe_droid", "agibot_genie1", "new_embodiment", *_RLINF),
+    "n1.6": (
+        *("robocasa_panda_omron", "gr1", "unitree_g1", "libero_panda", "oxe_google", "oxe_widowx", "oxe_droid"),
+        *("behavior_r1_pro", "new_embodiment"),
+    ),
+    "n1.7": (
+        *("oxe_droid_relative_eef_relative_joint", "xdof_relative_eef_relative_joint"),
+        *("xdof_relative_eef_relative_joint_subtask", "real_g1_relative_eef_relative_joints"),
+        *("real_r1_pro_sharpa_relative_eef", "real_r1_pro_sharpa_relative_eef_human"),
+        *("real_r1_pro_sharpa_relative_eef_maxinsights", "real_r1_pro_sharpa_relative_eef_mecka"),
+        *("unitree_g1_full_body_with_waist_height_nav_cmd", "simpler_env_google", "simpler_env_widowx"),
+        *("libero_sim", "new_embodiment"),
+    ),
+}
+HORIZON = 16  # actions predicted at a time, as in GR00T's own examples
+# Values that N1 and N1.5 have room for (GR00TTransform in gr00t/experiment/data_config.py).
+_MOST = {"state": 64, "action": 32}
+_OLD: tuple[Gr00tVersion, ...] = ("n1", "n1.5")
+
+
+@dataclass(frozen=True, slots=True)
+class Gr00tTraining:
+    """One fine-tuning.
+
+    Attributes:
+        version: Release of GR00T.
+        tag: Embodiment tag.
+        dataset: Folder of the dataset.
+        video: Keys of modality.json, as all that follow.
+        state: What the policy sees.
+        action: What it predicts.
+        relative: Those of the actions that are learned relative to the state of the same name; N1.6 and N1.7.
+        language: Key of the instruction.
+    """
+
+    version: Gr00tVersion
+    tag: str
+    dataset: Path
+    video: tuple[str, ...]
+    state: tuple[str, ...]
+    action: tuple[str, ...]
+    relative: tuple[str, ...]
+    language: str
+
+    @property
+    def is_old(self) -> bool:
+        """True for N1 and N1.5, which are configured otherwise than N1.6 and N1.7."""
+        return self.version in _OLD
+
+
+def gr00t_training(
+    dataset: DatasetViewV21, robot: RobotManifest, version: Gr00tVersion, tag: str | None = None
+) -> Gr00tTraining:
+    """Choose what GR00T is trained with: the robot's policy keys as far as the dataset has them.
+
+    Args:
+        dataset: With a modality.json that the release takes.
+        robot: Whose recordings it holds.
+        version: Release of GR00T.
+        tag: Embodiment tag instead of the robot's.
+
+    Raises:
+        UsageError: If the dataset has nothing of the robot, or the release has no such tag.
+    """
+    modality = dataset.json(MODALITY)
+    chosen = tag or robot.gr00t.tags.get(version)
+    if chosen not in TAGS[version]:
+        found = f"GR00T {version.upper()} has no embodiment tag {chosen!r}{nearest(str(chosen), TAGS[version])}"
+        raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(TAGS[version]), "--tag TAG")
+    states = _keys(modality, "state", robot.gr00t.policy.state, robot)
+    actions = _keys(modality, "action", robot.gr00t.policy.action, robot)
+    for section, keys in (("state", states), ("action", actions)):
+        width = sum(modality[section][key]["end"] - modality[section][key]["start"] for key in keys)
+        if version in _OLD and width > _MOST[section]:
+            raise UsageError(
+                f"robot {robot.name}",
+                f"{', '.join(keys)} are {width} values of {section}",
+                f"at most {_MOST[section]} for GR00T {version.upper()}",
+                f"choose some with gr00t.policy.{section} in a robot manifest of your own",
+            )
+    relative = tuple(key for key in robot.gr00t.relative if key in actions and key in modality["state"])
+    return Gr00tTraining(
+        version,
+        str(chosen),
+        dataset.root.absolute(),
+        tuple(modality["video"]),
+        states,
+        actions,
+        () if version in _OLD else relative,
+        _language(modality["annotation"]),
+    )
+
+
+def _keys(modality: Mapping[str, Any], section: str, wanted: Sequence[str] | None, robot: RobotManifest) -> Any:
+    keys = tuple(key for key in (wanted or modality[section]) if key in modality[section])
+    if not keys:
+        found = f"{MODALITY} has no {section} of {', '.join(wanted or ())}"
+        raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(modality[section]), "--robot NAME")
+    return keys
+
+
+def _language(annotations: Mapping[str, Any]) -> str:
+    """Return the annotation that is the instruction: the first whose name says so, or else the first."""
+    if not annotations:
+        raise UsageError(MODALITY, "has no annotation", "human.task_description or another key of the instruction")
+    return next((key for key in annotations if "task_description" in key), next(iter(annotations)))

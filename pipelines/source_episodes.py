@@ -1,0 +1,181 @@
+"""The episodes of a dataset beside the recordings that a run made them from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..blocks.hdf5_reader import Hdf5Reader
+from ..core.episode import Episode
+from ..core.errors import UsageError
+from ..core.workspace import Workspace
+from ..formats.lerobot.arrow_rows import Damaged
+from ..formats.lerobot.provenance import Origin, origins
+from ..formats.lerobot.stored import StoredEpisode, stored_episodes
+from ..formats.lerobot.view import DatasetView
+from ..manifests.manifest import EpisodeRow, Manifest
+from ..manifests.run_info import RunInfo
+from .stages import CONVERT, stage_steps, workspace_of
+
+MAX_PROBLEMS = 20  # kept; the rest is only counted
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProblem:
+    """One way in which a dataset differs from its source.
+
+    Attributes:
+        episode: Number of the episode in the dataset, None if it is not there.
+        source: File and key it comes from, or the file of the dataset that cannot be read.
+        feature: The feature, empty if it is about the episode as a whole.
+        row: First row of the episode that differs, None if it is about all of them.
+        message: What was found.
+    """
+
+    episode: int | None
+    source: str
+    feature: str
+    row: int | None
+    message: str
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        episode = self.source if self.episode is None else f"episode {self.episode} ({self.source})"
+        row = "" if self.row is None else f"row {self.row}"
+        return ", ".join(filter(None, (episode, self.feature, row)))
+
+
+Note: TypeAlias = Callable[[SourceProblem], None]
+
+
+class Problems:
+    """Keeps the first problems and counts all of them."""
+
+    def __init__(self) -> None:
+        self.kept: list[SourceProblem] = []
+        self.count = 0
+
+    def note(self, problem: SourceProblem) -> None:
+        """Add one."""
+        self.count += 1
+        if self.count <= MAX_PROBLEMS:
+            self.kept.append(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An episode of the dataset, its provenance, and the row of the manifest that it comes from."""
+
+    stored: StoredEpisode
+    origin: Origin
+    row: EpisodeRow
+
+    def problem(self, message: str, feature: str = "", row: int | None = None) -> SourceProblem:
+        """Return a problem of this episode."""
+        return SourceProblem(self.stored.index, self.origin.label, feature, row, message)
+
+
+class SourceEpisodes:
+    """Pairs the episodes of a dataset with the recordings of a run, and opens these.
+
+    Args:
+        view: The dataset.
+        run_dir: The run directory.
+
+    Attributes:
+        reader: Opens the recordings.
+        steps: What the run did to each episode, in order.
+        writer: What wrote them.
+        foreign: Episodes of the dataset that come from another run; counted by `pairs`.
+
+    Raises:
+        UsageError: If `run_dir` is no finished run that read recordings.
+    """
+
+    def __init__(self, view: DatasetView, run_dir: Path) -> None:
+        self._view = view
+        self._workspace = _finished_run(run_dir)
+        blocks: list[Any] = list(stage_steps(self._workspace, CONVERT))
+        reader, *self.steps, self.writer = blocks
+        if not isinstance(reader, Hdf5Reader):
+            raise UsageError(str(self._workspace.pipeline), "its source cannot be opened again", "hdf5_reader")
+        self.reader: Hdf5Reader = reader
+        self.foreign = 0
+
+    def pairs(self, note: Note) -> list[Pair]:
+        """Find the manifest row of each episode; note what is there twice, or not at all.
+
+        Raises:
+            UsageError: If no episode comes from the run.
+            Damaged: If the tables that lead to the episodes cannot be read.
+        """
+        lines = self._workspace.rejected.read_text(encoding="utf-8").splitlines()
+        rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
+        manifest = Manifest.read(self._workspace.manifest).rows
+        rows = {(row.source, row.key): row for row in manifest if (row.source, row.key) not in rejected}
+        digest = RunInfo.read(self._workspace.run).digest
+        pairs: dict[tuple[str, str], Pair] = {}
+        for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view)):
+            if stored is None or origin is None:
+                raise Damaged(self._view.provenance_path, "has not one row per episode")
+            name = (origin.source_name, origin.source_key)
+            if origin.run_digest != digest:
+                self.foreign += 1
+            elif name in pairs:
+                text = f"episode {pairs[name].stored.index} comes from there too"
+                note(SourceProblem(stored.index, origin.label, "", None, text))
+            elif name not in rows:
+                note(SourceProblem(stored.index, origin.label, "", None, "the run kept no such episode"))
+            else:
+                pairs[name] = Pair(stored, origin, rows[name])
+        if not pairs:
+            found = f"does not come from the run in {self._workspace.run_dir}"
+            raise UsageError(str(self._view.root), found, "a dataset and the run directory that it was made in")
+        for name, row in rows.items():
+            if name not in pairs:
+                note(SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it"))
+        return list(pairs.values())
+
+    def opened(self, pairs: Sequence[Pair], note: Note, steps: Sequence[Any] = ()) -> Iterator[tuple[Episode, Pair]]:
+        """Yield the recording of each pair, gone through some steps; note which files are gone or changed."""
+        for path, group in groupby(pairs, key=lambda pair: pair.row.path):
+            waiting = {pair.row.index: pair for pair in group}
+            stream: Any = self.reader.episodes(Path(path), [pair.row for pair in waiting.values()])
+            for step in steps:
+                stream = step.run(stream)
+            gone: list[Pair] = []
+            for ep in stream:
+                pair = waiting.pop(ep.metadata["row"].index)
+                if ep.rejection is not None and ep.rejection.reason == "source_changed":
+                    gone.append(pair)
+                else:
+                    yield ep, pair
+            if gone:
+                state = "was changed since" if Path(path).exists() else "is not there any more"
+                note(gone[0].problem(f"{path} {state}: {len(gone)} episode(s) cannot be compared"))
+            for pair in waiting.values():
+                note(pair.problem("a step now drops it"))
+
+
+def _finished_run(run_dir: Path) -> Workspace:
+    workspace = workspace_of(run_dir)
+    if not workspace.report.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run is not finished",
+            "the run directory of a complete dataset",
+            f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
+        )
+    if not workspace.manifest.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run took its episodes from datasets, so there is no recording to compare with",
+            "the run directory of a conversion",
+            "leave out --source",
+        )
+    return workspace

@@ -1,0 +1,239 @@
+"""`robotrove handoff`: the files run as they are, with what GR00T and LeRobot would be there for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from robotrove.cli.handoff_command import command
+from robotrove.core.errors import UsageError
+from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.training.gr00t import TAGS
+from robotrove.manifests.robot import load_robot, shipped_robots
+from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.tests.pipelines.shipped_runs import run_shipped
+
+DATASET = "[downgrader, {gr00t_files: {robot: so101}}]"
+# What a Python that is started says of it: its arguments, where it is, and what it was told by the environment.
+SHOW = """#!/usr/bin/env bash
+printf '%s\\n' "$(basename "$0")" "$PWD" "${IS_TORCHRUN:-}" "${CUDA_VISIBLE_DEVICES:-}" "$@" > "$SEEN"
+"""
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("handoff")
+    files = write_sample("leisaac", folder, episodes=2, frames=24, height=48, width=64)
+    made = {"v2.1": folder / "it's $(mine)", "v3.0": folder / "v30", "plain": folder / "plain"}
+    run_shipped("leisaac_so101", files, made["v2.1"], "formats=[v2.1]", f"dataset={DATASET}")
+    run_shipped("leisaac_so101", files, made["v3.0"])
+    run_shipped("leisaac_so101", files, made["plain"], "formats=[v2.1]")
+    return made
+
+
+def handoff(*arguments: str | Path) -> None:
+    command.main([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def start(script: Path, tmp_path: Path, *arguments: str, **environment: str) -> list[str]:
+    """Run a script with programs that only write down what they were given."""
+    programs = tmp_path / "bin"
+    programs.mkdir(exist_ok=True)
+    for name in ("python", "torchrun", "lerobot-train"):
+        (programs / name).write_text(SHOW)
+        (programs / name).chmod(0o755)
+    seen = tmp_path / "seen"
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    known = {key: value for key, value in os.environ.items() if key not in ("NUM_GPUS", "CUDA_VISIBLE_DEVICES")}
+    subprocess.run(
+        ["bash", script, *arguments], env=known | {"PATH": path, "SEEN": str(seen)} | environment, check=True
+    )
+    return seen.read_text().splitlines()
+
+
+@pytest.mark.parametrize("version", ["n1.6", "n1.7"])
+def test_the_configuration_of_new_releases(datasets: dict[str, Path], tmp_path: Path, version: str) -> None:
+    """The module is run with the five names that it imports from GR00T."""
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", version)
+    text = (tmp_path / "out/modality_config.py").read_text()
+    registered: dict[str, Any] = {}
+    old = {"new_embodiment": "theirs", "gr1": "theirs"}
+
+    class Tag:
+        def __init__(self, value: str) -> None:
+            self.value = value
+
+    class Kinds:
+        RELATIVE, ABSOLUTE, NON_EEF, DEFAULT = "RELATIVE", "ABSOLUTE", "NON_EEF", "DEFAULT"
+
+    def register(config: Any, embodiment_tag: Tag) -> None:
+        assert embodiment_tag.value not in old, "GR00T refuses a tag that it has a configuration for"
+        registered[embodiment_tag.value] = config
+
+    tree = ast.parse(text)
+    imported = [name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    names = {"MODALITY_CONFIGS": old, "register_modality_config": register, "EmbodimentTag": Tag}
+    names |= {name: Kinds for name in ("ActionRepresentation", "ActionType", "ActionFormat")}
+    names |= {"ActionConfig": dict, "ModalityConfig": dict}
+    assert set(imported) == set(names)
+    tree.body = [node for node in tree.body if not isinstance(node, ast.ImportFrom)]
+    exec(compile(tree, "modality_config.py", "exec"), dict(names))
+    assert old == {"gr1": "theirs"}
+    absolute = {"rep": "ABSOLUTE", "type": "NON_EEF", "format": "DEFAULT"}
+    assert registered == {
+        "new_embodiment": {
+            "video": {"delta_indices": [0], "modality_keys": ["front", "wrist"]},
+            "state": {"delta_indices": [0], "modality_keys": ["single_arm", "gripper"]},
+            "action": {
+                "delta_indices": list(range(16)),
+                "modality_keys": ["single_arm", "gripper"],
+                "action_configs": [absolute | {"rep": "RELATIVE"}, absolute],
+            },
+            "language": {"delta_indices": [0], "modality_keys": ["annotation.human.task_description"]},
+        }
+    }
+    assert yaml.safe_load((tmp_path / "out/relative_actions.yaml").read_text()) == {
+        "action_horizon": 16,
+        "actions": {"single_arm": {"rep": "RELATIVE"}, "gripper": {"rep": "ABSOLUTE"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("version", "gpus", "program", "script", "here"),
+    [
+        ("n1.6", "1", "python", "gr00t/experiment/launch_finetune.py", "checkout"),
+        ("n1.7", "4", "torchrun", "gr00t/experiment/launch_finetune.py", "checkout"),
+        ("n1.5", "4", "python", "{checkout}/scripts/gr00t_finetune.py", "out"),
+        ("n1", "1", "python", "{out}/modality_config.py", "out"),
+        ("n1", "2", "torchrun", "{out}/modality_config.py", "out"),
+    ],
+)
+def test_the_command(
+    datasets: dict[str, Path], tmp_path: Path, version: str, gpus: str, program: str, script: str, here: str
+) -> None:
+    out, checkout = tmp_path / "out", tmp_path / "checkout"
+    checkout.mkdir()
+    handoff("gr00t", datasets["v2.1"], "-o", out, "--robot", "so101", "--version", version)
+    found = start(out / "finetune.sh", tmp_path, "--max-steps", "7", GR00T=str(checkout), NUM_GPUS=gpus)
+    name, cwd, torchrun, cuda, *arguments = found
+    assert (name, Path(cwd).name) == (program, here)
+    assert script.format(out=out, checkout=checkout) in arguments
+    given = dict(pairwise(arguments))
+    assert given["--dataset-path"] == str(datasets["v2.1"]), "a name that a shell would take apart"
+    assert (given["--num-gpus"], given["--max-steps"]) == (gpus, "7")
+    assert given["--output-dir"] == str(out / "checkpoints")
+    tag = "NEW_EMBODIMENT" if version == "n1.6" else "new_embodiment"
+    assert given["--embodiment-tag"] == tag
+    if version in ("n1.6", "n1.7"):
+        assert given["--modality-config-path"] == str(out / "modality_config.py")
+        assert cuda == ("0" if gpus == "1" else "")
+    else:
+        assert given["--data-config"] == ("robot" if version == "n1" else "modality_config:RobotConfig")
+        assert given.get("--video-backend") == ("decord" if version == "n1.5" else None), "torchcodec is N1.5's default"
+        assert torchrun == ("1" if program == "torchrun" else "")
+
+
+def test_a_relative_checkout_and_the_job(datasets: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "gr00t/scripts").mkdir(parents=True)
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.5")
+    relative = os.path.relpath(tmp_path / "gr00t")
+    found = start(tmp_path / "out/finetune.sbatch", tmp_path, GR00T=relative, SLURM_GPUS_ON_NODE="8")
+    assert found[4] == str(tmp_path / "gr00t/scripts/gr00t_finetune.py")
+    assert found[found.index("--num-gpus") + 1] == "8"
+
+
+@pytest.mark.parametrize("version", ["n1", "n1.5"])
+def test_the_configuration_of_old_releases(datasets: dict[str, Path], tmp_path: Path, version: str) -> None:
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", version)
+    tree = ast.parse((tmp_path / "out/modality_config.py").read_text())
+    [config] = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    values: dict[str, Any] = {}
+    exec(compile(ast.Module(config.body, []), "config", "exec"), values)
+    assert {key: values[key] for key in ("video_keys", "state_keys", "action_keys", "language_keys")} == {
+        "video_keys": ["video.front", "video.wrist"],
+        "state_keys": ["state.single_arm", "state.gripper"],
+        "action_keys": ["action.single_arm", "action.gripper"],
+        "language_keys": ["annotation.human.task_description"],
+    }
+    assert values["action_indices"] == list(range(16))
+    metadata = json.loads((tmp_path / "out/experiment_cfg/metadata.json").read_text())["new_embodiment"]
+    stats = json.loads((datasets["v2.1"] / "meta/stats.json").read_text())
+    assert metadata["statistics"]["action"]["gripper"]["q99"] == stats["action"]["q99"][5:]
+    assert metadata["modalities"]["video"]["wrist"] == {"resolution": [64, 48], "channels": 3, "fps": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "words"),
+    [
+        ("v3.0", ["--robot", "so101", "--version", "n1.6"], r"is v3.0[\s\S]*convert .* --to v2.1 --gr00t so101"),
+        ("plain", ["--robot", "so101", "--version", "n1.6"], r"modality.json: does not exist[\s\S]*--gr00t"),
+        (
+            "v2.1",
+            ["--robot", "so101", "--version", "n1.6", "--tag", "gr2"],
+            "no embodiment tag 'gr2' .did you mean 'gr1'",
+        ),
+        ("v2.1", ["--robot", "so102", "--version", "n1.6"], "did you mean 'so101'"),
+    ],
+)
+def test_what_is_refused(
+    datasets: dict[str, Path], tmp_path: Path, dataset: str, options: list[str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        handoff("gr00t", datasets[dataset], "-o", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_stays(datasets: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exists already"):
+        handoff("lerobot", datasets["v3.0"], "-o", tmp_path)
+
+
+def test_names_from_a_dataset_stay_names(datasets: dict[str, Path], tmp_path: Path) -> None:
+    """modality.json may be anybody's: its keys must not become code."""
+    strange = shutil.copytree(datasets["v2.1"], tmp_path / 'x"""\nimport os\n"""')
+    path = strange / "meta/modality.json"
+    modality = json.loads(path.read_text())
+    evil = 'a"]; raise SystemExit(1); ["'
+    modality["video"][evil] = modality["video"].pop("front")
+    path.write_text(json.dumps(modality))
+    for version in ("n1", "n1.6"):
+        handoff("gr00t", strange, "-o", tmp_path / version, "--robot", "so101", "--version", version)
+        tree = ast.parse((tmp_path / version / "modality_config.py").read_text())
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        assert any(text in (evil, f"video.{evil}") for text in texts)
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+        assert not calls
+        subprocess.run(["bash", "-n", tmp_path / version / "finetune.sh"], check=True)
+        comments = (tmp_path / version / "finetune.sh").read_text().splitlines()[1:3]
+        assert comments[0].startswith("# ")
+        assert comments[1] == "set -euo pipefail"
+
+
+def test_the_command_for_lerobot(datasets: dict[str, Path], tmp_path: Path) -> None:
+    handoff("lerobot", datasets["v2.1"], "-o", tmp_path / "out", "--policy", "diffusion")
+    found = start(tmp_path / "out/train.sh", tmp_path, "--steps=3")
+    assert found[0] == "lerobot-train"
+    assert found[4:] == [
+        "--dataset.repo_id=local/it-s-mine",
+        f"--dataset.root={datasets['v2.1']}",
+        "--policy.type=diffusion",
+        "--policy.push_to_hub=false",
+        "--job_name=diffusion-it-s-mine",
+        f"--output_dir={tmp_path / 'out/checkpoints'}",
+        "--steps=3",
+    ]
+
+
+def test_every_robot_has_tags_that_exist() -> None:
+    for name in shipped_robots():
+        for version, tag in load_robot(name).gr00t.tags.items():
+            assert tag in TAGS[version], f"{name}, {version}"
