@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from ..core.commit import file_attempt
 from ..core.errors import UsageError
-from ..formats.lerobot.carried import summed_histograms
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes
 from ..formats.lerobot.folder_source import FolderSource
@@ -19,7 +18,7 @@ from ..formats.lerobot.record import EpisodeFiles, Track
 from ..formats.lerobot.schema import data_schema
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
-from ..formats.lerobot.v30 import write_file, write_meta
+from ..formats.lerobot.v30 import write_file, write_info, write_meta
 from ..media.index import Encoding
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
@@ -123,22 +122,23 @@ class Aggregator(DatasetMaker):
         target = folder / f"e{placed.index:07d}-{camera}.mp4"
         track = placed.files.tracks[key]
         if not target.exists():
-            (first,) = read_episodes(self.folder, 0, 1)
+            (first,) = read_episodes(self.folder, 0, 1, key=key)
             self.encode_anew(track, first.files.tracks[key].encoding, target)
         tracks = dict(placed.files.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
         return replace(placed, files=replace(placed.files, tracks=tracks))
 
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write meta/ but the statistics of the whole."""
+        """Write meta/ but info.json and the statistics of the whole."""
         tasks = TaskTable(plan.tasks)
-        histograms = summed_histograms(self.sources())
-        write_meta(self.root, out, episodes, facts, plan.files, tasks, plan.source_tasks, histograms)
+        histograms = self.sources.histograms()
+        write_meta(out, episodes, self.facts, plan.files, tasks, plan.source_tasks, histograms)
+
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json."""
+        counts = {"episodes": plan.episodes, "frames": plan.frames, "tasks": len(plan.tasks)}
+        write_info(self.root, out, facts, plan.files, **counts)
 
 
 def _text(encoding: Encoding) -> str:

@@ -22,9 +22,6 @@ class Committer(Bound, DatasetStep):
     def __init__(self) -> None:
         """Take no arguments."""
 
-    def plan(self) -> None:
-        """Decide nothing."""
-
     def units(self) -> list[Path]:
         """Return nothing: the rename is one act, in `finish`."""
         return []

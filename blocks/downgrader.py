@@ -10,7 +10,6 @@ from typing import Any
 from ..core.commit import files_attempt
 from ..core.errors import UsageError
 from ..formats.lerobot import v21
-from ..formats.lerobot.carried import summed_histograms
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
 from ..formats.lerobot.folder_source import FolderSource
@@ -114,21 +113,20 @@ class Downgrader(DatasetMaker):
                 rows.close()
 
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write meta/."""
+        """Write meta/ but info.json."""
         tasks = TaskTable(plan.tasks)
-        v21.write_meta(
+        v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
+
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json."""
+        v21.write_info(
             self.root,
             out,
-            episodes,
             facts,
-            tasks,
-            plan.source_tasks,
-            summed_histograms(self.sources()),
+            episodes=plan.episodes,
+            frames=plan.frames,
+            tasks=len(plan.tasks),
             reference_exact=self.reference_exact,
         )

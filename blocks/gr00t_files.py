@@ -63,6 +63,3 @@ class Gr00tFiles(Bound, DatasetStep):
         """Write both files."""
         write_modality(unit, modality_of(open_view(unit).features, self._manifest))
         write_gr00t_stats(unit)
-
-    def finish(self) -> None:
-        """Do nothing more."""

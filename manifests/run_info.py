@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..core.commit import write_file
 from ..core.features import Feature, Features
-from .reading import read_json, undamaged
+from .reading import undamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,13 @@ class RunInfo:
     def read(cls, path: Path) -> RunInfo:
         """Read run.json."""
         with undamaged(path):
-            entry = read_json(path)
-            features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
-            inputs = [InputDataset(**value) for value in entry["inputs"]]
-            base = BaseDataset(**entry["base"]) if entry.get("base") else None
-            return cls(**{**entry, "features": features, "inputs": inputs, "base": base})
+            return _parsed(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)  # a worker asks for every rank, and there may be many inputs
+def _parsed(text: str) -> RunInfo:
+    entry = json.loads(text)
+    features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
+    inputs = [InputDataset(**value) for value in entry["inputs"]]
+    base = BaseDataset(**entry["base"]) if entry.get("base") else None
+    return RunInfo(**{**entry, "features": features, "inputs": inputs, "base": base})

@@ -9,29 +9,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
 from ..core.features import Features
 from ..core.workspace import Workspace
 from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo
-from ..media.settings import VideoSettings
 from .arguments import build
 from .base_dataset import ALREADY_THERE, check_base, read_base
+from .encoding import video_of
 from .inputs import read_inputs
-from .planner import Plan, make_plan
 from .spec import BlockSpec, PipelineSpec, spec_digest
 from .watcher import Watcher
+
+if TYPE_CHECKING:
+    from .planner import Plan
 
 MAX_DATASET_RANKS = 64
 
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline that has a source, without writing anything."""
+    from ..blocks.hdf5_reader import Hdf5Reader  # h5py, which runs of datasets do without
+    from .planner import make_plan
+
     reader, *steps = [build(block) for block in (_source(spec), *spec.steps)]
     if not isinstance(reader, Hdf5Reader):
         raise UsageError("source", f"{_source(spec).use} cannot list episodes", "hdf5_reader")
@@ -54,13 +58,6 @@ def _source(spec: PipelineSpec) -> BlockSpec:
     if spec.source is None:
         raise UsageError("pipeline", "takes episodes from datasets", "a pipeline with a `source`")
     return spec.source
-
-
-def video_of(spec: PipelineSpec) -> VideoSettings:
-    """Return how a pipeline encodes: as its writer says, or the first dataset block that says it."""
-    blocks = (spec.writer,) if spec.writer else spec.dataset
-    found = (getattr(build(block), "video", None) for block in blocks)
-    return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
 
 
 def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:

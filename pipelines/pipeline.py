@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..blocks.shard_writer import ShardWriter
 from ..executors.base import Executor
@@ -14,10 +14,12 @@ from .base_dataset import workspace_of_append
 from .creation import plan_of
 from .executor_spec import build_executor
 from .inputs import DatasetInputs, read_inputs
-from .planner import Plan
 from .runner import execute
 from .spec import PipelineSpec, load_spec, spec_of
 from .watcher import Watcher
+
+if TYPE_CHECKING:
+    from .planner import Plan
 
 
 class Pipeline:

@@ -19,7 +19,8 @@ from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version
 from .arguments import build
-from .creation import video_of
+from .encoding import video_of
+from .frozen import frozen_spec
 from .spec import BlockSpec, PipelineSpec, spec_digest
 
 
@@ -88,7 +89,7 @@ def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
 
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
     """Refuse a run that was started with another pipeline, version, encoder or output."""
-    frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    frozen = frozen_spec(workspace)
     differences = spec.differences(frozen) + _different_versions(frozen, run, encoder)
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
@@ -103,7 +104,7 @@ def check_same_environment(workspace: Workspace) -> None:
         RobotroveError: Naming this machine and what differs.
     """
     run = RunInfo.read(workspace.run)
-    spec = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    spec = frozen_spec(workspace)
     if differences := _different_versions(spec, run, encoder_version(video_of(spec))):
         raise RobotroveError(
             f"{sys.executable} on {socket.gethostname()}",

@@ -120,7 +120,7 @@ def _of_shards(workspace: Workspace) -> _Totals:
 
 def _shards(workspace: Workspace) -> Iterator[Shard]:
     """Yield the shards by rank, each read when it is asked for."""
-    ranks = range(Manifest.read(workspace.manifest).n_shards)
+    ranks = range(Manifest.shards(workspace.manifest))
     return (Shard.read(workspace.shard(rank), pixels=False) for rank in ranks)
 
 

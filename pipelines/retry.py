@@ -28,10 +28,10 @@ def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
     """
     ranks = [
         rank
-        for rank in range(Manifest.read(workspace.manifest).n_shards)
+        for rank in range(Manifest.shards(workspace.manifest))
         if workspace.shard(rank).exists() and any(entry.error for entry in Shard.read(workspace.shard(rank)).rejected)
     ]
-    for rank in range(Manifest.read(workspace.manifest).n_shards):
+    for rank in range(Manifest.shards(workspace.manifest)):
         if not workspace.shard(rank).exists():
             ShardProgress(workspace, rank).reopen()
     if not ranks:

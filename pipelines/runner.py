@@ -17,7 +17,8 @@ from ..manifests.run_info import RunInfo
 from ..manifests.started import Started
 from ..media.encoder import check_available, encoder_version
 from .base_dataset import check_same_base
-from .creation import NothingNew, create, video_of
+from .creation import NothingNew, create
+from .encoding import video_of
 from .exclusion import exclusive
 from .fresh import forget_lost, move_aside
 from .inputs import check_apart, check_same_inputs

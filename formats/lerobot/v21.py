@@ -95,20 +95,16 @@ def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) ->
 
 
 def write_meta(
-    root: Path,
     out: Path,
     episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
     facts: DatasetFacts,
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
-    *,
-    reference_exact: bool = False,
 ) -> None:
-    """Write meta/ after all data and video files are there; arguments as in v30.write_meta."""
+    """Write meta/, all but info.json; arguments as in v30.write_meta."""
     rows = placed_rows(facts, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
-    count = frames = 0
     with ExitStack() as stack:
         names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
         meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
@@ -119,16 +115,28 @@ def write_meta(
                 _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
                 _line(stats_file, index | {"stats": entry})
                 _line(origin_file, index | origin)
-                count, frames = count + 1, frames + placed.files.length
     rows.close()
-    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
     with _created(out / paths_v21.TASKS) as file:
         for number, task in enumerate(tasks.tasks):
             _line(file, {"task_index": number, "task": task})
-    write_json(out / paths.INFO, _info(root, facts, features, count, frames, len(tasks.tasks)))
     if histograms:
         write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
     write_json(out / paths.RUN, dict(facts.run))
+
+
+def write_info(
+    root: Path,
+    out: Path,
+    facts: DatasetFacts,
+    *,
+    episodes: int,
+    frames: int,
+    tasks: int,
+    reference_exact: bool = False,
+) -> None:
+    """Write info.json after all data and video files are there; arguments as in v30.write_info."""
+    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
+    write_json(out, _info(root, facts, features, episodes, frames, tasks))
 
 
 def _most_episodes(facts: DatasetFacts) -> int:
