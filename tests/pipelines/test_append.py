@@ -21,7 +21,7 @@ from robotrove.core.errors import ConfigError, RobotroveError, RunChanged, Usage
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.manifests.report import RunReport
 from robotrove.media.settings import VideoSettings
-from robotrove.pipelines.pipeline import Plan
+from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.source_check import check_source
 from robotrove.pipelines.trace import trace
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
