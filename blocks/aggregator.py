@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.commit import file_attempt
 from ..core.errors import UsageError
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes
+from ..formats.lerobot.folder_source import FolderSource
+from ..formats.lerobot.kept import check_columns
 from ..formats.lerobot.placement import DatasetPlanner, PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
+from ..formats.lerobot.schema import data_schema
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..formats.lerobot.v30 import write_file, write_info, write_meta
@@ -49,6 +52,10 @@ class Aggregator(DatasetMaker):
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
         return DatasetPlanner(facts.camera_keys, facts.fps)
+
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
+        check_columns(base, data_schema(base.facts.features))
 
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
         """Return the episode with every clip marked that has to be encoded anew.
@@ -125,11 +132,13 @@ class Aggregator(DatasetMaker):
     ) -> None:
         """Write meta/ but info.json and the statistics of the whole."""
         tasks = TaskTable(plan.tasks)
-        write_meta(out, episodes, self.facts, plan.files, tasks, plan.source_tasks, self.sources.histograms())
+        histograms = self.sources.histograms()
+        write_meta(out, episodes, self.facts, plan.files, tasks, plan.source_tasks, histograms)
 
     def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
         """Write info.json."""
-        write_info(self.root, out, facts, episodes=plan.episodes, frames=plan.frames, tasks=len(plan.tasks))
+        counts = {"episodes": plan.episodes, "frames": plan.frames, "tasks": len(plan.tasks)}
+        write_info(self.root, out, facts, plan.files, **counts)
 
 
 def _text(encoding: Encoding) -> str:

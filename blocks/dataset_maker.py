@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -9,30 +10,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
+from ..core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError
 from ..formats.lerobot import paths
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
+from ..formats.lerobot.folder_source import FolderSource
+from ..formats.lerobot.kept import Keeper, kept_episodes, kept_info
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
-from ..formats.lerobot.source import DatasetFacts, DatasetSource
+from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
 from ..formats.lerobot.tasks import TaskTable
+from ..formats.lerobot.v30 import write_json
+from ..hub.files import present
+from ..media.byte_copier import copy_file
 from ..media.index import Encoding
 from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
 from .binding import Bound
-from .dataset_sources import DatasetSources
+from .dataset_sources import DatasetSources, readable
 from .dataset_step import DatasetStep
 
 META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
 
 
-class Planner(Protocol):
+class Planner(Keeper, Protocol):
     """Decides the files of a dataset from its episodes, given one after the other."""
 
     def add(self, files: EpisodeFiles) -> None:
@@ -45,7 +51,8 @@ class Planner(Protocol):
 class DatasetMaker(Bound, DatasetStep, ABC):
     """Makes one dataset of the run's shards, or of finished datasets; rows and packets are copied.
 
-    The output does not depend on the number of ranks that write it.
+    Shards may be appended to a finished dataset, the base of the run, whose files are taken as they are. The output
+    does not depend on the number of ranks that write it.
 
     Args:
         datasets: Folders to take episodes from, in this order; the run's shards by default.
@@ -60,6 +67,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @abstractmethod
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
+
+    @abstractmethod
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
 
     @abstractmethod
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
@@ -101,7 +112,17 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @cached_property
     def sources(self) -> DatasetSources:
         """Where episodes come from."""
-        return DatasetSources(self.datasets, self.binding.workspace, self.facts)
+        return DatasetSources(self.datasets, self.binding, self.facts)
+
+    def _taken(self, source: DatasetSource, planner: Planner, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield the episodes of a source, each with its place planned."""
+        if self.datasets is None and isinstance(source, FolderSource):
+            yield from kept_episodes(source, planner, note)
+            return
+        for episode, found in enumerate(source.files(note)):
+            files = self.admit(found, source, episode)
+            planner.add(files)
+            yield files
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -118,11 +139,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         def placed() -> Iterator[PlacedEpisode]:
             nonlocal total, index
             for number, source in enumerate(self.sources):
-                with self.sources.named(source.root):
+                with self.sources.named(source):
                     source_tasks.append(source.tasks)
-                    for episode, found in enumerate(source.files(notes.append)):
-                        files = self.admit(found, source, episode)
-                        planner.add(files)
+                    for episode, files in enumerate(self._taken(source, planner, notes.append)):
                         yield PlacedEpisode(total, index, number, episode, files)
                         total, index = total + 1, index + files.length
 
@@ -154,15 +173,18 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def process(self, unit: Unit) -> None:
         """Write one unit of the output."""
         targets = self._targets(unit)
-        if all(target.exists() for target in targets) or self.is_committed:
+        if all(target.exists() for target in targets) or self.binding.is_committed:
             return  # done before; or the whole dataset is, and this process is a second one that lives on
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
+        base = self.binding.run.base
         if unit == META:
             self._write_meta()
-            return
-        with self.sources.named():
-            self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
+        elif base is not None and unit.last <= base.episodes:
+            self._copy(unit)
+        else:
+            with self.sources.named():
+                self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
 
     def _targets(self, unit: Unit) -> list[Path]:
         return [self.root / META] if unit == META else list(self.targets(unit))
@@ -180,18 +202,22 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
-    @property
-    def is_committed(self) -> bool:
-        """True if the output has its final name."""
-        workspace = self.binding.workspace
-        return workspace.output.exists() and not workspace.output_partial(self.binding.run.run_id).exists()
+    def _copy(self, unit: PlannedFile) -> None:
+        """Copy the files of a unit as the base has them."""
+        root = self.binding.base_root or Path()
+        targets = [target for target in self.targets(unit) if not target.exists()]
+        with readable(root), files_attempt(targets, self.root) as written:
+            for target, out in zip(targets, written, strict=True):
+                copy_file(present(root / target.relative_to(self.root)), out)
 
     def finish(self) -> None:
         """Check that every file is there and write info.json."""
-        if self.is_committed:
+        if self.binding.is_committed:
             return
         for target in (target for unit in self.units() for target in self._targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         with file_attempt(self.root / paths.INFO) as attempt:
             self.write_info(attempt, replace(self.facts, video_info=self.sources.video_info()), self._plan)
+            for base in self.sources.base():
+                write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

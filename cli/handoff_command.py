@@ -11,6 +11,7 @@ import click
 
 from ..core.commit import folder_attempt
 from ..core.errors import UsageError
+from ..formats.lerobot.checks.runner import refusals
 from ..formats.lerobot.gr00t_metadata import METADATA, gr00t_metadata
 from ..formats.lerobot.view_v21 import DatasetViewV21
 from ..formats.lerobot.views import open_view
@@ -20,6 +21,8 @@ from ..formats.training.lerobot import TRAIN, lerobot_files
 from ..manifests.robot import load_robot
 from ..manifests.robot_gr00t import Gr00tVersion
 from .output import echo
+
+_ELSEWISE = ("frame_times",)  # holds for torchcodec, and the command for N1.5 takes decord
 
 _dataset = click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 _output = click.option(
@@ -47,6 +50,14 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     if not isinstance(view, DatasetViewV21):
         action = f"robotrove convert {dataset} --to v2.1 --gr00t {robot} -o NEW"
         raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
+    wrong = [f"{one.where}: {one.message}" for one in refusals(view, f"gr00t-{version}") if one.check not in _ELSEWISE]
+    if wrong:
+        raise UsageError(
+            str(dataset),
+            "\n    ".join([f"GR00T {version.upper()} would refuse it or read it wrong", *wrong]),
+            "a dataset that it takes",
+            f"robotrove verify {dataset} --for gr00t-{version}",
+        )
     training = gr00t_training(view, load_robot(robot), version, tag)
     files = gr00t_files(training, folder)
     if training.is_old:

@@ -13,9 +13,10 @@ from ..core.errors import UsageError
 from ..formats.lerobot import paths
 from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
+from ..formats.lerobot.consumers import CONSUMERS
 from ..formats.lerobot.views import open_view
 from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
-from ..pipelines.replay_check import ReplayReport, check_replay
+from ..pipelines.replay.check import ReplayReport, check_replay
 from ..pipelines.source_check import SourceReport, check_source
 from .display import Bar
 from .output import counted, echo, echo_json
@@ -28,6 +29,13 @@ from .output import counted, echo, echo_json
 )
 @click.option("--replay", is_flag=True, help="With --source: take actions back to the simulator, and compare too.")
 @click.option("--deep", is_flag=True, help="Decode and compare every frame, recompute every statistic.")
+@click.option(
+    "--for",
+    "consumers",
+    type=click.Choice(list(CONSUMERS)),
+    multiple=True,
+    help="Also say what this consumer would refuse, read wrong or compute anew; may be repeated.",
+)
 @click.option("--with-lerobot", is_flag=True, help="Also go through it with the LeRobot that is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
@@ -37,6 +45,7 @@ def command(
     run_dir: Path | None,
     replay: bool,
     deep: bool,
+    consumers: tuple[str, ...],
     with_lerobot: bool,
     as_json: bool,
 ) -> None:
@@ -53,7 +62,12 @@ def command(
         raise UsageError("--replay", "needs the recordings to compare with", "--source RUN_DIR beside it")
     source = replayed = seen = None
     with Bar("checking") as bar:
-        report = verify(dataset, deep=deep, progress=lambda check, path: bar.show(description=check, note=path))
+        report = verify(
+            dataset,
+            deep=deep,
+            consumers=consumers,
+            progress=lambda check, path: bar.show(description=check, note=path),
+        )
         if run_dir is not None and replay:
             bar.show(description="taking back", note="")
             replayed = check_replay(dataset, run_dir, progress=bar.show)
@@ -85,6 +99,7 @@ def _document(
         "dataset": str(dataset),
         "ok": ok,
         "counts": dict(report.counts),
+        "for": report.consumers,
         "findings": [asdict(finding) for finding in report.findings],
         "source": asdict(source) if source else None,
         "replay": asdict(replayed) if replayed else None,
@@ -107,9 +122,12 @@ def _lines(
         if name in counts
     ]
     yield f"{dataset}: {', '.join(facts)}"
-    for check, findings in groupby(report.findings, key=lambda finding: finding.check):
-        yield f"{check}:"
+    for (consumer, check), findings in groupby(report.findings, key=lambda finding: (finding.consumer, finding.check)):
+        yield f"{consumer}, {check}:" if consumer else f"{check}:"
         yield from (f"  {_finding(finding)}" for finding in findings)
+    for consumer in report.consumers:
+        if all(finding.consumer != consumer for finding in report.findings):
+            yield f"{consumer}: takes it as it is"
     if source is not None:
         yield f"source: {counted(source.episodes, 'episode')} and {counted(source.frames, 'video frame')} compared"
         yield from _problem_lines(source)

@@ -32,6 +32,25 @@ class InputDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseDataset:
+    """A finished dataset that a run appends to, as it was when the run was created.
+
+    Attributes:
+        path: Its absolute folder.
+        episodes: Its episodes.
+        frames: Its frames.
+        files: How many parquet and mp4 files it has.
+        digest: sha256 over the content of its meta, and path and size of its other files; not over where it is.
+    """
+
+    path: str
+    episodes: int
+    frames: int
+    files: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """Identity of a run and the facts about its dataset.
 
@@ -49,6 +68,7 @@ class RunInfo:
         notes: What planning found worth saying.
         formats: LeRobot versions of the output.
         inputs: Datasets that episodes are taken from; none if they come from recordings.
+        base: The dataset that the episodes are appended to, if any.
     """
 
     digest: str
@@ -64,6 +84,7 @@ class RunInfo:
     notes: list[str]
     formats: list[str]
     inputs: list[InputDataset]
+    base: BaseDataset | None = None
 
     @property
     def run_id(self) -> str:
@@ -91,4 +112,5 @@ def _parsed(text: str) -> RunInfo:
     entry = json.loads(text)
     features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
     inputs = [InputDataset(**value) for value in entry["inputs"]]
-    return RunInfo(**{**entry, "features": features, "inputs": inputs})
+    base = BaseDataset(**entry["base"]) if entry.get("base") else None
+    return RunInfo(**{**entry, "features": features, "inputs": inputs, "base": base})

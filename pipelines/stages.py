@@ -18,6 +18,7 @@ from ..executors.base import Stage, Step, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
+from .base_dataset import check_same_base
 from .frozen import frozen_spec
 from .inputs import check_same_inputs
 from .reporting import check_books, check_kept, write_report
@@ -107,7 +108,9 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
         run = RunInfo.read(workspace.run)
         if run.inputs:
             check_same_inputs(frozen_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
-        check_books(Binding(workspace, run))
+        if not (binding := Binding(workspace, run)).has_output:
+            check_same_base(binding)
+        check_books(binding)
 
 
 def _quoted(path: Path) -> str:

@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ...core.columns import Array
 from ...core.features import DEFAULT_FEATURES, Features
@@ -40,19 +41,29 @@ class UnitPlanner:
 
     def __init__(self, camera_keys: Iterable[str]) -> None:
         self._keys = ("", *camera_keys)
-        self._episodes = 0
+        self._kept = self._episodes = 0
 
     def add(self, files: EpisodeFiles) -> None:
         """Take the next episode."""
         self._episodes += 1
 
+    def keep(self, files: EpisodeFiles, root: Path) -> str:
+        """Take the next episode of a dataset whose files are kept; return what is in the way of that."""
+        clips = {key: (files.tracks[key].clip.path, files.tracks[key].clip.first) for key in self._keys if key}
+        for key, (path, first) in ({"": (files.rows.path, 0)} | clips).items():
+            if path != root / episode_path(key, self._episodes) or first:
+                return f"episode {self._episodes} is from frame {first} of {path}, not named as LeRobot does it"
+        self._episodes += 1
+        self._kept = self._episodes
+        return ""
+
     def finish(self) -> list[PlannedFile]:
-        """Return all runs."""
-        starts = range(0, self._episodes, UNIT_EPISODES)
+        """Return all runs; none of both episodes that are kept and others."""
+        starts = [*range(0, self._kept, UNIT_EPISODES), *range(self._kept, self._episodes, UNIT_EPISODES)]
         return [
-            PlannedFile(key, number, first, min(first + UNIT_EPISODES, self._episodes))
+            PlannedFile(key, number, first, last)
             for key in self._keys
-            for number, first in enumerate(starts)
+            for number, (first, last) in enumerate(pairwise([*starts, self._episodes]))
         ]
 
 
@@ -65,8 +76,13 @@ def placed_rows(
     facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
 ) -> PlacedRows:
     """Return a reader of rows as they are in the files of this version, or as the reference converters have them."""
-    schema = reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
+    schema = row_schema(facts, reference_exact=reference_exact)
     return PlacedRows(facts.features, facts.fps, tasks, source_tasks, schema)
+
+
+def row_schema(facts: DatasetFacts, *, reference_exact: bool) -> pa.Schema:
+    """Return the columns of data files of this version, or as the reference converters have them."""
+    return reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
 
 
 def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:

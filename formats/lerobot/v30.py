@@ -87,21 +87,29 @@ def write_meta(
     write_json(out / paths.RUN, dict(facts.run))
 
 
-def write_info(root: Path, out: Path, facts: DatasetFacts, *, episodes: int, frames: int, tasks: int) -> None:
+def write_info(
+    root: Path,
+    out: Path,
+    facts: DatasetFacts,
+    files: Sequence[PlannedFile],
+    *,
+    episodes: int,
+    frames: int,
+    tasks: int,
+) -> None:
     """Write info.json after all data and video files are there.
 
     Args:
         root: The dataset, with its data and videos.
         out: Where to write it.
         facts: The dataset's facts.
+        files: All planned files.
         episodes: Number of episodes.
         frames: Number of frames.
         tasks: Number of tasks.
     """
-    described = {
-        key: facts.video_info.get(key) or video_info(root / paths.video_path(key, 0), facts.fps)
-        for key in facts.camera_keys
-    }
+    firsts = {file.key: root / file.path for file in reversed(files)}
+    described = {key: facts.video_info.get(key) or video_info(firsts[key], facts.fps) for key in facts.camera_keys}
     entry = info(
         facts.features,
         fps=facts.fps,
@@ -132,7 +140,8 @@ def write_dataset(
         write_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
     metas = joined([record.metas for record in records])
     write_meta(root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
-    write_info(root, root / paths.INFO, facts, episodes=len(placed), frames=index, tasks=len(tasks.tasks))
+    counts = {"episodes": len(placed), "frames": index, "tasks": len(tasks.tasks)}
+    write_info(root, root / paths.INFO, facts, files, **counts)
     write_stats(root, dataset_stats(root))
 
 

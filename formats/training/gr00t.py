@@ -73,22 +73,14 @@ def gr00t_training(
     """Choose what GR00T is trained with: the robot's policy keys as far as the dataset has them.
 
     Args:
-        dataset: With modality.json.
+        dataset: With a modality.json that the release takes.
         robot: Whose recordings it holds.
         version: Release of GR00T.
         tag: Embodiment tag instead of the robot's.
 
     Raises:
-        UsageError: If the dataset has no modality.json or nothing of the robot, or the release has no such tag.
-        Damaged: If modality.json is not what it should be.
+        UsageError: If the dataset has nothing of the robot, or the release has no such tag.
     """
-    if not (dataset.root / MODALITY).exists():
-        raise UsageError(
-            str(dataset.root),
-            f"has no {MODALITY}",
-            "a dataset that GR00T can read",
-            f"robotrove convert {dataset.root} --to v2.1 --gr00t {robot.name} -o NEW",
-        )
     modality = dataset.json(MODALITY)
     chosen = tag or robot.gr00t.tags.get(version)
     if chosen not in TAGS[version]:

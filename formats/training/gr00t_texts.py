@@ -140,6 +140,8 @@ gpus=${{NUM_GPUS:-1}}
         named = training.version == "n1"
         options["--data-config"] = "robot" if named else "modality_config:RobotConfig"
         options["--embodiment-tag"] = training.tag
+        if not named:
+            options["--video-backend"] = "decord"  # torchcodec takes frames one too early where times are in float32
         body += _N1 if named else 'exec python "$GR00T/scripts/gr00t_finetune.py"'
     else:
         # The command line of N1.6 takes tags by the names of their members, N1.7 either way.

@@ -138,6 +138,7 @@ def test_the_command(
         assert cuda == ("0" if gpus == "1" else "")
     else:
         assert given["--data-config"] == ("robot" if version == "n1" else "modality_config:RobotConfig")
+        assert given.get("--video-backend") == ("decord" if version == "n1.5" else None), "torchcodec is N1.5's default"
         assert torchrun == ("1" if program == "torchrun" else "")
 
 
@@ -174,7 +175,7 @@ def test_the_configuration_of_old_releases(datasets: dict[str, Path], tmp_path: 
     ("dataset", "options", "words"),
     [
         ("v3.0", ["--robot", "so101", "--version", "n1.6"], r"is v3.0[\s\S]*convert .* --to v2.1 --gr00t so101"),
-        ("plain", ["--robot", "so101", "--version", "n1.6"], r"has no meta/modality.json[\s\S]*--gr00t so101"),
+        ("plain", ["--robot", "so101", "--version", "n1.6"], r"modality.json: does not exist[\s\S]*--gr00t"),
         (
             "v2.1",
             ["--robot", "so101", "--version", "n1.6", "--tag", "gr2"],

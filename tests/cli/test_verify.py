@@ -154,3 +154,31 @@ def test_lerobot_has_to_be_installed(robotrove: Callable, converted: Path, tmp_p
     assert "pip install 'robotrove[lerobot]'" in found.err
     tiny_v21.build(tmp_path / "old")
     assert "robotrove convert" in robotrove("verify", tmp_path / "old", "--with-lerobot").err
+
+
+def test_for_whom_it_is(robotrove: Callable, converted: Path) -> None:
+    dataset = converted / "dataset"
+    found = robotrove("verify", dataset, "--for", "lerobot", "--for", "gr00t-n1.5", "--for", "lerobot")
+    assert (found.code, found.err) == (1, "")
+    command = f"robotrove convert {dataset} --to v2.1 -o {dataset}_v21 --gr00t ROBOT"
+    assert found.out.splitlines()[1:] == [
+        "gr00t-n1.5, version:",
+        f"  meta/info.json: codebase_version is v3.0, but GR00T N1.5 reads v2.1: `{command}`",
+        "lerobot: takes it as it is",
+        "1 problem",
+    ]
+    assert robotrove("verify", dataset, "--for", "lerobot").code == 0
+
+
+def test_for_whom_it_is_in_json(robotrove: Callable, converted: Path) -> None:
+    found = robotrove("verify", converted / "dataset", "--for", "openpi", "--for", "lerobot", "--json")
+    assert (found.code, found.json["ok"], found.json["for"]) == (1, False, ["openpi", "lerobot"])
+    [finding] = found.json["findings"]
+    assert (finding["consumer"], finding["check"], finding["severity"]) == ("openpi", "version", "error")
+    assert robotrove("verify", converted / "dataset", "--json").json["for"] == []
+
+
+def test_for_whom_nobody_has_heard_of(robotrove: Callable, converted: Path) -> None:
+    found = robotrove("verify", converted / "dataset", "--for", "gr00t")
+    assert (found.code, found.out) == (2, "")
+    assert "gr00t-n1.5" in found.err

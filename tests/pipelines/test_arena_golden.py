@@ -12,8 +12,8 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.pipelines.action_export import export_actions
-from robotrove.pipelines.replay_check import check_replay
+from robotrove.pipelines.replay.check import check_replay
+from robotrove.pipelines.replay.export import export_actions
 from robotrove.pipelines.source_check import check_source
 from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401

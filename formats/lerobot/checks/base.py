@@ -25,13 +25,15 @@ class Finding:
         check: Name of the check.
         where: File relative to the dataset, and the place in it.
         message: What was found and what was expected.
-        severity: ``error`` if LeRobot fails on it or reads something wrong, else ``warning``.
+        severity: ``error`` if LeRobot, or the consumer, fails on it or reads something wrong, else ``warning``.
+        consumer: Who would trip over it; empty for LeRobot's own format.
     """
 
     check: str
     where: str
     message: str
     severity: Severity = "error"
+    consumer: str = ""
 
 
 class Check(ABC, Generic[View]):

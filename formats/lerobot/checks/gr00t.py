@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -11,16 +11,15 @@ import numpy as np
 from ....core.features import Feature
 from .. import paths
 from ..gr00t_stats import GR00T_KEYS
+from ..modality import MODALITY, VECTORS, column_of
+from ..modality_entries import Entry, entries, misfits, slice_problem
 from ..view_v21 import DatasetViewV21
 from .base import Check, Finding
 from .stat_values import NO_NUMBERS, numbers_of, shapes_of
 
-MODALITY = "meta/modality.json"
-_VECTORS = {"state": "observation.state", "action": "action"}  # section to the column where none is named
-
 
 class Gr00tCheck(Check[DatasetViewV21]):
-    """Keys and shapes of stats.json; slices and columns of modality.json."""
+    """Keys and shapes of stats.json; slices and columns of modality.json, as far as all versions of GR00T agree."""
 
     name = "gr00t"
 
@@ -30,7 +29,10 @@ class Gr00tCheck(Check[DatasetViewV21]):
         if (dataset.root / paths.STATS).exists():
             yield from self._stats(dataset, has_modality)
         if has_modality:
-            yield from self._modality(dataset)
+            content = dataset.json(MODALITY)
+            yield from (self.error(place, problem) for place, problem in misfits(content))
+            for entry in entries(content):
+                yield from self._entry(dataset, entry)
 
     def _stats(self, dataset: DatasetViewV21, has_modality: bool) -> Iterator[Finding]:
         content = dataset.json(paths.STATS)
@@ -46,52 +48,33 @@ class Gr00tCheck(Check[DatasetViewV21]):
                 yield self.warning(place, f"has no {', '.join(missing)}: GR00T computes the file anew")
             if is_column and "count" in entry:
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
-            shapes = [(prod(feature.shape),), *shapes_of(feature)]
-            for name, value in numbers_of(entry).items():
-                if value.shape not in (shapes if name != "count" else [(1,)]):
-                    was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
-                    yield self.error(place, f"{name} is {was}; expected shape {shapes[0]}")
-                elif not np.isfinite(value).all():
-                    yield self.error(place, f"{name} holds NaN or Inf")
+            yield from (self.error(place, problem) for problem in unusable(entry, feature))
 
-    def _modality(self, dataset: DatasetViewV21) -> Iterator[Finding]:
-        content = dataset.json(MODALITY)
-        for section in ("state", "action", "video", "annotation"):
-            entries = content.get(section, {})
-            if not isinstance(entries, dict):
-                yield self.error(f"{MODALITY}, {section}", f"is {entries!r} instead of an object")
-                continue
-            for key, entry in entries.items():
-                place = f"{MODALITY}, {section}.{key}"
-                if not isinstance(entry, dict):
-                    yield self.error(place, f"is {entry!r} instead of an object")
-                else:
-                    yield from self._entry(dataset, section, key, entry, place)
-
-    def _entry(
-        self, dataset: DatasetViewV21, section: str, key: str, entry: dict[str, Any], place: str
-    ) -> Iterator[Finding]:
-        default = {"video": f"observation.images.{key}", "annotation": f"annotation.{key}"}
-        column = entry.get("original_key", _VECTORS.get(section) or default[section])
+    def _entry(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[Finding]:
+        column = column_of(entry.section, entry.key, entry.content)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
-            yield self.error(place, f"original_key is {column!r}, which is no feature of info.json")
-        elif section in _VECTORS:
-            yield from self._slice(place, column, feature, entry)
-        elif section == "video":
+            yield self.error(entry.place, f"original_key is {column!r}, which is no feature of info.json")
+        elif entry.section in VECTORS:
+            if problem := slice_problem(entry, column, feature):
+                yield self.error(entry.place, problem)
+        elif entry.section == "video":
             if not feature.is_video:
-                yield self.error(place, f"original_key is {column!r}, which is {feature} and no video")
-            if "original_key" not in entry:
+                yield self.error(entry.place, f"original_key is {column!r}, which is {feature} and no video")
+            if "original_key" not in entry.content:
                 # N1 and N1.5 take the key itself for the name of the feature.
-                yield self.warning(place, "has no original_key: GR00T N1 and N1.5 look for another feature than N1.6")
+                told = "has no original_key: GR00T N1 and N1.5 look for another feature than N1.6"
+                yield self.warning(entry.place, told)
         elif feature.shape != (1,) or not feature.dtype.startswith(("int", "uint")):
-            yield self.error(place, f"original_key is {column!r}, which is {feature} instead of one whole number")
+            yield self.error(entry.place, f"original_key is {column!r}, which is {feature} instead of one whole number")
 
-    def _slice(self, place: str, column: str, feature: Feature, entry: dict[str, Any]) -> Iterator[Finding]:
-        if feature.is_visual or len(feature.shape) != 1:
-            yield self.error(place, f"original_key is {column!r}, which is {feature} and no vector")
-            return
-        start, end = entry.get("start"), entry.get("end")
-        if type(start) is not int or type(end) is not int or not 0 <= start < end <= feature.shape[0]:
-            found = f"start is {start!r} and end is {end!r}"
-            yield self.error(place, f"{found}, which is no part of the {feature.shape[0]} values of {column}")
+
+def unusable(entry: Mapping[str, Any], feature: Feature) -> Iterator[str]:
+    """Yield statistics of a feature that are there, but not numbers of its shape."""
+    shapes = [(prod(feature.shape),), *shapes_of(feature)]
+    for name, value in numbers_of(entry).items():
+        if value.shape not in (shapes if name != "count" else [(1,)]):
+            was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
+            yield f"{name} is {was}; expected shape {shapes[0]}"
+        elif not np.isfinite(value).all():
+            yield f"{name} holds NaN or Inf"

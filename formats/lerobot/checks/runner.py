@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ....core.errors import UsageError
 from ..arrow_rows import Damaged
+from ..consumers import CONSUMERS
+from ..consumers.base import Consumer
 from ..view import DatasetView
 from ..views import open_view
 from . import CHECKS
@@ -29,10 +31,12 @@ class Report:
             many more there are.
         counts: Episodes, frames, tasks and cameras of the dataset, as far as they can be read, and
             the number of all errors and warnings, those not listed included.
+        consumers: Whose own checks are among them.
     """
 
     findings: tuple[Finding, ...]
     counts: Mapping[str, int]
+    consumers: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -40,12 +44,15 @@ class Report:
         return not self.counts["errors"]
 
 
-def verify(dataset: Path, *, deep: bool = False, progress: Progress | None = None) -> Report:
+def verify(
+    dataset: Path, *, deep: bool = False, consumers: Sequence[str] = (), progress: Progress | None = None
+) -> Report:
     """Run every check over a LeRobot dataset; memory does not grow with its size, but for some bytes per episode.
 
     Args:
         dataset: Its folder.
         deep: Also decode every frame and recompute everything that takes long.
+        consumers: Names in CONSUMERS, whose own checks follow those of the dataset's version.
         progress: Called with the name of the check and the file it is about to read.
 
     Raises:
@@ -66,22 +73,45 @@ def verify(dataset: Path, *, deep: bool = False, progress: Progress | None = Non
         return Report((finding,), {"errors": 1, "warnings": 0})
     kept: list[Finding] = []
     totals: dict[Severity, int] = {"error": 0, "warning": 0}
-    reported: set[tuple[str, str]] = set()
-    for name, check in CHECKS[view.version].items():
-        running = name
+    reported: set[tuple[str, str, str]] = set()
+    for consumer, check in _planned(view.version, consumers):
+        running = f"{consumer} {check.name}".lstrip()
         found: dict[Severity, int] = {"error": 0, "warning": 0}
-        for finding in _findings(check(), view, deep):
-            if (finding.where, finding.message) in reported:
+        for finding in _findings(check, view, deep):
+            told = (finding.where, finding.message)
+            if reported & {("", *told), (consumer, *told)}:
                 continue  # damage that an earlier check has met
             totals[finding.severity] += 1
             found[finding.severity] += 1
             if found[finding.severity] <= MAX_FINDINGS:
-                kept.append(finding)
-                reported.add((finding.where, finding.message))
+                kept.append(replace(finding, consumer=consumer))
+                reported.add((consumer, *told))
         for severity, count in found.items():
             if count > MAX_FINDINGS:
-                kept.append(Finding(name, "", f"and {count - MAX_FINDINGS} more", severity))
-    return Report(tuple(kept), _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]})
+                kept.append(Finding(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
+    counts = _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]}
+    return Report(tuple(kept), counts, tuple(dict.fromkeys(consumers)))
+
+
+def _planned(version: str, consumers: Sequence[str]) -> Iterator[tuple[str, Check[Any]]]:
+    """Yield (consumer, check): first those of the format, but for what a consumer's own checks say better."""
+    chosen: dict[str, Consumer] = {name: CONSUMERS[name] for name in consumers}
+    covered = {name for consumer in chosen.values() for name in consumer.covers if version in consumer.reads}
+    if chosen:
+        covered |= frozenset.intersection(*(consumer.unread for consumer in chosen.values()))
+    for name, check in CHECKS[version].items():
+        if name not in covered:
+            yield "", check()
+    for name, consumer in chosen.items():
+        yield from ((name, check) for check in consumer.checks_for(version))
+
+
+def refusals(view: DatasetView, consumer: str) -> Iterator[Finding]:
+    """Yield the errors of a consumer's own checks alone."""
+    for check in CONSUMERS[consumer].checks_for(view.version):
+        for finding in _findings(check, view, deep=False):
+            if finding.severity == "error":
+                yield replace(finding, consumer=consumer)
 
 
 def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Finding]:

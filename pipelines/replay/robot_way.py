@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..core.errors import UsageError, nearest
-from ..core.features import Feature
-from ..manifests.robot import RobotManifest, load_robot, robots_of_type
+from ...core.errors import UsageError, nearest
+from ...core.features import Feature
+from ...manifests.robot import RobotManifest, load_robot, robots_of_type
 from .way_back import Entry, WayBack, motor_units
 
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ..core.columns import Array
-from ..core.errors import UsageError
-from ..manifests.robot import Joint, RobotManifest
+from ...core.columns import Array
+from ...core.errors import UsageError
+from ...manifests.robot import Joint, RobotManifest
 
 _ROUNDOFF = float(np.finfo(np.float64).eps) / 2  # of the way back, which is taken in float64
 

@@ -20,7 +20,7 @@ from robotrove.core.episode import Episode
 from robotrove.core.errors import UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.pipelines.replay_check import ReplayedColumn, ReplayReport, check_replay
+from robotrove.pipelines.replay.check import ReplayedColumn, ReplayReport, check_replay
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.watcher import Silent
 from robotrove.tests.pipelines.joint_spaces import (

@@ -7,7 +7,7 @@ import pytest
 
 from robotrove.core.errors import UsageError
 from robotrove.manifests.robot import Joint
-from robotrove.pipelines.way_back import Entry, MotorUnits, Scaled, WayBack, roundoff
+from robotrove.pipelines.replay.way_back import Entry, MotorUnits, Scaled, WayBack, roundoff
 
 # Joint limits in degrees and motor ranges: those of the SO-101, and one that float32 does not hold exactly.
 JOINTS = [

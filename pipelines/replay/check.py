@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.errors import UsageError
-from ..formats.lerobot.arrow_rows import Damaged
-from ..formats.lerobot.view import DatasetView
-from ..formats.lerobot.views import open_view
-from .episode_replay import ACTION, EpisodeReplay
-from .source_check import Progress
-from .source_episodes import Problems, SourceEpisodes, SourceProblem
+from ...core.errors import UsageError
+from ...formats.lerobot.arrow_rows import Damaged
+from ...formats.lerobot.view import DatasetView
+from ...formats.lerobot.views import open_view
+from ..source_check import Progress
+from ..source_episodes import Problems, SourceEpisodes, SourceProblem
+from .episode import ACTION, EpisodeReplay
 from .undo import Undo
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..core.columns import Array
-from ..core.episode import Episode
-from ..core.errors import RobotroveError, explained
-from ..core.features import DEFAULT_FEATURES, Feature
-from ..formats.lerobot.stored import StoredStream
-from ..formats.lerobot.view import DatasetView
-from .episode_check import Difference
-from .source_episodes import Pair
+from ...core.columns import Array
+from ...core.episode import Episode
+from ...core.errors import RobotroveError, explained
+from ...core.features import DEFAULT_FEATURES, Feature
+from ...formats.lerobot.stored import StoredStream
+from ...formats.lerobot.view import DatasetView
+from ..episode_check import Difference
+from ..source_episodes import Pair
 from .undo import Undo
 from .way_back import Entry, WayBack
 

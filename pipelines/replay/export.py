@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..core.columns import Array
-from ..core.commit import attempt_name, rename_new, sync_file
-from ..core.errors import UsageError, exists_already
-from ..core.features import Feature
-from ..formats.hdf5.replay_file import ReplayFile, create
-from ..formats.hdf5.replay_start import read_start
-from ..formats.lerobot.stored import StoredStream, stored_episodes
-from ..formats.lerobot.view import DatasetView
-from ..formats.lerobot.views import open_view
-from .episode_replay import ACTION
-from .replay_parts import Part, of_robot, of_run
+from ...core.columns import Array
+from ...core.commit import attempt_name, rename_new, sync_file
+from ...core.errors import UsageError, exists_already
+from ...core.features import Feature
+from ...formats.hdf5.replay_file import ReplayFile, create
+from ...formats.hdf5.replay_start import read_start
+from ...formats.lerobot.stored import StoredStream, stored_episodes
+from ...formats.lerobot.view import DatasetView
+from ...formats.lerobot.views import open_view
+from ..source_check import Progress
+from .episode import ACTION
+from .parts import Part, of_robot, of_run
 from .robot_way import way_of_robot
-from .source_check import Progress
 from .way_back import WayBack
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from ..core.errors import RobotroveError, UsageError
-from ..formats.lerobot.arrow_rows import Damaged
-from ..formats.lerobot.provenance import origins
-from ..formats.lerobot.stored import StoredEpisode, stored_episodes
-from ..formats.lerobot.view import DatasetView
-from .episode_replay import ACTION
-from .source_episodes import Pair, SourceEpisodes, SourceProblem
+from ...core.errors import RobotroveError, UsageError
+from ...formats.lerobot.arrow_rows import Damaged
+from ...formats.lerobot.provenance import origins
+from ...formats.lerobot.stored import StoredEpisode, stored_episodes
+from ...formats.lerobot.view import DatasetView
+from ..source_episodes import Pair, SourceEpisodes, SourceProblem
+from .episode import ACTION
 from .undo import Undo
 from .way_back import WayBack
 

@@ -20,9 +20,9 @@ from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.pipelines import action_export
-from robotrove.pipelines.action_export import ActionExport, export_actions
-from robotrove.pipelines.replay_check import check_replay
+from robotrove.pipelines.replay import export
+from robotrove.pipelines.replay.check import check_replay
+from robotrove.pipelines.replay.export import ActionExport, export_actions
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.watcher import Silent
 from robotrove.tests.pipelines.joint_spaces import (
@@ -33,7 +33,7 @@ from robotrove.tests.pipelines.joint_spaces import (
     GR1_ACTION,
     GR1_POLICY,
 )
-from robotrove.tests.pipelines.replay_reader import ReplayReader
+from robotrove.tests.pipelines.replay.reader import ReplayReader
 from robotrove.tests.pipelines.runs import Here, quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
 
@@ -335,7 +335,7 @@ def test_an_existing_file_is_refused(
     with pytest.raises(UsageError, match="exists already"):
         export_actions(folder / "dataset", target)
     # Made by somebody else in the meantime: it stays.
-    monkeypatch.setattr(action_export.os.path, "lexists", lambda path: False)
+    monkeypatch.setattr(export.os.path, "lexists", lambda path: False)
     with pytest.raises(UsageError, match="exists already"):
         export_actions(folder / "dataset", target)
     assert target.read_text() == "mine"
@@ -381,7 +381,7 @@ def test_rows_of_another_episode_are_never_taken(made: Callable[..., Path], tmp_
 LONG = """
 import re, sys
 from pathlib import Path
-from robotrove.pipelines.action_export import export_actions
+from robotrove.pipelines.replay.export import export_actions
 export = export_actions(Path(sys.argv[1]), Path(sys.argv[2]), robot="g1")
 print(export.rows, int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().expandtabs())[1]) // 1024)
 """

@@ -1,0 +1,92 @@
+"""stats.json as one release of GR00T reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ....core.features import Feature
+from .. import paths
+from ..checks.base import Check, Finding
+from ..checks.gr00t import unusable
+from ..gr00t_stats import GR00T_KEYS
+from ..modality_entries import slice_of
+from ..view_v21 import DatasetViewV21
+from .base import with_stats
+from .gr00t_release import Release
+
+
+class Gr00tStatsCheck(Check[DatasetViewV21]):
+    """Whether the file is taken as it is, computed anew, or refused.
+
+    N1 and N1.5 (`_get_metadata`, `calculate_dataset_statistics`): every entry of the file needs the
+    six keys, else all columns are computed, which fails on pictures, on lists of lists and, in N1, on
+    texts; then every statistic of a column in use is cut like the column, also one that is no vector
+    of its length. N1.6 and N1.7 (`generate_stats`, `check_stats_validity`): every feature whose dtype
+    contains "float" needs the six keys, else these are computed; open-loop evaluation uses the loader
+    alone, which needs the file.
+    """
+
+    name = "stats"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is wrong with the file."""
+        if not (dataset.root / paths.STATS).exists():
+            yield self._computed(dataset, paths.STATS, "does not exist")
+            return
+        content = dataset.json(paths.STATS)
+        if incomplete := next(self._incomplete(dataset, content), None):
+            yield self._computed(dataset, *incomplete)
+            return
+        ends: dict[str, tuple[int, str]] = {}
+        for entry, column, _ in self._release.columns(dataset, "state", "action"):
+            _, end = slice_of(entry) or (0, 0)
+            ends[column] = max(ends.get(column, (0, "")), (end, f"{entry.section}.{entry.key}"))
+        for column, (end, name) in ends.items():
+            place, found, mend = f"{paths.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
+            if not isinstance(found, dict):
+                yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
+                continue
+            problems = [*unusable({key: found[key] for key in GR00T_KEYS}, dataset.features[column])]
+            problems += self._uncut(found, end, name)
+            yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
+
+    def _incomplete(self, dataset: DatasetViewV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield (place, problem) of entries for which this release computes the file anew."""
+        typed = self._release.is_typed
+        keys = content if typed else [key for key, feature in dataset.features.items() if "float" in feature.dtype]
+        for key in keys:
+            entry = content.get(key)
+            if not isinstance(entry, dict):
+                yield f"{paths.STATS}, {key}", "is no object" if key in content else "is missing"
+            elif missing := [name for name in GR00T_KEYS if name not in entry]:
+                yield f"{paths.STATS}, {key}", f"has no {', '.join(missing)}"
+
+    def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:
+        title, command = self._release.title, with_stats(dataset)
+        in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
+        hopeless = [
+            key for key, feature in dataset.row_features.items() if self._cannot_compute(feature, key in in_use)
+        ]
+        if hopeless:
+            told = f"{title} would compute the file anew, and not get that of {', '.join(hopeless)}"
+            return self.error(where, f"{problem}: {told}; {command} writes what it takes")
+        when = "when it opens the dataset" if self._release.is_typed else "before training; open-loop evaluation fails"
+        return self.warning(where, f"{problem}: {title} computes the file anew {when}; {command} does it now")
+
+    def _cannot_compute(self, feature: Feature, is_in_use: bool) -> bool:
+        if not self._release.is_typed and "float" not in feature.dtype:
+            return is_in_use
+        is_text = feature.dtype == "string"
+        return (is_text and self._release == Release.N1) or len(feature.shape) > 1
+
+    def _uncut(self, found: Mapping[str, Any], end: int, name: str) -> Iterator[str]:
+        """Yield further statistics, such as LeRobot's count, that cannot be cut like the six."""
+        for key, value in found.items():
+            is_short = self._release.is_typed and isinstance(value, list) and len(value) < end
+            if key not in GR00T_KEYS and (is_short or not isinstance(value, list)):
+                told = f"{key} is {value!r}, and cut for {name} like the others, up to {end}"
+                yield f"{told}: {self._release.title} fails"

@@ -1,0 +1,128 @@
+"""modality.json as one release of GR00T reads it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ....core.errors import nearest
+from ....core.features import Feature
+from ..checks.base import Check, Finding
+from ..modality import MODALITY, VECTORS
+from ..modality_entries import SECTIONS, Entry, entries, misfits, slice_problem
+from ..view_v21 import DatasetViewV21
+from .gr00t_release import Release
+from .stored_type import is_list
+
+# RotationType in N1 and N1.5, gr00t/data/schema.py.
+_ROTATIONS = (
+    *("axis_angle", "quaternion", "rotation_6d", "matrix"),
+    *(f"euler_angles_{order}" for order in ("rpy", "ryp", "pry", "pyr", "yrp", "ypr")),
+)
+
+
+class ModalityCheck(Check[DatasetViewV21]):
+    """Every name stands for a part of a vector, a video or a column of instructions that is there.
+
+    N1 and N1.5 read all entries of states, actions and cameras when they open the dataset
+    (`_get_metadata`, `LeRobotModalityMetadata`); N1.6 and N1.7 read those that their configuration
+    names, and take what a slice of a list gives, however short.
+    """
+
+    name = "modality"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what this release refuses or reads wrong."""
+        if not (dataset.root / MODALITY).exists():
+            told = f"does not exist: {self._release.title} refuses the dataset"
+            yield self.error(MODALITY, f"{told}; {written(dataset)}")
+            return
+        content = dataset.json(MODALITY)
+        for section in SECTIONS:
+            if content.get(section) is None and section != "annotation":
+                told = f"is missing: {self._release.title} refuses the dataset"
+                yield self.error(f"{MODALITY}, {section}", f"{told}; {written(dataset)}")
+        if content.get("annotation") in (None, {}):
+            yield self._silent()
+        yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in misfits(content))
+        for entry in entries(content):
+            yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
+
+    def _silent(self) -> Finding:
+        """Return the finding for no annotation at all."""
+        place, title = f"{MODALITY}, annotation", self._release.title
+        line = '"annotation": {"human.task_description": {"original_key": "task_index"}}'
+        if self._release.is_typed:
+            # `language_keys` of every class in gr00t/experiment/data_config.py; `_check_integrity` looks for them.
+            return self.error(place, f"is missing, but every data configuration of {title} names one; add {line}")
+        told = f'is missing: {title} finds instructions only by the language key "task"'
+        return self.warning(place, f"{told}; add {line}")
+
+    def _problems(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[str]:
+        column = self._release.column(entry)
+        feature = dataset.features.get(column) if isinstance(column, str) else None
+        if feature is None:
+            is_given = "original_key" in entry.content
+            told = "original_key is" if is_given else f"has no original_key, so {self._release.title} reads"
+            yield f"{told} {column!r}, which is no feature of info.json{_instead(entry, column, dataset)}"
+        elif entry.section in VECTORS:
+            if problem := slice_problem(entry, column, feature):
+                yield f"{problem}; {written(dataset)}"
+            elif self._release == Release.N1 and not is_list(dataset, column):
+                told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
+                yield f"{told}; `downgrader: {{reference_exact: true}}` writes lists"
+        elif entry.section == "video" and not feature.is_video:
+            line = (
+                "`robotrove run` makes videos of all cameras"
+                if feature.is_visual
+                else _instead(entry, column, dataset)[2:]
+            )
+            yield f"original_key is {column!r}, which is {feature} and no video; {line}"
+        if self._release.is_typed and entry.section in VECTORS:
+            yield from _mistyped(entry, self._release.title)
+
+
+def written(dataset: DatasetViewV21) -> str:
+    """Say what writes modality.json."""
+    command = f"robotrove convert {shlex.quote(str(dataset.root))} --to v2.1 --gr00t ROBOT -o NEW"
+    return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
+
+
+def _instead(entry: Entry, column: Any, dataset: DatasetViewV21) -> str:
+    """Return what to write for a column that cannot be used."""
+    fitting = [key for key, feature in dataset.features.items() if _fits(entry, feature)]
+    usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
+    if usual or len(fitting) == 1:
+        return f'; write "original_key": "{(usual or fitting)[0]}"'
+    return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"
+
+
+def _fits(entry: Entry, feature: Feature) -> bool:
+    if entry.section == "video":
+        return feature.is_video
+    if entry.section == "annotation":
+        return feature.is_task_index or feature.dtype == "int64"
+    return not slice_problem(entry, "", feature)
+
+
+def _mistyped(entry: Entry, title: str) -> Iterator[str]:
+    """Yield fields that `LeRobotStateActionMetadata` refuses, and a dtype that numpy does not know."""
+    content = entry.content
+    rotation, absolute, bounds = content.get("rotation_type"), content.get("absolute", True), content.get("range")
+    if rotation is not None and rotation not in _ROTATIONS:
+        yield f"rotation_type is {rotation!r}, which {title} refuses; write null or one of {', '.join(_ROTATIONS)}"
+    if not isinstance(absolute, bool):
+        yield f"absolute is {absolute!r}, which {title} refuses; write true or false"
+    is_pair = isinstance(bounds, list) and len(bounds) == 2 and all(type(value) in (int, float) for value in bounds)
+    if bounds is not None and not is_pair:
+        yield f"range is {bounds!r}, which {title} refuses; write null or two numbers"
+    try:
+        np.dtype(content.get("dtype", "float64"))
+    except (TypeError, ValueError):
+        yield f'dtype is {content["dtype"]!r}, which {title} refuses; write "float64"'

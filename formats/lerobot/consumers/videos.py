@@ -1,0 +1,66 @@
+"""Videos that a reader cannot decode everywhere, or is slow to find frames in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ....core.errors import RobotroveError
+from ....media.index import encoding_at
+from ....media.keyframes import keyframes
+from ..checks.base import Check, Finding, Repeated
+from ..view import VideoFile
+from ..view_v21 import DatasetViewV21
+from .gr00t_release import Release
+
+_MOST_FRAMES = 10  # from one keyframe to the next
+
+
+class VideosCheck(Check[DatasetViewV21]):
+    """Codecs, and how far keyframes are apart where frames are read one at a time.
+
+    Video backends: N1 has decord by default, which decodes no AV1 (dmlc/decord #319); N1.5 to N1.7
+    have torchcodec, which decodes it if its FFmpeg has dav1d or libaom (gr00t/utils/video.py,
+    video_utils.py; Isaac-GR00T #361). torchvision_av repeats the first frame of HEVC (#342).
+    N1.6 and N1.7 decode whole episodes, N1 and N1.5 one step at a time.
+    """
+
+    name = "videos"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield videos of the cameras in modality.json."""
+        for column in dict.fromkeys(column for _, column, _ in self._release.columns(dataset, "video")):
+            faults = Repeated(self)
+            for file in dataset.video_files(column) if dataset.features[column].is_video else ():
+                path = dataset.opened(file.path)
+                try:
+                    self._codec(file, encoding_at(path).codec, faults)
+                    if self._release.is_typed:
+                        _distance(file, path, dataset.fps, faults)
+                except (RobotroveError, OSError):
+                    continue  # the check of LeRobot's videos says why
+            yield from faults.findings()
+
+    def _codec(self, file: VideoFile, codec: str, faults: Repeated) -> None:
+        title, mend = self._release.title, "`writer: {video: {codec: libx264}}` in the pipeline gives H.264"
+        if codec == "av1" and self._release == Release.N1:
+            told = f"is AV1, which decord, the default of {title}, cannot decode"
+            faults.note("av1", file.path, f"{told}; {mend}, or train with `--video-backend torchvision_av`")
+        elif codec == "av1":
+            told = f"is AV1: {title} decodes it where FFmpeg, which torchcodec uses, can; with decord never"
+            faults.note("av1", file.path, f"{told}; {mend}", "warning")
+        elif codec == "hevc":
+            told = f"is HEVC: with `--video-backend torchvision_av` {title} gets its first frame again and again"
+            faults.note("hevc", file.path, f"{told}; {mend}", "warning")
+
+
+def _distance(file: VideoFile, path: Path, fps: int, faults: Repeated) -> None:
+    most = int(np.diff([*keyframes(path, fps), int(file.lengths[0])]).max(initial=0))
+    if most > _MOST_FRAMES:
+        told = f"has up to {most} frames from one keyframe to the next, and each step in training decodes that far"
+        faults.note("far", file.path, f"{told}: slow; `writer: {{video: {{g: 2}}}}` in the pipeline", "warning")
