@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
 from ..core.memory import give_memory_back
-from ..hub.later import hub_later
 from .base import Stage
 from .marks import RankMarks
-
-with suppress(Exception), hub_later():  # only for logs on the Hub, and these are files
-    import datatrove.io  # noqa: F401
-
-from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
 
 class RankRunner(PipelineExecutor):

@@ -12,12 +12,11 @@ import os
 import queue
 import socket
 import sys
-import sysconfig
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import RobotroveError, explained
 
@@ -48,7 +47,6 @@ def main() -> None:
         ranks.put(None)
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
-    _remember_paths()
     run_dir, log, blocks = Path(sys.argv[1]), sys.argv[2:3], sys.argv[3:]
     run: RunRanks | None = None
     with suppress(Exception):  # it comes up again in the rank that it concerns
@@ -71,20 +69,6 @@ def main() -> None:
         answers.flush()
     sys.stdout.flush()
     os._exit(0)  # to take apart what was imported would take as long as a small stage
-
-
-def _remember_paths() -> None:
-    """Make sysconfig's paths quick: loguru asks for 36 for every logger of datatrove, and so took 8 ms of each rank."""
-    find, known = sysconfig.get_path, {}
-
-    def found(*arguments: Any, **more: Any) -> str:
-        if more or len(arguments) != 2:
-            return find(*arguments, **more)
-        if arguments not in known:
-            known[arguments] = find(*arguments)
-        return known[arguments]
-
-    sysconfig.get_path = found
 
 
 def _import(blocks: Sequence[str]) -> None:
