@@ -9,7 +9,7 @@ from ..formats.lerobot import paths_v21
 from ..formats.lerobot.gr00t_stats import write_gr00t_stats
 from ..formats.lerobot.modality import modality_of, write_modality
 from ..formats.lerobot.views import open_view
-from ..manifests.robot import load_robot
+from ..manifests.robot import RobotName, load_robot
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -25,7 +25,7 @@ class Gr00tFiles(Bound, DatasetStep):
     needs = paths_v21.CODEBASE_VERSION
     has_one_unit = True
 
-    def __init__(self, *, robot: str) -> None:
+    def __init__(self, *, robot: RobotName) -> None:
         self.robot = robot
         self._manifest = load_robot(robot)
 
