@@ -45,10 +45,3 @@ def test_gr00t_files_stand_after_the_dataset_that_they_are_for(tmp_path: Path, d
         load(tmp_path, f"dataset: [{dataset}]\n")
     [problem] = caught.value.problems
     assert problem.message.startswith(f"dataset[{place}] (gr00t_files): works on the dataset of v2.1, which no block")
-
-
-@pytest.mark.parametrize(
-    "dataset", ["downgrader, gr00t_files: {robot: so101}, aggregator", "aggregator, dataset_stats"]
-)
-def test_what_stands_right(tmp_path: Path, dataset: str) -> None:
-    assert len(load(tmp_path, f"dataset: [{dataset}]\n").dataset) > 1

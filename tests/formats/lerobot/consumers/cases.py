@@ -158,6 +158,7 @@ CASES: dict[str, Case] = {
         action(original_key="actions"), "EEEE", f"{MODALITY}, action.arm", 'write "original_key": "action"'
     ),
     "null for a column": Case(action(original_key=None), "EEEE", f"{MODALITY}, action.arm", "original_key is None"),
+    "no camera named": Case(modality(lambda m: m.update(video={})), "EEEE", f"{MODALITY}, video", "names no camera"),
     "null for cameras": Case(modality(lambda m: m.update(video=None)), "EEEE", f"{MODALITY}, video", "is missing"),
     "a list for cameras": Case(modality(lambda m: m.update(video=[])), "EEEE", f"{MODALITY}, video", "is [] instead"),
     "the usual column": Case(modality(lambda m: m["action"]["arm"].pop("original_key")), "....", "", ""),
