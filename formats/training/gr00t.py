@@ -107,7 +107,7 @@ def gr00t_training(
         states,
         actions,
         () if version in _OLD else relative,
-        _language(modality["annotation"]),
+        _language(modality.get("annotation")),
     )
 
 
@@ -128,7 +128,7 @@ def _keys(modality: Mapping[str, Any], section: str, wanted: Sequence[str] | Non
     return keys
 
 
-def _language(annotations: Mapping[str, Any]) -> str:
+def _language(annotations: Mapping[str, Any] | None) -> str:
     """Return the annotation that is the instruction: the first whose name says so, or else the first."""
     if not annotations:
         raise UsageError(MODALITY, "has no annotation", "human.task_description or another key of the instruction")

@@ -223,6 +223,26 @@ def test_a_robot_whose_groups_have_other_widths(datasets: dict[str, Path], tmp_p
         handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", *options)
 
 
+@pytest.mark.parametrize("change", [lambda found: found.pop("annotation"), lambda found: found.update(annotation=None)])
+def test_a_dataset_without_annotations(datasets: dict[str, Path], tmp_path: Path, change: Any) -> None:
+    """N1.6 opens it; the configuration needs one."""
+    root = shutil.copytree(datasets["v2.1"], tmp_path / "dataset")
+    content = json.loads((root / "meta/modality.json").read_text())
+    change(content)
+    (root / "meta/modality.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="has no annotation"):
+        handoff("gr00t", root, "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.6")
+
+
+def test_statistics_of_null(datasets: dict[str, Path], tmp_path: Path) -> None:
+    root = shutil.copytree(datasets["v2.1"], tmp_path / "dataset")
+    stats = json.loads((root / "meta/stats.json").read_text())
+    stats["action"]["q01"] = None
+    (root / "meta/stats.json").write_text(json.dumps(stats))
+    with pytest.raises(UsageError, match="has not all statistics"):
+        handoff("gr00t", root, "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.5")
+
+
 def test_what_to_do_next_can_be_typed(
     datasets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -219,6 +219,7 @@ CASES: dict[str, Case] = {
     "no names": Case(camera(lambda c: c.update(names=None)), "EE..", FRONT_INFO, '["height", "width", "channels"]'),
     "no stats.json": Case(lambda copy: (copy.root / STATS).unlink(), "WWWW", STATS, "computes the file anew"),
     "a statistic missing": Case(stats(lambda s: s["action"].pop("q99")), "WWWW", f"{STATS}, action", "has no q99"),
+    "a statistic of null": Case(stats(lambda s: s["action"].update(q99=None)), "WWEE", f"{STATS}, action", "q99"),
     "a column without statistics": Case(stats(lambda s: s.pop("action")), "EEWW", f"{STATS}, action", "is missing"),
     "LeRobot's count": Case(
         stats(lambda s: s["action"].update(count=[48])),
