@@ -152,6 +152,15 @@ def test_a_relative_checkout_and_the_job(datasets: dict[str, Path], tmp_path: Pa
     assert found[found.index("--num-gpus") + 1] == "8"
 
 
+def test_a_shell_with_cdpath(datasets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gr00t").mkdir()
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.6")
+    monkeypatch.chdir(tmp_path)
+    found = start(Path("out/finetune.sh"), tmp_path, GR00T="gr00t", CDPATH=f"/tmp:{tmp_path}")
+    assert found[1] == str(tmp_path / "gr00t")
+    assert found[found.index("--output-dir") + 1] == str(tmp_path / "out/checkpoints")
+
+
 @pytest.mark.parametrize("version", ["n1", "n1.5"])
 def test_the_configuration_of_old_releases(datasets: dict[str, Path], tmp_path: Path, version: str) -> None:
     handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", version)

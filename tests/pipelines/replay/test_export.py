@@ -355,6 +355,21 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written(
+    made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove too what was never there."""
+    folder = made("arena_gr1_microwave", "arena_gr1")
+
+    def refuse(*given: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RobotroveError, match=r"cannot be written: .*Read-only"):
+        export_actions(folder / "dataset", tmp_path / "a.hdf5")
+
+
 def test_a_recording_that_is_gone(tmp_path: Path) -> None:
     [path] = write_sample("leisaac", tmp_path, frames=FRAMES, cameras=())
     run_shipped("leisaac_so101", [path], tmp_path / "dataset")
