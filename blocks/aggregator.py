@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.commit import file_attempt
 from ..core.errors import UsageError
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes
+from ..formats.lerobot.folder_source import FolderSource
+from ..formats.lerobot.kept import check_columns
 from ..formats.lerobot.placement import DatasetPlanner, PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
+from ..formats.lerobot.schema import data_schema
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
-from ..formats.lerobot.v30 import write_file, write_meta
+from ..formats.lerobot.v30 import write_file, write_info, write_meta
 from ..media.index import Encoding
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
@@ -49,6 +52,10 @@ class Aggregator(DatasetMaker):
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
         return DatasetPlanner(facts.camera_keys, facts.fps)
+
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
+        check_columns(base, data_schema(base.facts.features))
 
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
         """Return the episode with every clip marked that has to be encoded anew.
@@ -115,21 +122,23 @@ class Aggregator(DatasetMaker):
         target = folder / f"e{placed.index:07d}-{camera}.mp4"
         track = placed.files.tracks[key]
         if not target.exists():
-            (first,) = read_episodes(self.folder, 0, 1)
+            (first,) = read_episodes(self.folder, 0, 1, key=key)
             self.encode_anew(track, first.files.tracks[key].encoding, target)
         tracks = dict(placed.files.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
         return replace(placed, files=replace(placed.files, tracks=tracks))
 
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write meta/ but the statistics of the whole."""
+        """Write meta/ but info.json and the statistics of the whole."""
         tasks = TaskTable(plan.tasks)
-        write_meta(self.root, out, episodes, facts, plan.files, tasks, plan.source_tasks, self.histograms())
+        histograms = self.sources.histograms()
+        write_meta(out, episodes, self.facts, plan.files, tasks, plan.source_tasks, histograms)
+
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json."""
+        counts = {"episodes": plan.episodes, "frames": plan.frames, "tasks": len(plan.tasks)}
+        write_info(self.root, out, facts, plan.files, **counts)
 
 
 def _text(encoding: Encoding) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import RobotroveError
 from ..core.workspace import Workspace
+from ..formats.lerobot import paths
 from ..manifests.run_info import RunInfo
 
 CPUS_VARIABLE = "ROBOTROVE_CPUS"
@@ -32,8 +34,40 @@ class Binding:
     def finished_root(self, version: str) -> Path:
         """Where the dataset of a LeRobot version is: under its final name once all is complete, beside that before."""
         partial = self.workspace.output_partial(self.run.run_id)
-        is_final = self.workspace.output.exists() and not partial.exists()
-        return self.run.dataset_folders(self.workspace.output if is_final else partial)[version]
+        return self.run.dataset_folders(self.workspace.output if self.is_committed else partial)[version]
+
+    @property
+    def is_committed(self) -> bool:
+        """True if the output has its final name, and nothing is being made beside it."""
+        return self.has_output and not self.workspace.output_partial(self.run.run_id).exists()
+
+    @property
+    def has_output(self) -> bool:
+        """True if there is an output, and not just the dataset whose name it is to get."""
+        return self.workspace.output.exists() and (not self.replaces_base or self.made_output)
+
+    @property
+    def made_output(self) -> bool:
+        """True if what has the name of the output was made by this run."""
+        try:
+            folders = self.run.dataset_folders(self.workspace.output).values()
+            made = [json.loads((dataset / paths.RUN).read_text())["run_digest"] for dataset in folders]
+        except (OSError, ValueError, KeyError):
+            return False
+        return set(made) == {self.run.digest}
+
+    @property
+    def replaces_base(self) -> bool:
+        """True if the output gets the name of the dataset that is appended to."""
+        return self.run.base is not None and Path(self.run.base.path) == self.workspace.output
+
+    @property
+    def base_root(self) -> Path | None:
+        """Where the dataset is that is appended to; it gives its name to its successor, if they are to be the same."""
+        if self.run.base is None:
+            return None
+        before = self.workspace.output_before(self.run.run_id)
+        return before if self.replaces_base and before.exists() else Path(self.run.base.path)
 
 
 class Bound:

@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ..core.commit import is_attempt, sync_file, sync_tree
+from ..core.commit import is_attempt, rename_new, sync_file, sync_tree
 from ..core.errors import RobotroveError, UsageError
 from .binding import Bound
 from .dataset_step import DatasetStep
@@ -21,9 +21,6 @@ class Committer(Bound, DatasetStep):
 
     def __init__(self) -> None:
         """Take no arguments."""
-
-    def plan(self) -> None:
-        """Decide nothing."""
 
     def units(self) -> list[Path]:
         """Return nothing: the rename is one act, in `finish`."""
@@ -42,9 +39,9 @@ class Committer(Bound, DatasetStep):
             try:
                 self._commit(root)
             except FileNotFoundError:
-                if root.exists() or not workspace.output.exists():
+                if root.exists() or not self.binding.has_output:
                     raise
-        elif not workspace.output.exists():
+        elif not self.binding.has_output:
             raise RobotroveError(str(root), "no block made a dataset", "see `dataset:` in the pipeline")
         with suppress(FileNotFoundError):  # only there when rejected episodes were retried
             shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))
@@ -53,6 +50,10 @@ class Committer(Bound, DatasetStep):
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         sync_tree(root)
+        if self.binding.replaces_base:
+            before = self.binding.workspace.output_before(self.binding.run.run_id)
+            with suppress(FileNotFoundError):  # an attempt that was killed right here had done it
+                rename_new(self.binding.workspace.output, before)
         try:
             os.rename(root, self.binding.workspace.output)
         except OSError as exc:

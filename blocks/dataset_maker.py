@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
-from ..core.columns import Array
-from ..core.commit import attempt_name, file_attempt, rename_new, sync_tree
-from ..core.errors import RobotroveError, UsageError, intact, printable
-from ..formats.lerobot.arrow_rows import Damaged
+from ..core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
+from ..core.errors import RobotroveError, UsageError
+from ..formats.lerobot import paths
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
-from ..formats.lerobot.open_source import open_source
+from ..formats.lerobot.folder_source import FolderSource
+from ..formats.lerobot.kept import Keeper, kept_episodes, kept_info
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles, Track
-from ..formats.lerobot.shard_source import ShardSource
-from ..formats.lerobot.source import DatasetFacts, DatasetSource
+from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
 from ..formats.lerobot.tasks import TaskTable
-from ..manifests.manifest import Manifest
+from ..formats.lerobot.v30 import write_json
+from ..hub.files import present
+from ..media.byte_copier import copy_file
 from ..media.index import Encoding
 from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
 from .binding import Bound
+from .dataset_sources import DatasetSources, readable
 from .dataset_step import DatasetStep
 
+META: Final = "meta"
+Unit: TypeAlias = PlannedFile | Literal["meta"]
 
-class Planner(Protocol):
+
+class Planner(Keeper, Protocol):
     """Decides the files of a dataset from its episodes, given one after the other."""
 
     def add(self, files: EpisodeFiles) -> None:
@@ -48,7 +51,8 @@ class Planner(Protocol):
 class DatasetMaker(Bound, DatasetStep, ABC):
     """Makes one dataset of the run's shards, or of finished datasets; rows and packets are copied.
 
-    The output does not depend on the number of ranks that write it.
+    Shards may be appended to a finished dataset, the base of the run, whose files are taken as they are. The output
+    does not depend on the number of ranks that write it.
 
     Args:
         datasets: Folders to take episodes from, in this order; the run's shards by default.
@@ -65,6 +69,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Return a fresh planner."""
 
     @abstractmethod
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
+
+    @abstractmethod
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
         """Return what is taken of an episode of a source; raise if it cannot be."""
 
@@ -78,13 +86,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     @abstractmethod
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write everything in meta/ of the new dataset, but what is carried over, into `out`."""
+        """Write meta/ into the folder `out`, all but info.json; files of the new dataset may not be there yet."""
+
+    @abstractmethod
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json as `out`; all files of the new dataset are there."""
 
     @property
     def root(self) -> Path:
@@ -101,17 +109,20 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """What is the same for every episode of the new dataset."""
         return dataset_facts(self.binding.run)
 
-    def _sources(self) -> Iterator[DatasetSource]:
-        """Yield the sources one after the other; what each holds of its dataset goes with it."""
-        if self.datasets is not None:
-            yield from (open_source(Path(folder)) for folder in self.datasets)
+    @cached_property
+    def sources(self) -> DatasetSources:
+        """Where episodes come from."""
+        return DatasetSources(self.datasets, self.binding, self.facts)
+
+    def _taken(self, source: DatasetSource, planner: Planner, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield the episodes of a source, each with its place planned."""
+        if self.datasets is None and isinstance(source, FolderSource):
+            yield from kept_episodes(source, planner, note)
             return
-        workspace = self.binding.workspace
-        for rank in range(Manifest.read(workspace.manifest).n_shards):
-            if not workspace.shard(rank).exists():
-                raise RobotroveError(str(workspace.shard(rank)), "is missing", "all shards committed", "resume the run")
-            if (source := ShardSource(workspace.shard(rank), self.facts)).shard.kept:
-                yield source
+        for episode, found in enumerate(source.files(note)):
+            files = self.admit(found, source, episode)
+            planner.add(files)
+            yield files
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -123,17 +134,14 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         notes: list[str] = []
         source_tasks: list[list[str]] = []
         planner = self.planner(self.facts)
-        total = 0
+        total = index = 0
 
         def placed() -> Iterator[PlacedEpisode]:
-            nonlocal total
-            index = 0
-            for number, source in enumerate(self._sources()):
-                with self._named(source.root):
+            nonlocal total, index
+            for number, source in enumerate(self.sources):
+                with self.sources.named(source):
                     source_tasks.append(source.tasks)
-                    for episode, found in enumerate(source.files(notes.append)):
-                        files = self.admit(found, source, episode)
-                        planner.add(files)
+                    for episode, files in enumerate(self._taken(source, planner, notes.append)):
                         yield PlacedEpisode(total, index, number, episode, files)
                         total, index = total + 1, index + files.length
 
@@ -143,10 +151,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 self.name, "there is no episode to write", "at least one", "robotrove status RUN_DIR says why"
             )
         tasks = TaskTable(task for own in source_tasks for task in own)
-        _, differing = shared_extras(self._sources())
+        _, differing = self.sources.extras()
         notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
         notes += differing
-        DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, notes).write(self.folder)
+        DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, index, notes).write(self.folder)
 
     @cached_property
     def _plan(self) -> DatasetPlan:
@@ -158,107 +166,58 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         with file_attempt(target) as attempt:
             reencode(track.clip, attempt, self.facts.fps, settings_like(like, video) if like else video)
 
-    def units(self) -> list[Any]:
-        """Return the units as they were planned."""
-        return list(self._plan.files)
+    def units(self) -> list[Unit]:
+        """Return meta, which takes longest, and the units as they were planned."""
+        return [META, *self._plan.files]
 
-    def process(self, unit: PlannedFile) -> None:
+    def process(self, unit: Unit) -> None:
         """Write one unit of the output."""
-        if all(target.exists() for target in self.targets(unit)) or self.is_committed:
+        targets = self._targets(unit)
+        if all(target.exists() for target in targets) or self.binding.is_committed:
             return  # done before; or the whole dataset is, and this process is a second one that lives on
-        for target in self.targets(unit):
+        for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
-        episodes = read_episodes(self.folder, unit.first, unit.last)
-        with self._named(self.binding.workspace.shards):
-            self.write(unit, episodes, self._plan)
+        base = self.binding.run.base
+        if unit == META:
+            self._write_meta()
+        elif base is not None and unit.last <= base.episodes:
+            self._copy(unit)
+        else:
+            with self.sources.named():
+                self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
 
-    @property
-    def is_committed(self) -> bool:
-        """True if the output has its final name."""
-        workspace = self.binding.workspace
-        return workspace.output.exists() and not workspace.output_partial(self.binding.run.run_id).exists()
+    def _targets(self, unit: Unit) -> list[Path]:
+        return [self.root / META] if unit == META else list(self.targets(unit))
 
-    def finish(self) -> None:
-        """Check that every file is there and write meta, all but the statistics of the whole."""
-        if self.is_committed:
-            return
-        plan = self._plan
-        for target in (target for unit in plan.files for target in self.targets(unit)):
-            if not target.exists():
-                raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
-        attempt = self.root / attempt_name("meta")
-        facts = replace(self.facts, video_info=self._video_info())
+    def _write_meta(self) -> None:
+        attempt = self.root / attempt_name(META)
+        attempt.mkdir()
         try:
-            self.write_meta(attempt, self._described(), facts, plan)
-            for path, origin in shared_extras(self._sources())[0].items():
+            self.write_meta(attempt, self.sources.described(read_episodes(self.folder, key="")), self._plan)
+            for path, origin in self.sources.extras()[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)
-            rename_new(attempt / "meta", self.root / "meta")
+            rename_new(attempt / META, self.root / META)
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
-    def _described(self) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetas]]:
-        """Yield the episodes of the plan, some at a time, with what the sources say of them."""
-        placed = read_episodes(self.folder)
-        for number, source in enumerate(self._sources()):
-            with self._named(source.root):
-                for metas in source.metas():
-                    batch = list(islice(placed, len(metas)))
-                    if [episode.source for episode in batch] != [number] * len(metas):
-                        raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
-                    yield batch, metas
-        if (lost := next(placed, None)) is not None:
-            where = f"dataset {lost.source + 1}, episode {lost.episode}"
-            raise RobotroveError(
-                where, "meta tells no more of it", "the datasets as they were planned", "mend it, or start with --fresh"
-            )
+    def _copy(self, unit: PlannedFile) -> None:
+        """Copy the files of a unit as the base has them."""
+        root = self.binding.base_root or Path()
+        targets = [target for target in self.targets(unit) if not target.exists()]
+        with readable(root), files_attempt(targets, self.root) as written:
+            for target, out in zip(targets, written, strict=True):
+                copy_file(present(root / target.relative_to(self.root)), out)
 
-    def _named(self, root: Path) -> AbstractContextManager[None]:
-        """Say what to do where a source turns out to be damaged."""
-        return intact(root) if self.datasets is None else _readable(root)
-
-    def _video_info(self) -> dict[str, Mapping[str, Any]]:
-        """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
-        shared: dict[str, Mapping[str, Any]] | None = None
-        for source in self._sources():
-            infos = source.facts.video_info
-            shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
-        return shared or {}
-
-    def histograms(self) -> dict[str, Array]:
-        """Return the histograms of all sources together, of cameras of which all have one."""
-        sums: dict[str, Array] | None = None
-        for source in self._sources():
-            part = source.histograms()
-            sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
-        return sums or {}
-
-
-def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:
-    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
-    digests: dict[Path, set[bytes]] = {}
-    origins: dict[Path, list[Path]] = {}
-    count = 0
-    for source in sources:
-        count += 1
-        for path in source.extra_files():
-            digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
-            origins.setdefault(path, []).append(source.root / path)
-    shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
-    dropped = [path for path in origins if path not in shared]
-    return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
-
-
-@contextmanager
-def _readable(root: Path) -> Iterator[None]:
-    """Say which dataset it is that cannot be read."""
-    try:
-        yield
-    except (Damaged, FileNotFoundError, ValueError) as exc:
-        where, found = str(root), str(exc)
-        if isinstance(exc, Damaged):
-            where, found = str(root / exc.where), exc.message
-        elif isinstance(exc, FileNotFoundError):
-            where, found = str(exc.filename), "does not exist"
-        raise RobotroveError(where, found, "a complete LeRobot dataset", f"robotrove verify {root}") from exc
+    def finish(self) -> None:
+        """Check that every file is there and write info.json."""
+        if self.binding.is_committed:
+            return
+        for target in (target for unit in self.units() for target in self._targets(unit)):
+            if not target.exists():
+                raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
+        with file_attempt(self.root / paths.INFO) as attempt:
+            self.write_info(attempt, replace(self.facts, video_info=self.sources.video_info()), self._plan)
+            for base in self.sources.base():
+                write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

@@ -7,7 +7,6 @@ from pathlib import Path
 from ..core.errors import UsageError
 from ..formats.lerobot import paths
 from ..formats.lerobot.dataset_stats import dataset_stats, incomplete_cameras, write_stats
-from ..formats.lerobot.recompute import recompute
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -49,9 +48,8 @@ class DatasetStats(Bound, DatasetStep):
     def process(self, unit: Path) -> None:
         """Write meta/stats.json; cameras of which sources had not all statistics are computed from their frames."""
         if cameras := incomplete_cameras(unit):
+            from ..formats.lerobot.recompute import recompute  # rare, and much to import
+
             recompute(unit, cameras=cameras)
         else:
             write_stats(unit, dataset_stats(unit))
-
-    def finish(self) -> None:
-        """Do nothing more."""

@@ -45,9 +45,8 @@ class DatasetStep(ABC):
             UsageError: If the block could not work.
         """
 
-    @abstractmethod
-    def plan(self) -> None:
-        """Decide the units and write them down."""
+    def plan(self) -> None:  # noqa: B027 - many have nothing to decide
+        """Decide the units and write them down; by default they are known."""
 
     @abstractmethod
     def units(self) -> list[Any]:
@@ -57,9 +56,8 @@ class DatasetStep(ABC):
     def process(self, unit: Any) -> None:
         """Make one output file; doing it again, or twice at once, gives the same."""
 
-    @abstractmethod
-    def finish(self) -> None:
-        """Write what needs all units."""
+    def finish(self) -> None:  # noqa: B027 - and nothing to add
+        """Write what needs all units; by default nothing does."""
 
     def run_here(self) -> None:
         """Do all of it in this process, outside of a run."""
@@ -95,7 +93,9 @@ class _PhaseStep(PipelineStep):
 
     def is_idle(self, rank: int, world_size: int) -> bool:
         """Return True if a rank has nothing to do; executors ask before they open its logs."""
-        return self._phase == "process" and not self._share(rank, world_size)
+        if self._phase == "process":
+            return not self._share(rank, world_size)
+        return getattr(type(self._step), self._phase) is getattr(DatasetStep, self._phase)
 
     def _share(self, rank: int, world_size: int) -> list[Any]:
         return self._step.units()[rank::world_size]

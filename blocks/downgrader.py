@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from ..core.commit import attempt_name, rename_all, sync_tree
+from ..core.commit import files_attempt
 from ..core.errors import UsageError
 from ..formats.lerobot import v21
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
+from ..formats.lerobot.folder_source import FolderSource
+from ..formats.lerobot.kept import check_columns
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles
@@ -57,6 +59,10 @@ class Downgrader(DatasetMaker):
         """Return a fresh planner."""
         return v21.UnitPlanner(facts.camera_keys)
 
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
+        check_columns(base, v21.row_schema(base.facts, reference_exact=self.reference_exact))
+
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
         """Return the episode as it is.
 
@@ -94,41 +100,33 @@ class Downgrader(DatasetMaker):
 
     def _write_batch(self, batch: Sequence[tuple[PlacedEpisode, Path]], key: str, plan: DatasetPlan) -> None:
         """Write files aside, prove them, sync them together, and give each its name."""
-        attempt = self.root / attempt_name(f"batch-{batch[0][0].index}")
-        attempt.mkdir()
-        try:
-            written = [(placed, attempt / target.name, target) for placed, target in batch]
+        with files_attempt([target for _, target in batch], self.root) as written:
+            files = [(placed, path) for (placed, _), path in zip(batch, written, strict=True)]
             if key:
-                pieces = [(placed.files.tracks[key].clip, path) for placed, path, _ in written]
-                split(pieces, self.facts.fps)
-                for placed, path, _ in written:
+                split([(placed.files.tracks[key].clip, path) for placed, path in files], self.facts.fps)
+                for placed, path in files:
                     prove(path, placed.files.length, self.facts.fps)
             else:
                 tasks = TaskTable(plan.tasks)
                 rows = v21.placed_rows(self.facts, tasks, plan.source_tasks, reference_exact=self.reference_exact)
-                v21.write_rows([(placed, path) for placed, path, _ in written], rows)
+                v21.write_rows(files, rows)
                 rows.close()
-            sync_tree(attempt)
-            rename_all((path, target) for _, path, target in written)
-        finally:
-            shutil.rmtree(attempt, ignore_errors=True)
 
     def write_meta(
-        self,
-        out: Path,
-        episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-        facts: DatasetFacts,
-        plan: DatasetPlan,
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
     ) -> None:
-        """Write meta/."""
+        """Write meta/ but info.json."""
         tasks = TaskTable(plan.tasks)
-        v21.write_meta(
+        v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
+
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json."""
+        v21.write_info(
             self.root,
             out,
-            episodes,
             facts,
-            tasks,
-            plan.source_tasks,
-            self.histograms(),
+            episodes=plan.episodes,
+            frames=plan.frames,
+            tasks=len(plan.tasks),
             reference_exact=self.reference_exact,
         )

@@ -41,9 +41,6 @@ class Gr00tFiles(Bound, DatasetStep):
         """
         modality_of(features, self._manifest)
 
-    def plan(self) -> None:
-        """Do nothing: what is to be written is known."""
-
     def units(self) -> list[Path]:
         """Return the dataset: its files are one unit."""
         return [self._root]
@@ -52,6 +49,3 @@ class Gr00tFiles(Bound, DatasetStep):
         """Write both files."""
         write_modality(unit, modality_of(open_view(unit).features, self._manifest))
         write_gr00t_stats(unit)
-
-    def finish(self) -> None:
-        """Do nothing more."""

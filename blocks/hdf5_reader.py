@@ -19,7 +19,7 @@ from ..formats.hdf5.layout import Layout
 from ..formats.hdf5.mapping import ColumnSpec
 from ..formats.hdf5.scan import Scanned, scan
 from ..formats.hdf5.source import natural_key, open_source
-from ..hub.address import is_on_hub
+from ..hub.address import is_elsewhere
 from ..hub.files import find, present
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.progress import ShardProgress
@@ -34,7 +34,8 @@ class Hdf5Reader(Bound, PipelineStep):
     Args:
         files: Files, folders (their *.hdf5 and *.h5, not deeper) or glob patterns (** goes deeper),
             relative to the folder the command runs in; hf://datasets/OWNER/NAME[@REVISION]/PATH takes
-            them from the Hub, file by file as they are needed.
+            them from the Hub, s3://BUCKET/PATH and other protocols from where fsspec reads them, file by
+            file as they are needed.
         layout: How demonstrations lie in the files.
         columns: Feature name to where it comes from, instead of the layout's defaults.
         task: Instruction for episodes whose file has none.
@@ -83,7 +84,7 @@ class Hdf5Reader(Bound, PipelineStep):
         found: dict[Path, None] = {}
         for pattern in self.files:
             expanded = os.path.expanduser(pattern)
-            if is_on_hub(pattern):
+            if is_elsewhere(pattern):
                 matches = [str(path) for path in find(pattern, HDF5_SUFFIXES)]
             elif os.path.isdir(expanded):
                 matches = [str(path) for path in Path(expanded).iterdir() if path.suffix in HDF5_SUFFIXES]

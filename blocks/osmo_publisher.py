@@ -90,7 +90,7 @@ class OsmoPublisher(Bound, DatasetStep):
         return [self.dataset]
 
     def process(self, unit: str) -> None:
-        """Upload.
+        """Upload; OSMO shows a version when it is complete.
 
         Raises:
             RobotroveError: With the exit code and the last lines of the command if it fails.
@@ -106,9 +106,6 @@ class OsmoPublisher(Bound, DatasetStep):
                 "exit code 0, and all files uploaded",
                 "see to it (osmo login URL), then repeat the command of the run: only the upload is done again",
             )
-
-    def finish(self) -> None:
-        """Do nothing more: OSMO shows a version when it is complete."""
 
     @property
     def _root(self) -> Path:

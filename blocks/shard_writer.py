@@ -13,7 +13,7 @@ from datatrove.utils.logging import logger
 from ..core.commit import folder_attempt
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, Superseded, intact
-from ..core.features import difference
+from ..core.features import difference, named_like
 from ..formats.lerobot.dataset_facts import dataset_facts
 from ..formats.lerobot.episode import write_episode
 from ..formats.lerobot.record import EpisodeRecord, read_episode
@@ -100,7 +100,7 @@ class ShardWriter(EpisodeWriter):
     def write(self, ep: Episode, row: EpisodeRow, progress: ShardProgress) -> int:
         """Encode, check and commit one episode."""
         run = self.binding.run
-        if notes := difference(run.features, ep.features):
+        if notes := difference(run.features, named_like(run.features, ep.features)):
             raise EpisodeRejected("feature_mismatch", f"differs from the dataset: {notes}")
         if ep.fps != run.fps:
             raise EpisodeRejected("fps_mismatch", f"has {ep.fps} fps, the dataset {run.fps}")

@@ -24,9 +24,6 @@ class Verifier(Bound, DatasetStep):
     def __init__(self, *, deep: bool = False) -> None:
         self.deep = deep
 
-    def plan(self) -> None:
-        """Do nothing: what is to be checked is known."""
-
     def units(self) -> list[str]:
         """Return the LeRobot versions of the output."""
         return list(self.binding.run.formats)
@@ -38,9 +35,6 @@ class Verifier(Bound, DatasetStep):
             RobotroveError: If anything is wrong with it; warnings do not count.
         """
         check(self.binding.finished_root(unit), deep=self.deep)
-
-    def finish(self) -> None:
-        """Do nothing more."""
 
 
 def check(root: Path, *, deep: bool = False, progress: Progress | None = None) -> None:

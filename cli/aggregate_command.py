@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import click
 
-from ..blocks.aggregator import Aggregator
-from ..blocks.dataset_stats import DatasetStats
 from .dataset_run import run_blocks, run_options
 from .hub_dataset import force_option, given
 
@@ -22,12 +20,11 @@ from .hub_dataset import force_option, given
 )
 @force_option
 @run_options
-def command(datasets: tuple[str, ...], on_mismatch: Literal["refuse", "reencode"], force: bool, **run: Any) -> None:
+def command(datasets: tuple[str, ...], on_mismatch: str, force: bool, **run: Any) -> None:
     """Join DATASETs of LeRobot, v3.0 or v2.1, into one of v3.0; the same command again resumes it.
 
     Packets are copied, not encoded again. Features, frame rate and robot type must agree. A DATASET is a folder, or
     hf://datasets/OWNER/NAME[@REVISION].
     """
     folders = [given(dataset, force=force) for dataset in datasets]
-    blocks = [Aggregator(datasets=folders, on_mismatch=on_mismatch), DatasetStats()]
-    click.get_current_context().exit(run_blocks(blocks, **run))
+    run_blocks({"aggregator": {"datasets": folders, "on_mismatch": on_mismatch}, "dataset_stats": {}}, **run)

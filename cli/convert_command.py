@@ -7,10 +7,6 @@ from typing import Any
 
 import click
 
-from ..blocks.aggregator import Aggregator
-from ..blocks.dataset_stats import DatasetStats
-from ..blocks.downgrader import Downgrader
-from ..blocks.gr00t_files import Gr00tFiles
 from ..core.errors import UsageError
 from ..formats.lerobot.open_source import version_of
 from ..hub.files import local_dataset
@@ -39,8 +35,6 @@ def command(dataset: str, version: str, robot: str | None, allow_long: bool, for
     if version == "v3.0":
         if robot or allow_long:
             raise UsageError("--gr00t and --allow-long", "are for --to v2.1", action="leave them out")
-        blocks: list[Any] = [Aggregator(datasets=[source], on_mismatch="reencode"), DatasetStats()]
-    else:
-        blocks = [Downgrader(datasets=[source], allow_long=allow_long)]
-        blocks += [Gr00tFiles(robot=robot)] if robot else []
-    click.get_current_context().exit(run_blocks(blocks, **run))
+        run_blocks({"aggregator": {"datasets": [source], "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
+    gr00t = {"gr00t_files": {"robot": robot}} if robot else {}
+    run_blocks({"downgrader": {"datasets": [source], "allow_long": allow_long}, **gr00t}, **run)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from ..pipelines.pipeline import Pipeline
-from .display import Display
+from ..core.workspace import Workspace
+from ..executors.base import WORKERS_LOG
+from ..executors.local import LocalExecutor
+from ..pipelines import worker
 from .output import echo, echo_json
-from .run_command import summary
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,15 +36,40 @@ def run_options(command: Command) -> Command:
 
 
 def run_blocks(
-    blocks: Sequence[Any], *, output: Path, run_dir: Path | None, workers: int | None, fresh: bool, as_json: bool
-) -> int:
-    """Run dataset blocks as a run of their own, print what came of it and return the exit code."""
-    with redirect_stdout(sys.stderr), Display() as display:
-        report = Pipeline(dataset=blocks).run(
-            output=output, run_dir=run_dir, workers=workers, fresh=fresh, watcher=display
-        )
+    blocks: Mapping[str, Mapping[str, Any]],
+    *,
+    output: Path,
+    run_dir: Path | None,
+    workers: int | None,
+    fresh: bool,
+    as_json: bool,
+) -> NoReturn:
+    """Run dataset blocks as a run of their own, print what came of it and end the command.
+
+    Args:
+        blocks: Their names and arguments.
+        output: See the options.
+        run_dir: See the options.
+        workers: See the options.
+        fresh: See the options.
+        as_json: See the options.
+    """
+    workspace = Workspace.for_output(output, run_dir)
+    with LocalExecutor(workers=workers) as executor:
+        executor.start_early(worker.command(workspace.run_dir, str(workspace.logs(WORKERS_LOG)), *blocks))
+        # Only now, so that the worker imports at the same time.
+        from ..pipelines.arguments import BlockSpec, build
+        from ..pipelines.pipeline import Pipeline
+        from .display import Display
+        from .run_command import summary
+
+        dataset = [build(BlockSpec(use, arguments)) for use, arguments in blocks.items()]
+        with redirect_stdout(sys.stderr), Display() as display:
+            report = Pipeline(dataset=dataset).run(
+                output=output, run_dir=run_dir, executor=executor, fresh=fresh, watcher=display
+            )
     if as_json:
         echo_json(asdict(report))
     else:
         echo(summary(report))
-    return report.exit_code
+    click.get_current_context().exit(report.exit_code)

@@ -62,6 +62,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         "kept": len(kept),
         "rejected": dict(Counter(row.reason for row in rows if row.reason)),
         "frames": sum(row.length for row in kept),
+        **({"append_to": asdict(plan.base.dataset)} if plan.base else {}),
         "shards": plan.manifest.n_shards,
         "fps": plan.fps,
         "tasks": dict(Counter(row.task for row in kept)),
@@ -81,6 +82,9 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         echo(f"  {row.label}: {row.reason}: {row.detail}")
     if len(refused) > MAX_SHOWN:
         echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
+    if plan.base is not None:
+        base = plan.base.dataset
+        echo(f"to be appended to {base.path}: {counted(base.episodes, 'episode')}, {counted(base.frames, 'frame')}")
     echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
     _echo_features(plan.features)
     for task, count in facts["tasks"].items():

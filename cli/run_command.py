@@ -17,6 +17,7 @@ from ..executors import EXECUTORS
 from ..executors.base import Detached
 from ..executors.submission import Submission
 from ..manifests.report import RunReport
+from ..pipelines.base_dataset import workspace_of_append
 from ..pipelines.executor_spec import build_executor
 from ..pipelines.runner import execute, submit
 from ..pipelines.spec import load_spec
@@ -57,7 +58,7 @@ def command(
     chosen = output or (Path(spec.output) if spec.output else None)
     if chosen is None:
         raise UsageError(str(pipeline), "says no output", "output: FOLDER in the file, or --output FOLDER")
-    workspace = Workspace.for_output(chosen, run_dir)
+    workspace = workspace_of_append(spec, chosen, run_dir)
     where = build_executor(spec.executor, workers or spec.workers)
     try:
         with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
@@ -100,15 +101,25 @@ def _told(submission: Submission, workspace: Workspace) -> str:
 def summary(report: RunReport) -> str:
     """Return a finished run in a few lines."""
     head = "was finished before" if report.was_finished else f"done in {duration(report.seconds)}"
-    lines = [f"{report.output}: {report.kept} episodes, {report.frames} frames ({head})"]
+    base = report.base
+    if base is not None and not report.kept:
+        return "\n".join([f"nothing is new for {base.path}, and nothing was written", *_listed(report)])
+    episodes, frames = report.kept + (base.episodes if base else 0), report.frames + (base.frames if base else 0)
+    lines = [f"{report.output}: {episodes} episodes, {frames} frames ({head})"]
+    if base is not None:
+        lines.append(f"  {counted(base.episodes, 'episode')} of {base.path}, and {report.kept} appended")
     if report.inputs:
         lines.append(f"  all episodes of {counted(len(report.inputs), 'dataset')}")
     else:
-        lines.append(f"  listed {report.listed} = kept {report.kept} + rejected {sum(report.rejected.values())}")
-    lines += [f"    {count} {reason}" for reason, count in sorted(report.rejected.items())]
+        lines += _listed(report)
     lines += [f"  note: {note}" for note in report.notes]
     if report.rejected:
         lines.append(f"  each with its reason in {report.run_dir}/rejected.jsonl")
     source = "" if report.inputs else f" --source {shlex.quote(report.run_dir)}"
     lines += [f"  check it: robotrove verify {shlex.quote(folder)}{source}" for folder in report.datasets]
     return "\n".join(lines)
+
+
+def _listed(report: RunReport) -> list[str]:
+    head = f"  listed {report.listed} = kept {report.kept} + rejected {sum(report.rejected.values())}"
+    return [head, *(f"    {count} {reason}" for reason, count in sorted(report.rejected.items()))]

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -108,6 +108,25 @@ def folder_attempt(target: Path, beside: Path | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             shutil.rmtree(attempt)
+
+
+@contextmanager
+def files_attempt(targets: Sequence[Path], beside: Path) -> Iterator[list[Path]]:
+    """Give names of files to write, and commit each as its target when the block ends well; synced together.
+
+    Args:
+        targets: Final names, different ones even without their folders.
+        beside: Folder to work in; must be on the same file system.
+    """
+    attempt = beside / attempt_name("files")
+    attempt.mkdir()
+    try:
+        written = [attempt / target.name for target in targets]
+        yield written
+        sync_tree(attempt)
+        rename_all(zip(written, targets, strict=True))
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -92,6 +92,14 @@ DEFAULT_FEATURES: Features = {
 
 # What a column that repeats task_index is.
 TASK_INDEX = Feature("int64", (1,), ("task_index",))
+
+
+def named_like(model: Features, features: Features) -> Features:
+    """Return features without names where the model has none: layouts make up some where a file gives none."""
+    return {
+        key: replace(feature, names=None) if key in model and model[key].names is None else feature
+        for key, feature in features.items()
+    }
 
 
 def difference(expected: Features, found: Features) -> str:

@@ -132,6 +132,10 @@ class Workspace:
         """The dataset before rejected episodes were retried, until its successor is complete."""
         return self.output.with_name(f"{self.output.name}.replaced-{run_id}")
 
+    def output_before(self, run_id: str) -> Path:
+        """The dataset that was appended to, where its successor has taken its name."""
+        return self.output.with_name(f"{self.output.name}.before-{run_id}")
+
 
 def _absolute(folder: Path) -> Path:
     try:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Step = Callable[..., Any]
 Steps = list[Step]
 
+WORKERS_LOG = "workers.log"  # what workers on this machine print, beside the logging folders of the stages
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -58,7 +60,7 @@ class Stage:
 
     def failed(self, failures: dict[int, str]) -> RankFailed:
         """Return the error for ranks that failed."""
-        places = f"{self.logs}/logs, and {self.logs.parent}/workers.log"
+        places = f"{self.logs}/logs, and {self.logs.parent}/{WORKERS_LOG}"
         return RankFailed(self.name, failures, places, self.resume)
 
 

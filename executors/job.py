@@ -121,7 +121,7 @@ class RankJob:
 
     def _drop_worker(self) -> None:
         if self._worker is not None:
-            self._worker.kill()
+            self._worker.end()
             self._worker = None
 
     def _end(self, number: int, frame: FrameType | None) -> None:

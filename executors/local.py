@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import selectors
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..core.errors import UsageError
-from .base import Executor, Stage
+from .base import WORKERS_LOG, Executor, Stage
 from .marks import RankMarks
 from .worker import Worker
 
@@ -27,12 +28,16 @@ class LocalExecutor(Executor):
         if workers is not None and workers < 1:
             raise UsageError("workers", str(workers), "1 or more")
         self.workers = workers or len(os.sched_getaffinity(0))
-        self._idle: list[Worker] = []
+        self._idle: deque[Worker] = deque()
+
+    def start_early(self, command: Sequence[str]) -> None:
+        """Start a worker before there are stages, so that it comes up while this process does."""
+        self._idle.append(Worker(command, _share(self.workers), log=subprocess.DEVNULL))
 
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Start all workers that will be of use: while the first plans alone, the others come up."""
         count = min(self.workers, max(len(stage.missing()) for stage in stages))
-        self._idle += [_worker(stages[0], _share(count)) for _ in range(count)]
+        self._idle += [_worker(stages[0], _share(count)) for _ in range(count - len(self._idle))]
 
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run the missing ranks; see the base class."""
@@ -60,20 +65,20 @@ class LocalExecutor(Executor):
                         if answer is None:
                             worker.end()
                         else:
-                            self._idle.append(worker)
+                            self._idle.appendleft(worker)  # it is up, which others may not be yet
                     if time.monotonic() - polled >= POLL_S:
                         on_poll()
                         polled = time.monotonic()
             finally:
                 for worker in active.values():
-                    worker.kill()
+                    worker.end()
         on_poll()
         if failures:
             raise stage.failed(failures)
 
     def _next_idle(self) -> Worker | None:
         while self._idle:
-            if (worker := self._idle.pop()).is_alive:
+            if (worker := self._idle.popleft()).is_alive:
                 return worker
             worker.end()  # killed while it had nothing to do, which is no rank's failure
         return None
@@ -93,7 +98,7 @@ def _share(workers: int) -> int:
 
 def _worker(stage: Stage, cpus: int) -> Worker:
     stage.logs.mkdir(parents=True, exist_ok=True)
-    with open(stage.logs.parent / "workers.log", "ab") as log:
+    with open(stage.logs.parent / WORKERS_LOG, "ab") as log:
         return Worker(stage.command, cpus, log=log)
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from contextlib import suppress
 
 from ..core.memory import give_memory_back
+from ..hub.later import hub_later
 from .base import Stage
 from .marks import RankMarks
+
+with suppress(Exception), hub_later():  # only for logs on the Hub, and these are files
+    import datatrove.io  # noqa: F401
+
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
 
 class RankRunner(PipelineExecutor):
@@ -14,8 +20,9 @@ class RankRunner(PipelineExecutor):
 
     def __init__(self, stage: Stage) -> None:
         give_memory_back()
-        super().__init__(stage.build(), str(stage.logs), skip_completed=True)
         self._stage = stage
+        self._asked = stage.build()  # steps that never run, so that they can be asked about every rank
+        super().__init__(self._asked, str(stage.logs), skip_completed=True)
 
     def run(self) -> None:
         """Run every missing rank here and now."""
@@ -24,12 +31,12 @@ class RankRunner(PipelineExecutor):
 
     def run_rank(self, rank: int) -> None:
         """Run one rank with fresh steps; raises what it raises. Without anything to do, it is complete at once."""
-        self.pipeline = self._stage.build()
         if not (self._stage.logs / "executor.json").exists():
             self.save_executor_as_json()  # datatrove's own tools read the number of ranks from it
-        if any(getattr(step, "is_idle", _never)(rank, self.world_size) for step in self.pipeline):
+        if any(getattr(step, "is_idle", _never)(rank, self.world_size) for step in self._asked):
             self.mark_rank_as_completed(rank)
             return
+        self.pipeline = self._stage.build()
         with RankMarks(self._stage.logs).at_work(rank):
             self._run_for_rank(rank)
 

@@ -87,7 +87,7 @@ class _RayRanks(RayPipelineExecutor):
             answer = worker.answer()
             why = answer["error"] if answer else worker.epitaph()
         finally:
-            worker.kill()
+            worker.end()
         if why:
             RankMarks(self._logs).fail(rank, why)
             raise RuntimeError(why)

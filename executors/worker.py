@@ -24,7 +24,7 @@ class Worker:
     """
 
     def __init__(
-        self, command: Sequence[str], cpus: int, *, log: IO[bytes] | None = None, is_apart: bool = False
+        self, command: Sequence[str], cpus: int, *, log: IO[bytes] | int | None = None, is_apart: bool = False
     ) -> None:
         self.rank = -1
         self._process = subprocess.Popen(
@@ -75,12 +75,13 @@ class Worker:
         return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
 
     def dismiss(self) -> None:
-        """Let an idle worker go."""
+        """Let go of a worker at once: what it did is committed, what it was writing is worthless and stays aside."""
+        self._process.kill()
         with suppress(BrokenPipeError):
             self._in.close()
 
     def end(self) -> None:
-        """Let an idle worker go, and wait until it is gone."""
+        """Let go of a worker, and wait until it is gone."""
         self.dismiss()
         self._process.wait()
         self._out.close()
@@ -89,8 +90,3 @@ class Worker:
         """End a worker at once, even from a signal handler: what is being read from it is not touched."""
         self._process.kill()
         self._process.wait()
-
-    def kill(self) -> None:
-        """End a worker at once and let go of it; what it was writing is worthless and stays aside."""
-        self.stop()
-        self.end()

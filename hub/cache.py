@@ -1,8 +1,9 @@
 """The files that were fetched: where each is, which are complete, and room for more.
 
-The place of a file says which one it is: OWNER/NAME/COMMIT/PATH below the folder of ROBOTROVE_CACHE. So whoever finds
-it gone can fetch it again. A complete file is never changed; its modification time is 0, the same on every machine and
-after every fetch, and its access time says how long it is kept when room is needed.
+The place of a file says which one it is: hub/OWNER/NAME/COMMIT/PATH, or elsewhere/VERSION/PROTOCOL/PATH, below the
+folder of ROBOTROVE_CACHE. So whoever finds it gone can fetch it again. A complete file is never changed; its
+modification time is 0, the same on every machine and after every fetch, and its access time says how long it is kept
+when room is needed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from ..core.errors import RobotroveError, UsageError
 
@@ -45,15 +47,47 @@ class Place:
         return place
 
 
-def folder() -> Path:
-    """Return the folder of everything that was fetched."""
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Which file of a place that fsspec reads belongs where.
+
+    Attributes:
+        version: 40 hexadecimal digits that are others when the file is.
+        protocol: Such as s3.
+        path: What follows `protocol://`.
+    """
+
+    version: str
+    protocol: str
+    path: str
+
+    @property
+    def url(self) -> str:
+        """Its name."""
+        return f"{self.protocol}://{self.path}"
+
+    @property
+    def file(self) -> Path:
+        """Where the file is, or will be."""
+        quoted = quote(self.path[:1], safe="") + quote(self.path[1:])  # a slash at the beginning would be lost
+        if not {"", ".", ".."}.isdisjoint(quoted.split("/")):
+            raise RobotroveError(self.url, "is a name that no file here can have")
+        return folder("elsewhere") / self.version / self.protocol / quoted
+
+
+def folder(name: str = "hub") -> Path:
+    """Return the folder of what was fetched from the Hub, or from elsewhere."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     chosen = os.environ.get("ROBOTROVE_CACHE") or os.path.join(home, "robotrove")
-    return Path(os.path.abspath(os.path.expanduser(chosen))) / "hub"
+    return Path(os.path.abspath(os.path.expanduser(chosen))) / name
 
 
-def place_of(file: Path) -> Place | None:
-    """Return which file of the Hub belongs to a path, None for one that is no place of this cache."""
+def place_of(file: Path) -> Place | Elsewhere | None:
+    """Return which file belongs to a path, None for one that is no place of this cache."""
+    if file.is_relative_to(folder("elsewhere")):
+        version, protocol, *rest = (*file.relative_to(folder("elsewhere")).parts, "", "")
+        url_path = unquote("/".join(filter(None, rest)))
+        return Elsewhere(version, protocol, url_path) if _COMMIT.fullmatch(version) and url_path else None
     if not file.is_relative_to(folder()):
         return None
     owner, name, commit, *path = (*file.relative_to(folder()).parts, "", "", "")
@@ -92,7 +126,7 @@ def make_room(size: int) -> None:
 
     The limit is ROBOTROVE_CACHE_GB, 100 by default. What is kept stays, even if that is more.
     """
-    files = sorted(_files(folder()))
+    files = sorted([*_files(folder()), *_files(folder("elsewhere"))])
     total = size + sum(bytes_ for _, bytes_, _ in files)
     for until, bytes_, path in files:
         if total <= _limit() or until > time.time_ns():

@@ -18,7 +18,6 @@ from ..core.errors import RobotroveError
 from .local_files import digest_of, git_digest, pieces
 from .repository import Repository
 
-INCOMPLETE = ".incomplete"
 _ATTEMPTS = 2  # what came over a line that lies is removed and fetched once more
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
@@ -12,16 +11,15 @@ from pathlib import Path
 
 from huggingface_hub.hf_api import RepoFile
 
-from ..core.errors import RunLocked, UsageError
-from ..core.lease import lease
+from ..core.errors import UsageError
 from . import cache
 from .address import Address, parse
 from .client import Hub
-from .download import INCOMPLETE, download
+from .download import download
+from .fill import fill
 from .repository import Repository
 
 _AT_A_TIME = 8
-_WAIT_S = 0.5
 _KEEP_DATASET_S = 7 * 24 * 3600.0  # its files are opened by name all along a run; others are fetched again if need be
 
 
@@ -73,18 +71,15 @@ def fetch_dataset(text: str, force: bool) -> Path:
     return cache.folder() / address.repo_id / commit / address.path
 
 
+def dataset_place(text: str) -> Path:
+    """Return where a dataset belongs, see `files.dataset_place`."""
+    address = parse(text)
+    _, commit = _at(address)
+    return cache.folder() / address.repo_id / commit / address.path
+
+
 def _fetch(repository: Repository, file: RepoFile, place: cache.Place) -> None:
-    target = place.file
-    target.parent.mkdir(parents=True, exist_ok=True)
-    incomplete = target.with_name(target.name + INCOMPLETE)
-    while not cache.is_complete(target):
-        try:
-            with lease(target.with_name(target.name + ".lock")):
-                if not cache.is_complete(target):
-                    download(repository, file, place.commit, incomplete)
-                    cache.seal(incomplete, target)
-        except RunLocked:  # another process fetches it
-            time.sleep(_WAIT_S)
+    fill(place.file, lambda incomplete: download(repository, file, place.commit, incomplete))
 
 
 def _at(address: Address) -> tuple[Repository, str]:

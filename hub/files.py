@@ -1,6 +1,7 @@
-"""Files wherever they are: those of the Hub are fetched when they are needed.
+"""Files wherever they are: those of other places are fetched when they are needed.
 
-huggingface_hub takes a second to import, and most files are local: it is imported for those of the Hub only.
+huggingface_hub takes a second to import, fsspec and its protocols some too, and most files are local: they are imported
+for files of theirs only.
 """
 
 from __future__ import annotations
@@ -13,30 +14,58 @@ from .address import is_on_hub
 
 
 def find(text: str, suffixes: Sequence[str]) -> list[Path]:
-    """Return the places of the files that a name, a folder or a pattern on the Hub means; nothing is fetched yet.
+    """Return the places of the files that a name, a folder or a pattern elsewhere means; nothing is fetched yet.
 
     Args:
-        text: hf://datasets/OWNER/NAME[@REVISION]/PATH.
+        text: hf://datasets/OWNER/NAME[@REVISION]/PATH, or PROTOCOL://… of fsspec.
         suffixes: Of a folder, the files right in it that end like this.
     """
-    from .fetch import places
+    if is_on_hub(text):
+        from .fetch import places
 
-    return [place.file for place in places(text, suffixes)]
+        return [place.file for place in places(text, suffixes)]
+    from .elsewhere import files
+
+    return [place.file for place in files(text, suffixes)]
 
 
 def present(file: Path) -> Path:
-    """Return a file, fetched if it is one of the Hub and not here; others are returned as they are."""
+    """Return a file, fetched if it is one of another place and not here; others are returned as they are.
+
+    Raises:
+        FileNotFoundError: If it is not there any more as it was when it was found.
+    """
     place = cache.place_of(file)
     while place is not None and not cache.keep(file, 0):
-        from .fetch import fetch_file
+        if isinstance(place, cache.Elsewhere):
+            from .elsewhere import fetch
 
-        fetch_file(place)
+            fetch(place)
+        else:
+            from .fetch import fetch_file
+
+            fetch_file(place)
     return file
 
 
 def is_fetched(file: Path) -> bool:
-    """True for the place of a file of the Hub, which is there or can be fetched again, always the same."""
+    """True for the place of a file from elsewhere, which is there or can be fetched again, always the same."""
     return cache.place_of(file) is not None
+
+
+def named(file: Path) -> Path:
+    """Return a path by which people know a file: without its version, for a file that fsspec fetched."""
+    place = cache.place_of(file)
+    if not isinstance(place, cache.Elsewhere):
+        return file
+    return cache.folder("elsewhere") / place.protocol / place.path.lstrip("/")
+
+
+def dataset_place(text: str) -> Path:
+    """Return the folder that a dataset on the Hub has here once it is fetched, as the Hub shows it now."""
+    from .fetch import dataset_place
+
+    return dataset_place(text)
 
 
 def local_dataset(text: str, *, force: bool = False) -> Path:

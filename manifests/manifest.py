@@ -135,6 +135,12 @@ class Manifest:
             table = pq.read_table(path, schema=_SCHEMA, columns=list(names))
         return [table[name].to_pylist() for name in names]
 
+    @classmethod
+    def shards(cls, path: Path) -> int:
+        """Return the number of shards, reading little else."""
+        [shards] = cls.columns(path, "shard")
+        return 1 + max(shards, default=-1)
+
 
 def cut_shards(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:
     """Give every row that is not rejected its shard.

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..core.commit import write_file
 from .manifest import EpisodeRow
 from .reading import read_json, undamaged
+from .run_info import BaseDataset
 from .shard import RejectedEpisode, Shard
 
 
@@ -32,8 +33,8 @@ class RunReport:
         output: The dataset.
         run_dir: Where everything else is.
         listed: Episodes found, and files that could not be opened.
-        kept: Episodes in the dataset.
-        frames: Frames in the dataset.
+        kept: Episodes of these in the dataset.
+        frames: Their frames.
         rejected: Reason to number of episodes.
         errors: How many of the rejected were rejected for bad data.
         notes: What planning found worth saying.
@@ -41,6 +42,7 @@ class RunReport:
         was_finished: True if there was nothing left to do.
         datasets: Folders of the datasets: the output itself, or one in it for each version.
         inputs: Datasets that the episodes were taken from; none if they come from recordings.
+        base: The dataset that the episodes were appended to, if any; its own count neither as listed nor as kept.
     """
 
     output: str
@@ -55,6 +57,7 @@ class RunReport:
     was_finished: bool = False
     datasets: Sequence[str] = field(default_factory=list)
     inputs: Sequence[str] = field(default_factory=list)
+    base: BaseDataset | None = None
 
     @property
     def exit_code(self) -> int:
@@ -69,7 +72,9 @@ class RunReport:
     def read(cls, path: Path) -> RunReport:
         """Read report.json."""
         with undamaged(path):
-            return cls(**read_json(path))
+            entry = read_json(path)
+            base = BaseDataset(**entry["base"]) if entry.get("base") else None
+            return cls(**{**entry, "base": base})
 
 
 def rejected_lines(rows: Sequence[EpisodeRow], shards: Iterable[Shard]) -> list[RejectedLine]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ..core.commit import write_file
 from ..core.features import Feature, Features
-from .reading import read_json, undamaged
+from .reading import undamaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,25 @@ class InputDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseDataset:
+    """A finished dataset that a run appends to, as it was when the run was created.
+
+    Attributes:
+        path: Its absolute folder.
+        episodes: Its episodes.
+        frames: Its frames.
+        files: How many parquet and mp4 files it has.
+        digest: sha256 over the content of its meta, and path and size of its other files; not over where it is.
+    """
+
+    path: str
+    episodes: int
+    frames: int
+    files: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """Identity of a run and the facts about its dataset.
 
@@ -48,6 +68,7 @@ class RunInfo:
         notes: What planning found worth saying.
         formats: LeRobot versions of the output.
         inputs: Datasets that episodes are taken from; none if they come from recordings.
+        base: The dataset that the episodes are appended to, if any.
     """
 
     digest: str
@@ -63,6 +84,7 @@ class RunInfo:
     notes: list[str]
     formats: list[str]
     inputs: list[InputDataset]
+    base: BaseDataset | None = None
 
     @property
     def run_id(self) -> str:
@@ -82,7 +104,13 @@ class RunInfo:
     def read(cls, path: Path) -> RunInfo:
         """Read run.json."""
         with undamaged(path):
-            entry = read_json(path)
-            features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
-            inputs = [InputDataset(**value) for value in entry["inputs"]]
-            return cls(**{**entry, "features": features, "inputs": inputs})
+            return _parsed(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)  # a worker asks for every rank, and there may be many inputs
+def _parsed(text: str) -> RunInfo:
+    entry = json.loads(text)
+    features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
+    inputs = [InputDataset(**value) for value in entry["inputs"]]
+    base = BaseDataset(**entry["base"]) if entry.get("base") else None
+    return RunInfo(**{**entry, "features": features, "inputs": inputs, "base": base})

@@ -27,6 +27,12 @@ def _through_memory(source: int, out: int, offset: int, count: int) -> int:
     return os.write(out, os.pread(source, min(count, _BUFFER), offset))
 
 
+def copy_file(source: Path, out: Path) -> None:
+    """Write a file with the content of another one, which must not shrink meanwhile."""
+    with open(source, "rb") as read, open(out, "wb") as write:
+        ByteCopier(write.fileno()).append(source, read.fileno(), 0, os.fstat(read.fileno()).st_size)
+
+
 class ByteCopier:
     """Appends parts of files to a file, in the fastest way that works.
 

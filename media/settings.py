@@ -49,6 +49,12 @@ class VideoSettings:
         return "av1" in self.codec
 
     @property
+    def format(self) -> str:
+        """What the codec's videos are in, as a file says it: ``av1``, ``h264``, ``hevc``; the codec if unknown."""
+        marks = {"av1": "av1", "264": "h264", "265": "hevc", "hevc": "hevc", "vp9": "vp9"}
+        return next((name for mark, name in marks.items() if mark in self.codec), self.codec)
+
+    @property
     def effective_preset(self) -> str | None:
         """The preset used; None if the codec is left to its own default."""
         return DEFAULT_PRESETS.get(self.codec) if self.preset is None else str(self.preset)

@@ -19,6 +19,8 @@ from ..core.yaml_source import show_path
 from .plain import NotPlain, plain
 from .resolution import block_class, one_line, stock_filter, use_of
 
+_models: dict[type[Any], type[BaseModel]] = {}  # asked for once per rank, and pydantic takes a while
+
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
 
@@ -53,6 +55,12 @@ def arguments_model(cls: type[Any]) -> type[BaseModel]:
         UsageError: If the signature cannot be a schema: it takes ``*args`` or ``**kwargs``, has an
             argument named `use`, or hints that cannot be resolved.
     """
+    if cls not in _models:
+        _models[cls] = _made_model(cls)
+    return _models[cls]
+
+
+def _made_model(cls: type[Any]) -> type[BaseModel]:
     try:
         hints = get_type_hints(cls.__init__, include_extras=True)
     except NameError as exc:

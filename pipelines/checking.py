@@ -13,7 +13,15 @@ from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import described, mistakes
 from ..core.yaml_source import KeyPath, Located, locate, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
-from .dataset_list import Version, default_dataset, format_mistakes, in_order, origin_mistakes, place_mistakes
+from .dataset_list import (
+    Version,
+    append_mistakes,
+    default_dataset,
+    format_mistakes,
+    in_order,
+    origin_mistakes,
+    place_mistakes,
+)
 from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
 from .resolution import Role, block_class, check_role, one_line
 from .secret_mistakes import secret_mistakes
@@ -32,6 +40,11 @@ class Settings(BaseModel):
         description="LeRobot versions of the output, each in a folder of its own if there are several; "
         "without it, those that the blocks of `dataset` make.",
     )
+    append_to: str | None = Field(
+        default=None,
+        description="Finished dataset, a folder or hf://datasets/OWNER/NAME, that the episodes are added to, but those "
+        "that it has; the output has all of its files as they are.",
+    )
     on_error: Literal["reject", "stop"] = Field(
         default="reject", description="What an unreadable episode does: it is left out with a reason, or ends the run."
     )
@@ -47,7 +60,7 @@ class Settings(BaseModel):
 
 KEYS = (
     *("source", "steps", "writer", "dataset", "publish"),
-    *("formats", "on_error", "output", "workers", "executor", "code"),
+    *("append_to", "formats", "on_error", "output", "workers", "executor", "code"),
 )
 
 
@@ -124,6 +137,7 @@ class Check:
             *format_mistakes(self.settings.formats, self._makes),
             *place_mistakes(self._makes, self._needs),
             *origin_mistakes(self._root.value, self.blocks, self._makes),
+            *append_mistakes(self.settings.append_to, self._root.value, self.formats),
         ]
         for path, text in found:
             self._note(path, text, self.blocks[path[:2]].use if path[:2] in self.blocks else "")

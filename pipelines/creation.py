@@ -9,34 +9,41 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
 from ..core.features import Features
 from ..core.workspace import Workspace
+from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo
-from ..media.settings import VideoSettings
 from .arguments import build
+from .base_dataset import ALREADY_THERE, check_base, read_base
+from .encoding import video_of
 from .inputs import read_inputs
-from .planner import Plan, make_plan
 from .spec import BlockSpec, PipelineSpec, spec_digest
 from .watcher import Watcher
+
+if TYPE_CHECKING:
+    from .planner import Plan
 
 MAX_DATASET_RANKS = 64
 
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline that has a source, without writing anything."""
+    from ..blocks.hdf5_reader import Hdf5Reader  # h5py, which runs of datasets do without
+    from .planner import make_plan
+
     reader, *steps = [build(block) for block in (_source(spec), *spec.steps)]
     if not isinstance(reader, Hdf5Reader):
         raise UsageError("source", f"{_source(spec).use} cannot list episodes", "hdf5_reader")
     makers = [build(block) for block in spec.dataset]
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
     for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in makers)
-    plan = make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats))
+    base = read_base(spec)
+    plan = make_plan(reader, steps, video_of(spec), on_file, for_v21=for_v21, datasets=len(spec.formats), base=base)
     if plan.features:
         _check_features(makers, plan.features)
     return plan
@@ -53,18 +60,12 @@ def _source(spec: PipelineSpec) -> BlockSpec:
     return spec.source
 
 
-def video_of(spec: PipelineSpec) -> VideoSettings:
-    """Return how a pipeline encodes: as its writer says, or the first dataset block that says it."""
-    blocks = (spec.writer,) if spec.writer else spec.dataset
-    found = (getattr(build(block), "video", None) for block in blocks)
-    return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
-
-
 def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
     """Write down a new run.
 
     Raises:
-        UsageError: If there is nothing to make a dataset of.
+        NothingNew: If the dataset that is appended to has all episodes; nothing was written.
+        UsageError: If there is nothing to make a dataset of, or the episodes cannot join the one that is there.
         RobotroveError: If an episode is bad and the pipeline says `on_error: stop`.
     """
     if spec.source is None:
@@ -72,7 +73,10 @@ def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watc
         run = _of_datasets(spec, workspace, encoder, watcher)
     else:
         plan = plan_of(spec, watcher.planning)
+        _check_new(plan, workspace)
         _check_usable(plan, spec)
+        if plan.base is not None:
+            check_base(plan.base, spec, video_of(spec))
         run = _of_source(spec, workspace, encoder, plan)
     workspace.shards.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
@@ -82,6 +86,38 @@ def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watc
         plan.manifest.write(workspace.manifest)
     run.write(workspace.run)  # last: its presence says that the run exists
     return run
+
+
+class NothingNew(Exception):
+    """The dataset that is appended to has all episodes.
+
+    Attributes:
+        report: What was found.
+    """
+
+    def __init__(self, report: RunReport) -> None:
+        self.report = report
+        super().__init__(report.output)
+
+
+def _check_new(plan: Plan, workspace: Workspace) -> None:
+    rows = plan.manifest.rows
+    reasons = Counter(row.reason for row in rows)
+    if plan.base is None or not reasons[ALREADY_THERE] or reasons[""] or any(row.error for row in rows):
+        return
+    raise NothingNew(
+        RunReport(
+            output=str(workspace.output),
+            run_dir=str(workspace.run_dir),
+            listed=len(rows),
+            kept=0,
+            frames=0,
+            rejected=dict(reasons),
+            errors=0,
+            notes=plan.notes,
+            base=plan.base.dataset,
+        )
+    )
 
 
 def _check_usable(plan: Plan, spec: PipelineSpec) -> None:
@@ -102,22 +138,23 @@ def _check_usable(plan: Plan, spec: PipelineSpec) -> None:
 
 
 def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Plan) -> RunInfo:
+    sources = [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
+    base = plan.base.dataset if plan.base is not None else None
     return RunInfo(
-        digest=_digest(
-            spec, encoder, [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
-        ),
+        digest=_digest(spec, encoder, sources if base is None else [*sources, [base.digest]]),
         version=__version__,
         encoder=encoder,
         output=str(workspace.output),
         features=plan.features,
         fps=plan.fps,
         robot_type=getattr(build(spec.writer), "robot_type", None) if spec.writer else None,
-        dataset_ranks=min(MAX_DATASET_RANKS, plan.manifest.n_shards),
+        dataset_ranks=min(MAX_DATASET_RANKS, plan.manifest.n_shards + (base.files if base is not None else 0)),
         on_error=spec.on_error,
         spec_digest=spec_digest(spec, __version__),
         notes=plan.notes,
         formats=list(spec.formats),
         inputs=[],
+        base=base,
     )
 
 

@@ -89,5 +89,21 @@ def origin_mistakes(
                 yield (*path, "datasets"), f"found others than {where}; a run takes all episodes from the same"
 
 
+def append_mistakes(append_to: str | None, keys: Collection[str], formats: Sequence[str]) -> Iterator[Found]:
+    """Yield what is wrong about the dataset that episodes are to be added to.
+
+    Args:
+        append_to: The dataset, if any.
+        keys: Keys of the pipeline.
+        formats: LeRobot versions that it makes.
+    """
+    if append_to is None:
+        return
+    if "source" not in keys:
+        yield ("append_to",), "stands without a `source`; `robotrove aggregate` joins datasets"
+    if len(formats) > 1:
+        yield ("append_to",), f"is one dataset, of one version, but {', '.join(formats)} are made; choose one"
+
+
 def _takes_datasets(path: KeyPath, block: BlockSpec) -> bool:
     return path[0] == "dataset" and block.arguments.get("datasets") is not None

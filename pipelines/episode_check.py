@@ -10,7 +10,7 @@ import numpy as np
 from ..core.columns import Array
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, RobotroveError
-from ..core.features import DEFAULT_FEATURES, Feature, difference
+from ..core.features import DEFAULT_FEATURES, Feature, difference, named_like
 from ..formats.lerobot.provenance import Origin
 from ..formats.lerobot.stored import StoredEpisode, StoredRows
 from ..formats.lerobot.view import DatasetView
@@ -51,7 +51,7 @@ class EpisodeCheck:
         if ep.rejection is not None:
             yield Difference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
             return
-        if notes := difference(self._features, ep.features):
+        if notes := difference(self._features, named_like(self._features, ep.features)):
             yield Difference("", None, f"the pipeline gives other features: {notes}")
             return
         yield from self._facts(ep, stored, origin)

@@ -31,11 +31,12 @@ class Estimate:
     seconds: float
 
 
-def estimate(features: Features, frames: int, video: VideoSettings, datasets: int = 1) -> Estimate:
-    """Estimate a run of `frames` frames: the shards, and so many datasets made of them."""
+def estimate(features: Features, frames: int, video: VideoSettings, datasets: int = 1, base: int = 0) -> Estimate:
+    """Estimate a run of `frames` frames: the shards, and so many datasets made of them, behind `base` bytes."""
     codec = video.codec if video.codec in _NS_PER_PIXEL else _OTHER
     cameras = [f for f in features.values() if f.is_visual]
     pixels = frames * sum(f.shape[0] * f.shape[1] for f in cameras)
     numbers = frames * sum(8 * prod(f.shape) for f in features.values() if not f.is_visual)
     size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
-    return Estimate(size, (1 + datasets) * size, pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0)))
+    seconds = pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0))
+    return Estimate(base + size, base + (1 + datasets) * size, seconds)

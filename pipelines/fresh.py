@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+from ..blocks.binding import Binding
 from ..core.errors import RobotroveError
 from ..core.workspace import Workspace
 from ..manifests.run_info import RunInfo
@@ -30,7 +31,7 @@ def move_aside(workspace: Workspace) -> None:
         )
         old = next(name for name in names if not name.run_dir.exists() and not name.output.exists())
         moves = [
-            (workspace.output, old.output),
+            *([] if Binding(workspace, run).replaces_base else [(workspace.output, old.output)]),
             (workspace.output_partial(run.run_id), old.output_partial(run.run_id)),
             (workspace.output_replaced(run.run_id), old.output_replaced(run.run_id)),
             (workspace.run_dir, old.run_dir),
@@ -56,7 +57,7 @@ def _aside(folder: Path, number: int) -> Path:
 
 def forget_lost(workspace: Workspace, run: RunInfo) -> None:
     """Take back the marks of what is not there any more, so that it is made again."""
-    if workspace.output.exists():
+    if Binding(workspace, run).has_output:
         if not workspace.report.exists():
             stage_of(workspace, REPORT).forget([0])
         return

@@ -17,6 +17,7 @@ from ..formats.lerobot import paths
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.source import DatasetFacts, check_alike
+from ..hub.address import is_on_hub
 from ..hub.files import local_dataset
 from ..manifests.run_info import InputDataset
 from .spec import PipelineSpec
@@ -65,7 +66,7 @@ def read_inputs(
     """
     folders = [_absolute(folder) for folder in datasets]
     for folder in folders:
-        _check_name(folder)
+        check_name(folder)
     facts = [_facts(folder) for folder in folders]
     check_alike(list(zip(folders, facts, strict=True)))
     found: list[InputDataset] = []
@@ -84,7 +85,11 @@ def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:
     Raises:
         UsageError: Naming both.
     """
-    for folder in map(_absolute, spec.datasets):
+    folders = [_absolute(folder) for folder in spec.datasets]
+    # What is appended to may make room for its successor when that is complete.
+    if spec.append_to and not is_on_hub(spec.append_to) and spec.append_to != str(workspace.output):
+        folders.append(Path(spec.append_to))
+    for folder in folders:
         real = Path(os.path.realpath(folder))
         for name, other in (("output", workspace.output), ("run directory", workspace.run_dir)):
             place = Path(os.path.realpath(other))
@@ -146,8 +151,8 @@ def _describe(folder: Path) -> tuple[InputDataset, int]:
         episodes, frames = _count(info, "total_episodes"), _count(info, "total_frames")
         digest = hashlib.sha256()
         count = 0
-        for name, state in _files(folder):
-            _check_name(folder, name)
+        for name, state in walk(folder):
+            check_name(folder, name)
             digest.update(os.fsencode(name) + f"\0{state.st_size} {state.st_mtime_ns}\0".encode())
             count += name.endswith((".parquet", ".mp4"))
     except OSError as exc:
@@ -164,14 +169,14 @@ def _count(info: Any, key: str) -> int:
     return value
 
 
-def _check_name(folder: Path, name: str = "") -> None:
+def check_name(folder: Path, name: str = "") -> None:
     """Refuse names that are not UTF-8: neither a plan nor a report can hold them."""
     path = os.path.join(folder, name)
     if in_utf8(path) != path:
         raise UsageError(printable(path), "its name is not UTF-8", "names in UTF-8", "rename it, or leave it out")
 
 
-def _files(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Yield (relative path, state) of every file, in the order of their names."""
 
     def refuse(exc: OSError) -> None:

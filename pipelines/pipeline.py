@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..blocks.shard_writer import ShardWriter
-from ..core.workspace import Workspace
 from ..executors.base import Executor
 from ..manifests.report import RunReport
 from .arguments import BlockSpec
+from .base_dataset import workspace_of_append
 from .creation import plan_of
 from .executor_spec import build_executor
 from .inputs import DatasetInputs, read_inputs
-from .planner import Plan
 from .runner import execute
 from .spec import PipelineSpec, load_spec, spec_of
 from .watcher import Watcher
+
+if TYPE_CHECKING:
+    from .planner import Plan
 
 
 class Pipeline:
@@ -30,6 +32,7 @@ class Pipeline:
         writer: How episodes are stored; `ShardWriter()` by default where there is a source.
         dataset: What makes the datasets; `[Aggregator(), DatasetStats()]` by default, and a `Downgrader()` for v2.1.
         publish: What the finished datasets are handed to, for example `[HubPublisher(repo_id="lab/cubes")]`.
+        append_to: A finished dataset, a folder or hf://datasets/OWNER/NAME, that the episodes are added to.
         formats: LeRobot versions of the output; those that `dataset` makes by default.
         on_error: Leave a bad episode out ("reject"), or end the run ("stop").
 
@@ -46,13 +49,21 @@ class Pipeline:
         writer: Any = None,
         dataset: Sequence[Any] | None = None,
         publish: Sequence[Any] = (),
+        append_to: str | Path | None = None,
         formats: Sequence[str] | None = None,
         on_error: Literal["reject", "stop"] = "reject",
     ) -> None:
         if source is not None and writer is None:
             writer = ShardWriter()
         self.spec: PipelineSpec = spec_of(
-            source, steps, writer, dataset, publish=publish, formats=formats, on_error=on_error
+            source,
+            steps,
+            writer,
+            dataset,
+            publish=publish,
+            append_to=None if append_to is None else str(append_to),
+            formats=formats,
+            on_error=on_error,
         )
 
     @classmethod
@@ -93,5 +104,5 @@ class Pipeline:
         """
         if isinstance(executor, str):
             executor = build_executor(BlockSpec(executor), workers)
-        workspace = Workspace.for_output(Path(output), Path(run_dir) if run_dir else None)
+        workspace = workspace_of_append(self.spec, Path(output), Path(run_dir) if run_dir else None)
         return execute(self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)

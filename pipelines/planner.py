@@ -13,12 +13,13 @@ from ..blocks.base import EpisodeStep
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
-from ..core.features import DEFAULT_FEATURES, Features, difference
+from ..core.features import DEFAULT_FEATURES, Features, difference, named_like
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
-from ..hub.files import present
+from ..hub.files import named, present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
+from .base_dataset import ALREADY_THERE, Base
 from .estimate import Estimate, estimate
 
 # A feature's name becomes a folder of the output; it may come from an input file.
@@ -36,6 +37,7 @@ class Plan:
         fps: Frames per second of the dataset.
         notes: What a user should know before running (assumed fps, unused datasets).
         estimate: Room and time, roughly.
+        base: The dataset that the episodes are appended to, if any.
     """
 
     manifest: Manifest
@@ -43,6 +45,7 @@ class Plan:
     fps: int
     notes: list[str]
     estimate: Estimate
+    base: Base | None = None
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ def make_plan(
     *,
     for_v21: bool = False,
     datasets: int = 1,
+    base: Base | None = None,
 ) -> Plan:
     """List the episodes of all files and apply the steps that need no data.
 
@@ -70,9 +74,10 @@ def make_plan(
         on_file: Called with (files done, files in all).
         for_v21: Leave out episodes that are too long for a dataset of version 2.1.
         datasets: How many datasets are made of the episodes.
+        base: Leave out episodes that this dataset has, or that could not join it.
     """
     paths = reader.find()
-    root = Path(os.path.commonpath([path.parent for path in paths]))
+    root = Path(os.path.commonpath([named(path).parent for path in paths]))
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
     found: list[_Found] = []
     notes: Counter[str] = Counter()
@@ -83,12 +88,20 @@ def make_plan(
             if scanned.episode is not None and not found[-1].row.reason:
                 _note(scanned.episode, notes)
         on_file(number + 1, len(paths))
+    if base is not None:
+        _refuse_known(found, base)
     _refuse_duplicates(found)
-    features, fps = _agree(found)
+    features, fps, others = _most_have(found)
+    if base is not None:
+        features, fps, others = base.facts.features, base.facts.fps, base.dataset.path
+        for entry in found:
+            entry.features = named_like(features, entry.features or {})
+    _refuse_differing(found, features, fps, others)
     rows = cut_shards(entry.row for entry in found)
     told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
     frames = sum(row.length for row in rows if not row.reason)
-    return Plan(Manifest(rows), features, fps, told, estimate(features, frames, video, datasets))
+    needed = estimate(features, frames, video, datasets, base.size if base is not None else 0)
+    return Plan(Manifest(rows), features, fps, told, needed, base)
 
 
 def _episode(
@@ -101,7 +114,7 @@ def _episode(
     video: VideoSettings,
     for_v21: bool,
 ) -> _Found:
-    source = path.relative_to(root).as_posix()
+    source = named(path).relative_to(root).as_posix()
     names = (str(path), source, scanned.key)
     shown = in_utf8(names[0]), in_utf8(names[1]), in_utf8(names[2])
     row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, *state)
@@ -178,20 +191,34 @@ def _refuse_duplicates(found: Sequence[_Found]) -> None:
             others.append(row)
 
 
-def _agree(found: Sequence[_Found]) -> tuple[Features, int]:
-    """Return the features and fps that most episodes have; reject the others by name."""
+def _refuse_known(found: Sequence[_Found], base: Base) -> None:
+    """Reject each episode that is in the dataset already."""
+    for entry in found:
+        known = base.episodes.get((entry.row.digest, entry.row.key))
+        if known is not None and not entry.row.reason:
+            detail = f"is episode {known} of {base.dataset.path}"
+            entry.row = entry.row.rejected(Rejection(ALREADY_THERE, detail, error=False))
+
+
+def _most_have(found: Sequence[_Found]) -> tuple[Features, int, str]:
+    """Return the features and fps that most episodes have, and what to call these episodes."""
     kept = [entry for entry in found if not entry.row.reason and entry.features is not None]
     votes = Counter((repr(entry.features), entry.fps) for entry in kept)
     if not votes:
-        return {}, 0
+        return {}, 0, ""
     winner = max(votes, key=lambda vote: votes[vote])
     model = next(entry for entry in kept if (repr(entry.features), entry.fps) == winner)
-    features, fps = model.features or {}, model.fps
-    for entry in kept:
-        if notes := difference(features, entry.features or {}):
-            detail = f"differs from most episodes: {notes}"
+    return model.features or {}, model.fps, "most episodes"
+
+
+def _refuse_differing(found: Sequence[_Found], features: Features, fps: int, others: str) -> None:
+    """Reject each episode with other features or fps than those of the dataset."""
+    for entry in found:
+        if entry.row.reason or entry.features is None:
+            continue
+        if notes := difference(features, entry.features):
+            detail = f"differs from {others}: {notes}"
             entry.row = entry.row.rejected(Rejection("feature_mismatch", detail, error=True))
         elif entry.fps != fps:
-            detail = f"has {entry.fps} fps, most episodes have {fps}"
+            detail = f"has {entry.fps} fps, {others} have {fps}"
             entry.row = entry.row.rejected(Rejection("fps_mismatch", detail, error=True))
-    return features, fps

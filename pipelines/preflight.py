@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import socket
 import sys
@@ -12,15 +11,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import __version__
+from ..blocks.binding import Binding
 from ..core.errors import RobotroveError, RunChanged, UsageError
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
 from ..hub.files import is_fetched
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version
 from .arguments import build
-from .creation import video_of
+from .encoding import video_of
+from .frozen import frozen_spec
 from .spec import BlockSpec, PipelineSpec, spec_digest
 
 
@@ -67,24 +67,18 @@ def taken_back(made: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def check_output_free(workspace: Workspace, run: RunInfo | None) -> None:
-    """Refuse an output that this run did not make."""
+def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | None = None) -> None:
+    """Refuse an output that this run did not make, unless it is the dataset that the run appends to."""
     if not os.path.lexists(workspace.output):  # a link to nothing is in the way too
         return
-    if run is None or not all(_is_made_by(run, folder) for folder in run.dataset_folders(workspace.output).values()):
+    base = run.base.path if run is not None and run.base is not None else base
+    if base != str(workspace.output) and (run is None or not Binding(workspace, run).made_output):
         raise UsageError(
             str(workspace.output),
             "exists already and is not the output of this run",
             "a folder that does not exist yet",
             "choose another with --output DIR, or move it away",
         )
-
-
-def _is_made_by(run: RunInfo, dataset: Path) -> bool:
-    try:
-        return bool(json.loads((dataset / paths.RUN).read_text())["run_digest"] == run.digest)
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
@@ -95,7 +89,7 @@ def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
 
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
     """Refuse a run that was started with another pipeline, version, encoder or output."""
-    frozen = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    frozen = frozen_spec(workspace)
     differences = spec.differences(frozen) + _different_versions(frozen, run, encoder)
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
@@ -110,7 +104,7 @@ def check_same_environment(workspace: Workspace) -> None:
         RobotroveError: Naming this machine and what differs.
     """
     run = RunInfo.read(workspace.run)
-    spec = PipelineSpec.from_yaml(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    spec = frozen_spec(workspace)
     if differences := _different_versions(spec, run, encoder_version(video_of(spec))):
         raise RobotroveError(
             f"{sys.executable} on {socket.gethostname()}",

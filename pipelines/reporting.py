@@ -16,6 +16,7 @@ from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
 from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
+from ..formats.lerobot.relative_stats import RELATIVE_STATS
 from ..manifests.manifest import Manifest
 from ..manifests.report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ..manifests.run_info import RunInfo
@@ -59,6 +60,8 @@ def check_books(binding: Binding) -> None:
     totals = _totals(binding)
     for folder, info in (_made(binding, version) for version in binding.run.formats):
         made = (info["total_episodes"], info["total_frames"])
+        if (base := binding.run.base) is not None:
+            made = (made[0] - base.episodes, made[1] - base.frames)
         if made != (totals.kept, totals.frames) or totals.kept + len(totals.rejected) != totals.listed:
             raise RobotroveError(
                 str(folder),
@@ -82,10 +85,11 @@ def write_report(binding: Binding, spec: PipelineSpec) -> None:
         totals.frames,
         dict(Counter(line.reason for line in totals.rejected)),
         sum(line.error for line in totals.rejected),
-        [*run.notes, *_plan_notes(spec, workspace)],
+        [*run.notes, *_plan_notes(spec, workspace), *_base_notes(binding)],
         round(time.time() - Started.read(workspace.command).time, 3),
         datasets=[str(folder) for folder in run.dataset_folders(workspace.output).values()],
         inputs=[dataset.path for dataset in run.inputs],
+        base=run.base,
     ).write(workspace.report)
 
 
@@ -116,7 +120,7 @@ def _of_shards(workspace: Workspace) -> _Totals:
 
 def _shards(workspace: Workspace) -> Iterator[Shard]:
     """Yield the shards by rank, each read when it is asked for."""
-    ranks = range(Manifest.read(workspace.manifest).n_shards)
+    ranks = range(Manifest.shards(workspace.manifest))
     return (Shard.read(workspace.shard(rank), pixels=False) for rank in ranks)
 
 
@@ -124,6 +128,16 @@ def _of_datasets(run: RunInfo) -> _Totals:
     """Return the totals of a run of datasets, whose episodes are all taken or none is."""
     episodes, frames = (sum(getattr(d, name) for d in run.inputs) for name in ("episodes", "frames"))
     return _Totals(episodes, episodes, frames, [])
+
+
+def _base_notes(binding: Binding) -> Iterator[str]:
+    if (base := binding.base_root) is None:
+        return
+    if binding.replaces_base:
+        yield f"the dataset as it was before is {base}"
+    for path in (paths.STATS, RELATIVE_STATS):  # of the episodes before alone, so they are not carried over
+        if (base / path).exists() and not (binding.finished_root(binding.run.formats[0]) / path).exists():
+            yield f"{path} is not in the output: make it anew with `robotrove stats`"
 
 
 def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import shutil
 from contextlib import suppress
 
+from ..blocks.binding import Binding
 from ..core.commit import sync_file
 from ..core.workspace import Workspace
 from ..manifests.manifest import Manifest
@@ -27,10 +28,10 @@ def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
     """
     ranks = [
         rank
-        for rank in range(Manifest.read(workspace.manifest).n_shards)
+        for rank in range(Manifest.shards(workspace.manifest))
         if workspace.shard(rank).exists() and any(entry.error for entry in Shard.read(workspace.shard(rank)).rejected)
     ]
-    for rank in range(Manifest.read(workspace.manifest).n_shards):
+    for rank in range(Manifest.shards(workspace.manifest)):
         if not workspace.shard(rank).exists():
             ShardProgress(workspace, rank).reopen()
     if not ranks:
@@ -41,7 +42,7 @@ def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
             stage.forget(range(stage.ranks))
     with suppress(FileNotFoundError):
         shutil.rmtree(workspace.output_partial(run.run_id))  # made from the shards as they were
-    if workspace.output.exists():
+    if Binding(workspace, run).has_output:
         with suppress(FileNotFoundError):  # an earlier retry was killed when it was all but done
             shutil.rmtree(workspace.output_replaced(run.run_id))
         os.rename(workspace.output, workspace.output_replaced(run.run_id))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from ..blocks.binding import Binding
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
 from ..executors.base import Detached, Executor
@@ -15,7 +16,9 @@ from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo
 from ..manifests.started import Started
 from ..media.encoder import check_available, encoder_version
-from .creation import create, video_of
+from .base_dataset import check_same_base
+from .creation import NothingNew, create
+from .encoding import video_of
 from .exclusion import exclusive
 from .fresh import forget_lost, move_aside
 from .inputs import check_apart, check_same_inputs
@@ -106,27 +109,33 @@ def _opened(
     if fresh:
         move_aside(workspace)
     made = check_writable(workspace)
-    with taken_back(made), in_words(workspace), exclusive(workspace):
-        workspace.sweep()
-        encoder = encoder_version(video)
-        if workspace.run.exists():
-            run = RunInfo.read(workspace.run)
-            check_same_pipeline(spec, run, workspace, encoder)
-            is_finished = workspace.is_finished
-            if spec.source is None:
-                check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
+    try:
+        with taken_back(made), in_words(workspace), exclusive(workspace):
+            workspace.sweep()
+            encoder = encoder_version(video)
+            if workspace.run.exists():
+                run = RunInfo.read(workspace.run)
+                check_same_pipeline(spec, run, workspace, encoder)
+                binding = Binding(workspace, run)
+                is_finished = workspace.is_finished and binding.has_output
+                if spec.source is None:
+                    check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
+                else:
+                    check_same_sources(spec.source, workspace, is_finished=is_finished and not retry_rejected)
+                if retry_rejected or not binding.has_output:
+                    check_same_base(binding, spec.append_to)
+                check_output_free(workspace, run)
+                reopened = retry_rejected and prepare_retry(workspace, run)
+                if is_finished and not reopened:
+                    yield replace(RunReport.read(workspace.report), was_finished=True)
+                    return
+                forget_lost(workspace, run)
             else:
-                check_same_sources(spec.source, workspace, is_finished=is_finished and not retry_rejected)
-            check_output_free(workspace, run)
-            reopened = retry_rejected and prepare_retry(workspace, run)
-            if is_finished and not reopened:
-                yield replace(RunReport.read(workspace.report), was_finished=True)
-                return
-            forget_lost(workspace, run)
-        else:
-            check_output_free(workspace, None)
-            create(spec, workspace, encoder, watcher)
-        Started.now().write(workspace.command)
-        for stage in stages(workspace):
-            RankMarks(stage.logs).forget(stage.missing())
-        yield None
+                check_output_free(workspace, None, spec.append_to)
+                create(spec, workspace, encoder, watcher)
+            Started.now().write(workspace.command)
+            for stage in stages(workspace):
+                RankMarks(stage.logs).forget(stage.missing())
+            yield None
+    except NothingNew as exc:
+        yield exc.report

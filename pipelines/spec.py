@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 from ..core.errors import ConfigError, Problem, UsageError
 from ..core.yaml_source import Located, dump_yaml, locate, read_yaml
+from ..hub.address import is_on_hub
 from .arguments import BlockSpec, arguments_of
 from .checking import Check, full_form
 from .dataset_list import default_dataset
@@ -34,6 +36,7 @@ class PipelineSpec:
         writer: What writes shards; None without a source.
         dataset: What makes the datasets, in order.
         publish: What the finished datasets are handed to, in order.
+        append_to: The dataset that episodes are added to: an absolute folder, or a name on the Hub.
         formats: LeRobot versions of the output.
         on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
         output: Folder of the finished dataset, as given.
@@ -47,6 +50,7 @@ class PipelineSpec:
     writer: BlockSpec | None
     dataset: tuple[BlockSpec, ...]
     publish: tuple[BlockSpec, ...] = ()
+    append_to: str | None = None
     formats: tuple[str, ...] = ("v3.0",)
     on_error: Literal["reject", "stop"] = "reject"
     output: str | None = None
@@ -68,7 +72,7 @@ class PipelineSpec:
         """Return the frozen pipeline file: full form, everything explicit, always in the same order."""
         executor = _block(self.executor) if self.executor.arguments else self.executor.use
         settings = {"output": self.output, "workers": self.workers, "executor": executor, "code": list(self.code)}
-        return dump_yaml({**self.content(), **self._publishing(), **settings})
+        return dump_yaml({**self.content(), **self._places(), **settings})
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "pipeline.yaml") -> PipelineSpec:
@@ -81,10 +85,14 @@ class PipelineSpec:
 
     def differences(self, other: PipelineSpec) -> list[str]:
         """Say where this pipeline would make another dataset than `other`: ``steps[1].min_length: 20 was 10``."""
-        return differences({**self.content(), **self._publishing()}, {**other.content(), **other._publishing()})
+        return differences({**self.content(), **self._places()}, {**other.content(), **other._places()})
 
-    def _publishing(self) -> dict[str, Any]:
-        return {"publish": [_block(block) for block in self.publish]} if self.publish else {}
+    def _places(self) -> dict[str, Any]:
+        """Return which other places have to do with the dataset; it does not depend on where they are."""
+        return {
+            **({"append_to": self.append_to} if self.append_to else {}),
+            **({"publish": [_block(block) for block in self.publish]} if self.publish else {}),
+        }
 
     def blocks(self) -> tuple[BlockSpec, ...]:
         """Return every block that the dataset depends on."""
@@ -122,6 +130,7 @@ def spec_of(
     dataset: Sequence[Any] | None = None,
     *,
     publish: Sequence[Any] = (),
+    append_to: str | None = None,
     formats: Sequence[str] | None = None,
     on_error: str = "reject",
     output: str | None = None,
@@ -149,6 +158,7 @@ def spec_of(
     if problems:
         raise ConfigError("pipeline", problems)
     settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
+    settings |= {"append_to": append_to}
     return _checked(locate({**frozen, **settings}), "pipeline", [], [], Path.cwd())
 
 
@@ -213,6 +223,7 @@ def _checked(
         writer=blocks.get(("writer",)),
         dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
         publish=tuple(block for path, block in blocks.items() if path[0] == "publish"),
+        append_to=_absolute(settings.append_to),
         formats=check.formats,
         on_error=settings.on_error,
         output=settings.output,
@@ -220,6 +231,13 @@ def _checked(
         executor=check.executor,
         code=tuple(dict.fromkeys(folder for use in uses if (folder := code_folder(use)))),
     )
+
+
+def _absolute(dataset: str | None) -> str | None:
+    """Return a dataset as workers and later commands find it, wherever they are started."""
+    if dataset is None or is_on_hub(dataset):
+        return dataset
+    return os.path.abspath(os.path.expanduser(dataset))
 
 
 def _block(block: BlockSpec) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,13 @@ from ..executors.base import Stage, Step, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import build
+from .base_dataset import check_same_base
+from .frozen import frozen_spec
 from .inputs import check_same_inputs
 from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
 from .spec import BlockSpec, PipelineSpec
+from .worker import command
 
 CONVERT = "convert"
 COMMIT = "commit"
@@ -44,8 +46,8 @@ def workspace_of(run_dir: Path) -> Workspace:
 def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
-    spec = _spec(workspace)
-    ranks = {CONVERT: _shards(workspace)} if spec.source else {}
+    spec = frozen_spec(workspace)
+    ranks = {CONVERT: Manifest.shards(workspace.manifest)} if spec.source else {}
     ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
     ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
     found: list[Stage] = []
@@ -64,20 +66,6 @@ def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[
     return ranks
 
 
-def _shards(workspace: Workspace) -> int:
-    [shards] = Manifest.columns(workspace.manifest, "shard")
-    return 1 + max(shards, default=-1)
-
-
-def _spec(workspace: Workspace) -> PipelineSpec:
-    return _parsed(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
-
-
-@lru_cache(maxsize=1)  # a worker asks for every rank, and a frozen pipeline with many datasets takes a while to check
-def _parsed(text: str, source: str) -> PipelineSpec:
-    return PipelineSpec.from_yaml(text, source)
-
-
 def _stage_name(number: int, use: str, phase: Phase) -> str:
     """Name a stage of the number-th block; outside code may bear any name, so only its class counts."""
     return f"{number + 1}-{use.rpartition(':')[2]}.{phase}"
@@ -94,7 +82,7 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo, earlier: S
         ranks=ranks,
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
-        command=[sys.executable, "-P", "-m", f"{__package__}.worker", str(workspace.run_dir)],
+        command=command(workspace.run_dir),
         resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
         f"--output {_quoted(workspace.output)}",
         run_dir=workspace.run_dir,
@@ -119,8 +107,10 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
     if name == COMMIT:
         run = RunInfo.read(workspace.run)
         if run.inputs:
-            check_same_inputs(_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
-        check_books(Binding(workspace, run))
+            check_same_inputs(frozen_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+        if not (binding := Binding(workspace, run)).has_output:
+            check_same_base(binding)
+        check_books(binding)
 
 
 def _quoted(path: Path) -> str:
@@ -130,7 +120,7 @@ def _quoted(path: Path) -> str:
 def stage_steps(workspace: Workspace, name: str) -> Steps:
     """Build the steps of a stage from the frozen pipeline."""
     binding = Binding(workspace, RunInfo.read(workspace.run))
-    spec = _spec(workspace)
+    spec = frozen_spec(workspace)
     if name == CONVERT:
         blocks = filter(None, (spec.source, *spec.steps, spec.writer))
         return [_bound(build(block), binding) for block in blocks]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,9 +61,23 @@ def trace(dataset: Path, episode: int) -> Trace:
 
 def _source_path(dataset: Path, origin: Origin) -> str | None:
     name = (origin.source_name, origin.source_key)
-    for output in (dataset.absolute(), dataset.absolute().parent):  # which may hold a dataset per version
-        workspace = Workspace.for_output(output) if output.name else None
-        if workspace and workspace.manifest.is_file() and RunInfo.read(workspace.run).digest == origin.run_digest:
+    for run_dir in _run_dirs(dataset.absolute(), set()):
+        workspace = Workspace(run_dir, dataset)
+        if workspace.manifest.is_file() and RunInfo.read(workspace.run).digest == origin.run_digest:
             rows = Manifest.read(workspace.manifest).rows
             return next((row.path for row in rows if (row.source, row.key) == name), None)
     return None
+
+
+def _run_dirs(dataset: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield where runs may be that made a dataset, appended to it, or made what it was appended to."""
+    seen.add(dataset)
+    for output in (dataset, dataset.parent):  # which may hold a dataset per version
+        found = [output.with_name(f"{output.name}.run")] if output.name else []
+        found += output.parent.glob(f"{glob.escape(output.name)}.append-*.run")
+        for run_dir in found:
+            yield run_dir
+            run = Workspace(run_dir, dataset).run
+            base = RunInfo.read(run).base if run.is_file() else None
+            if base is not None and Path(base.path) not in seen:
+                yield from _run_dirs(Path(base.path), seen)

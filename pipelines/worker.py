@@ -1,6 +1,8 @@
 """A worker process: runs the ranks that it is told on standard input, one after the other.
 
 `python -m robotrove.pipelines.worker RUN_DIR`, then lines "STAGE RANK"; each is answered with a line of JSON.
+One that is started before there is a run is told more: `RUN_DIR LOG BLOCK…`, the file that takes what it prints
+from the first rank on, and the blocks that the run will have.
 """
 
 from __future__ import annotations
@@ -10,15 +12,22 @@ import os
 import queue
 import socket
 import sys
+import sysconfig
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import RobotroveError, explained
 
 if TYPE_CHECKING:
     from .run_ranks import RunRanks
+
+
+def command(run_dir: Path, *early: str) -> list[str]:
+    """Return the program that runs ranks of a run; `early` is LOG BLOCK… where there is no run yet."""
+    return [sys.executable, "-P", "-m", __name__, str(run_dir), *early]
 
 
 def main() -> None:
@@ -39,14 +48,21 @@ def main() -> None:
         ranks.put(None)
 
     threading.Thread(target=listen, name="listen", daemon=True).start()
+    _remember_paths()
+    run_dir, log, blocks = Path(sys.argv[1]), sys.argv[2:3], sys.argv[3:]
     run: RunRanks | None = None
     with suppress(Exception):  # it comes up again in the rank that it concerns
-        run = _ranks_of(Path(sys.argv[1]))
-        run.warm_up()
+        if log:
+            _import(blocks)
+        else:
+            run = _ranks_of(run_dir)
+            run.warm_up()
     while (order := ranks.get()) is not None:
         error = ""
         try:
-            run = run or _ranks_of(Path(sys.argv[1]))
+            if log:
+                _print_to(Path(log.pop()))
+            run = run or _ranks_of(run_dir)
             run(*order)
         except Exception as exc:  # whatever it is, it is this rank's failure and told to the parent
             error = explained(exc)
@@ -55,6 +71,35 @@ def main() -> None:
         answers.flush()
     sys.stdout.flush()
     os._exit(0)  # to take apart what was imported would take as long as a small stage
+
+
+def _remember_paths() -> None:
+    """Make sysconfig's paths quick: loguru asks for 36 for every logger of datatrove, and so took 8 ms of each rank."""
+    find, known = sysconfig.get_path, {}
+
+    def found(*arguments: Any, **more: Any) -> str:
+        if more or len(arguments) != 2:
+            return find(*arguments, **more)
+        if arguments not in known:
+            known[arguments] = find(*arguments)
+        return known[arguments]
+
+    sysconfig.get_path = found
+
+
+def _import(blocks: Sequence[str]) -> None:
+    from .resolution import block_class
+    from .run_ranks import RunRanks  # noqa: F401 - what it needs, ranks need
+
+    for block in blocks:
+        block_class(block)
+
+
+def _print_to(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as stream:
+        os.dup2(stream.fileno(), sys.stderr.fileno())
+        os.dup2(stream.fileno(), sys.stdout.fileno())
 
 
 def _ranks_of(run_dir: Path) -> RunRanks:

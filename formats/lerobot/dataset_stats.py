@@ -16,9 +16,10 @@ from ...core.features import Feature
 from . import paths
 from .checks.stat_values import numbers_of, shapes_of
 from .checks.structure import frame_size
+from .column_quantiles import column_quantiles
 from .episode_rows import row_batches
 from .image_stats import pixel_step, stats_from_histogram
-from .quantiles import as_table, column_quantiles
+from .quantiles import as_table
 from .source_stats import stat_batches
 from .stat_columns import is_known
 from .stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...core.commit import attempt_name, sync_file, write_file
@@ -85,6 +86,7 @@ class DatasetPlan:
         tasks: Every instruction of the new dataset, by task_index.
         source_tasks: Per source, its instructions by its own task_index.
         episodes: Number of episodes.
+        frames: Number of all their frames.
         notes: What was found wrong in the sources and is right in the output.
     """
 
@@ -92,6 +94,7 @@ class DatasetPlan:
     tasks: Sequence[str]
     source_tasks: Sequence[Sequence[str]]
     episodes: int
+    frames: int
     notes: Sequence[str]
 
     def write(self, folder: Path) -> None:
@@ -120,16 +123,26 @@ def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
         attempt.unlink(missing_ok=True)
 
 
-def read_episodes(folder: Path, first: int = 0, last: int | None = None) -> Iterator[PlacedEpisode]:
-    """Yield the episodes first..last of a plan in order, reading little else."""
+def read_episodes(
+    folder: Path, first: int = 0, last: int | None = None, *, key: str | None = None
+) -> Iterator[PlacedEpisode]:
+    """Yield the episodes first..last of a plan in order, reading little else.
+
+    Args:
+        folder: Folder of the plan.
+        first: Number of the first one.
+        last: Number after the last one; all that there are by default.
+        key: The only camera of which to give tracks, "" for none; all by default.
+    """
     with open_parquet(folder / EPISODES_FILE) as file:
         last = file.metadata.num_rows if last is None else last
         start = 0
+        columns = [field.name for field in _SCHEMA if field.name != "tracks" or key != ""]
         for group in range(file.num_row_groups):
             stop = start + file.metadata.row_group(group).num_rows
             if stop > first and start < last:
                 begin, end = max(first, start), min(last, stop)
-                yield from _placed(file.read_row_group(group).slice(begin - start, end - begin), begin)
+                yield from _placed(file.read_row_group(group, columns).slice(begin - start, end - begin), begin, key)
             start = stop
 
 
@@ -161,17 +174,26 @@ def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
     return pa.table([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
 
 
-def _placed(table: pa.Table, first: int) -> Iterator[PlacedEpisode]:
-    tracks = table.column("tracks").combine_chunks()
-    ends = tracks.offsets.to_pylist()
-    flat = tracks.flatten()
-    clips = zip(*(flat.field(field.name).to_pylist() for field in _CLIP), strict=True)
+def _placed(table: pa.Table, first: int, key: str | None) -> Iterator[PlacedEpisode]:
+    tracks = _tracks(table.column("tracks").combine_chunks(), key) if "tracks" in table.column_names else {}
     columns = (table.column(field.name).to_pylist() for field in _SCHEMA if field.name != "tracks")
     for row, values in enumerate(zip(*columns, strict=True)):
         source, episode, first_index, length, tasks, path, first_row, row_bytes = values
-        own = {clip[0]: _track(length, *clip[1:]) for clip in islice(clips, ends[row + 1] - ends[row])}
+        own = {name: _track(length, *clip) for name, *clip in tracks.get(row, ())}
         files = EpisodeFiles(length, tuple(tasks), Rows(_path(path), first_row, length), row_bytes, own)
         yield PlacedEpisode(first + row, first_index, source, episode, files)
+
+
+def _tracks(tracks: pa.ListArray, key: str | None) -> dict[int, list[tuple[Any, ...]]]:
+    """Return row to what the plan has of its tracks, camera first."""
+    clips, rows = tracks.flatten(), pc.list_parent_indices(tracks)
+    if key is not None:
+        is_wanted = pc.equal(clips.field("key"), key)
+        clips, rows = clips.filter(is_wanted), rows.filter(is_wanted)
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row, *clip in zip(rows.to_pylist(), *(clips.field(field.name).to_pylist() for field in _CLIP), strict=True):
+        found.setdefault(row, []).append(tuple(clip))
+    return found
 
 
 def _track(length: int, path: str, first: int, size: int, is_copyable: bool, *encoding: Any) -> Track:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrow_rows import Damaged
-from .quantiles import column_bounds, gathered, interpolate
+from .column_quantiles import column_bounds, gathered
+from .quantiles import interpolate
 
 Table: TypeAlias = NDArray[np.float32]
 Stats: TypeAlias = dict[str, NDArray[np.float32] | NDArray[np.float64]]

@@ -54,9 +54,13 @@ class FolderSource(DatasetSource, Generic[_View]):
         for files in self.located(sentences.append):
             yield files
             count += 1
-        sentences += [*left_out(self.view, self.facts), missing_origins(self.view, self._name, count)]
+        sentences += [*left_out(self.view, self.facts), self.missing_origins(count)]
         for sentence in filter(None, sentences):
             note(printable(sentence))
+
+    def missing_origins(self, episodes: int) -> str:
+        """Say how many of its episodes have no provenance beside others that do; empty if none is without."""
+        return missing_origins(self.view, self._name, episodes)
 
     @abstractmethod
     def located(self, note: Note) -> Iterator[EpisodeFiles]:

@@ -13,13 +13,12 @@ import pyarrow.parquet as pq
 from ...core.features import DEFAULT_FEATURES, Features
 from . import paths
 from .arrow_rows import open_parquet
+from .episode_metas import GROUP_EPISODES
 from .episode_plan import PlacedEpisode
 from .placement import FileCursor, PlannedFile
 from .provenance import ORIGIN_SCHEMA
 from .stat_columns import StatColumns, arrow_lists, is_known
 from .stats import STAT_KEYS
-
-GROUP_EPISODES = 1000
 
 PROVENANCE_SCHEMA = pa.schema([("episode_index", pa.int64()), *ORIGIN_SCHEMA])
 
@@ -56,8 +55,6 @@ class MetaTable:
     """
 
     def __init__(self, root: Path, features: Features, fps: int, files: Sequence[PlannedFile]) -> None:
-        self.episodes = 0
-        self.frames = 0
         self._fps = fps
         self._schema = _schema(features)
         keys = ["", *(key for key, feature in features.items() if feature.is_video)]
@@ -107,8 +104,6 @@ class MetaTable:
         )
         numbers = pa.array(columns["episode_index"], pa.int64())
         self._origins.add(provenance.add_column(0, PROVENANCE_SCHEMA.field(0), numbers))
-        self.episodes += len(placed)
-        self.frames += sum(columns["length"])
 
     def _places(self, key: str, cursor: FileCursor, placed: Sequence[PlacedEpisode]) -> dict[str, list[Any]]:
         """Return the columns that say where the rows (key "") or the frames of a camera are."""

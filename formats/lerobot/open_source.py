@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import UsageError
 from . import paths, paths_v21
 from .dataset_files import read_object
-from .source import DatasetSource
+from .folder_source import FolderSource
 from .v21_source import V21Source
 from .v30_source import V30Source
 
-SOURCES: Mapping[str, Callable[[Path], DatasetSource]] = {
+SOURCES: Mapping[str, Callable[[Path], FolderSource[Any]]] = {
     paths.CODEBASE_VERSION: V30Source,
     paths_v21.CODEBASE_VERSION: V21Source,
 }
@@ -44,6 +45,6 @@ def version_of(root: Path) -> str:
     return version
 
 
-def open_source(root: Path) -> DatasetSource:
+def open_source(root: Path) -> FolderSource[Any]:
     """Open a dataset by its version; raises as `version_of` does."""
     return SOURCES[version_of(root)](root)

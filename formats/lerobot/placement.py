@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import paths
 from .record import EpisodeFiles
@@ -50,8 +52,33 @@ class FilePlanner:
         self._max_frames = max_frames or sys.maxsize
         self._max_episodes = max_episodes or sys.maxsize
         self._files: list[PlannedFile] = []
-        self._first = self._next = self._bytes = self._frames = 0
-        self._kind = ""
+        self._number = self._first = self._next = self._bytes = self._frames = 0
+        self._kind = self._kept = ""
+
+    def keep(self, path: str, start: int, frames: int) -> str:
+        """Place the next episode in the file that it is in already.
+
+        Args:
+            path: The file, relative to the dataset.
+            start: First row or frame of the episode there.
+            frames: Their number.
+
+        Returns:
+            What is in the way, a sentence; empty if nothing is.
+        """
+        if path != self._kept:
+            self._close()
+            chunk, file = ([0, 0] + [int(digits) for digits in re.findall(r"-(\d+)", path)])[-2:]
+            self._number, self._kept = max(self._number, chunk * paths.CHUNKS_SIZE + file), path
+        if path != PlannedFile(self._key, self._number, 0, 0).path:
+            return f"episode {self._next} is in {path}, which is not named or not numbered as LeRobot does it"
+        if start != self._frames:
+            return (
+                f"episode {self._next} begins at {start} of {path}, where the episodes before it end at {self._frames}"
+            )
+        self._frames += frames
+        self._next += 1
+        return ""
 
     def add(self, size: int, frames: int, kind: str = "") -> None:
         """Place the next episode; only those of one kind can be in the same file."""
@@ -60,7 +87,7 @@ class FilePlanner:
             or self._frames + frames > self._max_frames
             or self._next - self._first == self._max_episodes
         )
-        if (full or kind != self._kind) and self._next > self._first:
+        if full or kind != self._kind or self._kept:
             self._close()
         self._kind = kind
         self._bytes += size
@@ -68,13 +95,14 @@ class FilePlanner:
         self._next += 1
 
     def _close(self) -> None:
-        self._files.append(PlannedFile(self._key, len(self._files), self._first, self._next))
-        self._first, self._bytes, self._frames = self._next, 0, 0
+        if self._next > self._first:
+            self._files.append(PlannedFile(self._key, self._number, self._first, self._next))
+            self._number += 1
+            self._first, self._bytes, self._frames, self._kept = self._next, 0, 0, ""
 
     def finish(self) -> list[PlannedFile]:
         """Return all files."""
-        if self._next > self._first:
-            self._close()
+        self._close()
         return self._files
 
 
@@ -99,6 +127,19 @@ class DatasetPlanner:
         for key, planner in self._videos.items():
             track = files.tracks[key]
             planner.add(track.size, files.length, track.kind)
+
+    def keep(self, files: EpisodeFiles, root: Path) -> str:
+        """Place the next episode of a dataset whose files are kept; return what is in the way of that."""
+        places = {self._data: (files.rows.path, files.rows.first)}
+        places |= {
+            planner: (files.tracks[key].clip.path, files.tracks[key].clip.first)
+            for key, planner in self._videos.items()
+        }
+        problems = [
+            planner.keep(path.relative_to(root).as_posix(), first, files.length)
+            for planner, (path, first) in places.items()
+        ]
+        return next(filter(None, problems), "")
 
     def finish(self) -> list[PlannedFile]:
         """Return all files."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ...core.columns import Array
 from ...manifests.shard import KeptEpisode, Shard
 from ...media.join import Clip
 from . import paths
+from .arrow_rows import read_small
 from .episode_metas import EpisodeMetas
 from .provenance import ORIGIN_SCHEMA
 from .record import EpisodeFiles, EpisodeRecord, Rows, Track
@@ -49,14 +49,14 @@ class ShardSource(DatasetSource):
         """All instructions by task_index."""
         if not self.shard.kept:
             return []
-        tasks: list[str] = pq.read_table(self.root / paths.TASKS).column("task").to_pylist()
+        tasks: list[str] = read_small(self.root / paths.TASKS).column("task").to_pylist()
         return tasks
 
     def _rows(self, columns: list[str] | None = None) -> list[dict[str, Any]]:
         # A shard has at most 128 episodes.
         rows: list[dict[str, Any]] = []
         if self.shard.kept:
-            rows = pq.read_table(self.root / paths.EPISODES, columns=columns).to_pylist()
+            rows = read_small(self.root / paths.EPISODES, columns).to_pylist()
         return rows
 
     def files(self, note: Note = lambda text: None) -> Iterator[EpisodeFiles]:
@@ -83,7 +83,7 @@ class ShardSource(DatasetSource):
         if not self.shard.kept:
             return
         shapes = stat_shapes(self._facts.features)
-        origins = pq.read_table(self.root / paths.PROVENANCE, columns=ORIGIN_SCHEMA.names)
+        origins = read_small(self.root / paths.PROVENANCE, ORIGIN_SCHEMA.names)
         batches = stat_batches(DatasetViewV30(self.root), shapes)  # one, since a shard has at most 128 episodes
         for _, stats in batches:
             yield EpisodeMetas(stats, origins)

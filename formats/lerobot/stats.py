@@ -88,7 +88,7 @@ class StatsMerger:
     """Merges statistics of parts, in the order given, holding one part at a time.
 
     Mean and variance by the pairwise update of Chan, Golub and LeVeque (1979). Quantiles of parts
-    do not merge (`quantiles.column_quantiles` computes them from the rows), and are left out.
+    do not merge (`column_quantiles` computes them from the rows), and are left out.
     """
 
     def __init__(self) -> None:

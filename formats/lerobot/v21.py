@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pyarrow as pa
 
 from ...core.columns import Array
 from ...core.features import DEFAULT_FEATURES, Features
@@ -40,19 +41,29 @@ class UnitPlanner:
 
     def __init__(self, camera_keys: Iterable[str]) -> None:
         self._keys = ("", *camera_keys)
-        self._episodes = 0
+        self._kept = self._episodes = 0
 
     def add(self, files: EpisodeFiles) -> None:
         """Take the next episode."""
         self._episodes += 1
 
+    def keep(self, files: EpisodeFiles, root: Path) -> str:
+        """Take the next episode of a dataset whose files are kept; return what is in the way of that."""
+        clips = {key: (files.tracks[key].clip.path, files.tracks[key].clip.first) for key in self._keys if key}
+        for key, (path, first) in ({"": (files.rows.path, 0)} | clips).items():
+            if path != root / episode_path(key, self._episodes) or first:
+                return f"episode {self._episodes} is from frame {first} of {path}, not named as LeRobot does it"
+        self._episodes += 1
+        self._kept = self._episodes
+        return ""
+
     def finish(self) -> list[PlannedFile]:
-        """Return all runs."""
-        starts = range(0, self._episodes, UNIT_EPISODES)
+        """Return all runs; none of both episodes that are kept and others."""
+        starts = [*range(0, self._kept, UNIT_EPISODES), *range(self._kept, self._episodes, UNIT_EPISODES)]
         return [
-            PlannedFile(key, number, first, min(first + UNIT_EPISODES, self._episodes))
+            PlannedFile(key, number, first, last)
             for key in self._keys
-            for number, first in enumerate(starts)
+            for number, (first, last) in enumerate(pairwise([*starts, self._episodes]))
         ]
 
 
@@ -65,8 +76,13 @@ def placed_rows(
     facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
 ) -> PlacedRows:
     """Return a reader of rows as they are in the files of this version, or as the reference converters have them."""
-    schema = reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
+    schema = row_schema(facts, reference_exact=reference_exact)
     return PlacedRows(facts.features, facts.fps, tasks, source_tasks, schema)
+
+
+def row_schema(facts: DatasetFacts, *, reference_exact: bool) -> pa.Schema:
+    """Return the columns of data files of this version, or as the reference converters have them."""
+    return reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
 
 
 def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:
@@ -79,20 +95,16 @@ def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) ->
 
 
 def write_meta(
-    root: Path,
     out: Path,
     episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
     facts: DatasetFacts,
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
-    *,
-    reference_exact: bool = False,
 ) -> None:
-    """Write meta/ after all data and video files are there; arguments as in v30.write_meta."""
+    """Write meta/, all but info.json; arguments as in v30.write_meta."""
     rows = placed_rows(facts, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
-    count = frames = 0
     with ExitStack() as stack:
         names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
         meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
@@ -103,16 +115,28 @@ def write_meta(
                 _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
                 _line(stats_file, index | {"stats": entry})
                 _line(origin_file, index | origin)
-                count, frames = count + 1, frames + placed.files.length
     rows.close()
-    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
     with _created(out / paths_v21.TASKS) as file:
         for number, task in enumerate(tasks.tasks):
             _line(file, {"task_index": number, "task": task})
-    write_json(out / paths.INFO, _info(root, facts, features, count, frames, len(tasks.tasks)))
     if histograms:
         write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
     write_json(out / paths.RUN, dict(facts.run))
+
+
+def write_info(
+    root: Path,
+    out: Path,
+    facts: DatasetFacts,
+    *,
+    episodes: int,
+    frames: int,
+    tasks: int,
+    reference_exact: bool = False,
+) -> None:
+    """Write info.json after all data and video files are there; arguments as in v30.write_info."""
+    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
+    write_json(out, _info(root, facts, features, episodes, frames, tasks))
 
 
 def _most_episodes(facts: DatasetFacts) -> int:

@@ -14,7 +14,7 @@ from ...core.columns import Array
 from ...media.join import join
 from . import paths
 from .dataset_stats import dataset_stats, write_stats
-from .episode_metas import EpisodeMetas, joined
+from .episode_metas import EpisodeMetas, gathered, joined
 from .episode_plan import PlacedEpisode
 from .meta_table import MetaTable
 from .placed_rows import PlacedRows
@@ -56,7 +56,6 @@ def write_file(
 
 
 def write_meta(
-    root: Path,
     out: Path,
     episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
     facts: DatasetFacts,
@@ -65,10 +64,9 @@ def write_meta(
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
 ) -> None:
-    """Write meta/, all but the statistics of the whole, after all data and video files are there.
+    """Write meta/, all but info.json and the statistics of the whole; no data or video file need be there.
 
     Args:
-        root: The dataset, with its data and videos.
         out: Folder that gets the folder meta.
         episodes: All episodes in order, some at a time; read once, never held.
         facts: The dataset's facts.
@@ -80,27 +78,48 @@ def write_meta(
     rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows)
     with MetaTable(out, facts.features, facts.fps, files) as table:
-        for placed, metas in episodes:
+        for placed, metas in gathered(episodes):
             table.add(placed, stats.complete(placed, metas.stats), metas.provenance)
     rows.close()
     pq.write_table(tasks_table(tasks.tasks), out / paths.TASKS)
-    described = {
-        key: facts.video_info.get(key) or video_info(root / paths.video_path(key, 0), facts.fps)
-        for key in facts.camera_keys
-    }
+    if histograms:
+        write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
+    write_json(out / paths.RUN, dict(facts.run))
+
+
+def write_info(
+    root: Path,
+    out: Path,
+    facts: DatasetFacts,
+    files: Sequence[PlannedFile],
+    *,
+    episodes: int,
+    frames: int,
+    tasks: int,
+) -> None:
+    """Write info.json after all data and video files are there.
+
+    Args:
+        root: The dataset, with its data and videos.
+        out: Where to write it.
+        facts: The dataset's facts.
+        files: All planned files.
+        episodes: Number of episodes.
+        frames: Number of frames.
+        tasks: Number of tasks.
+    """
+    firsts = {file.key: root / file.path for file in reversed(files)}
+    described = {key: facts.video_info.get(key) or video_info(firsts[key], facts.fps) for key in facts.camera_keys}
     entry = info(
         facts.features,
         fps=facts.fps,
         robot_type=facts.robot_type,
-        episodes=table.episodes,
-        frames=table.frames,
-        tasks=len(tasks.tasks),
+        episodes=episodes,
+        frames=frames,
+        tasks=tasks,
         video_info=described,
     )
-    write_json(out / paths.INFO, entry)
-    if histograms:
-        write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
-    write_json(out / paths.RUN, dict(facts.run))
+    write_json(out, entry)
 
 
 def write_dataset(
@@ -120,11 +139,12 @@ def write_dataset(
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
         write_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
     metas = joined([record.metas for record in records])
-    write_meta(root, root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
+    write_meta(root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
+    counts = {"episodes": len(placed), "frames": index, "tasks": len(tasks.tasks)}
+    write_info(root, root / paths.INFO, facts, files, **counts)
     write_stats(root, dataset_stats(root))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file of meta/ into a folder that is not committed yet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -151,7 +151,7 @@ class DatasetViewV30(DatasetView):
     def task_table(self) -> pa.Table:
         """tasks.parquet, as it is."""
         with self.parquet(paths.TASKS) as file:
-            return file.read()
+            return file.read(use_threads=False)
 
     @cached_property
     def tasks(self) -> list[str]:

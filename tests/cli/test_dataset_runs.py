@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -65,6 +66,27 @@ def test_run_and_status(robotrove: Command, pipeline: Path, tmp_path: Path) -> N
     again = robotrove("run", pipeline, "--json").json
     assert (again["was_finished"], again["kept"], again["datasets"]) == (True, 4, [str(output)])
     assert json.loads((tmp_path / "merged.run" / "report.json").read_text())["inputs"] == again["inputs"]
+
+
+def test_what_a_worker_prints_that_came_up_with_the_command_is_in_its_log(
+    robotrove: Command, converted: Path, tmp_path: Path
+) -> None:
+    done = robotrove("aggregate", converted / "dataset", "-o", tmp_path / "out", "--workers", 1)
+    assert done.code == 0, done.err
+    log = (tmp_path / "out.run" / "logs" / "workers.log").read_text()
+    assert log.index("aggregator.plan") < log.index("aggregator.process") < log.index("dataset_stats.process")
+    assert "Traceback" not in log
+    assert "Processing done" in log
+    assert "Processing done" not in done.err
+    assert psutil.Process().children() == []
+
+
+def test_a_command_that_is_refused_leaves_no_worker_and_no_folder(robotrove: Command, tmp_path: Path) -> None:
+    done = robotrove("aggregate", tmp_path / "nothing", "-o", tmp_path / "out")
+    assert done.code == 2
+    assert str(tmp_path / "nothing") in done.err
+    assert list(tmp_path.iterdir()) == []
+    assert psutil.Process().children() == []
 
 
 def test_retry_rejected_is_bad_usage(robotrove: Command, pipeline: Path) -> None:

@@ -185,6 +185,42 @@ class TestAcrossStages:
         assert some.missing() == []
 
 
+class TestStartedEarly:
+    """A worker that comes up while the command itself does."""
+
+    def test_it_gets_the_first_rank_and_is_one_of_the_workers(self, stage: Callable[..., Stage]) -> None:
+        some = stage(6, **{f"r{rank}": "slow" for rank in range(6)})
+        with LocalExecutor(workers=2) as executor:
+            executor.start_early(some.command)
+            [early] = _children()
+            executor.prepare([some])
+            assert len(_children()) == 2
+            executor.launch(some, lambda: None)
+        assert some.missing() == []
+        assert _who(some)[0][:2] == (0, early)
+        assert len({pid for _, pid, _ in _who(some)}) == 2
+
+    def test_it_is_gone_at_once_when_there_is_nothing_to_do(self, stage: Callable[..., Stage]) -> None:
+        begin = time.monotonic()
+        with LocalExecutor(workers=2) as executor:
+            executor.start_early([sys.executable, "-c", "import time; time.sleep(600)"])
+        assert time.monotonic() - begin < 30
+        assert _children() == []
+
+    def test_one_that_died_before_it_was_needed_is_replaced(self, stage: Callable[..., Stage]) -> None:
+        some = stage(2)
+        with LocalExecutor(workers=1) as executor:
+            executor.start_early([sys.executable, "-c", "raise SystemExit(1)"])
+            os.waitid(os.P_PID, _children()[0], os.WEXITED | os.WNOWAIT)
+            executor.prepare([some])
+            executor.launch(some, lambda: None)
+        assert some.missing() == []
+
+
+def _children() -> list[int]:
+    return [child.pid for child in psutil.Process().children()]
+
+
 def test_an_interrupt_ends_the_workers_at_once(stage: Callable[..., Stage]) -> None:
     some = stage(2, r0="hang", r1="hang")
 

@@ -14,7 +14,8 @@ from robotrove.manifests.manifest import Manifest
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard
 from robotrove.media.encoder import encoder_version
-from robotrove.pipelines.creation import MAX_DATASET_RANKS, create, video_of
+from robotrove.pipelines.creation import MAX_DATASET_RANKS, create
+from robotrove.pipelines.encoding import video_of
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.stages import CONVERT
 from robotrove.pipelines.watcher import Silent

@@ -86,12 +86,12 @@ def record(
     return episodes
 
 
-def conversion(path: Path, video: VideoSettings = H264, **more: Any) -> Pipeline:
-    """Return the pipeline that converts such a file."""
+def conversion(path: Path, *others: Path, video: VideoSettings = H264, **more: Any) -> Pipeline:
+    """Return the pipeline that converts such files."""
     with h5py.File(path) as file:
         keys = list(file["runs/run_0"])
     source = Hdf5Reader(
-        files=[str(path)],
+        files=[str(file) for file in (path, *others)],
         layout="generic",
         columns={key: {"from": key} for key in keys},
         options={"episodes": "/runs/run_*", "task_from": "attr:prompt"},
@@ -122,7 +122,7 @@ def make(
     """Record episodes and make a dataset of them."""
     source = folder / "recorded" / f"{name}.hdf5"
     episodes = record(source, lengths, tasks, first, sizes)
-    conversion(source, video, **more).run(output=folder / name, run_dir=folder / "runs" / name, executor=Here())
+    conversion(source, video=video, **more).run(output=folder / name, run_dir=folder / "runs" / name, executor=Here())
     return Made(folder / name, episodes)
 
 

@@ -100,7 +100,8 @@ def test_all_mistakes_of_a_file_at_once_each_with_its_line(mistakes_in: Mistakes
         (
             28,
             "onerror: no such key (did you mean 'on_error'?); "
-            "keys: source, steps, writer, dataset, publish, formats, on_error, output, workers, executor, code",
+            "keys: source, steps, writer, dataset, publish, append_to, formats, on_error, output, workers, executor, "
+            "code",
         ),
         (29, "workers: found the number 0, expected at least 1"),
         (30, "executor: found the text 'slrum' (did you mean 'slurm'?), expected one of local, slurm, ray"),
@@ -149,7 +150,7 @@ def test_a_file_must_hold_a_mapping(mistakes_in: Mistakes, text: str, found: str
     [(line, message)] = mistakes_in(text)
     assert line == 1
     assert message.startswith(
-        f"found {found}, expected a mapping with keys among source, steps, writer, dataset, publish, formats"
+        f"found {found}, expected a mapping with keys among source, steps, writer, dataset, publish, append_to"
     )
 
 
@@ -327,8 +328,8 @@ def test_outside_code_that_fails_while_imported_is_a_mistake(mistakes_in: Mistak
         ),
         (
             "wrter.video.crf=3",
-            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, publish, formats, "
-            "on_error, output, workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
+            "wrter: no such key (did you mean 'writer'?); keys: source, steps, writer, dataset, publish, append_to, "
+            "formats, on_error, output, workers, executor, code (set by 'wrter.video.crf=3' on the command line)",
         ),
         (
             "writer.video.cfr=3",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import paths
-from ..quantiles import column_quantiles
+from ..column_quantiles import column_quantiles
 from ..stats import StatsMerger
 from ..view_v30 import DatasetViewV30
 from .base import Finding, Repeated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,20 @@ def test_any_part_of_the_episodes_is_read(
     assert [path.name for path in tmp_path.iterdir()] == ["episodes.parquet"]
 
 
+@pytest.mark.parametrize("key", ["left", "right", "third", ""])
+def test_the_tracks_of_one_camera_are_read(tmp_path: Path, key: str) -> None:
+    everything = [placed(index) for index in range(12)]
+    write_episodes(tmp_path, iter(everything))
+    found = list(read_episodes(tmp_path, 3, 9, key=key))
+    wanted = [
+        replace(episode.files, tracks={name: track for name, track in episode.files.tracks.items() if name == key})
+        for episode in everything[3:9]
+    ]
+    assert found == [replace(episode, files=files) for episode, files in zip(everything[3:9], wanted, strict=True)]
+
+
 def test_the_rest_of_the_plan_is_read(tmp_path: Path) -> None:
-    plan = DatasetPlan([PlannedFile("left", 0, 0, 3)], ["x"], [["x"], []], 3, ["something was wrong"])
+    plan = DatasetPlan([PlannedFile("left", 0, 0, 3)], ["x"], [["x"], []], 3, 30, ["something was wrong"])
     plan.write(tmp_path)
     assert DatasetPlan.read(tmp_path) == plan
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from robotrove.formats.lerobot import quantiles
+from robotrove.formats.lerobot import column_quantiles
 from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.formats.lerobot.float32_stats import RowSum, finite_float32, float32_stats
 
@@ -70,13 +70,15 @@ def test_every_bit_is_numpys_in_any_batching(count: int, width: int, monkeypatch
     rows = (rng.normal(size=(count, width)) * rng.lognormal(0, 3, width) + rng.normal(size=width)).astype(F32)
     wanted = expected(rows)
     for size in {1 + count // 2, 1 + count // 7, count}:
-        monkeypatch.setattr(quantiles, "_BATCH_VALUES", 1 + size * width // 3)  # nothing is joined to a single batch
+        monkeypatch.setattr(
+            column_quantiles, "_BATCH_VALUES", 1 + size * width // 3
+        )  # nothing is joined to a single batch
         assert_bits(stats_of(rows, size), wanted)
 
 
 @pytest.mark.parametrize("width", [1, 3, 54, 130])
 def test_constant_skewed_and_wide_tables(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantiles, "_BATCH_VALUES", 4000)
+    monkeypatch.setattr(column_quantiles, "_BATCH_VALUES", 4000)
     rng = np.random.default_rng(width)
     for rows in (
         np.full((9001, width), 0.1, F32),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.errors import UsageError
-from robotrove.formats.lerobot import quantiles
+from robotrove.formats.lerobot import column_quantiles
 from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.formats.lerobot.gr00t_stats import GR00T_KEYS, gr00t_columns, gr00t_stats, write_gr00t_stats
 
@@ -54,7 +54,7 @@ def episodes(lengths: list[int]) -> list[dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize("batch_values", [200, 1 << 21])
 def test_all_rows_of_all_files_as_float32(tmp_path: Path, batch_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantiles, "_BATCH_VALUES", batch_values)
+    monkeypatch.setattr(column_quantiles, "_BATCH_VALUES", batch_values)
     data = episodes([40, 1, 333, 120])
     files = [
         write(

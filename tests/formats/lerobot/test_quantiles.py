@@ -8,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from robotrove.formats.lerobot import quantiles as module
-from robotrove.formats.lerobot.quantiles import QUANTILES, ExactQuantiles, column_quantiles
+from robotrove.formats.lerobot import column_quantiles as module
+from robotrove.formats.lerobot.column_quantiles import column_quantiles
+from robotrove.formats.lerobot.quantiles import QUANTILES
+from robotrove.formats.lerobot.radix_selection import ExactQuantiles
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=110)
 FLOATS32 = st.floats(width=32, min_value=-(2.0**120), max_value=2.0**120)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.errors import ConfigError, UsageError
-from robotrove.formats.lerobot import quantiles
+from robotrove.formats.lerobot import column_quantiles
 from robotrove.formats.lerobot import relative_stats as module
 from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.formats.lerobot.relative_actions import Part, RelativeAction
@@ -90,7 +90,7 @@ def homogeneous(pose: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("batch_values", "frames"), [(100, 10), (1 << 21, 4096)])
 def test_the_file_of_a_dataset(tmp_path: Path, batch_values: int, frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantiles, "_BATCH_VALUES", batch_values)
+    monkeypatch.setattr(column_quantiles, "_BATCH_VALUES", batch_values)
     monkeypatch.setattr(module, "_FRAMES", frames)
     data = make_dataset(tmp_path, {7: 50, 2: 4, 0: 3, 1: 0, 11: 31})  # 0 and 1 are too short for a sample
     (tmp_path / "meta/relative_stats.json").write_text('{"stale": {"max": [[0.0]]}}')
