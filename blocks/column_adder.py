@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..core.columns import ConstantColumn
 from ..core.episode import Episode
@@ -27,6 +28,21 @@ class Constant(BaseModel):
     value: bool | int | float
     last: bool | int | float | None = None
     dtype: Literal["bool", "int64", "float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Constant:
+        for value in (self.value, self.last):
+            if value is not None and not _holds(self.dtype, value):
+                raise ValueError(f"{value!r} is no {self.dtype}")
+        return self
+
+
+def _holds(dtype: str, value: bool | int | float) -> bool:
+    if dtype == "bool":
+        return isinstance(value, bool)
+    if dtype == "int64":
+        return isinstance(value, int) and -(2**63) <= value < 2**63
+    return abs(value) <= float(np.finfo(dtype).max)  # false for NaN too
 
 
 class ColumnAdder(EpisodeMap):

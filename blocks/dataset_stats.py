@@ -26,6 +26,7 @@ class DatasetStats(Bound, DatasetStep):
 
     def __init__(self, *, dataset: str | None = None) -> None:
         self.dataset = dataset
+        self.needs = None if dataset is not None else paths.CODEBASE_VERSION
 
     @property
     def _root(self) -> Path:

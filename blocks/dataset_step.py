@@ -21,12 +21,14 @@ class DatasetStep(ABC):
     Attributes:
         name: Name in a pipeline file; the stages are called `<name>.<phase>`.
         makes: LeRobot version of the dataset that the block makes, None if it works on one that is there.
+        needs: LeRobot version of the run's dataset that it works on, which a block before it must make; None for any.
         has_one_unit: True if there is never more than one unit, for which one rank is enough.
     """
 
     name = "dataset_step"
     role = "dataset"
     makes: str | None = None
+    needs: str | None = None
     has_one_unit = False
 
     def check_features(self, features: Features) -> None:  # noqa: B027 - most blocks take all

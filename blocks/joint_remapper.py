@@ -11,7 +11,7 @@ from ..core.columns import Array, MappedColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, UsageError, nearest
 from ..core.features import Feature
-from ..manifests.robot import RobotManifest, load_robot
+from ..manifests.robot import RobotManifest, RobotName, load_robot
 from .base import EpisodeMap
 from .vectors import DEFAULT_COLUMNS, check_width, vector
 
@@ -37,7 +37,7 @@ class JointRemapper(EpisodeMap):
     def __init__(
         self,
         *,
-        robot: str | None = None,
+        robot: RobotName | None = None,
         groups: list[str] | None = None,
         order: list[str] | None = None,
         spaces: dict[str, str] | None = None,

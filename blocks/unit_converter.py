@@ -11,7 +11,7 @@ from ..core.columns import Array, Column, MappedColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, UsageError
 from ..core.features import Feature
-from ..manifests.robot import load_robot
+from ..manifests.robot import RobotName, load_robot
 from .base import EpisodeMap
 from .vectors import DEFAULT_COLUMNS, check_width, vector
 
@@ -42,7 +42,7 @@ class UnitConverter(EpisodeMap):
     def __init__(
         self,
         *,
-        robot: str | None = None,
+        robot: RobotName | None = None,
         scale: float | list[float] = 1.0,
         offset: float | list[float] = 0.0,
         other_width: Literal["reject", "keep"] = "reject",

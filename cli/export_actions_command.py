@@ -49,7 +49,7 @@ def command(
             episodes=None if episodes is None else _ranges(episodes),
             progress=bar.show,
         )
-    echo_json(asdict(export)) if as_json else echo("\n".join(_lines(export)))
+    echo_json(asdict(export)) if as_json else echo("\n".join(_lines(export, run_dir)))
 
 
 def _ranges(text: str) -> list[range]:
@@ -62,7 +62,7 @@ def _ranges(text: str) -> list[range]:
     return found
 
 
-def _lines(export: ActionExport) -> Iterator[str]:
+def _lines(export: ActionExport, run_dir: Path | None) -> Iterator[str]:
     episodes, rows = counted(export.episodes, "episode"), counted(export.rows, "row")
     yield f"{export.path}: {episodes}, {rows} of {counted(len(export.joints), 'joint')}"
     if export.converted:
@@ -70,7 +70,7 @@ def _lines(export: ActionExport) -> Iterator[str]:
     if export.zeros:
         yield f"  zero, since the dataset does not have them: {', '.join(export.zeros)}"
     if lacking := export.episodes - export.starts:
-        hint = "" if export.starts else "; give --source RUN_DIR"
+        hint = "" if run_dir else "; give --source RUN_DIR"
         yield f"  without a state, which Isaac Lab's replay resets to: {counted(lacking, 'episode')}{hint}"
     if export.shifted_starts:
         begun = counted(export.shifted_starts, "episode")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import get_args
 
 import click
 
 from ..core.commit import folder_attempt
 from ..core.errors import UsageError
+from ..formats.lerobot import paths
 from ..formats.lerobot.checks.runner import refusals
 from ..formats.lerobot.gr00t_metadata import METADATA, gr00t_metadata
+from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.view_v21 import DatasetViewV21
 from ..formats.lerobot.views import open_view
 from ..formats.training.gr00t import gr00t_training
@@ -46,9 +50,9 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 
     For N1 and N1.5, and for RLinf, experiment_cfg/metadata.json is written too: it belongs into the checkpoint.
     """
-    view = open_view(dataset)
+    view = _opened(dataset)
     if not isinstance(view, DatasetViewV21):
-        action = f"robotrove convert {dataset} --to v2.1 --gr00t {robot} -o NEW"
+        action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
         raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
     wrong = [f"{one.where}: {one.message}" for one in refusals(view, f"gr00t-{version}") if one.check not in _ELSEWISE]
     if wrong:
@@ -56,14 +60,14 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
             str(dataset),
             "\n    ".join([f"GR00T {version.upper()} would refuse it or read it wrong", *wrong]),
             "a dataset that it takes",
-            f"robotrove verify {dataset} --for gr00t-{version}",
+            f"robotrove verify {quote(str(dataset))} --for gr00t-{version}",
         )
     training = gr00t_training(view, load_robot(robot), version, tag)
     files = gr00t_files(training, folder)
     if training.is_old:
         files[METADATA] = json.dumps(gr00t_metadata(view, training.tag), indent=4) + "\n"
     _write(folder, files)
-    echo(f"{folder}: {', '.join(files)}\n  start it: GR00T=CHECKOUT bash {folder / FINETUNE}")
+    echo(f"{folder}: {', '.join(files)}\n  start it: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
 
 
 @command.command()
@@ -72,19 +76,29 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 @click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     """Write what lerobot-train is started with on a DATASET."""
-    files = lerobot_files(open_view(dataset), policy, folder)
+    files = lerobot_files(_opened(dataset), policy, folder)
     _write(folder, files)
-    echo(f"{folder}: {', '.join(files)}\n  start it: bash {folder / TRAIN}")
+    echo(f"{folder}: {', '.join(files)}\n  start it: bash {quote(str(folder / TRAIN))}")
+
+
+def _opened(dataset: Path) -> DatasetView:
+    if not (dataset / paths.INFO).is_file():
+        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+    return open_view(dataset)
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    if folder.exists():
+    if os.path.lexists(folder):  # a link to nothing is in the way too
         raise UsageError(str(folder), "exists already", "a folder that does not exist yet", "-o NAME, or move it away")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder_attempt(folder) as attempt:
-        for name, text in files.items():
-            path = attempt / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            if path.suffix == ".sh":
-                path.chmod(0o755)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder_attempt(folder) as attempt:
+            for name, text in files.items():
+                path = attempt / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+                if path.suffix == ".sh":
+                    path.chmod(0o755)
+    except OSError as exc:
+        found = f"cannot be written: {exc.strerror}"
+        raise UsageError(str(folder), found, "a place that can be written, with room", "-o NAME") from exc

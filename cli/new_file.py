@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from ..core.commit import file_attempt
 from ..core.errors import UsageError, exists_already
 
 target_option = click.option(
@@ -25,10 +27,10 @@ def write_new(target: Path, text: str) -> None:
     Raises:
         UsageError: If it exists, or cannot be written.
     """
+    if os.path.lexists(target):
+        raise exists_already(target)
     try:
-        with open(target, "x", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise exists_already(target) from None
+        with file_attempt(target) as attempt:
+            attempt.write_text(text, encoding="utf-8", newline="\n")
     except OSError as exc:
         raise UsageError(str(target), f"cannot be written: {exc.strerror}", "a file in a folder that exists") from exc

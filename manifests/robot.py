@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import mistakes
@@ -77,6 +78,14 @@ def _folder() -> Traversable:
     return files(__package__).joinpath("robots")
 
 
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) and os.path.isfile(name)
+
+
+# As blocks take a robot: its file by the absolute path, since a run goes on from any folder.
+RobotName: TypeAlias = Annotated[str, AfterValidator(lambda name: os.path.abspath(name) if _is_file(name) else name)]
+
+
 def load_robot(name: str) -> RobotManifest:
     """Load a robot by the name of a shipped manifest or by the path of a YAML file.
 
@@ -87,13 +96,18 @@ def load_robot(name: str) -> RobotManifest:
     known = shipped_robots()
     if name in known:
         text = _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    elif Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+    elif _is_file(name):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as exc:
+            raise UsageError(name, f"is not text in UTF-8 (byte {exc.start})", "a robot manifest in YAML") from exc
+        except OSError as exc:
+            raise UsageError(name, f"cannot be read: {exc.strerror}", "a robot manifest in YAML") from exc
     else:
         raise UsageError(
             f"robot {name!r}",
             f"there is no such robot{nearest(name, known)}",
-            "one of " + ", ".join(known) + ", or the path of a YAML file",
+            "one of " + ", ".join(known) + ", or the path of a YAML file from the folder that the command runs in",
         )
     return _parsed(text, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..core.errors import printable
 from .arena_config import ArenaConfig
 from .pipeline_text import flow
 
@@ -20,7 +21,7 @@ def arena_pipeline_text(config: ArenaConfig, name: str) -> str:
         config: What Arena's converter was told.
         name: Name of the file that says it.
     """
-    lines = [f"# Made from {name} of Isaac Lab Arena by `robotrove import-config arena`.", *_remarks(config)]
+    lines = [f"# Made from {printable(name)} of Isaac Lab Arena by `robotrove import-config arena`.", *_remarks(config)]
     lines += [*_source(config), *_steps(config), "writer:", f"  robot_type: {flow(config.robot_type)}"]
     lines += ["  video: {codec: libx264, crf: 23, g: 10}", "dataset:"]
     lines += ["  - downgrader: {reference_exact: true}", f"  - gr00t_files: {flow({'robot': config.robot})}"]

@@ -8,11 +8,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..blocks.dataset_step import DatasetStep
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.wording import described, mistakes
 from ..core.yaml_source import KeyPath, Located, locate, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
-from .dataset_list import Version, append_mistakes, default_dataset, format_mistakes, in_order, origin_mistakes
+from .dataset_list import (
+    Version,
+    append_mistakes,
+    default_dataset,
+    format_mistakes,
+    in_order,
+    origin_mistakes,
+    place_mistakes,
+)
 from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
 from .resolution import Role, block_class, check_role, one_line
 from .secret_mistakes import secret_mistakes
@@ -81,6 +90,7 @@ class Check:
         self._folders = list(folders)
         self._home = home
         self._makes: dict[KeyPath, str] = {}
+        self._needs: dict[KeyPath, str] = {}
         # Nothing else is said of such a file: other messages show what they found.
         self.problems += [Problem(line, text) for line, text in secret_mistakes(root)]
         if self.problems:
@@ -125,6 +135,7 @@ class Check:
         self.formats = in_order(self._makes.values())
         found = [
             *format_mistakes(self.settings.formats, self._makes),
+            *place_mistakes(self._makes, self._needs),
             *origin_mistakes(self._root.value, self.blocks, self._makes),
             *append_mistakes(self.settings.append_to, self._root.value, self.formats),
         ]
@@ -167,6 +178,8 @@ class Check:
             block = construct(cls, values)
             if (version := getattr(block, "makes", None)) is not None:
                 self._makes[path] = version
+            if isinstance(block, DatasetStep) and block.needs is not None:
+                self._needs[path] = block.needs
         except InvalidArguments as exc:
             for inner, text, _ in exc.found:
                 self._note((*path, *inner), text.removeprefix(f"{use}: "), use)

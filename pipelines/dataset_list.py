@@ -46,6 +46,19 @@ def format_mistakes(formats: Sequence[str] | None, makes: Mapping[KeyPath, str])
         yield ("formats",), f"found {', '.join(formats)}, but the blocks of `dataset` make {made}; leave it out"
 
 
+def place_mistakes(makes: Mapping[KeyPath, str], needs: Mapping[KeyPath, str]) -> Iterator[Found]:
+    """Yield which dataset blocks stand before the dataset that they work on is made; none if none is made at all.
+
+    Args:
+        makes: Path of a dataset block to the version that it makes.
+        needs: Path of a dataset block to the version that it works on.
+    """
+    for path, version in needs.items():
+        if makes and version not in {made for maker, made in makes.items() if maker < path}:
+            maker = default_dataset([version])[0]
+            yield path, f"works on the dataset of {version}, which no block before it makes; put it after {maker}"
+
+
 def origin_mistakes(
     keys: Collection[str], blocks: Mapping[KeyPath, BlockSpec], makes: Mapping[KeyPath, str]
 ) -> Iterator[Found]:

@@ -13,7 +13,7 @@ from ..blocks.base import EpisodeStep
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
-from ..core.features import Features, difference, named_like
+from ..core.features import DEFAULT_FEATURES, Features, difference, named_like
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..hub.files import named, present
@@ -155,6 +155,10 @@ def _check_features(features: Features, video: VideoSettings) -> None:
                 "bad_feature_name",
                 f"{key[:80]!r} cannot be a feature; name it under `columns:` with letters, digits, . _ -, "
                 f"{_LONGEST_NAME} bytes at most",
+            )
+        if key in DEFAULT_FEATURES or key == "task":  # a step may have added it
+            raise EpisodeRejected(
+                "bad_feature_name", f"{key!r} is what LeRobot itself has in every row; give the column another name"
             )
         if feature.is_video:
             height, width, _ = feature.shape

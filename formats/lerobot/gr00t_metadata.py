@@ -44,7 +44,7 @@ def gr00t_metadata(dataset: DatasetViewV21, tag: str) -> dict[str, Any]:
 
 def _statistics(key: str, column: str, part: dict[str, Any], stats: dict[str, Any]) -> dict[str, list[float]]:
     entry = stats.get(column)
-    if not isinstance(entry, dict) or any(name not in entry for name in _STATISTICS):
+    if not isinstance(entry, dict) or any(entry.get(name) is None for name in _STATISTICS):
         raise UsageError(
             f"{paths.STATS}, {column}",
             f"has not all statistics that {key} needs",

@@ -82,11 +82,12 @@ class DatasetViewV21(DatasetView):
 
     def places(self) -> Iterator[EpisodePlace]:
         """See the base class."""
-        for number, (where, row) in zip(self.numbers.tolist(), self.episodes(("length", "tasks")), strict=True):
+        counts = zip(self.numbers.tolist(), self.lengths.tolist(), strict=True)
+        for (number, length), (where, row) in zip(counts, self.episodes(("tasks",)), strict=True):
             if not is_texts(row["tasks"]):
                 raise Damaged(where, f"tasks is {row['tasks']!r} instead of a list of texts")
             cameras = {key: (self.video_file(key, number), 0) for key in self.video_keys}
-            yield EpisodePlace(number, row["length"], tuple(row["tasks"]), self.data_file(number), 0, cameras)
+            yield EpisodePlace(number, length, tuple(row["tasks"]), self.data_file(number), 0, cameras)
 
     def episode_stats(
         self, keys: Sequence[str], names: Sequence[str]

@@ -79,7 +79,8 @@ def gr00t_training(
         tag: Embodiment tag instead of the robot's.
 
     Raises:
-        UsageError: If the dataset has nothing of the robot, or the release has no such tag.
+        UsageError: If the dataset has nothing of the robot, or keys of it with other numbers of values, or the
+            release has no such tag.
     """
     modality = dataset.json(MODALITY)
     chosen = tag or robot.gr00t.tags.get(version)
@@ -106,19 +107,28 @@ def gr00t_training(
         states,
         actions,
         () if version in _OLD else relative,
-        _language(modality["annotation"]),
+        _language(modality.get("annotation")),
     )
 
 
 def _keys(modality: Mapping[str, Any], section: str, wanted: Sequence[str] | None, robot: RobotManifest) -> Any:
-    keys = tuple(key for key in (wanted or modality[section]) if key in modality[section])
-    if not keys:
-        found = f"{MODALITY} has no {section} of {', '.join(wanted or ())}"
-        raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(modality[section]), "--robot NAME")
+    """Return the keys that are wanted and there; without any of the robot's, this is the data of another one."""
+    entries = modality[section]
+    widths = {key: len(joints) for key, joints in robot.groups.items()}
+    widths |= {key: part.end - part.start for key, part in getattr(robot.gr00t.parts, section).items()}
+    keys = tuple(key for key in (wanted or entries) if key in entries)
+    if not widths.keys() & set(keys):
+        found = f"{MODALITY} has no {section} of {', '.join(wanted or widths)}"
+        raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(entries), "--robot NAME")
+    for key in keys:
+        width = entries[key]["end"] - entries[key]["start"]
+        if width != widths.get(key, width):
+            found = f"{section}.{key} of {MODALITY} has {width} values"
+            raise UsageError(f"robot {robot.name}", found, f"{widths[key]}, as this robot has", "--robot NAME")
     return keys
 
 
-def _language(annotations: Mapping[str, Any]) -> str:
+def _language(annotations: Mapping[str, Any] | None) -> str:
     """Return the annotation that is the instruction: the first whose name says so, or else the first."""
     if not annotations:
         raise UsageError(MODALITY, "has no annotation", "human.task_description or another key of the instruction")

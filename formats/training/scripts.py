@@ -18,9 +18,9 @@ def option_lines(options: Mapping[str, str]) -> str:
 
 
 def script(comments: Iterable[str], body: str) -> str:
-    """Return a bash script that stops at the first error."""
+    """Return a bash script that stops at the first error; with CDPATH, cd would print, and may go elsewhere."""
     about = "".join(f"# {line}\n" for line in comments)
-    return f"#!/usr/bin/env bash\n{about}set -euo pipefail\n{body}"
+    return f"#!/usr/bin/env bash\n{about}set -euo pipefail\nunset CDPATH\n{body}"
 
 
 def sbatch(name: str, command: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def export_actions(
         if not rename_new(attempt, target):
             raise exists_already(target)
     finally:
-        attempt.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that cannot be written the first error tells
+            attempt.unlink()
     return replace(done, path=str(target))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -375,6 +377,22 @@ class TestColumnAdder:
             assert ep["next.done"].tolist() == [[False], [False], [True]]
             assert ep["zero"].tolist() == [[0.0]] * 3
             assert [ep[key].dtype.name for key in columns] == ["float64", "bool", "float32"]
+
+    @pytest.mark.parametrize(
+        ("dtype", "value"),
+        [
+            ("int64", 5.5),
+            ("int64", 2**63),
+            ("bool", 5),
+            ("float32", 1e39),
+            ("float64", math.inf),
+            ("float32", math.nan),
+        ],
+    )
+    def test_a_value_that_the_column_cannot_hold(self, dtype: Any, value: Any) -> None:
+        for other in ({"value": value}, {"value": False, "last": value}):
+            with pytest.raises(ValueError, match=f"is no {dtype}"):
+                Constant(dtype=dtype, **other)
 
 
 class TestImageResizer:

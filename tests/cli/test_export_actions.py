@@ -6,6 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from robotrove.cli.export_actions_command import _lines
+from robotrove.pipelines.replay.export import ActionExport
+
 
 def test_what_was_written_is_told(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
     target = tmp_path / "actions.hdf5"
@@ -60,3 +63,11 @@ def test_bad_usage(robotrove: Callable, converted: Path, tmp_path: Path) -> None
         assert message in refused.err
     assert "is not a dataset" in robotrove("export-actions", tmp_path, "-o", tmp_path / "a.hdf5").err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_was_given_is_not_asked_for() -> None:
+    export = ActionExport(
+        "a.hdf5", 2, 16, joints=["x"], zeros=[], converted=[], starts=0, shifted_starts=0, late_starts=0
+    )
+    [_, lacking] = _lines(export, Path("dataset.run"))
+    assert lacking == "  without a state, which Isaac Lab's replay resets to: 2 episodes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from itertools import pairwise
@@ -151,6 +152,15 @@ def test_a_relative_checkout_and_the_job(datasets: dict[str, Path], tmp_path: Pa
     assert found[found.index("--num-gpus") + 1] == "8"
 
 
+def test_a_shell_with_cdpath(datasets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gr00t").mkdir()
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.6")
+    monkeypatch.chdir(tmp_path)
+    found = start(Path("out/finetune.sh"), tmp_path, GR00T="gr00t", CDPATH=f"/tmp:{tmp_path}")
+    assert found[1] == str(tmp_path / "gr00t")
+    assert found[found.index("--output-dir") + 1] == str(tmp_path / "out/checkpoints")
+
+
 @pytest.mark.parametrize("version", ["n1", "n1.5"])
 def test_the_configuration_of_old_releases(datasets: dict[str, Path], tmp_path: Path, version: str) -> None:
     handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "so101", "--version", version)
@@ -193,8 +203,68 @@ def test_what_is_refused(
 
 
 def test_an_existing_folder_stays(datasets: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="exists already"):
-        handoff("lerobot", datasets["v3.0"], "-o", tmp_path)
+    (tmp_path / "link").symlink_to("nowhere")
+    for place in (tmp_path, tmp_path / "link"):
+        with pytest.raises(UsageError, match="exists already"):
+            handoff("lerobot", datasets["v3.0"], "-o", place)
+
+
+def test_what_cannot_be_written_or_is_no_dataset(datasets: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be written: "):
+        handoff("lerobot", datasets["v3.0"], "-o", tmp_path / "file/out")
+    for options in (["lerobot"], ["gr00t", "--robot", "so101", "--version", "n1.6"]):
+        with pytest.raises(UsageError, match="is not a dataset"):
+            handoff(*options, tmp_path, "-o", tmp_path / "out")
+
+
+@pytest.mark.parametrize("version", ["n1.6", "n1.7"])
+def test_a_robot_of_which_the_dataset_has_nothing(datasets: dict[str, Path], tmp_path: Path, version: str) -> None:
+    with pytest.raises(UsageError, match=r"robot gr1: .* has no state of left_arm[\s\S]*one of single_arm, gripper"):
+        handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--robot", "gr1", "--version", version)
+
+
+def test_a_robot_whose_groups_have_other_widths(datasets: dict[str, Path], tmp_path: Path) -> None:
+    robot = tmp_path / "robot.yaml"
+    robot.write_text("name: r\nrobot_type: r\njoints: [a, b]\ngroups: {single_arm: [a], gripper: [b]}\n")
+    options = ["--robot", robot, "--version", "n1.6", "--tag", "new_embodiment"]
+    with pytest.raises(UsageError, match=r"state.single_arm of meta/modality.json has 5 values[\s\S]*expected: 1,"):
+        handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", *options)
+
+
+@pytest.mark.parametrize("change", [lambda found: found.pop("annotation"), lambda found: found.update(annotation=None)])
+def test_a_dataset_without_annotations(datasets: dict[str, Path], tmp_path: Path, change: Any) -> None:
+    """N1.6 opens it; the configuration needs one."""
+    root = shutil.copytree(datasets["v2.1"], tmp_path / "dataset")
+    content = json.loads((root / "meta/modality.json").read_text())
+    change(content)
+    (root / "meta/modality.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="has no annotation"):
+        handoff("gr00t", root, "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.6")
+
+
+def test_statistics_of_null(datasets: dict[str, Path], tmp_path: Path) -> None:
+    root = shutil.copytree(datasets["v2.1"], tmp_path / "dataset")
+    stats = json.loads((root / "meta/stats.json").read_text())
+    stats["action"]["q01"] = None
+    (root / "meta/stats.json").write_text(json.dumps(stats))
+    with pytest.raises(UsageError, match="has not all statistics"):
+        handoff("gr00t", root, "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.5")
+
+
+def test_what_to_do_next_can_be_typed(
+    datasets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my $(out)"
+    handoff("lerobot", datasets["v2.1"], "-o", out)
+    assert shlex.split(capsys.readouterr().out.splitlines()[-1])[-2:] == ["bash", str(out / "train.sh")]
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "a b", "--robot", "so101", "--version", "n1.6")
+    assert shlex.split(capsys.readouterr().out.splitlines()[-1])[-1] == str(tmp_path / "a b/finetune.sh")
+    strange = shutil.copytree(datasets["v3.0"], tmp_path / "it's v3")
+    with pytest.raises(UsageError) as caught:
+        handoff("gr00t", strange, "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.6")
+    command = shlex.split(str(caught.value).splitlines()[-1])[2:]
+    assert command == ["robotrove", "convert", str(strange), "--to", "v2.1", "--gr00t", "so101", "-o", "NEW"]
 
 
 def test_names_from_a_dataset_stay_names(datasets: dict[str, Path], tmp_path: Path) -> None:

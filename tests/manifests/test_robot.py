@@ -133,3 +133,10 @@ def test_the_order_of_the_simulators_joints() -> None:
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'so101'"):
         load_robot("so100")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "robot.yaml"
+    path.write_bytes(b"name: \xff")
+    with pytest.raises(UsageError, match=r"robot.yaml: is not text in UTF-8 \(byte 6\)"):
+        load_robot(str(path))

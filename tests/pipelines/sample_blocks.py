@@ -230,3 +230,4 @@ class Measurer(_DatasetBlock):
     """Works on a dataset that is there."""
 
     name = "dataset_stats"
+    needs = "v3.0"

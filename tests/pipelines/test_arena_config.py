@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import yaml
 from click.testing import CliRunner
 
 from robotrove.cli.import_config_command import command
+from robotrove.cli.new_file import write_new
 from robotrove.core.errors import ConfigError, UsageError
-from robotrove.pipelines.arena_config import read_arena_config
+from robotrove.pipelines.arena_config import ArenaConfig, read_arena_config
+from robotrove.pipelines.arena_text import arena_pipeline_text
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.pipelines.joint_spaces import G1, GR1_ACTION, GR1_POLICY, GR1_STATE
 
@@ -202,3 +206,17 @@ def test_what_is_no_configuration(tmp_path: Path) -> None:
         read_arena_config(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n")
     assert mistakes(tmp_path / "list.yaml") == [(1, "is no mapping of options")]
+
+
+def test_a_full_disk_leaves_no_half_pipeline(disk: Callable[[int], Path]) -> None:
+    place = disk(16)
+    with suppress(OSError):
+        (place / "ballast").write_bytes(bytes(1 << 20))
+    with pytest.raises(UsageError, match="cannot be written: No space left"):
+        write_new(place / "pipeline.yaml", "#" * 9_000)
+    assert [path.name for path in place.iterdir()] == ["ballast"]
+
+
+def test_a_file_name_stays_in_its_comment() -> None:
+    text = arena_pipeline_text(ArenaConfig(hdf5_name="a.hdf5"), "x\nworkers: 1\n")
+    assert "workers" not in yaml.safe_load(text)

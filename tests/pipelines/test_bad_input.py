@@ -318,6 +318,16 @@ class TestNames:
             assert "columns:" in line["detail"]
         assert found.origins() == [("good.hdf5", "data/demo_0")]
 
+    @pytest.mark.parametrize("name", ["timestamp", "index", "task_index", "task"])
+    def test_a_step_cannot_add_what_lerobot_has_itself(self, tmp_path: Path, name: str) -> None:
+        files = [sample(tmp_path, "good.hdf5", 1, 3)]
+        for number, step in enumerate(
+            ({"annotator": {"columns": [name]}}, {"column_adder": {"columns": {name: {"value": 1}}}})
+        ):
+            (tmp_path / str(number)).mkdir()
+            with pytest.raises(UsageError, match=f"bad_feature_name: '{name}' is what LeRobot itself has"):
+                run_here(write_pipeline(tmp_path / str(number), files, steps=[step]), tmp_path / "out")
+
     def test_joints(self, tmp_path: Path) -> None:
         good = sample(tmp_path, "good.hdf5", 1, 3)
         short = _demo(

@@ -142,7 +142,17 @@ class TestWithoutSource:
                     (2, "steps: stands without a `source`: the episodes of datasets are taken as they are"),
                 ],
             ),
-            ("dataset:\n  - dataset_stats\n  - aggregator\n", [(1, "source: missing, expected a mapping such as")]),
+            (
+                "dataset:\n  - dataset_stats\n  - aggregator\n",
+                [
+                    (1, "source: missing, expected a mapping such as"),
+                    (2, "dataset[0] (dataset_stats): works on the dataset of v3.0, which no block before it makes"),
+                ],
+            ),
+            (
+                f"{SOURCE}dataset:\n  - downgrader\n  - dataset_stats\n  - aggregator\n",
+                [(5, "dataset[1] (dataset_stats): works on the dataset of v3.0, which no block before it makes; put")],
+            ),
             (
                 "dataset:\n  - aggregator\n  - downgrader: {datasets: [a]}\n",
                 [

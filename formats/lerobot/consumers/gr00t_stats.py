@@ -50,7 +50,8 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
             if not isinstance(found, dict):
                 yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
                 continue
-            problems = [*unusable({key: found[key] for key in GR00T_KEYS}, dataset.features[column])]
+            problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
+            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset.features[column])
             problems += self._uncut(found, end, name)
             yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
 
@@ -62,7 +63,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
             entry = content.get(key)
             if not isinstance(entry, dict):
                 yield f"{paths.STATS}, {key}", "is no object" if key in content else "is missing"
-            elif missing := [name for name in GR00T_KEYS if name not in entry]:
+            elif missing := [name for name in GR00T_KEYS if name not in entry or (typed and entry[name] is None)]:
                 yield f"{paths.STATS}, {key}", f"has no {', '.join(missing)}"
 
     def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:

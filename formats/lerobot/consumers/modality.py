@@ -48,6 +48,11 @@ class ModalityCheck(Check[DatasetViewV21]):
             if content.get(section) is None and section != "annotation":
                 told = f"is missing: {self._release.title} refuses the dataset"
                 yield self.error(f"{MODALITY}, {section}", f"{told}; {written(dataset)}")
+        if content.get("video") == {}:
+            # The loaders open it; what they give to the policy has no pictures to stack (`_get_vlm_inputs` in N1.6
+            # and N1.7, gr00t/model/…/processing_*.py; `data["video"]` in N1 and N1.5, gr00t/model/transforms.py).
+            told = f"names no camera, but {self._release.title} trains on pictures"
+            yield self.error(f"{MODALITY}, video", f"{told}; `robotrove run` makes videos of all cameras")
         if content.get("annotation") in (None, {}):
             yield self._silent()
         yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in misfits(content))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,12 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import Pipeline
+from robotrove import Hdf5Reader, Pipeline, ShardWriter
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.pipelines.replay import export
 from robotrove.pipelines.replay.check import check_replay
 from robotrove.pipelines.replay.export import ActionExport, export_actions
@@ -353,6 +355,21 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written(
+    made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove too what was never there."""
+    folder = made("arena_gr1_microwave", "arena_gr1")
+
+    def refuse(*given: object, **options: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RobotroveError, match=r"cannot be written: .*Read-only"):
+        export_actions(folder / "dataset", tmp_path / "a.hdf5")
+
+
 def test_a_recording_that_is_gone(tmp_path: Path) -> None:
     [path] = write_sample("leisaac", tmp_path, frames=FRAMES, cameras=())
     run_shipped("leisaac_so101", [path], tmp_path / "dataset")
@@ -421,3 +438,19 @@ def test_what_was_done_is_told(made: Callable[..., Path], tmp_path: Path) -> Non
     export = export_actions(folder / "dataset", tmp_path / "a.hdf5", space="state")
     assert isinstance(export, ActionExport)
     assert (export.path, export.zeros) == (str(tmp_path / "a.hdf5"), tuple(DROID_STATE[8:]))
+
+
+@pytest.mark.parametrize("length", [0.5, {}, 10**30, "24", None])
+def test_actions_of_an_episode_whose_length_is_no_number(tmp_path: Path, length: Any) -> None:
+    [recording] = write_sample("isaaclab", tmp_path, episodes=2, frames=4, height=48, width=64)
+    source = Hdf5Reader(files=[str(recording)], layout="isaaclab")
+    root = tmp_path / "dataset"
+    Pipeline(source=source, steps=[], writer=ShardWriter(), formats=["v2.1"]).run(output=root, workers=1)
+    path = root / "meta/episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1]["length"] = length
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    robot = tmp_path / "arm.yaml"
+    robot.write_text(f"name: arm\nrobot_type: arm\njoints: [{', '.join(f'actions_{n}' for n in range(7))}]\n")
+    with pytest.raises(Damaged, match="instead of a count"):
+        export_actions(root, tmp_path / "a.hdf5", robot=str(robot))

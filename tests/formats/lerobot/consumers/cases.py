@@ -158,6 +158,7 @@ CASES: dict[str, Case] = {
         action(original_key="actions"), "EEEE", f"{MODALITY}, action.arm", 'write "original_key": "action"'
     ),
     "null for a column": Case(action(original_key=None), "EEEE", f"{MODALITY}, action.arm", "original_key is None"),
+    "no camera named": Case(modality(lambda m: m.update(video={})), "EEEE", f"{MODALITY}, video", "names no camera"),
     "null for cameras": Case(modality(lambda m: m.update(video=None)), "EEEE", f"{MODALITY}, video", "is missing"),
     "a list for cameras": Case(modality(lambda m: m.update(video=[])), "EEEE", f"{MODALITY}, video", "is [] instead"),
     "the usual column": Case(modality(lambda m: m["action"]["arm"].pop("original_key")), "....", "", ""),
@@ -218,6 +219,7 @@ CASES: dict[str, Case] = {
     "no names": Case(camera(lambda c: c.update(names=None)), "EE..", FRONT_INFO, '["height", "width", "channels"]'),
     "no stats.json": Case(lambda copy: (copy.root / STATS).unlink(), "WWWW", STATS, "computes the file anew"),
     "a statistic missing": Case(stats(lambda s: s["action"].pop("q99")), "WWWW", f"{STATS}, action", "has no q99"),
+    "a statistic of null": Case(stats(lambda s: s["action"].update(q99=None)), "WWEE", f"{STATS}, action", "q99"),
     "a column without statistics": Case(stats(lambda s: s.pop("action")), "EEWW", f"{STATS}, action", "is missing"),
     "LeRobot's count": Case(
         stats(lambda s: s["action"].update(count=[48])),
