@@ -66,7 +66,8 @@ def _lines(export: ActionExport, run_dir: Path | None) -> Iterator[str]:
     episodes, rows = counted(export.episodes, "episode"), counted(export.rows, "row")
     yield f"{export.path}: {episodes}, {rows} of {counted(len(export.joints), 'joint')}"
     if export.converted:
-        yield f"  taken back to the simulator's units: {', '.join(export.converted)}"
+        taken = "" if run_dir else "; a dataset in radians needs --source RUN_DIR"
+        yield f"  taken back from motor units to the simulator's: {', '.join(export.converted)}{taken}"
     if export.zeros:
         yield f"  zero, since the dataset does not have them: {', '.join(export.zeros)}"
     if lacking := export.episodes - export.starts:

@@ -7,6 +7,7 @@ written names the column of every key: where it is left out, N1 and N1.5 look fo
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ MODALITY = "meta/modality.json"
 VECTORS = {"state": ("observation.state", "state"), "action": ("action", "actions")}  # a robot's, or RLinf's names
 ANY_TASK = "human.task_description"  # the key where a dataset has no annotations of its own
 _CAMERA = "observation.images."
+_NUMBERED = re.compile(r"\D*\d+")  # motor_0, dim_1: no names of joints
 _ANNOTATION = "annotation."
 
 
@@ -39,8 +41,13 @@ def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str,
     """
     extra = robot.gr00t.parts
     content: dict[str, dict[str, Any]] = {}
-    for section, parts in (("state", extra.state), ("action", extra.action)):
+    for section, given in (("state", extra.state), ("action", extra.action)):
         column = next((name for name in VECTORS[section] if name in features), VECTORS[section][0])
+        # A manifest says observation.state and action, whatever the dataset calls them.
+        parts = {
+            key: part.model_copy(update={"column": column}) if part.column in VECTORS[section] else part
+            for key, part in given.items()
+        }
         is_cut = any(part.column == column for part in parts.values())  # the manifest itself says how
         found = list(() if is_cut else _groups(column, features.get(column), robot))
         found += [(key, part) for key, part in parts.items() if part.column in features]
@@ -87,12 +94,12 @@ def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Itera
 
 
 def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequence[str]:
-    """Return the joint names of a vector; without any it must have all joints of the robot."""
+    """Return the joint names of a vector; without any, or with numbers for names, it must have all of the robot's."""
     if feature is None:
         raise UsageError(column, "is no feature of the dataset", "the vector of the robot's joints")
     if set(feature.names or ()) & set(robot.joint_names):
         return feature.names or ()
-    if feature.shape == (len(robot.joints),):
+    if feature.shape == (len(robot.joints),) and all(map(_NUMBERED.fullmatch, feature.names or ())):
         return robot.joint_names
     raise UsageError(
         column,

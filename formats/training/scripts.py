@@ -31,7 +31,7 @@ def sbatch(name: str, command: Path) -> str:
         command: The script that it starts, by its absolute path.
     """
     return f"""#!/usr/bin/env bash
-#SBATCH --job-name={name}
+#SBATCH --job-name={in_comments(name).replace(" ", "_")}
 #SBATCH --nodes=1
 #SBATCH --gres=gpu:1
 #SBATCH --cpus-per-task=8

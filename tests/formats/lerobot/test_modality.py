@@ -74,6 +74,11 @@ def test_vectors_without_names_are_the_robots_whole() -> None:
     assert content["action"]["hand"] == {"original_key": "action", "start": 2, "end": 3}
 
 
+def test_numbers_are_no_names() -> None:
+    content = modality_of(features(action=vector("motor_0", "motor_1", "motor_2")), ROBOT)
+    assert content["action"]["hand"] == {"original_key": "action", "start": 2, "end": 3}
+
+
 def test_names_of_rlinf() -> None:
     content = modality_of({"state": vector(width=3), "actions": vector(width=3)}, ROBOT)
     assert content["state"]["arm"]["original_key"] == "state"
@@ -87,6 +92,7 @@ def test_names_of_rlinf() -> None:
         (features(action=vector("a", "c", "b")), "group arm are not all there side by side"),
         (features(action=vector("a", "c")), "group arm are not all there"),
         (features(action=vector(width=8)), r"float32\[8\] and names no joint of robot two"),
+        (features(action=vector("x", "y", "z")), "names no joint of robot two"),
         ({"action": vector(width=3)}, "observation.state: is no feature"),
         (features(observation__pose=vector(width=2)), r"observation.pose is float32\[2\][\s\S]*values 1 to 2"),
         (features(observation__pose=CAMERA), "observation.pose is video"),
@@ -133,6 +139,13 @@ def test_statistics_of_lerobot_are_not_enough(tmp_path: Path) -> None:
     (tmp_path / "meta/stats.json").write_text(json.dumps({"observation.state": {"mean": [0, 0, 0]}}))
     with pytest.raises(UsageError, match=r"has not all statistics[\s\S]*--gr00t"):
         gr00t_metadata(DatasetViewV21(tmp_path), "gr1")
+
+
+def test_parts_of_vectors_that_rlinf_names() -> None:
+    found: Features = {"state": vector(width=8), "actions": vector(width=7), "image": CAMERA}
+    content = modality_of(found, load_robot("libero"))
+    assert content["state"]["gripper"] == {"original_key": "state", "start": 6, "end": 8}
+    assert content["action"]["yaw"] == {"original_key": "actions", "start": 5, "end": 6}
 
 
 def test_libero_as_gr00t_and_rlinf_name_it() -> None:
