@@ -15,6 +15,7 @@ from ..core.commit import folder_attempt
 from ..core.errors import UsageError
 from ..formats.lerobot import paths
 from ..formats.lerobot.checks.runner import refusals
+from ..formats.lerobot.consumers import CONSUMERS
 from ..formats.lerobot.gr00t_metadata import METADATA, gr00t_metadata
 from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.view_v21 import DatasetViewV21
@@ -54,14 +55,7 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     if not isinstance(view, DatasetViewV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
         raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
-    wrong = [f"{one.where}: {one.message}" for one in refusals(view, f"gr00t-{version}") if one.check not in _ELSEWISE]
-    if wrong:
-        raise UsageError(
-            str(dataset),
-            "\n    ".join([f"GR00T {version.upper()} would refuse it or read it wrong", *wrong]),
-            "a dataset that it takes",
-            f"robotrove verify {quote(str(dataset))} --for gr00t-{version}",
-        )
+    _refuse(view, f"gr00t-{version}")
     training = gr00t_training(view, load_robot(robot), version, tag)
     files = gr00t_files(training, folder)
     if training.is_old:
@@ -76,7 +70,9 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 @click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     """Write what lerobot-train is started with on a DATASET."""
-    files = lerobot_files(_opened(dataset), policy, folder)
+    view = _opened(dataset)
+    _refuse(view, "lerobot")
+    files = lerobot_files(view, policy, folder)
     _write(folder, files)
     echo(f"{folder}: {', '.join(files)}\n  start it: bash {quote(str(folder / TRAIN))}")
 
@@ -85,6 +81,18 @@ def _opened(dataset: Path) -> DatasetView:
     if not (dataset / paths.INFO).is_file():
         raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
     return open_view(dataset)
+
+
+def _refuse(view: DatasetView, consumer: str) -> None:
+    """Hand over nothing that the trainer refuses or reads wrong."""
+    wrong = [f"{one.where}: {one.message}" for one in refusals(view, consumer) if one.check not in _ELSEWISE]
+    if wrong:
+        raise UsageError(
+            str(view.root),
+            "\n    ".join([f"{CONSUMERS[consumer].title} would refuse it or read it wrong", *wrong]),
+            "a dataset that it takes",
+            f"robotrove verify {quote(str(view.root))} --for {consumer}",
+        )
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

@@ -303,6 +303,16 @@ def test_the_command_for_lerobot(datasets: dict[str, Path], tmp_path: Path) -> N
     ]
 
 
+def test_lerobot_gets_nothing_without_actions(datasets: dict[str, Path], tmp_path: Path) -> None:
+    blind = shutil.copytree(datasets["v3.0"], tmp_path / "blind")
+    info = json.loads((blind / "meta/info.json").read_text())
+    del info["features"]["action"]
+    (blind / "meta/info.json").write_text(json.dumps(info))
+    with pytest.raises(UsageError, match=r"LeRobot would refuse it[\s\S]*no feature action[\s\S]*--for lerobot"):
+        handoff("lerobot", blind, "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_robot_has_tags_that_exist() -> None:
     for name in shipped_robots():
         for version, tag in load_robot(name).gr00t.tags.items():
