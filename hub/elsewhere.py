@@ -42,11 +42,11 @@ def files(text: str, suffixes: Sequence[str]) -> list[cache.Elsewhere]:
             url = system.unstrip_protocol(name) if "://" not in name else name
             places.append(cache.Elsewhere(_version(url, system.info(name)), protocol, url.partition("://")[2]))
         return places
-    except FileNotFoundError:
-        return []
     except ImportError as exc:
         raise _missing(text, exc) from exc
     except Exception as exc:  # each protocol has its own
+        if _is_gone(exc, protocol):
+            return []
         raise _failed(text, exc) from exc
 
 
@@ -68,9 +68,9 @@ def _download(system: Any, path: str, place: cache.Elsewhere, size: int, incompl
         try:
             _append(system, path, size, incomplete)
             break
-        except FileNotFoundError:
-            raise
         except Exception as exc:
+            if _is_gone(exc, place.protocol):
+                raise
             if tries == _TRIES - 1:
                 raise _failed(place.url, exc) from exc
             time.sleep(2.0**tries)
@@ -104,13 +104,21 @@ def _checked(system: Any, path: str, place: cache.Elsewhere) -> int:
     """Return the size of a file that is the same as when it was found."""
     try:
         facts = system.info(path)
-    except FileNotFoundError:
-        raise
     except Exception as exc:
+        if _is_gone(exc, place.protocol):
+            raise
         raise _failed(place.url, exc) from exc
     if _version(place.url, facts) != place.version:
         raise FileNotFoundError(errno.ENOENT, "is another file by now", place.url)
     return int(facts["size"])
+
+
+def _is_gone(exc: Exception, protocol: str) -> bool:
+    """True if the answer was that there is no such file: fsspec raises the same where a web server gave none."""
+    if not isinstance(exc, FileNotFoundError):
+        return False
+    why = exc.__cause__
+    return not protocol.startswith("http") or why is None or getattr(why, "status", 0) in (404, 410)
 
 
 def _version(url: str, facts: Mapping[str, Any]) -> str:
@@ -152,6 +160,8 @@ def _missing(text: str, exc: ImportError) -> UsageError:
 
 
 def _failed(text: str, exc: Exception) -> RobotroveError:
+    if isinstance(exc, FileNotFoundError) and isinstance(exc.__cause__, Exception):
+        exc = exc.__cause__
     told = " ".join(str(exc).split()) or type(exc).__name__
     return RobotroveError(
         text, told, "a place that can be read", "see to it, then repeat the command: it goes on where it stopped"

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...core.commit import attempt_name, sync_file, write_file
+from ...manifests.reading import undamaged
 from ...media.index import Encoding
 from ...media.join import Clip
 from .arrow_rows import open_parquet
@@ -104,8 +105,9 @@ class DatasetPlan:
     @classmethod
     def read(cls, folder: Path) -> DatasetPlan:
         """Read plan.json."""
-        entry = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
-        return cls(**{**entry, "files": [PlannedFile(**file) for file in entry["files"]]})
+        with undamaged(folder / PLAN_FILE):
+            entry = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+            return cls(**{**entry, "files": [PlannedFile(**file) for file in entry["files"]]})
 
 
 def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:

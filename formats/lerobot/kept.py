@@ -87,9 +87,13 @@ def _is_same(expected: pa.DataType | None, found: pa.DataType | None) -> bool:
 
 
 def _not_kept(base: FolderSource[Any], problem: str) -> UsageError:
+    anew = {
+        "v3.0": f"robotrove aggregate {base.root} --on-mismatch reencode -o NEW",
+        "v2.1": f"robotrove convert {base.root} --to v3.0 -o OTHER, robotrove convert OTHER --to v2.1 -o NEW",
+    }
     return UsageError(
         str(base.root),
         f"cannot be appended to: {printable(problem)}",
         "a dataset whose files can stay as they are",
-        f"robotrove convert {base.root} --to {base.view.version} -o NEW, then append to that",
+        f"{anew[base.view.version]}, then append to that",
     )

@@ -233,6 +233,19 @@ def test_it_is_given_up_in_words(memory: Any, monkeypatch: pytest.MonkeyPatch) -
         present(file)
 
 
+def test_a_web_server_that_does_not_answer_has_not_lost_the_file(tmp_path: Path) -> None:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/a.hdf5").write_bytes(b"content")
+    with serving(tmp_path / "lab") as web:
+        assert find(f"{web.url}/b.hdf5", SUFFIXES) == []
+        [file] = find(f"{web.url}/a.hdf5", SUFFIXES)
+    url = web.url.replace("127.0.0.1", "localhost")  # not by the connection that is still open
+    with pytest.raises(RobotroveError, match=r"(?s)a\.hdf5: Cannot connect.*goes on where it stopped"):
+        find(f"{url}/a.hdf5", SUFFIXES)
+    with pytest.raises(RobotroveError, match="goes on where it stopped"):
+        present(Path(str(file).replace("127.0.0.1", "localhost")))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from robotrove.core.errors import RobotroveError
 from robotrove.formats.lerobot import episode_plan
 from robotrove.formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from robotrove.formats.lerobot.placement import PlannedFile
@@ -54,6 +56,13 @@ def test_the_rest_of_the_plan_is_read(tmp_path: Path) -> None:
     plan = DatasetPlan([PlannedFile("left", 0, 0, 3)], ["x"], [["x"], []], 3, 30, ["something was wrong"])
     plan.write(tmp_path)
     assert DatasetPlan.read(tmp_path) == plan
+
+
+def test_a_plan_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
+    plan = {"files": [], "tasks": [], "source_tasks": [], "episodes": 0, "notes": []}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    with pytest.raises(RobotroveError, match=r"(?s)plan\.json.*'frames'.*--fresh"):
+        DatasetPlan.read(tmp_path)
 
 
 def test_a_plan_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
