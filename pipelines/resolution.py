@@ -21,6 +21,7 @@ from ..blocks import BLOCKS
 from ..blocks.base import EpisodeStep
 from ..blocks.dataset_step import DatasetStep
 from ..core.errors import RobotroveError, UsageError, nearest
+from .packages import packages_needed
 
 Role: TypeAlias = Literal["source", "step", "writer", "dataset", "publish"]
 
@@ -48,17 +49,16 @@ def block_class(use: str, folders: Sequence[Path] = ()) -> type[Any]:
 
     Raises:
         UsageError: If there is no such block, or its module cannot be imported.
+        RobotroveError: If one of ours needs a package that is missing here.
     """
     if ":" not in use:
         if use not in BLOCKS:
             dotted = use.rpartition(".")
             hint = f" (for outside code write {dotted[0]}:{dotted[2]})" if dotted[0] else nearest(use, BLOCKS)
             raise UsageError("", f"no such block{hint}; blocks: {', '.join(BLOCKS)}")
-        try:
+        with packages_needed():
             registered: type[Any] = BLOCKS[use]
             return registered
-        except ImportError as exc:
-            raise UsageError("", f"cannot be imported: {one_line(exc)}") from exc
     module_name, _, qualname = use.partition(":")
     _refuse_stock(module_name, qualname)
     found: Any = _module(module_name, folders)

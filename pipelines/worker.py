@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import RobotroveError, explained
+from ..core.errors import explained
+from .packages import packages_needed
 
 if TYPE_CHECKING:
     from .run_ranks import RunRanks
@@ -87,16 +87,10 @@ def _print_to(log: Path) -> None:
 
 
 def _ranks_of(run_dir: Path) -> RunRanks:
-    try:
-        from .run_ranks import RunRanks  # on this machine a package may be missing, which is to be told in words
-    except ImportError as exc:
-        raise RobotroveError(
-            f"{sys.executable} on {socket.gethostname()}",
-            str(exc),
-            "every package that robotrove needs",
-            "install robotrove there, or leave that machine out, and resume the run",
-        ) from exc
-    return RunRanks(run_dir)
+    with packages_needed():
+        from .run_ranks import RunRanks
+
+        return RunRanks(run_dir)
 
 
 if __name__ == "__main__":
