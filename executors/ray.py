@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Annotated, Any
 
 from datatrove.executor.ray import RayPipelineExecutor
@@ -58,7 +59,8 @@ class RayExecutor(Executor):
             running = pool.submit(_RayRanks(stage, self).run)
             while not wait([running], POLL_S).done:
                 on_poll()
-            running.result()
+            with suppress(FileNotFoundError):  # datatrove adds up statistics of all ranks, and idle ones leave none
+                running.result()
         if missing := stage.missing():
             noted = RankMarks(stage.logs).failures()
             raise stage.failed({rank: noted.get(rank, "its Ray task was lost") for rank in missing})
