@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError
-from ..formats.lerobot import paths
+from ..formats.lerobot.views import check_is_dataset
 from ..pipelines.replay.export import ActionExport, export_actions
 from .display import Bar
 from .output import counted, echo, echo_json
@@ -37,8 +37,7 @@ def command(
     They are in the order and the units of the simulator: joints by name, motor units back to radians. With --source
     each episode also has the state, the seed and the environment of its recording, which a replay resets to.
     """
-    if not (dataset / paths.INFO).is_file():
-        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+    check_is_dataset(dataset)
     with Bar("exporting") as bar:
         export = export_actions(
             dataset,

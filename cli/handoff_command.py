@@ -12,14 +12,13 @@ from typing import get_args
 import click
 
 from ..core.commit import folder_attempt
-from ..core.errors import UsageError
-from ..formats.lerobot import paths
+from ..core.errors import UsageError, exists_already
 from ..formats.lerobot.checks.runner import refusals
 from ..formats.lerobot.consumers import CONSUMERS
 from ..formats.lerobot.gr00t_metadata import METADATA, gr00t_metadata
 from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.view_v21 import DatasetViewV21
-from ..formats.lerobot.views import open_view
+from ..formats.lerobot.views import check_is_dataset, open_view
 from ..formats.training.gr00t import gr00t_training
 from ..formats.training.gr00t_texts import FINETUNE, gr00t_files
 from ..formats.training.lerobot import TRAIN, lerobot_files
@@ -51,7 +50,8 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 
     For N1 and N1.5, and for RLinf, experiment_cfg/metadata.json is written too: it belongs into the checkpoint.
     """
-    view = _opened(dataset)
+    check_is_dataset(dataset)
+    view = open_view(dataset)
     if not isinstance(view, DatasetViewV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
         raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
@@ -70,17 +70,12 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 @click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     """Write what lerobot-train is started with on a DATASET."""
-    view = _opened(dataset)
+    check_is_dataset(dataset)
+    view = open_view(dataset)
     _refuse(view, "lerobot")
     files = lerobot_files(view, policy, folder)
     _write(folder, files)
     echo(f"{folder}: {', '.join(files)}\n  start it: bash {quote(str(folder / TRAIN))}")
-
-
-def _opened(dataset: Path) -> DatasetView:
-    if not (dataset / paths.INFO).is_file():
-        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
-    return open_view(dataset)
 
 
 def _refuse(view: DatasetView, consumer: str) -> None:
@@ -97,7 +92,7 @@ def _refuse(view: DatasetView, consumer: str) -> None:
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
     if os.path.lexists(folder):  # a link to nothing is in the way too
-        raise UsageError(str(folder), "exists already", "a folder that does not exist yet", "-o NAME, or move it away")
+        raise exists_already(folder, "folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder_attempt(folder) as attempt:

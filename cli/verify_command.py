@@ -10,11 +10,10 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError
-from ..formats.lerobot import paths
 from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
 from ..formats.lerobot.consumers import CONSUMERS
-from ..formats.lerobot.views import open_view
+from ..formats.lerobot.views import check_is_dataset, open_view
 from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
 from ..pipelines.replay.check import ReplayReport, check_replay
 from ..pipelines.source_check import SourceReport, check_source
@@ -56,8 +55,7 @@ def command(
 
     Exits with 0 if it is, 1 if something is wrong, 2 if it is no dataset.
     """
-    if not (dataset / paths.INFO).is_file():
-        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+    check_is_dataset(dataset)
     if replay and run_dir is None:
         raise UsageError("--replay", "needs the recordings to compare with", "--source RUN_DIR beside it")
     source = replayed = seen = None

@@ -115,9 +115,9 @@ class Superseded(RobotroveError):
         super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
 
 
-def exists_already(target: Path) -> UsageError:
-    """Return the error for a file that would be replaced."""
-    return UsageError(str(target), "exists already", "a file that does not exist yet", "-o NAME, or move it away")
+def exists_already(target: Path, kind: str = "file") -> UsageError:
+    """Return the error for a file, or another kind of thing, that would be replaced."""
+    return UsageError(str(target), "exists already", f"a {kind} that does not exist yet", "-o NAME, or move it away")
 
 
 def explained(exc: Exception) -> str:

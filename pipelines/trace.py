@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
 from ..formats.lerobot.provenance import Origin, origin_of
-from ..formats.lerobot.views import open_view
+from ..formats.lerobot.views import check_is_dataset, open_view
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 
@@ -42,8 +41,7 @@ def trace(dataset: Path, episode: int) -> Trace:
         UsageError: If there is no such dataset or episode, or nothing is known about its origin.
         Damaged: If the dataset cannot be read.
     """
-    if not (dataset / paths.INFO).is_file():
-        raise UsageError(str(dataset), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+    check_is_dataset(dataset)
     view = open_view(dataset)
     if not (dataset / view.provenance_path).is_file():
         raise UsageError(

@@ -11,12 +11,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import pyarrow as pa
 
 from ...core.columns import Array
 from ...core.features import DEFAULT_FEATURES, Features
-from . import paths, paths_v21
+from . import paths_v21
 from .episode_metas import EpisodeMetas
 from .episode_plan import PlacedEpisode
 from .placed_rows import PlacedRows
@@ -29,7 +28,7 @@ from .source import DatasetFacts
 from .stat_columns import StatColumns, is_known, nested_lists
 from .stats import MERGED_KEYS, STAT_KEYS
 from .tasks import TaskTable
-from .v30 import write_json
+from .v30 import write_json, write_own
 from .video_info import video_info
 
 _HELD_VALUES = 1 << 20  # of each statistic of all features, at a time
@@ -119,9 +118,7 @@ def write_meta(
     with _created(out / paths_v21.TASKS) as file:
         for number, task in enumerate(tasks.tasks):
             _line(file, {"task_index": number, "task": task})
-    if histograms:
-        write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
-    write_json(out / paths.RUN, dict(facts.run))
+    write_own(out, facts, histograms)
 
 
 def write_info(

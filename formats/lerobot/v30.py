@@ -82,6 +82,11 @@ def write_meta(
             table.add(placed, stats.complete(placed, metas.stats), metas.provenance)
     rows.close()
     pq.write_table(tasks_table(tasks.tasks), out / paths.TASKS)
+    write_own(out, facts, histograms)
+
+
+def write_own(out: Path, facts: DatasetFacts, histograms: Mapping[str, Array]) -> None:
+    """Write what only robotrove reads in meta/, of either version; arguments as in `write_meta`."""
     if histograms:
         write_json(out / paths.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
     write_json(out / paths.RUN, dict(facts.run))

@@ -18,6 +18,16 @@ VIEWS = Registry(
 )
 
 
+def check_is_dataset(root: Path) -> None:
+    """Refuse a folder that is no dataset.
+
+    Raises:
+        UsageError: If there is no info.json in it.
+    """
+    if not (root / paths.INFO).is_file():
+        raise UsageError(str(root), f"is not a dataset, it has no {paths.INFO}", "a LeRobot dataset")
+
+
 def open_view(root: Path, on_file: Callable[[str], None] = lambda path: None) -> DatasetView:
     """Open a dataset by the codebase_version of its info.json.
 
