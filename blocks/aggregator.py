@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from ..formats.lerobot.v30 import write_file, write_info, write_meta
 from ..media.index import Encoding
 from ..media.settings import VideoSettings
 from .dataset_maker import DatasetMaker, Planner
+from .dataset_step import Commit
 
 
 class Aggregator(DatasetMaker):
@@ -104,13 +106,15 @@ class Aggregator(DatasetMaker):
         """Yield the one file."""
         yield self.root / unit.path
 
-    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
+    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> Commit:
         """Write one file of the output."""
         (target,) = self.targets(unit)
         if unit.key:
             episodes = (self._encoded_anew(placed, unit.key) for placed in episodes)
-        with file_attempt(target) as attempt:
+        with ExitStack() as stack:
+            attempt = stack.enter_context(file_attempt(target))
             write_file(attempt, unit, episodes, self.facts, TaskTable(plan.tasks), plan.source_tasks)
+            return stack.pop_all().close
 
     def _encoded_anew(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:
         """Return the episode with one camera's clip encoded anew if it has to; that is done once, whatever happens."""

@@ -7,6 +7,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +33,7 @@ from ..media.reencode import reencode, settings_like
 from ..media.settings import VideoSettings
 from .binding import Bound
 from .dataset_sources import DatasetSources, readable
-from .dataset_step import DatasetStep
+from .dataset_step import Commit, DatasetStep
 
 META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
@@ -77,8 +78,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Return what is taken of an episode of a source; raise if it cannot be."""
 
     @abstractmethod
-    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
-        """Write one unit; doing it again, or twice at once, gives the same."""
+    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> Commit | None:
+        """Write one unit, as `process` does."""
 
     @abstractmethod
     def targets(self, unit: PlannedFile) -> Iterator[Path]:
@@ -170,21 +171,21 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Return meta, which takes longest, and the units as they were planned."""
         return [META, *self._plan.files]
 
-    def process(self, unit: Unit) -> None:
+    def process(self, unit: Unit) -> Commit | None:
         """Write one unit of the output."""
         targets = self._targets(unit)
         if all(target.exists() for target in targets) or self.binding.is_committed:
-            return  # done before; or the whole dataset is, and this process is a second one that lives on
+            return None  # done before; or the whole dataset is, and this process is a second one that lives on
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
         base = self.binding.run.base
         if unit == META:
             self._write_meta()
-        elif base is not None and unit.last <= base.episodes:
-            self._copy(unit)
-        else:
-            with self.sources.named():
-                self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
+            return None
+        if base is not None and unit.last <= base.episodes:
+            return self._copy(unit)
+        with self.sources.named():
+            return self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
 
     def _targets(self, unit: Unit) -> list[Path]:
         return [self.root / META] if unit == META else list(self.targets(unit))
@@ -202,13 +203,15 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
-    def _copy(self, unit: PlannedFile) -> None:
+    def _copy(self, unit: PlannedFile) -> Commit:
         """Copy the files of a unit as the base has them."""
         root = self.binding.base_root or Path()
         targets = [target for target in self.targets(unit) if not target.exists()]
-        with readable(root), files_attempt(targets, self.root) as written:
+        with readable(root), ExitStack() as stack:
+            written = stack.enter_context(files_attempt(targets, self.root))
             for target, out in zip(targets, written, strict=True):
                 copy_file(present(root / target.relative_to(self.root)), out)
+            return stack.pop_all().close
 
     def finish(self) -> None:
         """Check that every file is there and write info.json."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from datatrove.pipeline.base import PipelineStep
 
 from ..core.features import Features
 
 Phase = Literal["plan", "process", "finish"]
+Commit: TypeAlias = Callable[[], object]
 PHASES: tuple[Phase, ...] = ("plan", "process", "finish")
+
+_COMMITS = 2  # at a time: what is written but not yet on the disk stays in memory
 
 
 class DatasetStep(ABC):
@@ -23,6 +28,7 @@ class DatasetStep(ABC):
         makes: LeRobot version of the dataset that the block makes, None if it works on one that is there.
         needs: LeRobot version of the run's dataset that it works on, which a block before it must make; None for any.
         has_one_unit: True if there is never more than one unit, for which one rank is enough.
+        is_light: True if its ranks do too little for jobs of their own on a cluster.
     """
 
     name = "dataset_step"
@@ -30,6 +36,7 @@ class DatasetStep(ABC):
     makes: str | None = None
     needs: str | None = None
     has_one_unit = False
+    is_light = False
 
     def check_features(self, features: Features) -> None:  # noqa: B027 - most blocks take all
         """Refuse, before the run begins, a dataset of these features."""
@@ -53,8 +60,13 @@ class DatasetStep(ABC):
         """Return the units as they were written down."""
 
     @abstractmethod
-    def process(self, unit: Any) -> None:
-        """Make one output file; doing it again, or twice at once, gives the same."""
+    def process(self, unit: Any) -> Commit | None:
+        """Make one output file; doing it again, or twice at once, gives the same.
+
+        Returns:
+            What brings the file to the disk and gives it its name, if that is left: it is done while the rank goes on
+            with its next unit, which must not need the file.
+        """
 
     def finish(self) -> None:  # noqa: B027 - and nothing to add
         """Write what needs all units; by default nothing does."""
@@ -63,7 +75,8 @@ class DatasetStep(ABC):
         """Do all of it in this process, outside of a run."""
         self.plan()
         for unit in self.units():
-            self.process(unit)
+            if commit := self.process(unit):
+                commit()
         self.finish()
 
     def stage(self, phase: Phase) -> PipelineStep:
@@ -86,10 +99,20 @@ class _PhaseStep(PipelineStep):
         elif self._phase == "finish":
             self._step.finish()
         else:
-            for unit in self._share(rank, world_size):
-                self._step.process(unit)
-                self.stat_update("units")
+            self._process(self._share(rank, world_size))
         yield from ()
+
+    def _process(self, units: Iterable[Any]) -> None:
+        commits: deque[Future[object]] = deque()
+        with ThreadPoolExecutor(_COMMITS) as pool:  # those begun are ended, whatever becomes of a later unit
+            for unit in units:
+                if commit := self._step.process(unit):
+                    commits.append(pool.submit(commit))
+                if len(commits) > _COMMITS:
+                    commits.popleft().result()
+                self.stat_update("units")
+        for written in commits:
+            written.result()
 
     def is_idle(self, rank: int, world_size: int) -> bool:
         """Return True if a rank has nothing to do; executors ask before they open its logs."""

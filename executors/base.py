@@ -34,6 +34,7 @@ class Stage:
         resume: The command that resumes the run, for error texts.
         run_dir: Folder of everything about the run.
         stop_on_failure: Start no further rank once one has failed.
+        is_light: Its ranks do too little for jobs of their own on a cluster.
         check: Raises if it is not this stage's turn: an earlier one is incomplete, or left nothing to go on with.
     """
 
@@ -45,6 +46,7 @@ class Stage:
     resume: str
     run_dir: Path
     stop_on_failure: bool = False
+    is_light: bool = False
     check: Callable[[], None] = lambda: None
 
     def missing(self) -> list[int]:
@@ -66,6 +68,11 @@ class Stage:
 
 class Executor(ABC):
     """Somewhere to run ranks; used as a context for the stages of one run."""
+
+    @property
+    def useful_ranks(self) -> int:
+        """Ranks from which on more of them would only cost their logs: those of a new run's dataset stages."""
+        return 64
 
     def __enter__(self) -> Self:
         return self

@@ -28,7 +28,8 @@ class Batch:
 def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_jobs: int | None) -> list[Batch]:
     """Return every missing rank of the stages in as few batches as their order allows.
 
-    Stages of one rank that follow one another go into one job: on a busy cluster each job waits anew.
+    Stages of one rank, and those that are light, go into one job with their like: on a busy cluster each job waits
+    anew.
 
     Args:
         stages: Every stage of the run, in order.
@@ -39,17 +40,16 @@ def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_
     Raises:
         UsageError: If there are more batches than jobs that may be submitted.
     """
-    runs: list[list[Order]] = []
-    is_single = False
+    runs: list[_Run] = []
     for stage in stages:
         orders = [(stage.name, rank) for rank in stage.missing()]
         if not orders:
             continue
-        if len(orders) == 1 and is_single:
-            runs[-1] += orders
+        fits_one_job = stage.is_light or len(orders) == 1
+        if fits_one_job and runs and runs[-1].is_one_job:
+            runs[-1].orders.extend(orders)
         else:
-            runs.append(orders)
-        is_single = len(orders) == 1
+            runs.append(_Run(orders, fits_one_job))
     if max_jobs is not None and max_jobs < len(runs):
         raise UsageError(
             "slurm",
@@ -57,12 +57,14 @@ def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_
             f"{len(runs)} at least: one for each group of stages",
             "wait until other jobs of yours are over (squeue --me), then repeat the command",
         )
-    shares = _shares([1 if _is_chain(run) else ceil(len(run) / ranks_per_job) for run in runs], max_jobs)
+    shares = _shares([1 if run.is_one_job else ceil(len(run.orders) / ranks_per_job) for run in runs], max_jobs)
     return [_batch(run, ranks_per_job, min(max_array, share)) for run, share in zip(runs, shares, strict=True)]
 
 
-def _is_chain(run: Sequence[Order]) -> bool:
-    return len({stage for stage, _ in run}) == len(run)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    orders: list[Order]
+    is_one_job: bool
 
 
 def _shares(wanted: Sequence[int], max_jobs: int | None) -> list[int]:
@@ -73,7 +75,8 @@ def _shares(wanted: Sequence[int], max_jobs: int | None) -> list[int]:
     return [1 + extra * (max_jobs - len(wanted)) // sum(more) for extra in more]
 
 
-def _batch(run: Sequence[Order], ranks_per_job: int, max_count: int) -> Batch:
-    stages = tuple(dict.fromkeys(stage for stage, _ in run))
-    size = len(run) if _is_chain(run) else max(ranks_per_job, ceil(len(run) / max_count))
-    return Batch(stages, tuple(tuple(run[first : first + size]) for first in range(0, len(run), size)))
+def _batch(run: _Run, ranks_per_job: int, max_count: int) -> Batch:
+    orders = run.orders
+    stages = tuple(dict.fromkeys(stage for stage, _ in orders))
+    size = len(orders) if run.is_one_job else max(ranks_per_job, ceil(len(orders) / max_count))
+    return Batch(stages, tuple(tuple(orders[first : first + size]) for first in range(0, len(orders), size)))

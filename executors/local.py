@@ -15,6 +15,7 @@ from .marks import RankMarks
 from .worker import Worker
 
 POLL_S = 0.5
+_RANKS_PER_WORKER = 8  # the last ones end at about the same time, and hardly any time goes into opening logs
 
 
 class LocalExecutor(Executor):
@@ -29,6 +30,11 @@ class LocalExecutor(Executor):
             raise UsageError("workers", str(workers), "1 or more")
         self.workers = workers or len(os.sched_getaffinity(0))
         self._idle: deque[Worker] = deque()
+
+    @property
+    def useful_ranks(self) -> int:
+        """See the base class."""
+        return min(super().useful_ranks, _RANKS_PER_WORKER * self.workers)
 
     def start_early(self, command: Sequence[str]) -> None:
         """Start a worker before there are stages, so that it comes up while this process does."""

@@ -28,8 +28,6 @@ from .watcher import Watcher
 if TYPE_CHECKING:
     from .planner import Plan
 
-MAX_DATASET_RANKS = 64
-
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline that has a source, without writing anything."""
@@ -60,8 +58,8 @@ def _source(spec: PipelineSpec) -> BlockSpec:
     return spec.source
 
 
-def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
-    """Write down a new run.
+def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher, *, most_ranks: int) -> RunInfo:
+    """Write down a new run, with at most so many ranks for each stage of a dataset block.
 
     Raises:
         NothingNew: If the dataset that is appended to has all episodes; nothing was written.
@@ -70,14 +68,14 @@ def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watc
     """
     if spec.source is None:
         plan = None
-        run = _of_datasets(spec, workspace, encoder, watcher)
+        run = _of_datasets(spec, workspace, encoder, watcher, most_ranks)
     else:
         plan = plan_of(spec, watcher.planning)
         _check_new(plan, workspace)
         _check_usable(plan, spec)
         if plan.base is not None:
             check_base(plan.base, spec, video_of(spec))
-        run = _of_source(spec, workspace, encoder, plan)
+        run = _of_source(spec, workspace, encoder, plan, most_ranks)
     workspace.shards.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
         shutil.rmtree(workspace.output_partial(run.run_id))
@@ -137,7 +135,7 @@ def _check_usable(plan: Plan, spec: PipelineSpec) -> None:
         )
 
 
-def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Plan) -> RunInfo:
+def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Plan, most_ranks: int) -> RunInfo:
     sources = [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
     base = plan.base.dataset if plan.base is not None else None
     return RunInfo(
@@ -148,7 +146,7 @@ def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Pla
         features=plan.features,
         fps=plan.fps,
         robot_type=getattr(build(spec.writer), "robot_type", None) if spec.writer else None,
-        dataset_ranks=min(MAX_DATASET_RANKS, plan.manifest.n_shards + (base.files if base is not None else 0)),
+        dataset_ranks=min(most_ranks, plan.manifest.n_shards + (base.files if base is not None else 0)),
         on_error=spec.on_error,
         spec_digest=spec_digest(spec, __version__),
         notes=plan.notes,
@@ -158,7 +156,7 @@ def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Pla
     )
 
 
-def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
+def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher, most_ranks: int) -> RunInfo:
     inputs = read_inputs(spec.datasets, watcher.planning)
     if not inputs.episodes:
         raise UsageError(", ".join(spec.datasets), "no episode is in them", "at least one episode")
@@ -172,7 +170,7 @@ def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher
         features=inputs.features,
         fps=inputs.fps,
         robot_type=inputs.robot_type,
-        dataset_ranks=max(1, min(MAX_DATASET_RANKS, inputs.files)),
+        dataset_ranks=max(1, min(most_ranks, inputs.files)),
         on_error=spec.on_error,
         spec_digest=spec_digest(spec, __version__),
         notes=[],

@@ -63,7 +63,7 @@ def execute(
         RankFailed: If ranks failed; the same command resumes the run.
     """
     watcher = watcher or Silent()
-    with _opened(spec, workspace, watcher, fresh=fresh, retry_rejected=retry_rejected) as finished:
+    with _opened(spec, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
         if finished is not None:
             return finished
         status = status_reader(workspace)
@@ -88,13 +88,20 @@ def submit(
     Returns:
         What was submitted, or the report of a run that is finished already.
     """
-    with _opened(spec, workspace, watcher or Silent(), fresh=fresh, retry_rejected=retry_rejected) as finished:
+    watcher = watcher or Silent()
+    with _opened(spec, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
         return finished or executor.submit(stages(workspace))
 
 
 @contextmanager
 def _opened(
-    spec: PipelineSpec, workspace: Workspace, watcher: Watcher, *, fresh: bool, retry_rejected: bool
+    spec: PipelineSpec,
+    workspace: Workspace,
+    watcher: Watcher,
+    executor: Executor,
+    *,
+    fresh: bool,
+    retry_rejected: bool,
 ) -> Iterator[RunReport | None]:
     """Hold the run while the block works on it; gives the report if it is finished."""
     if retry_rejected and spec.source is None:
@@ -132,7 +139,7 @@ def _opened(
                 forget_lost(workspace, run)
             else:
                 check_output_free(workspace, None, spec.append_to)
-                create(spec, workspace, encoder, watcher)
+                create(spec, workspace, encoder, watcher, most_ranks=executor.useful_ranks)
             Started.now().write(workspace.command)
             for stage in stages(workspace):
                 RankMarks(stage.logs).forget(stage.missing())

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..blocks.binding import Binding, Bound
 from ..blocks.committer import Committer
@@ -47,23 +47,29 @@ def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
     spec = frozen_spec(workspace)
-    ranks = {CONVERT: Manifest.shards(workspace.manifest)} if spec.source else {}
-    ranks |= _block_ranks(spec.dataset, 0, run) | {COMMIT: 1}
-    ranks |= _block_ranks(spec.publish, len(spec.dataset), run) | {REPORT: 1}
+    sizes = {CONVERT: _Size(Manifest.shards(workspace.manifest))} if spec.source else {}
+    sizes |= _block_stages(spec.dataset, 0, run) | {COMMIT: _Size(1)}
+    sizes |= _block_stages(spec.publish, len(spec.dataset), run) | {REPORT: _Size(1)}
     found: list[Stage] = []
-    for name, count in ranks.items():
-        found.append(_stage(workspace, name, count, run, found[-1] if found else None))
+    for name, size in sizes.items():
+        found.append(_stage(workspace, name, size, run, found[-1] if found else None))
     return found
 
 
-def _block_ranks(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, int]:
-    """Return the stages of blocks, of which the first one has this number, and how many ranks each has."""
-    ranks: dict[str, int] = {}
+class _Size(NamedTuple):
+    ranks: int
+    is_light: bool = False
+
+
+def _block_stages(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, _Size]:
+    """Return the stages of blocks, of which the first one has this number."""
+    sizes: dict[str, _Size] = {}
     for number, block in enumerate(blocks, first):
-        ranks |= {_stage_name(number, block.use, phase): 1 for phase in PHASES}
-        if not block_class(block.use).has_one_unit:
-            ranks[_stage_name(number, block.use, "process")] = run.dataset_ranks
-    return ranks
+        sizes |= {_stage_name(number, block.use, phase): _Size(1) for phase in PHASES}
+        kind = block_class(block.use)
+        if not kind.has_one_unit:
+            sizes[_stage_name(number, block.use, "process")] = _Size(run.dataset_ranks, kind.is_light)
+    return sizes
 
 
 def _stage_name(number: int, use: str, phase: Phase) -> str:
@@ -76,10 +82,10 @@ def stage_of(workspace: Workspace, name: str) -> Stage:
     return next(stage for stage in stages(workspace) if stage.name == name)
 
 
-def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo, earlier: Stage | None) -> Stage:
+def _stage(workspace: Workspace, name: str, size: _Size, run: RunInfo, earlier: Stage | None) -> Stage:
     return Stage(
         name=name,
-        ranks=ranks,
+        ranks=size.ranks,
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
         command=command(workspace.run_dir),
@@ -87,6 +93,7 @@ def _stage(workspace: Workspace, name: str, ranks: int, run: RunInfo, earlier: S
         f"--output {_quoted(workspace.output)}",
         run_dir=workspace.run_dir,
         stop_on_failure=run.on_error == "stop",
+        is_light=size.is_light,
         check=partial(_check_turn, workspace, name, earlier),
     )
 

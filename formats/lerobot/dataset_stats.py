@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import prod
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,32 +20,47 @@ from .checks.structure import frame_size
 from .column_quantiles import column_quantiles
 from .episode_rows import row_batches
 from .image_stats import pixel_step, stats_from_histogram
-from .quantiles import as_table
+from .quantiles import Floats, as_table
 from .source_stats import stat_batches
 from .stat_columns import is_known
 from .stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
 from .view import DatasetView
 from .view_v30 import DatasetViewV30
 
+Quantiles: TypeAlias = Mapping[str, Mapping[str, Floats]]
 
-def dataset_stats(root: Path) -> dict[str, FeatureStats]:
+
+def feature_quantiles(view: DatasetView, names: Sequence[str]) -> Quantiles:
+    """Return the exact quantiles of numeric features over all rows of a dataset; each on its own, or all at once."""
+    return column_quantiles(lambda: row_batches(view, names))
+
+
+def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, FeatureStats]:
     """Return the statistics of every feature but texts, for meta/stats.json of v3.0.
 
     min, max and count are exact, mean and std merged in float64 in episode order, or computed from
     the rows where an episode has none; quantiles are exact over all rows. Those of cameras are exact
     over all sampled pixels where the dataset has their histogram (ours do); where it has none,
     quantiles stay as they are in the dataset. A camera of which an episode has no statistics has none.
+
+    Args:
+        root: The dataset.
+        quantiles: Those of all numeric features, where they are known already.
     """
     view = DatasetViewV30(root)
     merged = merged_stats(view)
     missing = [key for key in view.numeric_features if key not in merged]
     merged |= _moments(view, missing) if missing else {}
     content = view.json(paths.HISTOGRAMS) if (root / paths.HISTOGRAMS).exists() else {}
-    return whole_stats(view, merged, {key: np.asarray(counts, np.int64) for key, counts in content.items()})
+    histograms = {key: np.asarray(counts, np.int64) for key, counts in content.items()}
+    return whole_stats(view, merged, histograms, quantiles)
 
 
 def whole_stats(
-    view: DatasetView, merged: Mapping[str, FeatureStats], histograms: Mapping[str, Array]
+    view: DatasetView,
+    merged: Mapping[str, FeatureStats],
+    histograms: Mapping[str, Array],
+    quantiles: Quantiles | None = None,
 ) -> dict[str, FeatureStats]:
     """Add quantiles to min, max, mean, std and count of a dataset.
 
@@ -52,18 +68,20 @@ def whole_stats(
         view: The dataset.
         merged: Those of all numeric features, and of cameras as far as they are known.
         histograms: Camera key to (3, 256) counts; those that are not of all episodes are not used.
+        quantiles: Those of all numeric features; computed by default.
 
     Returns:
         By feature, in the order of info.json.
     """
-    quantiles = column_quantiles(lambda: row_batches(view, list(view.numeric_features)))
+    if quantiles is None:
+        quantiles = feature_quantiles(view, list(view.numeric_features))
     before = view.json(paths.STATS) if (view.root / paths.STATS).exists() else {}
     stats = {}
     for key, feature in view.features.items():
         if key not in merged:
             continue
         if key in quantiles:
-            stats[key] = merged[key] | quantiles[key]
+            stats[key] = {**merged[key], **quantiles[key]}
         elif key in histograms and covers(histograms[key], feature, int(merged[key]["count"][0])):
             stats[key] = stats_from_histogram(histograms[key], int(merged[key]["count"][0]))
         else:

@@ -20,6 +20,7 @@ class Unfinished:
 
     name: str
     ranks: Collection[int]
+    is_light: bool = False
 
     def missing(self) -> list[int]:
         return sorted(self.ranks)
@@ -53,6 +54,15 @@ def test_each_rank_is_a_job_and_stages_of_one_rank_go_together() -> None:
 def test_a_run_of_single_ranks_is_one_job() -> None:
     [batch] = _batches(_run_of(convert=1, plan=1, process=1, finish=1))
     assert batch.jobs == ((("convert", 0), ("plan", 0), ("process", 0), ("finish", 0)),)
+
+
+def test_light_stages_go_with_those_of_one_rank() -> None:
+    stages = _run_of(process=3, finish=1, stats=4, write=1)
+    stages[2] = Unfinished("stats", range(4), is_light=True)
+    found = _batches(stages, ranks_per_job=2)
+    assert _sizes(found) == [[2, 1], [6]]
+    [orders] = found[1].jobs
+    assert orders == (("finish", 0), *(("stats", rank) for rank in range(4)), ("write", 0))
 
 
 def test_nothing_missing_is_nothing_to_submit() -> None:

@@ -14,11 +14,13 @@ from robotrove.manifests.manifest import Manifest
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard
 from robotrove.media.encoder import encoder_version
-from robotrove.pipelines.creation import MAX_DATASET_RANKS, create
+from robotrove.pipelines.creation import create
 from robotrove.pipelines.encoding import video_of
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.stages import CONVERT
 from robotrove.pipelines.watcher import Silent
+
+DATASET_RANKS = 64
 
 
 def create_run(pipeline: Path, output: Path, ranks: int, *, episodes: int = 1) -> Workspace:
@@ -31,8 +33,8 @@ def create_run(pipeline: Path, output: Path, ranks: int, *, episodes: int = 1) -
         episodes: Episodes of each.
     """
     spec, workspace = load_spec(pipeline), Workspace.for_output(output)
-    run = create(spec, workspace, encoder_version(video_of(spec)), Silent())
-    replace(run, dataset_ranks=MAX_DATASET_RANKS).write(workspace.run)
+    run = create(spec, workspace, encoder_version(video_of(spec)), Silent(), most_ranks=DATASET_RANKS)
+    replace(run, dataset_ranks=DATASET_RANKS).write(workspace.run)
     first = Manifest.read(workspace.manifest).rows[0]
     rows = [replace(first, index=index, shard=index // episodes) for index in range(ranks * episodes)]
     Manifest(rows).write(workspace.manifest)

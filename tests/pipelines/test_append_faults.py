@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from robotrove.executors.base import Executor
 from robotrove.tests.pipelines.expected import assert_holds
 from robotrove.tests.pipelines.faults import (
     changes_by_stage,
@@ -38,7 +39,7 @@ SIZES = {FRONT: (64, 64)}
 @pytest.fixture(scope="module", autouse=True)
 def _module() -> Iterator[None]:
     with quickly(), small_files(0.008, 0.008), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("robotrove.pipelines.creation.MAX_DATASET_RANKS", 2)
+        patch.setattr(Executor, "useful_ranks", 2)
         yield
     forget()
 

@@ -19,6 +19,7 @@ import pytest
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.core.errors import RobotroveError, RunChanged
+from robotrove.executors.base import Executor
 from robotrove.manifests.report import RunReport
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.pipelines.expected import assert_holds
@@ -51,7 +52,7 @@ Change = Callable[[Path], object]
 @pytest.fixture(scope="module", autouse=True)
 def _module() -> Iterator[None]:
     with quickly(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("robotrove.pipelines.creation.MAX_DATASET_RANKS", 2)
+        patch.setattr(Executor, "useful_ranks", 2)
         yield
     forget()
 

@@ -24,6 +24,7 @@ import pytest
 
 from robotrove.core.commit import is_attempt
 from robotrove.core.workspace import Workspace
+from robotrove.executors.base import Executor
 from robotrove.pipelines.stages import stages
 from robotrove.tests.pipelines.expected import assert_holds
 from robotrove.tests.pipelines.faults import (
@@ -90,7 +91,7 @@ class Job:
 def _module() -> Iterator[None]:
     with quickly(), small_files(0.008, 0.008), pytest.MonkeyPatch.context() as patch:
         # Ranks cost more than they do here; the bytes do not depend on them, see test_dataset_values.
-        patch.setattr("robotrove.pipelines.creation.MAX_DATASET_RANKS", 2)
+        patch.setattr(Executor, "useful_ranks", 2)
         yield
     forget()
 

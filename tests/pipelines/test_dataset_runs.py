@@ -194,9 +194,9 @@ class TestRun:
         observer = Observer()
         run_here(pipeline, tmp_path / "out", watcher=observer)
         assert observer.planned == [(1, 2), (2, 2)]
-        # Two blocks of one rank to plan, one to finish and ten or (statistics) one between, the commit and the report.
-        assert {(status.unit, status.total) for status in observer.seen} == {("ranks", 17)}
-        assert [status.done for status in observer.seen] == [*range(18), 17]
+        # Two blocks of one rank to plan, one to finish and ten between, the commit and the report.
+        assert {(status.unit, status.total) for status in observer.seen} == {("ranks", 26)}
+        assert [status.done for status in observer.seen] == [*range(27), 26]
         assert [status.kept for status in observer.seen][-3:] == [0, 5, 5]
         assert [status.state for status in observer.seen][-3:] == ["running", "finished", "finished"]
         last = status_reader(Workspace.for_output(tmp_path / "out")).read()

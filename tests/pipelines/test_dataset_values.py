@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from robotrove.executors.base import Executor
 from robotrove.media import barcode
 from robotrove.media.probe import iter_frames
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
@@ -169,7 +170,7 @@ class TestPartition:
     def test_one_rank_and_64(
         self, twenty: list[Made], in_64: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
     ) -> None:
-        monkeypatch.setattr("robotrove.pipelines.creation.MAX_DATASET_RANKS", 1)
+        monkeypatch.setattr(Executor, "useful_ranks", 1)
         output = _make_both([made.root for made in twenty], tmp_path, in_64["v3.0"], [version])[version]
         assert (_ranks(output), _ranks(in_64[version])) == (1, 64)
         assert_same_dataset(output, in_64[version])
