@@ -150,11 +150,15 @@ class TestChanged:
         assert tree(out) == before
 
 
+@pytest.mark.parametrize("files", [["data/b.hdf5", "data/a.hdf5"], ["data/*.hdf5"], []])
 def test_the_frozen_pipeline_resumes_from_another_folder(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str]
 ) -> None:
     """What a failure prints as the command to resume must work as it is."""
     out = tmp_path / "out dir"
+    if files:
+        pipeline = write_pipeline(tmp_path, files)
+        monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("robotrove.blocks.shard_writer.write_episode", _raise(OSError(28, "No space left on device")))
     with pytest.raises(RankFailed) as caught:
         run_here(pipeline, out)
