@@ -6,7 +6,6 @@ A sample is one frame: the actions at its offsets, each relative to the state at
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.commit import write_file
 from ...core.errors import UsageError
 from .arrow_rows import Damaged
 from .float32_stats import Table, finite_float32, float32_stats
-from .modality import MODALITY
 from .number_columns import column_batches
 from .relative_actions import RelativeAction
-from .relative_config import read_actions
-from .view_v21 import DatasetViewV21
 
 RELATIVE_STATS = "meta/relative_stats.json"
 RELATIVE_KEYS = ("max", "min", "q01", "q99", "mean", "std")
@@ -84,24 +79,3 @@ def _samples(action: RelativeAction, episode: dict[str, NDArray[Any]], first: in
             raise Damaged(where, f"rows have {rows.shape[1]} values; {action.key} needs {part.start} to {part.end}")
         values.append(rows[frames, part.start : part.end])
     return finite_float32(action.samples(*values), f"{file.name}, action {action.key}")
-
-
-def write_relative_stats(root: Path, config: Path) -> None:
-    """Write meta/relative_stats.json of a v2.1 dataset, whole or not at all.
-
-    What is in the file already is replaced. (GR00T keeps the keys that it finds there, also those of
-    other data or other offsets.)
-
-    Args:
-        root: The dataset, with meta/modality.json.
-        config: See `read_actions`.
-
-    Raises:
-        ConfigError: See `read_actions`.
-        Damaged, UsageError: See `relative_stats`.
-    """
-    actions = read_actions(root / MODALITY, config)
-    dataset = DatasetViewV21(root)
-    files = [root / dataset.data_file(number) for number in dataset.numbers.tolist()]
-    content = relative_stats(files, actions)
-    write_file(root / RELATIVE_STATS, (json.dumps(content, indent=4) + "\n").encode())

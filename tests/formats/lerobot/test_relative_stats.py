@@ -13,9 +13,11 @@ from robotrove.core.errors import ConfigError, UsageError
 from robotrove.formats.lerobot import column_quantiles
 from robotrove.formats.lerobot import relative_stats as module
 from robotrove.formats.lerobot.arrow_rows import Damaged
+from robotrove.formats.lerobot.recompute_gr00t import gr00t_files
 from robotrove.formats.lerobot.relative_actions import Part, RelativeAction
 from robotrove.formats.lerobot.relative_config import read_actions
-from robotrove.formats.lerobot.relative_stats import RELATIVE_KEYS, relative_stats, write_relative_stats
+from robotrove.formats.lerobot.relative_stats import RELATIVE_KEYS, RELATIVE_STATS, relative_stats
+from robotrove.formats.lerobot.view_v21 import DatasetViewV21
 
 MODALITY = {
     "state": {
@@ -93,10 +95,7 @@ def test_the_file_of_a_dataset(tmp_path: Path, batch_values: int, frames: int, m
     monkeypatch.setattr(column_quantiles, "_BATCH_VALUES", batch_values)
     monkeypatch.setattr(module, "_FRAMES", frames)
     data = make_dataset(tmp_path, {7: 50, 2: 4, 0: 3, 1: 0, 11: 31})  # 0 and 1 are too short for a sample
-    (tmp_path / "meta/relative_stats.json").write_text('{"stale": {"max": [[0.0]]}}')
-    write_relative_stats(tmp_path, tmp_path / "actions.yaml")
-    text = (tmp_path / "meta/relative_stats.json").read_text()
-    found = json.loads(text)
+    found = relative_file(tmp_path)
     assert list(found) == ["left_arm", "wrist"]
     assert [tuple(stats) for stats in found.values()] == [RELATIVE_KEYS] * 2
     arms, wrists = [], []
@@ -112,7 +111,6 @@ def test_the_file_of_a_dataset(tmp_path: Path, batch_values: int, frames: int, m
     assert found["left_arm"] == statistics(arms)
     for name, values in statistics(wrists).items():
         np.testing.assert_allclose(np.array(found["wrist"][name]) - values, np.zeros((3, 9)), atol=1e-6)
-    assert text.startswith('{\n    "left_arm": {\n        "max": [\n            [\n                ')
 
 
 def test_one_number_and_one_offset_is_summed_like_a_column(tmp_path: Path) -> None:
@@ -122,6 +120,10 @@ def test_one_number_and_one_offset_is_summed_like_a_column(tmp_path: Path) -> No
     pq.write_table(pa.table({"action": action.tolist(), "state": state.tolist()}), file)
     found = relative_stats([file], [RelativeAction("x", Part("action", 0, 1), Part("state", 0, 1), (0,))])
     assert found == {"x": statistics(list((action - state)[:, None]))}
+
+
+def relative_file(root: Path) -> dict[str, Any]:
+    return gr00t_files(DatasetViewV21(root), gr00t=False, relative=root / "actions.yaml")[RELATIVE_STATS]
 
 
 def turned(degrees: float, position: list[float]) -> np.ndarray:
@@ -163,8 +165,7 @@ def test_half_turns_have_a_rotation_vector() -> None:
 def test_what_has_no_samples(tmp_path: Path) -> None:
     make_dataset(tmp_path, {0: 3, 1: 2})
     with pytest.raises(UsageError, match="action left_arm: none of 2 episodes has more than 3 frames"):
-        write_relative_stats(tmp_path, tmp_path / "actions.yaml")
-    assert not (tmp_path / "meta/relative_stats.json").exists()
+        relative_file(tmp_path)
     file = tmp_path / "data/chunk-000/episode_000000.parquet"
     wide = RelativeAction("x", Part("action", 3, 6), Part("observation.state", 0, 3), (0,))
     with pytest.raises(Damaged, match=r"episode_000000.parquet, column action: rows have 5 values; x needs 3 to 6"):
