@@ -22,7 +22,8 @@ from .arguments import build
 from .base_dataset import ALREADY_THERE, check_base, read_base
 from .encoding import video_of
 from .inputs import read_inputs
-from .spec import BlockSpec, PipelineSpec, spec_digest
+from .spec import BlockSpec, PipelineSpec
+from .spec_digest import spec_digest
 from .watcher import Watcher
 
 if TYPE_CHECKING:

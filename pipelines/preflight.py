@@ -21,7 +21,8 @@ from ..media.encoder import encoder_version
 from .arguments import build
 from .encoding import video_of
 from .frozen import frozen_spec
-from .spec import BlockSpec, PipelineSpec, spec_digest
+from .spec import BlockSpec, PipelineSpec
+from .spec_digest import spec_digest
 
 
 @contextmanager

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,10 +17,10 @@ from .dataset_list import default_dataset
 from .differences import differences
 from .executor_spec import DEFAULT_EXECUTOR, other_executor
 from .overrides import apply_overrides
-from .resolution import code_folder, module_of, one_line, use_of
+from .resolution import code_folder, one_line, use_of
 from .shipped import pipeline_file_text
 
-__all__ = ["BlockSpec", "PipelineSpec", "code_digest", "load_spec", "spec_digest", "spec_of"]
+__all__ = ["BlockSpec", "PipelineSpec", "load_spec", "spec_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,36 +157,6 @@ def spec_of(
     settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
     settings |= {"append_to": append_to}
     return _checked(locate({**frozen, **settings}), "pipeline", [], [], Path.cwd())
-
-
-def code_digest(spec: PipelineSpec) -> str:
-    """Return the sha256 of what the blocks read besides their arguments.
-
-    That is the source of the modules that `use: module:Class` names, though not of what these import,
-    and the YAML files that arguments name, such as a robot manifest of one's own.
-    """
-    modules = {module.__name__: module for block in spec.blocks() if (module := module_of(block.use))}
-    digest = hashlib.sha256()
-    for name in sorted(modules):
-        source = Path(inspect.getfile(modules[name])).read_bytes()
-        digest.update(f"{name} {len(source)}\n".encode() + source)
-    for path in sorted({path for block in spec.blocks() for path in _named_files(block)}):
-        digest.update(path.encode() + b"\n" + Path(path).read_bytes())
-    return digest.hexdigest()
-
-
-def _named_files(block: BlockSpec) -> list[str]:
-    texts = [value for value in block.arguments.values() if isinstance(value, str)]
-    return [text for text in texts if text.endswith((".yaml", ".yml")) and Path(text).is_file()]
-
-
-def spec_digest(spec: PipelineSpec, version: str) -> str:
-    """Return the sha256 of what determines the dataset: content, outside code, robotrove's version.
-
-    The order of keys counts: it can be an order of joints.
-    """
-    parts = {"content": spec.content(), "code": code_digest(spec), "version": version}
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None, executor: str | None) -> PipelineSpec:

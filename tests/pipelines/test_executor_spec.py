@@ -13,7 +13,8 @@ from robotrove.executors.local import LocalExecutor
 from robotrove.executors.slurm import SlurmExecutor
 from robotrove.pipelines.arguments import BlockSpec
 from robotrove.pipelines.executor_spec import build_executor, shipped_profiles
-from robotrove.pipelines.spec import PipelineSpec, load_spec, spec_digest
+from robotrove.pipelines.spec import PipelineSpec, load_spec
+from robotrove.pipelines.spec_digest import spec_digest
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
 

@@ -11,7 +11,8 @@ import yaml
 from robotrove.core.errors import UsageError
 from robotrove.core.yaml_source import dump_yaml, read_yaml
 from robotrove.pipelines.arguments import build
-from robotrove.pipelines.spec import BlockSpec, PipelineSpec, code_digest, load_spec, spec_digest
+from robotrove.pipelines.spec import BlockSpec, PipelineSpec, load_spec
+from robotrove.pipelines.spec_digest import code_digest, spec_digest
 from robotrove.tests.pipelines import sample_blocks
 
 pytestmark = pytest.mark.usefixtures("sample_registry")

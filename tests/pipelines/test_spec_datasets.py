@@ -12,7 +12,8 @@ import yaml
 from robotrove.core.errors import ConfigError
 from robotrove.pipelines.arguments import BlockSpec
 from robotrove.pipelines.schema import json_schema
-from robotrove.pipelines.spec import PipelineSpec, load_spec, spec_digest, spec_of
+from robotrove.pipelines.spec import PipelineSpec, load_spec, spec_of
+from robotrove.pipelines.spec_digest import spec_digest
 from robotrove.tests.pipelines import sample_blocks
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
