@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .core.errors import RobotroveError
     from .pipelines.pipeline import Pipeline
 
-__version__ = "0.2.0"
+__version__ = "0.2.1"
 
 _HOMES = {
     "Episode": "core.episode",

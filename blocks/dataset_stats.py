@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from ..formats.lerobot.view_v30 import DatasetViewV30
 from .binding import Bound
 from .dataset_step import DatasetStep
 
-_PLAN = "units.json"
+_PLAN = "groups.json"
+_UNITS = 16  # at most: each reads the footers of all data files
 
 
 class DatasetStats(Bound, DatasetStep):
@@ -36,18 +38,22 @@ class DatasetStats(Bound, DatasetStep):
     def __init__(self, *, dataset: str | None = None) -> None:
         self.dataset = dataset
         self.needs = None if dataset is not None else paths.CODEBASE_VERSION
+        self._own_folder = Path()
 
     @property
     def _root(self) -> Path:
         return Path(self.dataset) if self.dataset is not None else self.binding.finished_root(paths.CODEBASE_VERSION)
 
-    @cached_property
+    @property
     def _folder(self) -> Path:
         """Where the quantiles of each feature wait for those of the others."""
-        if self._binding is not None:
-            return self.binding.workspace.plan(self.name)
-        self._own = TemporaryDirectory(prefix="robotrove-")  # lives as long as this block
-        return Path(self._own.name)
+        return self._own_folder if self._binding is None else self.binding.workspace.plan(self.name)
+
+    def run_here(self) -> None:
+        """See the base class."""
+        with TemporaryDirectory(prefix="robotrove-") as folder:
+            self._own_folder = Path(folder)
+            super().run_here()
 
     def plan(self) -> None:
         """Decide what is computed from the rows, and whether cameras have to be from their frames.
@@ -59,37 +65,41 @@ class DatasetStats(Bound, DatasetStep):
             raise UsageError(str(self._root), f"has no {paths.INFO}", "a LeRobot dataset of version 3.0")
         self._folder.mkdir(parents=True, exist_ok=True)
         features = DatasetViewV30(self._root).numeric_features
-        widest_first = sorted(features, key=lambda key: -features[key].shape[-1])
-        plan = {"cameras": incomplete_cameras(self._root), "features": widest_first}
-        write_file(self._folder / _PLAN, json.dumps(plan).encode())
-
-    @cached_property
-    def _plan(self) -> dict[str, list[str]]:
-        plan: dict[str, list[str]] = json.loads((self._folder / _PLAN).read_text())
-        return plan
+        widest_first = sorted(features, key=lambda key: -prod(features[key].shape))
+        groups = [widest_first[number::_UNITS] for number in range(min(_UNITS, len(features)))]
+        self._write(_PLAN, {"cameras": incomplete_cameras(self._root), "groups": groups})
 
     def units(self) -> list[int]:
-        """Return the numbers of the features; recomputing cameras is one unit, and does the rest as well."""
-        return [0] if self._plan["cameras"] else list(range(len(self._plan["features"])))
+        """Return the numbers of groups of features; cameras to recompute are one unit, which does the rest as well."""
+        plan = self._read(_PLAN)
+        return [0] if plan["cameras"] else list(range(len(plan["groups"])))
 
     def process(self, unit: int) -> None:
-        """Write down the quantiles of one feature."""
-        if cameras := self._plan["cameras"]:
+        """Write down the quantiles of some features, or recompute cameras."""
+        plan = self._read(_PLAN)
+        if plan["cameras"]:
             from ..formats.lerobot.recompute import recompute  # rare, and much to import
 
-            recompute(self._root, cameras=cameras)
+            recompute(self._root, cameras=plan["cameras"])
             return
-        found = feature_quantiles(DatasetViewV30(self._root), [self._plan["features"][unit]])
+        found = feature_quantiles(DatasetViewV30(self._root), plan["groups"][unit])
         content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in found.items()}
-        write_file(self._folder / f"{unit:05d}.json", json.dumps(content).encode())
+        self._write(f"{unit:05d}.json", content)
 
     def finish(self) -> None:
         """Write meta/stats.json."""
-        if self._plan["cameras"]:
+        if self._read(_PLAN)["cameras"]:
             return
         quantiles = {
             key: {name: np.array(value) for name, value in entry.items()}
             for unit in self.units()
-            for key, entry in json.loads((self._folder / f"{unit:05d}.json").read_text()).items()
+            for key, entry in self._read(f"{unit:05d}.json").items()
         }
         write_stats(self._root, dataset_stats(self._root, quantiles))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self._folder / name).read_text())
+        return content
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        write_file(self._folder / name, json.dumps(content).encode())

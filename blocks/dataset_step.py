@@ -104,15 +104,17 @@ class _PhaseStep(PipelineStep):
 
     def _process(self, units: Iterable[Any]) -> None:
         commits: deque[Future[object]] = deque()
-        with ThreadPoolExecutor(_COMMITS) as pool:  # those begun are ended, whatever becomes of a later unit
-            for unit in units:
-                if commit := self._step.process(unit):
-                    commits.append(pool.submit(commit))
-                if len(commits) > _COMMITS:
-                    commits.popleft().result()
-                self.stat_update("units")
-        for written in commits:
-            written.result()
+        with ThreadPoolExecutor(_COMMITS) as pool:
+            try:
+                for unit in units:
+                    if commit := self._step.process(unit):
+                        commits.append(pool.submit(commit))
+                    if len(commits) > _COMMITS:
+                        commits.popleft().result()
+                    self.stat_update("units")
+            finally:  # those begun are ended, whatever becomes of a later unit; if both fail, both are told
+                for written in commits:
+                    written.result()
 
     def is_idle(self, rank: int, world_size: int) -> bool:
         """Return True if a rank has nothing to do; executors ask before they open its logs."""

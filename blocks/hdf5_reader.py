@@ -75,8 +75,11 @@ class Hdf5Reader(Bound, PipelineStep):
             raise UsageError(f"source.options of layout {self.layout}", str(exc)) from exc
         return layout
 
-    def find(self) -> list[Path]:
+    def find(self, *, from_anywhere: bool = False) -> list[Path]:
         """Return the absolute paths of all files in natural order.
+
+        Args:
+            from_anywhere: Pass over relative paths that lead nowhere: they may have been given in another folder.
 
         Raises:
             UsageError: If a pattern matches nothing.
@@ -92,7 +95,9 @@ class Hdf5Reader(Bound, PipelineStep):
                 # A plain name is taken as it is, so that a missing file is one rejection, not a failed run.
                 matches = glob.glob(expanded, recursive=True) if glob.has_magic(expanded) else [expanded]
                 matches = matches or ([expanded] if os.path.exists(expanded) else [])
-            if not matches:
+            if from_anywhere and not is_elsewhere(pattern) and not os.path.isabs(expanded):
+                matches = list(filter(os.path.exists, matches))
+            elif not matches:
                 raise UsageError("source.files", f"{pattern!r} matches no file", "HDF5 files", f"ls {pattern}")
             for match in sorted(matches, key=natural_key):
                 found[Path(os.path.abspath(match))] = None

@@ -144,9 +144,7 @@ def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: 
         if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
             differences.append(f"source {path} was changed")
     if not differences:
-        found: set[str] = set()
-        with suppress(UsageError):  # relative ones, from another folder, need not lead anywhere
-            found.update(filter(os.path.exists, map(str, build(source).find())))
+        found = {str(path) for path in build(source).find(from_anywhere=True)}
         differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
     if differences:
         raise RunChanged(str(workspace.run_dir), differences[:20])

@@ -59,7 +59,7 @@ def test_a_rank_commits_its_units_in_other_threads() -> None:
 def test_few_units_wait_at_a_time() -> None:
     step = Filer(*range(1, 200))
     run(step)
-    assert step.most_waiting <= 4  # two that wait, one that is awaited, and the one that was just written
+    assert step.most_waiting <= 3  # the one that was just written, and two whose commits were begun
 
 
 def test_a_unit_that_leaves_nothing_is_done() -> None:
@@ -84,6 +84,13 @@ def test_what_was_written_is_committed_though_a_later_unit_fails() -> None:
         run(step)
     assert step.written == [1, 2, 3]
     assert sorted(step.committed) == [1, 2, 3]
+
+
+def test_a_commit_that_failed_is_told_though_a_later_unit_fails() -> None:
+    step = Filer(-2, -1)
+    with pytest.raises(OSError, match="no disk for it") as caught:
+        run(step)
+    assert str(caught.value.__context__) == "no space for it"
 
 
 def test_outside_of_a_run_every_unit_is_committed() -> None:

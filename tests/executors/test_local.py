@@ -85,6 +85,11 @@ def _who(stage: Stage) -> list[tuple[int, int, int]]:
     return [tuple(int(word) for word in line.split()) for line in lines]  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(("workers", "ranks"), [(1, 8), (2, 16), (8, 64), (100, 64)])
+def test_few_workers_have_no_use_for_many_ranks(workers: int, ranks: int) -> None:
+    assert LocalExecutor(workers=workers).useful_ranks == ranks
+
+
 def test_every_missing_rank_runs_once(stage: Callable[..., Stage]) -> None:
     some = stage(7)
     (some.logs / "completions").mkdir()

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,13 +80,18 @@ def changes_by_stage(act: Callable[[], object], names: Sequence[str] = VISIBLE) 
     def counting() -> None:
         counts: Counter[str] = Counter()
         stage = ""
+        lock = threading.Lock()  # files are committed by threads
 
         def enter(name: str) -> None:
             nonlocal stage
             stage = name
 
+        def count() -> None:
+            with lock:
+                counts[stage] += 1
+
         _at_each_rank(enter)
-        _before_each_change(lambda: counts.update([stage]), names)
+        _before_each_change(count, names)
         act()
         os.write(write, json.dumps(counts).encode())
 
@@ -102,6 +108,7 @@ def arm(stage: str | None, moment: int, act: Callable[[], None], names: Sequence
     "" is what comes before the first stage.
     """
     now, left = "", moment
+    lock = threading.Lock()  # files are committed by threads
 
     def enter(name: str) -> None:
         nonlocal now
@@ -110,8 +117,10 @@ def arm(stage: str | None, moment: int, act: Callable[[], None], names: Sequence
     def count() -> None:
         nonlocal left
         if stage in (None, now):
-            left -= 1
-            if left == 0:
+            with lock:
+                left -= 1
+                is_now = left == 0
+            if is_now:
                 act()
 
     _at_each_rank(enter)

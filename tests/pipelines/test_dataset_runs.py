@@ -29,6 +29,7 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.source_check import check_source
 from robotrove.pipelines.spec import load_spec
+from robotrove.pipelines.stages import stages
 from robotrove.pipelines.status import RunStatus
 from robotrove.pipelines.status_reader import status_reader
 from robotrove.pipelines.trace import trace
@@ -146,6 +147,13 @@ class TestRun:
         assert (run.formats, run.notes, run.version) == (["v3.0"], [], __version__)
         # Data, episodes, tasks, provenance and one camera, of each.
         assert run.dataset_ranks == 10
+
+    def test_statistics_are_light(self, pipeline: Path, tmp_path: Path) -> None:
+        run_here(pipeline, tmp_path / "out")
+        found = {stage.name: (stage.ranks, stage.is_light) for stage in stages(Workspace.for_output(tmp_path / "out"))}
+        assert found["1-aggregator.process"] == (10, False)
+        assert found["2-dataset_stats.process"] == (10, True)
+        assert found["2-dataset_stats.finish"] == (1, False)
 
     def test_python_is_the_same(self, pipeline: Path, inputs: list[Path], tmp_path: Path) -> None:
         run_here(pipeline, tmp_path / "out")

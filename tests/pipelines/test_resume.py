@@ -134,6 +134,21 @@ class TestChanged:
         new = sample(two_files[0].parent, "c.hdf5", 1, 5, seed=9)
         assert f"source {new} is new" in self._refused(pipeline, started)
 
+    def test_so_it_is_from_a_folder_from_which_others_are_not_found(
+        self, tmp_path: Path, two_files: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        more = sample(tmp_path / "more", "d.hdf5", 1, 5, seed=8)
+        pipeline = write_pipeline(tmp_path, ["data/*.hdf5", more.parent])
+        out = tmp_path / "out"
+        monkeypatch.chdir(tmp_path)
+        run_here(pipeline, out)
+        out.rename(tmp_path / "kept")  # so that it is not finished
+        monkeypatch.chdir(tmp_path / "kept")
+        new = sample(more.parent, "e.hdf5", 1, 5, seed=9)
+        text = self._refused(pipeline, out)
+        assert f"source {new} is new" in text
+        assert str(two_files[0]) not in text
+
     def test_another_encoder_version_is_named(
         self, started: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
