@@ -1,15 +1,18 @@
-"""Proof that a file which was just written holds the frames that it should."""
+"""Proof that a file holds the frames that it should: of an ordinary one by its tables, of any other by its packets."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .index import encoding_of_table
 from .mp4_boxes import Unusual
 from .mp4_keyframes import parameters_within, read_keyframes
-from .mp4_table import read_table
-from .probe import probe
+from .mp4_table import SampleTable, read_table
+from .probe import VideoInfo, probe
 
 
 def prove(path: Path, frames: int, fps: int) -> None:
@@ -20,18 +23,43 @@ def prove(path: Path, frames: int, fps: int) -> None:
     Raises:
         RobotroveError: See `probe`.
     """
-    if not _is_listed(path, frames, fps):
+    try:
+        is_proven = len(_proven(path, fps).sizes) == frames
+    except Unusual:
+        is_proven = False
+    if not is_proven:
         probe(path, expected_frames=frames, fps=fps, in_order=False)
 
 
-def _is_listed(path: Path, frames: int, fps: int) -> bool:
+def survey(path: Path, fps: int) -> VideoInfo:
+    """Return what `probe` does where frames may be stored in any order, without demuxing an ordinary file.
+
+    Raises:
+        RobotroveError: See `probe`.
+    """
     try:
-        table = read_table(path)
-        # Bytes at the wrong place would look like anything but keyframes.
-        parameters_within(table)
-        _, own = read_keyframes(table, np.flatnonzero(table.keyframes))
+        table = _proven(path, fps)
+        kind = encoding_of_table(table)
     except Unusual:
-        return False
-    times = np.sort(table.pts) * (table.time_base.numerator * fps)
-    is_exact = np.array_equal(times, np.arange(frames) * table.time_base.denominator)
-    return is_exact and table.pts[0] == 0 and bool(table.keyframes[0]) and bool(own.all())
+        return probe(path, fps=fps, in_order=False)
+    keyframes = tuple(np.sort(_frames(table, fps)[table.keyframes]).tolist())
+    return VideoInfo(len(table.sizes), kind.width, kind.height, Fraction(fps), kind.codec, kind.pix_fmt, keyframes)
+
+
+def _proven(path: Path, fps: int) -> SampleTable:
+    """Return the tables of a file with frame k at exactly k/fps s; Unusual if they do not prove that."""
+    table = read_table(path)
+    # Bytes at the wrong place would look like anything but keyframes.
+    parameters_within(table)
+    _, own = read_keyframes(table, np.flatnonzero(table.keyframes))
+    frames = _frames(table, fps)
+    is_exact = np.array_equal(frames * table.time_base.denominator, table.pts * (table.time_base.numerator * fps))
+    is_whole = np.array_equal(np.sort(frames), np.arange(len(frames)))
+    if not (is_exact and is_whole and table.pts[0] == 0 and table.keyframes[0] and own.all()):
+        raise Unusual
+    return table
+
+
+def _frames(table: SampleTable, fps: int) -> NDArray[np.int64]:
+    """Return the number of each frame in the order in which they are stored: (n,)."""
+    return table.pts * (table.time_base.numerator * fps) // table.time_base.denominator

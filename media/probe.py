@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ..core.errors import RobotroveError
@@ -30,6 +32,7 @@ class VideoInfo:
         fps: Frames per second.
         codec: ``av1``, ``h264``, ``hevc`` …
         pix_fmt: Pixel format.
+        keyframes: Numbers of the keyframes in display order, ascending.
     """
 
     frames: int
@@ -38,6 +41,7 @@ class VideoInfo:
     fps: Fraction
     codec: str
     pix_fmt: str
+    keyframes: tuple[int, ...]
 
 
 def probe(
@@ -64,10 +68,13 @@ def probe(
         ticks = ticks_per_frame(path, stream, rate)
         frames = 0
         order = Order()
+        keys: list[int] = []
         for packet in packets(path, container, stream):
             problem = _problem(packet, frames, ticks) if in_order else _problem_of_any(packet, order, ticks)
             if problem:
                 raise RobotroveError(str(path), problem, f"frame k at exactly k/{rate} s")
+            if packet.is_keyframe:
+                keys.append((packet.pts or 0) // ticks)
             frames += 1
         if order.early:
             raise RobotroveError(str(path), f"frame {order.complete} is missing", f"frame k at exactly k/{rate} s")
@@ -75,7 +82,8 @@ def probe(
         if frames != expected:
             raise RobotroveError(str(path), f"{frames} frames", f"{expected} frames")
         context = stream.codec_context
-        return VideoInfo(frames, context.width, context.height, rate, codec_name(stream), context.pix_fmt or "")
+        kind = codec_name(stream), context.pix_fmt or ""
+        return VideoInfo(frames, context.width, context.height, rate, *kind, tuple(sorted(keys)))
 
 
 def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterator[Pixels]:
@@ -97,31 +105,52 @@ def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterato
     """
     if count == 0:
         return
-    convert = to_rgb()
     with open_track(path) as (container, stream), reading(path):
-        scale = (stream.time_base or 0) * (stream.average_rate or 0)
-        if not scale:
-            raise RobotroveError(str(path), "there are no frames in it")
-        origin = stream.start_time or 0
-        if first:
-            stored = packets_from(path, container, stream, origin + int((first + Fraction(1, 4)) / scale))
-        else:
-            stored = packets(path, container, stream)
-        wanted = first
-        for frame in _decoded(stored, stream):
-            index = round(((frame.pts or 0) - origin) * scale)
-            if index < wanted:
-                continue
-            if index > wanted:
-                break
-            yield as_array(convert(frame))
-            wanted += 1
-            if count is not None and wanted == first + count:
-                return
-        else:
-            if count is None:
-                return
-        raise RobotroveError(str(path), f"frame {wanted} is missing")
+        yield from _frames(path, container, stream, first, count, seeks=first > 0)
+
+
+def check_frames(path: Path, numbers: Iterable[int]) -> None:
+    """Decode single frames, each from the nearest keyframe before; the file is opened once.
+
+    Args:
+        path: Video file.
+        numbers: Numbers of the frames, counted as in `iter_frames`.
+
+    Raises:
+        RobotroveError: If one is missing or cannot be decoded.
+    """
+    with open_track(path) as (container, stream), reading(path):
+        for number in numbers:
+            deque(_frames(path, container, stream, number, 1, seeks=True), maxlen=0)
+
+
+def _frames(
+    path: Path, container: InputContainer, stream: VideoStream, first: int, count: int | None, *, seeks: bool
+) -> Iterator[Pixels]:
+    scale = (stream.time_base or 0) * (stream.average_rate or 0)
+    if not scale:
+        raise RobotroveError(str(path), "there are no frames in it")
+    origin = stream.start_time or 0
+    convert = to_rgb()
+    if seeks:
+        stored = packets_from(path, container, stream, origin + int((first + Fraction(1, 4)) / scale))
+    else:
+        stored = packets(path, container, stream)
+    wanted = first
+    for frame in _decoded(stored, stream):
+        index = round(((frame.pts or 0) - origin) * scale)
+        if index < wanted:
+            continue
+        if index > wanted:
+            break
+        yield as_array(convert(frame))
+        wanted += 1
+        if count is not None and wanted == first + count:
+            return
+    else:
+        if count is None:
+            return
+    raise RobotroveError(str(path), f"frame {wanted} is missing")
 
 
 def _decoded(stored: Iterator[av.Packet[VideoStream]], stream: VideoStream) -> Iterator[av.VideoFrame]:

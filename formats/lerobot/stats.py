@@ -51,14 +51,21 @@ def numeric_stats(rows: NDArray[Any]) -> FeatureStats:
     Raises:
         ValueError: If there are no rows.
     """
+    found = moments(rows)
+    levels = np.quantile(as_table(rows).astype(np.float64), _LEVELS, axis=0)
+    return found | dict(zip(QUANTILES, levels, strict=True))
+
+
+def moments(rows: NDArray[Any]) -> FeatureStats:
+    """Return min, max, mean, std and count of the rows of a numeric feature; see `numeric_stats`."""
     if not len(rows):
         raise ValueError("statistics of no rows are not defined")
-    table = as_table(rows).astype(np.float64)
+    table = as_table(rows).astype(np.float64, copy=False)
     low, high = table.min(axis=0), table.max(axis=0)
     # The mean of a constant can be off by a rounding error, and its deviations would then not be 0.
     mean = np.where(low == high, low, table.mean(axis=0))
     std = np.sqrt(np.mean(np.square(table - mean), axis=0))
-    return feature_stats(low, high, mean, std, len(rows), np.quantile(table, _LEVELS, axis=0))
+    return {"min": low, "max": high, "mean": mean, "std": std, "count": np.array([len(rows)])}
 
 
 def index_stats(start: int | NDArray[np.int64], length: int | NDArray[np.int64]) -> FeatureStats:

@@ -10,7 +10,8 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.media import barcode
 from robotrove.media.encoder import make_encoder
-from robotrove.media.probe import VideoInfo, iter_frames, probe
+from robotrove.media.mp4_table import read_table
+from robotrove.media.probe import VideoInfo, check_frames, iter_frames, probe
 from robotrove.media.settings import VideoSettings
 from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
@@ -41,7 +42,7 @@ def odd_video(path: Path, pts: list[int], time_base: Fraction = Fraction(1, 30),
 
 def test_facts(video: Path) -> None:
     info = probe(video, expected_frames=20, fps=30)
-    assert info == probe(video) == VideoInfo(20, 128, 96, Fraction(30), info.codec, "yuv420p")
+    assert info == probe(video) == VideoInfo(20, 128, 96, Fraction(30), info.codec, "yuv420p", (0, 5, 10, 15))
     assert info.codec in ("av1", "h264")
 
 
@@ -96,6 +97,37 @@ def test_any_frame_by_index(video: Path) -> None:
             np.testing.assert_array_equal(frame, expected)
     assert [barcode.read(frame)[0] for frame in iter_frames(video, 17)] == [17, 18, 19]
     assert list(iter_frames(video, 3, 0)) == []
+
+
+def test_single_frames_in_any_order(video: Path) -> None:
+    check_frames(video, [19, 0, 7, 7, 6, 18, 19, 1])
+    check_frames(video, range(20))
+    check_frames(video, [])
+    for wanted in ([0, 20, 1], [19, 40], [25]):
+        with pytest.raises(RobotroveError, match=r"frame \d+ is missing"):
+            check_frames(video, wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("first", [0, 5])
+def test_single_frames_of_recorded_videos(tmp_path: Path, kind: str, first: int) -> None:
+    path = record(tmp_path / "a.mp4", kind, 25, first=first)
+    for wanted in (range(25), range(24, -1, -1), [12, 0, 24, 0]):
+        check_frames(path, wanted)
+    with pytest.raises(RobotroveError, match="frame 25 is missing"):
+        check_frames(path, [0, 25])
+
+
+def test_a_single_frame_that_cannot_be_decoded_is_found(tmp_path: Path) -> None:
+    path = odd_video(tmp_path / "a.mp4", list(range(10)), g="5", preset="ultrafast")
+    table = read_table(path)
+    content = bytearray(path.read_bytes())
+    begin, size = int(table.offsets[5]), int(table.sizes[5])
+    content[begin : begin + size] = bytes(size)
+    path.write_bytes(content)
+    check_frames(path, [0, 4])
+    with pytest.raises(RobotroveError, match=r"a\.mp4: (frame \d is missing|cannot be read as video)"):
+        check_frames(path, [0, 4, 5, 9])
 
 
 def test_missing_frames_are_named(video: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ....core.features import Features
 from .. import paths
 from ..arrow_rows import ArrowColumn, Damaged, rows_of
 from ..quantiles import QUANTILES
-from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, numeric_stats
+from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
 from ..view import DatasetView
 from .base import Check, Finding, Repeated, Severity, View
 from .camera_stats import note_camera
@@ -42,7 +42,7 @@ class StatsCheck(Check[View], Generic[View]):
         found = dataset.episode_stats(list(features), STAT_KEYS)
         for (where, entries), tables in zip(found, _episode_tables(dataset), strict=False):
             with np.errstate(invalid="ignore"):  # NaN and Inf in rows: the check of rows names them
-                exact = {key: numeric_stats(table) for key, table in tables.items()}
+                exact = {key: moments(table) for key, table in tables.items()}
                 for key in exact.keys() & mergers.keys():
                     mergers[key].add(exact[key])
             for key, feature in features.items():
@@ -58,7 +58,7 @@ class StatsCheck(Check[View], Generic[View]):
                     table, own = tables[key], exact[key]
                     if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
                         table = table.reshape(len(table), -1)
-                        values, own = {name: value.ravel() for name, value in values.items()}, numeric_stats(table)
+                        values, own = {name: value.ravel() for name, value in values.items()}, moments(table)
                     problems = [*differences(values, own), *misplaced_quantiles(values, table)]
                     yield from self.differing(place, key, problems, faults)
         yield from faults.findings()

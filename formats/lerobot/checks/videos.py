@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import RobotroveError
-from ....media.keyframes import keyframes
-from ....media.probe import VideoInfo, iter_frames, probe
+from ....media.mp4_proof import survey
+from ....media.probe import VideoInfo, check_frames, iter_frames, probe
 from .. import limits
 from ..arrow_rows import Damaged
 from ..image_stats import ImageStats
@@ -27,30 +29,44 @@ _COARSE_S = 128
 class VideosCheck(Check[DatasetView]):
     """Counts, times, keyframes, size and length of every video file; the first and last frame of each episode decode.
 
-    Deep: every frame of an episode decodes, and the mean colour of each episode is the one in its statistics.
+    Deep: every packet is looked at, every frame of an episode decodes, and its mean colour is that of its statistics.
+    As many files are looked at at a time as there are CPUs.
     """
 
     name = "videos"
 
     def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong with the video files."""
-        for key in dataset.video_keys:
-            means = _means(dataset, key) if deep else {}
-            for file in dataset.video_files(key):
-                full = dataset.opened(file.path)
-                if not full.is_file():
-                    continue  # the check of files has said so
-                try:
-                    info = probe(full, fps=dataset.fps, in_order=False)
-                    yield from self._facts(dataset, file, info)
-                    if deep:
-                        yield from self._pixels(dataset, file, info, means)
-                    else:
-                        _decode_ends(dataset, file, info)
-                except RobotroveError as exc:
-                    # Causes name the file by its full path; findings by the one inside the dataset.
-                    cause = str(exc).replace(str(full), "").lstrip(": ").replace("\n ", ";")
-                    yield self.error(file.path, cause)
+        pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        try:
+            for key in dataset.video_keys:
+                means = _means(dataset, key) if deep else None
+                files = list(dataset.video_files(key))
+                found = pool.map(lambda file, means=means: list(self._file(dataset, file, means)), files)
+                for file in files:
+                    dataset.opened(file.path)
+                    yield from next(found)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _file(
+        self, dataset: DatasetView, file: VideoFile, means: Mapping[int, NDArray[np.float64]] | None
+    ) -> Iterator[Finding]:
+        """Yield what is wrong with a file; deep if there are `means`, the mean colours of episodes."""
+        full = dataset.root / file.path
+        if not full.is_file():
+            return  # the check of files has said so
+        try:
+            info = survey(full, dataset.fps) if means is None else probe(full, fps=dataset.fps, in_order=False)
+            yield from self._facts(dataset, file, info)
+            if means is None:
+                _decode_ends(dataset, file, info)
+            else:
+                yield from self._pixels(dataset, file, info, means)
+        except RobotroveError as exc:
+            # Causes name the file by its full path; findings by the one inside the dataset.
+            cause = str(exc).replace(str(full), "").lstrip(": ").replace("\n ", ";")
+            yield self.error(file.path, cause)
 
     def _facts(self, dataset: DatasetView, file: VideoFile, info: VideoInfo) -> Iterator[Finding]:
         ends = file.firsts + file.lengths
@@ -64,8 +80,7 @@ class VideosCheck(Check[DatasetView]):
             height, width = frame_size(feature)
             yield self.error(file.path, f"frames are {info.height}x{info.width} instead of {height}x{width}")
         yield from self._late(file, dataset.fps)
-        seekable = np.array(keyframes(dataset.root / file.path, dataset.fps))
-        for at in np.flatnonzero((file.firsts < info.frames) & ~np.isin(file.firsts, seekable)).tolist():
+        for at in np.flatnonzero((file.firsts < info.frames) & ~np.isin(file.firsts, info.keyframes)).tolist():
             message = f"frame {file.firsts[at]}, the first of episode {file.episodes[at]}, is no keyframe"
             yield self.warning(file.path, f"{message}: it cannot be cut there")
 
@@ -107,10 +122,8 @@ class VideosCheck(Check[DatasetView]):
 
 def _decode_ends(dataset: DatasetView, file: VideoFile, info: VideoInfo) -> None:
     """Decode the first and the last frame of each episode; those that are not there have been reported."""
-    for frame in np.unique(np.concatenate([file.firsts, file.firsts + file.lengths - 1])).tolist():
-        if 0 <= frame < info.frames:
-            for _ in iter_frames(dataset.root / file.path, frame, 1):
-                pass
+    ends = np.unique(np.concatenate([file.firsts, file.firsts + file.lengths - 1]))
+    check_frames(dataset.root / file.path, ends[(ends >= 0) & (ends < info.frames)].tolist())
 
 
 def _means(dataset: DatasetView, key: str) -> dict[int, NDArray[np.float64]]:
