@@ -37,17 +37,20 @@ class VideosCheck(Check[DatasetView]):
 
     def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong with the video files."""
+        files: list[VideoFile] = []
+        means: list[Mapping[int, NDArray[np.float64]] | None] = []
+        for key in dataset.video_keys:
+            own = list(dataset.video_files(key))
+            files += own
+            means += [_means(dataset, key) if deep else None] * len(own)
         pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
         try:
-            for key in dataset.video_keys:
-                means = _means(dataset, key) if deep else None
-                files = list(dataset.video_files(key))
-                found = pool.map(lambda file, means=means: list(self._file(dataset, file, means)), files)
-                for file in files:
-                    dataset.opened(file.path)
-                    yield from next(found)
+            found = pool.map(lambda *about: list(self._file(dataset, *about)), files, means)
+            for file in files:
+                dataset.opened(file.path)
+                yield from next(found)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # who interrupts need not wait for long files
 
     def _file(
         self, dataset: DatasetView, file: VideoFile, means: Mapping[int, NDArray[np.float64]] | None
