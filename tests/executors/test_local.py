@@ -202,8 +202,10 @@ class TestStartedEarly:
             assert len(_children()) == 2
             executor.launch(some, lambda: None)
         assert some.missing() == []
-        assert _who(some)[0][:2] == (0, early)
-        assert len({pid for _, pid, _ in _who(some)}) == 2
+        # Which of two programs comes up first is not for this process to decide.
+        workers = {rank: pid for rank, pid, _ in _who(some)}
+        assert workers[0] == early
+        assert len(set(workers.values())) == 2
 
     def test_it_is_gone_at_once_when_there_is_nothing_to_do(self, stage: Callable[..., Stage]) -> None:
         begin = time.monotonic()
