@@ -114,7 +114,7 @@ class Aggregator(DatasetMaker):
         with ExitStack() as stack:
             attempt = stack.enter_context(file_attempt(target))
             write_file(attempt, unit, episodes, self.facts, TaskTable(plan.tasks), plan.source_tasks)
-            return stack.pop_all().close
+            return stack.pop_all().close  # syncs it and gives it its name
 
     def _encoded_anew(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:
         """Return the episode with one camera's clip encoded anew if it has to; that is done once, whatever happens."""

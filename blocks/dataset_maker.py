@@ -211,7 +211,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             written = stack.enter_context(files_attempt(targets, self.root))
             for target, out in zip(targets, written, strict=True):
                 copy_file(present(root / target.relative_to(self.root)), out)
-            return stack.pop_all().close
+            return stack.pop_all().close  # syncs them and gives them their names
 
     def finish(self) -> None:
         """Check that every file is there and write info.json."""

@@ -67,28 +67,25 @@ class DatasetStats(Bound, DatasetStep):
         features = DatasetViewV30(self._root).numeric_features
         widest_first = sorted(features, key=lambda key: -prod(features[key].shape))
         groups = [widest_first[number::_UNITS] for number in range(min(_UNITS, len(features)))]
-        self._write(_PLAN, {"cameras": incomplete_cameras(self._root), "groups": groups})
+        cameras = incomplete_cameras(self._root)
+        self._write(_PLAN, {"cameras": cameras, "groups": [] if cameras else groups})
 
     def units(self) -> list[int]:
-        """Return the numbers of groups of features; cameras to recompute are one unit, which does the rest as well."""
-        plan = self._read(_PLAN)
-        return [0] if plan["cameras"] else list(range(len(plan["groups"])))
+        """Return the numbers of the groups of features; none if cameras have to be recomputed."""
+        return list(range(len(self._read(_PLAN)["groups"])))
 
     def process(self, unit: int) -> None:
-        """Write down the quantiles of some features, or recompute cameras."""
-        plan = self._read(_PLAN)
-        if plan["cameras"]:
-            from ..formats.lerobot.recompute import recompute  # rare, and much to import
-
-            recompute(self._root, cameras=plan["cameras"])
-            return
-        found = feature_quantiles(DatasetViewV30(self._root), plan["groups"][unit])
+        """Write down the quantiles of some features."""
+        found = feature_quantiles(DatasetViewV30(self._root), self._read(_PLAN)["groups"][unit])
         content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in found.items()}
         self._write(f"{unit:05d}.json", content)
 
     def finish(self) -> None:
-        """Write meta/stats.json."""
-        if self._read(_PLAN)["cameras"]:
+        """Write meta/stats.json; cameras of which sources had not all statistics are computed from their frames."""
+        if cameras := self._read(_PLAN)["cameras"]:
+            from ..formats.lerobot.recompute import recompute  # rare, and much to import
+
+            recompute(self._root, cameras=cameras)
             return
         quantiles = {
             key: {name: np.array(value) for name, value in entry.items()}

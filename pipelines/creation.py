@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -69,14 +69,15 @@ def create(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watc
     """
     if spec.source is None:
         plan = None
-        run = _of_datasets(spec, workspace, encoder, watcher, most_ranks)
+        run = _of_datasets(spec, workspace, encoder, watcher)
     else:
         plan = plan_of(spec, watcher.planning)
         _check_new(plan, workspace)
         _check_usable(plan, spec)
         if plan.base is not None:
             check_base(plan.base, spec, video_of(spec))
-        run = _of_source(spec, workspace, encoder, plan, most_ranks)
+        run = _of_source(spec, workspace, encoder, plan)
+    run = replace(run, dataset_ranks=min(run.dataset_ranks, most_ranks))
     workspace.shards.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
         shutil.rmtree(workspace.output_partial(run.run_id))
@@ -136,7 +137,7 @@ def _check_usable(plan: Plan, spec: PipelineSpec) -> None:
         )
 
 
-def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Plan, most_ranks: int) -> RunInfo:
+def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Plan) -> RunInfo:
     sources = [[row.source, row.key, row.digest, row.length, row.reason] for row in plan.manifest.rows]
     base = plan.base.dataset if plan.base is not None else None
     return RunInfo(
@@ -147,7 +148,7 @@ def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Pla
         features=plan.features,
         fps=plan.fps,
         robot_type=getattr(build(spec.writer), "robot_type", None) if spec.writer else None,
-        dataset_ranks=min(most_ranks, plan.manifest.n_shards + (base.files if base is not None else 0)),
+        dataset_ranks=plan.manifest.n_shards + (base.files if base is not None else 0),
         on_error=spec.on_error,
         spec_digest=spec_digest(spec, __version__),
         notes=plan.notes,
@@ -157,7 +158,7 @@ def _of_source(spec: PipelineSpec, workspace: Workspace, encoder: str, plan: Pla
     )
 
 
-def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher, most_ranks: int) -> RunInfo:
+def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher: Watcher) -> RunInfo:
     inputs = read_inputs(spec.datasets, watcher.planning)
     if not inputs.episodes:
         raise UsageError(", ".join(spec.datasets), "no episode is in them", "at least one episode")
@@ -171,7 +172,7 @@ def _of_datasets(spec: PipelineSpec, workspace: Workspace, encoder: str, watcher
         features=inputs.features,
         fps=inputs.fps,
         robot_type=inputs.robot_type,
-        dataset_ranks=max(1, min(most_ranks, inputs.files)),
+        dataset_ranks=max(1, inputs.files),
         on_error=spec.on_error,
         spec_digest=spec_digest(spec, __version__),
         notes=[],

@@ -36,7 +36,7 @@ def row_batches(view: DatasetView, names: Sequence[str]) -> Iterator[Rows]:
     """Yield numeric features of all rows as (n, *shape), batch by batch; raises as `episode_pieces`."""
     for data in view.data_files():
         for _, batch in view.row_batches(data.path, names):
-            yield _arrays(view, data.path, batch)
+            yield row_arrays(view, data.path, batch)
 
 
 def episode_pieces(view: DatasetView, names: Sequence[str]) -> Iterator[Piece]:
@@ -68,7 +68,7 @@ def episode_tables(view: DatasetView, names: Sequence[str]) -> Iterator[Rows]:
     for episode, pieces in groupby(episode_pieces(view, names), key=attrgetter("episode")):
         parts = []
         for piece in pieces:
-            parts.append(_arrays(view, piece.path, piece.columns))
+            parts.append(row_arrays(view, piece.path, piece.columns))
             for key, values in parts[-1].items():
                 if values.dtype.kind == "f" and not np.isfinite(values).all():
                     raise Damaged(
@@ -78,5 +78,6 @@ def episode_tables(view: DatasetView, names: Sequence[str]) -> Iterator[Rows]:
         yield {key: np.concatenate([part[key] for part in parts]) for key in names}
 
 
-def _arrays(view: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> Rows:
+def row_arrays(view: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> Rows:
+    """Return the columns of a batch of a data file as arrays (n, *shape)."""
     return {key: rows_of(column, view.features[key], f"{path}, column {key}") for key, column in batch.items()}

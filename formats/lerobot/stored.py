@@ -140,5 +140,6 @@ def _values(column: ArrowColumn, feature: Feature, where: str, name: str) -> Arr
     if feature.is_visual:
         if not pa.types.is_struct(column.type):
             raise Damaged(f"{where}, {name}", f"pictures are {column.type}")
-        return column.field("bytes").to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+        pictures: Array = column.field("bytes").to_numpy(zero_copy_only=False)
+        return pictures
     return rows_of(single_values(column, feature), feature, f"{where}, {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pytest
@@ -28,6 +28,8 @@ from robotrove.tests.contracts_blocks import JOINTS, make_episode
 SO101 = [
     f"{name}.pos" for name in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 ]
+Policy: TypeAlias = Literal["keep", "failures", "label"]
+Missing: TypeAlias = Literal["failure", "success"]
 
 
 def _reason(ep: Episode) -> tuple[str, bool]:
@@ -81,8 +83,8 @@ class TestSuccessFilter:
             ("label", "failure", None, None),
         ],
     )
-    def test_policies(self, policy: str, missing: str, success: bool | None, reason: str | None) -> None:
-        ep = SuccessFilter(policy=policy, missing=missing).visit(make_episode(success=success))  # type: ignore[arg-type]
+    def test_policies(self, policy: Policy, missing: Missing, success: bool | None, reason: str | None) -> None:
+        ep = SuccessFilter(policy=policy, missing=missing).visit(make_episode(success=success))
         assert (ep.rejection and ep.rejection.reason) == reason
         if ep.rejection is not None:
             assert not ep.rejection.error
@@ -92,9 +94,9 @@ class TestSuccessFilter:
         [(True, "failure", True), (False, "success", False), (None, "failure", False), (None, "success", True)],
     )
     def test_the_label_is_true_in_the_last_frame_of_a_success_alone(
-        self, success: bool | None, missing: str, last: bool
+        self, success: bool | None, missing: Missing, last: bool
     ) -> None:
-        ep = SuccessFilter(policy="label", missing=missing).visit(make_episode(4, success=success))  # type: ignore[arg-type]
+        ep = SuccessFilter(policy="label", missing=missing).visit(make_episode(4, success=success))
         assert ep.features["next.success"] == Feature("bool", (1,))
         assert ep["next.success"].tolist() == [[False], [False], [False], [last]]
         assert ep["next.success"].dtype == bool
@@ -244,9 +246,9 @@ class TestJointRemapper:
             ({"robot": "so101", "groups": ["single_arms"]}, "did you mean 'single_arm'"),
         ],
     )
-    def test_mistakes_are_told_when_it_is_built(self, arguments: dict[str, object], words: str) -> None:
+    def test_mistakes_are_told_when_it_is_built(self, arguments: dict[str, Any], words: str) -> None:
         with pytest.raises(UsageError, match=words):
-            JointRemapper(**arguments)  # type: ignore[arg-type]
+            JointRemapper(**arguments)
 
 
 class TestUnitConverter:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -28,11 +30,11 @@ def test_a_column_that_is_not_there_is_a_rejection_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("use", [lambda ep: ep["action"], lambda ep: list(ep.frames("action"))])
-def test_used_after_its_turn_it_says_so(use: object) -> None:
+def test_used_after_its_turn_it_says_so(use: Callable[[Episode], object]) -> None:
     ep = _episode()
     ep.close()
     with pytest.raises(RobotroveError) as caught:
-        use(ep)  # type: ignore[operator]
+        use(ep)
     assert not isinstance(caught.value, EpisodeRejected), "it is the block's mistake, not the data's"
     text = str(caught.value)
     for words in ("a.hdf5:demo_0", "'action'", "after the reader had moved on", "only while it is the current item"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -53,5 +53,6 @@ def test_closing_ends_the_thread() -> None:
     stream = prefetch(endless())
     next(stream)
     assert len(_threads()) == 1
-    stream.close()  # type: ignore[attr-defined]
+    assert isinstance(stream, Generator)
+    stream.close()
     assert not _threads()

@@ -82,7 +82,7 @@ def _launch(stage: Stage, workers: int) -> int:
 def _who(stage: Stage) -> list[tuple[int, int, int]]:
     """Return (rank, pid, CPUs) in the order in which ranks began."""
     lines = (stage.logs / "who").read_text().splitlines()
-    return [tuple(int(word) for word in line.split()) for line in lines]  # type: ignore[misc]
+    return [(int(rank), int(pid), int(cpus)) for rank, pid, cpus in map(str.split, lines)]
 
 
 @pytest.mark.parametrize(("workers", "ranks"), [(1, 8), (2, 16), (8, 64), (100, 64)])

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ....core.features import Features
 from .. import paths
-from ..arrow_rows import ArrowColumn, Damaged, rows_of
+from ..arrow_rows import Damaged
+from ..episode_rows import row_arrays
 from ..quantiles import QUANTILES
 from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
 from ..view import DatasetView
@@ -103,11 +104,6 @@ def described(dataset: DatasetView) -> Features:
     return {key: feature for key, feature in dataset.features.items() if feature.dtype != "string"}
 
 
-def rows_in(dataset: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> dict[str, NDArray[Any]]:
-    """Return the columns of a batch as arrays."""
-    return {key: rows_of(batch[key], dataset.features[key], f"{path}, column {key}") for key in batch}
-
-
 def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the numeric rows of each episode, feature name to (length, *shape), one episode in memory at a time."""
     names = list(dataset.numeric_features)
@@ -118,7 +114,7 @@ def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
     parts: list[dict[str, NDArray[Any]]] = []
     for data in dataset.data_files():
         for _, batch in dataset.row_batches(data.path, names):
-            rows = rows_in(dataset, data.path, batch)
+            rows = row_arrays(dataset, data.path, batch)
             total, first = len(rows[names[0]]), 0
             while first < total and needed:
                 last = min(total, first + needed)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import paths
-from ..column_quantiles import column_quantiles
+from ..dataset_stats import feature_quantiles
 from ..stats import StatsMerger
 from ..view_v30 import DatasetViewV30
 from .base import Finding, Repeated
 from .camera_stats import note_camera
 from .missing_stats import MissingStats
 from .stat_values import TOLERANCES, Floats, difference, differences, misshapen, numbers_of
-from .stats import StatsCheck, advice, described, rows_in
+from .stats import StatsCheck, advice, described
 
 
 class StatsV30Check(StatsCheck[DatasetViewV30]):
@@ -57,12 +55,7 @@ class StatsV30Check(StatsCheck[DatasetViewV30]):
             yield from self._quantiles(dataset, usable)
 
     def _quantiles(self, dataset: DatasetViewV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Finding]:
-        def batches() -> Iterator[dict[str, NDArray[Any]]]:
-            for data in dataset.data_files():
-                for _, batch in dataset.row_batches(data.path, list(stats)):
-                    yield rows_in(dataset, data.path, batch)
-
-        for key, exact in column_quantiles(batches).items():
+        for key, exact in feature_quantiles(dataset, list(stats)).items():
             found = stats[key]
             scale = np.maximum(np.abs(found["min"]), np.abs(found["max"]))
             problems = [

@@ -497,14 +497,21 @@ def test_the_relative_file_of_gr00t(v21: Path, tmp_path: Path) -> None:
     config = tmp_path / "actions.yaml"
     config.write_text("{action_horizon: 2, actions: {arm: {rep: RELATIVE}}}")
     recompute(v21)
+    (v21 / "meta/relative_stats.json").write_text('{"stale": {"max": [[0.0]]}}')
     assert recompute(v21, relative=config).written == ("meta/relative_stats.json",)
     found = (v21 / "meta/relative_stats.json").read_bytes()
     assert found.startswith(b'{\n    "arm": {\n        "max": [\n            [\n                0.0')
     steps = np.concatenate([np.diff(STATE[STARTS[e] : STARTS[e + 1], :2].astype(float), axis=0) for e in EPISODES])
+    assert list(json.loads(found)) == ["arm"]
     np.testing.assert_allclose(json.loads(found)["arm"]["max"], [[0, 0], steps.max(axis=0)], rtol=1e-6)
     assert not recompute(v21, relative=config).written
     written.edit_json(v21 / "meta/relative_stats.json", lambda stats: stats["arm"]["max"][1].__setitem__(0, 9.0))
     assert of(recompute(v21, check=True, relative=config)) == {"arm (GR00T)": [(None, "max")]}
+    (v21 / "meta/relative_stats.json").unlink()
+    config.write_text("{action_horizon: 1000, actions: {arm: {rep: RELATIVE}}}")
+    with pytest.raises(UsageError, match="action arm: none of "):
+        recompute(v21, relative=config)
+    assert not (v21 / "meta/relative_stats.json").exists()
 
 
 def test_files_of_gr00t_are_for_v21(root: Path) -> None:
