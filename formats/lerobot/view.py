@@ -150,7 +150,9 @@ class DatasetView(DatasetFiles, ABC):
         return {key: f for key, f in self.features.items() if not f.is_visual and f.dtype != "string"}
 
     def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
-        """Yield (first row, columns) of a data file; wide rows come in smaller batches."""
+        """Yield (first row, columns) of a data file; wide rows come in smaller batches, none if there are no names."""
+        if not names:
+            return
         values = sum(prod(feature.shape) for name, feature in self.features.items() if name in names)
         first = 0
         for batch in self.batches(path, names, max(1, min(BATCH_ROWS, _BATCH_VALUES // max(values, 1)))):

@@ -155,3 +155,11 @@ def test_quantiles_of_the_dataset_are_recomputed_when_deep(tiny) -> None:
         ),
         (f"{STATS}, index", "q50[0] is 9.4, but the rows give 9.5 (LeRobot averages those of the episodes)"),
     ]
+
+
+def test_without_any_statistics_there_is_nothing_to_recompute_when_deep(tiny) -> None:
+    tiny.json("meta/stats.json", lambda stats: stats.clear())
+    found = tiny.found("stats")
+    assert found
+    assert all("robotrove stats DATASET" in message for _, message in found)
+    assert tiny.found("stats", deep=True) == found
