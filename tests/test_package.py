@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -27,10 +27,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packages(checkout: Path) -> dict[str, Path]:
-    """Name to folder of what pyproject.toml lists."""
-    listed = tomllib.loads((checkout / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    return {name: checkout.joinpath(*name.split(".")[1:]) for name in listed}
+def shipped(checkout: Path) -> set[str]:
+    """What a wheel must hold: every file below the folders of the package, and those of the root that belong to it."""
+    folders = {path.name for path in checkout.iterdir() if path.is_dir()} - {"tests", "benchmarks", "docs", "slurm"}
+    paths = [path for folder in folders for path in (checkout / folder).rglob("*") if path.is_file()]
+    paths += [checkout / "__init__.py", checkout / "py.typed"]
+    paths += [path for path in (checkout / "slurm").rglob("*") if path.is_file()]
+    return {str(path.relative_to(checkout)) for path in paths}
 
 
 @pytest.fixture(scope="module")
@@ -41,22 +44,32 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_folder_with_an_init_is_listed(checkout: Path, packages: dict[str, Path]) -> None:
-    found = {path.parent for path in checkout.rglob("__init__.py")}
-    assert set(packages.values()) == found
-
-
-def test_the_wheel_holds_every_module_and_every_data_file(
-    checkout: Path, packages: dict[str, Path], wheel: Path
-) -> None:
+def test_the_wheel_holds_every_module_and_every_data_file_and_nothing_else(shipped: set[str], wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        held = {name.removeprefix("robotrove/") for name in archive.namelist() if name.startswith("robotrove/")}
-    folders = [folder for name, folder in packages.items() if name not in ("robotrove", "robotrove.tests")]
-    wanted = {path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"}
-    wanted |= set(checkout.glob("*.py")) | {checkout / "py.typed"}
-    wanted |= {path for path in (checkout / "slurm").rglob("*") if path.is_file()}
-    assert {str(path.relative_to(checkout)) for path in wanted} - held == set()
-    assert any(name.endswith(".yaml") for name in held)
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert {name.removeprefix("robotrove/") for name in names} == shipped
+    assert {"pipelines/libero.yaml", "manifests/robots/so101.yaml"} <= shipped
+    assert not any(name.startswith(("tests/", "setup.py")) for name in shipped)
+
+
+def test_the_sdist_holds_what_the_wheel_does_and_how_to_build_it(
+    checkout: Path, shipped: set[str], tmp_path: Path
+) -> None:
+    check(
+        [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(checkout)],
+        cwd=tmp_path,
+    )
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
+    made = {name for name in names if name.startswith("robotrove.egg-info/")} | {"PKG-INFO", "setup.cfg"}
+    assert names - made == shipped | {"pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"}
+
+
+def test_a_build_leaves_no_second_copy_that_can_be_imported(checkout: Path, wheel: Path) -> None:
+    copies = {path.relative_to(checkout) for path in checkout.rglob("commit.py")}
+    importable = {path for path in copies if all(part.isidentifier() for part in path.parent.parts)}
+    assert importable == {Path("core/commit.py")}
 
 
 def test_the_wheel_works_away_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
