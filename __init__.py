@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .core.version import __version__
+
 if TYPE_CHECKING:
     from .blocks.base import EpisodeFilter, EpisodeMap
     from .blocks.frame_trimmer import FrameTrimmer
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
     from .blocks.unit_converter import UnitConverter
     from .core.episode import Episode
     from .core.errors import RobotroveError
+    from .executors.slurm import SlurmExecutor
     from .pipelines.pipeline import Pipeline
-
-__version__ = "0.2.1"
 
 _HOMES = {
     "Episode": "core.episode",
@@ -56,6 +57,7 @@ __all__ = [
     "SlurmExecutor",
     "SuccessFilter",
     "UnitConverter",
+    "__version__",
 ]
 
 

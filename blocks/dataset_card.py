@@ -57,7 +57,7 @@ def _made(view: DatasetView) -> Iterator[str]:
         return
     sources: dict[str, int] = {}
     versions: dict[tuple[str, str], None] = {}
-    for origin in origins(view):
+    for origin in origins(view, view.provenance_path):
         sources[origin.source_name] = sources.get(origin.source_name, 0) + 1
         versions[origin.robotrove_version, origin.encoder_version] = None
     for version, encoder in versions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -122,7 +122,7 @@ class Hdf5Reader(Bound, PipelineStep):
         for path, group in groupby(rows, key=lambda row: row.path):
             yield from self.episodes(Path(path), list(group))
 
-    def episodes(self, path: Path, rows: list[EpisodeRow]) -> Iterator[Episode]:
+    def episodes(self, path: Path, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
         """Yield the listed episodes of one file; those that cannot be used any more come as rejected."""
         try:
             _check_unchanged(rows[0])

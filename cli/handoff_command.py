@@ -80,7 +80,7 @@ def lerobot(dataset: Path, folder: Path, policy: str) -> None:
 
 def _refuse(view: DatasetView, consumer: str) -> None:
     """Hand over nothing that the trainer refuses or reads wrong."""
-    wrong = [f"{one.where}: {one.message}" for one in refusals(view, consumer) if one.check not in _ELSEWISE]
+    wrong = [f"{one.where}: {one.message}" for one in refusals(view, CONSUMERS[consumer]) if one.check not in _ELSEWISE]
     if wrong:
         raise UsageError(
             str(view.root),

@@ -12,11 +12,12 @@ import click
 from ..core.errors import UsageError
 from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
-from ..formats.lerobot.consumers import CONSUMERS
+from ..formats.lerobot.consumers import CONSUMERS, chosen
 from ..formats.lerobot.views import check_is_dataset, open_view
 from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
 from ..pipelines.replay.check import ReplayReport, check_replay
 from ..pipelines.source_check import SourceReport, check_source
+from ..pipelines.source_episodes import finished_run
 from .display import Bar
 from .output import counted, echo, echo_json
 
@@ -63,7 +64,7 @@ def command(
         report = verify(
             dataset,
             deep=deep,
-            consumers=consumers,
+            consumers=chosen(consumers),
             progress=lambda check, path: bar.show(description=check, note=path),
         )
         if run_dir is not None and replay:
@@ -71,7 +72,7 @@ def command(
             replayed = check_replay(dataset, run_dir, progress=bar.show)
         if run_dir is not None:
             bar.show(description="comparing", note="")
-            source = check_source(dataset, run_dir, deep=deep, progress=bar.show)
+            source = check_source(dataset, finished_run(run_dir), deep=deep, progress=bar.show)
         if with_lerobot:
             bar.show(description="iterating", note="with LeRobot")
             seen = seen_by_lerobot(open_view(dataset))

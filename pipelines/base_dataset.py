@@ -66,7 +66,7 @@ def read_base(spec: PipelineSpec) -> Base | None:
         digest = _digest(root)  # before it is read: what changes from here on is noticed
         if [view.version] != list(spec.formats):
             raise UsageError(str(root), f"is of version {view.version}", " and ".join(spec.formats), "see `formats:`")
-        known = origins(view) if (root / view.provenance_path).is_file() else ()
+        known = origins(view, view.provenance_path) if (root / view.provenance_path).is_file() else ()
         episodes = {(origin.source_digest, origin.source_key): origin.episode_index for origin in known}
         sizes = {name: state.st_size for name, state in walk(root)}
         files = sum(name.endswith((".parquet", ".mp4")) for name in sizes)

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..core.commit import write_file
 from ..core.errors import RobotroveError, UsageError
 from ..core.features import Features
+from ..core.version import __version__
 from ..core.workspace import Workspace
 from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo

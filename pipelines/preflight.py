@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .. import __version__
 from ..blocks.binding import Binding
 from ..core.errors import RobotroveError, RunChanged, UsageError
+from ..core.version import __version__
 from ..core.workspace import Workspace
 from ..hub.files import is_fetched
 from ..manifests.manifest import Manifest

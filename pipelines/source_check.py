@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ..blocks.shard_writer import ShardWriter
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.views import open_view
 from ..media.settings import VideoSettings
 from .camera_check import CameraCheck
 from .episode_check import EpisodeCheck
-from .source_episodes import Problems, SourceEpisodes, SourceProblem
+from .source_episodes import Problems, Recordings, SourceEpisodes, SourceProblem
 
 # Called with the episodes compared so far, and those in all.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -45,7 +44,7 @@ class SourceReport:
 
 
 def check_source(
-    dataset: Path, run_dir: Path, *, deep: bool = False, progress: Progress = lambda done, total: None
+    dataset: Path, recordings: Recordings, *, deep: bool = False, progress: Progress = lambda done, total: None
 ) -> SourceReport:
     """Compare a dataset with the HDF5 files that a run made it from.
 
@@ -54,28 +53,27 @@ def check_source(
 
     Args:
         dataset: Folder of the dataset.
-        run_dir: The run directory.
+        recordings: Those of the run, see `finished_run`.
         deep: Compare every frame of every video.
         progress: Told after each episode.
 
     Raises:
-        UsageError: If `run_dir` is no finished run, or the dataset does not come from it.
+        UsageError: If the dataset does not come from the run.
     """
     try:
-        return _compared(open_view(dataset), run_dir, deep, progress)
+        return _compared(open_view(dataset), recordings, deep, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
         return SourceReport((SourceProblem(None, exc.where, "", None, exc.message),), 1, 0, 0, 0)
 
 
-def _compared(view: DatasetView, run_dir: Path, deep: bool, progress: Progress) -> SourceReport:
-    sources = SourceEpisodes(view, run_dir)
-    video = sources.writer.video if isinstance(sources.writer, ShardWriter) else None
-    cameras = CameraCheck(video or VideoSettings(), view.fps, deep=deep)
+def _compared(view: DatasetView, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:
+    sources = SourceEpisodes(view, recordings)
+    cameras = CameraCheck(recordings.video or VideoSettings(), view.fps, deep=deep)
     check = EpisodeCheck(view, cameras)
     problems = Problems()
     pairs = sources.pairs(problems.note)
     episodes = 0
-    for ep, pair in sources.opened(pairs, problems.note, sources.steps):
+    for ep, pair in sources.opened(pairs, problems.note, recordings.steps):
         for feature, row, message in check.differences(ep, pair.stored, pair.origin):
             problems.note(pair.problem(message, feature, row))
         episodes += 1

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..blocks.hdf5_reader import Hdf5Reader
+from ..blocks.shard_writer import ShardWriter
 from ..core.episode import Episode
 from ..core.errors import UsageError
-from ..core.workspace import Workspace
 from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.provenance import Origin, origins
 from ..formats.lerobot.stored import StoredEpisode, stored_episodes
 from ..formats.lerobot.view import DatasetView
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.run_info import RunInfo
+from ..media.settings import VideoSettings
 from .stages import CONVERT, stage_steps, workspace_of
 
 MAX_PROBLEMS = 20  # kept; the rest is only counted
@@ -80,31 +81,41 @@ class Pair:
         return SourceProblem(self.stored.index, self.origin.label, feature, row, message)
 
 
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Recordings of a finished run.
+
+    Attributes:
+        run_dir: The run directory.
+        run_digest: What tells the run apart, in the provenance of its episodes.
+        rows: Those that it kept.
+        episodes: Opens some of one file again, in order.
+        steps: What the run did to each episode, in order.
+        video: How it encoded videos; None if its writer is not ours.
+    """
+
+    run_dir: Path
+    run_digest: str
+    rows: Sequence[EpisodeRow]
+    episodes: Callable[[Path, Sequence[EpisodeRow]], Iterator[Episode]]
+    steps: Sequence[Any]
+    video: VideoSettings | None
+
+
 class SourceEpisodes:
     """Pairs the episodes of a dataset with the recordings of a run, and opens these.
 
     Args:
         view: The dataset.
-        run_dir: The run directory.
+        recordings: Those of the run.
 
     Attributes:
-        reader: Opens the recordings.
-        steps: What the run did to each episode, in order.
-        writer: What wrote them.
         foreign: Episodes of the dataset that come from another run; counted by `pairs`.
-
-    Raises:
-        UsageError: If `run_dir` is no finished run that read recordings.
     """
 
-    def __init__(self, view: DatasetView, run_dir: Path) -> None:
+    def __init__(self, view: DatasetView, recordings: Recordings) -> None:
         self._view = view
-        self._workspace = _finished_run(run_dir)
-        blocks: list[Any] = list(stage_steps(self._workspace, CONVERT))
-        reader, *self.steps, self.writer = blocks
-        if not isinstance(reader, Hdf5Reader):
-            raise UsageError(str(self._workspace.pipeline), "its source cannot be opened again", "hdf5_reader")
-        self.reader: Hdf5Reader = reader
+        self._recordings = recordings
         self.foreign = 0
 
     def pairs(self, note: Note) -> list[Pair]:
@@ -114,17 +125,13 @@ class SourceEpisodes:
             UsageError: If no episode comes from the run.
             Damaged: If the tables that lead to the episodes cannot be read.
         """
-        lines = self._workspace.rejected.read_text(encoding="utf-8").splitlines()
-        rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
-        manifest = Manifest.read(self._workspace.manifest).rows
-        rows = {(row.source, row.key): row for row in manifest if (row.source, row.key) not in rejected}
-        digest = RunInfo.read(self._workspace.run).digest
+        rows = {(row.source, row.key): row for row in self._recordings.rows}
         pairs: dict[tuple[str, str], Pair] = {}
-        for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view)):
+        for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view, self._view.provenance_path)):
             if stored is None or origin is None:
                 raise Damaged(self._view.provenance_path, "has not one row per episode")
             name = (origin.source_name, origin.source_key)
-            if origin.run_digest != digest:
+            if origin.run_digest != self._recordings.run_digest:
                 self.foreign += 1
             elif name in pairs:
                 text = f"episode {pairs[name].stored.index} comes from there too"
@@ -134,7 +141,7 @@ class SourceEpisodes:
             else:
                 pairs[name] = Pair(stored, origin, rows[name])
         if not pairs:
-            found = f"does not come from the run in {self._workspace.run_dir}"
+            found = f"does not come from the run in {self._recordings.run_dir}"
             raise UsageError(str(self._view.root), found, "a dataset and the run directory that it was made in")
         for name, row in rows.items():
             if name not in pairs:
@@ -145,7 +152,7 @@ class SourceEpisodes:
         """Yield the recording of each pair, gone through some steps; note which files are gone or changed."""
         for path, group in groupby(pairs, key=lambda pair: pair.row.path):
             waiting = {pair.row.index: pair for pair in group}
-            stream: Any = self.reader.episodes(Path(path), [pair.row for pair in waiting.values()])
+            stream: Any = self._recordings.episodes(Path(path), [pair.row for pair in waiting.values()])
             for step in steps:
                 stream = step.run(stream)
             gone: list[Pair] = []
@@ -162,7 +169,12 @@ class SourceEpisodes:
                 note(pair.problem("a step now drops it"))
 
 
-def _finished_run(run_dir: Path) -> Workspace:
+def finished_run(run_dir: Path) -> Recordings:
+    """Return the recordings that a finished run kept.
+
+    Raises:
+        UsageError: If `run_dir` is no finished run that read recordings.
+    """
     workspace = workspace_of(run_dir)
     if not workspace.report.exists():
         raise UsageError(
@@ -178,4 +190,18 @@ def _finished_run(run_dir: Path) -> Workspace:
             "the run directory of a conversion",
             "leave out --source",
         )
-    return workspace
+    blocks: list[Any] = list(stage_steps(workspace, CONVERT))
+    reader, *steps, writer = blocks
+    if not isinstance(reader, Hdf5Reader):
+        raise UsageError(str(workspace.pipeline), "its source cannot be opened again", "hdf5_reader")
+    lines = workspace.rejected.read_text(encoding="utf-8").splitlines()
+    rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
+    manifest = Manifest.read(workspace.manifest).rows
+    return Recordings(
+        run_dir=workspace.run_dir,
+        run_digest=RunInfo.read(workspace.run).digest,
+        rows=[row for row in manifest if (row.source, row.key) not in rejected],
+        episodes=reader.episodes,
+        steps=steps,
+        video=writer.video if isinstance(writer, ShardWriter) else None,
+    )

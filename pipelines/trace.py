@@ -49,7 +49,7 @@ def trace(dataset: Path, episode: int) -> Trace:
             f"does not say where its episodes come from, it has no {view.provenance_path}",
             "a dataset made by robotrove",
         )
-    origin = origin_of(view, episode)
+    origin = origin_of(view, view.provenance_path, episode)
     if origin is None:
         count = view.count("total_episodes")
         raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")

@@ -60,7 +60,7 @@ class FolderSource(DatasetSource, Generic[_View]):
 
     def missing_origins(self, episodes: int) -> str:
         """Say how many of its episodes have no provenance beside others that do; empty if none is without."""
-        return missing_origins(self.view, self._name, episodes)
+        return missing_origins(self.view, self.view.provenance_path, self._name, episodes)
 
     @abstractmethod
     def located(self, note: Note) -> Iterator[EpisodeFiles]:
@@ -127,7 +127,7 @@ class FolderSource(DatasetSource, Generic[_View]):
 
     def metas(self) -> Iterator[EpisodeMetas]:
         """Yield what meta says of all episodes, in order; raises Damaged where it cannot be read."""
-        origins = OriginReader(self.view, self._name)
+        origins = OriginReader(self.view, self.view.provenance_path, self._name)
         for lengths, stats in self.stats():
             yield EpisodeMetas(stats, origins.take(lengths))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from .arrow_rows import Damaged
-from .view import DatasetView
+from .dataset_files import DatasetFiles
 from .view_v30 import EPISODE_BATCH_ROWS
 
 # The columns of the table, but episode_index.
@@ -71,35 +71,38 @@ class Origin:
 _COLUMNS = tuple(field.name for field in fields(Origin))
 
 
-def origins(dataset: DatasetView) -> Iterator[Origin]:
+def origins(files: DatasetFiles, path: str) -> Iterator[Origin]:
     """Yield the origin of each episode in order, in bounded memory.
+
+    Args:
+        files: The dataset.
+        path: Its table of provenance, `provenance_path` of the dataset.
 
     Raises:
         Damaged: If the table is missing or cannot be read.
     """
-    for row, (where, values) in enumerate(_entries(dataset)):
+    for row, (where, values) in enumerate(_entries(files, path)):
         origin = Origin(**values)
         if origin.episode_index != row:
             raise Damaged(where, f"is about episode {origin.episode_index}")
         yield origin
 
 
-def _entries(dataset: DatasetView) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entries(files: DatasetFiles, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, columns) of each row of the table, or of each line where it is a file of JSON lines."""
-    path = dataset.provenance_path
     if path.endswith(".parquet"):
         row = 0
-        for batch in dataset.batches(path, _COLUMNS, EPISODE_BATCH_ROWS):
+        for batch in files.batches(path, _COLUMNS, EPISODE_BATCH_ROWS):
             for values in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
                 yield f"{path}, row {row}", dict(zip(_COLUMNS, values, strict=True))
                 row += 1
         return
-    for where, line in dataset.json_lines(path):
+    for where, line in files.json_lines(path):
         if missing := [name for name in _COLUMNS if name not in line]:
             raise Damaged(where, f"has no {', '.join(missing)}")
         yield where, {name: line[name] for name in _COLUMNS}
 
 
-def origin_of(dataset: DatasetView, episode: int) -> Origin | None:
+def origin_of(files: DatasetFiles, path: str, episode: int) -> Origin | None:
     """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
-    return next((origin for origin in origins(dataset) if origin.episode_index == episode), None)
+    return next((origin for origin in origins(files, path) if origin.episode_index == episode), None)

@@ -10,35 +10,34 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .arrow_rows import Damaged
+from .dataset_files import DatasetFiles
 from .provenance import ORIGIN_SCHEMA, origins
-from .view import DatasetView
 from .view_v30 import EPISODE_BATCH_ROWS
 
 _TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
 
-def known_origins(view: DatasetView) -> Iterator[pa.Table]:
+def known_origins(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
     """Yield the provenance of the episodes that have one, in order, some at a time; none if there is no table of it.
 
     Raises:
         Damaged: If the table cannot be read, or its episodes are not numbered 0, 1, 2 ….
     """
-    path = view.provenance_path
-    if not (view.root / path).exists():
+    if not (files.root / path).exists():
         return
     if path.endswith(".parquet"):
-        yield from _known_columns(view)
+        yield from _known_columns(files, path)
         return
-    rows = ({name: getattr(origin, name) for name in ORIGIN_SCHEMA.names} for origin in origins(view))
+    rows = ({name: getattr(origin, name) for name in ORIGIN_SCHEMA.names} for origin in origins(files, path))
     first = 0
     while batch := list(islice(rows, EPISODE_BATCH_ROWS)):
         yield _table({name: [row[name] for row in batch] for name in ORIGIN_SCHEMA.names}, path, first)
         first += len(batch)
 
 
-def _known_columns(view: DatasetView) -> Iterator[pa.Table]:
-    path, first = view.provenance_path, 0
-    for batch in view.batches(path, ["episode_index", *ORIGIN_SCHEMA.names], EPISODE_BATCH_ROWS):
+def _known_columns(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
+    first = 0
+    for batch in files.batches(path, ["episode_index", *ORIGIN_SCHEMA.names], EPISODE_BATCH_ROWS):
         columns = {name: column.to_pylist() for name, column in batch.items()}
         for row, episode in enumerate(columns.pop("episode_index"), start=first):
             if episode != row:
@@ -62,13 +61,14 @@ class OriginReader:
     """Deals out the provenance of a dataset to its episodes in order; those that have none are the dataset's own.
 
     Args:
-        view: The dataset.
+        files: The dataset.
+        path: Its table of provenance.
         name: What it is called where it is the source itself.
     """
 
-    def __init__(self, view: DatasetView, name: str) -> None:
+    def __init__(self, files: DatasetFiles, path: str, name: str) -> None:
         self._name = name
-        self._known = known_origins(view)
+        self._known = known_origins(files, path)
         self._held = ORIGIN_SCHEMA.empty_table()
         self._taken = 0
 
@@ -91,7 +91,7 @@ class OriginReader:
         }
 
 
-def missing_origins(view: DatasetView, name: str, episodes: int) -> str:
+def missing_origins(files: DatasetFiles, path: str, name: str, episodes: int) -> str:
     """Say how many of a dataset's episodes have no provenance beside others that do; empty if none is without.
 
     LeRobot goes on recording to a dataset of ours without touching its provenance.
@@ -99,10 +99,9 @@ def missing_origins(view: DatasetView, name: str, episodes: int) -> str:
     Raises:
         Damaged: As `known_origins`, or if there is provenance of more episodes.
     """
-    path = view.provenance_path
-    if not (view.root / path).exists():
+    if not (files.root / path).exists():
         return ""
-    known = sum(map(len, known_origins(view)))
+    known = sum(map(len, known_origins(files, path)))
     if known > episodes:
         raise Damaged(path, f"tells of {known} episodes, more episodes than there are: {episodes}")
     if known == episodes:

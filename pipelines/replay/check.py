@@ -11,7 +11,7 @@ from ...formats.lerobot.arrow_rows import Damaged
 from ...formats.lerobot.view import DatasetView
 from ...formats.lerobot.views import open_view
 from ..source_check import Progress
-from ..source_episodes import Problems, SourceEpisodes, SourceProblem
+from ..source_episodes import Problems, SourceEpisodes, SourceProblem, finished_run
 from .episode import ACTION, EpisodeReplay
 from .undo import Undo
 
@@ -84,8 +84,9 @@ def check_replay(dataset: Path, run_dir: Path, *, progress: Progress = lambda do
 
 
 def _compared(view: DatasetView, run_dir: Path, problems: Problems, progress: Progress) -> ReplayReport:
-    sources = SourceEpisodes(view, run_dir)
-    undo = Undo(sources.steps, view.features, run_dir)
+    recordings = finished_run(run_dir)
+    sources = SourceEpisodes(view, recordings)
+    undo = Undo(recordings.steps, view.features, run_dir)
     if ACTION not in view.features:
         raise UsageError(str(view.root), f"has no feature {ACTION!r}", "a dataset of actions", "leave out --replay")
     pairs = sources.pairs(lambda problem: None)

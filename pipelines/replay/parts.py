@@ -12,7 +12,7 @@ from ...formats.lerobot.arrow_rows import Damaged
 from ...formats.lerobot.provenance import origins
 from ...formats.lerobot.stored import StoredEpisode, stored_episodes
 from ...formats.lerobot.view import DatasetView
-from ..source_episodes import Pair, SourceEpisodes, SourceProblem
+from ..source_episodes import Pair, SourceEpisodes, SourceProblem, finished_run
 from .episode import ACTION
 from .undo import Undo
 from .way_back import WayBack
@@ -42,7 +42,8 @@ def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterat
         Damaged: If the dataset cannot be read.
     """
     is_labelled = (view.root / view.provenance_path).is_file()
-    for stored, origin in zip_longest(stored_episodes(view), origins(view) if is_labelled else ()):
+    known = origins(view, view.provenance_path) if is_labelled else ()
+    for stored, origin in zip_longest(stored_episodes(view), known):
         if stored is None or (is_labelled and origin is None):
             raise Damaged(view.provenance_path, "has not one row per episode")
         if stored.index in chosen:
@@ -56,8 +57,9 @@ def of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterato
         UsageError: If one of them does not come from the run, or a step has no inverse; see `SourceEpisodes`.
         RobotroveError: If a recording is gone or changed.
     """
-    sources = SourceEpisodes(view, run_dir)
-    undo = Undo(sources.steps, view.features, run_dir)
+    recordings = finished_run(run_dir)
+    sources = SourceEpisodes(view, recordings)
+    undo = Undo(recordings.steps, view.features, run_dir)
     pairs = [pair for pair in sources.pairs(lambda problem: None) if pair.stored.index in chosen]
     if strange := sorted(set(chosen) - {pair.stored.index for pair in pairs}):
         raise UsageError(

@@ -12,6 +12,7 @@ import pytest
 from robotrove import Hdf5Reader, Pipeline, ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.formats.lerobot.consumers import chosen
 from robotrove.tests.judges.releases import RELEASES, V21_RELEASES, run_script
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
@@ -61,5 +62,5 @@ def test_what_a_policy_needs_and_which_version(release: str, datasets: Path, tmp
     problems = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(problems) == len(cases), done.stderr
     for (root, severities, part), problem in zip(cases, problems, strict=True):
-        found = [one.severity for one in verify(root, consumers=["lerobot"]).findings if one.consumer]
+        found = [one.severity for one in verify(root, consumers=chosen(["lerobot"])).findings if one.consumer]
         assert (found, bool(problem), part in problem) == (severities, bool(part), True), problem

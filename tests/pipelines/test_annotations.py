@@ -14,6 +14,7 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.source_check import check_source
+from robotrove.pipelines.source_episodes import finished_run
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.watcher import Silent
 from robotrove.tests.pipelines.runs import (
@@ -82,13 +83,13 @@ def test_in_version_21_and_back(datasets: list[str], tmp_path: Path, reference_e
 def test_the_source_check_sees_a_wrong_number(datasets: list[str]) -> None:
     dataset = Path(datasets[0])
     run_dir = Workspace.for_output(dataset).run_dir
-    assert check_source(dataset, run_dir).ok
+    assert check_source(dataset, finished_run(run_dir)).ok
     [path] = dataset.glob("data/*/*.parquet")
     table = pq.read_table(path)
     at = table.column_names.index(KEY)
     wrong = np.zeros(len(table), np.int64)
     wrong[3] = 7
     pq.write_table(table.set_column(at, table.schema.field(at), [wrong]), path)
-    [problem] = check_source(dataset, run_dir).problems
+    [problem] = check_source(dataset, finished_run(run_dir)).problems
     assert (problem.feature, problem.row) == (KEY, 3)
     assert "7 in the dataset, 0" in problem.message

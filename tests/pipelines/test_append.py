@@ -23,6 +23,7 @@ from robotrove.manifests.report import RunReport
 from robotrove.media.settings import VideoSettings
 from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.source_check import check_source
+from robotrove.pipelines.source_episodes import finished_run
 from robotrove.pipelines.trace import trace
 from robotrove.tests.hub.test_publisher import robotrove
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
@@ -143,7 +144,7 @@ def test_new_recordings_come_after_the_old_ones(base: Made, news: tuple[Path, li
     lines = [json.loads(line) for line in (tmp_path / "out.run/rejected.jsonl").read_text().splitlines()]
     assert [line["detail"] for line in lines] == [f"is episode {number} of {base.root}" for number in range(5)]
     check_grown(tmp_path / "out", base.root, base.episodes + episodes)
-    compared = check_source(tmp_path / "out", tmp_path / "out.run", deep=True)
+    compared = check_source(tmp_path / "out", finished_run(tmp_path / "out.run"), deep=True)
     assert (compared.problems, compared.episodes, compared.foreign) == ((), 3, 5)
     found = [trace(tmp_path / "out", number) for number in (1, 6)]
     assert [one.origin.source_key for one in found] == ["runs/run_1", "runs/run_1"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import refusals
+from robotrove.formats.lerobot.consumers import CONSUMERS
 from robotrove.formats.lerobot.views import open_view
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
@@ -33,4 +34,4 @@ def test_statistics_are_of_all_rows_and_every_consumer_takes_it(tmp_path: Path) 
     assert (tmp_path / "longer/meta/modality.json").read_bytes() == modality
     view = open_view(tmp_path / "longer")
     for consumer in ("gr00t-n1", "gr00t-n1.6", "gr00t-n1.7"):
-        assert not list(refusals(view, consumer))
+        assert not list(refusals(view, CONSUMERS[consumer]))

@@ -15,6 +15,7 @@ from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.pipelines.replay.check import check_replay
 from robotrove.pipelines.replay.export import export_actions
 from robotrove.pipelines.source_check import check_source
+from robotrove.pipelines.source_episodes import finished_run
 from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.pipelines.shipped_runs import column, frames, info, lines, run_shipped
@@ -106,7 +107,7 @@ def test_the_same_frames(converted: Path) -> None:
 def test_our_own_checks_agree(converted: Path) -> None:
     assert [finding for finding in verify(converted).findings if finding.severity == "error"] == []
     run_dir = Workspace.for_output(converted).run_dir
-    assert check_source(converted, run_dir).ok
+    assert check_source(converted, finished_run(run_dir)).ok
     replayed = check_replay(converted, run_dir)
     assert (replayed.problems, replayed.rows) == ((), 152)
     assert len(replayed.columns["action"].exact) == 26

@@ -28,6 +28,7 @@ from robotrove.pipelines.creation import plan_of
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.source_check import check_source
+from robotrove.pipelines.source_episodes import finished_run
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.stages import stages
 from robotrove.pipelines.status import RunStatus
@@ -482,4 +483,4 @@ class TestTooLongForV21:
 def test_a_run_of_datasets_has_no_recordings_to_compare_with(pipeline: Path, tmp_path: Path) -> None:
     run_here(pipeline, tmp_path / "out")
     with pytest.raises(UsageError, match="no recording to compare with"):
-        check_source(tmp_path / "out", tmp_path / "out.run")
+        check_source(tmp_path / "out", finished_run(tmp_path / "out.run"))

@@ -16,6 +16,7 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.media import barcode
 from robotrove.pipelines.source_check import check_source
+from robotrove.pipelines.source_episodes import finished_run
 from robotrove.tests.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -215,7 +216,7 @@ def test_frames(made: Converted) -> None:
 
 def test_our_own_checks_agree(made: Converted) -> None:
     assert [finding for finding in verify(made.output).findings if finding.severity == "error"] == []
-    report = check_source(made.output, Workspace.for_output(made.output).run_dir)
+    report = check_source(made.output, finished_run(Workspace.for_output(made.output).run_dir))
     assert report.ok, report.problems
 
 

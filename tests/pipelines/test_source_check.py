@@ -22,7 +22,7 @@ from robotrove.media.settings import VideoSettings
 from robotrove.pipelines import source_episodes
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.source_check import SourceReport, check_source
-from robotrove.pipelines.source_episodes import SourceProblem
+from robotrove.pipelines.source_episodes import SourceProblem, finished_run
 
 FRAMES, HEAD, SIZE = 12, 2, 64
 KEPT = FRAMES - HEAD
@@ -61,7 +61,7 @@ def dataset(run: Path, tmp_path: Path) -> Path:
 
 
 def check(dataset: Path, run: Path, *, deep: bool = False) -> SourceReport:
-    return check_source(dataset, run / "dataset.run", deep=deep)
+    return check_source(dataset, finished_run(run / "dataset.run"), deep=deep)
 
 
 def change(dataset: Path, path: str, column: str, edit: Callable[[list], None]) -> None:
@@ -95,7 +95,10 @@ def set_value(row: int, entry: int, value: float) -> Callable[[list], None]:
 def test_a_right_dataset(run: Path, deep: bool) -> None:
     seen = []
     report = check_source(
-        run / "dataset", run / "dataset.run", deep=deep, progress=lambda done, total: seen.append((done, total))
+        run / "dataset",
+        finished_run(run / "dataset.run"),
+        deep=deep,
+        progress=lambda done, total: seen.append((done, total)),
     )
     assert report == SourceReport((), 0, episodes=3, frames=3 * (KEPT if deep else 5), foreign=0)
     assert seen == [(1, 3), (2, 3), (3, 3)]

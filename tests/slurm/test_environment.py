@@ -25,8 +25,8 @@ class Hidden:
 
 sys.meta_path.insert(0, Hidden())
 if "OTHER_VERSION" in os.environ:
-    import robotrove
-    robotrove.__version__ = os.environ["OTHER_VERSION"]
+    from robotrove.core import version
+    version.__version__ = os.environ["OTHER_VERSION"]
 """
 Node = Callable[..., str]
 

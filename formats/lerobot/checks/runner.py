@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import Any
 
 from ....core.errors import UsageError
 from ..arrow_rows import Damaged
-from ..consumers import CONSUMERS
 from ..consumers.base import Consumer
 from ..view import DatasetView
 from ..views import open_view
@@ -18,6 +17,8 @@ from . import CHECKS
 from .base import Check, Finding, Severity
 
 MAX_FINDINGS = 20  # per check and severity; the rest is only counted
+
+NO_CONSUMERS: Mapping[str, Consumer] = {}
 
 Progress = Callable[[str, str], None]
 
@@ -45,14 +46,18 @@ class Report:
 
 
 def verify(
-    dataset: Path, *, deep: bool = False, consumers: Sequence[str] = (), progress: Progress | None = None
+    dataset: Path,
+    *,
+    deep: bool = False,
+    consumers: Mapping[str, Consumer] = NO_CONSUMERS,
+    progress: Progress | None = None,
 ) -> Report:
     """Run every check over a LeRobot dataset; memory does not grow with its size, but for some bytes per episode.
 
     Args:
         dataset: Its folder.
         deep: Also decode every frame and recompute everything that takes long.
-        consumers: Names in CONSUMERS, whose own checks follow those of the dataset's version.
+        consumers: Name to consumer, whose own checks follow those of the dataset's version.
         progress: Called with the name of the check and the file it is about to read.
 
     Raises:
@@ -90,28 +95,27 @@ def verify(
             if count > MAX_FINDINGS:
                 kept.append(Finding(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
     counts = _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]}
-    return Report(tuple(kept), counts, tuple(dict.fromkeys(consumers)))
+    return Report(tuple(kept), counts, tuple(consumers))
 
 
-def _planned(version: str, consumers: Sequence[str]) -> Iterator[tuple[str, Check[Any]]]:
+def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[str, Check[Any]]]:
     """Yield (consumer, check): first those of the format, but for what a consumer's own checks say better."""
-    chosen: dict[str, Consumer] = {name: CONSUMERS[name] for name in consumers}
-    covered = {name for consumer in chosen.values() for name in consumer.covers if version in consumer.reads}
-    if chosen:
-        covered |= frozenset.intersection(*(consumer.unread for consumer in chosen.values()))
+    covered = {name for consumer in consumers.values() for name in consumer.covers if version in consumer.reads}
+    if consumers:
+        covered |= frozenset.intersection(*(consumer.unread for consumer in consumers.values()))
     for name, check in CHECKS[version].items():
         if name not in covered:
             yield "", check()
-    for name, consumer in chosen.items():
+    for name, consumer in consumers.items():
         yield from ((name, check) for check in consumer.checks_for(version))
 
 
-def refusals(view: DatasetView, consumer: str) -> Iterator[Finding]:
+def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Finding]:
     """Yield the errors of a consumer's own checks alone."""
-    for check in CONSUMERS[consumer].checks_for(view.version):
+    for check in consumer.checks_for(view.version):
         for finding in _findings(check, view, deep=False):
             if finding.severity == "error":
-                yield replace(finding, consumer=consumer)
+                yield finding
 
 
 def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Finding]:

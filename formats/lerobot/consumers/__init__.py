@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from ....core.registry import Registry
+
+if TYPE_CHECKING:
+    from .base import Consumer
 
 CONSUMERS = Registry(
     "consumer",
@@ -17,3 +23,8 @@ CONSUMERS = Registry(
         "openpi": "openpi:OPENPI",
     },
 )
+
+
+def chosen(names: Iterable[str]) -> dict[str, Consumer]:
+    """Return consumers by their names, each once, in the order given."""
+    return {name: CONSUMERS[name] for name in names}

@@ -18,6 +18,7 @@ from robotrove.blocks.annotator import Annotator
 from robotrove.blocks.downgrader import Downgrader
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.formats.lerobot.consumers import chosen
 from robotrove.formats.lerobot.gr00t_stats import write_gr00t_stats
 from robotrove.media.settings import VideoSettings
 
@@ -81,7 +82,7 @@ class Copy:
 
     def found(self, consumer: str) -> list[tuple[str, str, str]]:
         """(severity, place, message) of what a consumer's own checks find."""
-        report = verify(self.root, consumers=[consumer])
+        report = verify(self.root, consumers=chosen([consumer]))
         return [(one.severity, one.where, one.message) for one in report.findings if one.consumer == consumer]
 
 

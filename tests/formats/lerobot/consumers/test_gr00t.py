@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.formats.lerobot.consumers import CONSUMERS
+from robotrove.formats.lerobot.consumers import CONSUMERS, chosen
 
 from ..checks.test_runner import places
 from .cases import CASES, RELEASES, Case, early, float32_times
@@ -106,7 +106,7 @@ def test_the_general_check_gives_way_to_that_of_a_release(copy: Copy) -> None:
     copy.json(STATS, lambda content: content["action"].update(count=[48]))
     general = [one for one in verify(copy.root).findings if one.severity == "error"]
     assert [one.check for one in general] == ["gr00t", "gr00t"]
-    report = verify(copy.root, consumers=["gr00t-n1.6"])
+    report = verify(copy.root, consumers=chosen(["gr00t-n1.6"]))
     errors = [(one.consumer, one.check) for one in report.findings if one.severity == "error"]
     assert errors == [("gr00t-n1.6", "modality")]
     assert report.counts["errors"] == 1
@@ -114,7 +114,7 @@ def test_the_general_check_gives_way_to_that_of_a_release(copy: Copy) -> None:
 
 def test_several_consumers_each_say_it(copy: Copy) -> None:
     (copy.root / MODALITY).unlink()
-    report = verify(copy.root, consumers=["gr00t-n1.7", "gr00t-n1.6"])
+    report = verify(copy.root, consumers=chosen(["gr00t-n1.7", "gr00t-n1.6"]))
     errors = [(one.consumer, one.where) for one in report.findings if one.severity == "error"]
     assert errors == [("gr00t-n1.7", MODALITY), ("gr00t-n1.6", MODALITY)]
 
@@ -130,5 +130,5 @@ def test_nothing_is_raised_whatever_is_in_the_json_files(copy: Copy) -> None:
             if place != ("codebase_version",):
                 parent[place[-1]] = [None, "x", -1, [], {}, 1e300, [[]], True][number % 8]
             (copy.root / path).write_text(json.dumps(content))
-            verify(copy.root, consumers=list(CONSUMERS))
+            verify(copy.root, consumers=chosen(CONSUMERS))
         (copy.root / path).write_text(original)

@@ -11,6 +11,7 @@ import pytest
 from robotrove import Hdf5Reader, Pipeline, ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.formats.lerobot.consumers import chosen
 
 from .cases import RELEASES, float32_times
 from .conftest import FRONT, INFO, MODALITY, NOTE, TASKS, WRIST, Copy
@@ -219,5 +220,5 @@ def test_a_prompt_that_says_nothing(copy: Copy) -> None:
 
 def test_the_ordinary_checks_of_the_version_run_too(copy: Copy) -> None:
     copy.json(INFO, lambda info: info.update(total_frames=1))
-    report = verify(copy.root, consumers=["openpi"])
+    report = verify(copy.root, consumers=chosen(["openpi"]))
     assert [one.check for one in report.findings if one.severity == "error"] == ["counts"]
