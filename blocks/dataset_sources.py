@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.columns import Array
-from ..core.errors import RobotroveError, intact
-from ..formats.lerobot.arrow_rows import Damaged
+from ..core.errors import Damaged, RobotroveError, intact
 from ..formats.lerobot.carried import shared_extras, shared_video_info, summed_histograms
 from ..formats.lerobot.episode_metas import EpisodeMetas
 from ..formats.lerobot.episode_plan import PlacedEpisode

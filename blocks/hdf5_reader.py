@@ -15,14 +15,14 @@ from datatrove.pipeline.base import PipelineStep
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, UsageError
 from ..formats.hdf5 import LAYOUTS
+from ..formats.hdf5.column_spec import ColumnSpec
 from ..formats.hdf5.layout import Layout
-from ..formats.hdf5.mapping import ColumnSpec
 from ..formats.hdf5.scan import Scanned, scan
 from ..formats.hdf5.source import natural_key, open_source
 from ..hub.address import is_elsewhere
 from ..hub.files import find, present
 from ..manifests.manifest import EpisodeRow, Manifest
-from ..manifests.progress import ShardProgress
+from ..manifests.shard_progress import ShardProgress
 from .binding import Bound
 
 HDF5_SUFFIXES = (".hdf5", ".h5")

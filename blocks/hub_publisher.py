@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ..core.errors import RobotroveError, UsageError
+from ..core.errors import Damaged, RobotroveError, UsageError
 from ..formats.lerobot import paths
-from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.views import open_view
 from ..hub.card import card
 from ..hub.client import Hub, check_logged_in

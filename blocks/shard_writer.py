@@ -21,8 +21,8 @@ from ..formats.lerobot.shard_source import ShardSource
 from ..formats.lerobot.v30 import write_dataset
 from ..manifests.events import Journal
 from ..manifests.manifest import EpisodeRow, Manifest
-from ..manifests.progress import ShardProgress
 from ..manifests.shard import KeptEpisode, RejectedEpisode, Shard
+from ..manifests.shard_progress import ShardProgress
 from ..media.settings import VideoSettings
 from .binding import Bound, cpus
 

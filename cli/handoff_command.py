@@ -22,8 +22,7 @@ from ..formats.lerobot.views import check_is_dataset, open_view
 from ..formats.training.gr00t import gr00t_training
 from ..formats.training.gr00t_texts import FINETUNE, gr00t_files
 from ..formats.training.lerobot import TRAIN, lerobot_files
-from ..manifests.robot import load_robot
-from ..manifests.robot_gr00t import Gr00tVersion
+from ..manifests.robot import Gr00tVersion, load_robot
 from .output import echo
 
 _ELSEWISE = ("frame_times",)  # holds for torchcodec, and the command for N1.5 takes decord

@@ -16,7 +16,7 @@ from ..core.workspace import Workspace
 from ..executors import EXECUTORS
 from ..executors.base import Detached
 from ..executors.submission import Submission
-from ..manifests.report import RunReport
+from ..manifests.run_report import RunReport
 from ..pipelines.base_dataset import workspace_of_append
 from ..pipelines.executor_spec import build_executor
 from ..pipelines.runner import execute, submit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import socket
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,3 +158,49 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the allowed name closest to `name`, or an empty string."""
     close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@contextmanager
+def undamaged(path: Path) -> Iterator[None]:
+    """Turn what a damaged file raises into an error that says how to go on."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as exc:
+        raise RobotroveError(
+            str(path),
+            f"is damaged or gone: {type(exc).__name__}: {exc}",
+            "a file as robotrove wrote it",
+            "put it back, or repeat the command with --fresh, which moves this run aside and starts over",
+        ) from exc
+
+
+@contextmanager
+def packages_needed() -> Iterator[None]:
+    """Say in words which machine lacks a package, and what to do.
+
+    Raises:
+        RobotroveError: If the block could not import one.
+    """
+    try:
+        yield
+    except ImportError as exc:
+        raise RobotroveError(
+            f"{sys.executable} on {socket.gethostname()}",
+            str(exc),
+            "every package that robotrove needs",
+            "install robotrove there, or leave that machine out, and resume the run",
+        ) from exc
+
+
+class Damaged(RobotroveError):
+    """Something in a dataset cannot be read as what it should be.
+
+    Args:
+        where: File relative to the dataset, and the place in it.
+        message: What is wrong there.
+    """
+
+    def __init__(self, where: str, message: str) -> None:
+        self.where = where
+        self.message = message
+        super().__init__(where, message)

@@ -113,3 +113,21 @@ def difference(expected: Features, found: Features) -> str:
         elif left.names != right.names:
             notes.append(f"{key} has other names: {right.names} instead of {left.names}")
     return "; ".join(sorted(notes))
+
+
+CHANNEL_NAMES = ("channel", "channels")
+
+
+def frame_size(feature: Feature) -> tuple[int, int]:
+    """Return (height, width) of a camera, stored channels last or channels first."""
+    first = 1 if feature.names and feature.names[0] in CHANNEL_NAMES else 0
+    return feature.shape[first], feature.shape[first + 1]
+
+
+def channels(feature: Feature) -> int:
+    """Return the number of colour channels of a camera, stored channels last or channels first."""
+    return feature.shape[0 if feature.names and feature.names[0] in CHANNEL_NAMES else -1]
+
+
+# These depend on where an episode ends up, so they are made when it is placed.
+PLACED_COLUMNS = ("episode_index", "index", "task_index")

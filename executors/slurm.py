@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
-from ..manifests.started import Started
+from ..manifests.run_info import Started
 from . import slurm_queue
 from .base import Detached, Stage
 from .batches import Batch, batches

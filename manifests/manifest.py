@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from ..core.commit import attempt_name, sync_file
 from ..core.episode import Rejection
-from ..core.errors import printable
-from .reading import undamaged
+from ..core.errors import printable, undamaged
 
 MIN_SHARD_FRAMES = 300
 MAX_SHARD_FRAMES = 20_000

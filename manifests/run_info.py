@@ -1,15 +1,26 @@
-"""run.json: what a run is, fixed when it is created."""
+"""What a run was created with, and the command that works on it."""
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import socket
+import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Self
 
 from ..core.commit import write_file
+from ..core.errors import undamaged
 from ..core.features import Feature, Features
-from .reading import undamaged
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +125,37 @@ def _parsed(text: str) -> RunInfo:
     inputs = [InputDataset(**value) for value in entry["inputs"]]
     base = BaseDataset(**entry["base"]) if entry.get("base") else None
     return RunInfo(**{**entry, "features": features, "inputs": inputs, "base": base})
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Who took a run up, where and when.
+
+    Attributes:
+        time: Seconds since the epoch.
+        user: Their name on that machine, or their number where it has none.
+        host: That machine.
+    """
+
+    time: float
+    user: str
+    host: str
+
+    @classmethod
+    def now(cls) -> Self:
+        """Return this process's user and machine, and the time."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # containers know numbers only
+            user = str(os.getuid())
+        return cls(time.time(), user, socket.gethostname())
+
+    def write(self, path: Path) -> None:
+        """Write command.json, whole or not at all."""
+        write_file(path, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read command.json."""
+        with undamaged(path):
+            return cls(**read_json(path))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..core.columns import Array
 from ..core.errors import RobotroveError, UsageError
+from .clip import Clip
 from .encoder import make_encoder
 from .index import Encoding
-from .join import Clip
 from .probe import iter_frames, probe
 from .settings import VideoSettings
 

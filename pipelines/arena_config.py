@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
-from ..core.wording import mistakes
+from ..core.validation_messages import mistakes
 from ..core.yaml_source import KeyPath, read_yaml, show_path
 from ..manifests.robot import RobotManifest, load_robot
 

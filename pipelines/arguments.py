@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from ..core.errors import ConfigError, Problem, RobotroveError, UsageError, in_utf8, printable
-from ..core.wording import Mistake, mistakes
+from ..core.validation_messages import Mistake, mistakes
 from ..core.yaml_source import show_path
 from .plain import NotPlain, plain
 from .resolution import block_class, one_line, stock_filter, use_of

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from ..blocks.binding import Binding
 from ..blocks.dataset_maker import DatasetMaker
-from ..core.errors import RobotroveError, RunChanged, UsageError
+from ..core.errors import Damaged, RobotroveError, RunChanged, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
-from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.kept import kept_episodes
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.provenance import origins

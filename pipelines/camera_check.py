@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 from ..core.columns import Column
 from ..core.errors import RobotroveError
+from ..media.clip import Clip
 from ..media.compare import block_error, is_nearer, is_swapped, mean_error, psnr
 from ..media.encoder import make_encoder
-from ..media.join import Clip
 from ..media.pixels import Pixels
 from ..media.probe import iter_frames
 from ..media.settings import VideoSettings

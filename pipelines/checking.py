@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..blocks.dataset_step import DatasetStep
 from ..core.errors import ConfigError, Problem, UsageError, nearest
-from ..core.wording import described, mistakes
+from ..core.validation_messages import described, mistakes
 from ..core.yaml_source import KeyPath, Located, locate, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 from .dataset_list import (

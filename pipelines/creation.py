@@ -16,13 +16,13 @@ from ..core.errors import RobotroveError, UsageError
 from ..core.features import Features
 from ..core.version import __version__
 from ..core.workspace import Workspace
-from ..manifests.report import RunReport
 from ..manifests.run_info import RunInfo
-from .arguments import build
+from ..manifests.run_report import RunReport
+from .arguments import BlockSpec, build
 from .base_dataset import ALREADY_THERE, check_base, read_base
 from .encoding import video_of
 from .inputs import read_inputs
-from .spec import BlockSpec, PipelineSpec
+from .spec import PipelineSpec
 from .spec_digest import spec_digest
 from .watcher import Watcher
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import ConfigError, Problem, nearest
-from ..core.wording import Mistake, described
+from ..core.validation_messages import Mistake, described
 from ..core.yaml_source import KeyPath, Located, read_yaml, show_path
 from ..executors import EXECUTORS
 from ..executors.base import Executor

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import RunChanged, UsageError, in_utf8, printable
+from ..core.errors import Damaged, RunChanged, UsageError, in_utf8, printable
 from ..core.features import Features
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths
-from ..formats.lerobot.arrow_rows import Damaged
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.source import DatasetFacts, check_alike
 from ..hub.address import is_on_hub

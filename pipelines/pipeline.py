@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..blocks.shard_writer import ShardWriter
 from ..executors.base import Executor
-from ..manifests.report import RunReport
+from ..manifests.run_report import RunReport
 from .arguments import BlockSpec
 from .base_dataset import workspace_of_append
 from .creation import plan_of

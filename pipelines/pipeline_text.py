@@ -10,8 +10,8 @@ from dataclasses import fields
 from typing import Any
 
 from ..core.features import DEFAULT_FEATURES
+from ..formats.hdf5.column_spec import ColumnSpec
 from ..formats.hdf5.describe import DatasetFacts
-from ..formats.hdf5.mapping import ColumnSpec
 from ..media.settings import VideoSettings
 from .guess import Guess
 from .shipped import shipped_text

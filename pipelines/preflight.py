@@ -18,10 +18,10 @@ from ..hub.files import is_fetched
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version
-from .arguments import build
+from .arguments import BlockSpec, build
 from .encoding import video_of
 from .frozen import frozen_spec
-from .spec import BlockSpec, PipelineSpec
+from .spec import PipelineSpec
 from .spec_digest import spec_digest
 
 

@@ -18,10 +18,9 @@ from ..formats.lerobot import paths
 from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
 from ..formats.lerobot.relative_stats import RELATIVE_STATS
 from ..manifests.manifest import Manifest
-from ..manifests.report import RejectedLine, RunReport, rejected_lines, write_rejected
-from ..manifests.run_info import RunInfo
+from ..manifests.run_info import RunInfo, Started
+from ..manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ..manifests.shard import Shard
-from ..manifests.started import Started
 from .arguments import build
 from .spec import PipelineSpec
 

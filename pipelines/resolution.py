@@ -20,8 +20,7 @@ from datatrove.pipeline.base import PipelineStep
 from ..blocks import BLOCKS
 from ..blocks.base import EpisodeStep
 from ..blocks.dataset_step import DatasetStep
-from ..core.errors import RobotroveError, UsageError, nearest
-from .packages import packages_needed
+from ..core.errors import RobotroveError, UsageError, nearest, packages_needed
 
 Role: TypeAlias = Literal["source", "step", "writer", "dataset", "publish"]
 

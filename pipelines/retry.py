@@ -10,9 +10,9 @@ from ..blocks.binding import Binding
 from ..core.commit import sync_file
 from ..core.workspace import Workspace
 from ..manifests.manifest import Manifest
-from ..manifests.progress import PREVIOUS, ShardProgress
 from ..manifests.run_info import RunInfo
 from ..manifests.shard import Shard
+from ..manifests.shard_progress import PREVIOUS, ShardProgress
 from .stages import CONVERT, stages
 
 

@@ -12,9 +12,8 @@ from ..core.workspace import Workspace
 from ..executors.base import Detached, Executor
 from ..executors.marks import RankMarks
 from ..executors.submission import Submission
-from ..manifests.report import RunReport
-from ..manifests.run_info import RunInfo
-from ..manifests.started import Started
+from ..manifests.run_info import RunInfo, Started
+from ..manifests.run_report import RunReport
 from ..media.encoder import check_available, encoder_version
 from .base_dataset import check_same_base
 from .creation import NothingNew, create

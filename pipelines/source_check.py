@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ..formats.lerobot.arrow_rows import Damaged
+from ..core.errors import Damaged
 from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.views import open_view
 from ..media.settings import VideoSettings

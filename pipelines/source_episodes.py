@@ -12,8 +12,7 @@ from typing import Any, TypeAlias
 from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
 from ..core.episode import Episode
-from ..core.errors import UsageError
-from ..formats.lerobot.arrow_rows import Damaged
+from ..core.errors import Damaged, UsageError
 from ..formats.lerobot.provenance import Origin, origins
 from ..formats.lerobot.stored import StoredEpisode, stored_episodes
 from ..formats.lerobot.view import DatasetView

@@ -7,8 +7,9 @@ import inspect
 import json
 from pathlib import Path
 
+from .arguments import BlockSpec
 from .resolution import module_of
-from .spec import BlockSpec, PipelineSpec
+from .spec import PipelineSpec
 
 
 def code_digest(spec: PipelineSpec) -> str:

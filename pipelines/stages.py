@@ -17,13 +17,13 @@ from ..core.workspace import Workspace
 from ..executors.base import Stage, Step, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
-from .arguments import build
+from .arguments import BlockSpec, build
 from .base_dataset import check_same_base
 from .frozen import frozen_spec
 from .inputs import check_same_inputs
 from .reporting import check_books, check_kept, write_report
 from .resolution import block_class
-from .spec import BlockSpec, PipelineSpec
+from .spec import PipelineSpec
 from .worker import command
 
 CONVERT = "convert"

@@ -17,8 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.errors import explained
-from .packages import packages_needed
+from ..core.errors import explained, packages_needed
 
 if TYPE_CHECKING:
     from .run_ranks import RunRanks

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import h5py
 
 from .cameras import camera_key
+from .column_spec import ColumnSpec
 from .facts import text
 from .layout import Layout
-from .mapping import ColumnSpec
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.
 _VECTORS = {

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import h5py
 import numpy as np
 
-from .column_spec import Flip
-from .mapping import ColumnSpec, is_picture
+from .column_spec import ColumnSpec, Flip
+from .mapping import is_picture
 from .source import datasets
 
 _SUFFIXES = ("_rgb", "_image")

@@ -12,8 +12,9 @@ import h5py
 from ...core.errors import EpisodeRejected
 from ...core.features import Features
 from . import LAYOUTS
+from .column_spec import ColumnSpec
 from .layout import Layout, guess_layout
-from .mapping import ColumnSpec, build_column, find_dataset
+from .mapping import build_column, find_dataset
 from .source import datasets, dtype_name, open_source, reading
 
 

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 
 from ...core.errors import UsageError
+from .column_spec import ColumnSpec
 from .facts import flag, groups, text
 from .layout import Layout
-from .mapping import ColumnSpec
 
 
 class GenericLayout(Layout):

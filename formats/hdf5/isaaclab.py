@@ -8,9 +8,9 @@ import h5py
 
 from ...core.errors import EpisodeRejected
 from .cameras import camera_columns
+from .column_spec import ColumnSpec, Part
 from .facts import flag, groups, json_attribute
 from .layout import Fact, Layout
-from .mapping import ColumnSpec, Part
 from .source import datasets
 
 # The first that exists whole is the state: single arm, humanoids of Arena and EvalTasks, two arms.

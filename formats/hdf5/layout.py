@@ -17,7 +17,8 @@ from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
-from .mapping import ColumnSpec, build_column
+from .column_spec import ColumnSpec
+from .mapping import build_column
 from .source import DAMAGE, datasets, natural_key, object_name, reading
 
 

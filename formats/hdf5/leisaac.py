@@ -11,10 +11,11 @@ import h5py
 from ...core.errors import EpisodeRejected, UsageError, nearest
 from ...manifests.robot import load_robot
 from .cameras import camera_columns
+from .column_spec import ColumnSpec, Part
 from .facts import json_attribute
 from .isaaclab import IsaacLabLayout
 from .layout import Fact
-from .mapping import ColumnSpec, Part, find_dataset
+from .mapping import find_dataset
 
 _Actions = Literal["recorded", "processed"]
 

@@ -8,10 +8,9 @@ import h5py
 
 from ...core.errors import EpisodeRejected
 from .cameras import camera_columns
-from .column_spec import Flip
+from .column_spec import ColumnSpec, Flip, Part
 from .facts import groups, json_attribute, text
 from .layout import Fact, Layout
-from .mapping import ColumnSpec, Part
 
 _JOINTS = ("joint_pos", "gripper_qpos")
 _POSE = ("eef_pos", "eef_quat", "gripper_qpos")

@@ -12,27 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...core.errors import RobotroveError
+from ...core.errors import Damaged
 from ...core.features import VISUAL_DTYPES, Feature
 
 # One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
 ArrowColumn: TypeAlias = Any
 
 _BUFFER_BYTES = 1 << 20
-
-
-class Damaged(RobotroveError):
-    """Something in a dataset cannot be read as what it should be.
-
-    Args:
-        where: File relative to the dataset, and the place in it.
-        message: What is wrong there.
-    """
-
-    def __init__(self, where: str, message: str) -> None:
-        self.where = where
-        self.message = message
-        super().__init__(where, message)
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

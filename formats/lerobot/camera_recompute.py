@@ -12,15 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import EpisodeRejected
-from ...core.features import Features
+from ...core.errors import Damaged, EpisodeRejected
+from ...core.features import Features, channels
+from ...media.clip import Clip
 from ...media.images import ImageDecoder
-from ...media.join import Clip
 from ...media.pixels import Pixels
 from ...media.probe import iter_frames
-from .arrow_rows import Damaged
 from .checks.stat_values import Floats, misshapen
-from .checks.structure import channels
 from .episode_rows import episode_pieces
 from .image_stats import CHANNELS, ImageStats, sample_indices
 from .source import DatasetSource

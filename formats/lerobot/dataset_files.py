@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .arrow_rows import ArrowColumn, Damaged, open_parquet
+from ...core.errors import Damaged
+from .arrow_rows import ArrowColumn, open_parquet
 
 BATCH_ROWS = 16_384
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from ...core.columns import Array
 from ...core.commit import write_file
-from ...core.features import Feature
+from ...core.features import Feature, frame_size
 from . import paths
 from .checks.stat_values import numbers_of, shapes_of
-from .checks.structure import frame_size
 from .column_quantiles import column_quantiles
 from .episode_rows import row_batches
 from .image_stats import pixel_step, stats_from_histogram

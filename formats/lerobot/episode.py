@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected
-from ...core.features import Feature, Features
+from ...core.features import PLACED_COLUMNS, Feature, Features
 from ...core.prefetch import prefetch
 from ...media.encoder import make_encoder
 from ...media.images import encode_png
 from ...media.probe import probe
 from ...media.settings import VideoSettings
 from .image_stats import ImageStats
-from .record import EPISODE_FILE, PLACED_COLUMNS, ROWS_FILE
+from .record import EPISODE_FILE, ROWS_FILE
 from .schema import data_schema
 from .stats import FeatureStats, index_stats, numeric_stats
 

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ...core.commit import attempt_name, sync_file, write_file
-from ...manifests.reading import undamaged
+from ...core.errors import undamaged
+from ...media.clip import Clip
 from ...media.index import Encoding
-from ...media.join import Clip
 from .arrow_rows import open_parquet
 from .placement import PlannedFile
 from .record import EpisodeFiles, Rows, Track

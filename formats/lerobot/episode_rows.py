@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrow_rows import ArrowColumn, Damaged, rows_of
+from ...core.errors import Damaged
+from .arrow_rows import ArrowColumn, rows_of
 from .view import DatasetView
 
 Rows = dict[str, NDArray[Any]]

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrow_rows import Damaged
+from ...core.errors import Damaged
 from .column_quantiles import column_bounds, gathered
 from .quantiles import interpolate
 

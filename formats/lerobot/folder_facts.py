@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...core.commit import is_attempt
-from ...core.errors import in_utf8, printable
+from ...core.errors import Damaged, in_utf8, printable
 from ...core.features import DEFAULT_FEATURES, lost_names
 from . import paths
-from .arrow_rows import Damaged
 from .source import DatasetFacts
 from .view import DatasetView
 

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.columns import Array
-from ...core.errors import printable
+from ...core.errors import Damaged, printable
 from . import paths
-from .arrow_rows import Damaged
 from .episode_metas import EpisodeMetas
 from .extra_files import Inside, extra_files
 from .folder_facts import folder_facts, left_out

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.commit import write_file
-from ...core.errors import UsageError
-from .arrow_rows import Damaged
+from ...core.errors import Damaged, UsageError
 from .float32_stats import Table, finite_float32, float32_stats
 from .number_columns import column_batches, number_columns
 from .paths import STATS

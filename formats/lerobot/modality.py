@@ -15,8 +15,7 @@ from typing import Any
 from ...core.commit import write_file
 from ...core.errors import UsageError
 from ...core.features import Feature, Features
-from ...manifests.robot import RobotManifest
-from ...manifests.robot_gr00t import Part
+from ...manifests.robot import Part, RobotManifest
 
 MODALITY = "meta/modality.json"
 VECTORS = {"state": ("observation.state", "state"), "action": ("action", "actions")}  # a robot's, or RLinf's names

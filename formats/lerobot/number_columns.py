@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ...core.errors import Damaged
 from ...core.features import Feature
-from .arrow_rows import ArrowColumn, Damaged, rows_of
+from .arrow_rows import ArrowColumn, rows_of
 from .dataset_files import DatasetFiles
 
 _ROWS = 65_536

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .arrow_rows import Damaged
+from ...core.errors import Damaged
 from .dataset_files import DatasetFiles
 from .view_v30 import EPISODE_BATCH_ROWS
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...core.errors import UsageError
+from ...core.commit import Replacements
+from ...core.errors import Damaged, UsageError
 from . import paths
-from .arrow_rows import Damaged
 from .camera_recompute import colour_cameras
 from .checks.stat_values import numbers_of
 from .dataset_stats import whole_stats
@@ -22,7 +22,6 @@ from .folder_source import FolderSource
 from .needed_cameras import needed_cameras
 from .open_source import open_source
 from .recompute_gr00t import gr00t_differences, gr00t_files
-from .replacements import Replacements
 from .stats import FeatureStats
 from .stats_differences import EXACT, LEROBOT, Differences, FeatureDifferences, differing, differing_of_camera
 from .stats_store import Changes, StatsStore

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...core.errors import RobotroveError
+from ...media.clip import Clip
 from ...media.index import Encoding
-from ...media.join import Clip
 from .arrow_rows import open_parquet
 from .episode_metas import EpisodeMetas
 from .provenance import ORIGIN_SCHEMA
@@ -23,8 +23,6 @@ from .provenance import ORIGIN_SCHEMA
 EPISODE_FILE = "episode.json"
 _HELD_BYTES = 16 << 20
 ROWS_FILE = "rows.parquet"
-# These depend on where an episode ends up, so they are made when it is placed.
-PLACED_COLUMNS = ("episode_index", "index", "task_index")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import UsageError
-from .arrow_rows import Damaged
+from ...core.errors import Damaged, UsageError
 from .float32_stats import Table, finite_float32, float32_stats
 from .number_columns import column_batches
 from .relative_actions import RelativeAction

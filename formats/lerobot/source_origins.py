@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .arrow_rows import Damaged
+from ...core.errors import Damaged
 from .dataset_files import DatasetFiles
 from .provenance import ORIGIN_SCHEMA, origins
 from .view_v30 import EPISODE_BATCH_ROWS

@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...core.features import DEFAULT_FEATURES, Features
+from ...core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Features
 from .arrow_rows import ArrowColumn
 from .image_stats import CHANNELS
-from .record import PLACED_COLUMNS
 from .stat_columns import Floats, stacked
 from .stats import STAT_KEYS
 from .view_v30 import EPISODE_BATCH_ROWS, DatasetViewV30

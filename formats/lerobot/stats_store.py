@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from ...core.commit import Replacements
 from ...core.features import Features
-from .replacements import Replacements
 from .stats import FeatureStats
 from .view import DatasetView
 

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from itertools import islice
 from typing import IO, Any
 
+from ...core.commit import Replacements
+from ...core.errors import Damaged
 from ...core.features import Features
-from .arrow_rows import Damaged
 from .paths_v21 import EPISODES_STATS
-from .replacements import Replacements
 from .stats import STAT_KEYS
 from .stats_store import Changes, StatsStore
 from .view import selected

@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...core.commit import Replacements
+from ...core.errors import Damaged
 from ...core.features import Features
-from .arrow_rows import Damaged, open_parquet
-from .replacements import Replacements
+from .arrow_rows import open_parquet
 from .stats import STAT_KEYS
 from .stats_store import Changes, StatsStore
 from .view_v30 import DatasetViewV30

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from ...core.columns import Array
-from ...core.errors import RobotroveError
+from ...core.errors import Damaged, RobotroveError
 from ...core.features import Feature
-from ...media.join import Clip
-from .arrow_rows import ArrowColumn, Damaged, rows_of, single_values
+from ...media.clip import Clip
+from .arrow_rows import ArrowColumn, rows_of, single_values
 from .record import RowReader, Rows
 from .view import DatasetView
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.errors import in_utf8
+from ...core.errors import Damaged, in_utf8
+from ...media.clip import Clip
 from ...media.index import VideoIndex, read_index
-from ...media.join import Clip
 from . import paths_v21
-from .arrow_rows import Damaged
 from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles, Rows, Track
 from .source import Note

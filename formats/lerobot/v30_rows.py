@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrow_rows import Damaged
+from ...core.errors import Damaged
 from .folder_source import FolderSource
 from .record import Rows
 from .view_v30 import DatasetViewV30

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import Damaged
 from . import paths
-from .arrow_rows import Damaged
 from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles
 from .source import Note

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import Damaged
+from ...media.clip import Clip
 from ...media.index import VideoIndex, read_index
-from ...media.join import Clip
-from .arrow_rows import Damaged
 from .dataset_files import BATCH_ROWS
 from .folder_source import FolderSource
 from .record import Track

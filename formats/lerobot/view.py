@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import Damaged
 from ...core.features import Feature, Features
 from . import paths
-from .arrow_rows import ArrowColumn, Damaged, kind_of
+from .arrow_rows import ArrowColumn, kind_of
 from .dataset_files import BATCH_ROWS, DatasetFiles
 
 _BATCH_VALUES = 1 << 22

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.errors import Damaged
 from . import paths, paths_v21
-from .arrow_rows import ArrowColumn, Damaged, single_values
+from .arrow_rows import ArrowColumn, single_values
 from .view import DataFile, DatasetView, EpisodePlace, VideoFile, selected
 
 _MOST = 1 << 53  # of frames, episodes and what else is counted

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...core.errors import Damaged
 from . import paths
-from .arrow_rows import ArrowColumn, Damaged
+from .arrow_rows import ArrowColumn
 from .dataset_files import BATCH_ROWS
 from .view import DataFile, DatasetView, EpisodePlace, VideoFile
 

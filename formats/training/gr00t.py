@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UsageError, nearest
-from ...manifests.robot import RobotManifest
-from ...manifests.robot_gr00t import Gr00tVersion
+from ...manifests.robot import Gr00tVersion, RobotManifest
 from ..lerobot.modality import MODALITY
 from ..lerobot.view_v21 import DatasetViewV21
 

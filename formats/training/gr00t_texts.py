@@ -13,7 +13,7 @@ from shlex import quote
 
 import yaml
 
-from ...manifests.robot_gr00t import Gr00tVersion
+from ...manifests.robot import Gr00tVersion
 from .gr00t import HORIZON, Gr00tTraining
 from .scripts import in_comments, option_lines, sbatch, script
 

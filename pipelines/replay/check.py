@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import UsageError
-from ...formats.lerobot.arrow_rows import Damaged
+from ...core.errors import Damaged, UsageError
 from ...formats.lerobot.view import DatasetView
 from ...formats.lerobot.views import open_view
 from ..source_check import Progress

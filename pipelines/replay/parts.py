@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from ...core.errors import RobotroveError, UsageError
-from ...formats.lerobot.arrow_rows import Damaged
+from ...core.errors import Damaged, RobotroveError, UsageError
 from ...formats.lerobot.provenance import origins
 from ...formats.lerobot.stored import StoredEpisode, stored_episodes
 from ...formats.lerobot.view import DatasetView

@@ -12,8 +12,7 @@ from robotrove.blocks.base import EpisodeStep
 from robotrove.blocks.binding import Bound
 from robotrove.core.episode import Episode
 from robotrove.core.errors import RobotroveError
-from robotrove.pipelines.arguments import build
-from robotrove.pipelines.spec import BlockSpec
+from robotrove.pipelines.arguments import BlockSpec, build
 from robotrove.tests.contracts_blocks import BlockContract, StepContract, make_episode
 
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import yaml
 
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.tests.cli.conftest import Outcome
 
 Command = Callable[..., Outcome]

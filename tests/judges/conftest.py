@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter, SuccessFilter
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.success_filter import SuccessFilter
 from robotrove.executors.base import Executor, Stage
 from robotrove.executors.rank import RankRunner
 from robotrove.formats.hdf5.samples import write_sample
@@ -23,6 +25,7 @@ from robotrove.formats.lerobot import paths
 from robotrove.media import barcode
 from robotrove.media.images import ImageDecoder
 from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, Seen, need, run_script
 from robotrove.tests.judges.scenarios import Dataset, digests, look_at_all, make_all, record_all
 

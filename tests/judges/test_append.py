@@ -8,10 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.formats.lerobot.open_source import version_of
 from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.expectations import check_access, check_episodes, check_facts, check_frames, check_rows
 from robotrove.tests.judges.recordings import RICH, SMALL_FILES, Recorder, Truth, imagine
 from robotrove.tests.judges.releases import BACKENDS, RELEASES, V21_RELEASES, V30_RELEASES, Seen, need, run_script

@@ -9,10 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.formats.lerobot.consumers import chosen
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V21_RELEASES, run_script
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"

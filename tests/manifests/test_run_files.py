@@ -14,10 +14,10 @@ from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid
 from robotrove.manifests.events import EventReader, Journal
-from robotrove.manifests.progress import ShardProgress
-from robotrove.manifests.report import RejectedLine, RunReport, write_rejected
 from robotrove.manifests.run_info import InputDataset, RunInfo
+from robotrove.manifests.run_report import RejectedLine, RunReport, write_rejected
 from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard
+from robotrove.manifests.shard_progress import ShardProgress
 
 
 class TestJournal:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import RobotroveError
+from robotrove.media.clip import Clip
 from robotrove.media.encoder import make_encoder
 from robotrove.media.index import Encoding, read_index
-from robotrove.media.join import Clip, NotCopyable, join
+from robotrove.media.join import NotCopyable, join
 from robotrove.media.keyframes import keyframes
 from robotrove.media.settings import VideoSettings
 from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, record

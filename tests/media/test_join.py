@@ -10,9 +10,10 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.media import barcode
+from robotrove.media.clip import Clip
 from robotrove.media.encoder import make_encoder
 from robotrove.media.index import read_index
-from robotrove.media.join import Clip, NotCopyable, join, split
+from robotrove.media.join import NotCopyable, join, split
 from robotrove.media.probe import iter_frames, probe
 from robotrove.media.settings import VideoSettings
 from robotrove.tests.odd_videos import make_odd

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import RobotroveError
+from robotrove.media.clip import Clip
 from robotrove.media.index import read_index
-from robotrove.media.join import Clip, NotCopyable, join, split
+from robotrove.media.join import NotCopyable, join, split
 from robotrove.media.mp4_join import join_tables, split_tables
 from robotrove.media.mp4_proof import prove
 from robotrove.media.mp4_table import read_table

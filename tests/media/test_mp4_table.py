@@ -9,8 +9,9 @@ import av
 import pytest
 
 from robotrove.core.errors import RobotroveError
+from robotrove.media.clip import Clip
 from robotrove.media.index import VideoIndex, read_index
-from robotrove.media.join import Clip, join
+from robotrove.media.join import join
 from robotrove.media.mp4_boxes import Unusual, box
 from robotrove.media.mp4_table import read_table
 from robotrove.tests.odd_videos import make_odd

@@ -6,8 +6,9 @@ import av
 import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.media.clip import Clip
 from robotrove.media.index import Encoding, read_index
-from robotrove.media.join import Clip, join
+from robotrove.media.join import join
 from robotrove.media.probe import probe
 from robotrove.media.reencode import reencode, settings_like
 from robotrove.media.settings import VideoSettings

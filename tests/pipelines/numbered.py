@@ -13,14 +13,16 @@ import h5py
 import numpy as np
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.blocks.downgrader import Downgrader
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples.pictures import pictures
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.media import barcode
 from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.pipelines.runs import Here
 
 FPS = 10

@@ -21,7 +21,7 @@ from robotrove.executors.base import Executor, Stage
 from robotrove.executors.rank import RankRunner
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.manifests.events import Event, EventReader
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.watcher import Silent, Watcher

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robotrove.core.workspace import Workspace
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.creation import plan_of
 from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.runner import execute

@@ -13,14 +13,15 @@ import av
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.blocks.downgrader import Downgrader
+from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.core.errors import ConfigError, RobotroveError, RunChanged, UsageError
 from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.source_check import check_source
 from robotrove.pipelines.source_episodes import finished_run

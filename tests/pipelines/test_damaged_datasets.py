@@ -20,20 +20,11 @@ from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.core.errors import RobotroveError, RunChanged
 from robotrove.executors.base import Executor
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.pipelines.expected import assert_holds
 from robotrove.tests.pipelines.faults import command, environment, killed_in, small_files
-from robotrove.tests.pipelines.numbered import (
-    FRONT,
-    WRIST,
-    Made,
-    aggregate,
-    convert,
-    digests,
-    make,
-    quickly,
-)
+from robotrove.tests.pipelines.numbered import FRONT, WRIST, Made, aggregate, convert, digests, make, quickly
 from robotrove.tests.pipelines.on_disk import OnDisk, forget
 from robotrove.tests.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import yaml
 
-from robotrove import __version__
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageError
+from robotrove.core.version import __version__
 from robotrove.core.workspace import Workspace
-from robotrove.manifests.report import RunReport
 from robotrove.manifests.run_info import RunInfo
+from robotrove.manifests.run_report import RunReport
 from robotrove.media.encoder import encoder_version
 from robotrove.media.settings import VideoSettings
 from robotrove.pipelines.creation import plan_of

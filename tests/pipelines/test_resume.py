@@ -18,7 +18,7 @@ import yaml
 from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.manifests.report import RunReport
+from robotrove.manifests.run_report import RunReport
 from robotrove.tests.pipelines.runs import (
     AtStart,
     assert_encoded_once,

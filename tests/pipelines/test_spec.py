@@ -10,8 +10,8 @@ import yaml
 
 from robotrove.core.errors import UsageError
 from robotrove.core.yaml_source import dump_yaml, read_yaml
-from robotrove.pipelines.arguments import build
-from robotrove.pipelines.spec import BlockSpec, PipelineSpec, load_spec
+from robotrove.pipelines.arguments import BlockSpec, build
+from robotrove.pipelines.spec import PipelineSpec, load_spec
 from robotrove.pipelines.spec_digest import code_digest, spec_digest
 from robotrove.tests.pipelines import sample_blocks
 

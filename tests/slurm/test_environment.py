@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from robotrove import __version__
+from robotrove.core.version import __version__
 from robotrove.tests.slurm.disturbed import Run
 from robotrove.tests.slurm.jobs import submit, wait_until_over
 

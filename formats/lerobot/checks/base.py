@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged
 from ..view import DatasetView
 
 View = TypeVar("View", bound=DatasetView)

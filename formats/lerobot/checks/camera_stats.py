@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ....core.features import Feature
+from ....core.features import Feature, channels
 from .base import Repeated
 from .stat_values import Floats
-from .structure import channels
 
 _COLOURS = 3
 _FLAT_STD = 0.01

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ....core.errors import Damaged
 from .. import paths
-from ..arrow_rows import Damaged
 from ..view import DatasetView
 from .base import Check, Finding
 

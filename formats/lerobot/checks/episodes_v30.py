@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged
 from ..view import VideoFile
 from ..view_v30 import DatasetViewV30
 from .base import Check, Finding, Repeated

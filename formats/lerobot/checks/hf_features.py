@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged
 from ..view_v21 import DatasetViewV21
 from .base import Check, Finding
 

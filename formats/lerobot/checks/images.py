@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged
+from ....core.features import frame_size
 from ..view import DatasetView
 from .base import Check, Finding
-from .structure import frame_size
 
 _BATCH_ROWS = 64  # a picture can take a megabyte
 _PNG = b"\x89PNG\r\n\x1a\n"

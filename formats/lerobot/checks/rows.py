@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ....core.errors import Damaged
 from ....core.features import Feature
-from ..arrow_rows import Damaged, kind_of, rows_of
+from ..arrow_rows import kind_of, rows_of
 from ..view import DatasetView
 from .base import Check, Finding, RowFaults
 from .timestamps import column_of

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ....core.errors import UsageError
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged, UsageError
 from ..consumers.base import Consumer
 from ..view import DatasetView
 from ..views import open_view

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.features import Feature
+from ....core.features import Feature, channels
 from ..quantiles import QUANTILES, as_table, neighbours
 from ..stats import STAT_KEYS, FeatureStats
-from .structure import channels
 
 # Relative to the largest value. LeRobot sums in float32 and takes the variance as E[x²] - E[x]².
 TOLERANCES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3}

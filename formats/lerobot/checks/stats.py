@@ -8,9 +8,9 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.errors import Damaged
 from ....core.features import Features
 from .. import paths
-from ..arrow_rows import Damaged
 from ..episode_rows import row_arrays
 from ..quantiles import QUANTILES
 from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments

@@ -6,14 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-from ....core.features import DEFAULT_FEATURES, Feature
+from ....core.features import CHANNEL_NAMES, DEFAULT_FEATURES, Feature, frame_size
 from .. import paths
 from ..arrow_rows import kind_of
 from ..view import DatasetView
 from .base import Check, Finding
 
 _MOST_AXES = 5
-_CHANNELS = ("channel", "channels")
 
 
 class StructureCheck(Check[DatasetView]):
@@ -102,7 +101,7 @@ class StructureCheck(Check[DatasetView]):
         if len(feature.shape) != 3 or len(names) != 3:
             yield self.error(where, f"is {feature} with names {entry.get('names')}; expected height, width, channels")
             return
-        if names[2] not in _CHANNELS and names[0] not in _CHANNELS:
+        if names[2] not in CHANNEL_NAMES and names[0] not in CHANNEL_NAMES:
             yield self.error(where, f"names are {', '.join(names)} instead of height, width, channels")
             return
         height, width = frame_size(feature)
@@ -111,14 +110,3 @@ class StructureCheck(Check[DatasetView]):
             for name, expected in (("video.height", height), ("video.width", width), ("video.fps", dataset.fps)):
                 if isinstance(known, dict) and known.get(name, expected) != expected:
                     yield self.error(where, f"{name} is {known[name]} instead of {expected}")
-
-
-def frame_size(feature: Feature) -> tuple[int, int]:
-    """Return (height, width) of a camera, stored channels last or channels first."""
-    first = 1 if feature.names and feature.names[0] in _CHANNELS else 0
-    return feature.shape[first], feature.shape[first + 1]
-
-
-def channels(feature: Feature) -> int:
-    """Return the number of colour channels of a camera, stored channels last or channels first."""
-    return feature.shape[0 if feature.names and feature.names[0] in _CHANNELS else -1]

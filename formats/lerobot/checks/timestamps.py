@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ....core.errors import Damaged
 from ....core.features import DEFAULT_FEATURES
-from ..arrow_rows import ArrowColumn, Damaged, rows_of
+from ..arrow_rows import ArrowColumn, rows_of
 from ..limits import TOLERANCE_S
 from ..view import DatasetView
 from .base import Check, Finding, RowFaults

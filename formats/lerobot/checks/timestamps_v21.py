@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged
 from ..limits import TOLERANCE_S, is_too_long_for_v21
 from ..view import DataFile, DatasetView
 from .base import Finding, RowFaults

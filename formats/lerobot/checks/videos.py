@@ -10,15 +10,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.errors import RobotroveError
+from ....core.errors import Damaged, RobotroveError
+from ....core.features import frame_size
 from ....media.mp4_proof import survey
 from ....media.probe import VideoInfo, check_frames, iter_frames, probe
 from .. import limits
-from ..arrow_rows import Damaged
 from ..image_stats import ImageStats
 from ..view import DatasetView, VideoFile
 from .base import Check, Finding
-from .structure import frame_size
 
 # Of the mean colour in [0, 1]: lossy coding moves it by far less, another camera or channel order by far more.
 _MEAN_TOLERANCE = 0.05

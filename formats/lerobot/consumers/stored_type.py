@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from ..arrow_rows import Damaged
+from ....core.errors import Damaged
 from ..view_v21 import DatasetViewV21
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from robotrove.formats.hdf5 import LAYOUTS
+from robotrove.formats.hdf5.column_spec import ColumnSpec
 from robotrove.formats.hdf5.layout import Layout
-from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import aloha, piper, robomimic
 from robotrove.formats.hdf5.samples import generic as generic_sample
 from robotrove.tests.contracts_layout import LayoutContract

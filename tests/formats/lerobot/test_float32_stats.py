@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from robotrove.core.errors import Damaged
 from robotrove.formats.lerobot import column_quantiles
-from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.formats.lerobot.float32_stats import RowSum, finite_float32, float32_stats
 
 F32 = np.float32

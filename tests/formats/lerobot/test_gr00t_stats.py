@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.core.errors import UsageError
+from robotrove.core.errors import Damaged, UsageError
 from robotrove.formats.lerobot import column_quantiles
-from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.formats.lerobot.gr00t_stats import GR00T_KEYS, gr00t_columns, gr00t_stats, write_gr00t_stats
 
 GOLDEN = Path(__file__).resolve().parents[3].parent / "shared/data/arena_gr1_golden"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.formats.lerobot.arrow_rows import Damaged
+from robotrove.core.errors import Damaged
 from robotrove.formats.lerobot.provenance import Origin, origin_of, origins
 from robotrove.formats.lerobot.view import DatasetView
 from robotrove.formats.lerobot.views import open_view

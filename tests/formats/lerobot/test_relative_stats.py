@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.core.errors import ConfigError, UsageError
+from robotrove.core.errors import ConfigError, Damaged, UsageError
 from robotrove.formats.lerobot import column_quantiles
 from robotrove.formats.lerobot import relative_stats as module
-from robotrove.formats.lerobot.arrow_rows import Damaged
 from robotrove.formats.lerobot.recompute_gr00t import gr00t_files
 from robotrove.formats.lerobot.relative_actions import Part, RelativeAction
 from robotrove.formats.lerobot.relative_config import read_actions

@@ -14,7 +14,7 @@ from robotrove.formats.lerobot.open_source import open_source
 from robotrove.formats.lerobot.provenance import Origin
 from robotrove.formats.lerobot.record import EpisodeFiles, Rows
 from robotrove.formats.lerobot.v21_source import V21Source
-from robotrove.media.join import Clip
+from robotrove.media.clip import Clip
 from robotrove.media.probe import iter_frames
 from robotrove.tests import written_datasets as written
 from robotrove.tests.formats.lerobot.read_metas import read_metas

@@ -22,8 +22,8 @@ from robotrove.formats.lerobot.record import EpisodeFiles, Rows
 from robotrove.formats.lerobot.source import DatasetFacts, check_alike
 from robotrove.formats.lerobot.v30_source import V30Source
 from robotrove.media import index
+from robotrove.media.clip import Clip
 from robotrove.media.index import VideoIndex
-from robotrove.media.join import Clip
 from robotrove.media.probe import iter_frames
 from robotrove.tests import written_datasets as written
 from robotrove.tests.formats.lerobot.read_metas import read_metas

@@ -14,12 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import FrameTrimmer, Hdf5Reader, JointRemapper, Pipeline, UnitConverter
 from robotrove.blocks.base import EpisodeMap
+from robotrove.blocks.frame_trimmer import FrameTrimmer
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.joint_remapper import JointRemapper
+from robotrove.blocks.unit_converter import UnitConverter
 from robotrove.core.episode import Episode
 from robotrove.core.errors import UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay.check import ReplayedColumn, ReplayReport, check_replay
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.watcher import Silent
@@ -32,7 +36,10 @@ from robotrove.tests.pipelines.joint_spaces import (
     GR1_POLICY,
     GR1_STATE,
 )
-from robotrove.tests.pipelines.runs import Here, quick_disk  # noqa: F401 - autouse
+from robotrove.tests.pipelines.runs import (
+    Here,
+    quick_disk,  # noqa: F401 - autouse
+)
 from robotrove.tests.pipelines.shipped_runs import run_shipped
 
 FRAMES = 12

@@ -15,28 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
-from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.core.errors import Damaged, RobotroveError, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.lerobot.arrow_rows import Damaged
+from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay import export
 from robotrove.pipelines.replay.check import check_replay
 from robotrove.pipelines.replay.export import ActionExport, export_actions
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.watcher import Silent
-from robotrove.tests.pipelines.joint_spaces import (
-    DROID_POLICY,
-    DROID_STATE,
-    G1,
-    G1_POLICY,
-    GR1_ACTION,
-    GR1_POLICY,
-)
+from robotrove.tests.pipelines.joint_spaces import DROID_POLICY, DROID_STATE, G1, G1_POLICY, GR1_ACTION, GR1_POLICY
 from robotrove.tests.pipelines.replay.reader import ReplayReader
-from robotrove.tests.pipelines.runs import Here, quick_disk  # noqa: F401 - autouse
+from robotrove.tests.pipelines.runs import (
+    Here,
+    quick_disk,  # noqa: F401 - autouse
+)
 from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
 
 FRAMES, EPISODES = 14, 3

@@ -13,14 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter
 from robotrove.blocks.annotator import Annotator
 from robotrove.blocks.downgrader import Downgrader
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.formats.lerobot.consumers import chosen
 from robotrove.formats.lerobot.gr00t_stats import write_gr00t_stats
 from robotrove.media.settings import VideoSettings
+from robotrove.pipelines.pipeline import Pipeline
 
 FPS, EPISODES, FRAMES = 20, 2, 24
 INFO, MODALITY, STATS, TASKS = "meta/info.json", "meta/modality.json", "meta/stats.json", "meta/tasks.jsonl"

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from robotrove import Hdf5Reader, Pipeline, ShardWriter
+from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.formats.lerobot.consumers import chosen
+from robotrove.pipelines.pipeline import Pipeline
 
 from .cases import RELEASES, float32_times
 from .conftest import FRONT, INFO, MODALITY, NOTE, TASKS, WRIST, Copy

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..core.commit import write_file
+from ..core.errors import undamaged
 from .manifest import EpisodeRow
-from .reading import read_json, undamaged
-from .run_info import BaseDataset
+from .run_info import BaseDataset, read_json
 from .shard import RejectedEpisode, Shard
 
 
