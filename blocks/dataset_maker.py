@@ -26,7 +26,7 @@ from ..formats.lerobot.record import EpisodeFiles, Track
 from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
 from ..formats.lerobot.tasks import TaskTable
 from ..formats.lerobot.v30 import write_json
-from ..hub.files import present
+from ..hub.source_files import present
 from ..media.byte_copier import copy_file
 from ..media.index import Encoding
 from ..media.reencode import reencode, settings_like

@@ -20,7 +20,7 @@ from ..formats.hdf5.layout import Layout
 from ..formats.hdf5.scan import Scanned, scan
 from ..formats.hdf5.source import natural_key, open_source
 from ..hub.address import is_elsewhere
-from ..hub.files import find, present
+from ..hub.source_files import find, present
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.shard_progress import ShardProgress
 from .binding import Bound

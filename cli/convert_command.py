@@ -9,7 +9,7 @@ import click
 
 from ..core.errors import UsageError
 from ..formats.lerobot.open_source import version_of
-from ..hub.files import local_dataset
+from ..hub.source_files import local_dataset
 from .dataset_run import run_blocks, run_options
 from .hub_dataset import force_option, given
 

@@ -7,7 +7,7 @@ import os
 import click
 
 from ..hub.address import is_on_hub
-from ..hub.files import local_dataset
+from ..hub.source_files import local_dataset
 
 force_option = click.option("--force", is_flag=True, help="Fetch what comes from the Hub anew.")
 

@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from ..formats.lerobot.recompute import StatsReport, recompute
 from ..formats.lerobot.stats_differences import Difference, FeatureDifferences
 from ..hub.address import is_on_hub
-from ..hub.files import local_dataset
+from ..hub.source_files import local_dataset
 from .display import Bar
 from .hub_dataset import force_option
 from .output import counted, echo, echo_json

@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from ..core.errors import RobotroveError, UsageError
+from ..core.errors import RobotroveError, RunLocked, UsageError
+from ..core.lease import lease
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_GB = 100.0
@@ -154,3 +155,26 @@ def _files(root: Path) -> Iterator[tuple[int, int, str]]:
                 state = os.stat(path)
                 if state.st_mtime < given_up:  # those of complete files always are
                     yield state.st_atime_ns, state.st_blocks * 512, path
+
+
+INCOMPLETE = ".incomplete"
+_WAIT_S = 0.5
+
+
+def fill(target: Path, complete: Callable[[Path], None]) -> None:
+    """Have a file brought to its place, unless it is there.
+
+    Args:
+        target: The place.
+        complete: Brings what is missing of the file to the path that it is given, which keeps it if that breaks off.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    incomplete = target.with_name(target.name + INCOMPLETE)
+    while not is_complete(target):
+        try:
+            with lease(target.with_name(target.name + ".lock")):
+                if not is_complete(target):
+                    complete(incomplete)
+                    seal(incomplete, target)
+        except RunLocked:  # another process fetches it
+            time.sleep(_WAIT_S)

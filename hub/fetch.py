@@ -14,10 +14,9 @@ from huggingface_hub.hf_api import RepoFile
 from ..core.errors import UsageError
 from . import cache
 from .address import Address, parse
+from .cache import fill
 from .client import Hub
-from .download import download
-from .fill import fill
-from .repository import Repository
+from .repository import Repository, download
 
 _AT_A_TIME = 8
 _KEEP_DATASET_S = 7 * 24 * 3600.0  # its files are opened by name all along a run; others are fetched again if need be

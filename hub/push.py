@@ -19,9 +19,8 @@ from huggingface_hub.hf_api import DatasetInfo, RepoFile
 from ..core.errors import RobotroveError
 from .card import CARD, MARK
 from .client import Hub, Interrupted
-from .download import read
 from .local_files import LocalFiles
-from .repository import MAIN, Operation, Repository
+from .repository import MAIN, Operation, Repository, read
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]

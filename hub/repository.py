@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, get_token, hf_hub_url
 from huggingface_hub.errors import HFValidationError, RevisionNotFoundError
+from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import build_hf_headers, validate_repo_id
 
+from ..core.commit import sync_file
 from ..core.errors import RobotroveError, UsageError
 from .client import Conflict, Hub, Interrupted
+from .local_files import digest_of, git_digest, pieces
 
 T = TypeVar("T")
 
@@ -129,3 +135,58 @@ class Repository:
 
     def _call(self, act: Callable[[], T]) -> T:
         return self.hub.call(self.where, act)
+
+
+_ATTEMPTS = 2  # what came over a line that lies is removed and fetched once more
+
+
+def read(repository: Repository, file: RepoFile, revision: str) -> bytes:
+    """Return a small file."""
+
+    def fetch() -> bytes:
+        stream = BytesIO()
+        _get(repository, file, revision, stream, 0)
+        return stream.getvalue()
+
+    return repository.hub.call(repository.where, fetch)
+
+
+def download(repository: Repository, file: RepoFile, commit: str, incomplete: Path) -> None:
+    """Complete what is there of a file, and check it.
+
+    Raises:
+        RobotroveError: If its content is not what the Hub says of it.
+    """
+    for _ in range(_ATTEMPTS):
+        repository.hub.call(repository.where, partial(_append, repository, file, commit, incomplete))
+        if is_right(file, pieces(incomplete)):
+            sync_file(incomplete)
+            return
+        incomplete.unlink()
+    raise RobotroveError(
+        f"{repository.where}, {file.path}",
+        f"came {_ATTEMPTS} times with another content than the Hub says",
+        f"{file.size:,} bytes with the digest of its commit",
+        "repeat the command; if it fails again, ask whoever runs the network or the repository",
+    )
+
+
+def is_right(file: RepoFile, content: Iterator[bytes]) -> bool:
+    """True if some content is that of a file on the Hub."""
+    if file.lfs is not None:
+        return digest_of("sha256", content) == file.lfs.sha256
+    return git_digest(file.size, content) == file.blob_id
+
+
+def _append(repository: Repository, file: RepoFile, commit: str, incomplete: Path) -> None:
+    with open(incomplete, "ab") as stream:
+        if stream.tell() > file.size:
+            stream.truncate(0)
+        if stream.tell() < file.size:
+            _get(repository, file, commit, stream, stream.tell())
+
+
+def _get(repository: Repository, file: RepoFile, revision: str, stream: BinaryIO, first: int) -> None:
+    api = repository.hub.api
+    url = hf_hub_url(repository.repo_id, file.path, repo_type="dataset", revision=revision, endpoint=api.endpoint)
+    http_get(url, stream, resume_size=first, headers=build_hf_headers(token=get_token()), expected_size=file.size)

@@ -20,7 +20,7 @@ from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.provenance import origins
 from ..formats.lerobot.source import DatasetFacts
 from ..hub.address import is_on_hub
-from ..hub.files import dataset_place, local_dataset
+from ..hub.source_files import dataset_place, local_dataset
 from ..manifests.run_info import BaseDataset, RunInfo
 from ..media.index import encoding_at
 from ..media.settings import VideoSettings

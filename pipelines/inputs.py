@@ -17,7 +17,7 @@ from ..formats.lerobot import paths
 from ..formats.lerobot.open_source import open_source
 from ..formats.lerobot.source import DatasetFacts, check_alike
 from ..hub.address import is_on_hub
-from ..hub.files import local_dataset
+from ..hub.source_files import local_dataset
 from ..manifests.run_info import InputDataset
 from .spec import PipelineSpec
 

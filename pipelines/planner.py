@@ -16,7 +16,7 @@ from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import DEFAULT_FEATURES, Features, difference, named_like
 from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
-from ..hub.files import named, present
+from ..hub.source_files import named, present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.settings import VideoSettings
 from .base_dataset import ALREADY_THERE, Base

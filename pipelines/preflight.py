@@ -14,7 +14,7 @@ from ..blocks.binding import Binding
 from ..core.errors import RobotroveError, RunChanged, UsageError
 from ..core.version import __version__
 from ..core.workspace import Workspace
-from ..hub.files import is_fetched
+from ..hub.source_files import is_fetched
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encoder import encoder_version

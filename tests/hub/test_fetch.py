@@ -14,7 +14,7 @@ import pytest
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.hub import cache, fetch
 from robotrove.hub.address import Address, parse
-from robotrove.hub.files import find, local_dataset, present
+from robotrove.hub.source_files import find, local_dataset, present
 from robotrove.tests.hub.server import HubServer
 from robotrove.tests.hub.store import Repository
 
@@ -160,7 +160,7 @@ def test_force_fetches_again(hub: HubServer, repository: Repository) -> None:
 
 def test_processes_that_want_the_same_file(hub: HubServer, repository: Repository) -> None:
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
-    code = "import sys; from pathlib import Path; from robotrove.hub.files import present; present(Path(sys.argv[1]))"
+    code = "import sys, pathlib; from robotrove.hub.source_files import present; present(pathlib.Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(file)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(one.communicate(timeout=300)[1], one.returncode) for one in processes] == [("", 0)] * 4

@@ -17,7 +17,7 @@ import fsspec
 from ..core.commit import sync_file
 from ..core.errors import RobotroveError, UsageError
 from . import cache
-from .fill import fill
+from .cache import fill
 
 _PIECE = 8 << 20
 _TRIES = 4

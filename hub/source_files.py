@@ -24,7 +24,7 @@ def find(text: str, suffixes: Sequence[str]) -> list[Path]:
         from .fetch import places
 
         return [place.file for place in places(text, suffixes)]
-    from .elsewhere import files
+    from .fsspec_files import files
 
     return [place.file for place in files(text, suffixes)]
 
@@ -38,7 +38,7 @@ def present(file: Path) -> Path:
     place = cache.place_of(file)
     while place is not None and not cache.keep(file, 0):
         if isinstance(place, cache.Elsewhere):
-            from .elsewhere import fetch
+            from .fsspec_files import fetch
 
             fetch(place)
         else:

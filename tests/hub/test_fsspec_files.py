@@ -16,8 +16,8 @@ import fsspec
 import pytest
 
 from robotrove.core.errors import RobotroveError, RunChanged, UsageError
-from robotrove.hub import cache, elsewhere
-from robotrove.hub.files import find, is_fetched, named, present
+from robotrove.hub import cache, fsspec_files
+from robotrove.hub.source_files import find, is_fetched, named, present
 from robotrove.tests.hub.test_publisher import robotrove
 from robotrove.tests.pipelines.runs import AtStart, assert_same_dataset, run_cli, run_here, sample, write_pipeline
 
@@ -114,7 +114,7 @@ def serving(root: Path) -> Iterator[Web]:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ROBOTROVE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(elsewhere.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(fsspec_files.time, "sleep", lambda seconds: None)
     return tmp_path / "cache"
 
 
@@ -153,7 +153,7 @@ def test_recordings_of_a_web_server_make_the_same_dataset(tmp_path: Path, monkey
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_download_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranges: bool) -> None:
     piece = 1 << 20
-    monkeypatch.setattr(elsewhere, "_PIECE", piece)
+    monkeypatch.setattr(fsspec_files, "_PIECE", piece)
     content = bytes(range(256)) * 16_000
     (tmp_path / "served").mkdir()
     (tmp_path / "served/a.hdf5").write_bytes(content)
