@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .blocks.unit_converter import UnitConverter
     from .core.episode import Episode
     from .core.errors import RobotroveError
-    from .executors.slurm import SlurmExecutor
+    from .executors.slurm.slurm_executor import SlurmExecutor
     from .pipelines.pipeline import Pipeline
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "Pipeline": "pipelines.pipeline",
     "RobotroveError": "core.errors",
     "ShardWriter": "blocks.shard_writer",
-    "SlurmExecutor": "executors.slurm",
+    "SlurmExecutor": "executors.slurm.slurm_executor",
     "SuccessFilter": "blocks.success_filter",
     "UnitConverter": "blocks.unit_converter",
 }

@@ -41,8 +41,8 @@ print(time.perf_counter() - started)
 PLAN = """
 import sys
 from robotrove.blocks.aggregator import Aggregator
-from robotrove.executors.base import Executor
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.executor import Executor
+from robotrove.executors.rank_runner import RankRunner
 from robotrove.pipelines.pipeline import Pipeline
 
 class FirstStage(Executor):

@@ -14,8 +14,7 @@ import click
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
 from ..executors import EXECUTORS
-from ..executors.base import Detached
-from ..executors.submission import Submission
+from ..executors.slurm.submission import Detached, Submission
 from ..manifests.run_report import RunReport
 from ..pipelines.base_dataset import workspace_of_append
 from ..pipelines.executor_spec import build_executor

@@ -7,5 +7,5 @@ from ..core.registry import Registry
 EXECUTORS = Registry(
     "executor",
     __name__,
-    {"local": "local:LocalExecutor", "slurm": "slurm:SlurmExecutor", "ray": "ray:RayExecutor"},
+    {"local": "local:LocalExecutor", "slurm": "slurm.slurm_executor:SlurmExecutor", "ray": "ray:RayExecutor"},
 )

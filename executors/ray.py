@@ -14,9 +14,10 @@ from datatrove.utils.stats import PipelineStats
 from pydantic import Field
 
 from ..core.errors import RobotroveError, UsageError
-from .base import Executor, Stage
+from .executor import Executor
 from .local import POLL_S
-from .marks import RankMarks
+from .rank_marks import RankMarks
+from .stage import Stage
 from .worker import Worker
 
 Count = Annotated[int, Field(ge=1)]

@@ -11,8 +11,8 @@ import time
 from ..core.errors import UsageError
 from ..core.lease import holder_of, is_held
 from ..core.workspace import Workspace
-from ..executors import slurm_queue
-from ..executors.job_states import JobStates
+from ..executors.slurm import slurm_queue
+from ..executors.slurm.job_states import JobStates
 
 _PATIENCE_S = 15.0
 

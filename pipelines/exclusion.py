@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..core.errors import RobotroveError, RunLocked
 from ..core.lease import lease
 from ..core.workspace import Workspace
-from ..executors.job_states import JobStates
+from ..executors.slurm.job_states import JobStates
 
 
 @contextmanager

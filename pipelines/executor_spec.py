@@ -9,7 +9,7 @@ from ..core.errors import ConfigError, Problem, nearest
 from ..core.validation_messages import Mistake, described
 from ..core.yaml_source import KeyPath, Located, read_yaml, show_path
 from ..executors import EXECUTORS
-from ..executors.base import Executor
+from ..executors.executor import Executor
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 
 DEFAULT_EXECUTOR = "local"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..blocks.shard_writer import ShardWriter
-from ..executors.base import Executor
+from ..executors.executor import Executor
 from ..manifests.run_report import RunReport
 from .arguments import BlockSpec
 from .base_dataset import workspace_of_append

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..executors.rank import RankRunner
+from ..executors.rank_runner import RankRunner
 from .preflight import check_same_environment
 from .stages import stage_of, stages, workspace_of
 

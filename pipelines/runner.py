@@ -9,9 +9,9 @@ from dataclasses import replace
 from ..blocks.binding import Binding
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
-from ..executors.base import Detached, Executor
-from ..executors.marks import RankMarks
-from ..executors.submission import Submission
+from ..executors.executor import Executor
+from ..executors.rank_marks import RankMarks
+from ..executors.slurm.submission import Detached, Submission
 from ..manifests.run_info import RunInfo, Started
 from ..manifests.run_report import RunReport
 from ..media.encoder import check_available, encoder_version

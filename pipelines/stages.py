@@ -14,7 +14,7 @@ from ..blocks.committer import Committer
 from ..blocks.dataset_step import PHASES, Phase
 from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
-from ..executors.base import Stage, Step, Steps
+from ..executors.stage import Stage, Step, Steps
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 from .arguments import BlockSpec, build

@@ -14,8 +14,8 @@ from typing import Literal
 
 from ..core.lease import is_held
 from ..core.workspace import Workspace
-from ..executors.base import Stage
-from ..executors.job_states import JobStates, RankStates, tail
+from ..executors.slurm.job_states import JobStates, RankStates, tail
+from ..executors.stage import Stage
 from .stages import stages
 
 _QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from robotrove.core.errors import RankFailed
-from robotrove.executors.base import Executor, Stage
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.executor import Executor
+from robotrove.executors.rank_runner import RankRunner
+from robotrove.executors.stage import Stage
 
 FAILING_RANK = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from robotrove.executors.base import Stage
+from robotrove.executors.stage import Stage
 
 
 def bare_stage(run_dir: Path, name: str, ranks: int, *, done: Iterable[int] = ()) -> Stage:

@@ -16,8 +16,8 @@ import pytest
 
 from robotrove.core.errors import RankFailed
 from robotrove.executors import EXECUTORS
-from robotrove.executors.base import Stage
 from robotrove.executors.local import LocalExecutor
+from robotrove.executors.stage import Stage
 
 # Rank r does what plan[r] says; a rank that ends well leaves its mark, as datatrove does.
 WORKER = """

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from robotrove.executors.base import Executor
+from robotrove.executors.executor import Executor
 from robotrove.executors.local import LocalExecutor
 from robotrove.tests.contracts_executor import ExecutorContract
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.executors.base import Executor
+from robotrove.executors.executor import Executor
 from robotrove.pipelines.runner import execute
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.contracts_executor import ExecutorContract

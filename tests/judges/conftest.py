@@ -16,8 +16,9 @@ import pytest
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.blocks.success_filter import SuccessFilter
-from robotrove.executors.base import Executor, Stage
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.executor import Executor
+from robotrove.executors.rank_runner import RankRunner
+from robotrove.executors.stage import Stage
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.formats.hdf5.samples.signals import action, state

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.rank_runner import RankRunner
 from robotrove.formats.lerobot import paths
 
 # Every way in which something becomes visible to other processes, or stops being so.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from robotrove.core.workspace import Workspace
-from robotrove.executors.marks import RankMarks
+from robotrove.executors.rank_marks import RankMarks
 from robotrove.manifests.manifest import Manifest
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard

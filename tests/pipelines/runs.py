@@ -17,8 +17,9 @@ import pytest
 import yaml
 
 from robotrove.core.workspace import Workspace
-from robotrove.executors.base import Executor, Stage
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.executor import Executor
+from robotrove.executors.rank_runner import RankRunner
+from robotrove.executors.stage import Stage
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.manifests.events import Event, EventReader
 from robotrove.manifests.run_report import RunReport

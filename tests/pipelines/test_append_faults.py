@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.executors.base import Executor
+from robotrove.executors.executor import Executor
 from robotrove.tests.pipelines.expected import assert_holds
 from robotrove.tests.pipelines.faults import (
     changes_by_stage,

@@ -19,7 +19,7 @@ import pytest
 from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.core.errors import RobotroveError, RunChanged
-from robotrove.executors.base import Executor
+from robotrove.executors.executor import Executor
 from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.pipelines.expected import assert_holds

@@ -24,7 +24,7 @@ import pytest
 
 from robotrove.core.commit import is_attempt
 from robotrove.core.workspace import Workspace
-from robotrove.executors.base import Executor
+from robotrove.executors.executor import Executor
 from robotrove.pipelines.stages import stages
 from robotrove.tests.pipelines.expected import assert_holds
 from robotrove.tests.pipelines.faults import (
@@ -41,16 +41,7 @@ from robotrove.tests.pipelines.faults import (
     start,
     without_space_in,
 )
-from robotrove.tests.pipelines.numbered import (
-    AV1,
-    FRONT,
-    Made,
-    aggregate,
-    convert,
-    digests,
-    make,
-    quickly,
-)
+from robotrove.tests.pipelines.numbered import AV1, FRONT, Made, aggregate, convert, digests, make, quickly
 from robotrove.tests.pipelines.on_disk import OnDisk, forget
 from robotrove.tests.pipelines.runs import assert_no_leftovers, assert_same_dataset, tree
 

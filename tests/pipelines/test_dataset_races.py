@@ -12,8 +12,9 @@ from robotrove.blocks.aggregator import Aggregator
 from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.blocks.downgrader import Downgrader
 from robotrove.core.errors import RobotroveError, RunChanged
-from robotrove.executors.base import Executor, Stage
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.executor import Executor
+from robotrove.executors.rank_runner import RankRunner
+from robotrove.executors.stage import Stage
 from robotrove.pipelines.pipeline import Pipeline
 
 from .expected import assert_holds

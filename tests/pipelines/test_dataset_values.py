@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.executors.base import Executor
+from robotrove.executors.executor import Executor
 from robotrove.media import barcode
 from robotrove.media.probe import iter_frames
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
@@ -35,12 +35,7 @@ from robotrove.tests.pipelines.numbered import (
     record,
 )
 from robotrove.tests.pipelines.on_disk import OnDisk, forget
-from robotrove.tests.pipelines.runs import (
-    Here,
-    assert_no_leftovers,
-    assert_same_dataset,
-    tree,
-)
+from robotrove.tests.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
 
 
 @pytest.fixture(scope="module", autouse=True)

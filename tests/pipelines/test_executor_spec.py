@@ -10,7 +10,7 @@ import pytest
 
 from robotrove.core.errors import ConfigError
 from robotrove.executors.local import LocalExecutor
-from robotrove.executors.slurm import SlurmExecutor
+from robotrove.executors.slurm.slurm_executor import SlurmExecutor
 from robotrove.pipelines.arguments import BlockSpec
 from robotrove.pipelines.executor_spec import build_executor, shipped_profiles
 from robotrove.pipelines.spec import PipelineSpec, load_spec

@@ -24,7 +24,7 @@ import pytest
 from robotrove.blocks import shard_writer
 from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
-from robotrove.executors.rank import RankRunner
+from robotrove.executors.rank_runner import RankRunner
 from robotrove.pipelines.stages import stage_of, stages
 from robotrove.tests.pipelines.faults import forked
 from robotrove.tests.pipelines.runs import (

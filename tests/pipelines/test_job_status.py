@@ -8,8 +8,8 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
-from robotrove.executors import slurm_queue
-from robotrove.executors.submission import Submission
+from robotrove.executors.slurm import slurm_queue
+from robotrove.executors.slurm.submission import Submission
 from robotrove.pipelines import status
 from robotrove.pipelines.status_reader import status_reader
 from robotrove.tests.pipelines.runs import AtStart, run_here, sample, write_pipeline

@@ -11,9 +11,9 @@ from typing import TypeVar
 import psutil
 
 from robotrove.core.workspace import Workspace
-from robotrove.executors import slurm_queue
-from robotrove.executors.slurm_queue import Job
-from robotrove.executors.submission import Submission
+from robotrove.executors.slurm import slurm_queue
+from robotrove.executors.slurm.slurm_queue import Job
+from robotrove.executors.slurm.submission import Submission
 from robotrove.tests.pipelines.runs import run_cli, start_cli
 
 ON_CLUSTER = ("--executor", "slurm")

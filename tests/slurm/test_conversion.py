@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.executors.base import Executor
-from robotrove.executors.slurm import SlurmExecutor
+from robotrove.executors.executor import Executor
+from robotrove.executors.slurm.slurm_executor import SlurmExecutor
 from robotrove.pipelines.stages import stages
 from robotrove.tests.contracts_executor import ExecutorContract
 from robotrove.tests.pipelines.runs import (

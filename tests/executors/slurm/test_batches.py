@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robotrove.core.errors import UsageError
-from robotrove.executors.batches import Batch, batches
+from robotrove.executors.slurm.submission import Batch, batches
 
 
 @dataclass

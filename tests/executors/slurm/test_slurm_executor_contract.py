@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from robotrove.executors.base import Executor
-from robotrove.executors.slurm import SlurmExecutor
+from robotrove.executors.executor import Executor
+from robotrove.executors.slurm.slurm_executor import SlurmExecutor
 from robotrove.tests.contracts_executor import ExecutorContract
 
 

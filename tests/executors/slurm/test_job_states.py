@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import RobotroveError
-from robotrove.executors import slurm_queue
-from robotrove.executors.base import Stage
-from robotrove.executors.batches import Batch
-from robotrove.executors.job_states import JobStates, RankStates, last_words, tail
-from robotrove.executors.marks import RankMarks
-from robotrove.executors.slurm_queue import Job
-from robotrove.executors.submission import Submission
+from robotrove.executors.rank_marks import RankMarks
+from robotrove.executors.slurm import slurm_queue
+from robotrove.executors.slurm.job_states import JobStates, RankStates, last_words, tail
+from robotrove.executors.slurm.slurm_queue import Job
+from robotrove.executors.slurm.submission import Batch, Submission
+from robotrove.executors.stage import Stage
 from robotrove.tests.executors.stages import bare_stage
 
 # squeue --noheader --array --name … --format "%F|%K|%T|%r|%N", of Slurm 22.05

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
@@ -13,15 +14,14 @@ from typing import Annotated, Any, Literal
 import submitit
 from pydantic import Field
 
-from ..core.errors import RobotroveError, UsageError
-from ..core.workspace import Workspace
-from ..manifests.run_info import Started
+from ...core.errors import RankFailed, RobotroveError, UsageError
+from ...core.workspace import Workspace
+from ...manifests.run_info import Started
+from ..stage import Stage
 from . import slurm_queue
-from .base import Detached, Stage
-from .batches import Batch, batches
-from .job import RankJob
-from .submission import Submission, job_name
-from .waiting import check_complete, wait
+from .job_states import JobStates
+from .rank_job import RankJob
+from .submission import Batch, Detached, Submission, batches, job_name
 
 _MAX_REQUEUES = 10_000  # RankJob decides when it leads nowhere
 
@@ -239,3 +239,57 @@ def _said(exc: Exception) -> str:
 
 def _jobs_of(stages: Sequence[Stage]) -> Path:
     return Workspace(stages[0].run_dir, Path()).jobs
+
+
+_POLL_S = 1.0
+_QUEUE_EVERY_S = 5.0
+
+
+def wait(stages: Sequence[Stage], jobs: Path, on_poll: Callable[[], None]) -> None:
+    """Wait until every rank is complete, or no job is left that could make it so.
+
+    Args:
+        stages: What was submitted.
+        jobs: The run's folder for jobs.
+        on_poll: Called about once a second.
+
+    Raises:
+        RankFailed: See `check_complete`.
+        UsageError: If the cluster will never start what is left.
+    """
+    asked, is_over = 0.0, False
+    live: Sequence[slurm_queue.Job] = ()
+    while any(stage.missing() for stage in stages) and not is_over:
+        on_poll()
+        time.sleep(_POLL_S)
+        if time.monotonic() - asked > _QUEUE_EVERY_S:
+            asked = time.monotonic()
+            with suppress(RobotroveError):  # a controller that is being restarted; the jobs go on
+                live = slurm_queue.live_jobs(job_name(jobs))
+                is_over = not live
+            _check_can_start(live)
+    check_complete(stages, jobs)
+
+
+def check_complete(stages: Sequence[Stage], jobs: Path) -> None:
+    """Refuse stages with ranks that are not complete; arguments as those of `wait`.
+
+    Raises:
+        RankFailed: With the ranks of the first such stage.
+    """
+    states = JobStates(jobs)
+    for stage in stages:
+        if missing := stage.missing():
+            resume = f"{stage.resume} --executor slurm"
+            raise RankFailed(stage.name, states.failures(stage, missing), str(jobs), resume)
+
+
+def _check_can_start(live: Sequence[slurm_queue.Job]) -> None:
+    stuck = [job for job in live if job.reason in slurm_queue.NEVER]
+    if stuck and not any(job.is_running for job in live):
+        raise UsageError(
+            f"job {stuck[0].job_id}",
+            f"cannot start: {stuck[0].reason}",
+            "a time, memory and number of CPUs that the partition has",
+            "robotrove cancel RUN_DIR, see `executor:` in the pipeline, then repeat the command",
+        )

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
-from robotrove.executors.slurm import SlurmExecutor
-from robotrove.executors.submission import Submission
+from robotrove.executors.slurm.slurm_executor import SlurmExecutor
+from robotrove.executors.slurm.submission import Submission
 from robotrove.tests.executors.stages import bare_stage
 
 PRINTS = {

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.executors.batches import Batch
-from robotrove.executors.submission import FILE, Submission, job_name, log_of
+from robotrove.executors.slurm.submission import FILE, Batch, Submission, job_name, log_of
 
 CONVERT = Batch(("convert",), ((("convert", 0), ("convert", 1)), (("convert", 2),)))
 REST = Batch(("plan", "report"), ((("plan", 0), ("report", 0)),))

@@ -14,11 +14,11 @@ from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
-from ..core.errors import RobotroveError
-from ..manifests.events import decided
-from .batches import Order
-from .marks import RankMarks
-from .worker import Worker
+from ...core.errors import RobotroveError
+from ...manifests.events import decided
+from ..rank_marks import RankMarks
+from ..worker import Worker
+from .submission import Order
 
 # Time limits in a row without an episode that was finished, after which a job is not queued again.
 MAX_IDLE_LIMITS = 2

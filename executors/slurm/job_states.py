@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ..core.errors import RobotroveError
+from ...core.errors import RobotroveError
+from ..rank_marks import RankMarks
+from ..stage import Stage
 from . import slurm_queue
-from .base import Stage
-from .marks import RankMarks
 from .slurm_queue import Job
 from .submission import Submission, log_of
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..core.errors import RobotroveError
+from ...core.errors import RobotroveError
 
 _TIMEOUT_S = 60
 NO_LIMIT = 2**31 - 1
