@@ -10,8 +10,9 @@ import pytest
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.signals import action
 from robotrove.pipelines.spec import load_spec
+from robotrove.tests.support.places import SHARED_DATA
 
-RECORDINGS = Path(__file__).resolve().parents[2].parent / "shared/data/isaaclab"
+RECORDINGS = SHARED_DATA / "isaaclab"
 
 
 @pytest.fixture(autouse=True)

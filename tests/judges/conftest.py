@@ -29,10 +29,11 @@ from robotrove.media.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, Seen, need, run_script
 from robotrove.tests.judges.scenarios import Dataset, digests, look_at_all, make_all, record_all
+from robotrove.tests.support.places import SHARED_DATA
 
 pytest.register_assert_rewrite("robotrove.tests.judges.expectations")
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "isaaclab" / "dataset.hdf5"
+REAL = SHARED_DATA / "isaaclab" / "dataset.hdf5"
 FRONT, WRIST, STILL = (f"observation.images.{name}" for name in ("front", "wrist", "still"))
 
 

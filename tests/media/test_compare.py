@@ -10,8 +10,9 @@ from robotrove.media.compare import block_error, is_nearer, is_swapped, mean_err
 from robotrove.media.encoder import make_encoder
 from robotrove.media.probe import iter_frames
 from robotrove.media.settings import VideoSettings
+from robotrove.tests.support.places import SHARED_DATA
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/data/arena_gr1_golden"
+GOLDEN = SHARED_DATA / "arena_gr1_golden"
 EGO_VIEW = GOLDEN / "videos/chunk-000/observation.images.ego_view/episode_000000.mp4"
 
 

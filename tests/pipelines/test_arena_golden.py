@@ -19,8 +19,9 @@ from robotrove.pipelines.source_episodes import finished_run
 from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.pipelines.shipped_runs import column, frames, info, lines, run_shipped
+from robotrove.tests.support.places import SHARED_DATA
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/data/arena_gr1_golden"
+GOLDEN = SHARED_DATA / "arena_gr1_golden"
 ROWS = "data/chunk-000/episode_000000.parquet"
 VIDEO = "videos/chunk-000/observation.images.ego_view/episode_000000.mp4"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the dataset that Isaac Lab Arena wrote is not here")

@@ -18,6 +18,7 @@ from robotrove.pipelines.shipped import shipped_names
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import column, info, names, rows, run_shipped, videos
+from robotrove.tests.support.places import ROOT
 
 FRAMES, HEIGHT, WIDTH = 8, 48, 96
 
@@ -113,7 +114,7 @@ def copied(folder: Path, name: str, *files: str) -> str:
 
 
 def test_the_documentation_names_each_of_them() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs/converters.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/converters.md").read_text(encoding="utf-8")
     assert [name for name in shipped_names() if f"`{name}`" not in page] == []
 
 

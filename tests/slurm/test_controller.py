@@ -13,8 +13,9 @@ import pytest
 from robotrove.core.workspace import Workspace
 from robotrove.tests.slurm.disturbed import EPISODES, Run
 from robotrove.tests.slurm.jobs import slurm, submission, wait_for, wait_until_over
+from robotrove.tests.support.places import ROOT
 
-CONTROLLER = Path(__file__).parents[2] / "slurm" / "controller.sbatch"
+CONTROLLER = ROOT / "slurm" / "controller.sbatch"
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from robotrove.core.workspace import Workspace
 from robotrove.pipelines.stages import CONVERT, stage_of, stages
 from robotrove.tests.slurm.disturbed import SHARDS, Run, ended
 from robotrove.tests.slurm.jobs import live, submission, wait_for, wait_until_over
+from robotrove.tests.support.places import ROOT
 
-SCRIPT = Path(__file__).parents[2] / "slurm" / "local_cluster.sh"
+SCRIPT = ROOT / "slurm" / "local_cluster.sh"
 
 
 def _kill_with_sbatch(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

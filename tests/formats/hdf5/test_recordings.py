@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
@@ -11,8 +9,9 @@ import pytest
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import guess_layout
 from robotrove.formats.hdf5.source import natural_key, open_source
+from robotrove.tests.support.places import SHARED_DATA
 
-FOLDER = Path(__file__).resolve().parents[3].parent / "shared/data/isaaclab"
+FOLDER = SHARED_DATA / "isaaclab"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the recordings of Isaac Lab are not here")
 
 

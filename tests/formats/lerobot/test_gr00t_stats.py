@@ -12,8 +12,9 @@ import pytest
 from robotrove.core.errors import Damaged, UsageError
 from robotrove.formats.lerobot import column_quantiles
 from robotrove.formats.lerobot.gr00t_stats import GR00T_KEYS, gr00t_columns, gr00t_stats, write_gr00t_stats
+from robotrove.tests.support.places import SHARED_DATA
 
-GOLDEN = Path(__file__).resolve().parents[3].parent / "shared/data/arena_gr1_golden"
+GOLDEN = SHARED_DATA / "arena_gr1_golden"
 
 
 def lists(rows: np.ndarray) -> pa.Array:

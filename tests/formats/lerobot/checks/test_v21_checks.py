@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.tests.support.places import SHARED_DATA
 
 from .test_runner import places
 from .tiny_v21 import data_path, episode_stats, hf_metadata, info_json, video_path
@@ -20,7 +21,7 @@ from .tiny_v30 import FRONT, TOP, WRIST, columns
 
 INFO, TASKS, EPISODES, STATS = "meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl", "meta/episodes_stats.jsonl"
 MODALITY, GR00T_STATS = "meta/modality.json", "meta/stats.json"
-GOLDEN = Path(__file__).resolve().parents[4].parent / "shared/data/arena_gr1_golden"
+GOLDEN = SHARED_DATA / "arena_gr1_golden"
 Change = Callable[[Any], Any]
 
 
