@@ -15,12 +15,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from robotrove.media.images import encode_jpeg
-from robotrove.media.probe import iter_frames
-from robotrove.media.resize import resize
+from robotrove.media.image.images import encode_jpeg
+from robotrove.media.image.pixels import resize
+from robotrove.media.video.probe import iter_frames
 
 GOLDEN = Path(__file__).parents[2] / "shared/data/arena_gr1_golden/videos/chunk-000/observation.images.ego_view"
-
 
 BATCH = 100
 

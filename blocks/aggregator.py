@@ -20,8 +20,8 @@ from ..formats.lerobot.schema import data_schema
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
 from ..formats.lerobot.v30 import write_file, write_info, write_meta
-from ..media.index import Encoding
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
+from ..media.remux.video_index import Encoding
 from .dataset_maker import DatasetMaker, Planner
 from .dataset_step import Commit
 

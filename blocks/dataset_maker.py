@@ -27,10 +27,10 @@ from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
 from ..formats.lerobot.tasks import TaskTable
 from ..formats.lerobot.v30 import write_json
 from ..hub.source_files import present
-from ..media.byte_copier import copy_file
-from ..media.index import Encoding
-from ..media.reencode import reencode, settings_like
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
+from ..media.remux.byte_copier import copy_file
+from ..media.remux.reencode import reencode, settings_like
+from ..media.remux.video_index import Encoding
 from .binding import Bound
 from .dataset_sources import DatasetSources, readable
 from .dataset_step import Commit, DatasetStep

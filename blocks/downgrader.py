@@ -19,9 +19,9 @@ from ..formats.lerobot.placement import PlannedFile
 from ..formats.lerobot.record import EpisodeFiles
 from ..formats.lerobot.source import DatasetFacts, DatasetSource
 from ..formats.lerobot.tasks import TaskTable
-from ..media.join import split
-from ..media.mp4_proof import prove
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
+from ..media.remux.concat import split
+from ..media.remux.video_index import prove
 from .dataset_maker import DatasetMaker, Planner
 
 BATCH_EPISODES = 64  # files synced together: one by one that would take longer than writing them

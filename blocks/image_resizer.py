@@ -8,7 +8,7 @@ from ..core.columns import Array, MappedColumn
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, UsageError, nearest
 from ..core.features import Feature
-from ..media.resize import pad, resize
+from ..media.image.pixels import pad, resize
 from .base import EpisodeMap
 
 

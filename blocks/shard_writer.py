@@ -23,7 +23,7 @@ from ..manifests.events import Journal
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.shard import KeptEpisode, RejectedEpisode, Shard
 from ..manifests.shard_progress import ShardProgress
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
 from .binding import Bound, cpus
 
 

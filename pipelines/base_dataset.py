@@ -22,8 +22,8 @@ from ..formats.lerobot.source import DatasetFacts
 from ..hub.address import is_on_hub
 from ..hub.source_files import dataset_place, local_dataset
 from ..manifests.run_info import BaseDataset, RunInfo
-from ..media.index import encoding_at
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
+from ..media.remux.video_index import encoding_at
 from .arguments import build
 from .inputs import check_name, walk
 from .spec import PipelineSpec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
 from .arguments import build
 from .spec import PipelineSpec
 

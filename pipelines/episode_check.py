@@ -14,7 +14,7 @@ from ..core.features import DEFAULT_FEATURES, Feature, difference, named_like
 from ..formats.lerobot.provenance import Origin
 from ..formats.lerobot.stored import StoredEpisode, StoredRows
 from ..formats.lerobot.view import DatasetView
-from ..media.images import ImageDecoder
+from ..media.image.images import ImageDecoder
 from .camera_check import CameraCheck
 
 

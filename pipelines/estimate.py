@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ..core.features import Features
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
 
 # Measured on a recording of Isaac Lab Arena (512x512, resized to 256 and 480) with each codec's default
 # settings: bytes in the file, and CPU nanoseconds, per pixel.

@@ -18,7 +18,7 @@ from ..formats.hdf5.scan import Scanned, same_content
 from ..formats.lerobot.limits import is_too_long_for_v21
 from ..hub.source_files import named, present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
 from .base_dataset import ALREADY_THERE, Base
 from .estimate import Estimate, estimate
 

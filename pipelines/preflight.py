@@ -17,7 +17,7 @@ from ..core.workspace import Workspace
 from ..hub.source_files import is_fetched
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
-from ..media.encoder import encoder_version
+from ..media.encode.encoder import encoder_version
 from .arguments import BlockSpec, build
 from .encoding import video_of
 from .frozen import frozen_spec

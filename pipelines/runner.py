@@ -14,7 +14,7 @@ from ..executors.rank_marks import RankMarks
 from ..executors.slurm.submission import Detached, Submission
 from ..manifests.run_info import RunInfo, Started
 from ..manifests.run_report import RunReport
-from ..media.encoder import check_available, encoder_version
+from ..media.encode.encoder import check_available, encoder_version
 from .base_dataset import check_same_base
 from .creation import NothingNew, create
 from .encoding import video_of

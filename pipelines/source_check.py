@@ -10,7 +10,7 @@ from typing import TypeAlias
 from ..core.errors import Damaged
 from ..formats.lerobot.view import DatasetView
 from ..formats.lerobot.views import open_view
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
 from .camera_check import CameraCheck
 from .episode_check import EpisodeCheck
 from .source_episodes import Problems, Recordings, SourceEpisodes, SourceProblem

@@ -18,7 +18,7 @@ from ..formats.lerobot.stored import StoredEpisode, stored_episodes
 from ..formats.lerobot.view import DatasetView
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.run_info import RunInfo
-from ..media.settings import VideoSettings
+from ..media.encode.settings import VideoSettings
 from .stages import CONVERT, stage_steps, workspace_of
 
 MAX_PROBLEMS = 20  # kept; the rest is only counted

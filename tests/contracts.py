@@ -14,16 +14,16 @@ import psutil
 import pytest
 
 from robotrove.core.errors import EpisodeRejected
-from robotrove.media import barcode
-from robotrove.media.encoder import check_available, encoder_version, make_encoder
-from robotrove.media.probe import iter_frames, probe
-from robotrove.media.settings import VideoSettings
+from robotrove.formats.hdf5.samples.pictures import draw_marker, read_marker
+from robotrove.media.encode.encoder import check_available, encoder_version, make_encoder
+from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.video.probe import iter_frames, probe
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (0, 0, 0), (255, 255, 255), (30, 200, 90)]
 
 
 class EncoderContract(ABC):
-    """What every encoder promises; see robotrove.media.encoder.Encoder."""
+    """What every encoder promises; see robotrove.media.encode.encoder.Encoder."""
 
     @abstractmethod
     def settings(self, codec: str, **changes) -> VideoSettings:
@@ -41,7 +41,7 @@ class EncoderContract(ABC):
         """Return noisy frames that bear their index and camera 5."""
         noise = np.random.default_rng(0).integers(60, 120, (count, height, width, 3), dtype=np.uint8)
         for index, frame in enumerate(noise):
-            barcode.draw(frame, index, 5)
+            draw_marker(frame, index, 5)
         return noise
 
     def test_available_and_says_its_version(self, codec: str) -> None:
@@ -53,7 +53,7 @@ class EncoderContract(ABC):
     def test_every_frame_once_and_in_order(self, tmp_path: Path, codec: str, count: int) -> None:
         path = tmp_path / "a.mp4"
         assert self.encode(path, self.settings(codec), self.marked(count)) == count
-        assert [barcode.read(frame) for frame in iter_frames(path)] == [(index, 5) for index in range(count)]
+        assert [read_marker(frame) for frame in iter_frames(path)] == [(index, 5) for index in range(count)]
 
     @pytest.mark.parametrize("fps", [7, 15, 25, 30, 60, 240])
     def test_times_are_exact_from_zero(self, tmp_path: Path, codec: str, fps: int) -> None:
@@ -114,7 +114,7 @@ class EncoderContract(ABC):
             else:
                 assert codec == "libsvtav1"
                 assert [frame.shape for frame in iter_frames(path)] == [(height, width, 3)] * 3
-                assert [barcode.read(frame)[0] for frame in iter_frames(path)] == [0, 1, 2]
+                assert [read_marker(frame)[0] for frame in iter_frames(path)] == [0, 1, 2]
                 continue
             assert rejection.reason == "odd_image_size"
             assert "image_resizer: {pad: even}" in rejection.detail

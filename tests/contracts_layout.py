@@ -15,10 +15,9 @@ from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import Layout, guess_layout
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
+from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
 from robotrove.formats.hdf5.samples.signals import action, state
 from robotrove.formats.hdf5.source import natural_key, open_source, source_digest
-from robotrove.media import barcode
 
 FRAMES = 20
 HEIGHT, WIDTH = 48, 64
@@ -84,7 +83,7 @@ class LayoutContract:
                 assert (ep.features[key].dtype, ep.features[key].shape) == ("video", (HEIGHT, WIDTH, 3))
                 frames = np.concatenate(list(ep.frames(key)))
                 assert frames.dtype == np.uint8
-                assert [barcode.read(frame) for frame in frames] == [(index, camera) for index in range(FRAMES)]
+                assert [read_marker(frame) for frame in frames] == [(index, camera) for index in range(FRAMES)]
                 for name, color in PATCHES.items():
                     found = frames[FRAMES // 2][patch(name, HEIGHT, WIDTH)].reshape(-1, 3)
                     assert np.abs(np.median(found, axis=0) - color).max() <= self.color_error
@@ -93,7 +92,7 @@ class LayoutContract:
         layout = self.make()
         with open_source(paths[0], locking=True) as file:
             column = layout.open(file, layout.list(file)[0]).columns["observation.images.wrist"]
-            found = [barcode.read(frame)[0] for batch in column.batches(7, 12) for frame in batch]
+            found = [read_marker(frame)[0] for batch in column.batches(7, 12) for frame in batch]
         assert found == [7, 8, 9, 10, 11]
 
     def test_digest_is_of_the_episode(self, paths: list[Path], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robotrove.media.mp4_boxes import box
+from robotrove.media.mp4.boxes import box
 
 
 def make_odd(path: Path) -> Path:

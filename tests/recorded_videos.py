@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from robotrove.media import barcode
-from robotrove.media.priority import own_priority
-from robotrove.media.probe import iter_frames
+from robotrove.formats.hdf5.samples.pictures import draw_marker, read_marker
+from robotrove.media.encode.pyav_encoder import own_priority
+from robotrove.media.video.probe import iter_frames
 
 FPS = 30
 GROUPS = {"g": "12", "bf": "3"}
@@ -50,7 +50,7 @@ def record(
         stream.codec_context.time_base = time_base
         for index in range(count):
             image = np.full((64, 64, 3), 80 + index % 7, np.uint8)
-            barcode.draw(image, number + index, camera)
+            draw_marker(image, number + index, camera)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.time_base = time_base
             frame.pts = round(Fraction(first + index, FPS) / time_base)
@@ -79,4 +79,4 @@ def concatenate(paths: Sequence[Path], out: Path) -> Path:
 
 def numbers(path: Path, first: int = 0, count: int | None = None) -> list[int]:
     """Return the numbers in the pixels of frames."""
-    return [barcode.read(frame)[0] for frame in iter_frames(path, first, count)]
+    return [read_marker(frame)[0] for frame in iter_frames(path, first, count)]

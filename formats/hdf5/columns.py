@@ -13,7 +13,7 @@ import numpy as np
 from ...core.columns import Array, Column
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
-from ...media.images import ImageDecoder, image_size
+from ...media.image.images import ImageDecoder, image_size
 from .bands import BATCH_BYTES, RowReader
 from .column_spec import Color, Flip
 from .source import reading

@@ -14,10 +14,10 @@ import numpy as np
 
 from ...core.errors import Damaged, EpisodeRejected
 from ...core.features import Features, channels
-from ...media.clip import Clip
-from ...media.images import ImageDecoder
-from ...media.pixels import Pixels
-from ...media.probe import iter_frames
+from ...media.image.images import ImageDecoder
+from ...media.image.pixels import Pixels
+from ...media.remux.video_index import Clip
+from ...media.video.probe import iter_frames
 from .checks.stat_values import Floats, misshapen
 from .episode_rows import episode_pieces
 from .image_stats import CHANNELS, ImageStats, sample_indices

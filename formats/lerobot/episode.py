@@ -17,10 +17,10 @@ from ...core.episode import Episode
 from ...core.errors import EpisodeRejected
 from ...core.features import PLACED_COLUMNS, Feature, Features
 from ...core.prefetch import prefetch
-from ...media.encoder import make_encoder
-from ...media.images import encode_png
-from ...media.probe import probe
-from ...media.settings import VideoSettings
+from ...media.encode.encoder import make_encoder
+from ...media.encode.settings import VideoSettings
+from ...media.image.images import encode_png
+from ...media.video.probe import probe
 from .image_stats import ImageStats
 from .record import EPISODE_FILE, ROWS_FILE
 from .schema import data_schema

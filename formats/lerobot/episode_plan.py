@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 
 from ...core.commit import attempt_name, sync_file, write_file
 from ...core.errors import undamaged
-from ...media.clip import Clip
-from ...media.index import Encoding
+from ...media.remux.video_index import Clip, Encoding
 from .arrow_rows import open_parquet
 from .placement import PlannedFile
 from .record import EpisodeFiles, Rows, Track

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...core.errors import RobotroveError
-from ...media.clip import Clip
-from ...media.index import Encoding
+from ...media.remux.video_index import Clip, Encoding
 from .arrow_rows import open_parquet
 from .episode_metas import EpisodeMetas
 from .provenance import ORIGIN_SCHEMA

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.columns import Array
 from ...manifests.shard import KeptEpisode, Shard
-from ...media.clip import Clip
+from ...media.remux.video_index import Clip
 from . import paths
 from .arrow_rows import read_small
 from .episode_metas import EpisodeMetas

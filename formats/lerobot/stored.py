@@ -10,7 +10,7 @@ import pyarrow as pa
 from ...core.columns import Array
 from ...core.errors import Damaged, RobotroveError
 from ...core.features import Feature
-from ...media.clip import Clip
+from ...media.remux.video_index import Clip
 from .arrow_rows import ArrowColumn, rows_of, single_values
 from .record import RowReader, Rows
 from .view import DatasetView

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged, in_utf8
-from ...media.clip import Clip
-from ...media.index import VideoIndex, read_index
+from ...media.remux.video_index import Clip, VideoIndex, read_index
 from . import paths_v21
 from .folder_source import FolderSource, check_templates
 from .record import EpisodeFiles, Rows, Track

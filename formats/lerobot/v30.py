@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ...core.columns import Array
-from ...media.join import join
+from ...media.remux.concat import join
 from . import paths
 from .dataset_stats import dataset_stats, write_stats
 from .episode_metas import EpisodeMetas, gathered, joined

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged
-from ...media.clip import Clip
-from ...media.index import VideoIndex, read_index
+from ...media.remux.video_index import Clip, VideoIndex, read_index
 from .dataset_files import BATCH_ROWS
 from .folder_source import FolderSource
 from .record import Track

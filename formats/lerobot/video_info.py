@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...media.index import encoding_at
+from ...media.remux.video_index import encoding_at
 
 
 def video_info(path: Path, fps: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import yaml
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.blocks.hub_publisher import HubPublisher
 from robotrove.blocks.shard_writer import ShardWriter
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.spec import PipelineSpec, load_spec
 from robotrove.tests.hub.pushing import NAME, expected, shown

@@ -20,12 +20,11 @@ from robotrove.executors.executor import Executor
 from robotrove.executors.rank_runner import RankRunner
 from robotrove.executors.stage import Stage
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.hdf5.samples.pictures import pictures
+from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
 from robotrove.formats.hdf5.samples.signals import action, state
 from robotrove.formats.lerobot import paths
-from robotrove.media import barcode
-from robotrove.media.images import ImageDecoder
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.image.images import ImageDecoder
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, Seen, need, run_script
 from robotrove.tests.judges.scenarios import Dataset, digests, look_at_all, make_all, record_all
@@ -122,7 +121,7 @@ def everything(folder: Path) -> Sample:
             for camera, (key, (height, width)) in enumerate(sizes.items()):
                 frames = np.stack(list(pictures(length, height, width, camera, seed=number)))
                 for row, frame in enumerate(frames):
-                    barcode.draw(frame, first + row, camera)
+                    draw_marker(frame, first + row, camera)
                 rows[key] = frames
                 markers[key].append(first + np.arange(length))
             group = file.create_group(f"runs/run_{number}")
@@ -159,7 +158,7 @@ def long_h264(folder: Path) -> Sample:
                 dataset = demo[f"obs/{key.rpartition('.')[2]}"]
                 frames = dataset[()]
                 for row, frame in enumerate(frames):
-                    barcode.draw(frame, number * 100 + row, camera)
+                    draw_marker(frame, number * 100 + row, camera)
                 dataset[...] = frames
             episodes.append(
                 {"action": demo["actions"][()], "observation.state": demo["obs/joint_pos"][()]}

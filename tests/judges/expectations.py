@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from robotrove.media import barcode
+from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.tests.judges.recordings import Truth, camera_number
 from robotrove.tests.judges.releases import BACKENDS, Seen
 
@@ -61,7 +61,7 @@ def check_frames(seen: Seen, truth: Truth, backend: str) -> None:
     for key in truth.cameras:
         found, expected = seen[f"{backend}/{key}"], truth.rows[key]
         numbers = [(number, camera_number(key)) for number in truth.markers.tolist()]
-        assert [barcode.read(frame) for frame in found] == numbers, key
+        assert [read_marker(frame) for frame in found] == numbers, key
         if seen.facts["features"][key][0] == "image":
             assert np.array_equal(found, expected), key
         else:

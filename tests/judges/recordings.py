@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from robotrove.formats.hdf5.samples.pictures import pictures
-from robotrove.media import barcode
+from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
 from robotrove.tests.judges.releases import run_script
 
 FRONT, WRIST, STILL = (f"observation.images.{name}" for name in ("front", "wrist", "still"))
@@ -128,7 +127,7 @@ def draw(numbers: np.ndarray, height: int, width: int, camera: int) -> np.ndarra
     """Return frames (N, height, width, 3) with these numbers in their markers."""
     frames = np.stack(list(pictures(len(numbers), height, width, camera, seed=int(numbers[0]))))
     for frame, number in zip(frames, numbers, strict=True):
-        barcode.draw(frame, int(number), camera)
+        draw_marker(frame, int(number), camera)
     return frames
 
 

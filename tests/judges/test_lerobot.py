@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
+from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
 from robotrove.formats.lerobot import paths
 from robotrove.formats.lerobot.image_stats import pixel_step, sample_indices
-from robotrove.media import barcode
 from robotrove.tests.judges.expectations import FRAME_ERROR, HISTOGRAM_BINS, QUANTILES, windows
 from robotrove.tests.judges.releases import BACKENDS, Seen
 
@@ -122,7 +121,7 @@ def check_frames(sample: Sample, key: str, found: np.ndarray, index: np.ndarray)
     expected = sample.rows(key)[index]
     numbers, camera = sample.markers[key]
     assert found.shape == expected.shape
-    assert [barcode.read(frame) for frame in found] == [(number, camera) for number in numbers[index]]
+    assert [read_marker(frame) for frame in found] == [(number, camera) for number in numbers[index]]
     if key not in sample.encoded:
         assert np.array_equal(found, expected)
         return

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.media import barcode
+from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.tests.judges.releases import BACKENDS, V21_RELEASES, Seen, run_script
 from robotrove.tests.pipelines.joint_spaces import G1, G1_POLICY
 from robotrove.tests.pipelines.shipped_runs import run_shipped
@@ -39,4 +39,4 @@ def test_every_value(release: str, tmp_path: Path) -> None:
         for key, values in expected.items():
             np.testing.assert_array_equal(seen[f"{backend}/{key}"].reshape(values.shape), values, err_msg=key)
         pictures = seen[f"{backend}/observation.images.ego_view"]
-        assert [barcode.read(picture) for picture in pictures] == [(row, 0) for row in range(FRAMES)] * EPISODES
+        assert [read_marker(picture) for picture in pictures] == [(row, 0) for row in range(FRAMES)] * EPISODES

@@ -13,7 +13,7 @@ from robotrove.executors.rank_marks import RankMarks
 from robotrove.manifests.manifest import Manifest
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard
-from robotrove.media.encoder import encoder_version
+from robotrove.media.encode.encoder import encoder_version
 from robotrove.pipelines.creation import create
 from robotrove.pipelines.encoding import video_of
 from robotrove.pipelines.spec import load_spec

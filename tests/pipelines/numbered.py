@@ -18,10 +18,9 @@ from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.blocks.downgrader import Downgrader
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.blocks.shard_writer import ShardWriter
-from robotrove.formats.hdf5.samples.pictures import pictures
+from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
 from robotrove.manifests.run_report import RunReport
-from robotrove.media import barcode
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.pipelines.runs import Here
 
@@ -77,7 +76,7 @@ def record(
             for camera, (key, (height, width)) in enumerate(sizes.items()):
                 frames[key] = np.stack(list(pictures(length, height, width, camera, seed=first % 7)))
                 for row, frame in enumerate(frames[key]):
-                    barcode.draw(frame, first + row, camera)
+                    draw_marker(frame, first + row, camera)
             group = file.create_group(f"runs/run_{number}")
             group.attrs["prompt"] = tasks[number % len(tasks)]
             for key, values in (rows | frames).items():

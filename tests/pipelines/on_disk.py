@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from robotrove.media import barcode
+from robotrove.formats.hdf5.samples.pictures import read_marker
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def video(path: Path) -> Video:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.time_base is not None
-        frames = [(f.pts * stream.time_base, barcode.read(f.to_ndarray(format="rgb24"))) for f in container.decode(0)]
+        frames = [(f.pts * stream.time_base, read_marker(f.to_ndarray(format="rgb24"))) for f in container.decode(0)]
     assert [pts for pts, _ in packets] == sorted(pts for pts, _ in packets)
     assert len(packets) == len(frames)
     return Video([time for time, _ in frames], [found for _, found in frames], [data for _, data in packets])

@@ -20,7 +20,7 @@ from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.core.errors import ConfigError, RobotroveError, RunChanged, UsageError
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.manifests.run_report import RunReport
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.planner import Plan
 from robotrove.pipelines.source_check import check_source

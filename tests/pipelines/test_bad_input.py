@@ -19,10 +19,10 @@ import pytest
 
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.formats.hdf5.samples.signals import action, state
-from robotrove.media import barcode
-from robotrove.media.images import encode_jpeg
-from robotrove.media.probe import iter_frames
+from robotrove.media.image.images import encode_jpeg
+from robotrove.media.video.probe import iter_frames
 from robotrove.tests.pipelines.runs import (
     quick_disk,  # noqa: F401 - autouse
     run_cli,
@@ -63,7 +63,7 @@ class Outcome:
 
     def check_frames(self, camera: str, numbers: list[int], camera_number: int = 0) -> None:
         path = self.output / f"videos/{camera}/chunk-000/file-000.mp4"
-        assert [barcode.read(frame) for frame in iter_frames(path)] == [(number, camera_number) for number in numbers]
+        assert [read_marker(frame) for frame in iter_frames(path)] == [(number, camera_number) for number in numbers]
 
 
 def _run(pipeline: Path, output: Path) -> Outcome:

@@ -22,8 +22,8 @@ from robotrove.core.version import __version__
 from robotrove.core.workspace import Workspace
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.run_report import RunReport
-from robotrove.media.encoder import encoder_version
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.encoder import encoder_version
+from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.creation import plan_of
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.runner import execute

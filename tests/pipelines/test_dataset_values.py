@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.executors.executor import Executor
-from robotrove.media import barcode
-from robotrove.media.probe import iter_frames
+from robotrove.formats.hdf5.samples.pictures import read_marker
+from robotrove.media.video.probe import iter_frames
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
 from robotrove.tests.pipelines.faults import command, environment, small_files, small_limits
 from robotrove.tests.pipelines.numbered import (
@@ -96,7 +96,7 @@ class TestAggregated:
                 place = {name: row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index")}
                 path = joined.root / joined.info["video_path"].format(video_key=key, **place)
                 first = round(row[f"videos/{key}/from_timestamp"] * FPS)
-                found = [barcode.read(frame) for frame in iter_frames(path, first, row["length"])]
+                found = [read_marker(frame) for frame in iter_frames(path, first, row["length"])]
                 assert found == [(number, camera) for number in episode.numbers]
 
     def test_statistics(self, joined: OnDisk, inputs: list[Made]) -> None:
@@ -219,7 +219,7 @@ class TestThousandClips:
                 assert stream.time_base is not None
                 times = [frame.pts * stream.time_base for frame in frames]
             assert times == [Fraction(frame, FPS) for frame in range(length)], path
-            shown = [barcode.read(frames[at].to_ndarray(format="rgb24")) for at in (0, -1)]
+            shown = [read_marker(frames[at].to_ndarray(format="rgb24")) for at in (0, -1)]
             assert shown == [(first, 0), (first + length - 1, 0)], path
             first += length
 

@@ -14,7 +14,7 @@ import pytest
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.core.yaml_source import read_yaml
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.creation import plan_of
 from robotrove.pipelines.guess import Guess, guess
 from robotrove.pipelines.pipeline_text import flow, pipeline_text

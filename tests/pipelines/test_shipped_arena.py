@@ -13,8 +13,8 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.media import barcode
 from robotrove.pipelines.source_check import check_source
 from robotrove.pipelines.source_episodes import finished_run
 from robotrove.tests.pipelines.joint_spaces import (
@@ -211,7 +211,7 @@ def test_frames(made: Converted) -> None:
         assert found.shape[1:] == (256, 256, 3)
         assert max(found[:, :47].max(), found[:, 209:].max()) < 24, "black above and below"
         found = found[:, 48:208]
-    assert [barcode.read(frame) for frame in found] == [(row, 0) for row in range(FRAMES - 1)] * EPISODES
+    assert [read_marker(frame) for frame in found] == [(row, 0) for row in range(FRAMES - 1)] * EPISODES
 
 
 def test_our_own_checks_agree(made: Converted) -> None:

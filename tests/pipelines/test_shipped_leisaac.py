@@ -13,7 +13,7 @@ import pytest
 
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.media import barcode
+from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.pipelines.shipped_runs import column, info, names, plan, rows, run_shipped, videos
@@ -76,7 +76,7 @@ def test_one_arm(tmp_path: Path) -> None:
         column(table, "timestamp"), np.tile((np.arange(FRAMES - SKIPPED) / 30).astype(np.float32), 2)
     )
     for camera, key in enumerate(("observation.images.front", "observation.images.wrist")):
-        found = [barcode.read(frame) for frame in videos(tmp_path / "out", key)]
+        found = [read_marker(frame) for frame in videos(tmp_path / "out", key)]
         assert found == [(row, camera) for row in range(SKIPPED, FRAMES)] * 2
 
 

@@ -12,8 +12,7 @@ from click.testing import CliRunner
 from robotrove.cli.init_command import command as init
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.hdf5.samples.pictures import PATCHES, patch
-from robotrove.media import barcode
+from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
 from robotrove.pipelines.shipped import shipped_names
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
@@ -32,7 +31,7 @@ def assert_pictures(dataset: Path, expected: list[str], episodes: int) -> None:
     assert cameras(dataset) == [f"observation.images.{name}" for name in expected]
     for number, key in enumerate(cameras(dataset)):
         found = videos(dataset, key)
-        assert [barcode.read(frame) for frame in found] == [(row, number) for row in range(FRAMES)] * episodes
+        assert [read_marker(frame) for frame in found] == [(row, number) for row in range(FRAMES)] * episodes
         for name, colour in PATCHES.items():
             pixels = found[FRAMES // 2][patch(name, HEIGHT, WIDTH)].reshape(-1, 3)
             assert np.abs(np.median(pixels, axis=0) - colour).max() < 25, f"{key}: {name}"

@@ -19,8 +19,8 @@ from robotrove.blocks.success_filter import SuccessFilter
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures
-from robotrove.media.encoder import make_encoder
-from robotrove.media.settings import VideoSettings
+from robotrove.media.encode.encoder import make_encoder
+from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines import source_episodes
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.source_check import SourceReport, check_source

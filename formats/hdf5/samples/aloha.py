@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from ....core.columns import Array
-from ....media.images import encode_jpeg
+from ....media.image.images import encode_jpeg
 from .encoded import write_padded, write_vlen
 from .pictures import pictures
 from .signals import action, state, velocity

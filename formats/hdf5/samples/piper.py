@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ....media.images import encode_jpeg
+from ....media.image.images import encode_jpeg
 from .encoded import write_vlen
 from .pictures import pictures
 from .signals import action, state

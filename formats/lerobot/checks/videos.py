@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ....core.errors import Damaged, RobotroveError
 from ....core.features import frame_size
-from ....media.mp4_proof import survey
-from ....media.probe import VideoInfo, check_frames, iter_frames, probe
+from ....media.remux.video_index import survey
+from ....media.video.probe import VideoInfo, check_frames, iter_frames, probe
 from .. import limits
 from ..image_stats import ImageStats
 from ..view import DatasetView, VideoFile

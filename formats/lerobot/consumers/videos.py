@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ....core.errors import RobotroveError
-from ....media.index import encoding_at
-from ....media.keyframes import keyframes
+from ....media.remux.video_index import encoding_at
+from ....media.video.probe import keyframes
 from ..checks.base import Check, Finding, Repeated
 from ..view import VideoFile
 from ..view_v21 import DatasetViewV21

@@ -9,7 +9,7 @@ import pytest
 
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.columns import EncodedFrameColumn, RawFrameColumn
-from robotrove.media.images import encode_jpeg, encode_png
+from robotrove.media.image.images import encode_jpeg, encode_png
 
 RGB = np.zeros((6, 20, 30, 3), np.uint8)
 RGB[..., 0], RGB[..., 1] = 200, np.arange(30)

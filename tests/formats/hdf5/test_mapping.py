@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.column_spec import ColumnSpec
 from robotrove.formats.hdf5.mapping import build_column
-from robotrove.media.images import encode_png
+from robotrove.media.image.images import encode_png
 
 LEFT = np.arange(20, dtype=np.float64).reshape(5, 4) / 3
 RIGHT = LEFT + 100

@@ -13,8 +13,7 @@ from robotrove.formats.lerobot import episode_plan
 from robotrove.formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from robotrove.formats.lerobot.placement import PlannedFile
 from robotrove.formats.lerobot.record import EpisodeFiles, Rows, Track
-from robotrove.media.clip import Clip
-from robotrove.media.index import Encoding
+from robotrove.media.remux.video_index import Clip, Encoding
 
 ENCODING = Encoding("h264", 64, 48, "yuv420p", "0123abcd")
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from robotrove.formats.lerobot.placement import MB, DatasetPlanner, FileCursor, PlannedFile
 from robotrove.formats.lerobot.record import EpisodeFiles, Rows, Track
 from robotrove.formats.lerobot.v21 import UNIT_EPISODES, UnitPlanner
-from robotrove.media.clip import Clip
-from robotrove.media.index import Encoding
+from robotrove.media.remux.video_index import Clip, Encoding
 
 
 def episode(

@@ -15,8 +15,8 @@ from robotrove.core.features import Feature
 from robotrove.formats.lerobot.camera_recompute import fault
 from robotrove.formats.lerobot.dataset_stats import dataset_stats
 from robotrove.formats.lerobot.recompute import StatsReport, recompute
-from robotrove.media.images import encode_png
-from robotrove.media.probe import iter_frames
+from robotrove.media.image.images import encode_png
+from robotrove.media.video.probe import iter_frames
 from robotrove.tests import written_datasets as written
 from robotrove.tests.written_datasets import FRONT, LENGTHS, STARTS, V30_EPISODES, WRIST, frames_of, v21_path
 

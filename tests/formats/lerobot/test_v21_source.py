@@ -14,8 +14,8 @@ from robotrove.formats.lerobot.open_source import open_source
 from robotrove.formats.lerobot.provenance import Origin
 from robotrove.formats.lerobot.record import EpisodeFiles, Rows
 from robotrove.formats.lerobot.v21_source import V21Source
-from robotrove.media.clip import Clip
-from robotrove.media.probe import iter_frames
+from robotrove.media.remux.video_index import Clip
+from robotrove.media.video.probe import iter_frames
 from robotrove.tests import written_datasets as written
 from robotrove.tests.formats.lerobot.read_metas import read_metas
 from robotrove.tests.written_datasets import FRONT, LENGTHS, WRIST, v21_path

@@ -21,10 +21,9 @@ from robotrove.formats.lerobot.open_source import open_source, version_of
 from robotrove.formats.lerobot.record import EpisodeFiles, Rows
 from robotrove.formats.lerobot.source import DatasetFacts, check_alike
 from robotrove.formats.lerobot.v30_source import V30Source
-from robotrove.media import index
-from robotrove.media.clip import Clip
-from robotrove.media.index import VideoIndex
-from robotrove.media.probe import iter_frames
+from robotrove.media.remux import video_index
+from robotrove.media.remux.video_index import Clip, VideoIndex
+from robotrove.media.video.probe import iter_frames
 from robotrove.tests import written_datasets as written
 from robotrove.tests.formats.lerobot.read_metas import read_metas
 from robotrove.tests.written_datasets import FRONT, LENGTHS, V30_EPISODES, WRIST
@@ -321,7 +320,7 @@ def test_each_video_is_opened_once(root: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def read_index(path: Path, fps: int) -> VideoIndex:
         opened.append(path.relative_to(root).as_posix())
-        return index.read_index(path, fps)
+        return video_index.read_index(path, fps)
 
     monkeypatch.setattr(v30_windows, "read_index", read_index)
     episodes = V30Source(root).files(print)

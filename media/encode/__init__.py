@@ -1,0 +1,1 @@
+"""Encoders: frames to video, with the same settings everywhere."""

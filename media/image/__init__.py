@@ -1,0 +1,1 @@
+"""Pictures in memory: JPEG and PNG to RGB, colour spaces, sizes."""

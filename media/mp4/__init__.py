@@ -1,0 +1,1 @@
+"""The tables of mp4 files, read and written without FFmpeg."""

@@ -1,0 +1,1 @@
+"""Copying clips between video files without encoding them, and encoding only what cannot be copied."""

@@ -1,0 +1,308 @@
+"""Index of a video file: its encoding, frames and keyframes, without decoding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from ...core.errors import RobotroveError
+from ..mp4.boxes import SampleEntry, Unusual
+from ..mp4.sample_table import SampleTable, parameters_within, read_keyframes, read_table
+from ..video.demux import codec_name, open_track, packets
+from ..video.frame_times import Grid
+from ..video.nal_units import read_keyframe
+from ..video.probe import VideoInfo, probe
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A run of frames of one file.
+
+    Attributes:
+        path: Video file.
+        first: Number of the first frame in display order; the first one of a file is frame 0, whatever its time.
+        frames: Number of frames.
+    """
+
+    path: Path
+    first: int
+    frames: int
+
+    def __str__(self) -> str:
+        return f"the clip of frames {self.first} to {self.first + self.frames - 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a video is encoded.
+
+    Attributes:
+        codec: ``av1``, ``h264``, ``hevc`` …
+        width: Pixels per row.
+        height: Rows.
+        pix_fmt: Pixel format.
+        extradata: Start of the SHA-256 of the codec's parameters, 16 hexadecimal digits.
+    """
+
+    codec: str
+    width: int
+    height: int
+    pix_fmt: str
+    extradata: str
+
+    def is_like(self, other: Encoding) -> bool:
+        """Return True if codec, size and pixel format are the same; parameters may differ."""
+        mine, others = ((e.codec, e.width, e.height, e.pix_fmt) for e in (self, other))
+        return mine == others
+
+
+class VideoIndex:
+    """The frames of a file by number in display order, counted from 0; see `read_index`.
+
+    Keeps about 20 bytes per frame.
+
+    Attributes:
+        frames: Number of frames.
+        start: Number of the frame that the time of the first one stands for: 0 normally.
+        encoding: How they are encoded.
+    """
+
+    def __init__(self, start: int, encoding: Encoding, order: NDArray[np.int64], stored: _Stored) -> None:
+        self.frames = len(order)
+        self.start = start
+        self.encoding = encoding
+        positions = np.arange(self.frames)
+        # Boundary b is clean if the frames stored before it are those shown before it.
+        self._clean = np.ones(self.frames + 1, bool)
+        self._clean[1:] = np.maximum.accumulate(order) == positions
+        self._begins = stored.closed & (order == positions) & self._clean[:-1]
+        self._foreign = _sums(stored.foreign.astype(np.int32))
+        sizes = np.empty_like(stored.sizes)
+        sizes[order] = stored.sizes
+        self._bytes = _sums(sizes)
+
+    def is_copyable(self, first: int, frames: int) -> bool:
+        """Return True if a run of frames can be copied: it begins at a closed keyframe, and ends cleanly.
+
+        Args:
+            first: Its first frame.
+            frames: Number of frames, at least 1.
+        """
+        end = first + frames
+        return (
+            0 <= first < end <= self.frames
+            and bool(self._begins[first])
+            and bool(self._clean[end])
+            and bool(self._foreign[first] == self._foreign[end])
+        )
+
+    def size(self, first: int, frames: int) -> int:
+        """Return the bytes that a run of frames takes, without what the container adds."""
+        return int(self._bytes[first + frames] - self._bytes[first])
+
+
+def encoding_of(stream: VideoStream) -> Encoding:
+    """Return how a stream is encoded."""
+    context = stream.codec_context
+    digest = hashlib.sha256(context.extradata or b"").hexdigest()[:16]
+    return Encoding(codec_name(stream), context.width, context.height, str(context.pix_fmt), digest)
+
+
+def encoding_at(path: Path) -> Encoding:
+    """Return how a file is encoded; RobotroveError if it is no video."""
+    with open_track(path) as (_, stream):
+        return encoding_of(stream)
+
+
+def encoding_of_table(table: SampleTable) -> Encoding:
+    """Return the same as `encoding_of` for a file whose tables have been read; files encoded alike are opened once.
+
+    Raises:
+        Unusual: If its frames may have other parameters than its sample entry.
+        RobotroveError: If it is no video.
+    """
+    return _encoding_of_entry(table.entry, parameters_within(table))
+
+
+@lru_cache(maxsize=64)
+def _encoding_of_entry(entry: SampleEntry, within: bytes) -> Encoding:
+    # `within` tells files apart that have the same entry.
+    with open_track(entry.path) as (container, stream):
+        encoding = encoding_of(stream)
+        first = next(packets(entry.path, container, stream), None)
+        if first is None or not first.is_keyframe or stream.codec_context.pix_fmt is None:
+            raise Unusual  # FFmpeg can make nothing of the parameters
+        if (encoding.codec, stream.codec_context.extradata) != (entry.codec, entry.parameters):
+            raise Unusual
+        return encoding
+
+
+def read_index(path: Path, fps: int) -> VideoIndex:
+    """Read where each frame is; nothing is decoded.
+
+    Args:
+        path: Video file whose frames are at a constant rate. The first one may be shown at any time,
+            frames may be stored in another order than shown, and times may be rounded.
+        fps: Frames per second.
+
+    Raises:
+        RobotroveError: If it is no video, is damaged or incomplete, a frame is missing or doubled or
+            more than a quarter of a frame away from its time, or frames are stored that are not shown.
+    """
+    try:
+        return _listed(path, fps)
+    except Unusual:
+        return _demuxed(path, fps)
+
+
+def _listed(path: Path, fps: int) -> VideoIndex:
+    """Return what the file's tables say; Unusual if that is not enough."""
+    table = read_table(path)
+    encoding = encoding_of_table(table)
+    places = np.flatnonzero(table.keyframes)
+    closed, foreign = np.zeros((2, len(table.sizes)), bool)
+    closed[places], own = read_keyframes(table, places)
+    foreign[places] = ~own
+    grid = Grid(path, table, fps)
+    order = grid.frames(table.pts)
+    _check_complete(path, order)
+    return VideoIndex(grid.start, encoding, order, _Stored(table.pts, table.sizes, closed, foreign))
+
+
+def _demuxed(path: Path, fps: int) -> VideoIndex:
+    """Return what the packets say."""
+    with open_track(path) as (container, stream):
+        grid = Grid(path, stream, fps)
+        encoding = encoding_of(stream)
+        rest = packets(path, container, stream)
+        first = next(rest, None)
+        if first is None:
+            raise RobotroveError(str(path), "there are no frames in it")
+        if not first.is_keyframe:
+            raise RobotroveError(str(path), "the first frame stored is no keyframe", "one to begin decoding at")
+        stored = _scanned(path, stream, chain([first], rest))
+        order = grid.frames(stored.pts)
+        _check_complete(path, order)
+        if stream.frames not in (0, len(order)):
+            raise RobotroveError(str(path), f"{len(order)} frames", f"{stream.frames} frames, as its header says")
+        return VideoIndex(grid.start, encoding, order, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Packets in the order in which they are stored.
+
+    Attributes:
+        pts: (n,) int64, units of the stream's time base.
+        sizes: (n,) int64, bytes.
+        closed: (n,) bool, True for closed keyframes.
+        foreign: (n,) bool, True for keyframes with parameters that are not the file's.
+    """
+
+    pts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    closed: NDArray[np.bool_]
+    foreign: NDArray[np.bool_]
+
+
+def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoStream]]) -> _Stored:
+    """Return what the packets themselves say."""
+    codec, extradata = codec_name(stream), stream.codec_context.extradata or b""
+    timed = True
+    rows: list[tuple[int, int, bool, bool]] = []
+    for packet in stored:
+        if packet.is_corrupt or packet.pts is None:
+            raise RobotroveError(str(path), f"packet {len(rows)} is damaged", "a complete mp4 file")
+        if packet.is_discard:
+            raise RobotroveError(
+                str(path),
+                f"packet {len(rows)} is stored but not shown: an edit list leaves it out",
+                "all frames that are stored to be shown",
+                "encode the file again",
+            )
+        closed = foreign = False
+        if packet.is_keyframe:
+            keyframe = read_keyframe(codec, extradata, memoryview(packet))
+            closed, foreign = keyframe.closed, not keyframe.own
+        timed = timed and packet.dts is not None  # Matroska has no times of decoding
+        rows.append((packet.pts, packet.size, closed, foreign))
+    pts, sizes, closes, foreigns = np.array(rows, np.int64).T
+    return _Stored(pts, sizes, closes.astype(bool) & timed, foreigns.astype(bool))
+
+
+def _check_complete(path: Path, order: NDArray[np.int64]) -> None:
+    found = np.sort(order)
+    wrong = np.flatnonzero(found != np.arange(len(found)))
+    if wrong.size:
+        place, frame = int(wrong[0]), int(found[wrong[0]])
+        problem = f"frame {place} is missing" if frame > place else f"there is more than one frame {frame}"
+        if frame < 0:
+            problem = f"{-frame} frames are shown before the first one that is stored"
+        raise RobotroveError(str(path), problem, "each frame once, at a constant rate")
+
+
+def _sums(values: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the sums of the first 0, 1, … n values."""
+    sums = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=sums[1:])
+    return sums
+
+
+def prove(path: Path, frames: int, fps: int) -> None:
+    """Make sure that a file begins with a keyframe, and has frame k at exactly k/fps s, for k below `frames`.
+
+    An ordinary file is proven by its tables and the first bytes of its keyframes, any other packet by packet.
+
+    Raises:
+        RobotroveError: See `probe`.
+    """
+    try:
+        is_proven = len(_proven(path, fps).sizes) == frames
+    except Unusual:
+        is_proven = False
+    if not is_proven:
+        probe(path, expected_frames=frames, fps=fps, in_order=False)
+
+
+def survey(path: Path, fps: int) -> VideoInfo:
+    """Return what `probe` does where frames may be stored in any order, without demuxing an ordinary file.
+
+    Raises:
+        RobotroveError: See `probe`.
+    """
+    try:
+        table = _proven(path, fps)
+        kind = encoding_of_table(table)
+    except Unusual:
+        return probe(path, fps=fps, in_order=False)
+    keyframes = tuple(np.sort(_frames(table, fps)[table.keyframes]).tolist())
+    return VideoInfo(len(table.sizes), kind.width, kind.height, Fraction(fps), kind.codec, kind.pix_fmt, keyframes)
+
+
+def _proven(path: Path, fps: int) -> SampleTable:
+    """Return the tables of a file with frame k at exactly k/fps s; Unusual if they do not prove that."""
+    table = read_table(path)
+    # Bytes at the wrong place would look like anything but keyframes.
+    parameters_within(table)
+    _, own = read_keyframes(table, np.flatnonzero(table.keyframes))
+    frames = _frames(table, fps)
+    is_exact = np.array_equal(frames * table.time_base.denominator, table.pts * (table.time_base.numerator * fps))
+    is_whole = np.array_equal(np.sort(frames), np.arange(len(frames)))
+    if not (is_exact and is_whole and table.pts[0] == 0 and table.keyframes[0] and own.all()):
+        raise Unusual
+    return table
+
+
+def _frames(table: SampleTable, fps: int) -> NDArray[np.int64]:
+    """Return the number of each frame in the order in which they are stored: (n,)."""
+    return table.pts * (table.time_base.numerator * fps) // table.time_base.denominator

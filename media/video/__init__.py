@@ -1,0 +1,1 @@
+"""Packets and frames of a video file: order, times, keyframes, checks."""

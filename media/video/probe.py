@@ -1,0 +1,237 @@
+"""Probe: frames, size, rate, codec and colour of a video file, and its damage."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from ...core.errors import RobotroveError
+from ..image.pixels import Pixels, as_array, to_rgb
+from .demux import codec_name, open_track, packets, packets_from, reading, ticks_per_frame
+from .frame_times import Grid
+
+
+class Order:
+    """Says whether every frame from 0 on is there just once; keeps in mind only those that came early.
+
+    Attributes:
+        complete: Frames 0 to complete - 1 have come.
+        early: Frames beyond that which have come.
+    """
+
+    __slots__ = ("complete", "early")
+
+    def __init__(self) -> None:
+        self.complete = 0
+        self.early: set[int] = set()
+
+    def add(self, frame: int) -> bool:
+        """Take the next frame stored; return False if it has come before, or is negative."""
+        early = self.early
+        if frame == self.complete:
+            frame += 1
+            while frame in early:
+                early.remove(frame)
+                frame += 1
+            self.complete = frame
+            return True
+        if frame < self.complete or frame in early:
+            return False
+        early.add(frame)
+        return True
+
+
+# No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
+_MAX_AHEAD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """Facts about one video file.
+
+    Attributes:
+        frames: Number of frames, counted.
+        width: Pixels per row.
+        height: Rows.
+        fps: Frames per second.
+        codec: ``av1``, ``h264``, ``hevc`` …
+        pix_fmt: Pixel format.
+        keyframes: Numbers of the keyframes in display order, ascending.
+    """
+
+    frames: int
+    width: int
+    height: int
+    fps: Fraction
+    codec: str
+    pix_fmt: str
+    keyframes: tuple[int, ...]
+
+
+def probe(
+    path: Path, *, expected_frames: int | None = None, fps: int | Fraction | None = None, in_order: bool = True
+) -> VideoInfo:
+    """Count the frames of a file and check that frame k is at exactly k/fps s; nothing is decoded.
+
+    Args:
+        path: Video file.
+        expected_frames: Number of frames there must be, if known.
+        fps: Frame rate there must be; the file's own average rate by default.
+        in_order: Frames must be stored in the order in which they are shown, and last 1/fps s each.
+            If False, B-frames and edit lists are accepted, which cut the last frame short.
+
+    Raises:
+        RobotroveError: Names the file and the first frame that deviates: shown elsewhere than at
+            k/fps, of another duration than 1/fps, stored out of order, missing, doubled, damaged; or
+            if the first frame is no keyframe, or the count is wrong.
+    """
+    with open_track(path) as (container, stream):
+        rate = Fraction(fps) if fps is not None else stream.average_rate
+        if not rate:
+            raise RobotroveError(str(path), "there are no frames in it")
+        ticks = ticks_per_frame(path, stream, rate)
+        frames = 0
+        order = Order()
+        keys: list[int] = []
+        for packet in packets(path, container, stream):
+            problem = _problem(packet, frames, ticks) if in_order else _problem_of_any(packet, order, ticks)
+            if problem:
+                raise RobotroveError(str(path), problem, f"frame k at exactly k/{rate} s")
+            if packet.is_keyframe:
+                keys.append((packet.pts or 0) // ticks)
+            frames += 1
+        if order.early:
+            raise RobotroveError(str(path), f"frame {order.complete} is missing", f"frame k at exactly k/{rate} s")
+        expected = stream.frames if expected_frames is None else expected_frames
+        if frames != expected:
+            raise RobotroveError(str(path), f"{frames} frames", f"{expected} frames")
+        context = stream.codec_context
+        kind = codec_name(stream), context.pix_fmt or ""
+        return VideoInfo(frames, context.width, context.height, rate, *kind, tuple(sorted(keys)))
+
+
+def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterator[Pixels]:
+    """Yield frames by number, decoding from the nearest keyframe before.
+
+    Frames are counted in display order from the first one, at the file's average rate: times may be
+    rounded to the file's time base, and need not begin at 0.
+
+    Args:
+        path: Video file.
+        first: Number of the first frame wanted.
+        count: Number of frames; to the end by default.
+
+    Yields:
+        Frames (height, width, 3), uint8 RGB.
+
+    Raises:
+        RobotroveError: If a frame is missing.
+    """
+    if count == 0:
+        return
+    with open_track(path) as (container, stream), reading(path):
+        yield from _frames(path, container, stream, first, count, seeks=first > 0)
+
+
+def check_frames(path: Path, numbers: Iterable[int]) -> None:
+    """Decode single frames, each from the nearest keyframe before; the file is opened once.
+
+    Args:
+        path: Video file.
+        numbers: Numbers of the frames, counted as in `iter_frames`.
+
+    Raises:
+        RobotroveError: If one is missing or cannot be decoded.
+    """
+    with open_track(path) as (container, stream), reading(path):
+        for number in numbers:
+            deque(_frames(path, container, stream, number, 1, seeks=True), maxlen=0)
+
+
+def _frames(
+    path: Path, container: InputContainer, stream: VideoStream, first: int, count: int | None, *, seeks: bool
+) -> Iterator[Pixels]:
+    scale = (stream.time_base or 0) * (stream.average_rate or 0)
+    if not scale:
+        raise RobotroveError(str(path), "there are no frames in it")
+    origin = stream.start_time or 0
+    convert = to_rgb()
+    if seeks:
+        stored = packets_from(path, container, stream, origin + int((first + Fraction(1, 4)) / scale))
+    else:
+        stored = packets(path, container, stream)
+    wanted = first
+    for frame in _decoded(stored, stream):
+        index = round(((frame.pts or 0) - origin) * scale)
+        if index < wanted:
+            continue
+        if index > wanted:
+            break
+        yield as_array(convert(frame))
+        wanted += 1
+        if count is not None and wanted == first + count:
+            return
+    else:
+        if count is None:
+            return
+    raise RobotroveError(str(path), f"frame {wanted} is missing")
+
+
+def _decoded(stored: Iterator[av.Packet[VideoStream]], stream: VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in stored:
+        yield from packet.decode()
+    yield from stream.codec_context.decode(None)
+
+
+def _problem(packet: av.Packet[VideoStream], index: int, ticks: int) -> str:
+    if packet.pts != index * ticks:
+        return f"frame {index} is shown at {packet.pts} instead of {index * ticks} (in units of {packet.time_base} s)"
+    if packet.dts != packet.pts:
+        return f"frame {index} is stored out of order (there are B-frames, or an edit list)"
+    if packet.duration != ticks:
+        return f"frame {index} lasts {packet.duration} instead of {ticks} (in units of {packet.time_base} s)"
+    return _damage(packet, index)
+
+
+def _problem_of_any(packet: av.Packet[VideoStream], order: Order, ticks: int) -> str:
+    index, rest = divmod(packet.pts or 0, ticks)
+    if rest or packet.pts is None:
+        return f"a frame is shown at {packet.pts}, no multiple of {ticks} (in units of {packet.time_base} s)"
+    first = not (order.complete or order.early)
+    if not order.add(index):
+        return f"frame {index} is stored twice, or shown before 0 s"
+    if len(order.early) > _MAX_AHEAD:
+        return f"frame {order.complete} is missing"
+    if first and index:
+        return f"frame {index} is stored first"
+    return _damage(packet, index)
+
+
+def _damage(packet: av.Packet[VideoStream], index: int) -> str:
+    if packet.is_corrupt:
+        return f"frame {index} is damaged"
+    if index == 0 and not packet.is_keyframe:
+        return "frame 0 is no keyframe"
+    return ""
+
+
+def keyframes(path: Path, fps: int) -> list[int]:
+    """Return the numbers of a file's keyframes in display order, ascending; nothing is decoded.
+
+    Args:
+        path: Video file at a constant rate (`probe` and `read_index` say whether it is so).
+        fps: Frames per second.
+
+    Raises:
+        RobotroveError: If the file cannot be read, or a keyframe is at the time of no frame.
+    """
+    with open_track(path) as (container, stream):
+        grid = Grid(path, stream, fps)
+        return sorted(grid.frame(packet.pts) for packet in packets(path, container, stream) if packet.is_keyframe)

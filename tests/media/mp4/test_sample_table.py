@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from pathlib import Path
+from shutil import copyfile
+
+import av
+import pytest
+
+from robotrove.core.errors import RobotroveError
+from robotrove.media.mp4.boxes import Unusual, box
+from robotrove.media.mp4.sample_table import read_table
+from robotrove.media.remux.concat import join
+from robotrove.media.remux.video_index import Clip, VideoIndex, read_index
+from robotrove.tests.odd_videos import make_odd
+from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, record
+
+
+def values(index: VideoIndex) -> tuple[object, ...]:
+    spans = [(first, end - first) for first in range(index.frames) for end in range(first + 1, index.frames + 1)]
+    runs = [(index.is_copyable(*span), index.size(*span)) for span in spans]
+    return index.frames, index.start, index.encoding, runs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("time_base", [Fraction(1, FPS), Fraction(1, 1000)])
+def test_same_as_by_packets(kind: str, time_base: Fraction, tmp_path: Path) -> None:
+    one = record(tmp_path / "one.mp4", kind, 15, time_base=time_base)
+    late = record(tmp_path / "late.mp4", kind, 9, first=4, time_base=time_base)
+    for path in (one, late, concatenate([one, one], tmp_path / "two.mp4")):
+        table, content = read_table(path), path.read_bytes()
+        spans = zip(table.offsets.tolist(), table.sizes.tolist(), strict=True)
+        stored = [content[offset : offset + size] for offset, size in spans]
+        found = zip(table.pts, table.pts - table.leads, table.keyframes, stored, strict=True)
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            assert (table.time_base, table.start_time) == (stream.time_base, stream.start_time)
+            assert list(found) == [(p.pts, p.dts, p.is_keyframe, bytes(p)) for p in packets]
+        odd = make_odd(Path(copyfile(path, tmp_path / "odd.mp4")))
+        with pytest.raises(Unusual):
+            read_table(odd)
+        assert values(read_index(path, FPS)) == values(read_index(odd, FPS))
+
+
+def patched(content: bytes, name: bytes, offset: int, data: bytes) -> bytes:
+    """Write into a box, counted from after its name."""
+    place = content.rindex(name) + len(name) + offset
+    return content[:place] + data + content[place + len(data) :]
+
+
+def is_ordinary(path: Path) -> bool:
+    try:
+        read_table(path)
+    except Unusual:
+        return False
+    return True
+
+
+# What is changed in which box, and where.
+CHANGES = {
+    "encrypted": (b"av01", -4, b"encv"),
+    "in fragments": (b"udta", -4, b"mvex"),
+    "two tracks": (b"udta", -4, b"trak"),
+    "sound": (b"vide", -4, b"soun"),
+    "frames in another file": (b"url ", 3, b"\0"),
+    "QuickTime": (b"ftyp", 0, b"qt  "),
+    "an edit list that cuts": (b"elst", 12, b"\0\0\2\0"),
+    "an edit list that ends before": (b"elst", 8, b"\0\0\0\xff"),
+    "half speed": (b"elst", 16, b"\0\0\x80\0"),
+    "no time base": (b"mdhd", 12, bytes(4)),
+    "no frames": (b"stsz", 8, bytes(4)),
+    "4 billion frames": (b"stsz", 8, b"\xff" * 4),
+    "4 billion frames of 1 byte": (b"stsz", 4, b"\0\0\0\1\xff\xff\xff\xff"),
+    "an empty frame": (b"stsz", 12, bytes(4)),
+    "a frame of 4 GB": (b"stsz", 12, b"\xff" * 4),
+    "other number of times": (b"stts", 8, b"\0\0\0\1"),
+    "4 billion times": (b"stts", 8, b"\xff" * 4),
+    "no duration": (b"stts", 12, bytes(4)),
+    "4 billion chunks": (b"stco", 4, b"\xff" * 4),
+    "a chunk behind the end": (b"stco", 8, b"\x7f\xff\xff\xff"),
+    "too many frames in a chunk": (b"stsc", 12, b"\xff" * 4),
+    "chunks from the second one on": (b"stsc", 8, b"\0\0\0\2"),
+    "a keyframe twice": (b"stss", 12, b"\0\0\0\1"),
+    "a keyframe behind the end": (b"stss", 8, b"\0\1\0\0"),
+    "a box larger than its box": (b"stbl", -8, b"\x7f\xff\xff\xff"),
+    "a box smaller than its head": (b"stbl", -8, b"\0\0\0\7"),
+    "two sample entries": (b"stsd", 4, b"\0\0\0\2"),
+}
+
+
+def test_files_that_are_not_ordinary(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", "av1", 9)
+    content = path.read_bytes()
+    assert is_ordinary(path)
+    for name, change in CHANGES.items():
+        path.write_bytes(patched(content, *change))
+        assert path.read_bytes() != content, name
+        assert not is_ordinary(path), name
+    for changed in (content + box(b"moof"), content + content[content.index(b"moov") - 4 :], content[:-1], b""):
+        path.write_bytes(changed)
+        assert not is_ordinary(path)
+    assert not is_ordinary(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["av1", "h264 B-frames", "hevc closed GOPs"])
+def test_damage_is_no_worse_than_an_error(kind: str, tmp_path: Path) -> None:
+    path, out = record(tmp_path / "a.mp4", kind, 12, first=2), tmp_path / "out.mp4"
+    content = path.read_bytes()
+    tables = content.index(b"moov")
+    choose = random.Random(kind)
+    failed = 0
+    for number in range(150):
+        damaged = bytearray(content)
+        if number % 5 == 0:
+            del damaged[choose.randrange(len(damaged)) :]
+        for _ in range(number % 4):
+            place = choose.randrange(tables, len(content))
+            damaged[place : place + 4] = choose.choice(
+                [b"\xff" * 4, bytes(4), choose.randbytes(1), choose.randbytes(4)]
+            )
+        path.write_bytes(damaged)
+        message = "a.mp4"
+        try:
+            frames = read_index(path, FPS).frames
+            assert frames <= 12
+            join([Clip(path, 0, frames)], out, FPS)
+        except RobotroveError as exc:
+            message = str(exc)
+            failed += 1
+        assert "a.mp4" in message
+    assert 30 < failed < 150

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import accumulate
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from robotrove.core.errors import RobotroveError
+from robotrove.media.encode.encoder import make_encoder
+from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.remux.concat import NotCopyable, join
+from robotrove.media.remux.video_index import Clip, Encoding, read_index
+from robotrove.media.video.probe import keyframes
+from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, record
+
+
+def copyable(path: Path) -> dict[int, list[int]]:
+    """Return the ends of all copyable runs by their first frame."""
+    index = read_index(path, FPS)
+    pairs = [(a, b) for a in range(index.frames + 1) for b in range(a + 1, index.frames + 2)]
+    found: dict[int, list[int]] = {}
+    for first, end in pairs:
+        if index.is_copyable(first, end - first):
+            found.setdefault(first, []).append(end)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["av1", "h264 in order", "h264 of LeRobot"])
+def test_every_run_from_a_keyframe_on_is_copyable_without_b_frames(kind: str, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 24)
+    assert keyframes(path, FPS) == list(range(0, 24, 2))
+    assert copyable(path) == {first: list(range(first + 1, 25)) for first in range(0, 24, 2)}
+
+
+def test_with_b_frames_a_run_ends_where_no_frame_is_stored_ahead(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", "h264 B-frames", 24)
+    # 12 frames are an I, two times three B and a P, and what is left over.
+    assert keyframes(path, FPS) == [0, 12]
+    found = copyable(path)
+    assert list(found) == [0, 12]
+    assert {1, 5, 9, 12, 24} <= set(found[0])
+    assert not {2, 3, 4, 6, 7, 8} & set(found[0])
+    assert found[12] == [end for end in found[0] if end > 12]
+
+
+@pytest.mark.parametrize("kind", ["h264 open GOPs", "hevc open GOPs"])
+def test_nothing_is_copyable_from_the_keyframe_of_an_open_gop(kind: str, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 30)
+    assert keyframes(path, FPS)[1] == 12
+    found = copyable(path)
+    assert list(found) == [0]
+    assert 12 not in found[0]  # the frame shown at 12 is stored before some that are shown earlier
+    assert 30 in found[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recordings_put_together(kind: str, tmp_path: Path) -> None:
+    lengths = (7, 5, 8)
+    starts = [0, *accumulate(lengths)]
+    parts = [record(tmp_path / f"{start}.mp4", kind, n) for start, n in zip(starts, lengths, strict=False)]
+    path = concatenate(parts, tmp_path / "all.mp4")
+    index = read_index(path, FPS)
+    assert (index.frames, index.start) == (20, 0)
+    assert index.encoding == read_index(parts[0], FPS).encoding
+    assert all(index.is_copyable(start, n) for start, n in zip(starts, lengths, strict=False))
+    assert index.is_copyable(0, 20)
+    assert index.is_copyable(7, 13)
+    with av.open(str(path)) as container:
+        sizes = [packet.size for packet in container.demux(video=0) if packet.size]
+    assert [index.size(start, n) for start, n in zip(starts, lengths, strict=False)] == [
+        sum(sizes[start : start + n]) for start, n in zip(starts, lengths, strict=False)
+    ]
+    assert index.size(0, 20) == sum(sizes)
+    assert not index.is_copyable(-1, 2)
+    assert not index.is_copyable(0, 21)
+    assert not index.is_copyable(0, 0)
+
+
+@pytest.mark.parametrize("kind", ["av1", "h264 B-frames"])
+@pytest.mark.parametrize("time_base", [Fraction(1, FPS), Fraction(1, 1000)])
+@pytest.mark.parametrize("first", [0, 4])
+def test_frames_are_counted_from_the_first_one(kind: str, time_base: Fraction, first: int, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 24, first=first, time_base=time_base)
+    index = read_index(path, FPS)
+    assert (index.frames, index.start) == (24, first)
+    assert index.is_copyable(12, 12)
+    assert not index.is_copyable(11, 1)
+    assert keyframes(path, FPS) == (list(range(0, 24, 2)) if kind == "av1" else [0, 12])
+
+
+def test_index_of_the_container_says_the_same_as_the_packets(tmp_path: Path) -> None:
+    mp4 = record(tmp_path / "a.mp4", "av1", 9)
+    mkv = record(tmp_path / "a.mkv", "av1", 9)  # has no index of all frames
+    assert copyable(mkv) == copyable(mp4)
+    left, right = read_index(mp4, FPS), read_index(mkv, FPS)
+    assert [left.size(k, 1) for k in range(9)] == [right.size(k, 1) for k in range(9)]
+    assert len({left.size(k, 1) for k in range(9)}) > 2
+
+
+def test_sizes_are_those_of_frames_as_shown(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", "h264 B-frames", 12)
+    with av.open(str(path)) as container:
+        stored = [packet for packet in container.demux(video=0) if packet.size]
+    shown = sorted(stored, key=lambda packet: packet.pts)
+    assert stored != shown
+    index = read_index(path, FPS)
+    assert [index.size(k, 1) for k in range(12)] == [packet.size for packet in shown]
+
+
+def test_files_without_times_of_storing_are_not_copied(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mkv", "h264 B-frames", 24)
+    assert read_index(path, FPS).frames == 24
+    assert copyable(path) == {}
+    with pytest.raises(NotCopyable, match="does not say when frames are to be decoded"):
+        join([Clip(path, 0, 12)], tmp_path / "out.mp4", FPS)
+
+
+def test_encodings(tmp_path: Path) -> None:
+    one = read_index(record(tmp_path / "a.mp4", "h264 in order", 2), FPS).encoding
+    two = read_index(record(tmp_path / "b.mp4", "h264 B-frames", 2), FPS).encoding
+    av1 = read_index(record(tmp_path / "c.mp4", "av1", 2), FPS).encoding
+    assert one == Encoding("h264", 64, 64, "yuv420p", one.extradata)
+    assert one != two
+    assert one.is_like(two)
+    assert not one.is_like(av1)
+    assert [len(e.extradata) for e in (one, two, av1)] == [16, 16, 16]
+
+
+def test_keyframes_with_parameters_of_their_own_are_not_copied(tmp_path: Path) -> None:
+    parts = [
+        record(tmp_path / f"{name}.mp4", "h264 of LeRobot", 6, preset=name) for name in ("medium", "ultrafast", "fast")
+    ]
+    path = concatenate([parts[0], parts[1]], tmp_path / "all.mp4")
+    found = copyable(path)
+    assert list(found) == [0, 2, 4]
+    assert max(found[0]) == 6
+
+
+@pytest.mark.parametrize(
+    ("pts", "problem"),
+    [
+        ([0, 30, 60, 120, 150], "frame 3 is missing"),
+        ([0, 30, 60, 100, 120, 150], "a frame is shown at .* between the times of frames 3 and 4"),
+        ([0, 30, 60, 65, 90, 120], "there is more than one frame 2"),
+    ],
+)
+def test_frames_off_the_grid(pts: list[int], problem: str, tmp_path: Path) -> None:
+    path, tick = tmp_path / "odd.mp4", Fraction(1, 900)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", FPS, options={"bf": "0"})
+        stream.width, stream.height, stream.codec_context.time_base = 64, 64, tick
+        for time in pts:
+            frame = av.VideoFrame(64, 64, "yuv420p")
+            frame.pts, frame.time_base = time, tick
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with pytest.raises(RobotroveError, match=rf"odd\.mp4: {problem}"):
+        read_index(path, FPS)
+    with pytest.raises(RobotroveError, match=r"odd\.mp4: "):
+        join([Clip(path, 0, len(pts))], tmp_path / "out.mp4", FPS)
+
+
+@pytest.mark.parametrize("kind", ["av1", "h264 of LeRobot"])
+def test_other_rate_is_refused(kind: str, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp4", kind, 6)
+    with pytest.raises(RobotroveError, match=r"a\.mp4: a frame is shown at 512, between the times of frames 0 and 1"):
+        read_index(path, 15)
+    with pytest.raises(RobotroveError, match=r"a\.mp4: frame 1 is missing"):
+        read_index(path, 60)
+
+
+@pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])
+def test_damaged_files_are_named(codec: str, tmp_path: Path) -> None:
+    whole, front = tmp_path / "whole.mp4", tmp_path / "front.mp4"
+    frames = np.random.default_rng(0).integers(0, 255, (10, 64, 64, 3), np.uint8)
+    make_encoder(VideoSettings(codec=codec)).encode(whole, iter([frames]), width=64, height=64, fps=FPS)
+    join([Clip(whole, 0, 10)], front, FPS, faststart=True)
+    assert read_index(front, FPS).frames == 10
+    content = front.read_bytes()
+    titled = tmp_path / "titled.mp4"
+    titled.write_bytes(content.replace(b"VideoHandler", b"Vid\xe9oHandler"))  # Latin-1: no damage
+    assert read_index(titled, FPS).frames == 10
+    contents = {"tail": content[:-20], "half": content[: len(content) // 2], "none": b"", "text": b"no video"}
+    for name, data in contents.items():
+        path = tmp_path / f"{name}.mp4"
+        path.write_bytes(data)
+        with pytest.raises(RobotroveError, match=rf"{name}\.mp4: "):
+            read_index(path, FPS)
+        with pytest.raises(RobotroveError, match=rf"{name}\.mp4: "):
+            join([Clip(path, 0, 10)], tmp_path / "out.mp4", FPS)
+    with pytest.raises(RobotroveError, match=r"gone\.mp4: cannot be read as video"):
+        read_index(tmp_path / "gone.mp4", FPS)
