@@ -16,9 +16,8 @@ from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, UsageError
 from ..formats.hdf5 import LAYOUTS
 from ..formats.hdf5.column_spec import ColumnSpec
-from ..formats.hdf5.layout import Layout
-from ..formats.hdf5.scan import Scanned, scan
-from ..formats.hdf5.source import natural_key, open_source
+from ..formats.hdf5.hdf5_file import natural_key, open_source
+from ..formats.hdf5.layout import Layout, Scanned, scan
 from ..hub.address import is_elsewhere
 from ..hub.source_files import find, present
 from ..manifests.manifest import EpisodeRow, Manifest

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from ..core.errors import UsageError
-from ..formats.hdf5.describe import count_episodes
-from ..formats.hdf5.preview import Preview, preview
-from ..formats.hdf5.source import open_source
-from ..formats.hdf5.tree import Node, tree
+from ..formats.hdf5.file_facts import count_episodes
+from ..formats.hdf5.hdf5_file import open_source
+from ..formats.hdf5.tree import Node, Preview, preview, tree
 from .output import counted, echo, echo_json, size
 
 _NAME_WIDTH = 44

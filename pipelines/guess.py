@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..core.errors import EpisodeRejected, UsageError
 from ..formats.hdf5 import LAYOUTS
-from ..formats.hdf5.describe import DatasetFacts, EpisodeFacts, FileFacts, contents, describe
-from ..formats.hdf5.source import natural_key
+from ..formats.hdf5.file_facts import DatasetFacts, EpisodeFacts, FileFacts, contents, describe
+from ..formats.hdf5.hdf5_file import natural_key
 
 _SUFFIXES = (".hdf5", ".h5")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.features import DEFAULT_FEATURES
 from ..formats.hdf5.column_spec import ColumnSpec
-from ..formats.hdf5.describe import DatasetFacts
+from ..formats.hdf5.file_facts import DatasetFacts
 from ..media.encode.settings import VideoSettings
 from .guess import Guess
 from .shipped import shipped_text

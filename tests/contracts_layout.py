@@ -13,11 +13,11 @@ import pytest
 from robotrove.core.episode import Episode
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import LAYOUTS
+from robotrove.formats.hdf5.hdf5_file import natural_key, open_source, source_digest
 from robotrove.formats.hdf5.layout import Layout, guess_layout
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
-from robotrove.formats.hdf5.samples.signals import action, state
-from robotrove.formats.hdf5.source import natural_key, open_source, source_digest
+from robotrove.formats.hdf5.samples.sample_spec import action, state
 
 FRAMES = 20
 HEIGHT, WIDTH = 48, 64

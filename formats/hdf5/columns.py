@@ -14,9 +14,9 @@ from ...core.columns import Array, Column
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.image.images import ImageDecoder, image_size
-from .bands import BATCH_BYTES, RowReader
+from .chunked_rows import BATCH_BYTES, RowReader
 from .column_spec import Color, Flip
-from .source import reading
+from .hdf5_file import reading
 
 Storage: TypeAlias = Literal["video", "image"]
 

@@ -13,15 +13,8 @@ from ...core.columns import Column, ConcatColumn
 from ...core.errors import EpisodeRejected, nearest
 from ...core.features import Feature
 from .column_spec import ColumnSpec, Dtype, Kind, Part
-from .columns import (
-    EncodedFrameColumn,
-    FrameColumn,
-    NumericColumn,
-    RawFrameColumn,
-    StringColumn,
-    is_encoded,
-)
-from .source import datasets, reading
+from .columns import EncodedFrameColumn, FrameColumn, NumericColumn, RawFrameColumn, StringColumn, is_encoded
+from .hdf5_file import datasets, reading
 
 __all__ = ["ColumnSpec", "Part", "build_column", "find_dataset", "is_picture"]
 

@@ -12,8 +12,7 @@ from ...core.columns import Array
 from ...core.commit import attempt_name, rename_new, sync_file
 from ...core.errors import UsageError, exists_already
 from ...core.features import Feature
-from ...formats.hdf5.replay_file import ReplayFile, create
-from ...formats.hdf5.replay_start import read_start
+from ...formats.hdf5.replay_file import ReplayFile, create, read_start
 from ...formats.lerobot.stored import StoredStream, stored_episodes
 from ...formats.lerobot.view import DatasetView
 from ...formats.lerobot.views import open_view

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.hdf5.samples.signals import action
+from robotrove.formats.hdf5.samples.sample_spec import action
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.support.places import SHARED_DATA
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from robotrove.formats.hdf5.source import open_source, source_digest
+from robotrove.formats.hdf5.hdf5_file import open_source, source_digest
 
 
 def test_sample_writes_what_was_asked_for(robotrove: Callable, tmp_path: Path) -> None:

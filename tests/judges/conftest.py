@@ -21,7 +21,7 @@ from robotrove.executors.rank_runner import RankRunner
 from robotrove.executors.stage import Stage
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
-from robotrove.formats.hdf5.samples.signals import action, state
+from robotrove.formats.hdf5.samples.sample_spec import action, state
 from robotrove.formats.lerobot import paths
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.image.images import ImageDecoder

@@ -20,7 +20,7 @@ import pytest
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
-from robotrove.formats.hdf5.samples.signals import action, state
+from robotrove.formats.hdf5.samples.sample_spec import action, state
 from robotrove.media.image.images import encode_jpeg
 from robotrove.media.video.probe import iter_frames
 from robotrove.tests.pipelines.runs import (

@@ -14,7 +14,7 @@ import yaml
 from robotrove.core.errors import RunChanged, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.executors.local import LocalExecutor
-from robotrove.formats.hdf5.facts import flag
+from robotrove.formats.hdf5.attributes import flag
 from robotrove.pipelines.creation import plan_of
 from robotrove.pipelines.spec import load_spec
 from robotrove.tests.pipelines.runs import run_here, sample, write_pipeline

@@ -5,28 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from ....core.registry import Registry
-from .spec import Compression, SampleSpec
+from .sample_spec import Compression, SampleSpec
 
 SAMPLES = Registry(
     "sample",
     __name__,
     {
-        "isaaclab": "isaaclab:write_isaaclab",
-        "leisaac": "leisaac:write_so101",
-        "leisaac_bi_so101": "leisaac:write_bi_so101",
-        "leisaac_lekiwi": "leisaac:write_lekiwi",
-        "arena_gr1": "arena:write_gr1",
-        "arena_g1": "arena:write_g1",
-        "arena_droid": "arena:write_droid",
-        "evaltasks": "arena:write_evaltasks",
-        "robomimic": "robomimic:write_robomimic",
-        "libero": "robomimic:write_libero",
-        "piper": "piper:write_jpeg",
-        "piper_raw": "piper:write_raw",
-        "aloha": "aloha:write_raw",
-        "aloha_padded": "aloha:write_padded_jpeg",
-        "aloha_vlen": "aloha:write_vlen_jpeg",
-        "generic": "generic:write_generic",
+        "isaaclab": "isaaclab_sample:write_isaaclab",
+        "leisaac": "leisaac_sample:write_so101",
+        "leisaac_bi_so101": "leisaac_sample:write_bi_so101",
+        "leisaac_lekiwi": "leisaac_sample:write_lekiwi",
+        "arena_gr1": "arena_sample:write_gr1",
+        "arena_g1": "arena_sample:write_g1",
+        "arena_droid": "arena_sample:write_droid",
+        "evaltasks": "arena_sample:write_evaltasks",
+        "robomimic": "robomimic_sample:write_robomimic",
+        "libero": "robomimic_sample:write_libero",
+        "piper": "piper_sample:write_jpeg",
+        "piper_raw": "piper_sample:write_raw",
+        "aloha": "aloha_sample:write_raw",
+        "aloha_padded": "aloha_sample:write_padded_jpeg",
+        "aloha_vlen": "aloha_sample:write_vlen_jpeg",
+        "generic": "generic_sample:write_generic",
     },
 )
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate, islice
 from math import prod
+from typing import TypeAlias
 
 import h5py
 import numpy as np
 
 from ....core.columns import Array
-from ..bands import BAND_BYTES, BATCH_BYTES, SLAB_BYTES, block_grid
-from .spec import SampleSpec
+from ..chunked_rows import BAND_BYTES, BATCH_BYTES, SLAB_BYTES, block_grid
+from .sample_spec import SampleSpec
 
 
 def write_vectors(group: h5py.Group, values: Mapping[str, Array], spec: SampleSpec) -> None:
@@ -68,3 +69,24 @@ def _write_bands(dataset: h5py.Dataset, source: Iterator[Array], band: int) -> N
             held = np.memmap(stream, np.uint8, "r", shape=(rows, *shape[1:]))
             for block in block_grid(shape, dataset.chunks, rows, SLAB_BYTES):
                 dataset[(slice(first, first + rows), *block)] = held[(slice(None), *block)]
+
+
+Encode: TypeAlias = Callable[[Array], bytes]
+
+
+def write_vlen(group: h5py.Group, path: str, frames: Iterable[Array], count: int, encode: Encode) -> None:
+    """Write one image per row as variable-length uint8, (count,)."""
+    dataset = group.create_dataset(path, (count,), h5py.vlen_dtype(np.uint8))
+    for row, frame in enumerate(frames):
+        dataset[row] = np.frombuffer(encode(frame), np.uint8)
+
+
+def write_padded(group: h5py.Group, path: str, frames: Iterable[Array], encode: Encode) -> list[int]:
+    """Write (count, longest) uint8, one image per row and chunk, and return the true lengths."""
+    with tempfile.TemporaryFile() as stream:
+        lengths = [stream.write(encode(frame)) for frame in frames]
+        dataset = group.create_dataset(path, (len(lengths), max(lengths)), np.uint8, chunks=(1, max(lengths)))
+        for row, (length, end) in enumerate(zip(lengths, accumulate(lengths), strict=True)):
+            stream.seek(end - length)
+            dataset[row, :length] = np.frombuffer(stream.read(length), np.uint8)
+    return lengths

@@ -7,8 +7,7 @@ from pathlib import Path
 import h5py
 
 from .pictures import pictures
-from .signals import action, state
-from .spec import SampleSpec
+from .sample_spec import SampleSpec, action, state
 from .storage import write_frames, write_vectors
 
 JOINTS = 6

@@ -13,9 +13,9 @@ from ...core.errors import EpisodeRejected
 from ...core.features import Features
 from . import LAYOUTS
 from .column_spec import ColumnSpec
+from .hdf5_file import datasets, dtype_name, open_source, reading
 from .layout import Layout, guess_layout
 from .mapping import build_column, find_dataset
-from .source import datasets, dtype_name, open_source, reading
 
 
 @dataclass(frozen=True, slots=True)

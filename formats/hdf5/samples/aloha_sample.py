@@ -12,11 +12,9 @@ import numpy as np
 
 from ....core.columns import Array
 from ....media.image.images import encode_jpeg
-from .encoded import write_padded, write_vlen
 from .pictures import pictures
-from .signals import action, state, velocity
-from .spec import SampleSpec
-from .storage import write_frames
+from .sample_spec import SampleSpec, action, state, velocity
+from .storage import write_frames, write_padded, write_vlen
 
 JOINTS = 14
 INSTRUCTION = "fold the towel"

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...core.columns import Array
 from ...core.errors import RobotroveError
-from .source import reading
+from .hdf5_file import reading
 
 SCRATCH_VARIABLE = "ROBOTROVE_SCRATCH"
 BATCH_BYTES = 4 << 20

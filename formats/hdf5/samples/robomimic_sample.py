@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 
 from .pictures import pictures
-from .signals import action, state
-from .spec import SampleSpec
+from .sample_spec import SampleSpec, action, state
 from .storage import write_frames, write_vectors
 
 ROBOMIMIC_JOINTS = 9

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import h5py
 
-from .column_spec import Flip
-from .facts import flag, json_attribute, text
-from .layout import Fact
+from ..attributes import flag, json_attribute, text
+from ..column_spec import Flip
+from ..layout import Fact
 from .robomimic import RobomimicLayout
 
 

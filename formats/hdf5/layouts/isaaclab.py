@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import h5py
 
-from ...core.errors import EpisodeRejected
-from .cameras import camera_columns
-from .column_spec import ColumnSpec, Part
-from .facts import flag, groups, json_attribute
-from .layout import Fact, Layout
-from .source import datasets
+from ....core.errors import EpisodeRejected
+from ..attributes import flag, groups, json_attribute
+from ..column_spec import ColumnSpec, Part
+from ..hdf5_file import datasets
+from ..layout import Fact, Layout, camera_columns
 
 # The first that exists whole is the state: single arm, humanoids of Arena and EvalTasks, two arms.
 _STATES = (("joint_pos",), ("robot_joint_pos",), ("left_joint_pos", "right_joint_pos"))

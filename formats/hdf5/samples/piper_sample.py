@@ -10,11 +10,9 @@ import h5py
 import numpy as np
 
 from ....media.image.images import encode_jpeg
-from .encoded import write_vlen
 from .pictures import pictures
-from .signals import action, state
-from .spec import SampleSpec
-from .storage import write_frames
+from .sample_spec import SampleSpec, action, state
+from .storage import write_frames, write_vlen
 
 JOINTS = 14
 SPARE_ROWS = 2

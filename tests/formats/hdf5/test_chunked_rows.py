@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import EpisodeRejected, RobotroveError
-from robotrove.formats.hdf5 import bands
-from robotrove.formats.hdf5.bands import RowReader, block_grid
+from robotrove.formats.hdf5 import chunked_rows
+from robotrove.formats.hdf5.chunked_rows import RowReader, block_grid
 
 SHAPE = (50, 12, 20, 3)
 FRAME = 12 * 20 * 3
@@ -100,8 +100,8 @@ def test_scratch_files_go_where_they_are_told_and_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = []
-    real = bands.tempfile.TemporaryFile
-    monkeypatch.setattr(bands.tempfile, "TemporaryFile", lambda dir, prefix: used.append(dir) or real(dir=dir))
+    real = chunked_rows.tempfile.TemporaryFile
+    monkeypatch.setattr(chunked_rows.tempfile, "TemporaryFile", lambda dir, prefix: used.append(dir) or real(dir=dir))
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("ROBOTROVE_SCRATCH", str(scratch))
@@ -129,7 +129,7 @@ def test_a_full_or_missing_scratch_folder_is_not_the_episodes_fault(
             raise OSError(28, "No space left on device")
 
         with pytest.raises(RobotroveError, match="No space left") as caught:
-            bands._write(SimpleNamespace(write=full), ROWS)
+            chunked_rows._write(SimpleNamespace(write=full), ROWS)
         assert not isinstance(caught.value, EpisodeRejected)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...core.errors import UsageError
-from .column_spec import ColumnSpec
-from .facts import flag, groups, text
-from .layout import Layout
+from ....core.errors import UsageError
+from ..attributes import flag, groups, text
+from ..column_spec import ColumnSpec
+from ..layout import Layout
 
 
 class GenericLayout(Layout):

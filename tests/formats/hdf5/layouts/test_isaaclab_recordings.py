@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from robotrove.formats.hdf5 import LAYOUTS
+from robotrove.formats.hdf5.hdf5_file import natural_key, open_source
 from robotrove.formats.hdf5.layout import guess_layout
-from robotrove.formats.hdf5.source import natural_key, open_source
 from robotrove.tests.support.places import SHARED_DATA
 
 FOLDER = SHARED_DATA / "isaaclab"

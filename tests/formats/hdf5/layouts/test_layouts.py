@@ -3,8 +3,7 @@ from __future__ import annotations
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.column_spec import ColumnSpec
 from robotrove.formats.hdf5.layout import Layout
-from robotrove.formats.hdf5.samples import aloha, piper, robomimic
-from robotrove.formats.hdf5.samples import generic as generic_sample
+from robotrove.formats.hdf5.samples import aloha_sample, generic_sample, piper_sample, robomimic_sample
 from robotrove.tests.contracts_layout import LayoutContract
 
 LABELS = [True] * 9 + [None, False]
@@ -47,14 +46,14 @@ class TestRobomimic(LayoutContract):
 class TestLibero(LayoutContract):
     sample, layout = "libero", "libero"
     state_width, action_width = 8, 7
-    task = (robomimic.INSTRUCTION, "file")
+    task = (robomimic_sample.INSTRUCTION, "file")
     success = [True] * 11
 
 
 class TestPiper(LayoutContract):
     sample, layout = "piper", "piper"
     state_width, action_width = 14, 14
-    task = (piper.INSTRUCTION, "file")
+    task = (piper_sample.INSTRUCTION, "file")
     fps = (30, "default")
     success = [None] * 11
     color_error = 6
@@ -80,7 +79,7 @@ class TestAlohaPadded(TestAloha):
 
 class TestAlohaVlen(TestAlohaPadded):
     sample = "aloha_vlen"
-    task = (aloha.INSTRUCTION, "file")
+    task = (aloha_sample.INSTRUCTION, "file")
 
 
 class TestGeneric(LayoutContract):

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import EpisodeRejected
-from robotrove.formats.hdf5 import source
+from robotrove.formats.hdf5 import hdf5_file
+from robotrove.formats.hdf5.hdf5_file import natural_key, open_source, source_digest
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.hdf5.source import natural_key, open_source, source_digest
 
 
 def rejected(path: Path, *, locking: bool = True) -> EpisodeRejected:
@@ -99,7 +99,7 @@ def test_only_locking_sees_a_writer_of_the_old_format(tmp_path: Path) -> None:
         file["a"] = 1
         file.flush()
         code = (
-            "import sys; from pathlib import Path; from robotrove.formats.hdf5.source import open_source\n"
+            "import sys; from pathlib import Path; from robotrove.formats.hdf5.hdf5_file import open_source\n"
             "try: open_source(Path(sys.argv[1]), locking=True)\n"
             "except Exception as exc: print(exc.reason)"
         )
@@ -120,7 +120,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise OSError(errno.ENOLCK, "unable to lock file")
         return real(name, mode, locking=False)
 
-    monkeypatch.setattr(source.h5py, "File", without_locks)
+    monkeypatch.setattr(hdf5_file.h5py, "File", without_locks)
     with open_source(path, locking=True) as file:
         assert file["a"][()] == 7
     assert asked == [True, True, False]
@@ -188,7 +188,7 @@ def test_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     digest = make_episode(path)
     code = (
-        "import h5py, sys; from robotrove.formats.hdf5.source import source_digest\n"
+        "import h5py, sys; from robotrove.formats.hdf5.hdf5_file import source_digest\n"
         "print(source_digest(h5py.File(sys.argv[1], 'r')['demo']))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "123"}

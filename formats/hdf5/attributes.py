@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .source import DAMAGE, natural_key, object_name, reading
+from .hdf5_file import DAMAGE, natural_key, object_name, reading
 
 
 def groups(parent: h5py.Group, path: str = "/") -> list[str]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import h5py
 
-from .cameras import camera_key
-from .column_spec import ColumnSpec
-from .facts import text
-from .layout import Layout
+from ..attributes import text
+from ..column_spec import ColumnSpec
+from ..layout import Layout, camera_key
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.
 _VECTORS = {

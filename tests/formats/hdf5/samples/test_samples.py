@@ -10,7 +10,7 @@ import pytest
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import SAMPLES, storage, write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures
-from robotrove.formats.hdf5.samples.signals import action, state, velocity
+from robotrove.formats.hdf5.samples.sample_spec import action, state, velocity
 
 
 def test_signals_are_what_they_say() -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ....core.columns import Array
-from .isaaclab import Vectors, arm_vectors, targets, write_recording
-from .signals import action, state, velocity
-from .spec import SampleSpec
+from .isaaclab_sample import Vectors, arm_vectors, targets, write_recording
+from .sample_spec import SampleSpec, action, state, velocity
 
 ARM_JOINTS = 6
 FLUSH_STEPS = 100

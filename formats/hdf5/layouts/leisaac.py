@@ -8,14 +8,13 @@ from typing import Literal, get_args
 
 import h5py
 
-from ...core.errors import EpisodeRejected, UsageError, nearest
-from ...manifests.robot import load_robot
-from .cameras import camera_columns
-from .column_spec import ColumnSpec, Part
-from .facts import json_attribute
+from ....core.errors import EpisodeRejected, UsageError, nearest
+from ....manifests.robot import load_robot
+from ..attributes import json_attribute
+from ..column_spec import ColumnSpec, Part
+from ..layout import Fact, camera_columns
+from ..mapping import find_dataset
 from .isaaclab import IsaacLabLayout
-from .layout import Fact
-from .mapping import find_dataset
 
 _Actions = Literal["recorded", "processed"]
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import h5py
 
-from ...core.errors import EpisodeRejected
-from .cameras import camera_columns
-from .column_spec import ColumnSpec, Flip, Part
-from .facts import groups, json_attribute, text
-from .layout import Fact, Layout
+from ....core.errors import EpisodeRejected
+from ..attributes import groups, json_attribute, text
+from ..column_spec import ColumnSpec, Flip, Part
+from ..layout import Fact, Layout, camera_columns
 
 _JOINTS = ("joint_pos", "gripper_qpos")
 _POSE = ("eef_pos", "eef_quat", "gripper_qpos")

@@ -12,8 +12,7 @@ import numpy as np
 
 from ....core.columns import Array
 from .pictures import pictures
-from .signals import action, state, velocity
-from .spec import SampleSpec
+from .sample_spec import SampleSpec, action, state, velocity
 from .storage import write_frames, write_vectors
 
 JOINTS = 7

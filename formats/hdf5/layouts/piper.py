@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import h5py
 
-from .cameras import camera_key
-from .column_spec import ColumnSpec
-from .columns import is_encoded
-from .facts import groups, text
-from .layout import Layout
-from .mapping import is_picture
+from ..attributes import groups, text
+from ..column_spec import ColumnSpec
+from ..columns import is_encoded
+from ..layout import Layout, camera_key
+from ..mapping import is_picture
 
 
 class PiperLayout(Layout):

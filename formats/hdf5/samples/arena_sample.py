@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ....core.columns import Array
-from .isaaclab import targets, write_recording
-from .signals import action, state
-from .spec import SampleSpec
+from .isaaclab_sample import targets, write_recording
+from .sample_spec import SampleSpec, action, state
 
 # Entries of obs/robot_joint_pos and of processed_actions.
 GR1 = (54, 36)

@@ -1,0 +1,1 @@
+"""Layouts: how each recorder arranges episodes in an HDF5 file."""
