@@ -10,16 +10,14 @@ from typing import Any, Literal
 
 from ..core.commit import file_attempt
 from ..core.errors import UsageError
-from ..formats.lerobot.episode_metas import EpisodeMetas
-from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes
-from ..formats.lerobot.folder_source import FolderSource
-from ..formats.lerobot.kept import check_columns
-from ..formats.lerobot.placement import DatasetPlanner, PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, Track
-from ..formats.lerobot.schema import data_schema
-from ..formats.lerobot.source import DatasetFacts, DatasetSource
-from ..formats.lerobot.tasks import TaskTable
-from ..formats.lerobot.v30 import write_file, write_info, write_meta
+from ..formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ..formats.lerobot.datasets.dataset_info import DatasetFacts
+from ..formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas, Track
+from ..formats.lerobot.features.row_schema import data_schema
+from ..formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes
+from ..formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
+from ..formats.lerobot.writers.kept_files import check_columns
+from ..formats.lerobot.writers.writer_v30 import write_file, write_info, write_meta
 from ..media.encode.settings import VideoSettings
 from ..media.remux.video_index import Encoding
 from .dataset_maker import DatasetMaker, Planner

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..core.errors import RobotroveError
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
+from ..formats.lerobot import paths_v30
 from ..manifests.run_info import RunInfo
 
 CPUS_VARIABLE = "ROBOTROVE_CPUS"
@@ -51,7 +51,7 @@ class Binding:
         """True if what has the name of the output was made by this run."""
         try:
             folders = self.run.dataset_folders(self.workspace.output).values()
-            made = [json.loads((dataset / paths.RUN).read_text())["run_digest"] for dataset in folders]
+            made = [json.loads((dataset / paths_v30.RUN).read_text())["run_digest"] for dataset in folders]
         except (OSError, ValueError, KeyError):
             return False
         return set(made) == {self.run.digest}

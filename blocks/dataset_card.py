@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 
 from ..core.features import DEFAULT_FEATURES
-from ..formats.lerobot import paths
-from ..formats.lerobot.provenance import origins
-from ..formats.lerobot.view import DatasetView
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.datasets.dataset import DatasetView
+from ..formats.lerobot.datasets.provenance import origins
 from ..hub.card import CardFacts
 
 _SHOWN_NAMES = 16
@@ -68,6 +68,6 @@ def _made(view: DatasetView) -> Iterator[str]:
         yield f"- {json.dumps(name, ensure_ascii=False)}: {sources[name]:,} episodes"
     if (more := len(sources) - _SHOWN_SOURCES) > 0:
         yield f"- and {more:,} more recordings"
-    if (view.root / paths.RUN).exists():
+    if (view.root / paths_v30.RUN).exists():
         yield ""
-        yield f"Run `{view.json(paths.RUN).get('run_digest', '')[:12]}`."
+        yield f"Run `{view.json(paths_v30.RUN).get('run_digest', '')[:12]}`."

@@ -15,17 +15,14 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from ..core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ..core.errors import RobotroveError, UsageError
-from ..formats.lerobot import paths
-from ..formats.lerobot.dataset_facts import dataset_facts
-from ..formats.lerobot.episode_metas import EpisodeMetas
-from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
-from ..formats.lerobot.folder_source import FolderSource
-from ..formats.lerobot.kept import Keeper, kept_episodes, kept_info
-from ..formats.lerobot.placement import PlannedFile
-from ..formats.lerobot.record import EpisodeFiles, Track
-from ..formats.lerobot.source import DatasetFacts, DatasetSource, Note
-from ..formats.lerobot.tasks import TaskTable
-from ..formats.lerobot.v30 import write_json
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.datasets.dataset import DatasetSource, FolderSource, Note
+from ..formats.lerobot.datasets.dataset_info import DatasetFacts, dataset_facts
+from ..formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas, Track
+from ..formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes, write_episodes
+from ..formats.lerobot.writers.file_planner import PlannedFile
+from ..formats.lerobot.writers.kept_files import Keeper, kept_episodes, kept_info
+from ..formats.lerobot.writers.writer_v30 import write_json
 from ..hub.source_files import present
 from ..media.encode.settings import VideoSettings
 from ..media.remux.byte_copier import copy_file
@@ -220,7 +217,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         for target in (target for unit in self.units() for target in self._targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
-        with file_attempt(self.root / paths.INFO) as attempt:
+        with file_attempt(self.root / paths_v30.INFO) as attempt:
             self.write_info(attempt, replace(self.facts, video_info=self.sources.video_info()), self._plan)
             for base in self.sources.base():
                 write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

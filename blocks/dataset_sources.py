@@ -11,12 +11,12 @@ from typing import Any
 from ..core.columns import Array
 from ..core.errors import Damaged, RobotroveError, intact
 from ..formats.lerobot.carried import shared_extras, shared_video_info, summed_histograms
-from ..formats.lerobot.episode_metas import EpisodeMetas
-from ..formats.lerobot.episode_plan import PlacedEpisode
-from ..formats.lerobot.folder_source import FolderSource
-from ..formats.lerobot.open_source import open_source
-from ..formats.lerobot.shard_source import ShardSource
-from ..formats.lerobot.source import DatasetFacts, DatasetSource
+from ..formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ..formats.lerobot.datasets.dataset_info import DatasetFacts
+from ..formats.lerobot.datasets.episode_location import EpisodeMetas
+from ..formats.lerobot.datasets.open_dataset import open_source
+from ..formats.lerobot.datasets.shard_dataset import ShardSource
+from ..formats.lerobot.writers.dataset_plan import PlacedEpisode
 from ..manifests.manifest import Manifest
 from .binding import Binding
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..core.commit import write_file
 from ..core.errors import UsageError
-from ..formats.lerobot import paths
-from ..formats.lerobot.dataset_stats import dataset_stats, feature_quantiles, incomplete_cameras, write_stats
-from ..formats.lerobot.view_v30 import DatasetViewV30
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.datasets.dataset_stats import dataset_stats, feature_quantiles, incomplete_cameras, write_stats
+from ..formats.lerobot.datasets.dataset_v30 import DatasetViewV30
 from .binding import Bound
 from .dataset_step import DatasetStep
 
@@ -37,12 +37,14 @@ class DatasetStats(Bound, DatasetStep):
 
     def __init__(self, *, dataset: str | None = None) -> None:
         self.dataset = dataset
-        self.needs = None if dataset is not None else paths.CODEBASE_VERSION
+        self.needs = None if dataset is not None else paths_v30.CODEBASE_VERSION
         self._own_folder = Path()
 
     @property
     def _root(self) -> Path:
-        return Path(self.dataset) if self.dataset is not None else self.binding.finished_root(paths.CODEBASE_VERSION)
+        return (
+            Path(self.dataset) if self.dataset is not None else self.binding.finished_root(paths_v30.CODEBASE_VERSION)
+        )
 
     @property
     def _folder(self) -> Path:
@@ -61,8 +63,8 @@ class DatasetStats(Bound, DatasetStep):
         Raises:
             UsageError: If there is no dataset.
         """
-        if not (self._root / paths.INFO).exists():
-            raise UsageError(str(self._root), f"has no {paths.INFO}", "a LeRobot dataset of version 3.0")
+        if not (self._root / paths_v30.INFO).exists():
+            raise UsageError(str(self._root), f"has no {paths_v30.INFO}", "a LeRobot dataset of version 3.0")
         self._folder.mkdir(parents=True, exist_ok=True)
         features = DatasetViewV30(self._root).numeric_features
         widest_first = sorted(features, key=lambda key: -prod(features[key].shape))
@@ -83,7 +85,7 @@ class DatasetStats(Bound, DatasetStep):
     def finish(self) -> None:
         """Write meta/stats.json; cameras of which sources had not all statistics are computed from their frames."""
         if cameras := self._read(_PLAN)["cameras"]:
-            from ..formats.lerobot.recompute import recompute  # rare, and much to import
+            from ..formats.lerobot.recompute.dataset_recompute import recompute  # rare, and much to import
 
             recompute(self._root, cameras=cameras)
             return

@@ -9,16 +9,14 @@ from typing import Any
 
 from ..core.commit import files_attempt
 from ..core.errors import UsageError
-from ..formats.lerobot import v21
-from ..formats.lerobot.episode_metas import EpisodeMetas
-from ..formats.lerobot.episode_plan import DatasetPlan, PlacedEpisode
-from ..formats.lerobot.folder_source import FolderSource
-from ..formats.lerobot.kept import check_columns
-from ..formats.lerobot.limits import is_too_long_for_v21
-from ..formats.lerobot.placement import PlannedFile
-from ..formats.lerobot.record import EpisodeFiles
-from ..formats.lerobot.source import DatasetFacts, DatasetSource
-from ..formats.lerobot.tasks import TaskTable
+from ..formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ..formats.lerobot.datasets.dataset_info import DatasetFacts
+from ..formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas
+from ..formats.lerobot.time_limits import is_too_long_for_v21
+from ..formats.lerobot.writers import writer_v21
+from ..formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
+from ..formats.lerobot.writers.file_planner import PlannedFile
+from ..formats.lerobot.writers.kept_files import check_columns
 from ..media.encode.settings import VideoSettings
 from ..media.remux.concat import split
 from ..media.remux.video_index import prove
@@ -57,11 +55,11 @@ class Downgrader(DatasetMaker):
 
     def planner(self, facts: DatasetFacts) -> Planner:
         """Return a fresh planner."""
-        return v21.UnitPlanner(facts.camera_keys)
+        return writer_v21.UnitPlanner(facts.camera_keys)
 
     def check_columns(self, base: FolderSource[Any]) -> None:
         """Refuse to append to a dataset with other columns than new data files get."""
-        check_columns(base, v21.row_schema(base.facts, reference_exact=self.reference_exact))
+        check_columns(base, writer_v21.row_schema(base.facts, reference_exact=self.reference_exact))
 
     def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
         """Return the episode as it is.
@@ -82,7 +80,7 @@ class Downgrader(DatasetMaker):
 
     def targets(self, unit: PlannedFile) -> Iterator[Path]:
         """Yield a file per episode."""
-        return (self.root / v21.episode_path(unit.key, episode) for episode in range(unit.first, unit.last))
+        return (self.root / writer_v21.episode_path(unit.key, episode) for episode in range(unit.first, unit.last))
 
     def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
         """Write the files of a run of episodes."""
@@ -108,8 +106,10 @@ class Downgrader(DatasetMaker):
                     prove(path, placed.files.length, self.facts.fps)
             else:
                 tasks = TaskTable(plan.tasks)
-                rows = v21.placed_rows(self.facts, tasks, plan.source_tasks, reference_exact=self.reference_exact)
-                v21.write_rows(files, rows)
+                rows = writer_v21.placed_rows(
+                    self.facts, tasks, plan.source_tasks, reference_exact=self.reference_exact
+                )
+                writer_v21.write_rows(files, rows)
                 rows.close()
 
     def write_meta(
@@ -117,11 +117,11 @@ class Downgrader(DatasetMaker):
     ) -> None:
         """Write meta/ but info.json."""
         tasks = TaskTable(plan.tasks)
-        v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
+        writer_v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
 
     def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
         """Write info.json."""
-        v21.write_info(
+        writer_v21.write_info(
             self.root,
             out,
             facts,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ..core.features import Features
 from ..formats.lerobot import paths_v21
-from ..formats.lerobot.gr00t_stats import write_gr00t_stats
-from ..formats.lerobot.modality import modality_of, write_modality
-from ..formats.lerobot.views import open_view
+from ..formats.lerobot.datasets.open_dataset import open_view
+from ..formats.lerobot.gr00t.gr00t_stats import write_gr00t_stats
+from ..formats.lerobot.gr00t.modality import modality_of, write_modality
 from ..manifests.robot import RobotName, load_robot
 from .binding import Bound
 from .dataset_step import DatasetStep

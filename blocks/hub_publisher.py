@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import Damaged, RobotroveError, UsageError
-from ..formats.lerobot import paths
-from ..formats.lerobot.views import open_view
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.datasets.open_dataset import open_view
 from ..hub.card import card
 from ..hub.client import Hub, check_logged_in
 from ..hub.push import Published, Push
@@ -100,8 +100,8 @@ class HubPublisher(Bound, DatasetStep):
             RobotroveError: If the dataset is wrong, or the Hub says no.
         """
         check_logged_in()
-        if not (self._root / paths.INFO).is_file():
-            raise UsageError(str(self._root), f"is no dataset: there is no {paths.INFO}", "a LeRobot dataset")
+        if not (self._root / paths_v30.INFO).is_file():
+            raise UsageError(str(self._root), f"is no dataset: there is no {paths_v30.INFO}", "a LeRobot dataset")
         if self.verify:
             check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
         self._push.prepare(public=self.public)

@@ -14,11 +14,11 @@ from ..core.commit import folder_attempt
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, Superseded, intact
 from ..core.features import difference, named_like
-from ..formats.lerobot.dataset_facts import dataset_facts
-from ..formats.lerobot.episode import write_episode
-from ..formats.lerobot.record import EpisodeRecord, read_episode
-from ..formats.lerobot.shard_source import ShardSource
-from ..formats.lerobot.v30 import write_dataset
+from ..formats.lerobot.datasets.dataset_info import dataset_facts
+from ..formats.lerobot.datasets.episode_location import EpisodeRecord
+from ..formats.lerobot.datasets.shard_dataset import ShardSource
+from ..formats.lerobot.writers.episode_folder import read_episode, write_episode
+from ..formats.lerobot.writers.writer_v30 import write_dataset
 from ..manifests.events import Journal
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.shard import KeptEpisode, RejectedEpisode, Shard

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..core.errors import UsageError
-from ..formats.lerobot.open_source import version_of
+from ..formats.lerobot.datasets.open_dataset import version_of
 from ..hub.source_files import local_dataset
 from .dataset_run import run_blocks, run_options
 from .hub_dataset import force_option, given

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError
-from ..formats.lerobot.views import check_is_dataset
+from ..formats.lerobot.datasets.open_dataset import check_is_dataset
 from ..pipelines.replay.export import ActionExport, export_actions
 from .display import Bar
 from .output import counted, echo, echo_json

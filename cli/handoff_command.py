@@ -15,13 +15,12 @@ from ..core.commit import folder_attempt
 from ..core.errors import UsageError, exists_already
 from ..formats.lerobot.checks.runner import refusals
 from ..formats.lerobot.consumers import CONSUMERS
-from ..formats.lerobot.gr00t_metadata import METADATA, gr00t_metadata
-from ..formats.lerobot.view import DatasetView
-from ..formats.lerobot.view_v21 import DatasetViewV21
-from ..formats.lerobot.views import check_is_dataset, open_view
-from ..formats.training.gr00t import gr00t_training
-from ..formats.training.gr00t_texts import FINETUNE, gr00t_files
-from ..formats.training.lerobot import TRAIN, lerobot_files
+from ..formats.lerobot.datasets.dataset import DatasetView
+from ..formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ..formats.lerobot.gr00t.gr00t_metadata import METADATA, gr00t_metadata
+from ..formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
+from ..formats.training.lerobot_training import TRAIN, lerobot_files
 from ..manifests.robot import Gr00tVersion, load_robot
 from .output import echo
 

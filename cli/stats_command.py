@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError
-from ..formats.lerobot.recompute import StatsReport, recompute
-from ..formats.lerobot.stats_differences import Difference, FeatureDifferences
+from ..formats.lerobot.recompute.dataset_recompute import StatsReport, recompute
+from ..formats.lerobot.stats.stats_comparison import Difference, FeatureDifferences
 from ..hub.address import is_on_hub
 from ..hub.source_files import local_dataset
 from .display import Bar

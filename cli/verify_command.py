@@ -13,7 +13,7 @@ from ..core.errors import UsageError
 from ..formats.lerobot.checks.base import Finding
 from ..formats.lerobot.checks.runner import Report, verify
 from ..formats.lerobot.consumers import CONSUMERS, chosen
-from ..formats.lerobot.views import check_is_dataset, open_view
+from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
 from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
 from ..pipelines.replay.check import ReplayReport, check_replay
 from ..pipelines.source_check import SourceReport, check_source

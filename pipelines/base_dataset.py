@@ -14,11 +14,11 @@ from ..blocks.binding import Binding
 from ..blocks.dataset_maker import DatasetMaker
 from ..core.errors import Damaged, RobotroveError, RunChanged, UsageError
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
-from ..formats.lerobot.kept import kept_episodes
-from ..formats.lerobot.open_source import open_source
-from ..formats.lerobot.provenance import origins
-from ..formats.lerobot.source import DatasetFacts
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.datasets.dataset_info import DatasetFacts
+from ..formats.lerobot.datasets.open_dataset import open_source
+from ..formats.lerobot.datasets.provenance import origins
+from ..formats.lerobot.writers.kept_files import kept_episodes
 from ..hub.address import is_on_hub
 from ..hub.source_files import dataset_place, local_dataset
 from ..manifests.run_info import BaseDataset, RunInfo
@@ -120,7 +120,7 @@ def check_same_base(binding: Binding, name: str | None = None) -> None:
     else:
         if name and is_on_hub(name):
             local_dataset(name)  # what is not here any more is fetched again
-        if not (root / paths.INFO).is_file():
+        if not (root / paths_v30.INFO).is_file():
             change = "is gone"
         elif _digest(root) != base.digest:
             change = "was changed"

@@ -11,9 +11,10 @@ from ..core.columns import Array
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, RobotroveError
 from ..core.features import DEFAULT_FEATURES, Feature, difference, named_like
-from ..formats.lerobot.provenance import Origin
-from ..formats.lerobot.stored import StoredEpisode, StoredRows
-from ..formats.lerobot.view import DatasetView
+from ..formats.lerobot.datasets.dataset import DatasetView
+from ..formats.lerobot.datasets.episode_location import StoredEpisode
+from ..formats.lerobot.datasets.provenance import Origin
+from ..formats.lerobot.datasets.row_reader import StoredRows
 from ..media.image.images import ImageDecoder
 from .camera_check import CameraCheck
 

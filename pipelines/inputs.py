@@ -13,9 +13,9 @@ from typing import Any
 from ..core.errors import Damaged, RunChanged, UsageError, in_utf8, printable
 from ..core.features import Features
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
-from ..formats.lerobot.open_source import open_source
-from ..formats.lerobot.source import DatasetFacts, check_alike
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.datasets.dataset_info import DatasetFacts, check_alike
+from ..formats.lerobot.datasets.open_dataset import open_source
 from ..hub.address import is_on_hub
 from ..hub.source_files import local_dataset
 from ..manifests.run_info import InputDataset
@@ -116,7 +116,7 @@ def check_same_inputs(
         here = _absolute(given)
         if str(here) != dataset.path and here.exists():  # a relative one is looked up in another folder now
             differences.append(f"dataset {here} was {dataset.path}")
-        elif not (Path(dataset.path) / paths.INFO).is_file():
+        elif not (Path(dataset.path) / paths_v30.INFO).is_file():
             differences.append(f"dataset {dataset.path} is gone")
         elif not _is_same(dataset):
             differences.append(f"dataset {dataset.path} was changed")
@@ -145,7 +145,7 @@ def _absolute(folder: str) -> Path:
 def _describe(folder: Path) -> tuple[InputDataset, int]:
     """Return a dataset and its number of parquet and mp4 files."""
     try:
-        content = (folder / paths.INFO).read_bytes()
+        content = (folder / paths_v30.INFO).read_bytes()
         info = json.loads(content)
         episodes, frames = _count(info, "total_episodes"), _count(info, "total_frames")
         digest = hashlib.sha256()
@@ -157,7 +157,7 @@ def _describe(folder: Path) -> tuple[InputDataset, int]:
     except OSError as exc:
         raise UsageError(str(exc.filename or folder), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
     except (ValueError, RecursionError) as exc:
-        raise UsageError(str(folder / paths.INFO), f"cannot be used: {exc}", "the info.json of LeRobot") from exc
+        raise UsageError(str(folder / paths_v30.INFO), f"cannot be used: {exc}", "the info.json of LeRobot") from exc
     return InputDataset(str(folder), episodes, frames, digest.hexdigest(), hashlib.sha256(content).hexdigest()), count
 
 

@@ -15,7 +15,7 @@ from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import DEFAULT_FEATURES, Features, difference, named_like
 from ..formats.hdf5.layout import Scanned, same_content
-from ..formats.lerobot.limits import is_too_long_for_v21
+from ..formats.lerobot.time_limits import is_too_long_for_v21
 from ..hub.source_files import named, present
 from ..manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ..media.encode.settings import VideoSettings

@@ -14,9 +14,9 @@ from typing import Any
 from ..blocks.binding import Binding
 from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace
-from ..formats.lerobot import paths
-from ..formats.lerobot.episode_plan import PLAN_FILE, DatasetPlan
-from ..formats.lerobot.relative_stats import RELATIVE_STATS
+from ..formats.lerobot import paths_v30
+from ..formats.lerobot.gr00t.relative_actions import RELATIVE_STATS
+from ..formats.lerobot.writers.dataset_plan import PLAN_FILE, DatasetPlan
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo, Started
 from ..manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
@@ -97,7 +97,7 @@ def _made(binding: Binding, version: str) -> tuple[Path, dict[str, Any]]:
     for _ in range(2):  # a second process may give it its name in between
         folder = binding.finished_root(version)
         with suppress(FileNotFoundError):
-            return folder, json.loads((folder / paths.INFO).read_text())
+            return folder, json.loads((folder / paths_v30.INFO).read_text())
     raise RobotroveError(
         str(folder),
         f"no block made a dataset of version {version}",
@@ -134,7 +134,7 @@ def _base_notes(binding: Binding) -> Iterator[str]:
         return
     if binding.replaces_base:
         yield f"the dataset as it was before is {base}"
-    for path in (paths.STATS, RELATIVE_STATS):  # of the episodes before alone, so they are not carried over
+    for path in (paths_v30.STATS, RELATIVE_STATS):  # of the episodes before alone, so they are not carried over
         if (base / path).exists() and not (binding.finished_root(binding.run.formats[0]) / path).exists():
             yield f"{path} is not in the output: make it anew with `robotrove stats`"
 

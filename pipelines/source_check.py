@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..core.errors import Damaged
-from ..formats.lerobot.view import DatasetView
-from ..formats.lerobot.views import open_view
+from ..formats.lerobot.datasets.dataset import DatasetView
+from ..formats.lerobot.datasets.open_dataset import open_view
 from ..media.encode.settings import VideoSettings
 from .camera_check import CameraCheck
 from .episode_check import EpisodeCheck

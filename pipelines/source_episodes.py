@@ -13,9 +13,10 @@ from ..blocks.hdf5_reader import Hdf5Reader
 from ..blocks.shard_writer import ShardWriter
 from ..core.episode import Episode
 from ..core.errors import Damaged, UsageError
-from ..formats.lerobot.provenance import Origin, origins
-from ..formats.lerobot.stored import StoredEpisode, stored_episodes
-from ..formats.lerobot.view import DatasetView
+from ..formats.lerobot.datasets.dataset import DatasetView
+from ..formats.lerobot.datasets.episode_location import StoredEpisode
+from ..formats.lerobot.datasets.provenance import Origin, origins
+from ..formats.lerobot.datasets.row_reader import stored_episodes
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.run_info import RunInfo
 from ..media.encode.settings import VideoSettings

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ..core.errors import UsageError
 from ..core.workspace import Workspace
-from ..formats.lerobot.provenance import Origin, origin_of
-from ..formats.lerobot.views import check_is_dataset, open_view
+from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ..formats.lerobot.datasets.provenance import Origin, origin_of
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.columns import Array
 from ...core.errors import printable
-from .source import DatasetSource
+from .datasets.dataset import DatasetSource
 
 
 def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:

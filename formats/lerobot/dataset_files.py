@@ -1,18 +1,40 @@
-"""Reading the files of a dataset that may be damaged: every fault has a place, none is a traceback."""
+"""Files of a dataset: parquet and JSON, opened and read in bounded batches, and those that are not ours."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core.errors import Damaged
-from .arrow_rows import ArrowColumn, open_parquet
+from . import paths_v21, paths_v30
+
+# One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
+ArrowColumn: TypeAlias = Any
+
+_BUFFER_BYTES = 1 << 20
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a parquet file to be read part by part; raises what pyarrow and the file system raise."""
+    # Newer pyarrow otherwise fetches everything that is asked for before it gives the first batch, and without a
+    # buffer each column of a row group at once.
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+
+
+def read_small(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a small parquet file; `pq.read_table` and threads would take three times as long."""
+    with open_parquet(path) as file:
+        return file.read(columns, use_threads=False)
+
+
+EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
 
 BATCH_ROWS = 16_384
 
@@ -103,3 +125,55 @@ class DatasetFiles:
             for batch in file.iter_batches(batch_size=rows, columns=found, use_threads=not is_small):
                 arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield {name: arrays[name] for name in found}
+
+
+# Files and folders of meta/ that a writer makes itself, of both versions: one that was left behind must not travel.
+_OWN = {
+    Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
+} | {Path(path) for path in (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS, "meta/relative_stats.json")}
+_TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
+
+
+class Inside:
+    """Paths that do not lead out of a dataset, neither by themselves nor by links.
+
+    Args:
+        root: The dataset's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        home = os.path.realpath(root)
+        self._homes = [home]
+        parent = os.path.dirname(home)
+        if os.path.basename(parent) == "snapshots":
+            # The Hub's cache: snapshots/<commit>/ holds links to ../../blobs.
+            self._homes.append(os.path.join(os.path.dirname(parent), "blobs"))
+
+    def __contains__(self, path: str | Path) -> bool:
+        try:
+            target = os.path.realpath(self._root / path)
+        except ValueError:  # a zero byte
+            return False
+        return any(target.startswith(home + os.sep) for home in self._homes)
+
+
+def extra_files(root: Path, inside: Inside) -> list[Path]:
+    """Return the files of meta/ that no writer of either version makes, relative to the dataset, sorted.
+
+    Args:
+        root: The dataset's folder.
+        inside: What is inside of it; links that lead out are left out, as are hidden and temporary files.
+    """
+    found = []
+    for folder, folders, names in os.walk(root / "meta"):
+        here = Path(folder).relative_to(root)
+        folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
+        for path in (here / name for name in names):
+            if path not in _OWN and not _is_passing(path.name) and (root / path).is_file() and path in inside:
+                found.append(path)
+    return sorted(found)
+
+
+def _is_passing(name: str) -> bool:
+    return name.startswith(".") or name.lower().endswith(_TEMPORARY)

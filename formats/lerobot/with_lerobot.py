@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 
 from ...core.errors import UsageError
-from . import lerobot_loader, paths
-from .view import DatasetView
+from . import lerobot_loader, paths_v30
+from .datasets.dataset import DatasetView
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def seen_by_lerobot(view: DatasetView, python: str = sys.executable) -> Seen:
         UsageError: If LeRobot is not installed, or reads no dataset of this version.
         Damaged: If the number of frames and episodes cannot be read.
     """
-    if view.version != paths.CODEBASE_VERSION:
-        expected = f"a dataset of {paths.CODEBASE_VERSION}, which the LeRobot of robotrove[lerobot] reads"
+    if view.version != paths_v30.CODEBASE_VERSION:
+        expected = f"a dataset of {paths_v30.CODEBASE_VERSION}, which the LeRobot of robotrove[lerobot] reads"
         raise UsageError(str(view.root), f"is of version {view.version}", expected, "robotrove convert … --to v3.0")
     wanted = (len(view.lengths), int(view.lengths.sum()))
     command = [python, lerobot_loader.__file__, str(view.root.absolute())]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import Damaged, UsageError
-from ...formats.lerobot.view import DatasetView
-from ...formats.lerobot.views import open_view
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.open_dataset import open_view
 from ..source_check import Progress
 from ..source_episodes import Problems, SourceEpisodes, SourceProblem, finished_run
 from .episode import ACTION, EpisodeReplay

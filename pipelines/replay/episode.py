@@ -13,8 +13,8 @@ from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import RobotroveError, explained
 from ...core.features import DEFAULT_FEATURES, Feature
-from ...formats.lerobot.stored import StoredStream
-from ...formats.lerobot.view import DatasetView
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.row_reader import StoredStream
 from ..episode_check import Difference
 from ..source_episodes import Pair
 from .undo import Undo

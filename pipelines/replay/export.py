@@ -13,9 +13,9 @@ from ...core.commit import attempt_name, rename_new, sync_file
 from ...core.errors import UsageError, exists_already
 from ...core.features import Feature
 from ...formats.hdf5.replay_file import ReplayFile, create, read_start
-from ...formats.lerobot.stored import StoredStream, stored_episodes
-from ...formats.lerobot.view import DatasetView
-from ...formats.lerobot.views import open_view
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
 from ..source_check import Progress
 from .episode import ACTION
 from .parts import Part, of_robot, of_run

@@ -8,9 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ...core.errors import Damaged, RobotroveError, UsageError
-from ...formats.lerobot.provenance import origins
-from ...formats.lerobot.stored import StoredEpisode, stored_episodes
-from ...formats.lerobot.view import DatasetView
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.provenance import origins
+from ...formats.lerobot.datasets.row_reader import stored_episodes
 from ..source_episodes import Pair, SourceEpisodes, SourceProblem, finished_run
 from .episode import ACTION
 from .undo import Undo

@@ -18,7 +18,7 @@ import yaml
 from robotrove.cli.handoff_command import command
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.training.gr00t import TAGS
+from robotrove.formats.training.gr00t_training import TAGS
 from robotrove.manifests.robot import load_robot, shipped_robots
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import run_shipped

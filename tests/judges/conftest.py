@@ -22,7 +22,7 @@ from robotrove.executors.stage import Stage
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
 from robotrove.formats.hdf5.samples.sample_spec import action, state
-from robotrove.formats.lerobot import paths
+from robotrove.formats.lerobot import paths_v30
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.image.images import ImageDecoder
 from robotrove.pipelines.pipeline import Pipeline
@@ -70,7 +70,7 @@ class Sample:
     def files(self, kind: str) -> list[tuple[int, int]]:
         """Chunk and file of each episode's `data` or `videos/CAMERA`, as meta has them."""
         names = [f"{kind}/chunk_index", f"{kind}/file_index"]
-        table = pq.read_table(self.root / paths.EPISODES, columns=names)
+        table = pq.read_table(self.root / paths_v30.EPISODES, columns=names)
         return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
     @property
@@ -207,9 +207,9 @@ def many_files(folder: Path) -> Sample:
             episodes.append(rows)
     pipeline = Pipeline(source=Hdf5Reader(files=[str(path) for path in sources], layout="piper", fps=20))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "CHUNKS_SIZE", 2)
-        patch.setattr(paths, "DATA_FILES_MB", 0.012)
-        patch.setattr(paths, "VIDEO_FILES_MB", 0.02)
+        patch.setattr(paths_v30, "CHUNKS_SIZE", 2)
+        patch.setattr(paths_v30, "DATA_FILES_MB", 0.012)
+        patch.setattr(paths_v30, "VIDEO_FILES_MB", 0.02)
         pipeline.run(output=folder / "many", executor=InThisProcess())
     markers = {key: (np.tile(np.arange(20), 8), camera) for camera, key in enumerate(sizes)}
     sample = Sample(folder / "many", 20, tasks, episodes, markers, (FRONT, WRIST))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.formats.lerobot import paths
+from robotrove.formats.lerobot import paths_v30
 from robotrove.tests.judges.expectations import (
     check_access,
     check_episodes,
@@ -88,8 +88,8 @@ def test_a_dataset_of_hours_is_read_to_its_end_only_after_aggregation(
     assert "FrameTimestampError" in views[release]["hours"].error
     assert not views[release]["hours_alone"].error
     spans = [
-        pq.read_table(recorded["hours"].root / paths.EPISODES),
-        pq.read_table(made["hours_alone"].root / paths.EPISODES),
+        pq.read_table(recorded["hours"].root / paths_v30.EPISODES),
+        pq.read_table(made["hours_alone"].root / paths_v30.EPISODES),
     ]
     before, after = (max(span[f"videos/{FRONT}/to_timestamp"].to_pylist()) for span in spans)
     assert before == pytest.approx(1100)

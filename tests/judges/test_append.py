@@ -11,7 +11,7 @@ import pytest
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.formats.lerobot.open_source import version_of
+from robotrove.formats.lerobot.datasets.open_dataset import version_of
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.expectations import check_access, check_episodes, check_facts, check_frames, check_rows

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
-from robotrove.formats.lerobot import paths
-from robotrove.formats.lerobot.image_stats import pixel_step, sample_indices
+from robotrove.formats.lerobot import paths_v30
+from robotrove.formats.lerobot.stats.image_stats import pixel_step, sample_indices
 from robotrove.tests.judges.expectations import FRAME_ERROR, HISTOGRAM_BINS, QUANTILES, windows
 from robotrove.tests.judges.releases import BACKENDS, Seen
 
@@ -90,7 +90,7 @@ def test_an_episode_can_be_opened_alone(sample: Sample, seen: Seen) -> None:
 
 
 def test_statistics_of_episodes_agree_with_theirs(sample: Sample, seen: Seen) -> None:
-    ours = pq.read_table(sample.root / paths.EPISODES).to_pylist()
+    ours = pq.read_table(sample.root / paths_v30.EPISODES).to_pylist()
     for number, episode in enumerate(sample.episodes):
         for key, rows in episode.items():
             # LeRobot folds the leading axes of a row, but not those of an only row.
@@ -107,7 +107,7 @@ def test_statistics_of_episodes_agree_with_theirs(sample: Sample, seen: Seen) ->
 
 
 def test_quantiles_of_the_dataset_are_those_of_all_rows(sample: Sample, seen: Seen) -> None:
-    stats = json.loads((sample.root / paths.STATS).read_text())
+    stats = json.loads((sample.root / paths_v30.STATS).read_text())
     assert set(seen.facts["stats"]) == set(stats)
     for key in stats.keys() & sample.episodes[0].keys() - set(sample.cameras):
         rows = sample.rows(key)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from robotrove.executors.rank_runner import RankRunner
-from robotrove.formats.lerobot import paths
+from robotrove.formats.lerobot import paths_v30
 
 # Every way in which something becomes visible to other processes, or stops being so.
 GROWING = ("rename", "replace", "link", "mkdir")  # what a full disk may refuse
@@ -153,7 +153,7 @@ def small_files(data_mb: float = 0.012, video_mb: float = 0.006, chunks: int = 2
     """Make files small and chunks of few, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in small_limits(data_mb, video_mb, chunks).items():
-            patch.setattr(paths, name, value)
+            patch.setattr(paths_v30, name, value)
         yield
 
 
@@ -185,7 +185,7 @@ def obey() -> None:
     """Do what `environment` says; called by Python itself as it starts."""
     orders = json.loads(os.environ.get(_ENVIRONMENT, "{}"))
     for name, value in orders.get("limits", {}).items():
-        setattr(paths, name, value)
+        setattr(paths_v30, name, value)
 
     def die_once() -> None:
         try:

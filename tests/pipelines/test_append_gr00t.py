@@ -10,7 +10,7 @@ import numpy as np
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import refusals
 from robotrove.formats.lerobot.consumers import CONSUMERS
-from robotrove.formats.lerobot.views import open_view
+from robotrove.formats.lerobot.datasets.open_dataset import open_view
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
 

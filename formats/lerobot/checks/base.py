@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged
-from ..view import DatasetView
+from ..datasets.dataset import DatasetView
 
 View = TypeVar("View", bound=DatasetView)
 Severity: TypeAlias = Literal["error", "warning"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ....core.features import Feature, channels
+from ..stats.stats_comparison import Floats
 from .base import Repeated
-from .stat_values import Floats
 
 _COLOURS = 3
 _FLAT_STD = 0.01

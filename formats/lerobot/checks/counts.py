@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....core.errors import Damaged
-from .. import paths
-from ..view import DatasetView
+from .. import paths_v30
+from ..datasets.dataset import DatasetView
 from .base import Check, Finding
 
 
@@ -24,10 +24,10 @@ class CountsCheck(Check[DatasetView]):
             ("total_tasks", len(dataset.tasks), dataset.tasks_path),
         ):
             if dataset.count(key) != found:
-                yield self.error(paths.INFO, f"{key} is {dataset.count(key)}, but {place} gives {found}")
+                yield self.error(paths_v30.INFO, f"{key} is {dataset.count(key)}, but {place} gives {found}")
         split = {"train": f"0:{episodes}"}
         if dataset.info.get("splits") != split:  # no release of LeRobot reads it
-            yield self.warning(paths.INFO, f"splits is {dataset.info.get('splits')} instead of {split}")
+            yield self.warning(paths_v30.INFO, f"splits is {dataset.info.get('splits')} instead of {split}")
         rows = 0
         for data in dataset.data_files():
             try:

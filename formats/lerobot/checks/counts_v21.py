@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import paths
-from ..view import DatasetView
+from .. import paths_v30
+from ..datasets.dataset import DatasetView
 from .base import Finding
 from .counts import CountsCheck
 
@@ -23,4 +23,4 @@ class CountsV21Check(CountsCheck):
         ):
             if key in dataset.info and dataset.count(key) != expected:
                 # LeRobot only counts on from it.
-                yield self.warning(paths.INFO, f"{key} is {dataset.count(key)} instead of {expected}, {reason}")
+                yield self.warning(paths_v30.INFO, f"{key} is {dataset.count(key)} instead of {expected}, {reason}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..view_v21 import DatasetViewV21, is_texts
+from ..datasets.dataset import is_texts
+from ..datasets.dataset_v21 import DatasetViewV21
 from .base import Check, Finding
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ....core.errors import Damaged
-from ..view import VideoFile
-from ..view_v30 import DatasetViewV30
+from ..datasets.dataset_v30 import DatasetViewV30
+from ..datasets.episode_location import VideoFile
 from .base import Check, Finding, Repeated
 
 # LeRobot compares times with a tolerance of 1e-4 s, most of which float32 needs; sums of durations drift by far less.

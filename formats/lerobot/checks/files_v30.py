@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..view_v30 import DatasetViewV30
+from ..datasets.dataset_v30 import DatasetViewV30
 from .base import Check, Finding
 
 

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from ....core.features import Feature
-from .. import paths
-from ..gr00t_stats import GR00T_KEYS
-from ..modality import MODALITY, VECTORS, column_of
-from ..modality_entries import Entry, entries, misfits, slice_problem
-from ..view_v21 import DatasetViewV21
+from .. import paths_v30
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..gr00t.gr00t_stats import GR00T_KEYS
+from ..gr00t.modality import MODALITY, VECTORS, Entry, column_of, entries, misfits, slice_problem
+from ..stats.stats_comparison import NO_NUMBERS, numbers_of, shapes_of
 from .base import Check, Finding
-from .stat_values import NO_NUMBERS, numbers_of, shapes_of
 
 
 class Gr00tCheck(Check[DatasetViewV21]):
@@ -26,7 +25,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
     def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
         """Yield what GR00T (N1 to N1.7) could not use."""
         has_modality = (dataset.root / MODALITY).exists()
-        if (dataset.root / paths.STATS).exists():
+        if (dataset.root / paths_v30.STATS).exists():
             yield from self._stats(dataset, has_modality)
         if has_modality:
             content = dataset.json(MODALITY)
@@ -35,9 +34,9 @@ class Gr00tCheck(Check[DatasetViewV21]):
                 yield from self._entry(dataset, entry)
 
     def _stats(self, dataset: DatasetViewV21, has_modality: bool) -> Iterator[Finding]:
-        content = dataset.json(paths.STATS)
+        content = dataset.json(paths_v30.STATS)
         for key, feature in dataset.features.items():
-            place, entry = f"{paths.STATS}, {key}", content.get(key)
+            place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             if not isinstance(entry, dict):
                 # N1.6 and N1.7 write the file anew where a column of floats is missing; LeRobot never reads it.
                 if has_modality and feature.dtype.startswith("float"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ....core.errors import Damaged
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
 from .base import Check, Finding
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....core.errors import Damaged
 from ....core.features import frame_size
-from ..view import DatasetView
+from ..datasets.dataset import DatasetView
 from .base import Check, Finding
 
 _BATCH_ROWS = 64  # a picture can take a megabyte

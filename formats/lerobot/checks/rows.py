@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ....core.errors import Damaged
 from ....core.features import Feature
-from ..arrow_rows import kind_of, rows_of
-from ..view import DatasetView
+from ..datasets.dataset import DatasetView
+from ..features.vector import kind_of, rows_of
 from .base import Check, Finding, RowFaults
 from .timestamps import column_of
 

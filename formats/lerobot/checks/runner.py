@@ -10,8 +10,8 @@ from typing import Any
 
 from ....core.errors import Damaged, UsageError
 from ..consumers.base import Consumer
-from ..view import DatasetView
-from ..views import open_view
+from ..datasets.dataset import DatasetView
+from ..datasets.open_dataset import open_view
 from . import CHECKS
 from .base import Check, Finding, Severity
 

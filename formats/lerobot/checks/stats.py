@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from ....core.errors import Damaged
 from ....core.features import Features
-from .. import paths
-from ..episode_rows import row_arrays
-from ..quantiles import QUANTILES
-from ..stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
-from ..view import DatasetView
+from .. import paths_v30
+from ..datasets.dataset import DatasetView
+from ..datasets.row_reader import row_arrays
+from ..stats.exact_quantiles import QUANTILES
+from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
+from ..stats.stats_comparison import differences, misplaced_quantiles, misshapen, numbers_of
 from .base import Check, Finding, Repeated, Severity, View
 from .camera_stats import note_camera
 from .missing_stats import MissingStats
-from .stat_values import differences, misplaced_quantiles, misshapen, numbers_of
 
 # LeRobot does not change them all when it merges or deletes episodes, and never uses them.
 _PLACE_FEATURES = ("index", "episode_index", "task_index")
@@ -108,7 +108,7 @@ def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the numeric rows of each episode, feature name to (length, *shape), one episode in memory at a time."""
     names = list(dataset.numeric_features)
     if not names:
-        raise Damaged(paths.INFO, "no feature is a number")
+        raise Damaged(paths_v30.INFO, "no feature is a number")
     lengths = iter(dataset.lengths.tolist())
     needed = next(lengths, 0)
     parts: list[dict[str, NDArray[Any]]] = []

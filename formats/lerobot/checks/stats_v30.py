@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from .. import paths
-from ..dataset_stats import feature_quantiles
-from ..stats import StatsMerger
-from ..view_v30 import DatasetViewV30
+from .. import paths_v30
+from ..datasets.dataset_stats import feature_quantiles
+from ..datasets.dataset_v30 import DatasetViewV30
+from ..stats.feature_stats import StatsMerger
+from ..stats.stats_comparison import TOLERANCES, Floats, difference, differences, misshapen, numbers_of
 from .base import Finding, Repeated
 from .camera_stats import note_camera
 from .missing_stats import MissingStats
-from .stat_values import TOLERANCES, Floats, difference, differences, misshapen, numbers_of
 from .stats import StatsCheck, advice, described
 
 
@@ -30,17 +30,17 @@ class StatsV30Check(StatsCheck[DatasetViewV30]):
         yield from self._dataset(dataset, mergers, deep)
 
     def _dataset(self, dataset: DatasetViewV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Finding]:
-        content = dataset.json(paths.STATS)
+        content = dataset.json(paths_v30.STATS)
         for key in content.keys() - dataset.features.keys():
-            yield self.warning(f"{paths.STATS}, {key}", "is no feature of info.json")
+            yield self.warning(f"{paths_v30.STATS}, {key}", "is no feature of info.json")
         missing, faults = MissingStats(), Repeated(self)
         usable: dict[str, dict[str, Floats]] = {}
         for key, feature in described(dataset).items():
-            place, entry = f"{paths.STATS}, {key}", content.get(key)
+            place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             values = numbers_of(entry if isinstance(entry, dict) else {})
             problems = list(misshapen(values, feature))
             yield from (self.error(place, problem) for problem in problems)
-            if not self.is_complete(paths.STATS, key, values, missing) or problems:
+            if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
                 continue
             if feature.is_visual:
                 note_camera(place, key, feature, values, advice(dataset, "computes it anew"), faults)
@@ -67,4 +67,4 @@ class StatsV30Check(StatsCheck[DatasetViewV30]):
             if problems:
                 more = f"; {len(problems)} of {len(exact)} quantiles differ" if len(problems) > 1 else ""
                 cause = f"{problems[0]}{more} (LeRobot averages those of the episodes)"
-                yield self.warning(f"{paths.STATS}, {key}", cause)
+                yield self.warning(f"{paths_v30.STATS}, {key}", cause)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ....core.features import CHANNEL_NAMES, DEFAULT_FEATURES, Feature, frame_size
-from .. import paths
-from ..arrow_rows import kind_of
-from ..view import DatasetView
+from .. import paths_v30
+from ..datasets.dataset import DatasetView
+from ..features.vector import kind_of
 from .base import Check, Finding
 
 _MOST_AXES = 5
@@ -44,8 +44,8 @@ class StructureCheck(Check[DatasetView]):
     def wrong(self, info: dict[str, Any], key: str, expected: str) -> Finding:
         """Return the finding for a key that is missing or not as expected."""
         if key in info:
-            return self.error(paths.INFO, f"{key} is {info[key]!r} instead of {expected}")
-        return self.error(paths.INFO, f"{key} is missing; expected {expected}")
+            return self.error(paths_v30.INFO, f"{key} is {info[key]!r} instead of {expected}")
+        return self.error(paths_v30.INFO, f"{key} is missing; expected {expected}")
 
     def _common_keys(self, dataset: DatasetView) -> Iterator[Finding]:
         info = dataset.info
@@ -67,12 +67,12 @@ class StructureCheck(Check[DatasetView]):
     def _fps(self, info: dict[str, Any]) -> Iterator[Finding]:
         fps = info.get("fps")
         if isinstance(fps, float) and fps.is_integer() and fps > 0:
-            yield self.warning(paths.INFO, f"fps is {fps!r} instead of a whole number, which LeRobot 0.6 expects")
+            yield self.warning(paths_v30.INFO, f"fps is {fps!r} instead of a whole number, which LeRobot 0.6 expects")
         elif type(fps) is not int or fps < 1:
             yield self.wrong(info, "fps", "a positive whole number")
 
     def _default(self, key: str, expected: Feature, dataset: DatasetView) -> Iterator[Finding]:
-        where = f"{paths.INFO}, feature {key}"
+        where = f"{paths_v30.INFO}, feature {key}"
         found = dataset.features.get(key)
         if found is None:
             yield self.error(where, f"is missing; LeRobot expects {expected} in every dataset")
@@ -83,7 +83,7 @@ class StructureCheck(Check[DatasetView]):
             yield self.warning(where, message) if same else self.error(where, message)
 
     def _feature(self, key: str, feature: Feature, dataset: DatasetView) -> Iterator[Finding]:
-        where = f"{paths.INFO}, feature {key}"
+        where = f"{paths_v30.INFO}, feature {key}"
         if "/" in key:
             yield self.error(where, "its name holds a '/', which LeRobot refuses")
         if feature.is_visual:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .. import paths
+from .. import paths_v30
 from .base import Finding
 from .structure import StructureCheck
 
@@ -21,6 +21,8 @@ class StructureV21Check(StructureCheck):
         for key in ("total_videos", "total_chunks"):
             if key not in info:
                 # 0.3.3 loads it, but neither appends to it nor converts it to v3.0: KeyError.
-                yield self.error(paths.INFO, f"{key} is missing: LeRobot cannot add episodes, or convert it to v3.0")
+                yield self.error(
+                    paths_v30.INFO, f"{key} is missing: LeRobot cannot add episodes, or convert it to v3.0"
+                )
             elif type(info[key]) is not int or info[key] < 0:
                 yield self.wrong(info, key, "a count")

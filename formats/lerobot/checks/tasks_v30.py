@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from .. import paths
-from ..view_v30 import DatasetViewV30
+from .. import paths_v30
+from ..datasets.dataset_v30 import DatasetViewV30
 from .base import Check, Finding
 
 
@@ -20,22 +20,26 @@ class TasksV30Check(Check[DatasetViewV30]):
     def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong in tasks.parquet."""
         tasks = dataset.tasks
-        with dataset.parquet(paths.TASKS) as file:
+        with dataset.parquet(paths_v30.TASKS) as file:
             schema = file.schema_arrow
             table = file.read()
         if _index_columns(schema) not in (["task"], ["__index_level_0__"]):
             # pandas then numbers the rows itself, and every item's task is a number.
-            yield self.error(paths.TASKS, "its pandas metadata does not name the task text as index")
+            yield self.error(paths_v30.TASKS, "its pandas metadata does not name the task text as index")
         if "task_index" not in schema.names or schema.field("task_index").type != pa.int64():
-            yield self.error(paths.TASKS, "has no column task_index of int64")
+            yield self.error(paths_v30.TASKS, "has no column task_index of int64")
             return
         for row, index in enumerate(table.column("task_index").to_pylist()):
             if index != row:
-                yield self.error(f"{paths.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
+                yield self.error(
+                    f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row"
+                )
         first: dict[str, int] = {}
         for row, task in enumerate(tasks):
             if first.setdefault(task, row) != row:
-                yield self.error(f"{paths.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}")
+                yield self.error(
+                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}"
+                )
 
 
 def _index_columns(schema: pa.Schema) -> list[str]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ....core.errors import Damaged
 from ....core.features import DEFAULT_FEATURES
-from ..arrow_rows import ArrowColumn, rows_of
-from ..limits import TOLERANCE_S
-from ..view import DatasetView
+from ..dataset_files import ArrowColumn
+from ..datasets.dataset import DatasetView
+from ..features.vector import rows_of
+from ..time_limits import TOLERANCE_S
 from .base import Check, Finding, RowFaults
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged
-from ..limits import TOLERANCE_S, is_too_long_for_v21
-from ..view import DataFile, DatasetView
+from ..datasets.dataset import DatasetView
+from ..datasets.episode_location import DataFile
+from ..time_limits import TOLERANCE_S, is_too_long_for_v21
 from .base import Finding, RowFaults
 from .timestamps import TimestampsCheck, column_of
 

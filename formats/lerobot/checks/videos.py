@@ -14,9 +14,10 @@ from ....core.errors import Damaged, RobotroveError
 from ....core.features import frame_size
 from ....media.remux.video_index import survey
 from ....media.video.probe import VideoInfo, check_frames, iter_frames, probe
-from .. import limits
-from ..image_stats import ImageStats
-from ..view import DatasetView, VideoFile
+from .. import time_limits
+from ..datasets.dataset import DatasetView
+from ..datasets.episode_location import VideoFile
+from ..stats.image_stats import ImageStats
 from .base import Check, Finding
 
 # Of the mean colour in [0, 1]: lossy coding moves it by far less, another camera or channel order by far more.
@@ -92,11 +93,13 @@ class VideosCheck(Check[DatasetView]):
 
     def _late(self, file: VideoFile, fps: int) -> Iterator[Finding]:
         """Yield episodes past the time where float32 is too coarse; one that begins a file is safe (see `limits`)."""
-        late = (file.firsts > 0) & (file.firsts + file.lengths > limits.SAFE_S * fps)
+        late = (file.firsts > 0) & (file.firsts + file.lengths > time_limits.SAFE_S * fps)
         if not late.any():
             return
         lost = late & (file.lengths > _COARSE_S * fps)
-        message = f"{np.count_nonzero(late)} episodes end past {limits.SAFE_S:,} s, and LeRobot has times in float32"
+        message = (
+            f"{np.count_nonzero(late)} episodes end past {time_limits.SAFE_S:,} s, and LeRobot has times in float32"
+        )
         if lost.any():
             yield self.error(file.path, f"{message}: it loses frames of the long ones")
         else:

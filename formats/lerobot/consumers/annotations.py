@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ....core.features import Feature
-from ..arrow_rows import kind_of, rows_of
 from ..checks.base import Check, Finding, Repeated
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..features.vector import kind_of, rows_of
 from .gr00t_release import Release
 from .stored_type import is_list
 

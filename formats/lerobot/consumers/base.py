@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .. import paths
+from .. import paths_v30
 from ..checks.base import Check, Finding
-from ..view import DatasetView
+from ..datasets.dataset import DatasetView
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class _OtherVersion(Check[DatasetView]):
         """Yield one error."""
         wanted = self._consumer.reads[-1]
         told = f"codebase_version is {dataset.version}, but {self._consumer.title} reads {wanted}"
-        yield self.error(paths.INFO, f"{told}: {converted(dataset, wanted, self._consumer.convert)}")
+        yield self.error(paths_v30.INFO, f"{told}: {converted(dataset, wanted, self._consumer.convert)}")
 
 
 def converted(dataset: DatasetView, version: str, options: str = "") -> str:

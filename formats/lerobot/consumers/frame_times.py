@@ -8,8 +8,8 @@ import numpy as np
 
 from ..checks.base import Check, Finding
 from ..checks.timestamps import column_of
-from ..limits import TOLERANCE_S
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..time_limits import TOLERANCE_S
 
 
 class FrameTimesCheck(Check[DatasetViewV21]):

@@ -6,9 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 from ....core.features import Feature
-from ..modality import MODALITY, VECTORS, column_of
-from ..modality_entries import Entry, entries
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..gr00t.modality import MODALITY, VECTORS, Entry, column_of, entries
 
 
 class Release(IntEnum):

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ....core.features import Feature
-from .. import paths
+from .. import paths_v30
 from ..checks.base import Check, Finding
 from ..checks.gr00t import unusable
-from ..gr00t_stats import GR00T_KEYS
-from ..modality_entries import slice_of
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..gr00t.gr00t_stats import GR00T_KEYS
+from ..gr00t.modality import slice_of
 from .base import with_stats
 from .gr00t_release import Release
 
@@ -34,10 +34,10 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
 
     def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
         """Yield what is wrong with the file."""
-        if not (dataset.root / paths.STATS).exists():
-            yield self._computed(dataset, paths.STATS, "does not exist")
+        if not (dataset.root / paths_v30.STATS).exists():
+            yield self._computed(dataset, paths_v30.STATS, "does not exist")
             return
-        content = dataset.json(paths.STATS)
+        content = dataset.json(paths_v30.STATS)
         if incomplete := next(self._incomplete(dataset, content), None):
             yield self._computed(dataset, *incomplete)
             return
@@ -46,7 +46,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
             _, end = slice_of(entry) or (0, 0)
             ends[column] = max(ends.get(column, (0, "")), (end, f"{entry.section}.{entry.key}"))
         for column, (end, name) in ends.items():
-            place, found, mend = f"{paths.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
+            place, found, mend = f"{paths_v30.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
             if not isinstance(found, dict):
                 yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
                 continue
@@ -62,9 +62,9 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
         for key in keys:
             entry = content.get(key)
             if not isinstance(entry, dict):
-                yield f"{paths.STATS}, {key}", "is no object" if key in content else "is missing"
+                yield f"{paths_v30.STATS}, {key}", "is no object" if key in content else "is missing"
             elif missing := [name for name in GR00T_KEYS if name not in entry or (typed and entry[name] is None)]:
-                yield f"{paths.STATS}, {key}", f"has no {', '.join(missing)}"
+                yield f"{paths_v30.STATS}, {key}", f"has no {', '.join(missing)}"
 
     def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:
         title, command = self._release.title, with_stats(dataset)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from .. import paths, paths_v21
+from .. import paths_v21, paths_v30
 from ..checks.base import Check, Finding
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
 from .gr00t_release import Release
 
 _USUAL = {
@@ -36,8 +36,8 @@ class InfoKeysCheck(Check[DatasetViewV21]):
                 continue
             message = f'{key} is missing; add "{key}": {json.dumps(usual)}, if that is how the files are named'
             if key != "video_path" or self._release.is_typed:
-                yield self.error(paths.INFO, f"{title} cannot open the dataset: {message}")
+                yield self.error(paths_v30.INFO, f"{title} cannot open the dataset: {message}")
             elif dataset.video_keys:
-                yield self.error(paths.INFO, f"{title} finds no video: {message}")
+                yield self.error(paths_v30.INFO, f"{title} finds no video: {message}")
         if "fps" not in dataset.info and not self._release.is_typed:
-            yield self.warning(paths.INFO, f'fps is missing: {title} takes 30; add "fps": with the right one')
+            yield self.warning(paths_v30.INFO, f'fps is missing: {title} takes 30; add "fps": with the right one')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .. import paths
+from .. import paths_v30
 from ..checks.base import Check, Finding
-from ..view import DatasetView
+from ..datasets.dataset import DatasetView
 from .base import Consumer, converted
 
 _NAMED = "`source: {columns: {%s: PATH}}` in the pipeline names it"
@@ -23,9 +23,9 @@ class ReleaseCheck(Check[DatasetView]):
 
     def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
         """Yield a warning for v2.1."""
-        if dataset.version != paths.CODEBASE_VERSION:
+        if dataset.version != paths_v30.CODEBASE_VERSION:
             told = f"codebase_version is {dataset.version}: LeRobot reads it up to 0.3.3, 0.4.0 and later refuse it"
-            yield self.warning(paths.INFO, f"{told}; {converted(dataset, paths.CODEBASE_VERSION)}")
+            yield self.warning(paths_v30.INFO, f"{told}; {converted(dataset, paths_v30.CODEBASE_VERSION)}")
 
 
 class PolicyFeaturesCheck(Check[DatasetView]):
@@ -42,18 +42,20 @@ class PolicyFeaturesCheck(Check[DatasetView]):
         """Yield features without which nothing, or not everything, can be trained."""
         features = dataset.features
         if "action" not in features:
-            yield self.error(paths.INFO, f"there is no feature action, which every policy learns; {_NAMED % 'action'}")
+            yield self.error(
+                paths_v30.INFO, f"there is no feature action, which every policy learns; {_NAMED % 'action'}"
+            )
         cameras = [key for key, feature in features.items() if feature.is_visual]
         if not cameras and not any(key.startswith("observation") for key in features):
             told = "there is no camera and no feature whose name begins with observation: no policy sees anything"
-            yield self.error(paths.INFO, f"{told}; {_NAMED % 'observation.state'}")
+            yield self.error(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
             return
         if "observation.state" not in features:
             told = "there is no feature observation.state: diffusion, pi0 and SmolVLA fail"
-            yield self.warning(paths.INFO, f"{told}; {_NAMED % 'observation.state'}")
+            yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
         if not cameras and "observation.environment_state" not in features:
             told = "there is no camera and no observation.environment_state: ACT and diffusion refuse it"
-            yield self.warning(paths.INFO, f"{told}; {_NAMED % 'observation.images.front'}")
+            yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.images.front'}")
 
 
 LEROBOT = Consumer("LeRobot", ("v2.1", "v3.0"), (ReleaseCheck(), PolicyFeaturesCheck()))

@@ -11,9 +11,8 @@ import numpy as np
 from ....core.errors import nearest
 from ....core.features import Feature
 from ..checks.base import Check, Finding
-from ..modality import MODALITY, VECTORS
-from ..modality_entries import SECTIONS, Entry, entries, misfits, slice_problem
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..gr00t.modality import MODALITY, SECTIONS, VECTORS, Entry, entries, misfits, slice_problem
 from .gr00t_release import Release
 from .stored_type import is_list
 

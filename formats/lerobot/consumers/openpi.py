@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from .. import paths
+from .. import paths_v30
 from ..checks.base import Check, Finding
-from ..view import DatasetView
+from ..datasets.dataset import DatasetView
 from .base import Consumer
 
 _DIM = 32
@@ -51,7 +51,7 @@ class ColumnsCheck(Check[DatasetView]):
             if key in features and features[key].shape[0] > _DIM:
                 told = f"is {features[key]}, but the models of openpi take at most {_DIM} values"
                 mend = "`joint_remapper` among the steps keeps fewer joints"
-                yield self.error(f"{paths.INFO}, feature {key}", f"{told}; {mend}")
+                yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {mend}")
         missing = {name: [key for key in keys if key not in features] for name, keys in CONFIGS.items()}
         name = min(missing, key=lambda name: len(missing[name]) / len(CONFIGS[name]))
         if missing[name]:
@@ -59,15 +59,17 @@ class ColumnsCheck(Check[DatasetView]):
             repack = _repack(dataset)
             if repack is None:
                 need = "a state, an action and a camera"
-                yield self.error(paths.INFO, f"{told}, and there is not {need}; `source: {{columns: …}}` names them")
+                yield self.error(
+                    paths_v30.INFO, f"{told}, and there is not {need}; `source: {{columns: …}}` names them"
+                )
             else:
-                yield self.warning(paths.INFO, f"{told}; give {repack}")
+                yield self.warning(paths_v30.INFO, f"{told}; give {repack}")
         elif "Aloha" in name:
             for key in ("observation.state", "action"):
                 if features[key].shape != (14,):
                     told = f"is {features[key]} instead of 14 values, which {name} has"
                     mend = "give adapt_to_pi=False and use_delta_joint_actions=False"
-                    yield self.error(f"{paths.INFO}, feature {key}", f"{told}; {mend}")
+                    yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {mend}")
 
 
 class PromptCheck(Check[DatasetView]):

@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from ....core.errors import UsageError
 from ..checks.base import Check, Finding
-from ..modality import MODALITY
-from ..modality_entries import entries, slice_of
-from ..relative_actions import Part, RelativeAction
-from ..relative_stats import RELATIVE_KEYS, RELATIVE_STATS, relative_stats
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..gr00t.modality import MODALITY, entries, slice_of
+from ..gr00t.relative_actions import RELATIVE_KEYS, RELATIVE_STATS, Part, RelativeAction, relative_stats
 from .gr00t_release import Release
 
 _AXES = 2  # offsets and values

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ..checks.base import Check, Finding
-from ..modality import MODALITY
-from ..modality_entries import entries, slice_of
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..gr00t.modality import MODALITY, entries, slice_of
 from .gr00t import N1_5
 from .modality import written
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from ....core.errors import Damaged
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
 
 
 def is_list(dataset: DatasetViewV21, column: str) -> bool:

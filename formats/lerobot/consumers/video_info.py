@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from .. import paths
+from .. import paths_v30
 from ..checks.base import Check, Finding
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
 from .gr00t_release import Release
 
 _FPS, _CHANNELS = "video.fps", "video.channels"
@@ -32,7 +32,7 @@ class VideoInfoCheck(Check[DatasetViewV21]):
         """Yield cameras that this release refuses."""
         for _, column, feature in self._release.columns(dataset, "video"):
             if feature.is_video and (problem := self._problem(dataset.info["features"][column], dataset.info)):
-                where = f"{paths.INFO}, feature {column}"
+                where = f"{paths_v30.INFO}, feature {column}"
                 yield self.error(where, f"{self._release.title} cannot open the dataset: {problem}")
 
     def _problem(self, entry: dict[str, Any], info: dict[str, Any]) -> str:

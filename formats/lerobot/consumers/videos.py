@@ -11,8 +11,8 @@ from ....core.errors import RobotroveError
 from ....media.remux.video_index import encoding_at
 from ....media.video.probe import keyframes
 from ..checks.base import Check, Finding, Repeated
-from ..view import VideoFile
-from ..view_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..datasets.episode_location import VideoFile
 from .gr00t_release import Release
 
 _MOST_FRAMES = 10  # from one keyframe to the next

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from robotrove.formats.lerobot.source import DatasetSource
-from robotrove.formats.lerobot.stat_columns import is_known, nested_lists
+from robotrove.formats.lerobot.datasets.dataset import DatasetSource
+from robotrove.formats.lerobot.stats.stored_stats import is_known, nested_lists
 
 
 @dataclass

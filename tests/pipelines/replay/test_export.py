@@ -184,7 +184,7 @@ def test_an_episode_that_begins_late_starts_from_the_state_there(made: Callable[
 def test_in_pieces_as_in_one(made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("arena_gr1_microwave", "arena_gr1", "dataset=[aggregator]")
     export_actions(folder / "dataset", tmp_path / "one.hdf5")
-    monkeypatch.setattr("robotrove.formats.lerobot.view.BATCH_ROWS", 5)
+    monkeypatch.setattr("robotrove.formats.lerobot.datasets.dataset.BATCH_ROWS", 5)
     export_actions(folder / "dataset", tmp_path / "pieces.hdf5")
     export_actions(folder / "dataset", tmp_path / "last.hdf5", episodes=[range(2, 3), range(0, 1)])
     whole, pieces, some = (ReplayReader(tmp_path / f"{name}.hdf5") for name in ("one", "pieces", "last"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import av
 import pytest
 
-from robotrove.formats.lerobot import limits
+from robotrove.formats.lerobot import time_limits
 from robotrove.formats.lerobot.checks import videos
 
 FRONT = "videos/observation.images.front/chunk-000/file-000.mp4"
@@ -48,7 +48,7 @@ def test_a_file_that_does_not_begin_at_zero(tiny) -> None:
 
 
 def test_times_are_coarse_past_1024_s(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SAFE_S", 1)  # the files last 2.0, 0.7 and 1.3 s
+    monkeypatch.setattr(time_limits, "SAFE_S", 1)  # the files last 2.0, 0.7 and 1.3 s
     told = "end past 1 s, and LeRobot has times in float32: it just finds the short ones"
     assert tiny.found("videos") == [(FRONT, f"3 episodes {told}"), (WRIST, f"1 episodes {told}")]
     assert tiny.errors() == []

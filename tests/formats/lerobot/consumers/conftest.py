@@ -20,7 +20,7 @@ from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.formats.lerobot.consumers import chosen
-from robotrove.formats.lerobot.gr00t_stats import write_gr00t_stats
+from robotrove.formats.lerobot.gr00t.gr00t_stats import write_gr00t_stats
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 

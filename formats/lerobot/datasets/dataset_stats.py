@@ -1,0 +1,156 @@
+"""Statistics of a whole dataset, from the dataset alone and in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import prod
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from ....core.columns import Array
+from ....core.commit import write_file
+from ....core.features import Feature, frame_size
+from .. import paths_v30
+from ..stats.exact_quantiles import Floats, as_table, column_quantiles
+from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
+from ..stats.image_stats import pixel_step, stats_from_histogram
+from ..stats.stats_comparison import numbers_of, shapes_of
+from ..stats.stored_stats import is_known
+from .dataset import DatasetView
+from .dataset_v30 import DatasetViewV30, stat_batches
+from .row_reader import row_batches
+
+Quantiles: TypeAlias = Mapping[str, Mapping[str, Floats]]
+
+
+def feature_quantiles(view: DatasetView, names: Sequence[str]) -> Quantiles:
+    """Return the exact quantiles of numeric features over all rows of a dataset; each on its own, or all at once."""
+    return column_quantiles(lambda: row_batches(view, names))
+
+
+def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, FeatureStats]:
+    """Return the statistics of every feature but texts, for meta/stats.json of v3.0.
+
+    min, max and count are exact, mean and std merged in float64 in episode order, or computed from
+    the rows where an episode has none; quantiles are exact over all rows. Those of cameras are exact
+    over all sampled pixels where the dataset has their histogram (ours do); where it has none,
+    quantiles stay as they are in the dataset. A camera of which an episode has no statistics has none.
+
+    Args:
+        root: The dataset.
+        quantiles: Those of all numeric features, where they are known already.
+    """
+    view = DatasetViewV30(root)
+    merged = merged_stats(view)
+    missing = [key for key in view.numeric_features if key not in merged]
+    merged |= _moments(view, missing) if missing else {}
+    content = view.json(paths_v30.HISTOGRAMS) if (root / paths_v30.HISTOGRAMS).exists() else {}
+    histograms = {key: np.asarray(counts, np.int64) for key, counts in content.items()}
+    return whole_stats(view, merged, histograms, quantiles)
+
+
+def whole_stats(
+    view: DatasetView,
+    merged: Mapping[str, FeatureStats],
+    histograms: Mapping[str, Array],
+    quantiles: Quantiles | None = None,
+) -> dict[str, FeatureStats]:
+    """Add quantiles to min, max, mean, std and count of a dataset.
+
+    Args:
+        view: The dataset.
+        merged: Those of all numeric features, and of cameras as far as they are known.
+        histograms: Camera key to (3, 256) counts; those that are not of all episodes are not used.
+        quantiles: Those of all numeric features; computed by default.
+
+    Returns:
+        By feature, in the order of info.json.
+    """
+    if quantiles is None:
+        quantiles = feature_quantiles(view, list(view.numeric_features))
+    before = view.json(paths_v30.STATS) if (view.root / paths_v30.STATS).exists() else {}
+    stats = {}
+    for key, feature in view.features.items():
+        if key not in merged:
+            continue
+        if key in quantiles:
+            stats[key] = {**merged[key], **quantiles[key]}
+        elif key in histograms and covers(histograms[key], feature, int(merged[key]["count"][0])):
+            stats[key] = stats_from_histogram(histograms[key], int(merged[key]["count"][0]))
+        else:
+            known = numbers_of(before.get(key, {}))
+            stats[key] = merged[key] | {name: value for name, value in known.items() if name not in MERGED_KEYS}
+    return stats
+
+
+def incomplete_cameras(root: Path) -> list[str]:
+    """Return the cameras of a v3.0 dataset of which an episode has no complete statistics."""
+    view = DatasetViewV30(root)
+    known: set[str] = set()
+    for path in view.files(view.episodes_path):
+        with view.parquet(path) as file:
+            known |= set(file.schema_arrow.names)
+    cameras = [key for key, feature in view.features.items() if feature.is_visual]
+    return [key for key in cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
+
+
+def covers(histogram: Array, feature: Feature, count: int) -> bool:
+    """True if a histogram has as many pixels as `count` sampled images; LeRobot adds episodes without touching it."""
+    height, width = frame_size(feature)
+    step = pixel_step(height, width)
+    return int(histogram[0].sum()) == count * -(-height // step) * -(-width // step)
+
+
+def merged_stats(view: DatasetViewV30) -> dict[str, FeatureStats]:
+    """Merge those of the episodes, of features of which every episode has all in LeRobot's shape; without quantiles."""
+    usual = {key: shapes_of(feature)[0] for key, feature in view.features.items() if feature.dtype != "string"}
+    shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
+    shapes |= {f"stats/{key}/count": (1,) for key in usual}
+    merger = StatsMerger()
+    mergeable = set(usual)
+    for lengths, columns in stat_batches(view, shapes):
+        # All features side by side: one by one, it would take longer than to read them.
+        table = {name: np.empty((len(lengths), sum(map(prod, usual.values())))) for name in MERGED_KEYS}
+        for key, place in _places(usual).items():
+            for name, values in table.items():
+                column = columns.get(f"stats/{key}/{name}")
+                if column is None or not is_known(column).all():
+                    mergeable.discard(key)
+                    values[:, place] = 1
+                else:
+                    values[:, place] = column.reshape(len(lengths), -1)
+        for row in range(len(lengths)):
+            merger.add({name: values[row] for name, values in table.items()})
+    whole = merger.result() if mergeable else {}
+    merged = {}
+    for key, place in _places(usual).items():
+        if key in mergeable:
+            merged[key] = {name: values[place].reshape(usual[key]) for name, values in whole.items()}
+            merged[key]["count"] = whole["count"][place][:1]
+    return merged
+
+
+def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
+    """Return where values of these shapes are, put one after the other."""
+    ends = list(accumulate(map(prod, shapes.values())))
+    return {key: slice(end - prod(shape), end) for (key, shape), end in zip(shapes.items(), ends, strict=True)}
+
+
+def _moments(view: DatasetView, keys: Sequence[str]) -> dict[str, FeatureStats]:
+    mergers = {key: StatsMerger() for key in keys}
+    for batch in row_batches(view, keys):
+        for key, rows in batch.items():
+            table = as_table(rows).astype(np.float64)
+            part = {"min": table.min(axis=0), "max": table.max(axis=0), "mean": table.mean(axis=0)}
+            mergers[key].add(part | {"std": table.std(axis=0), "count": np.array([len(rows)])})
+    return {key: merger.result() for key, merger in mergers.items()}
+
+
+def write_stats(root: Path, stats: Mapping[str, FeatureStats]) -> None:
+    """Write meta/stats.json, whole or not at all."""
+    content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in stats.items()}
+    write_file(root / paths_v30.STATS, (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode())

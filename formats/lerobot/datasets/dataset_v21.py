@@ -1,0 +1,290 @@
+"""Datasets of v2.1: one file of rows and one clip per camera for each episode."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.errors import Damaged, in_utf8
+from ....media.remux.video_index import Clip, VideoIndex, read_index
+from .. import paths_v21, paths_v30
+from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
+from ..features.vector import single_values
+from ..paths_v21 import EPISODES, EPISODES_STATS
+from ..stats.stored_stats import StatColumns, stat_columns, stat_shapes
+from .dataset import DatasetView, FolderSource, Note, check_templates, is_texts, selected
+from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
+
+_MOST = 1 << 53  # of frames, episodes and what else is counted
+
+
+class DatasetViewV21(DatasetView):
+    """One v2.1 dataset."""
+
+    version = paths_v21.CODEBASE_VERSION
+    episodes_path = paths_v21.EPISODES
+    tasks_path = paths_v21.TASKS
+    provenance_path = paths_v21.PROVENANCE
+
+    def data_file(self, episode: int) -> str:
+        """Return the path of an episode's rows."""
+        return self.expand("data_path", episode_chunk=episode // self._chunks_size, episode_index=episode)
+
+    def video_file(self, key: str, episode: int) -> str:
+        """Return the path of an episode's frames."""
+        chunk = episode // self._chunks_size
+        return self.expand("video_path", episode_chunk=chunk, video_key=key, episode_index=episode)
+
+    @property
+    def _chunks_size(self) -> int:
+        size = self.count("chunks_size")
+        if not size:
+            raise Damaged(paths_v30.INFO, "chunks_size is 0")
+        return size
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """episode_index of each line of episodes.jsonl: LeRobot finds files by it."""
+        return self.episode_column("episode_index")
+
+    def data_files(self) -> Iterator[DataFile]:
+        """See the base class."""
+        for number, first, length in zip(self.numbers, self.starts, self.lengths, strict=False):
+            yield DataFile(self.data_file(int(number)), int(first), int(length))
+
+    def data_references(self) -> Iterator[str]:
+        """See the base class."""
+        return map(self.data_file, np.unique(self.numbers).tolist())
+
+    def video_files(self, key: str) -> Iterator[VideoFile]:
+        """See the base class."""
+        for episode, number in enumerate(self.numbers.tolist()):
+            episodes, firsts = np.array([episode]), np.array([0])
+            yield VideoFile(key, self.video_file(key, number), episodes, firsts, self.lengths[episode : episode + 1])
+
+    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See the base class."""
+        for where, line in self.json_lines(self.episodes_path):
+            if missing := [name for name in columns if name not in line]:
+                raise Damaged(where, f"has no {', '.join(missing)}")
+            yield where, {name: line[name] for name in columns}
+
+    def episode_column(self, name: str) -> NDArray[np.int64]:
+        """See the base class."""
+        values = np.fromiter(self._whole_numbers(name), np.int64)
+        if not len(values):
+            raise Damaged(self.episodes_path, "holds no episode")
+        return values
+
+    def _whole_numbers(self, name: str) -> Iterator[int]:
+        for where, row in self.episodes((name,)):
+            if type(row[name]) is not int or not 0 <= row[name] < _MOST:
+                raise Damaged(where, f"{name} is {row[name]!r} instead of a count")
+            yield row[name]
+
+    def places(self) -> Iterator[EpisodePlace]:
+        """See the base class."""
+        counts = zip(self.numbers.tolist(), self.lengths.tolist(), strict=True)
+        for (number, length), (where, row) in zip(counts, self.episodes(("tasks",)), strict=True):
+            if not is_texts(row["tasks"]):
+                raise Damaged(where, f"tasks is {row['tasks']!r} instead of a list of texts")
+            cameras = {key: (self.video_file(key, number), 0) for key in self.video_keys}
+            yield EpisodePlace(number, length, tuple(row["tasks"]), self.data_file(number), 0, cameras)
+
+    def episode_stats(
+        self, keys: Sequence[str], names: Sequence[str]
+    ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+        """See the base class; lines are taken in the order of the file."""
+        for where, line in self.json_lines(paths_v21.EPISODES_STATS):
+            if not isinstance(line.get("stats"), dict):
+                raise Damaged(where, "has no stats")
+            yield where, selected(line["stats"], keys, names)
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Task texts in the order of tasks.jsonl."""
+        texts = []
+        for where, line in self.json_lines(self.tasks_path):
+            if not isinstance(line.get("task"), str):
+                raise Damaged(where, f"task is {line.get('task')!r} instead of a text")
+            texts.append(line["task"])
+        return texts
+
+    def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
+        """See the base class; lists of one value come as the values: LeRobot 0.3.3 reads both."""
+        for first, batch in super().row_batches(path, names):
+            yield first, {name: single_values(column, self.features.get(name)) for name, column in batch.items()}
+
+
+class OrderedViewV21(DatasetViewV21):
+    """Reads episodes.jsonl and episodes_stats.jsonl as LeRobot does: sorted by episode_index.
+
+    That is in lerobot 0.3.3, datasets/utils.py: load_episodes and load_episodes_stats. Memory grows by some
+    bytes per episode, and only where lines are not in order.
+    """
+
+    def json_lines(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See the base class; a number that is missing, there twice or none is left to the reader to find."""
+        if path not in (EPISODES, EPISODES_STATS):
+            yield from super().json_lines(path)
+            return
+        episode = 0
+        for where, line in super().json_lines(path):
+            if line.get("episode_index") != episode:
+                break
+            yield where, line
+            episode += 1
+        else:
+            return
+        yield from self._sorted(path, episode)
+
+    def _sorted(self, path: str, skip: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the lines after the first `skip` in the order of their episodes."""
+        episodes, offsets, numbers = array("q"), array("q"), array("q")
+        with open(self.root / path, "rb") as file:
+            offset = 0
+            for number, line in enumerate(file, 1):
+                if line.strip() and (skip := skip - 1) < 0:
+                    where = f"{path}, line {number}"
+                    content = self._object(line, where)
+                    index = content.get("episode_index")
+                    if type(index) is not int or not 0 <= index < 1 << 62:
+                        yield where, content
+                        index = -1
+                    episodes.append(index)
+                    offsets.append(offset)
+                    numbers.append(number)
+                offset += len(line)
+            for at in np.argsort(episodes, kind="stable").tolist():
+                file.seek(offsets[at])
+                where = f"{path}, line {numbers[at]}"
+                yield where, self._object(file.readline(), where)
+
+
+_MOST_GAPS = 1 << 16  # numbers that no task has
+
+
+class V21Source(FolderSource[DatasetViewV21]):
+    """A v2.1 dataset that LeRobot or anyone else may have written.
+
+    Args:
+        root: Its folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(OrderedViewV21(root))
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """All instructions by task_index, read as LeRobot does: in any order, numbers may be left out.
+
+        A number that no task has stands for the first task, so that no other one comes up.
+
+        Raises:
+            Damaged: If there are two texts for a number, or what is no number or no text.
+        """
+        found: dict[int, str] = {}
+        for where, line in self.view.json_lines(paths_v21.TASKS):
+            index, task = line.get("task_index"), line.get("task")
+            if type(index) is not int or index < 0:
+                raise Damaged(where, f"task_index is {index!r} instead of a number")
+            if not isinstance(task, str) or in_utf8(task) != task:
+                raise Damaged(where, f"task is {task!r} instead of a text")
+            if found.setdefault(index, task) != task:
+                raise Damaged(where, f"task_index is {index}, but that is another task in a line before")
+        if not found:
+            return []
+        first, last = found[min(found)], max(found)
+        if last >= len(found) + _MOST_GAPS:
+            raise Damaged(paths_v21.TASKS, f"has a task {last}, but {len(found)} tasks only")
+        return [found.get(index, first) for index in range(last + 1)]
+
+    def located(self, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield where each episode is, in order; see the base class."""
+        view, keys = self.view, self.facts.camera_keys
+        check_templates(view.data_file(episode) for episode in (0, 1))
+        check_templates(view.video_file(key, episode) for key in keys for episode in (0, 1))
+        late: list[str] = []
+        long: list[str] = []
+        for episode, length, tasks, _ in self.described():
+            rows = self._rows(episode, length)
+            tracks = {}
+            for key in keys:
+                path = view.video_file(key, episode)
+                clip_file = self.place(path, episode)
+                index = read_index(clip_file, view.fps)
+                first = _first_frame(index, length, path, episode)
+                if index.start > 0:
+                    late.append(path)
+                elif first + length < index.frames:
+                    long.append(path)
+                size, is_copyable = index.size(first, length), index.is_copyable(first, length)
+                tracks[key] = Track(Clip(clip_file, first, length), size, index.encoding, is_copyable)
+            yield EpisodeFiles(length, tasks, rows, rows.path.stat().st_size, tracks)
+        if late:
+            begin = "1 video file begins" if len(late) == 1 else f"{len(late)} video files begin"
+            note(f"{begin} later than at 0 s (first: {late[0]}): LeRobot does not find all frames; the output is right")
+        if long:
+            go_on = "1 video file goes on after its" if len(long) == 1 else f"{len(long)} video files go on after their"
+            note(f"{go_on} episode (first: {long[0]}); the frames after it are left out")
+
+    def _rows(self, episode: int, length: int) -> Rows:
+        path = self.view.data_file(episode)
+        full = self.place(path, episode)
+        with self.view.parquet(path) as file:
+            found = file.metadata.num_rows
+        if found != length:
+            raise Damaged(path, f"has {found} rows, but episode {episode} has {length} frames by {paths_v21.EPISODES}")
+        return Rows(full, 0, length)
+
+    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics) of all episodes in order, some at a time; none if there is no file of them."""
+        path = paths_v21.EPISODES_STATS
+        shapes = stat_shapes(self.facts.features) if (self.root / path).exists() else {}
+        entries = self._stat_entries() if shapes else repeat(None)
+        for first in range(0, len(self.view.lengths), EPISODE_BATCH_ROWS):
+            lengths = self.view.lengths[first : first + EPISODE_BATCH_ROWS]
+            yield lengths, stat_columns(list(islice(entries, len(lengths))), shapes)
+        next(entries, None)  # refuses what is left over
+
+    def _stat_entries(self) -> Iterator[Any]:
+        path = paths_v21.EPISODES_STATS
+        lines = self.view.json_lines(path)
+        for episode in range(len(self.view.lengths)):
+            if (entry := next(lines, None)) is None:
+                raise Damaged(path, f"ends before episode {episode}")
+            where, line = entry
+            if line.get("episode_index") != episode:
+                raise Damaged(where, f"is about episode {line.get('episode_index')!r} instead of {episode}")
+            yield line.get("stats")
+        for where, _ in lines:
+            raise Damaged(where, f"is about an episode that is not in {paths_v21.EPISODES}")
+
+
+def _first_frame(index: VideoIndex, length: int, path: str, episode: int) -> int:
+    """Return the number in its file of the first frame of an episode.
+
+    Frame i of an episode is the one at i/fps: LeRobot looks frames up by their times, and does not see those
+    after the episode. `ffmpeg -ss -c copy`, which tools cut episodes of v3.0 with, moves times where frames are not
+    stored in the order in which they are shown: the file then begins late, and more often than not with a frame too
+    many, at its end or (where the episode began at no keyframe) at its beginning. With the right number of frames it
+    is clear which is which; otherwise nothing in the file tells.
+
+    Raises:
+        Damaged: If there are too few frames, or it cannot be told which are the episode's.
+    """
+    if index.start <= 0 and length - index.start <= index.frames:
+        return -index.start
+    if index.start > 0 and index.frames == length:
+        return 0
+    begins = f", the first shown at the time of frame {index.start}" if index.start else ""
+    doubt = ", and which of them cannot be told; take the v3.0 dataset that it was cut from"
+    doubt = doubt if index.frames > length else ""
+    raise Damaged(path, f"has {index.frames} frames{begins}, but episode {episode} has {length}{doubt}")

@@ -1,0 +1,439 @@
+"""Datasets of v3.0: episodes share files of rows and videos, and meta/episodes says where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ....core.errors import Damaged
+from ....media.remux.video_index import Clip, VideoIndex, read_index
+from .. import paths_v30
+from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
+from ..stats.stored_stats import Floats, Shape, StatColumns, stat_shapes, stat_values
+from .dataset import DatasetView, FolderSource, Note, check_templates
+from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
+
+
+class DatasetViewV30(DatasetView):
+    """One v3.0 dataset."""
+
+    version = paths_v30.CODEBASE_VERSION
+    episodes_path = "meta/episodes"
+    tasks_path = paths_v30.TASKS
+    provenance_path = paths_v30.PROVENANCE
+    _held: Sequence[tuple[str, int, dict[str, ArrowColumn]]] = ()
+
+    def files(self, folder: str) -> list[str]:
+        """Return the parquet files of `data` or `meta/episodes` in the order in which LeRobot reads them."""
+        return [path.relative_to(self.root).as_posix() for path in sorted((self.root / folder).glob("*/*.parquet"))]
+
+    def data_file(self, chunk: int, file: int) -> str:
+        """Return the path of a data file."""
+        return self.expand("data_path", chunk_index=chunk, file_index=file)
+
+    def video_file(self, key: str, chunk: int, file: int) -> str:
+        """Return the path of a video file."""
+        return self.expand("video_path", video_key=key, chunk_index=chunk, file_index=file)
+
+    def data_files(self) -> Iterator[DataFile]:
+        """See the base class."""
+        return map(DataFile, self.files("data"))
+
+    def data_references(self) -> Iterator[str]:
+        """See the base class."""
+        pairs = np.stack([self.episode_column(f"data/{name}") for name in ("chunk_index", "file_index")], axis=1)
+        return (self.data_file(chunk, file) for chunk, file in np.unique(pairs, axis=0).tolist())
+
+    def video_files(self, key: str) -> Iterator[VideoFile]:
+        """See the base class."""
+        pairs = [self.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
+        begins = self._seconds(f"videos/{key}/from_timestamp")
+        firsts = np.rint(begins * self.fps).astype(np.int64)
+        # Episodes of one file side by side, in their order.
+        order = np.lexsort((np.arange(len(firsts)), *reversed(pairs)))
+        chunks, files = (numbers[order] for numbers in pairs)
+        cuts = np.flatnonzero((np.diff(chunks) != 0) | (np.diff(files) != 0)) + 1
+        for episodes in np.split(order, cuts):
+            path = self.video_file(key, int(pairs[0][episodes[0]]), int(pairs[1][episodes[0]]))
+            yield VideoFile(key, path, episodes, firsts[episodes], self.lengths[episodes])
+
+    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See the base class."""
+        for path, first, batch in self.episode_batches(columns, EPISODE_BATCH_ROWS):
+            for row, values in enumerate(zip(*(batch[name].to_pylist() for name in columns), strict=True), start=first):
+                yield f"{path}, row {row}", dict(zip(columns, values, strict=True))
+
+    def hold(self, columns: Sequence[str]) -> None:
+        """Keep columns of meta/episodes in memory, so that its files are opened once for all of them.
+
+        Those that a file does not have are missed when they are asked for.
+        """
+        self._held = list(self._read_episodes([], EPISODE_BATCH_ROWS, optional=columns))
+
+    def episode_batches(self, columns: Sequence[str], rows: int) -> Iterator[tuple[str, int, dict[str, ArrowColumn]]]:
+        """Yield (file, first row, columns) of meta/episodes in order, of at most so many rows."""
+        if self._held and all(name in batch for _, _, batch in self._held for name in columns):
+            return ((path, first, {name: batch[name] for name in columns}) for path, first, batch in self._held)
+        return self._read_episodes(columns, rows)
+
+    def _read_episodes(
+        self, columns: Sequence[str], rows: int, *, optional: Sequence[str] = ()
+    ) -> Iterator[tuple[str, int, dict[str, ArrowColumn]]]:
+        files = self.files(self.episodes_path)
+        if not files:
+            raise Damaged(self.episodes_path, "holds no parquet file")
+        for path in files:
+            first = 0
+            for batch in self.batches(path, columns, rows, optional=optional):
+                yield path, first, batch
+                first += len(next(iter(batch.values()), ()))
+
+    def episode_column(self, name: str) -> NDArray[np.int64]:
+        """See the base class."""
+        return self._column(name, pa.types.is_integer).astype(np.int64)
+
+    def _seconds(self, name: str) -> NDArray[np.float64]:
+        times = self._column(name, pa.types.is_floating).astype(np.float64)
+        # No file is as long as 2^31 s; the check of episodes names what is no time.
+        return np.nan_to_num(times).clip(-(2.0**31), 2.0**31)
+
+    def _column(self, name: str, has_type: Any) -> NDArray[Any]:
+        parts = []
+        for path, _, batch in self.episode_batches([name], BATCH_ROWS):
+            column = batch[name]
+            if column.null_count or not has_type(column.type):
+                raise Damaged(path, f"column {name} is {column.type} with {column.null_count} empty values")
+            parts.append(column.to_numpy(zero_copy_only=False))
+        if not parts:
+            raise Damaged(self.episodes_path, "holds no rows")
+        return np.concatenate(parts)
+
+    def places(self) -> Iterator[EpisodePlace]:
+        """See the base class."""
+        columns = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
+        for key in self.video_keys:
+            columns += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+        file, first = "", 0
+        for where, row in self.episodes(columns):
+            if empty := [name for name, value in row.items() if value is None]:
+                raise Damaged(where, f"{', '.join(empty)}: there is no value")
+            path = self.data_file(row["data/chunk_index"], row["data/file_index"])
+            if path != file:
+                file, first = path, 0
+            cameras = {key: self._clip(key, row) for key in self.video_keys}
+            yield EpisodePlace(row["episode_index"], row["length"], tuple(row["tasks"]), path, first, cameras)
+            first += row["length"]
+
+    def _clip(self, key: str, row: Mapping[str, Any]) -> tuple[str, int]:
+        chunk, file, begin = (row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp"))
+        return self.video_file(key, chunk, file), round(begin * self.fps)
+
+    def episode_stats(
+        self, keys: Sequence[str], names: Sequence[str]
+    ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+        """See the base class."""
+        optional = {f"stats/{key}/{name}": (key, name) for key in keys for name in names}
+        for path, first, batch in self._read_episodes(["episode_index"], EPISODE_BATCH_ROWS, optional=list(optional)):
+            rows = len(batch.pop("episode_index"))
+            lists = {column: values.to_pylist() for column, values in batch.items()}
+            for row in range(rows):
+                entry: dict[str, dict[str, Any]] = {key: {} for key in keys}
+                for column, values in lists.items():
+                    key, name = optional[column]
+                    entry[key][name] = values[row]
+                yield f"{path}, row {first + row}", entry
+
+    @cached_property
+    def task_table(self) -> pa.Table:
+        """tasks.parquet, as it is."""
+        with self.parquet(paths_v30.TASKS) as file:
+            return file.read(use_threads=False)
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Task texts in the order of tasks.parquet."""
+        table = self.task_table
+        texts = [name for name in ("task", "__index_level_0__") if name in table.column_names]
+        if not texts:
+            raise Damaged(paths_v30.TASKS, "has no column task")
+        return [str(text) for text in table.column(texts[0]).to_pylist()]
+
+
+def stat_batches(
+    view: DatasetViewV30, shapes: Mapping[str, Shape]
+) -> Iterator[tuple[NDArray[np.int64], dict[str, Floats]]]:
+    """Yield (lengths, statistics) of all episodes of a v3.0 dataset in order, some at a time.
+
+    Args:
+        view: The dataset.
+        shapes: Statistics to read and the shapes of their values; those that a file does not have are left out.
+    """
+    for path in view.files(view.episodes_path):
+        for batch in view.batches(path, ["length"], EPISODE_BATCH_ROWS, optional=list(shapes)):
+            lengths = batch.pop("length").to_numpy(zero_copy_only=False)
+            yield lengths, {name: stat_values(column, name, shapes[name]) for name, column in batch.items()}
+
+
+class RowPlaces:
+    """Deals out the rows of all data files, in the order in which LeRobot reads them, to episodes in order.
+
+    data/chunk_index and data/file_index are not relied on: LeRobot's own converter gets them wrong.
+    Opens each file once, for its number of rows.
+
+    Args:
+        source: The dataset.
+    """
+
+    def __init__(self, source: FolderSource[DatasetViewV30]) -> None:
+        self._source = source
+        self._files = iter(source.view.files("data"))
+        self._path, self._full = "", source.root
+        self._first = self._rows = self._bytes = 0
+        self._wrong: list[tuple[int, str]] = []  # episodes and the files that they are said to be in
+
+    def take(self, episode: int, length: int, said: str) -> tuple[Rows, int]:
+        """Return the rows of the next episode, and the share of the file's bytes that they take.
+
+        Args:
+            episode: Its number.
+            length: Its frames.
+            said: File that it is in according to meta/episodes.
+
+        Raises:
+            Damaged: If they are not there.
+        """
+        while self._first == self._rows:
+            if (path := next(self._files, None)) is None:
+                self._wrong.append((episode, said))
+                self._check_present()
+                raise Damaged(
+                    self._path or "data", f"ends before the {length} rows of episode {episode}{self._culprit()}"
+                )
+            self._open(path, episode)
+        if said != self._path:
+            self._wrong.append((episode, said))
+        stop = self._first + length
+        if stop > self._rows:
+            self._check_present()
+            raise Damaged(
+                self._path,
+                f"has {self._rows} rows, but episode {episode} should be rows {self._first} to {stop - 1} by the "
+                f"lengths in meta/episodes, in this file as a whole{self._culprit()}",
+            )
+        rows = Rows(self._full, self._first, length)
+        self._first = stop
+        return rows, self._bytes * length // self._rows
+
+    def finish(self) -> str:
+        """Say what is wrong in meta/episodes after the last episode; raise Damaged if there are more rows."""
+        for path in self._files:
+            if self._first == self._rows:
+                self._open(path, -1)
+        if self._first < self._rows:
+            raise Damaged(
+                self._path, f"has {self._rows} rows, but by meta/episodes the last episode ends after {self._first}"
+            )
+        if not self._wrong:
+            return ""
+        count, first = len(self._wrong), self._wrong[0][0]
+        episodes = f"{count} episode{'s' if count > 1 else ''} was wrong (first: episode {first})"
+        return f"data/file_index of {episodes}, as left by older LeRobot converters; the output has it right"
+
+    def _check_present(self) -> None:
+        """Name the first file that an episode is said to be in and that is not there, now that rows are missing."""
+        for episode, said in self._wrong:
+            self._source.place(said, episode)
+
+    def _culprit(self) -> str:
+        """Name the first episode with another number of rows than meta/episodes says, by the rows themselves."""
+        lengths = self._source.view.lengths
+        counts = np.zeros(len(lengths), np.int64)
+        try:
+            for path in self._source.view.files("data"):
+                for batch in self._source.view.batches(path, ["episode_index"]):
+                    found = batch["episode_index"].to_numpy(zero_copy_only=False)
+                    known = found[(found >= 0) & (found < len(lengths))]
+                    counts += np.bincount(known.astype(np.int64), minlength=len(lengths))
+        except (Damaged, TypeError):
+            return ""
+        differing = np.flatnonzero(counts != lengths)[:1].tolist()
+        texts = [f"; episode {e} has {counts[e]} rows in all instead of {lengths[e]}" for e in differing]
+        return "".join(texts)
+
+    def _open(self, path: str, episode: int) -> None:
+        self._full = self._source.place(path, episode)
+        with self._source.view.parquet(path) as file:
+            self._rows = file.metadata.num_rows
+        self._path, self._first, self._bytes = path, 0, self._full.stat().st_size
+
+
+_TOLERANCE = 0.25  # frames; sums of durations are off by far less, other frame rates by more
+_LONGEST = 2.0**31  # seconds
+
+
+class CameraWindows:
+    """The frames of one camera. Keeps 40 bytes per episode, and the index of one file at a time.
+
+    Args:
+        source: The dataset.
+        key: Camera.
+
+    Raises:
+        Damaged: If meta/episodes has no usable place for an episode, or the same frames for two.
+    """
+
+    def __init__(self, source: FolderSource[DatasetViewV30], key: str) -> None:
+        self._source, self._key, view = source, key, source.view
+        self._fps, self._lengths = view.fps, view.lengths
+        begins = _seconds(view, f"videos/{key}/from_timestamp")
+        self._firsts = np.rint(begins * self._fps).astype(np.int64)
+        pairs = [view.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
+        self._pairs, groups = np.unique(np.stack(pairs, axis=1), axis=0, return_inverse=True)
+        self._groups = groups.reshape(-1)  # numpy 2.0 gives another shape
+        off = np.abs(begins * self._fps - self._firsts) > _TOLERANCE
+        for episode in np.flatnonzero(off)[:1].tolist():
+            raise Damaged(
+                self._path(episode),
+                f"episode {episode} begins at {begins[episode]} s by meta/episodes, which is no frame at {self._fps} "
+                "frames per second",
+            )
+        self._ends = self._firsts + self._lengths
+        self._check_overlaps()
+        self._low = np.full(len(self._pairs), np.iinfo(np.int64).max)
+        self._high = np.full(len(self._pairs), np.iinfo(np.int64).min)
+        np.minimum.at(self._low, self._groups, self._firsts)
+        np.maximum.at(self._high, self._groups, self._ends)
+        self._open = -1
+        self._index: VideoIndex | None = None
+        self._file = Path()
+        self._offset = 0
+        self.shifted: list[str] = []
+
+    def _path(self, episode: int) -> str:
+        chunk, file = self._pairs[self._groups[episode]].tolist()
+        return self._source.view.video_file(self._key, chunk, file)
+
+    def _check_overlaps(self) -> None:
+        order = np.lexsort((self._firsts, self._groups))
+        before, after = order[:-1], order[1:]
+        shared = (self._groups[before] == self._groups[after]) & (self._ends[before] > self._firsts[after])
+        for at in np.flatnonzero(shared)[:1].tolist():
+            texts = [f"episode {e} is frames {self._firsts[e]} to {self._ends[e] - 1}" for e in order[at : at + 2]]
+            raise Damaged(self._path(int(order[at])), f"by meta/episodes {texts[0]}, and {texts[1]}: they overlap")
+
+    def track(self, episode: int) -> Track:
+        """Return the frames of an episode; opens its file unless it is that of the call before.
+
+        Raises:
+            RobotroveError: If the file is missing or no video at a constant rate, or has too few frames.
+        """
+        if self._groups[episode] != self._open:
+            self._enter(episode)
+        assert self._index is not None
+        first, length = int(self._firsts[episode]) - self._offset, int(self._lengths[episode])
+        is_copyable = self._index.is_copyable(first, length)
+        clip = Clip(self._file, first, length)
+        return Track(clip, self._index.size(first, length), self._index.encoding, is_copyable)
+
+    def _enter(self, episode: int) -> None:
+        path, group = self._path(episode), int(self._groups[episode])
+        self._index = None  # only one at a time in memory
+        self._file = self._source.place(path, episode)
+        self._index = index = read_index(self._file, self._fps)
+        low, high = int(self._low[group]), int(self._high[group])
+        # LeRobot looks frames up by their times. Files that begin late were cut by tools that count from there.
+        self._offset = index.start
+        if low < self._offset or high - self._offset > index.frames:
+            if not index.start or low < 0 or high > index.frames:
+                raise self._outside(path, group, index)
+            self._offset = 0
+            self.shifted.append(path)
+        self._open = group
+
+    def _outside(self, path: str, group: int, index: VideoIndex) -> Damaged:
+        inside = (self._firsts >= index.start) & (self._ends <= index.start + index.frames)
+        episode = int(np.flatnonzero((self._groups == group) & ~inside)[0])
+        begins = f", the first of which is shown as frame {index.start}" if index.start else ""
+        expected = f"episode {episode} should be frames {self._firsts[episode]} to {self._ends[episode] - 1} of it"
+        return Damaged(path, f"has {index.frames} frames{begins}, but {expected} by meta/episodes")
+
+
+def shifted_note(cameras: Sequence[CameraWindows]) -> str:
+    """Say which files do not begin at 0 s though their episodes are counted from there; empty if none."""
+    paths = [path for camera in cameras for path in camera.shifted]
+    if not paths:
+        return ""
+    files = f"{len(paths)} video file{'s do' if len(paths) > 1 else ' does'}"
+    return f"{files} not begin at 0 s (first: {paths[0]}), though its episodes are counted so; the output is right"
+
+
+def _seconds(view: DatasetViewV30, name: str) -> NDArray[np.float64]:
+    """Return a column of times of meta/episodes: (episodes,)."""
+    parts = []
+    for path, first, batch in view.episode_batches([name], BATCH_ROWS):
+        times = batch[name].to_numpy(zero_copy_only=False)
+        usable = np.abs(times) < _LONGEST if times.dtype.kind == "f" else np.zeros(len(times), bool)
+        for at in np.flatnonzero(~usable)[:1].tolist():
+            raise Damaged(f"{path}, row {first + at}", f"{name} is {times[at]} instead of a time")
+        parts.append(times.astype(np.float64))
+    return np.concatenate(parts)
+
+
+class V30Source(FolderSource[DatasetViewV30]):
+    """A v3.0 dataset that LeRobot or anyone else may have written.
+
+    Args:
+        root: Its folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(DatasetViewV30(root))
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """All instructions by task_index; raises Damaged if that is not the number of the row, or one is repeated."""
+        table = self.view.task_table
+        if "task_index" not in table.column_names:
+            raise Damaged(paths_v30.TASKS, "has no column task_index")
+        for row, index in enumerate(table.column("task_index").to_pylist()):
+            if index != row:
+                raise Damaged(f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
+        first: dict[str, int] = {}
+        for row, task in enumerate(self.view.tasks):
+            if first.setdefault(task, row) != row:
+                raise Damaged(
+                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}"
+                )
+        return self.view.tasks
+
+    def located(self, note: Note) -> Iterator[EpisodeFiles]:
+        """Yield where each episode is, in order; see the base class."""
+        view = self.view
+        if (path := view.data_file(0, 0)) not in self._inside:  # rows are found without it, but by nobody else
+            raise Damaged(paths_v30.INFO, f"data_path gives {path}, which leads out of the dataset")
+        check_templates(view.data_file(0, file) for file in (0, 1))
+        check_templates(view.video_file(key, 0, file) for key in self.facts.camera_keys for file in (0, 1))
+        videos = [f"videos/{key}" for key in self.facts.camera_keys]
+        places = [f"{prefix}/{name}" for prefix in ("data", *videos) for name in ("chunk_index", "file_index")]
+        times = [f"{prefix}/from_timestamp" for prefix in videos]
+        view.hold(["episode_index", "length", "tasks", *places, *times])
+        cameras = {key: CameraWindows(self, key) for key in self.facts.camera_keys}
+        rows = RowPlaces(self)
+        for episode, length, tasks, row in self.described(("data/chunk_index", "data/file_index")):
+            said = view.data_file(row["data/chunk_index"], row["data/file_index"])
+            where, size = rows.take(episode, length, said)
+            tracks = {key: camera.track(episode) for key, camera in cameras.items()}
+            yield EpisodeFiles(length, tasks, where, size, tracks)
+        for sentence in (rows.finish(), shifted_note(list(cameras.values()))):
+            if sentence:
+                note(sentence)
+
+    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics) of all episodes in order, some at a time."""
+        return stat_batches(self.view, stat_shapes(self.facts.features))

@@ -1,0 +1,204 @@
+"""Where the episodes of a dataset come from: reading the table in meta/robotrove."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ....core.errors import Damaged
+from ..dataset_files import EPISODE_BATCH_ROWS, DatasetFiles
+
+# The columns of the table, but episode_index.
+ORIGIN_SCHEMA = pa.schema(
+    [
+        ("source_name", pa.string()),
+        ("source_key", pa.string()),
+        ("source_digest", pa.string()),
+        ("source_length", pa.int64()),
+        ("first_row", pa.int64()),
+        ("last_row", pa.int64()),
+        ("success", pa.bool_()),
+        ("fps_assumed", pa.bool_()),
+        ("run_digest", pa.string()),
+        ("robotrove_version", pa.string()),
+        ("encoder_version", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the provenance table says about one episode.
+
+    Attributes:
+        episode_index: The episode.
+        source_name: File it comes from, relative to the root of the sources.
+        source_key: Name of the episode inside the file.
+        source_digest: sha256 of the episode in the file.
+        source_length: Frames in the file.
+        first_row: First row of the file's episode that was used.
+        last_row: Last row that was used.
+        success: The recorder's label, None without one.
+        fps_assumed: True if neither file nor pipeline said the frame rate.
+        run_digest: Identity of the run that converted it.
+        robotrove_version: Version that converted it.
+        encoder_version: Encoder and FFmpeg that made its videos.
+    """
+
+    episode_index: int
+    source_name: str
+    source_key: str
+    source_digest: str
+    source_length: int
+    first_row: int
+    last_row: int
+    success: bool | None
+    fps_assumed: bool
+    run_digest: str
+    robotrove_version: str
+    encoder_version: str
+
+    @property
+    def label(self) -> str:
+        """File and key, for people."""
+        return f"{self.source_name}:{self.source_key}"
+
+
+_COLUMNS = tuple(field.name for field in fields(Origin))
+
+
+def origins(files: DatasetFiles, path: str) -> Iterator[Origin]:
+    """Yield the origin of each episode in order, in bounded memory.
+
+    Args:
+        files: The dataset.
+        path: Its table of provenance, `provenance_path` of the dataset.
+
+    Raises:
+        Damaged: If the table is missing or cannot be read.
+    """
+    for row, (where, values) in enumerate(_entries(files, path)):
+        origin = Origin(**values)
+        if origin.episode_index != row:
+            raise Damaged(where, f"is about episode {origin.episode_index}")
+        yield origin
+
+
+def _entries(files: DatasetFiles, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, columns) of each row of the table, or of each line where it is a file of JSON lines."""
+    if path.endswith(".parquet"):
+        row = 0
+        for batch in files.batches(path, _COLUMNS, EPISODE_BATCH_ROWS):
+            for values in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
+                yield f"{path}, row {row}", dict(zip(_COLUMNS, values, strict=True))
+                row += 1
+        return
+    for where, line in files.json_lines(path):
+        if missing := [name for name in _COLUMNS if name not in line]:
+            raise Damaged(where, f"has no {', '.join(missing)}")
+        yield where, {name: line[name] for name in _COLUMNS}
+
+
+def origin_of(files: DatasetFiles, path: str, episode: int) -> Origin | None:
+    """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
+    return next((origin for origin in origins(files, path) if origin.episode_index == episode), None)
+
+
+_TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
+
+
+def known_origins(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
+    """Yield the provenance of the episodes that have one, in order, some at a time; none if there is no table of it.
+
+    Raises:
+        Damaged: If the table cannot be read, or its episodes are not numbered 0, 1, 2 ….
+    """
+    if not (files.root / path).exists():
+        return
+    if path.endswith(".parquet"):
+        yield from _known_columns(files, path)
+        return
+    rows = ({name: getattr(origin, name) for name in ORIGIN_SCHEMA.names} for origin in origins(files, path))
+    first = 0
+    while batch := list(islice(rows, EPISODE_BATCH_ROWS)):
+        yield _table({name: [row[name] for row in batch] for name in ORIGIN_SCHEMA.names}, path, first)
+        first += len(batch)
+
+
+def _known_columns(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
+    first = 0
+    for batch in files.batches(path, ["episode_index", *ORIGIN_SCHEMA.names], EPISODE_BATCH_ROWS):
+        columns = {name: column.to_pylist() for name, column in batch.items()}
+        for row, episode in enumerate(columns.pop("episode_index"), start=first):
+            if episode != row:
+                raise Damaged(f"{path}, row {row}", f"is about episode {episode}")
+        yield _table(columns, path, first)
+        first += len(columns["source_name"])
+
+
+def _table(columns: Mapping[str, list[Any]], path: str, first: int) -> pa.Table:
+    for field in ORIGIN_SCHEMA:
+        kind = _TYPES[field.type]
+        if not set(map(type, columns[field.name])) <= {kind, type(None)}:
+            for episode, value in enumerate(columns[field.name], start=first):
+                if value is not None and type(value) is not kind:
+                    where = f"{path}, episode {episode}"
+                    raise Damaged(where, f"{field.name} is {value!r} instead of {kind.__name__}")
+    return pa.table([pa.array(columns[field.name], field.type) for field in ORIGIN_SCHEMA], schema=ORIGIN_SCHEMA)
+
+
+class OriginReader:
+    """Deals out the provenance of a dataset to its episodes in order; those that have none are the dataset's own.
+
+    Args:
+        files: The dataset.
+        path: Its table of provenance.
+        name: What it is called where it is the source itself.
+    """
+
+    def __init__(self, files: DatasetFiles, path: str, name: str) -> None:
+        self._name = name
+        self._known = known_origins(files, path)
+        self._held = ORIGIN_SCHEMA.empty_table()
+        self._taken = 0
+
+    def take(self, lengths: NDArray[Any]) -> pa.Table:
+        """Return the provenance of the next episodes, which have these lengths; raises as `known_origins`."""
+        while len(self._held) < len(lengths) and (more := next(self._known, None)) is not None:
+            self._held = pa.concat_tables([self._held, more])
+        known, self._held = self._held[: len(lengths)], self._held[len(lengths) :]
+        own = [self._own(self._taken + row, int(lengths[row])) for row in range(len(known), len(lengths))]
+        self._taken += len(lengths)
+        return pa.concat_tables([known, pa.Table.from_pylist(own, schema=ORIGIN_SCHEMA)])
+
+    def _own(self, episode: int, length: int) -> dict[str, Any]:
+        return {
+            "source_name": self._name,
+            "source_key": f"episode {episode}",
+            "source_length": length,
+            "first_row": 0,
+            "last_row": length - 1,
+        }
+
+
+def missing_origins(files: DatasetFiles, path: str, name: str, episodes: int) -> str:
+    """Say how many of a dataset's episodes have no provenance beside others that do; empty if none is without.
+
+    LeRobot goes on recording to a dataset of ours without touching its provenance.
+
+    Raises:
+        Damaged: As `known_origins`, or if there is provenance of more episodes.
+    """
+    if not (files.root / path).exists():
+        return ""
+    known = sum(map(len, known_origins(files, path)))
+    if known > episodes:
+        raise Damaged(path, f"tells of {known} episodes, more episodes than there are: {episodes}")
+    if known == episodes:
+        return ""
+    return f"{path} ends before episode {known} of {episodes}; from there on, the output names {name} as the source"

@@ -1,0 +1,193 @@
+"""meta/modality.json: where GR00T finds states, actions, cameras and instructions in the columns of a dataset.
+
+Read by gr00t/data/dataset.py (N1, N1.5) and gr00t/data/dataset/lerobot_episode_loader.py (N1.6, N1.7). What is
+written names the column of every key: where it is left out, N1 and N1.5 look for others than N1.6 and N1.7.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ....core.commit import write_file
+from ....core.errors import UsageError
+from ....core.features import Feature, Features
+from ....manifests.robot import Part, RobotManifest
+from ..features.vector import kind_of
+
+MODALITY = "meta/modality.json"
+VECTORS = {"state": ("observation.state", "state"), "action": ("action", "actions")}  # a robot's, or RLinf's names
+ANY_TASK = "human.task_description"  # the key where a dataset has no annotations of its own
+_CAMERA = "observation.images."
+_NUMBERED = re.compile(r"\D*\d+")  # motor_0, dim_1: no names of joints
+_ANNOTATION = "annotation."
+
+
+def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str, Any]]:
+    """Return the content of modality.json.
+
+    The robot's groups are parts of state and action, found by the names of the joints; its manifest may name
+    parts of other columns.
+
+    Args:
+        features: What the dataset holds.
+        robot: Whose joints the vectors are.
+
+    Raises:
+        UsageError: If the joints of a group are not side by side in a vector, or none of them is there.
+    """
+    extra = robot.gr00t.parts
+    content: dict[str, dict[str, Any]] = {}
+    for section, given in (("state", extra.state), ("action", extra.action)):
+        column = next((name for name in VECTORS[section] if name in features), VECTORS[section][0])
+        # A manifest says observation.state and action, whatever the dataset calls them.
+        parts = {
+            key: part.model_copy(update={"column": column}) if part.column in VECTORS[section] else part
+            for key, part in given.items()
+        }
+        is_cut = any(part.column == column for part in parts.values())  # the manifest itself says how
+        found = list(() if is_cut else _groups(column, features.get(column), robot))
+        found += [(key, part) for key, part in parts.items() if part.column in features]
+        if not found:
+            raise UsageError(f"robot {robot.name}", f"names nothing of {column}", f"groups or gr00t.parts.{section}")
+        for key, part in found:
+            _check_inside(key, part, features[part.column])
+        content[section] = {
+            key: {"original_key": part.column, "start": part.start, "end": part.end} for key, part in found
+        }
+    content["video"] = _columns(extra.video, {key: key.removeprefix(_CAMERA) for key in _videos(features)}, features)
+    texts = {key: key.removeprefix(_ANNOTATION) for key in features if key.startswith(_ANNOTATION)}
+    if not texts and not extra.annotation:
+        texts = {"task_index": ANY_TASK}
+    content["annotation"] = _columns(extra.annotation, texts, features)
+    return content
+
+
+def write_modality(root: Path, content: Mapping[str, Any]) -> None:
+    """Write meta/modality.json of a dataset, whole or not at all."""
+    write_file(root / MODALITY, (json.dumps(content, indent=4) + "\n").encode())
+
+
+def column_of(section: str, key: str, entry: Mapping[str, Any]) -> Any:
+    """Return the column of an entry of modality.json as N1.6 and N1.7 find it: its original_key, or a default."""
+    default = {"video": _CAMERA + key, "annotation": _ANNOTATION + key}
+    return entry.get("original_key", default.get(section) or VECTORS[section][0])
+
+
+def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Iterator[tuple[str, Part]]:
+    names = _names(column, feature, robot)
+    for group, joints in robot.groups.items():
+        at = [names.index(joint) for joint in joints if joint in names]
+        if not at:
+            continue  # a vector need not have all of the robot
+        if at != list(range(at[0], at[0] + len(joints))):
+            raise UsageError(
+                column,
+                f"the joints of group {group} are not all there side by side: it has {', '.join(names)}",
+                f"{', '.join(joints)}, in this order",
+                f"joint_remapper: {{robot: {robot.name}}} puts them so",
+            )
+        yield group, Part(column=column, start=at[0], end=at[0] + len(joints))
+
+
+def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequence[str]:
+    """Return the joint names of a vector; without any, or with numbers for names, it must have all of the robot's."""
+    if feature is None:
+        raise UsageError(column, "is no feature of the dataset", "the vector of the robot's joints")
+    if set(feature.names or ()) & set(robot.joint_names):
+        return feature.names or ()
+    if feature.shape == (len(robot.joints),) and all(map(_NUMBERED.fullmatch, feature.names or ())):
+        return robot.joint_names
+    raise UsageError(
+        column,
+        f"is {feature} and names no joint of robot {robot.name}",
+        f"joints of {', '.join(robot.joint_names[:3])}, … ({len(robot.joints)})",
+        "name the robot of this dataset, or put its joints in order with joint_remapper",
+    )
+
+
+def _check_inside(key: str, part: Part, feature: Feature) -> None:
+    if feature.is_visual or len(feature.shape) != 1 or part.end > feature.shape[0]:
+        raise UsageError(
+            f"{key} of modality.json",
+            f"{part.column} is {feature}",
+            f"a vector with values {part.start} to {part.end - 1}",
+        )
+
+
+def _videos(features: Features) -> Iterator[str]:
+    return (key for key, feature in features.items() if feature.is_video)
+
+
+def _columns(named: Mapping[str, str], others: Mapping[str, str], features: Features) -> dict[str, dict[str, str]]:
+    """Return key to column: those that the manifest names, then all others (column to key)."""
+    known = {"task_index", *features}
+    keys = {key: column for key, column in named.items() if column in known}
+    keys |= {key: column for column, key in others.items() if column not in keys.values()}
+    return {key: {"original_key": column} for key, column in keys.items()}
+
+
+SECTIONS = (*VECTORS, "video", "annotation")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name, and what it stands for.
+
+    Attributes:
+        section: One of SECTIONS.
+        key: The name.
+        content: Its object in the file.
+    """
+
+    section: str
+    key: str
+    content: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{MODALITY}, {self.section}.{self.key}"
+
+
+def entries(content: Mapping[str, Any]) -> Iterator[Entry]:
+    """Yield what can be read as an entry; `misfits` names the rest."""
+    for section in SECTIONS:
+        names = content.get(section)
+        for key, entry in names.items() if isinstance(names, dict) else ():
+            if isinstance(entry, dict):
+                yield Entry(section, key, entry)
+
+
+def misfits(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (place, problem) of sections and entries that are no objects; sections may be missing or null."""
+    for section in SECTIONS:
+        if (names := content.get(section)) is None:
+            continue
+        if not isinstance(names, dict):
+            yield f"{MODALITY}, {section}", f"is {names!r} instead of an object"
+            continue
+        for key, entry in names.items():
+            if not isinstance(entry, dict):
+                yield f"{MODALITY}, {section}.{key}", f"is {entry!r} instead of an object"
+
+
+def slice_of(entry: Entry) -> tuple[int, int] | None:
+    """Return start and end of a state or an action; None where they are no range."""
+    start, end = entry.content.get("start"), entry.content.get("end")
+    return (start, end) if type(start) is int and type(end) is int and 0 <= start < end else None
+
+
+def slice_problem(entry: Entry, column: str, feature: Feature) -> str:
+    """Say why a state or an action is no part of its column; empty if it is one."""
+    if len(feature.shape) != 1 or kind_of(feature.dtype) not in "biuf":
+        return f"original_key is {column!r}, which is {feature} and no vector"
+    found = slice_of(entry)
+    if found is None or found[1] > feature.shape[0]:
+        told = f"start is {entry.content.get('start')!r} and end is {entry.content.get('end')!r}"
+        return f"{told}, which is no part of the {feature.shape[0]} values of {column}"
+    return ""

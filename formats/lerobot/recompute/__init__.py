@@ -1,0 +1,1 @@
+"""Statistics of an existing dataset, recomputed from its rows and frames."""

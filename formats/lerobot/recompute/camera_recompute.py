@@ -1,0 +1,166 @@
+"""Statistics of cameras computed anew from the stored frames, and which cameras need that."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from ....core.columns import Array
+from ....core.errors import Damaged, EpisodeRejected
+from ....core.features import Features, channels
+from ....media.image.images import ImageDecoder
+from ....media.image.pixels import Pixels
+from ....media.remux.video_index import Clip
+from ....media.video.probe import iter_frames
+from .. import paths_v30
+from ..datasets.dataset import DatasetSource, DatasetView
+from ..datasets.dataset_stats import covers
+from ..datasets.dataset_v30 import DatasetViewV30
+from ..datasets.row_reader import episode_pieces
+from ..stats.feature_stats import STAT_KEYS
+from ..stats.image_stats import CHANNELS, ImageStats, sample_indices
+from ..stats.stats_comparison import Floats, misshapen, numbers_of
+from .stats_store import StatsStore
+
+_UNSEEN = np.zeros((1, 1, 1, CHANNELS), np.uint8)  # stands for a picture that is not sampled
+_WIDE_SPREAD, _FLAT = 0.5, 0.02
+# A tenth of the pixels is at q10 or below, a tenth at q90 or above: std is at least sqrt(0.05) = 0.22 of the distance.
+_LEAST_STD = 0.2
+
+
+def colour_cameras(features: Features) -> Features:
+    """Return the cameras whose statistics can be computed: those with three channels, not depth."""
+    return {
+        key: feature
+        for key, feature in features.items()
+        if feature.is_visual and len(feature.shape) == 3 and channels(feature) == CHANNELS
+    }
+
+
+def fault(found: Mapping[str, Floats], features: Features, key: str) -> str:
+    """Say what is missing or impossible in the statistics of a camera; empty if nothing is.
+
+    LeRobot 0.4.0 to 0.5.1 squares uint8 values, which overflow: its standard deviations are almost 0.
+    """
+    if absent := [name for name in STAT_KEYS if name not in found]:
+        return f"has no {', '.join(absent)}"
+    if problem := next(misshapen(found, features[key]), ""):
+        return problem
+    spread, std = found["max"] - found["min"], found["std"]
+    if found["min"].min() < 0 or found["max"].max() > 1:
+        return "its values are not in [0, 1]"
+    flat = (std < _FLAT * spread) & (spread > _WIDE_SPREAD)
+    if ((spread > 0) & (flat | (std <= 0) | (std < _LEAST_STD * (found["q90"] - found["q10"])))).any():
+        return (
+            f"std {std.min():.3g} is impossible with values from {found['min'].min():.3g} to {found['max'].max():.3g}"
+        )
+    return ""
+
+
+def camera_stats(source: DatasetSource, view: DatasetView, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+    """Yield camera to statistics of the frames that LeRobot would sample, episode by episode.
+
+    Videos are decoded by as many threads as there are CPUs, a few episodes ahead.
+
+    Raises:
+        RobotroveError: If a frame is missing or cannot be decoded; names the file.
+    """
+    pictures = [key for key in keys if not view.features[key].is_video]
+    filmed = [key for key in keys if view.features[key].is_video]
+    stored = _picture_stats(view, pictures) if pictures else ({} for _ in view.lengths)
+    decoded = _video_stats(source, filmed) if filmed else ({} for _ in view.lengths)
+    for own, others in zip(stored, decoded, strict=True):
+        yield own | others
+
+
+def _video_stats(source: DatasetSource, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+    workers = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    ahead: deque[dict[str, Future[ImageStats]]] = deque()
+    try:
+        for files in source.files(lambda text: None):
+            ahead.append({key: pool.submit(_decoded, files.tracks[key].clip) for key in keys})
+            if len(ahead) > workers:
+                yield {key: future.result() for key, future in ahead.popleft().items()}
+        while ahead:
+            yield {key: future.result() for key, future in ahead.popleft().items()}
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decoded(clip: Clip) -> ImageStats:
+    stats = ImageStats(clip.frames)
+    for frame in iter_frames(clip.path, clip.first, clip.frames):
+        stats.add(frame[None])
+    return stats
+
+
+def _picture_stats(view: DatasetView, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+    decoder = ImageDecoder()
+    for episode, pieces in groupby(episode_pieces(view, keys), key=attrgetter("episode")):
+        length = int(view.lengths[episode])
+        sampled = set(sample_indices(length).tolist())
+        stats = {key: ImageStats(length) for key in keys}
+        first = 0
+        for piece in pieces:
+            for key in keys:
+                pictures = piece.columns[key].to_pylist()
+                for row, picture in enumerate(pictures, first):
+                    if row not in sampled:
+                        stats[key].add(_UNSEEN)
+                        continue
+                    where = f"{piece.path}, column {key}, row {row} of episode {episode}"
+                    stats[key].add(_picture(decoder, picture, where)[None])
+            first += len(pictures)
+        yield stats
+
+
+def _picture(decoder: ImageDecoder, picture: Any, where: str) -> Pixels:
+    content = picture.get("bytes") if isinstance(picture, dict) else None
+    if not isinstance(content, bytes):
+        raise Damaged(where, "there is no picture")
+    try:
+        return decoder.decode(content)
+    except EpisodeRejected as exc:
+        raise Damaged(where, exc.detail) from exc
+
+
+def needed_cameras(store: StatsStore[Any], histograms: Mapping[str, Array]) -> dict[str, str]:
+    """Return the cameras of which something is missing or impossible, each with what it is, at its first place.
+
+    With v3.0, quantiles of the dataset come from the histogram of all episodes. Where there is none,
+    those in meta/stats.json have to do, so that these are looked at too.
+
+    Args:
+        store: The statistics of the episodes.
+        histograms: Camera to (3, 256) counts, as the dataset has them.
+    """
+    view = store.view
+    cameras = colour_cameras(view.features)
+    counts = dict.fromkeys(cameras, 0)
+    needed: dict[str, str] = {}
+    for episode, (_, entries) in enumerate(store.found(list(cameras))):
+        for key in cameras.keys() - needed.keys():
+            found = numbers_of(entries.get(key, {}))
+            if problem := fault(found, cameras, key):
+                needed[key] = f"episode {episode}: {problem}"
+            else:
+                counts[key] += int(found["count"][0])
+    whole: dict[str, Any] = {}
+    if isinstance(view, DatasetViewV30) and (view.root / paths_v30.STATS).exists():
+        whole = view.json(paths_v30.STATS)
+    for key in cameras.keys() - needed.keys():
+        if key in histograms and not covers(histograms[key], cameras[key], counts[key]):
+            needed[key] = f"{paths_v30.HISTOGRAMS}: is not of these episodes"
+        elif key not in histograms and isinstance(view, DatasetViewV30):
+            entry = whole.get(key)
+            if problem := fault(numbers_of(entry if isinstance(entry, dict) else {}), cameras, key):
+                needed[key] = f"{paths_v30.STATS}: {problem}"
+    return {key: needed[key] for key in cameras if key in needed}

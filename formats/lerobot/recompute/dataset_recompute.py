@@ -1,0 +1,240 @@
+"""Completing and correcting the statistics of a finished dataset in place, or saying what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....core.commit import Replacements
+from ....core.errors import Damaged, UsageError
+from .. import paths_v30
+from ..datasets.dataset import DatasetView, FolderSource
+from ..datasets.dataset_stats import whole_stats
+from ..datasets.dataset_v21 import DatasetViewV21
+from ..datasets.dataset_v30 import DatasetViewV30
+from ..datasets.open_dataset import open_source
+from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
+from ..gr00t.modality import MODALITY
+from ..gr00t.relative_actions import RELATIVE_STATS, relative_stats
+from ..gr00t.relative_config import read_actions
+from ..paths_v30 import STATS
+from ..stats.feature_stats import FeatureStats
+from ..stats.stats_comparison import (
+    EXACT,
+    LEROBOT,
+    Difference,
+    Differences,
+    FeatureDifferences,
+    differing,
+    differing_of_camera,
+    numbers_of,
+)
+from .camera_recompute import colour_cameras, needed_cameras
+from .episode_recompute import EpisodeRecompute
+from .stats_store import Changes, StatsStore, StatsStoreV21, StatsStoreV30
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StatsReport:
+    """What was recomputed, and what came of it.
+
+    Attributes:
+        episodes: Number of episodes.
+        frames: Number of frames.
+        numbers: Features computed from the rows.
+        cameras: Camera computed from its frames to why it was.
+        differences: By feature; those of a check, or what was changed.
+        written: Files that were replaced, relative to the dataset.
+    """
+
+    episodes: int
+    frames: int
+    numbers: tuple[str, ...]
+    cameras: Mapping[str, str]
+    differences: Mapping[str, FeatureDifferences]
+    written: tuple[str, ...]
+
+
+def recompute(
+    root: Path,
+    *,
+    check: bool = False,
+    cameras: bool | Sequence[str] = False,
+    gr00t: bool = False,
+    relative: Path | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> StatsReport:
+    """Recompute the statistics of a dataset of version 3.0 or 2.1 from its rows and frames.
+
+    Replaces those of episodes (and for v3.0 those of the dataset) that are missing or differ: of
+    numbers always, of cameras where something is missing or impossible. A camera is computed as a
+    whole, so that its histogram gives exact quantiles of the dataset. Everything is computed before
+    the first file is replaced; each file is replaced as a whole, and a second call completes an
+    interrupted one. Memory holds the numbers of one episode and a row group of meta/episodes.
+
+    Args:
+        root: The dataset.
+        check: Write nothing; what is within LeRobot's own rounding is no difference.
+        cameras: Recompute these, or all.
+        gr00t: v2.1: write meta/stats.json as GR00T does.
+        relative: v2.1: write meta/relative_stats.json for these relative actions, see `relative_config`.
+        progress: Called with what is being done, how many episodes are done, of how many.
+
+    Raises:
+        UsageError: If it is no such dataset, or files of GR00T are asked for with v3.0.
+        RobotroveError: If a file is missing or damaged, or has less than meta says; nothing is written then.
+    """
+    source = open_source(root)
+    assert isinstance(source, FolderSource)
+    view: DatasetViewV21 | DatasetViewV30 = source.view
+    if isinstance(view, DatasetViewV30) and (gr00t or relative is not None):
+        raise UsageError(
+            str(root),
+            f"is {view.version}",
+            "a dataset of v2.1 for --gr00t and --relative",
+            f"robotrove convert {root} --to v2.1 --output OUTPUT",
+        )
+    if not view.numeric_features:
+        raise Damaged(paths_v30.INFO, "has no features that are numbers")
+    total = len(view.lengths)
+    for done, _ in enumerate(source.files(lambda text: None), 1):
+        progress("reading files", done, total)
+
+    store: StatsStore[Any] = StatsStoreV21(view) if isinstance(view, DatasetViewV21) else StatsStoreV30(view)
+    before = source.histograms()
+    needed = needed_cameras(store, before)
+    if cameras:
+        chosen = colour_cameras(view.features) if cameras is True else cameras
+        needed = {key: needed.get(key, "asked for") for key in chosen}
+    differences = Differences()
+    episodes = EpisodeRecompute(source, view, store, list(needed), differences, check=check)
+    changes = _counted(episodes.changes(), total, progress)
+    with Replacements(root) as aside:
+        if not check:
+            recomputed = {key: f for key, f in view.features.items() if key in needed or key in view.numeric_features}
+            store.rewrite(changes, recomputed, aside)
+        deque(changes, maxlen=0)  # to its end, which a check does not come to otherwise
+        progress("computing the whole", total, total)
+        histograms = before | episodes.histograms
+        if isinstance(view, DatasetViewV21):
+            files = _gr00t(view, gr00t_files(view, gr00t=gr00t, relative=relative), differences, check=check)
+        else:
+            whole = whole_stats(view, episodes.merged(), histograms)
+            files = _dataset(view, whole, list(needed), differences, check=check)
+        written: tuple[str, ...] = ()
+        if not check:
+            if any(not np.array_equal(histograms[key], before.get(key, ())) for key in histograms):
+                files[paths_v30.HISTOGRAMS] = {key: counts.tolist() for key, counts in histograms.items()}
+            for path, content in files.items():
+                aside.write(path, _json(content))
+            written = aside.commit(first=paths_v30.HISTOGRAMS)
+    frames = int(view.starts[-1])
+    return StatsReport(total, frames, tuple(view.numeric_features), needed, differences.by_feature, written)
+
+
+def _counted(changes: Iterator[Changes], total: int, progress: Progress) -> Iterator[Changes]:
+    for done, changed in enumerate(changes, 1):
+        yield changed
+        progress("computing", done, total)
+
+
+def _dataset(
+    view: DatasetView,
+    whole: Mapping[str, FeatureStats],
+    cameras: Sequence[str],
+    differences: Differences,
+    *,
+    check: bool,
+) -> dict[str, Any]:
+    """Compare meta/stats.json with what should be in it; return it as it should be, unless it is."""
+    before = view.json(paths_v30.STATS) if (view.root / paths_v30.STATS).exists() else {}
+    changed = {}
+    for key, exact in whole.items():
+        entry = before.get(key)
+        found = numbers_of(entry if isinstance(entry, dict) else {})
+        if check and key in cameras:
+            names = differing_of_camera(found, exact, 1, lossy=view.features[key].is_video)
+        else:
+            names = differing(found, exact, LEROBOT if check else EXACT)
+        if names:
+            differences.add_all(paths_v30.STATS, key, None, names, found, exact)
+            changed[key] = {name: value.tolist() for name, value in exact.items()}
+    return {paths_v30.STATS: before | changed} if changed else {}
+
+
+def _gr00t(
+    view: DatasetViewV21, files: Mapping[str, Mapping[str, Any]], differences: Differences, *, check: bool
+) -> dict[str, Any]:
+    """Compare the files that GR00T reads with what should be in them; return those that differ as they should be."""
+    changed = {}
+    for path, content in files.items():
+        for difference in gr00t_differences(view, path, content, check=check):
+            differences.add(difference)
+            changed[path] = content
+    return changed
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode()
+
+
+_POSES = 1e-6  # what GR00T's own statistics of relative poses may differ by
+
+
+def gr00t_files(view: DatasetViewV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
+    """Return the files that are asked for, with what should be in them.
+
+    Args:
+        view: The dataset.
+        gr00t: True for meta/stats.json.
+        relative: For meta/relative_stats.json: which actions are relative, see `relative_config.read_actions`.
+
+    Raises:
+        ConfigError, Damaged, UsageError: As `gr00t_stats` and `relative_stats`.
+    """
+    content: dict[str, dict[str, Any]] = {}
+    if gr00t:
+        content[STATS] = gr00t_stats(data_files(view.root), gr00t_columns(view.root))
+    if relative is not None:
+        files = [view.root / view.data_file(number) for number in view.numbers.tolist()]
+        content[RELATIVE_STATS] = relative_stats(files, read_actions(view.root / MODALITY, relative))
+    return content
+
+
+def gr00t_differences(
+    view: DatasetViewV21, path: str, content: Mapping[str, Mapping[str, Any]], *, check: bool
+) -> Iterator[Difference]:
+    """Yield how a file differs from what should be in it, bit for bit.
+
+    Args:
+        view: The dataset.
+        path: The file.
+        content: What should be in it.
+        check: Accept relative statistics that are off by no more than GR00T's own may be.
+    """
+    there = view.json(path) if (view.root / path).exists() else {}
+    for key, stats in content.items():
+        entry = there.get(key)
+        for name, expected in stats.items():
+            found = entry.get(name) if isinstance(entry, dict) else None
+            is_close = check and path == RELATIVE_STATS and _close(found, expected)
+            if found != expected and not is_close:
+                yield Difference(path, f"{key} (GR00T)", name, None, found, expected)
+    for key in there.keys() - content.keys():
+        yield Difference(path, f"{key} (GR00T)", "all", None, there[key], None)
+
+
+def _close(found: Any, expected: Any) -> bool:
+    try:
+        values = np.array(found, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return values.shape == np.shape(expected) and bool(np.allclose(values, expected, rtol=0, atol=_POSES))

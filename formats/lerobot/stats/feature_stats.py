@@ -1,0 +1,132 @@
+"""Statistics of low-dimensional features: exact per episode, merged per dataset, all in float64."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.features import Feature
+from .exact_quantiles import QUANTILES, as_table, interpolate, neighbours
+
+# min, max, mean, std, count, q01, q10, q50, q90, q99, in this order: float64, but count int64 of shape (1,).
+FeatureStats: TypeAlias = dict[str, NDArray[Any]]
+
+MERGED_KEYS = ("min", "max", "mean", "std", "count")
+STAT_KEYS = (*MERGED_KEYS, *QUANTILES)
+
+_LEVELS = np.array(list(QUANTILES.values()), np.float64)
+
+
+def feature_stats(
+    low: NDArray[Any],
+    high: NDArray[Any],
+    mean: NDArray[Any],
+    std: NDArray[Any],
+    count: int | NDArray[np.int64],
+    levels: NDArray[Any],
+) -> FeatureStats:
+    """Put statistics together in the order and dtypes of LeRobot; `levels` is (5, ...), the quantiles."""
+    values = dict(zip(("min", "max", "mean", "std"), (low, high, mean, std), strict=True))
+    stats: FeatureStats = {key: np.asarray(value, np.float64) for key, value in values.items()}
+    stats["count"] = np.atleast_1d(np.asarray(count, np.int64))
+    return stats | {key: np.asarray(value, np.float64) for key, value in zip(QUANTILES, levels, strict=True)}
+
+
+def episode_stats(rows: NDArray[Any], feature: Feature) -> FeatureStats | None:
+    """Return the statistics of one feature of one episode; None for strings, which have none."""
+    return None if feature.dtype == "string" else numeric_stats(rows)
+
+
+def numeric_stats(rows: NDArray[Any]) -> FeatureStats:
+    """Return exact statistics of the rows of a numeric feature.
+
+    Quantiles are np.quantile's method "linear". Leading axes of a row collapse, as in LeRobot 0.4:
+    a feature (2, 3) has statistics of length 3; a scalar has length 1. Count is the number of rows.
+
+    Args:
+        rows: (T, *shape) or, for scalars, (T,); bool counts as 0 and 1. T is at least 1.
+
+    Raises:
+        ValueError: If there are no rows.
+    """
+    found = moments(rows)
+    levels = np.quantile(as_table(rows).astype(np.float64), _LEVELS, axis=0)
+    return found | dict(zip(QUANTILES, levels, strict=True))
+
+
+def moments(rows: NDArray[Any]) -> FeatureStats:
+    """Return min, max, mean, std and count of the rows of a numeric feature; see `numeric_stats`."""
+    if not len(rows):
+        raise ValueError("statistics of no rows are not defined")
+    table = as_table(rows).astype(np.float64, copy=False)
+    low, high = table.min(axis=0), table.max(axis=0)
+    # The mean of a constant can be off by a rounding error, and its deviations would then not be 0.
+    mean = np.where(low == high, low, table.mean(axis=0))
+    std = np.sqrt(np.mean(np.square(table - mean), axis=0))
+    return {"min": low, "max": high, "mean": mean, "std": std, "count": np.array([len(rows)])}
+
+
+def index_stats(start: int | NDArray[np.int64], length: int | NDArray[np.int64]) -> FeatureStats:
+    """Return the statistics of the column start, start + 1, ... of `length` rows, without the rows.
+
+    The standard deviation of n consecutive integers is sqrt((n² - 1) / 12).
+
+    Args:
+        start: Of one such column, or (n,) of many, whose statistics are then (n, 1) each.
+        length: The same.
+    """
+    low, count = (np.asarray(value, np.int64)[..., None] for value in np.broadcast_arrays(start, length))
+    lower, upper, weight = neighbours(_LEVELS, count)
+    levels = interpolate((low + lower).astype(np.float64), (low + upper).astype(np.float64), weight)
+    high = low + count - 1
+    std = np.sqrt((count * count - 1) / 12)
+    return feature_stats(low, high, (low + high) / 2, std, count, np.moveaxis(levels, -1, 0)[..., None])
+
+
+def constant_stats(value: float | NDArray[Any], length: int | NDArray[np.int64]) -> FeatureStats:
+    """Return the statistics of a scalar column with `value` in all of its `length` rows; of many as `index_stats`."""
+    values, count = (array[..., None] for array in np.broadcast_arrays(np.asarray(value, np.float64), length))
+    return feature_stats(values, values, values, np.zeros_like(values), count, np.stack([values] * len(QUANTILES)))
+
+
+class StatsMerger:
+    """Merges statistics of parts, in the order given, holding one part at a time.
+
+    Mean and variance by the pairwise update of Chan, Golub and LeVeque (1979). Quantiles of parts
+    do not merge (`column_quantiles` computes them from the rows), and are left out.
+    """
+
+    def __init__(self) -> None:
+        self._merged: FeatureStats | None = None
+        self._squares: NDArray[np.float64] = np.zeros(())  # sum of squared deviations from the mean
+
+    def add(self, part: FeatureStats) -> None:
+        """Add the statistics of the next part; any shape, the same for all parts."""
+        count = part["count"].astype(np.int64)
+        squares: NDArray[np.float64] = np.square(part["std"].astype(np.float64)) * count
+        if self._merged is None:
+            self._merged = {key: part[key].astype(np.float64) for key in ("min", "max", "mean")}
+            self._merged["count"] = count
+            self._squares = squares
+            return
+        merged = self._merged
+        total = merged["count"] + count
+        delta = part["mean"] - merged["mean"]
+        merged["min"] = np.minimum(merged["min"], part["min"])
+        merged["max"] = np.maximum(merged["max"], part["max"])
+        merged["mean"] = merged["mean"] + delta * (count / total)
+        self._squares = self._squares + squares + np.square(delta) * (merged["count"] * (count / total))
+        merged["count"] = total
+
+    def result(self) -> FeatureStats:
+        """Return min, max, mean, std and count over all parts.
+
+        Raises:
+            ValueError: If there was no part.
+        """
+        if self._merged is None:
+            raise ValueError("statistics of no parts are not defined")
+        values = self._merged | {"std": np.sqrt(self._squares / self._merged["count"])}
+        return {key: values[key] for key in MERGED_KEYS}

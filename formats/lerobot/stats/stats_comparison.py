@@ -1,0 +1,256 @@
+"""Comparison of statistics: what is stored against what was computed, within the tolerances of their makers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.features import Feature, channels
+from .exact_quantiles import QUANTILES, as_table, neighbours
+from .feature_stats import STAT_KEYS, FeatureStats
+
+# Relative to the largest value. LeRobot sums in float32 and takes the variance as E[x²] - E[x]².
+TOLERANCES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3}
+_LEROBOT_BINS = 5000  # its quantiles are read off a histogram with so many bins over the range
+_ORDER = ("min", *QUANTILES, "max")
+
+Floats = NDArray[np.float64]
+
+NO_NUMBERS: Floats = np.empty((0, 0))
+
+
+def numbers_of(entry: Mapping[str, Any]) -> dict[str, Floats]:
+    """Return the statistics of a feature that are there, as arrays; NO_NUMBERS where they are none."""
+    return {name: _numbers(entry[name]) for name in STAT_KEYS if entry.get(name) is not None}
+
+
+def _numbers(value: Any) -> Floats:
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return NO_NUMBERS
+
+
+def shapes_of(feature: Feature) -> list[tuple[int, ...]]:
+    """Return the shapes that statistics of a feature can have, the usual one first.
+
+    LeRobot since 0.4 collapses all axes of a row but the last; 0.3.3 kept them, and converted datasets have those.
+    """
+    if feature.is_visual:
+        return [(channels(feature), 1, 1)]
+    return [feature.shape[-1:], feature.shape] if len(feature.shape) > 1 else [feature.shape]
+
+
+def misshapen(found: Mapping[str, Floats], feature: Feature) -> Iterator[str]:
+    """Yield what makes statistics unusable: not numbers, of another shape, out of order; missing ones are left out."""
+    usual, *others = shapes_of(feature)
+    present = {value.shape for name, value in found.items() if name != "count"}
+    shape = next((other for other in others if present == {other}), usual)
+    complete = True
+    for name, value in found.items():
+        expected = (1,) if name == "count" else shape
+        if value.shape != expected:
+            was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
+            yield f"{name} is {was}; expected shape {expected}"
+            complete = False
+        elif not np.isfinite(value).all():
+            yield f"{name} holds NaN or Inf"
+            complete = False
+    if complete:
+        yield from _disordered(found)
+
+
+def _disordered(values: Mapping[str, Floats]) -> Iterator[str]:
+    bounds = [np.abs(values[name]) for name in ("min", "max") if name in values]
+    slack = 1e-6 * np.maximum(bounds[0], bounds[-1]) + 1e-9 if bounds else 1e-9
+    for low, high in pairwise(name for name in _ORDER if name in values):
+        if (values[low] > values[high] + slack).any():
+            yield f"{low} is above {high}"
+    if {"min", "max", "mean"} <= values.keys():
+        mean = values["mean"]
+        if (mean < values["min"] - slack).any() or (mean > values["max"] + slack).any():
+            yield "mean is not between min and max"
+
+
+def differences(found: Mapping[str, Floats], exact: FeatureStats) -> Iterator[str]:
+    """Yield how min, max, mean, std and count differ from exact ones."""
+    scale = np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
+    for name, tolerance in (*TOLERANCES.items(), ("count", 0.0)):
+        if problem := difference(name, found[name], exact[name], tolerance * (0 if name == "count" else scale)):
+            yield problem
+
+
+def difference(name: str, found: Floats, exact: Floats, tolerance: Any) -> str:
+    """Say how a statistic differs from the exact one of the same shape; empty within the tolerance."""
+    wrong = ~(np.abs(found - exact) <= tolerance)
+    if not wrong.any():
+        return ""
+    at = int(np.argmax(wrong))
+    return f"{name}[{at}] is {found.ravel()[at]:.9g}, but the rows give {exact.ravel()[at]:.9g}"
+
+
+def misplaced_quantiles(found: Mapping[str, Floats], rows: NDArray[Any]) -> Iterator[str]:
+    """Yield quantiles that no common definition gives.
+
+    Definitions differ by up to one rank, and LeRobot's histogram by one bin; among few rows that are
+    far apart this allows more than among many.
+    """
+    table = np.sort(as_table(rows).astype(np.float64), axis=0)
+    low, high = table[0], table[-1]
+    slack = (high - low) / _LEROBOT_BINS + 1e-6 * np.maximum(np.abs(low), np.abs(high)) + 1e-9
+    lower, upper, _ = neighbours(np.array(list(QUANTILES.values())), len(table))
+    for name, first, last in zip(QUANTILES, lower - 1, upper + 1, strict=True):
+        if (value := found.get(name)) is None:
+            continue
+        value = value.ravel()
+        floor, ceiling = table[max(first, 0)] - slack, table[min(last, len(table) - 1)] + slack
+        if ((value < floor) | (value > ceiling)).any():
+            at = int(np.argmax((value < floor) | (value > ceiling)))
+            yield f"{name}[{at}] is {value[at]:.9g}, but the rows give {floor[at]:.9g} to {ceiling[at]:.9g}"
+
+
+# Relative to the largest value. Sums of ours differ by some roundings of float64 where rows come in other batches.
+EXACT: Mapping[str, float] = dict.fromkeys(STAT_KEYS, 1e-9)
+# LeRobot's, of a whole dataset; its quantiles of one are averages of those of the episodes, and not accepted.
+LEROBOT: Mapping[str, float] = dict.fromkeys(QUANTILES, TOLERANCES["min"]) | TOLERANCES
+# Of cameras, which have values in [0, 1]. Those of videos were measured before compression, which blurs extremes.
+_VIDEO = {"min": 0.3, "max": 0.3, "mean": 0.05, "std": 0.05, "count": 0.0} | dict.fromkeys(QUANTILES, 0.1)
+# Where there are few colours, LeRobot's histograms give values in between.
+_PICTURES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3, "count": 0.0} | dict.fromkeys(QUANTILES, 0.02)
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A statistic that is not what it should be.
+
+    Attributes:
+        file: Where it is, relative to the dataset.
+        feature: Whose it is.
+        statistic: Which one.
+        episode: Number of the episode, None if it is that of the whole dataset.
+        found: What is there, None if nothing usable.
+        expected: What should be there.
+    """
+
+    file: str
+    feature: str
+    statistic: str
+    episode: int | None
+    found: Any
+    expected: Any
+
+
+@dataclass(slots=True)
+class FeatureDifferences:
+    """All differences of one feature.
+
+    Attributes:
+        count: How many there are.
+        missing: How many of them lack a value.
+        statistics: Number of differences by statistic.
+        shown: The first of them.
+    """
+
+    count: int = 0
+    missing: int = 0
+    statistics: dict[str, int] = field(default_factory=dict)
+    shown: list[Difference] = field(default_factory=list)
+
+
+class Differences:
+    """Counts differences by feature and keeps some of each.
+
+    Attributes:
+        by_feature: Those of each feature that has any.
+    """
+
+    def __init__(self) -> None:
+        self.by_feature: dict[str, FeatureDifferences] = {}
+
+    def add(self, difference: Difference) -> None:
+        """Count one."""
+        entry = self.by_feature.setdefault(difference.feature, FeatureDifferences())
+        entry.count += 1
+        entry.missing += difference.found is None
+        entry.statistics[difference.statistic] = entry.statistics.get(difference.statistic, 0) + 1
+        if len(entry.shown) < _SHOWN:
+            entry.shown.append(difference)
+
+    def add_all(
+        self,
+        file: str,
+        feature: str,
+        episode: int | None,
+        names: list[str],
+        found: Mapping[str, Floats],
+        exact: FeatureStats,
+    ) -> None:
+        """Count the named statistics of one feature."""
+        for name in names:
+            value = found.get(name, NO_NUMBERS)
+            known = None if value is NO_NUMBERS else value.tolist()
+            self.add(Difference(file, feature, name, episode, known, exact[name].tolist()))
+
+
+def differing(found: Mapping[str, Floats], exact: FeatureStats, tolerances: Mapping[str, float] = EXACT) -> list[str]:
+    """Return the statistics that are missing, of another shape, or further off than the tolerance.
+
+    Args:
+        found: Statistics as far as they are there.
+        exact: Those expected.
+        tolerances: By statistic, relative to the largest absolute value of the feature; count is always exact.
+            Statistics without a tolerance need only be there.
+    """
+    scale = np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
+    return [
+        name
+        for name, value in exact.items()
+        if _lacks(found, name, value)
+        or (name == "count" and difference(name, found[name], value, 0))
+        or (name != "count" and name in tolerances and difference(name, found[name], value, tolerances[name] * scale))
+    ]
+
+
+def differing_of_episode(found: Mapping[str, Floats], exact: FeatureStats, rows: NDArray[Any]) -> list[str]:
+    """Return the statistics of an episode that are not even LeRobot's, which has float32 sums and histograms.
+
+    Args:
+        found: Statistics as far as they are there.
+        exact: Those expected.
+        rows: (T, ...) what they are of, in as many columns as `exact` has values.
+    """
+    names = differing(found, exact, TOLERANCES)
+    present = {name: found[name] for name in QUANTILES if name not in names and name in exact}
+    if list(misplaced_quantiles(present, rows)):
+        names += [name for name, value in present.items() if list(misplaced_quantiles({name: value}, rows))]
+    return names
+
+
+def differing_of_camera(found: Mapping[str, Floats], exact: FeatureStats, length: int, *, lossy: bool) -> list[str]:
+    """Return the statistics of a camera that other frames, or a mistake, must be behind.
+
+    Args:
+        found: Statistics as far as they are there, usually of the pictures before they were compressed.
+        exact: Those of the decoded frames.
+        length: Frames of the episode. LeRobot counts the sampled ones, or, encoding while it records, all pixels.
+        lossy: True for video.
+    """
+    tolerances = _VIDEO if lossy else _PICTURES
+    names = [
+        name
+        for name, value in exact.items()
+        if _lacks(found, name, value) or difference(name, found[name], value, tolerances[name])
+    ]
+    count = found["count"].item() if "count" in found and found["count"].shape == (1,) else 0
+    return [name for name in names if name != "count" or not count or count % length]
+
+
+def _lacks(found: Mapping[str, Floats], name: str, value: NDArray[Any]) -> bool:
+    return name not in found or found[name].shape != value.shape

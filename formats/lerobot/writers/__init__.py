@@ -1,0 +1,1 @@
+"""Writers of datasets: plan, rows, statistics, metadata."""

@@ -1,0 +1,228 @@
+"""The plan of a new dataset: every episode with its place and its origin, and the files to write.
+
+Written once, from metadata alone; every rank then reads the part that it needs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ....core.commit import attempt_name, sync_file, write_file
+from ....core.errors import undamaged
+from ....media.remux.video_index import Clip, Encoding
+from ..dataset_files import open_parquet
+from ..datasets.episode_location import EpisodeFiles, Rows, Track
+from .file_planner import PlannedFile
+
+PLAN_FILE = "plan.json"
+EPISODES_FILE = "episodes.parquet"
+GROUP_EPISODES = 128
+
+_ENCODING = tuple(field.name for field in fields(Encoding))
+_CLIP = pa.struct(
+    [
+        ("key", pa.string()),
+        ("path", pa.string()),
+        ("first", pa.int64()),
+        ("size", pa.int64()),
+        ("is_copyable", pa.bool_()),
+        ("codec", pa.string()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("pix_fmt", pa.string()),
+        ("extradata", pa.string()),
+    ]
+)
+_SCHEMA = pa.schema(
+    [
+        ("source", pa.int64()),
+        ("episode", pa.int64()),
+        ("first_index", pa.int64()),
+        ("length", pa.int64()),
+        ("tasks", pa.list_(pa.string())),
+        ("row_path", pa.string()),
+        ("first_row", pa.int64()),
+        ("row_bytes", pa.int64()),
+        ("tracks", pa.list_(_CLIP)),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEpisode:
+    """An episode and where it goes.
+
+    Attributes:
+        index: Number of the episode in the new dataset.
+        first_index: Global index of its first frame there.
+        source: Number of the source that it is from.
+        episode: Number of the episode in that source.
+        files: Where it is.
+    """
+
+    index: int
+    first_index: int
+    source: int
+    episode: int
+    files: EpisodeFiles
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """What is the same for all ranks.
+
+    Attributes:
+        files: Files to write, or runs of episodes to write one after the other.
+        tasks: Every instruction of the new dataset, by task_index.
+        source_tasks: Per source, its instructions by its own task_index.
+        episodes: Number of episodes.
+        frames: Number of all their frames.
+        notes: What was found wrong in the sources and is right in the output.
+    """
+
+    files: Sequence[PlannedFile]
+    tasks: Sequence[str]
+    source_tasks: Sequence[Sequence[str]]
+    episodes: int
+    frames: int
+    notes: Sequence[str]
+
+    def write(self, folder: Path) -> None:
+        """Write plan.json, whole or not at all."""
+        write_file(folder / PLAN_FILE, json.dumps(asdict(self), ensure_ascii=False).encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> DatasetPlan:
+        """Read plan.json."""
+        with undamaged(folder / PLAN_FILE):
+            entry = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+            return cls(**{**entry, "files": [PlannedFile(**file) for file in entry["files"]]})
+
+
+def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
+    """Write the episodes of a plan in order, holding a few hundred of them at a time."""
+    target = folder / EPISODES_FILE
+    attempt = target.with_name(attempt_name(target.name))
+    rest = iter(episodes)
+    try:
+        with pq.ParquetWriter(attempt, _SCHEMA) as writer:
+            while group := list(islice(rest, GROUP_EPISODES)):
+                writer.write_table(_table(group))
+        sync_file(attempt)
+        attempt.replace(target)
+    finally:
+        attempt.unlink(missing_ok=True)
+
+
+def read_episodes(
+    folder: Path, first: int = 0, last: int | None = None, *, key: str | None = None
+) -> Iterator[PlacedEpisode]:
+    """Yield the episodes first..last of a plan in order, reading little else.
+
+    Args:
+        folder: Folder of the plan.
+        first: Number of the first one.
+        last: Number after the last one; all that there are by default.
+        key: The only camera of which to give tracks, "" for none; all by default.
+    """
+    with open_parquet(folder / EPISODES_FILE) as file:
+        last = file.metadata.num_rows if last is None else last
+        start = 0
+        columns = [field.name for field in _SCHEMA if field.name != "tracks" or key != ""]
+        for group in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(group).num_rows
+            if stop > first and start < last:
+                begin, end = max(first, start), min(last, stop)
+                yield from _placed(file.read_row_group(group, columns).slice(begin - start, end - begin), begin, key)
+            start = stop
+
+
+def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
+    files = [placed.files for placed in episodes]
+    tracks = [(key, track) for entry in files for key, track in entry.tracks.items()]
+    clips: dict[str, list[Any]] = {
+        "key": [key for key, _ in tracks],
+        "path": [str(track.clip.path) for _, track in tracks],
+        "first": [track.clip.first for _, track in tracks],
+        "size": [track.size for _, track in tracks],
+        "is_copyable": [track.is_copyable for _, track in tracks],
+    }
+    clips |= {name: [getattr(track.encoding, name, None) for _, track in tracks] for name in _ENCODING}
+    clip_arrays = [pa.array(clips[field.name], field.type) for field in _CLIP]
+    clips_column = pa.StructArray.from_arrays(clip_arrays, fields=list(_CLIP))
+    ends = [0, *accumulate(len(entry.tracks) for entry in files)]
+    columns: dict[str, Any] = {
+        "source": [placed.source for placed in episodes],
+        "episode": [placed.episode for placed in episodes],
+        "first_index": [placed.first_index for placed in episodes],
+        "length": [entry.length for entry in files],
+        "tasks": [entry.tasks for entry in files],
+        "row_path": [str(entry.rows.path) for entry in files],
+        "first_row": [entry.rows.first for entry in files],
+        "row_bytes": [entry.row_bytes for entry in files],
+        "tracks": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), clips_column),
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
+
+
+def _placed(table: pa.Table, first: int, key: str | None) -> Iterator[PlacedEpisode]:
+    tracks = _tracks(table.column("tracks").combine_chunks(), key) if "tracks" in table.column_names else {}
+    columns = (table.column(field.name).to_pylist() for field in _SCHEMA if field.name != "tracks")
+    for row, values in enumerate(zip(*columns, strict=True)):
+        source, episode, first_index, length, tasks, path, first_row, row_bytes = values
+        own = {name: _track(length, *clip) for name, *clip in tracks.get(row, ())}
+        files = EpisodeFiles(length, tuple(tasks), Rows(_path(path), first_row, length), row_bytes, own)
+        yield PlacedEpisode(first + row, first_index, source, episode, files)
+
+
+def _tracks(tracks: pa.ListArray, key: str | None) -> dict[int, list[tuple[Any, ...]]]:
+    """Return row to what the plan has of its tracks, camera first."""
+    clips, rows = tracks.flatten(), pc.list_parent_indices(tracks)
+    if key is not None:
+        is_wanted = pc.equal(clips.field("key"), key)
+        clips, rows = clips.filter(is_wanted), rows.filter(is_wanted)
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row, *clip in zip(rows.to_pylist(), *(clips.field(field.name).to_pylist() for field in _CLIP), strict=True):
+        found.setdefault(row, []).append(tuple(clip))
+    return found
+
+
+def _track(length: int, path: str, first: int, size: int, is_copyable: bool, *encoding: Any) -> Track:
+    return Track(Clip(_path(path), first, length), size, _encoding(*encoding), is_copyable)
+
+
+# Episodes side by side are in the same files and encoded alike.
+_path = lru_cache(maxsize=256)(Path)
+
+
+@lru_cache(maxsize=256)
+def _encoding(codec: str | None, *more: Any) -> Encoding | None:
+    return None if codec is None else Encoding(codec, *more)
+
+
+class TaskTable:
+    """Task texts in order of first appearance, each with its index."""
+
+    def __init__(self, tasks: Iterable[str] = ()) -> None:
+        self._index: dict[str, int] = {}
+        for task in tasks:
+            self.index(task)
+
+    def index(self, task: str) -> int:
+        """Return the index of a task, adding it if it is new."""
+        return self._index.setdefault(task, len(self._index))
+
+    @property
+    def tasks(self) -> list[str]:
+        """All tasks by index."""
+        return list(self._index)

@@ -1,0 +1,156 @@
+"""meta/episodes and the provenance table, written in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ....core.features import DEFAULT_FEATURES, Features
+from .. import paths_v30
+from ..dataset_files import open_parquet
+from ..datasets.episode_location import GROUP_EPISODES
+from ..datasets.provenance import ORIGIN_SCHEMA
+from ..stats.feature_stats import STAT_KEYS
+from ..stats.stored_stats import StatColumns, arrow_lists, is_known
+from .dataset_plan import PlacedEpisode
+from .file_planner import FileCursor, PlannedFile
+
+PROVENANCE_SCHEMA = pa.schema([("episode_index", pa.int64()), *ORIGIN_SCHEMA])
+
+
+def _schema(features: Features) -> pa.Schema:
+    """Return the columns of meta/episodes in the order in which LeRobot writes them."""
+    cameras = [key for key, feature in features.items() if feature.is_video]
+    fields = [("episode_index", pa.int64()), ("tasks", pa.list_(pa.string())), ("length", pa.int64())]
+    fields += [(f"data/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
+    fields += [(name, pa.int64()) for name in ("dataset_from_index", "dataset_to_index")]
+    for key in cameras:
+        fields += [(f"videos/{key}/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
+        fields += [(f"videos/{key}/{name}", pa.float64()) for name in ("from_timestamp", "to_timestamp")]
+    numbers = pa.list_(pa.float64())
+    for key, feature in (features | DEFAULT_FEATURES).items():
+        if feature.dtype == "string":
+            continue
+        values = pa.list_(pa.list_(numbers)) if feature.is_visual else numbers
+        fields += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_KEYS]
+    fields += [(f"meta/episodes/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
+    return pa.schema(fields)
+
+
+class MetaTable:
+    """Takes all episodes in order.
+
+    A statistic that an episode lacks is left out for all: LeRobot does without a column, but not without a value.
+
+    Args:
+        root: The dataset.
+        features: What it holds, the default five aside.
+        fps: Frames per second.
+        files: All planned files.
+    """
+
+    def __init__(self, root: Path, features: Features, fps: int, files: Sequence[PlannedFile]) -> None:
+        self._fps = fps
+        self._schema = _schema(features)
+        keys = ["", *(key for key, feature in features.items() if feature.is_video)]
+        self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
+        self._gaps: set[str] = set()
+        self._path = root / paths_v30.EPISODES
+        visual = [key for key, feature in features.items() if feature.is_visual]
+        self._may_lack = {f"stats/{key}/{name}" for key in visual for name in STAT_KEYS}
+        self._episodes = _Groups(self._path, self._schema)
+        self._origins = _Groups(root / paths_v30.PROVENANCE, PROVENANCE_SCHEMA)
+
+    def __enter__(self) -> MetaTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._episodes.close()
+        self._origins.close()
+        if kind is None and self._gaps:
+            self._leave_out_gaps()
+
+    def add(self, placed: Sequence[PlacedEpisode], stats: StatColumns, provenance: pa.Table) -> None:
+        """Add the next episodes.
+
+        Args:
+            placed: The episodes.
+            stats: All of their statistics.
+            provenance: Its columns but episode_index, a row for each.
+        """
+        columns: dict[str, Any] = {
+            "episode_index": [episode.index for episode in placed],
+            "tasks": [episode.files.tasks for episode in placed],
+            "length": [episode.files.length for episode in placed],
+            "dataset_from_index": [episode.first_index for episode in placed],
+            "dataset_to_index": [episode.first_index + episode.files.length for episode in placed],
+            **dict.fromkeys(("meta/episodes/chunk_index", "meta/episodes/file_index"), [0] * len(placed)),
+        }
+        for key, cursor in self._cursors.items():
+            columns |= self._places(key, cursor, placed)
+        for name, column in stats.items():
+            columns[name] = arrow_lists(name, column)
+            if name in self._may_lack and not is_known(column).all():
+                self._gaps.add(name)
+        self._episodes.add(
+            pa.table([pa.array(columns[field.name], field.type) for field in self._schema], self._schema)
+        )
+        numbers = pa.array(columns["episode_index"], pa.int64())
+        self._origins.add(provenance.add_column(0, PROVENANCE_SCHEMA.field(0), numbers))
+
+    def _places(self, key: str, cursor: FileCursor, placed: Sequence[PlacedEpisode]) -> dict[str, list[Any]]:
+        """Return the columns that say where the rows (key "") or the frames of a camera are."""
+        prefix = f"videos/{key}" if key else "data"
+        starts = [(*cursor.advance(episode.index, episode.files.length), episode.files.length) for episode in placed]
+        numbers = [paths_v30.chunk_and_file(file.number) for file, *_ in starts]
+        columns: dict[str, list[Any]] = {
+            f"{prefix}/chunk_index": [chunk for chunk, _ in numbers],
+            f"{prefix}/file_index": [file for _, file in numbers],
+        }
+        if key:
+            # Divided, never summed: timestamps of a thousand episodes must not drift.
+            columns[f"{prefix}/from_timestamp"] = [start / self._fps for _, start, _ in starts]
+            columns[f"{prefix}/to_timestamp"] = [(start + length) / self._fps for _, start, length in starts]
+        return columns
+
+    def _leave_out_gaps(self) -> None:
+        columns = [name for name in self._schema.names if name not in self._gaps]
+        schema = pa.schema([self._schema.field(name) for name in columns])
+        whole = self._path.rename(self._path.with_suffix(".gaps"))
+        with open_parquet(whole) as file, pq.ParquetWriter(self._path, schema, compression="snappy") as writer:
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group, columns=columns).cast(schema))
+        whole.unlink()
+
+
+class _Groups:
+    """Writes a table in row groups of as many rows each, whatever the batches that it comes in."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(path, schema, compression="snappy")
+        self._held = [schema.empty_table()]
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        self._held.append(table)
+        self._rows += len(table)
+        while self._rows >= GROUP_EPISODES:
+            self._write(GROUP_EPISODES)
+
+    def _write(self, rows: int) -> None:
+        whole = pa.concat_tables(self._held)
+        self._writer.write_table(whole[:rows].combine_chunks())
+        self._held, self._rows = [whole[rows:]], len(whole) - rows
+
+    def close(self) -> None:
+        if self._rows:
+            self._write(self._rows)
+        self._writer.close()

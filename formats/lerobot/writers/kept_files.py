@@ -1,0 +1,98 @@
+"""A dataset whose files are kept as they are, while episodes are added after its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from ....core.errors import UsageError, printable
+from ..datasets.dataset import FolderSource, Note
+from ..datasets.episode_location import EpisodeFiles
+from .dataset_plan import TaskTable
+
+
+class Keeper(Protocol):
+    """Decides the files of a dataset that begins with those of another one."""
+
+    def keep(self, files: EpisodeFiles, root: Path) -> str:
+        """Place the next episode of a dataset whose files are kept; return what is in the way of that."""
+
+
+def kept_episodes(base: FolderSource[Any], keeper: Keeper, note: Note) -> Iterator[EpisodeFiles]:
+    """Yield where each episode of a dataset is, in order, and have its place planned.
+
+    What other readers mend while they write episodes anew cannot be mended here, so it is refused.
+
+    Args:
+        base: The dataset.
+        keeper: Plans the files of the new dataset.
+        note: Called with a sentence about what the new dataset will not say.
+
+    Raises:
+        UsageError: If its files cannot be kept.
+        Damaged: As `DatasetSource.files`.
+    """
+    if TaskTable(base.tasks).tasks != base.tasks:
+        raise _not_kept(base, "its tasks are not numbered 0, 1, 2 … with a text each")
+    faults: list[str] = []
+    count = 0
+    for files, place in zip(base.located(faults.append), base.view.places(), strict=True):
+        for key, (path, first) in place.cameras.items():
+            if first != files.tracks[key].clip.first:
+                raise _not_kept(base, f"{path} begins later than at 0 s")
+        if problem := keeper.keep(files, base.root):
+            raise _not_kept(base, problem)
+        yield files
+        count += 1
+    if faults:
+        raise _not_kept(base, f"what only a copy has right: {faults[0]}")
+    if sentence := base.missing_origins(count):
+        note(printable(sentence))
+
+
+def kept_info(base: FolderSource[Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the info.json of a longer dataset: all that the base's says of its features, and what only it knows.
+
+    Args:
+        base: The dataset that is appended to.
+        made: What a new dataset of the same features says.
+    """
+    return {**base.view.info, **made, "features": base.view.info["features"]}
+
+
+def check_columns(base: FolderSource[Any], schema: pa.Schema) -> None:
+    """Refuse a dataset whose data files have columns of other types than new ones get, by the first of its files.
+
+    Raises:
+        UsageError: Showing all differences.
+    """
+    path = next(base.view.data_files()).path
+    with base.view.parquet(path) as file:
+        found = {field.name: field.type for field in file.schema_arrow}
+    expected = {field.name: field.type for field in schema}
+    differing = [key for key in expected | found if not _is_same(expected.get(key), found.get(key))]
+    if differing:
+        texts = [f"{key} is {found.get(key, 'missing')} instead of {expected.get(key, 'missing')}" for key in differing]
+        raise _not_kept(base, f"{path} has other columns than new files get: {'; '.join(texts)}")
+
+
+def _is_same(expected: pa.DataType | None, found: pa.DataType | None) -> bool:
+    if isinstance(found, pa.ExtensionType):
+        found = found.storage_type
+    return expected is not None and found is not None and bool(expected.equals(found))
+
+
+def _not_kept(base: FolderSource[Any], problem: str) -> UsageError:
+    anew = {
+        "v3.0": f"robotrove aggregate {base.root} --on-mismatch reencode -o NEW",
+        "v2.1": f"robotrove convert {base.root} --to v3.0 -o OTHER, robotrove convert OTHER --to v2.1 -o NEW",
+    }
+    return UsageError(
+        str(base.root),
+        f"cannot be appended to: {printable(problem)}",
+        "a dataset whose files can stay as they are",
+        f"{anew[base.view.version]}, then append to that",
+    )

@@ -1,0 +1,231 @@
+"""Placed rows: rows of episodes with the indices, times and tasks of the new dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ....core.columns import Array
+from ....core.errors import RobotroveError
+from ....core.features import DEFAULT_FEATURES, Feature, Features
+from ..datasets.episode_location import Rows
+from ..datasets.row_reader import RowReader
+from ..features.row_schema import data_schema, row_features
+from ..features.vector import checked_column
+from .dataset_plan import PlacedEpisode, TaskTable
+
+_MOST_ROWS = 1 << 14  # of an episode at least
+
+
+@dataclass(frozen=True)
+class EpisodeRun:
+    """Consecutive rows of one file that are whole episodes of one source.
+
+    Attributes:
+        episodes: The episodes, at least one.
+    """
+
+    episodes: Sequence[PlacedEpisode]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """First row of each episode in the run, and the number of all rows: (episodes + 1,)."""
+        return np.cumsum([0, *(placed.files.length for placed in self.episodes)])
+
+    @property
+    def rows(self) -> Rows:
+        """Where they are."""
+        first = self.episodes[0].files.rows
+        return Rows(first.path, first.first, int(self.starts[-1]))
+
+    def owners(self, first: int, count: int) -> NDArray[np.int64]:
+        """Return the place in `episodes` of the episode of each of `count` rows: (count,)."""
+        return np.searchsorted(self.starts, np.arange(first, first + count), side="right") - 1
+
+    def place(self, row: int) -> tuple[str, int]:
+        """Return where the episode of a row of the run begins, for people, and how many rows later that row is."""
+        number = int(self.owners(row, 1)[0])
+        begin = self.episodes[number].files.rows
+        return f"{begin.path}, row {begin.first}", row - int(self.starts[number])
+
+
+def runs(episodes: Iterable[PlacedEpisode]) -> Iterator[EpisodeRun]:
+    """Yield all episodes in order in runs as long as memory allows."""
+    run: list[PlacedEpisode] = []
+    count = 0
+    for placed in episodes:
+        if run and (not _follows(placed, run[-1]) or count + placed.files.length > _MOST_ROWS):
+            yield EpisodeRun(run)
+            run, count = [], 0
+        run.append(placed)
+        count += placed.files.length
+    if run:
+        yield EpisodeRun(run)
+
+
+def _follows(placed: PlacedEpisode, last: PlacedEpisode) -> bool:
+    rows, before = placed.files.rows, last.files.rows
+    return (placed.source, rows.path, rows.first) == (last.source, before.path, before.first + before.count)
+
+
+# LeRobot takes a frame for that of its time within 1e-4 s (tolerance_s); float32 adds half a step beyond 1,024 s.
+_TIME_TOLERANCE_S = 2e-4
+
+
+class PlacedRows:
+    """Reads rows of placed episodes as tables of one schema; close it after use.
+
+    Args:
+        features: What the new dataset holds, the default five aside.
+        fps: Frames per second.
+        tasks: Instructions of the new dataset.
+        source_tasks: Per source, its instructions by its own task_index; none for rows that were never placed.
+        schema: Columns of the new files, in order; those of version 3.0 by default.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        fps: int,
+        tasks: TaskTable,
+        source_tasks: Sequence[Sequence[str]],
+        schema: pa.Schema | None = None,
+    ) -> None:
+        self.schema = schema or data_schema(features)
+        self._features = row_features(features)
+        self._fps = fps
+        self._tasks = tasks
+        self._source_tasks = source_tasks
+        self._lookups = [np.array([tasks.index(task) for task in own], np.int64) for own in source_tasks]
+        self._reader = RowReader()
+
+    def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
+        """Yield the rows of episodes in order, of each in as many tables as row groups that they lie in.
+
+        Raises:
+            RobotroveError: If rows are missing, incomplete, of another episode or task, or not of the features' types.
+        """
+        for run in runs(episodes):
+            first = 0
+            for piece in self._reader.read(run.rows):
+                table = self._checked(piece, run, first)
+                stop = first + piece.num_rows
+                groups = self._reader.group_starts - run.rows.first
+                cuts = np.unique(np.concatenate([run.starts, groups, [first, stop]]))
+                for begin, end in pairwise(cuts[(first <= cuts) & (cuts <= stop)].tolist()):
+                    owner = int(run.owners(begin, 1)[0])
+                    yield run.episodes[owner], table.slice(begin - first, end - begin)
+                first = stop
+
+    def _checked(self, piece: pa.Table, run: EpisodeRun, first: int) -> pa.Table:
+        """Return the rows of a piece; an error names the row with which its episode begins, not the whole run."""
+        try:
+            return self._table(piece, run, first)
+        except RobotroveError:
+            cuts = np.unique(np.clip(run.starts, first, first + piece.num_rows))
+            for begin, end in pairwise(cuts.tolist()):
+                self._table(piece.slice(begin - first, end - begin), run, begin)
+            raise
+
+    def _table(self, piece: pa.Table, run: EpisodeRun, first: int) -> pa.Table:
+        owners = run.owners(first, piece.num_rows)
+        frames = np.arange(first, first + piece.num_rows) - run.starts[owners]
+        times = frames / self._fps
+        where = f"{run.rows.path}, row {run.rows.first + first}"
+
+        def of_each(values: Iterable[int]) -> NDArray[np.int64]:
+            return np.fromiter(values, np.int64)[owners]
+
+        made = {
+            "timestamp": self._times(frames),
+            "frame_index": frames,
+            "episode_index": of_each(placed.index for placed in run.episodes),
+            "index": frames + of_each(placed.first_index for placed in run.episodes),
+            "task_index": of_each(self._tasks.index(placed.files.tasks[0]) for placed in run.episodes),
+        }
+        if self._lookups[run.episodes[0].source].size:
+            said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES}
+            numbers = {"episode_index": of_each(placed.episode for placed in run.episodes), "frame_index": frames}
+            _check_place(said, numbers, times, run, first)
+            made["task_index"] = self._task_index(said["task_index"], owners, run, first)
+        made |= {key: made["task_index"] for key, feature in self._features.items() if feature.is_task_index}
+        columns = [
+            pa.array(made[field.name], field.type)
+            if field.name in made
+            else checked_column(piece, field, self._features[field.name], where)
+            for field in self.schema
+        ]
+        return pa.table(columns, schema=self.schema)
+
+    def _times(self, frames: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return times in the precision of the new files; in float64 they are computed as the reference does."""
+        is_double = pa.types.is_float64(self.schema.field("timestamp").type)
+        return frames * (1 / self._fps) if is_double else (frames / self._fps).astype(np.float32)
+
+    def _said(self, piece: pa.Table, name: str, where: str) -> Array:
+        """Return one of the five columns that every dataset has, as it is in the source."""
+        # Times are compared as they are: a cast to float32 could bring one nearer to what is expected.
+        wide = pa.field(name, pa.float64() if name == "timestamp" else pa.int64())
+        feature = Feature("float64", (1,)) if name == "timestamp" else DEFAULT_FEATURES[name]
+        column: Array = checked_column(piece, wide, feature, where).to_numpy()
+        return column
+
+    def _task_index(self, own: Array, owners: NDArray[np.int64], run: EpisodeRun, first: int) -> NDArray[np.int64]:
+        source = run.episodes[0].source
+        texts = self._source_tasks[source]
+        for at in np.flatnonzero((own < 0) | (own >= len(texts)))[:1].tolist():
+            raise RobotroveError(run.place(first + at)[0], f"task_index is {own[at]}", f"0 to {len(texts) - 1}")
+        _, rows = np.unique(owners * len(texts) + own, return_index=True)  # one row of each task of each episode
+        for at in np.sort(rows).tolist():
+            placed = run.episodes[owners[at]]
+            if texts[own[at]] not in placed.files.tasks:
+                raise RobotroveError(
+                    run.place(first + at)[0],
+                    f"episode {placed.episode} has rows with the task {texts[own[at]]!r}",
+                    f"the tasks that meta names for it: {', '.join(map(repr, placed.files.tasks))}",
+                )
+        indices: NDArray[np.int64] = self._lookups[source][own]
+        return indices
+
+    def writer(self, out: Path) -> pq.ParquetWriter:
+        """Return a writer of a file of such rows, to be closed after use."""
+        # Numbers of one episode hardly repeat: dictionaries of them would take twice the time, and more room.
+        texts = [key for key, feature in self._features.items() if feature.dtype == "string"]
+        return pq.ParquetWriter(out, self.schema, compression="snappy", use_dictionary=texts)
+
+    def close(self) -> None:
+        """Close the open file."""
+        self._reader.close()
+
+
+def _check_place(
+    said: Mapping[str, Array],
+    expected: Mapping[str, NDArray[np.int64]],
+    times: NDArray[np.float64],
+    run: EpisodeRun,
+    first: int,
+) -> None:
+    """Make sure that rows which say what they are, are those of their episodes."""
+    for name, numbers in expected.items():
+        for at in np.flatnonzero(said[name] != numbers)[:1].tolist():
+            where, rows_on = run.place(first + at)
+            raise RobotroveError(
+                where,
+                f"{rows_on} rows on, {name} is {said[name][at]}",
+                f"{numbers[at]}, by the lengths of the episodes before",
+            )
+    for at in np.flatnonzero(~(np.abs(said["timestamp"] - times) <= _TIME_TOLERANCE_S))[:1].tolist():
+        where, rows_on = run.place(first + at)
+        raise RobotroveError(
+            where,
+            f"{rows_on} rows on, timestamp is {said['timestamp'][at]}",
+            f"{times[at]:.6f}, frame_index / fps: LeRobot finds frames by it",
+        )

@@ -1,0 +1,103 @@
+"""Statistics of episodes in a new dataset: what is known is kept, what depends on the place or is missing is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ....core.features import DEFAULT_FEATURES, Features
+from ..features.row_schema import row_features
+from ..features.vector import rows_of
+from ..stats.feature_stats import STAT_KEYS, FeatureStats, constant_stats, index_stats, numeric_stats
+from ..stats.image_stats import CHANNELS
+from ..stats.stored_stats import Floats, StatColumns, is_known
+from .dataset_plan import PlacedEpisode, TaskTable
+from .placed_rows import PlacedRows
+
+
+class PlacedStats:
+    """Completes statistics of episodes.
+
+    Args:
+        features: What the dataset holds, the default five aside.
+        tasks: Every task of the dataset.
+        rows: Reads the rows of an episode, for what can only be computed from them.
+        keep_axes: Give a feature (A, B) statistics (A, B), as in v2.1, rather than (B,).
+    """
+
+    def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows, *, keep_axes: bool = False) -> None:
+        self._features = features | DEFAULT_FEATURES
+        self._columns = row_features(features)
+        self._annotations = [key for key, feature in features.items() if feature.is_task_index]
+        self._tasks = tasks
+        self._rows = rows
+        self._keep_axes = keep_axes
+
+    def complete(self, placed: Sequence[PlacedEpisode], known: StatColumns) -> dict[str, Floats]:
+        """Return the statistics of consecutive episodes, of every feature but strings.
+
+        Those of a camera that are not known stay so: they would take decoding its frames.
+
+        Args:
+            placed: The episodes.
+            known: Their statistics as far as their source has them.
+        """
+        made = self._placed(placed)
+        stats: dict[str, Floats] = {}
+        missing: dict[str, NDArray[np.bool_]] = {}
+        for key, feature in self._features.items():
+            if feature.dtype == "string":
+                continue
+            if key in made:
+                stats |= {f"stats/{key}/{name}": column.astype(np.float64) for name, column in made[key].items()}
+                continue
+            is_deep = self._is_deep(key)
+            shape = (CHANNELS, 1, 1) if feature.is_visual else feature.shape if is_deep else feature.shape[-1:]
+            for name in STAT_KEYS:
+                column = known.get(f"stats/{key}/{name}")
+                if column is None or is_deep:
+                    column = np.full((len(placed), *((1,) if name == "count" else shape)), np.nan)
+                stats[f"stats/{key}/{name}"] = column
+            if not feature.is_visual:
+                missing[key] = ~np.all([is_known(stats[f"stats/{key}/{name}"]) for name in STAT_KEYS], axis=0)
+        several = np.array([len(episode.files.tasks) > 1 for episode in placed])
+        missing |= dict.fromkeys(("task_index", *self._annotations), several)
+        self._compute(placed, stats, {key: where for key, where in missing.items() if where.any()})
+        return stats
+
+    def _placed(self, placed: Sequence[PlacedEpisode]) -> dict[str, FeatureStats]:
+        lengths = np.array([episode.files.length for episode in placed])
+        numbers = np.array([self._tasks.index(episode.files.tasks[0]) for episode in placed])
+        task = constant_stats(numbers, lengths)
+        return {
+            "frame_index": index_stats(0, lengths),
+            "episode_index": constant_stats(np.array([episode.index for episode in placed]), lengths),
+            "index": index_stats(np.array([episode.first_index for episode in placed]), lengths),
+            "task_index": task,
+            **dict.fromkeys(self._annotations, task),
+        }
+
+    def _compute(
+        self, placed: Sequence[PlacedEpisode], stats: dict[str, Floats], missing: Mapping[str, NDArray[np.bool_]]
+    ) -> None:
+        """Replace the statistics of the episodes in which a feature's are missing by those of their rows."""
+        if not missing:
+            return
+        columns = [f"stats/{key}/{name}" for key in missing for name in STAT_KEYS]
+        stats |= {name: stats[name].copy() for name in columns}
+        for row in np.flatnonzero(np.any(list(missing.values()), axis=0)).tolist():
+            keys = [key for key, where in missing.items() if where[row]]
+            table = pa.concat_tables([piece.select(keys) for _, piece in self._rows.tables([placed[row]])])
+            for key in keys:
+                values = rows_of(table.column(key).combine_chunks(), self._columns[key], key)
+                found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(key) else values)
+                for name, value in found.items():
+                    column = stats[f"stats/{key}/{name}"]
+                    column[row] = value.reshape(column.shape[1:])
+
+    def _is_deep(self, key: str) -> bool:
+        """True if statistics of a feature keep axes that are not in those of v3.0."""
+        return self._keep_axes and len(self._features[key].shape) > 1 and not self._features[key].is_visual

@@ -1,0 +1,226 @@
+"""Writer of datasets of v2.1: a file of rows and a clip per camera for each episode, and meta/ as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import groupby, pairwise
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from ....core.columns import Array
+from ....core.features import DEFAULT_FEATURES, Feature, Features
+from .. import paths_v21
+from ..datasets.dataset_info import DatasetFacts
+from ..datasets.episode_location import EpisodeFiles, EpisodeMetas
+from ..features.colour_video import video_info
+from ..features.row_schema import arrow_field, data_schema, row_features
+from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS
+from ..stats.stored_stats import StatColumns, is_known, nested_lists
+from .dataset_plan import PlacedEpisode, TaskTable
+from .file_planner import PlannedFile
+from .placed_rows import PlacedRows
+from .placed_stats import PlacedStats
+from .writer_v30 import write_json, write_own
+
+_INDICES = ("episode_index", "task_index", "index", "frame_index")
+
+
+def reference_features(features: Features) -> Features:
+    """Return all features in the reference's order: cameras, vectors, the time after the action, the indices last.
+
+    What comes after the columns of annotations (reward, done and the like) comes after the indices too.
+    """
+    cameras = {key: feature for key, feature in features.items() if feature.is_video}
+    own = [key for key in row_features(features) if key not in DEFAULT_FEATURES]
+    annotations = [at for at, key in enumerate(own) if features[key].is_task_index or key.startswith("annotation.")]
+    cut = annotations[-1] + 1 if annotations else len(own)
+    time = next((at + 1 for at, key in enumerate(own[:cut]) if key.startswith("action")), cut)
+    order = [*own[:time], "timestamp", *own[time:cut], *_INDICES, *own[cut:]]
+    rows = features | DEFAULT_FEATURES | {"timestamp": Feature("float64", (1,))}
+    return cameras | {key: rows[key] for key in order}
+
+
+def reference_schema(features: Features) -> pa.Schema:
+    """Return the arrow schema of a data file: vectors, named entry by entry, are lists of any length."""
+    rows = {key: feature for key, feature in reference_features(features).items() if not feature.is_video}
+    return pa.schema([_field(key, feature) for key, feature in rows.items()])
+
+
+def _field(key: str, feature: Feature) -> pa.Field:
+    field = arrow_field(key, feature)
+    if len(feature.shape) > 1 or feature.is_visual or feature.is_task_index or not feature.names:
+        return field
+    value = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
+    return pa.field(key, pa.list_(value))
+
+
+_HELD_VALUES = 1 << 20  # of each statistic of all features, at a time
+UNIT_EPISODES = 128  # few enough to spread over ranks, enough to read a source file in one pass
+
+
+class UnitPlanner:
+    """Cuts the episodes into runs, of each of which a rank writes the files of one kind."""
+
+    def __init__(self, camera_keys: Iterable[str]) -> None:
+        self._keys = ("", *camera_keys)
+        self._kept = self._episodes = 0
+
+    def add(self, files: EpisodeFiles) -> None:
+        """Take the next episode."""
+        self._episodes += 1
+
+    def keep(self, files: EpisodeFiles, root: Path) -> str:
+        """Take the next episode of a dataset whose files are kept; return what is in the way of that."""
+        clips = {key: (files.tracks[key].clip.path, files.tracks[key].clip.first) for key in self._keys if key}
+        for key, (path, first) in ({"": (files.rows.path, 0)} | clips).items():
+            if path != root / episode_path(key, self._episodes) or first:
+                return f"episode {self._episodes} is from frame {first} of {path}, not named as LeRobot does it"
+        self._episodes += 1
+        self._kept = self._episodes
+        return ""
+
+    def finish(self) -> list[PlannedFile]:
+        """Return all runs; none of both episodes that are kept and others."""
+        starts = [*range(0, self._kept, UNIT_EPISODES), *range(self._kept, self._episodes, UNIT_EPISODES)]
+        return [
+            PlannedFile(key, number, first, last)
+            for key in self._keys
+            for number, (first, last) in enumerate(pairwise([*starts, self._episodes]))
+        ]
+
+
+def episode_path(key: str, episode: int) -> str:
+    """Return the path of an episode's rows (key "") or frames, relative to the dataset."""
+    return paths_v21.video_path(key, episode) if key else paths_v21.data_path(episode)
+
+
+def placed_rows(
+    facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
+) -> PlacedRows:
+    """Return a reader of rows as they are in the files of this version, or as the reference converters have them."""
+    schema = row_schema(facts, reference_exact=reference_exact)
+    return PlacedRows(facts.features, facts.fps, tasks, source_tasks, schema)
+
+
+def row_schema(facts: DatasetFacts, *, reference_exact: bool) -> pa.Schema:
+    """Return the columns of data files of this version, or as the reference converters have them."""
+    return reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
+
+
+def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:
+    """Write the rows of each episode into a file of its own."""
+    pieces = rows.tables(placed for placed, _ in files)
+    for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
+        with rows.writer(out) as writer:
+            for _, table in tables:
+                writer.write_table(table, row_group_size=table.num_rows)
+
+
+def write_meta(
+    out: Path,
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
+    facts: DatasetFacts,
+    tasks: TaskTable,
+    source_tasks: Sequence[Sequence[str]],
+    histograms: Mapping[str, Array],
+) -> None:
+    """Write meta/, all but info.json; arguments as in v30.write_meta."""
+    rows = placed_rows(facts, tasks, source_tasks)
+    stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
+    with ExitStack() as stack:
+        names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
+        meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
+        for batch, metas in _in_parts(episodes, _most_episodes(facts)):
+            entries = _nested(stats.complete(batch, metas.stats), facts)
+            for placed, entry, origin in zip(batch, entries, metas.provenance.to_pylist(), strict=True):
+                index = {"episode_index": placed.index}
+                _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
+                _line(stats_file, index | {"stats": entry})
+                _line(origin_file, index | origin)
+    rows.close()
+    with _created(out / paths_v21.TASKS) as file:
+        for number, task in enumerate(tasks.tasks):
+            _line(file, {"task_index": number, "task": task})
+    write_own(out, facts, histograms)
+
+
+def write_info(
+    root: Path,
+    out: Path,
+    facts: DatasetFacts,
+    *,
+    episodes: int,
+    frames: int,
+    tasks: int,
+    reference_exact: bool = False,
+) -> None:
+    """Write info.json after all data and video files are there; arguments as in v30.write_info."""
+    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
+    write_json(out, _info(root, facts, features, episodes, frames, tasks))
+
+
+def _most_episodes(facts: DatasetFacts) -> int:
+    """Return of how many episodes statistics are held at a time: here they have all axes of their feature."""
+    values = sum(math.prod(feature.shape) for feature in facts.features.values() if not feature.is_visual)
+    return max(1, _HELD_VALUES // max(1, values))
+
+
+def _in_parts(
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], most: int
+) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetas]]:
+    for batch, metas in episodes:
+        for first in range(0, len(batch), most):
+            yield batch[first : first + most], metas.part(first, first + most)
+
+
+def _created(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return open(path, "w", encoding="utf-8", newline="\n")
+
+
+def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
+    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+def _nested(stats: StatColumns, facts: DatasetFacts) -> list[dict[str, dict[str, Any]]]:
+    """Return statistics by episode and feature; LeRobot takes a feature without any, but none that is incomplete."""
+    episodes: list[dict[str, dict[str, Any]]] = [{} for _ in next(iter(stats.values()))]
+    for key, feature in (facts.features | DEFAULT_FEATURES).items():
+        columns = {name: stats[f"stats/{key}/{name}"] for name in STAT_KEYS if f"stats/{key}/{name}" in stats}
+        lists = {name: nested_lists(f"stats/{key}/{name}", column) for name, column in columns.items()}
+        known = {name: is_known(column) | (not feature.is_visual) for name, column in columns.items()}
+        for row, episode in enumerate(episodes):
+            found = {name: values[row] for name, values in lists.items() if known[name][row]}
+            if all(name in found for name in MERGED_KEYS):
+                episode[key] = found
+    return episodes
+
+
+def _info(
+    root: Path, facts: DatasetFacts, features: Features, episodes: int, frames: int, tasks: int
+) -> dict[str, Any]:
+    described = {key: feature.to_json() for key, feature in features.items()}
+    for key in facts.camera_keys:
+        first = root / paths_v21.video_path(key, 0)
+        described[key]["info"] = dict(facts.video_info.get(key) or video_info(first, facts.fps))
+    return {
+        "codebase_version": paths_v21.CODEBASE_VERSION,
+        "robot_type": facts.robot_type,
+        "total_episodes": episodes,
+        "total_frames": frames,
+        "total_tasks": tasks,
+        "total_videos": episodes * len(facts.camera_keys),
+        "total_chunks": -(-episodes // paths_v21.CHUNKS_SIZE),
+        "chunks_size": paths_v21.CHUNKS_SIZE,
+        "fps": facts.fps,
+        "splits": {"train": f"0:{episodes}"},
+        "data_path": paths_v21.DATA_PATH,
+        "video_path": paths_v21.VIDEO_PATH if facts.camera_keys else None,
+        "features": described,
+    }
