@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..core.errors import RobotroveError
-from ..formats.lerobot.checks.runner import Progress, verify
+from ..verification.dataset.runner import Progress, verify
 from .binding import Bound
 from .dataset_step import DatasetStep
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError
-from ..formats.lerobot.checks.base import Finding
-from ..formats.lerobot.checks.runner import Report, verify
-from ..formats.lerobot.consumers import CONSUMERS, chosen
 from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
-from ..formats.lerobot.with_lerobot import Seen, seen_by_lerobot
+from ..pipelines.finished_run import finished_run
 from ..pipelines.replay.check import ReplayReport, check_replay
-from ..pipelines.source_check import SourceReport, check_source
-from ..pipelines.source_episodes import finished_run
+from ..verification.check import Finding
+from ..verification.consumers import CONSUMERS, chosen
+from ..verification.consumers.installed_lerobot import Seen, seen_by_lerobot
+from ..verification.dataset.runner import Report, verify
+from ..verification.source.source_check import SourceReport, check_source
 from .display import Bar
 from .output import counted, echo, echo_json
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from ...core.errors import Damaged, UsageError
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.open_dataset import open_view
-from ..source_check import Progress
-from ..source_episodes import Problems, SourceEpisodes, SourceProblem, finished_run
+from ...verification.source.source_check import Problems, Progress, SourceEpisodes, SourceProblem
+from ..finished_run import finished_run
 from .episode import ACTION, EpisodeReplay
 from .undo import Undo
 

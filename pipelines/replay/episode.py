@@ -15,8 +15,8 @@ from ...core.errors import RobotroveError, explained
 from ...core.features import DEFAULT_FEATURES, Feature
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.row_reader import StoredStream
-from ..episode_check import Difference
-from ..source_episodes import Pair
+from ...verification.source.episode_check import Difference
+from ...verification.source.source_check import Pair
 from .undo import Undo
 from .way_back import Entry, WayBack
 

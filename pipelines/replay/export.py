@@ -16,7 +16,7 @@ from ...formats.hdf5.replay_file import ReplayFile, create, read_start
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.open_dataset import open_view
 from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
-from ..source_check import Progress
+from ...verification.source.source_check import Progress
 from .episode import ACTION
 from .parts import Part, of_robot, of_run
 from .robot_way import way_of_robot

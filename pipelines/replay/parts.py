@@ -12,7 +12,8 @@ from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
 from ...formats.lerobot.datasets.provenance import origins
 from ...formats.lerobot.datasets.row_reader import stored_episodes
-from ..source_episodes import Pair, SourceEpisodes, SourceProblem, finished_run
+from ...verification.source.source_check import Pair, SourceEpisodes, SourceProblem
+from ..finished_run import finished_run
 from .episode import ACTION
 from .undo import Undo
 from .way_back import WayBack

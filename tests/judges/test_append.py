@@ -10,7 +10,6 @@ import pytest
 
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.blocks.shard_writer import ShardWriter
-from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.formats.lerobot.datasets.open_dataset import version_of
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
@@ -18,6 +17,7 @@ from robotrove.tests.judges.expectations import check_access, check_episodes, ch
 from robotrove.tests.judges.recordings import RICH, SMALL_FILES, Recorder, Truth, imagine
 from robotrove.tests.judges.releases import BACKENDS, RELEASES, V21_RELEASES, V30_RELEASES, Seen, need, run_script
 from robotrove.tests.pipelines.runs import tree
+from robotrove.verification.dataset.runner import verify
 
 FPS = 20
 

@@ -12,10 +12,10 @@ import pytest
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.blocks.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.formats.lerobot.consumers import chosen
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V21_RELEASES, run_script
+from robotrove.verification.consumers import chosen
+from robotrove.verification.dataset.runner import verify
 
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
 # What is taken away, what verify says of it, and what ACT says; its features of actions are then none.

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from robotrove.formats.lerobot.datasets.open_dataset import open_view
-from robotrove.formats.lerobot.with_lerobot import Seen, seen_by_lerobot
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, need
 from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
+from robotrove.verification.consumers.installed_lerobot import Seen, seen_by_lerobot
 
 
 @pytest.mark.parametrize("release", V30_RELEASES)

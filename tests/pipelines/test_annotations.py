@@ -11,10 +11,8 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.pipelines.finished_run import finished_run
 from robotrove.pipelines.runner import execute
-from robotrove.pipelines.source_check import check_source
-from robotrove.pipelines.source_episodes import finished_run
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.watcher import Silent
 from robotrove.tests.pipelines.runs import (
@@ -24,6 +22,8 @@ from robotrove.tests.pipelines.runs import (
     write_pipeline,
 )
 from robotrove.tests.pipelines.shipped_runs import column, lines, rows
+from robotrove.verification.dataset.runner import verify
+from robotrove.verification.source.source_check import check_source
 
 FRAMES = 6
 KEY = "annotation.human.task_description"

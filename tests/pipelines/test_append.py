@@ -18,13 +18,11 @@ from robotrove.blocks.dataset_stats import DatasetStats
 from robotrove.blocks.downgrader import Downgrader
 from robotrove.blocks.hdf5_reader import Hdf5Reader
 from robotrove.core.errors import ConfigError, RobotroveError, RunChanged, UsageError
-from robotrove.formats.lerobot.checks.runner import verify
 from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.settings import VideoSettings
+from robotrove.pipelines.finished_run import finished_run
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.planner import Plan
-from robotrove.pipelines.source_check import check_source
-from robotrove.pipelines.source_episodes import finished_run
 from robotrove.pipelines.trace import trace
 from robotrove.tests.hub.test_publisher import robotrove
 from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
@@ -43,6 +41,8 @@ from robotrove.tests.pipelines.numbered import (
 )
 from robotrove.tests.pipelines.on_disk import OnDisk, forget
 from robotrove.tests.pipelines.runs import AtStart, Here, assert_same_dataset, tree
+from robotrove.verification.dataset.runner import verify
+from robotrove.verification.source.source_check import check_source
 
 VERSIONS = ("v3.0", "v2.1")
 OLD = [6, 9, 4, 12, 5]

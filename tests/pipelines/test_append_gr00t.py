@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.lerobot.checks.runner import refusals
-from robotrove.formats.lerobot.consumers import CONSUMERS
 from robotrove.formats.lerobot.datasets.open_dataset import open_view
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
+from robotrove.verification.consumers import CONSUMERS
+from robotrove.verification.dataset.runner import refusals
 
 GR00T = ("dataset=[downgrader, {gr00t_files: {robot: libero}}]", "formats=[v2.1]")
 

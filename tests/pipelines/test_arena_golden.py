@@ -11,15 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.formats.lerobot.checks.runner import verify
+from robotrove.pipelines.finished_run import finished_run
 from robotrove.pipelines.replay.check import check_replay
 from robotrove.pipelines.replay.export import export_actions
-from robotrove.pipelines.source_check import check_source
-from robotrove.pipelines.source_episodes import finished_run
 from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.pipelines.shipped_runs import column, frames, info, lines, run_shipped
 from robotrove.tests.support.places import SHARED_DATA
+from robotrove.verification.dataset.runner import verify
+from robotrove.verification.source.source_check import check_source
 
 GOLDEN = SHARED_DATA / "arena_gr1_golden"
 ROWS = "data/chunk-000/episode_000000.parquet"

@@ -25,10 +25,9 @@ from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.encoder import encoder_version
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.creation import plan_of
+from robotrove.pipelines.finished_run import finished_run
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.runner import execute
-from robotrove.pipelines.source_check import check_source
-from robotrove.pipelines.source_episodes import finished_run
 from robotrove.pipelines.spec import load_spec
 from robotrove.pipelines.stages import stages
 from robotrove.pipelines.status import RunStatus
@@ -47,6 +46,7 @@ from robotrove.tests.pipelines.runs import (
     tree,
     write_pipeline,
 )
+from robotrove.verification.source.source_check import check_source
 
 
 class Forgetful(Aggregator):

@@ -14,9 +14,7 @@ import pytest
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
-from robotrove.formats.lerobot.checks.runner import verify
-from robotrove.pipelines.source_check import check_source
-from robotrove.pipelines.source_episodes import finished_run
+from robotrove.pipelines.finished_run import finished_run
 from robotrove.tests.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -28,6 +26,8 @@ from robotrove.tests.pipelines.joint_spaces import (
 )
 from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.pipelines.shipped_runs import column, info, lines, names, plan, rows, run_shipped, videos
+from robotrove.verification.dataset.runner import verify
+from robotrove.verification.source.source_check import check_source
 
 FRAMES, EPISODES = 9, 3
 EGO = "observation.images.ego_view"

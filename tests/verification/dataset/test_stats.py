@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from ...formats.lerobot.checks.tiny_v30 import STARTS, columns, statistics
+
+STATS, EPISODES = "meta/stats.json", "meta/episodes/chunk-000/file-000.parquet"
+FRONT = "observation.images.front"
+
+
+def scaled(value: Any, factor: float) -> Any:
+    return [scaled(item, factor) for item in value] if isinstance(value, list) else value * factor
+
+
+def test_a_feature_without_statistics(tiny) -> None:
+    tiny.json(STATS, lambda stats: stats.pop("grid"))
+    assert tiny.found("stats") == [
+        (STATS, "has no min, max, mean, std, count of grid; `robotrove stats DATASET` computes them")
+    ]
+    assert tiny.errors() == ["stats"]
+
+
+@pytest.mark.parametrize(
+    ("feature", "key", "value", "message"),
+    [
+        ("observation.state", "mean", [0.0, 0.0], "mean is of shape (2,); expected shape (3,)"),
+        ("observation.state", "mean", [0.0, "x", 0.0], "mean is no numbers; expected shape (3,)"),
+        ("observation.state", "count", 20, "count is of shape (); expected shape (1,)"),
+        ("observation.state", "count", [19], "count[0] is 19, but the rows give 20"),
+        ("observation.state", "max", [9.0, 9.0, float("nan")], "max holds NaN or Inf"),
+        ("frame_index", "max", [6.0], "max[0] is 6, but the rows give 5"),
+        ("frame_index", "mean", [1.76], "mean[0] is 1.76, but the rows give 1.75"),
+        ("index", "q10", [12.0], "q10 is above q50"),
+        ("grid", "min", [[0.0] * 3] * 2, "min is of shape (2, 3); expected shape (3,)"),
+        (FRONT, "mean", [0.3, 0.3, 0.1], "mean is of shape (3,); expected shape (3, 1, 1)"),
+        (FRONT, "max", [[[255.0]], [[200.0]], [[40.0]]], "its values are not in [0, 1]"),
+        (
+            FRONT,
+            "std",
+            [[[0.0]]] * 3,
+            "std is only 0 though values differ by 0.784314 (LeRobot 0.4.0 to 0.5.1 has this bug); "
+            "`robotrove stats DATASET` computes it anew",
+        ),
+    ],
+)
+def test_one_wrong_value_in_stats_json(tiny, feature: str, key: str, value: Any, message: str) -> None:
+    def change(stats: dict[str, Any]) -> None:
+        stats[feature][key] = value
+
+    tiny.json(STATS, change)
+    assert tiny.found("stats") == [(f"{STATS}, {feature}", message)]
+
+
+def test_the_spread_is_recomputed(tiny) -> None:
+    tiny.json(STATS, lambda stats: stats["frame_index"].update(std=[1.5]))
+    assert tiny.found("stats") == [(f"{STATS}, frame_index", "std[0] is 1.5, but the rows give 1.47901995")]
+
+
+def test_statistics_of_indices_may_be_old(tiny) -> None:
+    tiny.json(STATS, lambda stats: stats["index"].update(max=[20.0], std=[5.8]))
+    leaves = "LeRobot leaves those of indices so when it merges or deletes episodes"
+    assert tiny.found("stats") == [(f"{STATS}, index", f"max[0] is 20, but the rows give 19; {leaves}")]
+    assert tiny.errors() == []
+
+
+def test_quantiles_may_be_missing(tiny) -> None:
+    def change(stats: dict[str, Any]) -> None:
+        for key in (FRONT, "grid", "index", "timestamp"):
+            for name in ("q01", "q99"):
+                del stats[key][name]
+
+    tiny.json(STATS, change)
+    tiny.table(EPISODES, lambda table: table.drop_columns([f"stats/{FRONT}/q50"]))
+    cause = "older and converted datasets have none; `robotrove stats DATASET` adds them"
+    assert tiny.found("stats") == [
+        (f"{EPISODES}, row 0", f"has no q50 of {FRONT} (so in 5 episodes): {cause}"),
+        (STATS, f"has no q01, q99 of grid, {FRONT}, timestamp and 1 more: {cause}"),
+    ]
+    assert tiny.errors() == []
+
+
+def test_statistics_of_every_entry_of_a_grid(tiny) -> None:
+    # As LeRobot 0.3.3 computes them, and its converter to v3.0 keeps them.
+    def full(rows: list[Any]) -> dict[str, Any]:
+        found = statistics(np.array(rows).reshape(-1, 6), len(rows), (2, 3))
+        return {f"stats/grid/{key}": value for key, value in found.items()}
+
+    grid = columns()["grid"]
+    parts = [full(grid[STARTS[episode] : STARTS[episode + 1]]) for episode in range(5)]
+    parts[3]["stats/grid/mean"][1][2] += 0.01
+
+    def change(table: pa.Table) -> pa.Table:
+        for name in parts[0]:
+            table = table.set_column(table.column_names.index(name), name, pa.array([part[name] for part in parts]))
+        return table
+
+    tiny.table(EPISODES, change)
+    [(where, message)] = tiny.found("stats")
+    assert where == f"{EPISODES}, row 3, stats/grid"
+    assert message.startswith("mean[5] is ")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("stats/index/min", [14.5], "min is above q01"),
+        ("stats/index/max", [20.0], "max[0] is 20, but the rows give 19"),
+        ("stats/index/mean", [17.0], "mean[0] is 17, but the rows give 16.5"),
+        ("stats/observation.state/count", [5], "count[0] is 5, but the rows give 6"),
+        ("stats/index/q01", [14.0], ""),  # as LeRobot's histogram gives it
+        ("stats/index/q90", [16.6], "q90[0] is 16.6, but the rows give 16.99"),
+    ],
+)
+def test_one_wrong_value_in_meta_episodes(tiny, column: str, value: Any, message: str) -> None:
+    tiny.cell(EPISODES, 4, column, value)  # rows 14 to 19
+    found = tiny.found("stats")
+    place = f"{EPISODES}, row 4, {column.rpartition('/')[0]}"
+    assert [where for where, _ in found] == ([place] if message else [])
+    assert all(text.startswith(message) for _, text in found)
+
+
+def test_columns_of_statistics_are_complete(tiny) -> None:
+    tiny.table(EPISODES, lambda table: table.drop_columns([f"stats/{FRONT}/count", "stats/grid/min", "stats/grid/max"]))
+    assert tiny.found("stats") == [
+        (f"{EPISODES}, row 0", "has no min, max of grid (so in 5 episodes); `robotrove stats DATASET` computes them"),
+        (f"{EPISODES}, row 0", f"has no count of {FRONT} (so in 5 episodes); `robotrove stats DATASET` computes them"),
+    ]
+    assert tiny.errors() == ["stats", "stats"]
+
+
+def test_uniform_pictures_are_a_warning(tiny) -> None:
+    def change(stats: dict[str, Any]) -> None:
+        for key in stats[FRONT]:
+            if key != "count":
+                stats[FRONT][key] = [[[0.0 if key == "std" else 0.5]]] * 3
+
+    tiny.json(STATS, change)
+    assert tiny.found("stats") == [(f"{STATS}, {FRONT}", "std is only 0: the pictures are all but uniform")]
+
+
+def test_quantiles_of_the_dataset_are_recomputed_when_deep(tiny) -> None:
+    # What LeRobot writes: the mean of the episodes' medians.
+    tiny.json(
+        STATS, lambda stats: stats["index"].update(q50=[9.4]) or stats["frame_index"].update(q50=[1.6], q99=[4.5])
+    )
+    assert tiny.found("stats") == []
+    assert tiny.found("stats", deep=True) == [
+        (
+            f"{STATS}, frame_index",
+            "q50[0] is 1.6, but the rows give 1.5; 2 of 5 quantiles differ (LeRobot averages those of the episodes)",
+        ),
+        (f"{STATS}, index", "q50[0] is 9.4, but the rows give 9.5 (LeRobot averages those of the episodes)"),
+    ]
+
+
+def test_without_any_statistics_there_is_nothing_to_recompute_when_deep(tiny) -> None:
+    tiny.json("meta/stats.json", lambda stats: stats.clear())
+    found = tiny.found("stats")
+    assert found
+    assert all("robotrove stats DATASET" in message for _, message in found)
+    assert tiny.found("stats", deep=True) == found

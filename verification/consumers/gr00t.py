@@ -1,0 +1,32 @@
+"""GR00T N1 to N1.7."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..check import Check, Consumer
+from .gr00t_release import Release
+from .gr00t_stats import Gr00tStatsCheck, RelativeStatsCheck
+from .info_keys import InfoKeysCheck, VideoInfoCheck
+from .modality import AnnotationsCheck, ModalityCheck
+from .videos import FrameTimesCheck, VideosCheck
+
+
+def _consumer(release: Release) -> Consumer:
+    checks: list[Check[Any]] = [InfoKeysCheck(release), ModalityCheck(release), AnnotationsCheck(release)]
+    checks += [VideoInfoCheck(release)] if release.is_typed else []
+    checks += [Gr00tStatsCheck(release)]
+    checks += [] if release.is_typed else [RelativeStatsCheck(release)]
+    checks += [VideosCheck(release)]
+    checks += [FrameTimesCheck()] if release == Release.N1_5 else []
+    return Consumer(
+        release.title,
+        ("v2.1",),
+        tuple(checks),
+        covers=frozenset({"gr00t"}),
+        unread=frozenset({"stats"}),  # episodes_stats.jsonl is LeRobot's alone
+        convert="--gr00t ROBOT",
+    )
+
+
+N1, N1_5, N1_6, N1_7 = map(_consumer, Release)

@@ -1,0 +1,81 @@
+"""Releases of GR00T, and how a dataset looks to one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import pyarrow as pa
+
+from ...core.errors import Damaged
+from ...core.features import Feature
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, Entry, column_of, entries
+
+
+def is_list(dataset: DatasetViewV21, column: str) -> bool:
+    """True if the rows of a column are lists in the first data file, also those of one value.
+
+    Raises:
+        Damaged: If the file cannot be read or does not have the column.
+    """
+    path = next(dataset.data_files()).path
+    with dataset.parquet(path) as file:
+        schema = file.schema_arrow
+    if column not in schema.names:
+        raise Damaged(path, f"has no column {column}")
+    found = schema.field(column).type
+    return bool(pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found))
+
+
+class Release(IntEnum):
+    """A release; a later one is greater.
+
+    Where what follows was read: N1 at 755876a and N1.5 at 4af2b62, gr00t/data/dataset.py and
+    schema.py; N1.6 at 4e62473 and N1.7 at 23ace64, gr00t/data/dataset/lerobot_episode_loader.py and
+    gr00t/data/stats.py.
+    """
+
+    N1 = 10
+    N1_5 = 15
+    N1_6 = 16
+    N1_7 = 17
+
+    @property
+    def title(self) -> str:
+        """Its name in sentences."""
+        return "GR00T " + self.name.replace("_", ".")
+
+    @property
+    def is_typed(self) -> bool:
+        """True if modality.json is validated as a whole when a dataset is opened, and frames are found by time."""
+        return self <= Release.N1_5
+
+    def column(self, entry: Entry) -> Any:
+        """Return the feature that an entry stands for, a text if the entry is right.
+
+        A camera without `original_key` is the feature of its own name in N1 and N1.5; these take null for
+        none, but where their schema has a default.
+        """
+        content = entry.content
+        if self.is_typed and entry.section not in VECTORS and content.get("original_key") is None:
+            if entry.section == "video":
+                return entry.key
+            content = {}
+        return column_of(entry.section, entry.key, content)
+
+    def columns(self, dataset: DatasetViewV21, *sections: str) -> list[tuple[Entry, str, Feature]]:
+        """Return the entries of some sections whose feature is there; none where there is no modality.json.
+
+        Raises:
+            Damaged: If a file cannot be read.
+        """
+        if not (dataset.root / MODALITY).exists():
+            return []
+        found = [entry for entry in entries(dataset.json(MODALITY)) if entry.section in sections]
+        named = ((entry, self.column(entry)) for entry in found)
+        return [
+            (entry, column, dataset.features[column])
+            for entry, column in named
+            if isinstance(column, str) and column in dataset.features
+        ]

@@ -1,0 +1,180 @@
+"""stats.json as one release of GR00T reads it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import UsageError
+from ...core.features import Feature
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
+from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
+from ...formats.lerobot.gr00t.relative_actions import (
+    RELATIVE_KEYS,
+    RELATIVE_STATS,
+    Part,
+    RelativeAction,
+    relative_stats,
+)
+from ..check import Check, Finding, with_stats
+from ..dataset.gr00t_files import unusable
+from .gr00t_release import Release
+
+
+class Gr00tStatsCheck(Check[DatasetViewV21]):
+    """Whether the file is taken as it is, computed anew, or refused.
+
+    N1 and N1.5 (`_get_metadata`, `calculate_dataset_statistics`): every entry of the file needs the
+    six keys, else all columns are computed, which fails on pictures, on lists of lists and, in N1, on
+    texts; then every statistic of a column in use is cut like the column, also one that is no vector
+    of its length. N1.6 and N1.7 (`generate_stats`, `check_stats_validity`): every feature whose dtype
+    contains "float" needs the six keys, else these are computed; open-loop evaluation uses the loader
+    alone, which needs the file.
+    """
+
+    name = "stats"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is wrong with the file."""
+        if not (dataset.root / paths_v30.STATS).exists():
+            yield self._computed(dataset, paths_v30.STATS, "does not exist")
+            return
+        content = dataset.json(paths_v30.STATS)
+        if incomplete := next(self._incomplete(dataset, content), None):
+            yield self._computed(dataset, *incomplete)
+            return
+        ends: dict[str, tuple[int, str]] = {}
+        for entry, column, _ in self._release.columns(dataset, "state", "action"):
+            _, end = slice_of(entry) or (0, 0)
+            ends[column] = max(ends.get(column, (0, "")), (end, f"{entry.section}.{entry.key}"))
+        for column, (end, name) in ends.items():
+            place, found, mend = f"{paths_v30.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
+            if not isinstance(found, dict):
+                yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
+                continue
+            problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
+            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset.features[column])
+            problems += self._uncut(found, end, name)
+            yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
+
+    def _incomplete(self, dataset: DatasetViewV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Yield (place, problem) of entries for which this release computes the file anew."""
+        typed = self._release.is_typed
+        keys = content if typed else [key for key, feature in dataset.features.items() if "float" in feature.dtype]
+        for key in keys:
+            entry = content.get(key)
+            if not isinstance(entry, dict):
+                yield f"{paths_v30.STATS}, {key}", "is no object" if key in content else "is missing"
+            elif missing := [name for name in GR00T_KEYS if name not in entry or (typed and entry[name] is None)]:
+                yield f"{paths_v30.STATS}, {key}", f"has no {', '.join(missing)}"
+
+    def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:
+        title, command = self._release.title, with_stats(dataset)
+        in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
+        hopeless = [
+            key for key, feature in dataset.row_features.items() if self._cannot_compute(feature, key in in_use)
+        ]
+        if hopeless:
+            told = f"{title} would compute the file anew, and not get that of {', '.join(hopeless)}"
+            return self.error(where, f"{problem}: {told}; {command} writes what it takes")
+        when = "when it opens the dataset" if self._release.is_typed else "before training; open-loop evaluation fails"
+        return self.warning(where, f"{problem}: {title} computes the file anew {when}; {command} does it now")
+
+    def _cannot_compute(self, feature: Feature, is_in_use: bool) -> bool:
+        if not self._release.is_typed and "float" not in feature.dtype:
+            return is_in_use
+        is_text = feature.dtype == "string"
+        return (is_text and self._release == Release.N1) or len(feature.shape) > 1
+
+    def _uncut(self, found: Mapping[str, Any], end: int, name: str) -> Iterator[str]:
+        """Yield further statistics, such as LeRobot's count, that cannot be cut like the six."""
+        for key, value in found.items():
+            is_short = self._release.is_typed and isinstance(value, list) and len(value) < end
+            if key not in GR00T_KEYS and (is_short or not isinstance(value, list)):
+                told = f"{key} is {value!r}, and cut for {name} like the others, up to {end}"
+                yield f"{told}: {self._release.title} fails"
+
+
+_AXES = 2  # offsets and values
+_TOLERANCE = 1e-4  # of the largest value: statistics in float32
+
+
+class RelativeStatsCheck(Check[DatasetViewV21]):
+    """What is there belongs to the actions of modality.json and, where that can be seen, to the rows.
+
+    `generate_rel_stats` in gr00t/data/stats.py: an action that the file has is not computed. Which
+    offsets and which state an action is relative to is the configuration's: the usual ones are tried.
+    """
+
+    name = "relative_stats"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is stale."""
+        if not (dataset.root / RELATIVE_STATS).exists() or not (dataset.root / MODALITY).exists():
+            return
+        parts = {
+            (entry.section, entry.key): Part(column, *bounds)
+            for entry in entries(dataset.json(MODALITY))
+            if isinstance(column := self._release.column(entry), str) and (bounds := slice_of(entry))
+        }
+        mend = (
+            f"{self._release.title} keeps it as it is; "
+            f"`robotrove stats {shlex.quote(str(dataset.root))} --relative CONFIG` writes the file anew"
+        )
+        for key, found in dataset.json(RELATIVE_STATS).items():
+            place, action = f"{RELATIVE_STATS}, {key}", parts.get(("action", key))
+            if action is None:
+                yield self.warning(place, f"is no action of modality.json: {mend}")
+                continue
+            values = _values(found)
+            shapes = {value.shape for value in values.values()}
+            if len(values) < len(RELATIVE_KEYS) or len(shapes) != 1 or not _is_of(action, shape := shapes.pop()):
+                told = f"is not {', '.join(RELATIVE_KEYS)} of {action.end - action.start} values for each offset"
+                yield self.error(place, f"{told}, which the action has in modality.json: {mend}")
+            elif (state := parts.get(("state", key))) and len(shape) == _AXES:
+                usual = RelativeAction(key, action, state, tuple(range(shape[0])))
+                if problem := _difference(dataset, usual, values):
+                    yield self.warning(place, f"{problem}: stale, or of poses or other offsets. {mend}")
+
+
+def _values(found: Any) -> dict[str, NDArray[np.float64]]:
+    try:
+        return {name: np.array(found[name], np.float64) for name in RELATIVE_KEYS}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _is_of(action: Part, shape: tuple[int, ...]) -> bool:
+    """True for (H, D), and for (H, 4, 4), which poses have by default."""
+    return (len(shape) == _AXES and shape[1] == action.end - action.start) or shape[1:] == (4, 4)
+
+
+def _difference(dataset: DatasetViewV21, action: RelativeAction, found: Mapping[str, NDArray[np.float64]]) -> str:
+    """Say how statistics differ from those of plain differences with the state of the same name."""
+    if action.action.end - action.action.start != action.state.end - action.state.start:
+        return ""
+    files = [dataset.opened(dataset.data_file(number)) for number in dataset.numbers.tolist()]
+    try:
+        expected = relative_stats(files, [action])[action.key]
+    except UsageError:
+        return f"no episode has more than the {len(action.deltas)} frames that it has offsets"
+    for name in ("min", "max", "mean"):
+        own = np.array(expected[name])
+        wrong = ~(np.abs(found[name] - own) <= _TOLERANCE * max(np.abs(own).max(), 1))
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0].tolist())
+            told = f"{name}{list(at)} is {found[name][at]:.6g}, but actions less state.{action.key} give {own[at]:.6g}"
+            return f"{told} for offsets 0 to {action.deltas[-1]}"
+    return ""

@@ -1,0 +1,100 @@
+"""Keys of info.json that GR00T reads when it opens a dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ...formats.lerobot import paths_v21, paths_v30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ..check import Check, Finding
+from .gr00t_release import Release
+
+_USUAL = {
+    "data_path": paths_v21.DATA_PATH,
+    "chunks_size": paths_v21.CHUNKS_SIZE,
+    "video_path": paths_v21.VIDEO_PATH,
+}
+
+
+class InfoKeysCheck(Check[DatasetViewV21]):
+    """data_path and chunks_size, in N1 and N1.5 also video_path, are there; N1.6 and N1.7 assume a missing fps.
+
+    `_get_data_path_pattern` and its neighbours in N1 and N1.5, `_load_metadata` in N1.6 and N1.7.
+    """
+
+    name = "info_keys"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield keys that are missing."""
+        title = self._release.title
+        for key, usual in _USUAL.items():
+            if key in dataset.info:
+                continue
+            message = f'{key} is missing; add "{key}": {json.dumps(usual)}, if that is how the files are named'
+            if key != "video_path" or self._release.is_typed:
+                yield self.error(paths_v30.INFO, f"{title} cannot open the dataset: {message}")
+            elif dataset.video_keys:
+                yield self.error(paths_v30.INFO, f"{title} finds no video: {message}")
+        if "fps" not in dataset.info and not self._release.is_typed:
+            yield self.warning(paths_v30.INFO, f'fps is missing: {title} takes 30; add "fps": with the right one')
+
+
+_FPS, _CHANNELS = "video.fps", "video.channels"
+
+
+class VideoInfoCheck(Check[DatasetViewV21]):
+    """Names of the axes, and a block with the rate, of every camera of modality.json.
+
+    `_get_metadata` in gr00t/data/dataset.py. Both look first for an axis `channel` and for
+    `video_info`, as IsaacLabEvalTasks and Arena write them; N1 then takes an axis `channels` and
+    `info`, N1.5 `info` alone, with the number of channels in it. Only N1.5 does so too where there is
+    `channel` but no `video_info`.
+    """
+
+    name = "video_info"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield cameras that this release refuses."""
+        for _, column, feature in self._release.columns(dataset, "video"):
+            if feature.is_video and (problem := self._problem(dataset.info["features"][column], dataset.info)):
+                where = f"{paths_v30.INFO}, feature {column}"
+                yield self.error(where, f"{self._release.title} cannot open the dataset: {problem}")
+
+    def _problem(self, entry: dict[str, Any], info: dict[str, Any]) -> str:
+        names = entry.get("names")
+        if not isinstance(names, list) or not {"height", "width"} <= {name for name in names if isinstance(name, str)}:
+            return f'names are {names!r}; write ["height", "width", "channels"]'
+        is_n1, has_channel = self._release == Release.N1, "channel" in names
+        if has_channel and (is_n1 or _holds(entry, "video_info", _FPS)):
+            return _missing(entry, "video_info", info, _FPS)
+        if is_n1:
+            if "channels" not in names:
+                return f'names are {names!r}; write ["height", "width", "channels"]'
+            return _missing(entry, "info", info, _FPS)
+        return _missing(entry, "info", info, _FPS, _CHANNELS)
+
+
+def _holds(entry: dict[str, Any], block: str, key: str) -> bool:
+    return isinstance(entry.get(block), dict) and key in entry[block]
+
+
+def _missing(entry: dict[str, Any], block: str, info: dict[str, Any], *keys: str) -> str:
+    """Say which keys of a block are missing or no positive numbers, and what to write."""
+    wrong = [key for key in keys if not _holds(entry, block, key) or not _is_positive(entry[block][key])]
+    if not wrong:
+        return ""
+    usual = {_FPS: info.get("fps"), _CHANNELS: 3}
+    there = f"{block} has no {' and no '.join(wrong)}" if isinstance(entry.get(block), dict) else f"it has no {block}"
+    return f"{there}; add {json.dumps({block: {key: usual[key] for key in wrong}})[1:-1]}"
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and value > 0

@@ -1,0 +1,60 @@
+"""LeRobot's own releases and policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ..check import Check, Consumer, Finding, converted
+
+_NAMED = "`source: {columns: {%s: PATH}}` in the pipeline names it"
+
+
+class ReleaseCheck(Check[DatasetView]):
+    """Whether the current releases read the version.
+
+    0.4.0 and later refuse v2.1 (BackwardCompatibilityError in datasets/utils.py); 0.3.3 is the last
+    that reads it.
+    """
+
+    name = "release"
+
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+        """Yield a warning for v2.1."""
+        if dataset.version != paths_v30.CODEBASE_VERSION:
+            told = f"codebase_version is {dataset.version}: LeRobot reads it up to 0.3.3, 0.4.0 and later refuse it"
+            yield self.warning(paths_v30.INFO, f"{told}; {converted(dataset, paths_v30.CODEBASE_VERSION)}")
+
+
+class PolicyFeaturesCheck(Check[DatasetView]):
+    """The features that policies are trained on: `action`, and something to observe.
+
+    `dataset_to_policy_features` takes the names that begin with `observation` and `action`, and
+    cameras; policies read `action`, most `observation.state`; ACT and diffusion refuse to do without a
+    camera or `observation.environment_state` (`validate_features`). Read in 0.4.4.
+    """
+
+    name = "policy_features"
+
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+        """Yield features without which nothing, or not everything, can be trained."""
+        features = dataset.features
+        if "action" not in features:
+            yield self.error(
+                paths_v30.INFO, f"there is no feature action, which every policy learns; {_NAMED % 'action'}"
+            )
+        cameras = [key for key, feature in features.items() if feature.is_visual]
+        if not cameras and not any(key.startswith("observation") for key in features):
+            told = "there is no camera and no feature whose name begins with observation: no policy sees anything"
+            yield self.error(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
+            return
+        if "observation.state" not in features:
+            told = "there is no feature observation.state: diffusion, pi0 and SmolVLA fail"
+            yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
+        if not cameras and "observation.environment_state" not in features:
+            told = "there is no camera and no observation.environment_state: ACT and diffusion refuse it"
+            yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.images.front'}")
+
+
+LEROBOT = Consumer("LeRobot", ("v2.1", "v3.0"), (ReleaseCheck(), PolicyFeaturesCheck()))

@@ -1,0 +1,179 @@
+"""modality.json as one release of GR00T reads it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...core.errors import nearest
+from ...core.features import Feature
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.features.vector import kind_of, rows_of
+from ...formats.lerobot.gr00t.modality import MODALITY, SECTIONS, VECTORS, Entry, entries, misfits, slice_problem
+from ..check import Check, Finding, Repeated
+from .gr00t_release import Release, is_list
+
+# RotationType in N1 and N1.5, gr00t/data/schema.py.
+_ROTATIONS = (
+    *("axis_angle", "quaternion", "rotation_6d", "matrix"),
+    *(f"euler_angles_{order}" for order in ("rpy", "ryp", "pry", "pyr", "yrp", "ypr")),
+)
+
+
+class ModalityCheck(Check[DatasetViewV21]):
+    """Every name stands for a part of a vector, a video or a column of instructions that is there.
+
+    N1 and N1.5 read all entries of states, actions and cameras when they open the dataset
+    (`_get_metadata`, `LeRobotModalityMetadata`); N1.6 and N1.7 read those that their configuration
+    names, and take what a slice of a list gives, however short.
+    """
+
+    name = "modality"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what this release refuses or reads wrong."""
+        if not (dataset.root / MODALITY).exists():
+            told = f"does not exist: {self._release.title} refuses the dataset"
+            yield self.error(MODALITY, f"{told}; {written(dataset)}")
+            return
+        content = dataset.json(MODALITY)
+        for section in SECTIONS:
+            if content.get(section) is None and section != "annotation":
+                told = f"is missing: {self._release.title} refuses the dataset"
+                yield self.error(f"{MODALITY}, {section}", f"{told}; {written(dataset)}")
+        if content.get("video") == {}:
+            # The loaders open it; what they give to the policy has no pictures to stack (`_get_vlm_inputs` in N1.6
+            # and N1.7, gr00t/model/…/processing_*.py; `data["video"]` in N1 and N1.5, gr00t/model/transforms.py).
+            told = f"names no camera, but {self._release.title} trains on pictures"
+            yield self.error(f"{MODALITY}, video", f"{told}; `robotrove run` makes videos of all cameras")
+        if content.get("annotation") in (None, {}):
+            yield self._silent()
+        yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in misfits(content))
+        for entry in entries(content):
+            yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
+
+    def _silent(self) -> Finding:
+        """Return the finding for no annotation at all."""
+        place, title = f"{MODALITY}, annotation", self._release.title
+        line = '"annotation": {"human.task_description": {"original_key": "task_index"}}'
+        if self._release.is_typed:
+            # `language_keys` of every class in gr00t/experiment/data_config.py; `_check_integrity` looks for them.
+            return self.error(place, f"is missing, but every data configuration of {title} names one; add {line}")
+        told = f'is missing: {title} finds instructions only by the language key "task"'
+        return self.warning(place, f"{told}; add {line}")
+
+    def _problems(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[str]:
+        column = self._release.column(entry)
+        feature = dataset.features.get(column) if isinstance(column, str) else None
+        if feature is None:
+            is_given = "original_key" in entry.content
+            told = "original_key is" if is_given else f"has no original_key, so {self._release.title} reads"
+            yield f"{told} {column!r}, which is no feature of info.json{_instead(entry, column, dataset)}"
+        elif entry.section in VECTORS:
+            if problem := slice_problem(entry, column, feature):
+                yield f"{problem}; {written(dataset)}"
+            elif self._release == Release.N1 and not is_list(dataset, column):
+                told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
+                yield f"{told}; `downgrader: {{reference_exact: true}}` writes lists"
+        elif entry.section == "video" and not feature.is_video:
+            line = (
+                "`robotrove run` makes videos of all cameras"
+                if feature.is_visual
+                else _instead(entry, column, dataset)[2:]
+            )
+            yield f"original_key is {column!r}, which is {feature} and no video; {line}"
+        if self._release.is_typed and entry.section in VECTORS:
+            yield from _mistyped(entry, self._release.title)
+
+
+def written(dataset: DatasetViewV21) -> str:
+    """Say what writes modality.json."""
+    command = f"robotrove convert {shlex.quote(str(dataset.root))} --to v2.1 --gr00t ROBOT -o NEW"
+    return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
+
+
+def _instead(entry: Entry, column: Any, dataset: DatasetViewV21) -> str:
+    """Return what to write for a column that cannot be used."""
+    fitting = [key for key, feature in dataset.features.items() if _fits(entry, feature)]
+    usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
+    if usual or len(fitting) == 1:
+        return f'; write "original_key": "{(usual or fitting)[0]}"'
+    return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"
+
+
+def _fits(entry: Entry, feature: Feature) -> bool:
+    if entry.section == "video":
+        return feature.is_video
+    if entry.section == "annotation":
+        return feature.is_task_index or feature.dtype == "int64"
+    return not slice_problem(entry, "", feature)
+
+
+def _mistyped(entry: Entry, title: str) -> Iterator[str]:
+    """Yield fields that `LeRobotStateActionMetadata` refuses, and a dtype that numpy does not know."""
+    content = entry.content
+    rotation, absolute, bounds = content.get("rotation_type"), content.get("absolute", True), content.get("range")
+    if rotation is not None and rotation not in _ROTATIONS:
+        yield f"rotation_type is {rotation!r}, which {title} refuses; write null or one of {', '.join(_ROTATIONS)}"
+    if not isinstance(absolute, bool):
+        yield f"absolute is {absolute!r}, which {title} refuses; write true or false"
+    is_pair = isinstance(bounds, list) and len(bounds) == 2 and all(type(value) in (int, float) for value in bounds)
+    if bounds is not None and not is_pair:
+        yield f"range is {bounds!r}, which {title} refuses; write null or two numbers"
+    try:
+        np.dtype(content.get("dtype", "float64"))
+    except (TypeError, ValueError):
+        yield f'dtype is {content["dtype"]!r}, which {title} refuses; write "float64"'
+
+
+_MEND = "`annotator: {columns: [annotation.human.task_description]}` among the steps writes such a column"
+
+
+class AnnotationsCheck(Check[DatasetViewV21]):
+    """Every row of every annotation is the task_index of a line of tasks.jsonl.
+
+    `get_language` in N1 and N1.5, which take lists of one number too; `_load_parquet_data` in N1.6 and
+    N1.7, which look the value itself up, and fail on a list. A configuration names one annotation:
+    where another one is right, a wrong one is a warning.
+    """
+
+    name = "annotations"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield columns that are no instructions."""
+        columns = self._release.columns(dataset, "annotation")
+        found = [
+            list(self._column(dataset, column, feature, f"{entry.place} ({column})"))
+            for entry, column, feature in columns
+        ]
+        told = self.error if all(found) else self.warning
+        yield from (told(finding.where, finding.message) for findings in found for finding in findings)
+
+    def _column(self, dataset: DatasetViewV21, column: str, feature: Feature, place: str) -> Iterator[Finding]:
+        if feature.shape != (1,) or kind_of(feature.dtype) not in "iuf":
+            yield self.error(place, f"is {feature} instead of one whole number; {_MEND}")
+            return
+        if not self._release.is_typed and is_list(dataset, column):
+            yield self.error(place, f"holds lists of one number, on which {self._release.title} fails; {_MEND}")
+            return
+        lines = [line.get("task_index") for _, line in dataset.json_lines(dataset.tasks_path)]
+        known = np.array([number for number in lines if type(number) is int], np.float64)
+        faults = Repeated(self)
+        for data in dataset.data_files():
+            for first, batch in dataset.row_batches(data.path, (column,)):
+                values = rows_of(batch[column], feature, f"{data.path}, column {column}")[:, 0]
+                if (wrong := np.flatnonzero(~np.isin(values, known))).size:
+                    told = f"is {values[wrong[0]]!s}, which is no task_index of tasks.jsonl"
+                    where = f"{place}, {data.path}, row {first + wrong[0]}"
+                    faults.note(column, where, f"{told}: {self._release.title} fails; {_MEND}")
+                    break  # one per file
+        yield from faults.findings()

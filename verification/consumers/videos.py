@@ -1,0 +1,105 @@
+"""Videos that a reader cannot decode everywhere, or is slow to find frames in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ...core.errors import RobotroveError
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.episode_location import VideoFile
+from ...formats.lerobot.time_limits import TOLERANCE_S
+from ...media.remux.video_index import encoding_at
+from ...media.video.probe import keyframes
+from ..check import Check, Finding, Repeated
+from ..dataset.timestamps import column_of
+from .gr00t_release import Release
+
+_MOST_FRAMES = 10  # from one keyframe to the next
+
+
+class VideosCheck(Check[DatasetViewV21]):
+    """Codecs, and how far keyframes are apart where frames are read one at a time.
+
+    Video backends: N1 has decord by default, which decodes no AV1 (dmlc/decord #319); N1.5 to N1.7
+    have torchcodec, which decodes it if its FFmpeg has dav1d or libaom (gr00t/utils/video.py,
+    video_utils.py; Isaac-GR00T #361). torchvision_av repeats the first frame of HEVC (#342).
+    N1.6 and N1.7 decode whole episodes, N1 and N1.5 one step at a time.
+    """
+
+    name = "videos"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield videos of the cameras in modality.json."""
+        for column in dict.fromkeys(column for _, column, _ in self._release.columns(dataset, "video")):
+            faults = Repeated(self)
+            for file in dataset.video_files(column) if dataset.features[column].is_video else ():
+                path = dataset.opened(file.path)
+                try:
+                    self._codec(file, encoding_at(path).codec, faults)
+                    if self._release.is_typed:
+                        _distance(file, path, dataset.fps, faults)
+                except (RobotroveError, OSError):
+                    continue  # the check of LeRobot's videos says why
+            yield from faults.findings()
+
+    def _codec(self, file: VideoFile, codec: str, faults: Repeated) -> None:
+        title, mend = self._release.title, "`writer: {video: {codec: libx264}}` in the pipeline gives H.264"
+        if codec == "av1" and self._release == Release.N1:
+            told = f"is AV1, which decord, the default of {title}, cannot decode"
+            faults.note("av1", file.path, f"{told}; {mend}, or train with `--video-backend torchvision_av`")
+        elif codec == "av1":
+            told = f"is AV1: {title} decodes it where FFmpeg, which torchcodec uses, can; with decord never"
+            faults.note("av1", file.path, f"{told}; {mend}", "warning")
+        elif codec == "hevc":
+            told = f"is HEVC: with `--video-backend torchvision_av` {title} gets its first frame again and again"
+            faults.note("hevc", file.path, f"{told}; {mend}", "warning")
+
+
+def _distance(file: VideoFile, path: Path, fps: int, faults: Repeated) -> None:
+    most = int(np.diff([*keyframes(path, fps), int(file.lengths[0])]).max(initial=0))
+    if most > _MOST_FRAMES:
+        told = f"has up to {most} frames from one keyframe to the next, and each step in training decodes that far"
+        faults.note("far", file.path, f"{told}: slow; `writer: {{video: {{g: 2}}}}` in the pipeline", "warning")
+
+
+class FrameTimesCheck(Check[DatasetViewV21]):
+    """No timestamp is a hair before the time of its frame.
+
+    `get_video` gives the column `timestamp` as it is to torchcodec's `get_frames_played_at`
+    (gr00t/utils/video.py, N1.5), which returns the frame that is shown then: for the float32 nearest
+    to 0.3 s, which is less, the one before. decord takes the nearest frame.
+    """
+
+    name = "frame_times"
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield one finding that counts the frames."""
+        if not dataset.video_keys:
+            return
+        fps, early, total, where, shown = dataset.fps, 0, 0, "", ""
+        for data in dataset.data_files():
+            for first, batch in dataset.row_batches(data.path, ("timestamp", "frame_index")):
+                found, frames = (column_of(batch, name, data.path) for name in ("timestamp", "frame_index"))
+                times, exact = found.astype(np.float64), frames / fps
+                is_early = (times < exact) & (times > exact - TOLERANCE_S)  # others: the check of timestamps
+                if is_early.any() and not early:
+                    row = int(np.argmax(is_early))
+                    where, shown = f"{data.path}, row {first + row}", f"{times[row]:.12g} before {exact[row]:.12g}"
+                early, total = early + int(np.count_nonzero(is_early)), total + len(times)
+        if early:
+            told = f"{early} of {total} timestamps are before their frame, such as {shown}"
+            yield self.error(where, f"{told}: with torchcodec GR00T N1.5 takes the frame before; {_mend(dataset)}")
+
+
+def _mend(dataset: DatasetViewV21) -> str:
+    decord = "train with `--video-backend decord`, which takes the nearest (H.264, not AV1)"
+    frames = np.arange(dataset.lengths.max())
+    if (frames * (1 / dataset.fps) < frames / dataset.fps).any():
+        return f"{decord}: at {dataset.fps} fps times in float64 are early too"
+    return f"{decord}, or write times in float64 with `downgrader: {{reference_exact: true}}` in the pipeline"

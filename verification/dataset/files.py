@@ -1,0 +1,79 @@
+"""Files: all that the metadata names exist, and no others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ..check import Check, Finding
+
+_COUNTED = (".parquet", ".mp4")
+
+
+class FilesV21Check(Check[DatasetViewV21]):
+    """Files of the episodes in episodes.jsonl against those that are there."""
+
+    name = "files"
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield missing and stray files."""
+        numbers = set(dataset.numbers.tolist())
+        for number in sorted(numbers):
+            for path in _paths(dataset, number):
+                if not (dataset.root / path).is_file():
+                    yield self.error(path, f"does not exist, but episode {number} should be there")
+        for path in _files(dataset.root):
+            named = {int(digits) for digits in re.findall(r"\d+", path)}
+            if not any(path in _paths(dataset, number) for number in named & numbers):
+                yield from self._stray(path)
+
+    def _stray(self, path: str) -> Iterator[Finding]:
+        if path.startswith("data/"):
+            yield self.error(path, "belongs to no episode, but LeRobot would read it")
+        elif path.endswith(_COUNTED):
+            # `assert len(parquet_files) == self.num_episodes` in lerobot 0.3.3, LeRobotDataset.save_episode.
+            yield self.error(path, "belongs to no episode: LeRobot counts such files when it adds episodes, and fails")
+        elif path.startswith("videos/"):
+            yield self.warning(path, "belongs to no episode")
+
+
+def _paths(dataset: DatasetViewV21, episode: int) -> list[str]:
+    return [dataset.data_file(episode), *(dataset.video_file(key, episode) for key in dataset.video_keys)]
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Yield all files below a folder as relative paths, a folder at a time."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders.sort()
+        for name in sorted(names):
+            yield Path(folder, name).relative_to(root).as_posix()
+
+
+class FilesV30Check(Check[DatasetViewV30]):
+    """References from meta/episodes against the files in data/, videos/ and meta/episodes/."""
+
+    name = "files"
+
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+        """Yield missing and stray files."""
+        referred = dict.fromkeys(dataset.data_references(), "data")
+        for key in dataset.video_keys:
+            referred |= {file.path: "video" for file in dataset.video_files(key)}
+        for path, kind in referred.items():
+            if not (dataset.root / path).is_file():
+                yield self.error(path, f"does not exist, but episodes have their {kind} there")
+        read = {file.path for file in dataset.data_files()}
+        expected = referred.keys() | set(dataset.files("meta/episodes"))
+        for folder in ("data", "videos", "meta/episodes"):
+            for found in sorted((dataset.root / folder).rglob("*")):
+                path = found.relative_to(dataset.root).as_posix()
+                if not found.is_file() or path in expected:
+                    continue
+                if path in read:
+                    yield self.error(path, "belongs to no episode, but LeRobot would read it")
+                else:
+                    yield self.warning(path, "belongs to no episode")

@@ -1,0 +1,79 @@
+"""What GR00T reads besides LeRobot's files: stats.json and modality.json, if they are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...core.features import Feature
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
+from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, Entry, column_of, entries, misfits, slice_problem
+from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of, shapes_of
+from ..check import Check, Finding
+
+
+class Gr00tCheck(Check[DatasetViewV21]):
+    """Keys and shapes of stats.json; slices and columns of modality.json, as far as all versions of GR00T agree."""
+
+    name = "gr00t"
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield what GR00T (N1 to N1.7) could not use."""
+        has_modality = (dataset.root / MODALITY).exists()
+        if (dataset.root / paths_v30.STATS).exists():
+            yield from self._stats(dataset, has_modality)
+        if has_modality:
+            content = dataset.json(MODALITY)
+            yield from (self.error(place, problem) for place, problem in misfits(content))
+            for entry in entries(content):
+                yield from self._entry(dataset, entry)
+
+    def _stats(self, dataset: DatasetViewV21, has_modality: bool) -> Iterator[Finding]:
+        content = dataset.json(paths_v30.STATS)
+        for key, feature in dataset.features.items():
+            place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
+            if not isinstance(entry, dict):
+                # N1.6 and N1.7 write the file anew where a column of floats is missing; LeRobot never reads it.
+                if has_modality and feature.dtype.startswith("float"):
+                    yield self.warning(place, "is missing: GR00T computes the file anew")
+                continue
+            is_column = has_modality and not feature.is_visual
+            if is_column and (missing := [name for name in GR00T_KEYS if name not in entry]):
+                yield self.warning(place, f"has no {', '.join(missing)}: GR00T computes the file anew")
+            if is_column and "count" in entry:
+                yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
+            yield from (self.error(place, problem) for problem in unusable(entry, feature))
+
+    def _entry(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[Finding]:
+        column = column_of(entry.section, entry.key, entry.content)
+        feature = dataset.features.get(column) if isinstance(column, str) else None
+        if feature is None:
+            yield self.error(entry.place, f"original_key is {column!r}, which is no feature of info.json")
+        elif entry.section in VECTORS:
+            if problem := slice_problem(entry, column, feature):
+                yield self.error(entry.place, problem)
+        elif entry.section == "video":
+            if not feature.is_video:
+                yield self.error(entry.place, f"original_key is {column!r}, which is {feature} and no video")
+            if "original_key" not in entry.content:
+                # N1 and N1.5 take the key itself for the name of the feature.
+                told = "has no original_key: GR00T N1 and N1.5 look for another feature than N1.6"
+                yield self.warning(entry.place, told)
+        elif feature.shape != (1,) or not feature.dtype.startswith(("int", "uint")):
+            yield self.error(entry.place, f"original_key is {column!r}, which is {feature} instead of one whole number")
+
+
+def unusable(entry: Mapping[str, Any], feature: Feature) -> Iterator[str]:
+    """Yield statistics of a feature that are there, but not numbers of its shape."""
+    shapes = [(prod(feature.shape),), *shapes_of(feature)]
+    for name, value in numbers_of(entry).items():
+        if value.shape not in (shapes if name != "count" else [(1,)]):
+            was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
+            yield f"{name} is {was}; expected shape {shapes[0]}"
+        elif not np.isfinite(value).all():
+            yield f"{name} holds NaN or Inf"

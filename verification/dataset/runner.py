@@ -1,0 +1,135 @@
+"""Running all checks over a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import Damaged, UsageError
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.open_dataset import open_view
+from ..check import Check, Consumer, Finding, Severity
+from . import CHECKS
+
+MAX_FINDINGS = 20  # per check and severity; the rest is only counted
+
+NO_CONSUMERS: Mapping[str, Consumer] = {}
+
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came out.
+
+    Attributes:
+        findings: In order of the checks; for one with more than 20 errors or warnings, the last says how
+            many more there are.
+        counts: Episodes, frames, tasks and cameras of the dataset, as far as they can be read, and
+            the number of all errors and warnings, those not listed included.
+        consumers: Whose own checks are among them.
+    """
+
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, int]
+    consumers: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if there is no error; warnings do not count."""
+        return not self.counts["errors"]
+
+
+def verify(
+    dataset: Path,
+    *,
+    deep: bool = False,
+    consumers: Mapping[str, Consumer] = NO_CONSUMERS,
+    progress: Progress | None = None,
+) -> Report:
+    """Run every check over a LeRobot dataset; memory does not grow with its size, but for some bytes per episode.
+
+    Args:
+        dataset: Its folder.
+        deep: Also decode every frame and recompute everything that takes long.
+        consumers: Name to consumer, whose own checks follow those of the dataset's version.
+        progress: Called with the name of the check and the file it is about to read.
+
+    Raises:
+        UsageError: If there is no such folder, or its info.json names a version that is not known.
+    """
+    if not dataset.is_dir():
+        raise UsageError(str(dataset), "there is no such folder", "a LeRobot dataset")
+    running = ""
+
+    def opened(path: str) -> None:
+        if progress is not None:
+            progress(running, path)
+
+    try:
+        view = open_view(dataset, opened)
+    except Damaged as exc:
+        finding = Finding("structure", exc.where, exc.message)
+        return Report((finding,), {"errors": 1, "warnings": 0})
+    kept: list[Finding] = []
+    totals: dict[Severity, int] = {"error": 0, "warning": 0}
+    reported: set[tuple[str, str, str]] = set()
+    for consumer, check in _planned(view.version, consumers):
+        running = f"{consumer} {check.name}".lstrip()
+        found: dict[Severity, int] = {"error": 0, "warning": 0}
+        for finding in _findings(check, view, deep):
+            told = (finding.where, finding.message)
+            if reported & {("", *told), (consumer, *told)}:
+                continue  # damage that an earlier check has met
+            totals[finding.severity] += 1
+            found[finding.severity] += 1
+            if found[finding.severity] <= MAX_FINDINGS:
+                kept.append(replace(finding, consumer=consumer))
+                reported.add((consumer, *told))
+        for severity, count in found.items():
+            if count > MAX_FINDINGS:
+                kept.append(Finding(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
+    counts = _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]}
+    return Report(tuple(kept), counts, tuple(consumers))
+
+
+def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[str, Check[Any]]]:
+    """Yield (consumer, check): first those of the format, but for what a consumer's own checks say better."""
+    covered = {name for consumer in consumers.values() for name in consumer.covers if version in consumer.reads}
+    if consumers:
+        covered |= frozenset.intersection(*(consumer.unread for consumer in consumers.values()))
+    for name, check in CHECKS[version].items():
+        if name not in covered:
+            yield "", check()
+    for name, consumer in consumers.items():
+        yield from ((name, check) for check in consumer.checks_for(version))
+
+
+def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Finding]:
+    """Yield the errors of a consumer's own checks alone."""
+    for check in consumer.checks_for(view.version):
+        for finding in _findings(check, view, deep=False):
+            if finding.severity == "error":
+                yield finding
+
+
+def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Finding]:
+    """Yield what a check finds, damage that ends it included."""
+    try:
+        yield from check.run(view, deep=deep)
+    except Damaged as exc:
+        yield check.damaged(exc)
+
+
+def _counts(view: DatasetView) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    with suppress(Damaged):
+        counts |= {"episodes": len(view.lengths), "frames": int(view.lengths.sum())}
+    with suppress(Damaged):
+        counts["tasks"] = len(view.tasks)
+    with suppress(Damaged):
+        counts["cameras"] = sum(feature.is_visual for feature in view.features.values())
+    return counts

@@ -1,0 +1,278 @@
+"""Statistics: those that are stored agree with the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.errors import Damaged
+from ...core.features import Feature, Features, channels
+from ...formats.lerobot import paths_v21, paths_v30
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ...formats.lerobot.datasets.row_reader import row_arrays
+from ...formats.lerobot.stats.exact_quantiles import QUANTILES
+from ...formats.lerobot.stats.feature_stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
+from ...formats.lerobot.stats.stats_comparison import (
+    TOLERANCES,
+    Floats,
+    difference,
+    differences,
+    misplaced_quantiles,
+    misshapen,
+    numbers_of,
+)
+from ..check import Check, Finding, Repeated, Severity, View
+
+_COLOURS = 3
+_FLAT_STD = 0.01
+_WIDE_SPREAD = 0.5
+
+
+def note_camera(
+    place: str, key: str, feature: Feature, values: Mapping[str, Floats], advice: str, faults: Repeated
+) -> None:
+    """Note what is wrong with a camera's statistics, once for each camera.
+
+    Args:
+        place: Where they are.
+        key: The camera.
+        feature: Its entry in info.json.
+        values: Its min, max and std, each (C, 1, 1).
+        advice: What to do about a wrong standard deviation.
+        faults: Where to note it.
+    """
+    # Depth has one channel and is in metres or millimetres.
+    if channels(feature) == _COLOURS and (values["min"].min() < 0 or values["max"].max() > 1):
+        faults.note(f"{key} range", place, "its values are not in [0, 1]")
+    spread, std = (values["max"] - values["min"]).max(), values["std"].max()
+    if std < _FLAT_STD and spread > _WIDE_SPREAD:
+        told = f"std is only {std:g} though values differ by {spread:g} (LeRobot 0.4.0 to 0.5.1 has this bug)"
+        faults.note(f"{key} std", place, f"{told}; {advice}", "warning")
+    elif std < _FLAT_STD:
+        faults.note(f"{key} flat", place, f"std is only {std:g}: the pictures are all but uniform", "warning")
+
+
+_SHOWN = 3
+
+
+@dataclass(slots=True)
+class _Group:
+    where: str
+    features: dict[str, None] = field(default_factory=dict)
+    places: int = 0
+    last: str = ""
+
+
+class MissingStats:
+    """Gathers which statistics of which features are missing."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, ...], _Group] = {}
+
+    def note(self, where: str, feature: str, names: Sequence[str]) -> None:
+        """Take statistics of a feature that are missing at a place; places come one after the other."""
+        group = self._groups.setdefault(tuple(names), _Group(where))
+        group.features[feature] = None
+        group.places += where != group.last
+        group.last = where
+
+    def groups(self) -> Iterator[tuple[str, tuple[str, ...], str]]:
+        """Yield (first place, statistics, sentence)."""
+        for names, group in self._groups.items():
+            features = list(group.features)
+            shown = ", ".join(features[:_SHOWN])
+            more = f" and {len(features) - _SHOWN} more" if len(features) > _SHOWN else ""
+            others = f" (so in {group.places} episodes)" if group.places > 1 else ""
+            yield group.where, names, f"has no {', '.join(names)} of {shown}{more}{others}"
+
+
+# LeRobot does not change them all when it merges or deletes episodes, and never uses them.
+_PLACE_FEATURES = ("index", "episode_index", "task_index")
+
+
+class StatsCheck(Check[View], Generic[View]):
+    """The statistics of each episode, recomputed from its rows where these are numbers.
+
+    Attributes:
+        absent: Severity of a feature without any statistics.
+        wants_quantiles: False if statistics are complete without them.
+    """
+
+    name = "stats"
+    absent: Severity = "error"
+    wants_quantiles = True
+
+    def per_episode(self, dataset: DatasetView, mergers: Mapping[str, StatsMerger]) -> Iterator[Finding]:
+        """Yield what is wrong with those of the episodes; put the exact ones of each into `mergers`."""
+        features = described(dataset)
+        missing, faults = MissingStats(), Repeated(self)
+        found = dataset.episode_stats(list(features), STAT_KEYS)
+        for (where, entries), tables in zip(found, _episode_tables(dataset), strict=False):
+            with np.errstate(invalid="ignore"):  # NaN and Inf in rows: the check of rows names them
+                exact = {key: moments(table) for key, table in tables.items()}
+                for key in exact.keys() & mergers.keys():
+                    mergers[key].add(exact[key])
+            for key, feature in features.items():
+                place = f"{where}, stats/{key}"
+                values = numbers_of(entries.get(key, {}))
+                problems = list(misshapen(values, feature))
+                yield from (self.error(place, problem) for problem in problems)
+                if not self.is_complete(where, key, values, missing) or problems:
+                    continue
+                if feature.is_visual:
+                    note_camera(place, key, feature, values, advice(dataset, "computes it anew"), faults)
+                else:
+                    table, own = tables[key], exact[key]
+                    if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
+                        table = table.reshape(len(table), -1)
+                        values, own = {name: value.ravel() for name, value in values.items()}, moments(table)
+                    problems = [*differences(values, own), *misplaced_quantiles(values, table)]
+                    yield from self.differing(place, key, problems, faults)
+        yield from faults.findings()
+        yield from self.told(dataset, missing)
+
+    def differing(self, place: str, key: str, problems: Iterable[str], faults: Repeated) -> Iterator[Finding]:
+        """Yield findings for statistics that the rows do not give; note those of indices, which nobody uses."""
+        for problem in problems:
+            if key in _PLACE_FEATURES:
+                told = f"{problem}; LeRobot leaves those of indices so when it merges or deletes episodes"
+                faults.note(key, place, told, "warning")
+            else:
+                yield self.error(place, problem)
+
+    def is_complete(self, where: str, key: str, values: Mapping[str, Any], missing: MissingStats) -> bool:
+        """True if all is there that can be compared; what is not there is noted."""
+        if absent := [name for name in MERGED_KEYS if name not in values]:
+            missing.note(where, key, absent)
+        elif self.wants_quantiles and (absent := [name for name in QUANTILES if name not in values]):
+            missing.note(where, key, absent)
+            return True
+        return not absent
+
+    def told(self, dataset: DatasetView, missing: MissingStats) -> Iterator[Finding]:
+        """Yield findings for what was noted as missing."""
+        for where, names, sentence in missing.groups():
+            if set(names) <= QUANTILES.keys():
+                told = f"{sentence}: older and converted datasets have none"
+                yield self.warning(where, f"{told}; {advice(dataset, 'adds them')}")
+            else:
+                severity = self.absent if len(names) == len(MERGED_KEYS) else "error"
+                yield Finding(self.name, where, f"{sentence}; {advice(dataset, 'computes them')}", severity)
+
+
+def advice(dataset: DatasetView, what: str) -> str:
+    """Say which command makes statistics right."""
+    return f"`robotrove stats {dataset.root}` {what}"
+
+
+def described(dataset: DatasetView) -> Features:
+    """Return the features that have statistics: all but texts."""
+    return {key: feature for key, feature in dataset.features.items() if feature.dtype != "string"}
+
+
+def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the numeric rows of each episode, feature name to (length, *shape), one episode in memory at a time."""
+    names = list(dataset.numeric_features)
+    if not names:
+        raise Damaged(paths_v30.INFO, "no feature is a number")
+    lengths = iter(dataset.lengths.tolist())
+    needed = next(lengths, 0)
+    parts: list[dict[str, NDArray[Any]]] = []
+    for data in dataset.data_files():
+        for _, batch in dataset.row_batches(data.path, names):
+            rows = row_arrays(dataset, data.path, batch)
+            total, first = len(rows[names[0]]), 0
+            while first < total and needed:
+                last = min(total, first + needed)
+                parts.append({key: values[first:last] for key, values in rows.items()})
+                needed -= last - first
+                first = last
+                if not needed:
+                    yield {key: np.concatenate([part[key] for part in parts]) for key in names}
+                    needed, parts = next(lengths, 0), []
+                    if data.rows is not None:
+                        break  # the check of rows names those that are too many
+        if data.rows is not None and parts:
+            raise Damaged(data.path, f"has {needed} rows too few for its episode")
+
+
+class StatsV21Check(StatsCheck[DatasetViewV21]):
+    """episodes_stats.jsonl, recomputed from the rows where these are numbers; quantiles may be missing."""
+
+    absent = "warning"
+    wants_quantiles = False
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield missing, misshapen and wrong statistics."""
+        lines = 0
+        for where, line in dataset.json_lines(paths_v21.EPISODES_STATS):
+            number = line.get("episode_index")
+            if type(number) is not int or number != lines:
+                yield self.error(where, f"episode_index is {number!r} instead of {lines}")
+                return
+            lines += 1
+        if lines != len(dataset.lengths):
+            yield self.error(
+                paths_v21.EPISODES_STATS, f"has {lines} lines, but there are {len(dataset.lengths)} episodes"
+            )
+        yield from self.per_episode(dataset, {})
+
+
+class StatsV30Check(StatsCheck[DatasetViewV30]):
+    """stats.json and the statistics in meta/episodes, recomputed from the rows where these are numbers.
+
+    Deep: quantiles of the dataset are recomputed too.
+    """
+
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+        """Yield missing, misshapen and wrong statistics."""
+        mergers = {key: StatsMerger() for key in dataset.numeric_features}
+        yield from self.per_episode(dataset, mergers)
+        yield from self._dataset(dataset, mergers, deep)
+
+    def _dataset(self, dataset: DatasetViewV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Finding]:
+        content = dataset.json(paths_v30.STATS)
+        for key in content.keys() - dataset.features.keys():
+            yield self.warning(f"{paths_v30.STATS}, {key}", "is no feature of info.json")
+        missing, faults = MissingStats(), Repeated(self)
+        usable: dict[str, dict[str, Floats]] = {}
+        for key, feature in described(dataset).items():
+            place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
+            values = numbers_of(entry if isinstance(entry, dict) else {})
+            problems = list(misshapen(values, feature))
+            yield from (self.error(place, problem) for problem in problems)
+            if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
+                continue
+            if feature.is_visual:
+                note_camera(place, key, feature, values, advice(dataset, "computes it anew"), faults)
+                continue
+            exact = mergers[key].result()
+            if values["min"].shape == exact["min"].shape:
+                yield from self.differing(place, key, differences(values, exact), faults)
+                usable[key] = values
+        yield from faults.findings()
+        yield from self.told(dataset, missing)
+        if deep:
+            yield from self._quantiles(dataset, usable)
+
+    def _quantiles(self, dataset: DatasetViewV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Finding]:
+        for key, exact in feature_quantiles(dataset, list(stats)).items():
+            found = stats[key]
+            scale = np.maximum(np.abs(found["min"]), np.abs(found["max"]))
+            problems = [
+                problem
+                for name, value in exact.items()
+                if name in stats[key]
+                and (problem := difference(name, stats[key][name], value, TOLERANCES["min"] * scale))
+            ]
+            if problems:
+                more = f"; {len(problems)} of {len(exact)} quantiles differ" if len(problems) > 1 else ""
+                cause = f"{problems[0]}{more} (LeRobot averages those of the episodes)"
+                yield self.warning(f"{paths_v30.STATS}, {key}", cause)

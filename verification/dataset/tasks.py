@@ -1,0 +1,71 @@
+"""Tasks: texts and numbers agree with each other and with the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ..check import Check, Finding
+
+
+class TasksV21Check(Check[DatasetViewV21]):
+    """Lines of tasks.jsonl."""
+
+    name = "tasks"
+
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+        """Yield lines that are not the next task, or one that is there already."""
+        first: dict[str, int] = {}
+        for number, (where, line) in enumerate(dataset.json_lines(dataset.tasks_path)):
+            if type(line.get("task_index")) is not int or line["task_index"] != number:
+                yield self.error(where, f"task_index is {line.get('task_index')!r} instead of {number}")
+            task = line.get("task")
+            if not isinstance(task, str):
+                yield self.error(where, f"task is {task!r} instead of a text")
+            elif first.setdefault(task, number) != number:
+                yield self.error(where, f"the task of index {first[task]} is there again: {task!r}")
+        if not first:
+            yield self.error(dataset.tasks_path, "holds no task")
+
+
+class TasksV30Check(Check[DatasetViewV30]):
+    """Rows and pandas metadata of tasks.parquet."""
+
+    name = "tasks"
+
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+        """Yield what is wrong in tasks.parquet."""
+        tasks = dataset.tasks
+        with dataset.parquet(paths_v30.TASKS) as file:
+            schema = file.schema_arrow
+            table = file.read()
+        if _index_columns(schema) not in (["task"], ["__index_level_0__"]):
+            # pandas then numbers the rows itself, and every item's task is a number.
+            yield self.error(paths_v30.TASKS, "its pandas metadata does not name the task text as index")
+        if "task_index" not in schema.names or schema.field("task_index").type != pa.int64():
+            yield self.error(paths_v30.TASKS, "has no column task_index of int64")
+            return
+        for row, index in enumerate(table.column("task_index").to_pylist()):
+            if index != row:
+                yield self.error(
+                    f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row"
+                )
+        first: dict[str, int] = {}
+        for row, task in enumerate(tasks):
+            if first.setdefault(task, row) != row:
+                yield self.error(
+                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}"
+                )
+
+
+def _index_columns(schema: pa.Schema) -> list[str]:
+    try:
+        columns = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns")
+    except (ValueError, AttributeError):
+        return []
+    return columns if isinstance(columns, list) else []

@@ -1,0 +1,1 @@
+"""Source check: a dataset against the recordings that it was made from."""

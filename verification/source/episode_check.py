@@ -1,0 +1,158 @@
+"""One episode of a dataset against the same episode made from its source again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ...core.columns import Array
+from ...core.episode import Episode
+from ...core.errors import EpisodeRejected, RobotroveError
+from ...core.features import DEFAULT_FEATURES, Feature, difference, named_like
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.provenance import Origin
+from ...formats.lerobot.datasets.row_reader import StoredRows
+from ...media.image.images import ImageDecoder
+from .camera_check import CameraCheck
+
+
+class Difference(NamedTuple):
+    """Where an episode differs from its source: feature (empty: the whole), first row that does, and how."""
+
+    feature: str
+    row: int | None
+    message: str
+
+
+class EpisodeCheck:
+    """Compares episodes of one dataset with their sources; close it after use.
+
+    Args:
+        dataset: The dataset.
+        cameras: Compares videos.
+    """
+
+    def __init__(self, dataset: DatasetView, cameras: CameraCheck) -> None:
+        self._dataset = dataset
+        self._cameras = cameras
+        self._rows = StoredRows(dataset)
+        self._features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
+
+    def differences(self, ep: Episode, stored: StoredEpisode, origin: Origin) -> Iterator[Difference]:
+        """Yield how a stored episode differs from what the pipeline makes of its source now.
+
+        Args:
+            ep: The source after all steps.
+            stored: The same in the dataset.
+            origin: What its provenance says.
+        """
+        if ep.rejection is not None:
+            yield Difference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
+            return
+        if notes := difference(self._features, named_like(self._features, ep.features)):
+            yield Difference("", None, f"the pipeline gives other features: {notes}")
+            return
+        yield from self._facts(ep, stored, origin)
+        if ep.length != stored.length:
+            yield Difference("", None, f"{stored.length} frames in the dataset, {ep.length} in the source")
+            return
+        try:
+            yield from self._vectors(ep, stored)
+        except RobotroveError as exc:
+            yield Difference("", None, f"its rows cannot be compared: {_sentence(exc)}")
+        for key, feature in self._features.items():
+            if feature.is_visual:
+                yield from self._camera(ep, stored, key)
+
+    def close(self) -> None:
+        """Close the data file that is open."""
+        self._rows.close()
+
+    def _facts(self, ep: Episode, stored: StoredEpisode, origin: Origin) -> Iterator[Difference]:
+        if stored.tasks != (ep.text,):
+            yield Difference("task", None, f"{_texts(stored.tasks)} in the dataset, {ep.text!r} from the source")
+        if ep.fps != self._dataset.fps:
+            yield Difference("timestamp", None, f"the dataset has {self._dataset.fps} fps, the source {ep.fps}")
+        if ep.success != origin.success:
+            yield Difference("", None, f"success is {origin.success} in the provenance, {ep.success} in the source")
+        rows = (origin.first_row, origin.last_row + 1)
+        if ep.rows != rows:
+            yield Difference("", None, f"rows {_span(rows)} in the provenance, {_span(ep.rows)} of the source are used")
+
+    def _vectors(self, ep: Episode, stored: StoredEpisode) -> Iterator[Difference]:
+        vectors = {key: feature for key, feature in self._features.items() if not feature.is_visual}
+        expected = {key: ep[key] if f.dtype == "string" else ep[key].astype(f.dtype) for key, f in vectors.items()}
+        found: dict[str, Difference] = {}
+        counts: dict[str, int] = {}
+        first = 0
+        for piece in self._rows.pieces(stored.rows, [*vectors, "task_index"]):
+            for key, feature in vectors.items():
+                rows = piece[key]
+                if feature.is_task_index:  # its numbers are those of this dataset
+                    expected[key][first : first + len(rows)] = piece["task_index"]
+                wrong = (rows != expected[key][first : first + len(rows)]).reshape(len(rows), -1)
+                if not wrong.any():
+                    continue
+                row = int(np.argmax(wrong.any(axis=1)))
+                text = _value_difference(feature, wrong[row], rows[row], expected[key][first + row])
+                found.setdefault(key, Difference(key, first + row, text))
+                counts[key] = counts.get(key, 0) + int(wrong.any(axis=1).sum())
+            tasks = [self._task(int(index)) for index in piece["task_index"].ravel()]
+            if (row := next((row for row, task in enumerate(tasks) if task != ep.text), -1)) >= 0:
+                text = f"{tasks[row]!r} in the dataset, {ep.text!r} from the source"
+                found.setdefault("task_index", Difference("task_index", first + row, text))
+            first += len(tasks)
+        for key, entry in found.items():
+            more = f" ({counts[key]} rows differ)" if counts.get(key, 1) > 1 else ""
+            source_row = f" (row {ep.rows[0] + (entry.row or 0)} of the source)" if ep.rows[0] else ""
+            yield entry._replace(message=entry.message + source_row + more)
+
+    def _task(self, index: int) -> str | None:
+        tasks = self._dataset.tasks
+        return tasks[index] if 0 <= index < len(tasks) else None
+
+    def _camera(self, ep: Episode, stored: StoredEpisode, key: str) -> Iterator[Difference]:
+        try:
+            if self._features[key].is_video:
+                problem = self._cameras.first_problem(ep.columns[key], stored.clips[key])
+            else:
+                problem = self._first_wrong_picture(ep, stored, key)
+        except RobotroveError as exc:
+            yield Difference(key, None, f"cannot be compared: {_sentence(exc)}")
+            return
+        if problem is not None:
+            yield Difference(key, *problem)
+
+    def _first_wrong_picture(self, ep: Episode, stored: StoredEpisode, key: str) -> tuple[int, str] | None:
+        decoder = ImageDecoder()
+        sources = (frame for batch in ep.frames(key) for frame in batch)
+        pictures = (picture for piece in self._rows.pieces(stored.rows, [key]) for picture in piece[key])
+        for row, (picture, source) in enumerate(zip(pictures, sources, strict=True)):
+            if not np.array_equal(decoder.decode(picture), source):
+                return row, "is not the source's frame"
+        return None
+
+
+def _value_difference(feature: Feature, wrong: Array, found: Array, expected: Array) -> str:
+    """Say how one row differs; `wrong` marks which of its entries do."""
+    entry = int(np.argmax(wrong))
+    name = f"{feature.names[entry]} is " if feature.names else f"entry {entry} is " if wrong.size > 1 else ""
+    left, right = found.reshape(-1)[entry], expected.reshape(-1)[entry]
+    if isinstance(left, np.generic):
+        left, right = left.item(), right.item()
+    return f"{name}{left!r} in the dataset, {right!r} in the source"
+
+
+def _sentence(exc: RobotroveError) -> str:
+    return exc.detail if isinstance(exc, EpisodeRejected) else " ".join(str(exc).split())
+
+
+def _texts(tasks: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, tasks)) or "no task"
+
+
+def _span(rows: tuple[int, int]) -> str:
+    return f"{rows[0]}..{rows[1] - 1}"
