@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from .core.version import __version__
 
 if TYPE_CHECKING:
-    from .blocks.base import EpisodeFilter, EpisodeMap
-    from .blocks.frame_trimmer import FrameTrimmer
-    from .blocks.hdf5_reader import Hdf5Reader
-    from .blocks.hub_publisher import HubPublisher
-    from .blocks.image_resizer import ImageResizer
-    from .blocks.joint_remapper import JointRemapper
-    from .blocks.length_filter import LengthFilter
-    from .blocks.shard_writer import ShardWriter
-    from .blocks.success_filter import SuccessFilter
-    from .blocks.unit_converter import UnitConverter
+    from .blocks.episode_step import EpisodeFilter, EpisodeMap
+    from .blocks.publish.hub_publisher import HubPublisher
+    from .blocks.source.hdf5_reader import Hdf5Reader
+    from .blocks.steps.frame_trimmer import FrameTrimmer
+    from .blocks.steps.image_resizer import ImageResizer
+    from .blocks.steps.joint_remapper import JointRemapper
+    from .blocks.steps.length_filter import LengthFilter
+    from .blocks.steps.success_filter import SuccessFilter
+    from .blocks.steps.unit_converter import UnitConverter
+    from .blocks.writer.shard_writer import ShardWriter
     from .core.episode import Episode
     from .core.errors import RobotroveError
     from .executors.slurm.slurm_executor import SlurmExecutor
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Episode": "core.episode",
-    "EpisodeFilter": "blocks.base",
-    "EpisodeMap": "blocks.base",
-    "FrameTrimmer": "blocks.frame_trimmer",
-    "Hdf5Reader": "blocks.hdf5_reader",
-    "HubPublisher": "blocks.hub_publisher",
-    "ImageResizer": "blocks.image_resizer",
-    "JointRemapper": "blocks.joint_remapper",
-    "LengthFilter": "blocks.length_filter",
+    "EpisodeFilter": "blocks.episode_step",
+    "EpisodeMap": "blocks.episode_step",
+    "FrameTrimmer": "blocks.steps.frame_trimmer",
+    "Hdf5Reader": "blocks.source.hdf5_reader",
+    "HubPublisher": "blocks.publish.hub_publisher",
+    "ImageResizer": "blocks.steps.image_resizer",
+    "JointRemapper": "blocks.steps.joint_remapper",
+    "LengthFilter": "blocks.steps.length_filter",
     "Pipeline": "pipelines.pipeline",
     "RobotroveError": "core.errors",
-    "ShardWriter": "blocks.shard_writer",
+    "ShardWriter": "blocks.writer.shard_writer",
     "SlurmExecutor": "executors.slurm.slurm_executor",
-    "SuccessFilter": "blocks.success_filter",
-    "UnitConverter": "blocks.unit_converter",
+    "SuccessFilter": "blocks.steps.success_filter",
+    "UnitConverter": "blocks.steps.unit_converter",
 }
 
 __all__ = [

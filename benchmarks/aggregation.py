@@ -40,7 +40,7 @@ print(time.perf_counter() - started)
 """
 PLAN = """
 import sys
-from robotrove.blocks.aggregator import Aggregator
+from robotrove.blocks.dataset.aggregator import Aggregator
 from robotrove.executors.executor import Executor
 from robotrove.executors.rank_runner import RankRunner
 from robotrove.pipelines.pipeline import Pipeline

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from ..blocks.hub_publisher import HubPublisher
+from ..blocks.publish.hub_publisher import HubPublisher
 from ..hub.push import Published
 from .display import Bar
 from .output import counted, echo, echo_json, size

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..blocks.binding import Binding
-from ..blocks.dataset_maker import DatasetMaker
+from ..blocks.dataset.dataset_maker import DatasetMaker
 from ..core.errors import Damaged, RobotroveError, RunChanged, UsageError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths_v30

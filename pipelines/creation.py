@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline that has a source, without writing anything."""
-    from ..blocks.hdf5_reader import Hdf5Reader  # h5py, which runs of datasets do without
+    from ..blocks.source.hdf5_reader import Hdf5Reader  # h5py, which runs of datasets do without
     from .planner import make_plan
 
     reader, *steps = [build(block) for block in (_source(spec), *spec.steps)]

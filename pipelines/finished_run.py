@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..blocks.hdf5_reader import Hdf5Reader
-from ..blocks.shard_writer import ShardWriter
+from ..blocks.source.hdf5_reader import Hdf5Reader
+from ..blocks.writer.shard_writer import ShardWriter
 from ..core.errors import UsageError
 from ..manifests.manifest import Manifest
 from ..manifests.run_info import RunInfo

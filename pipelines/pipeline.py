@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..blocks.shard_writer import ShardWriter
+from ..blocks.writer.shard_writer import ShardWriter
 from ..executors.executor import Executor
 from ..manifests.run_report import RunReport
 from .arguments import BlockSpec

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..blocks.base import EpisodeStep
-from ..blocks.hdf5_reader import Hdf5Reader
+from ..blocks.episode_step import EpisodeStep
+from ..blocks.source.hdf5_reader import Hdf5Reader
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, in_utf8
 from ..core.features import DEFAULT_FEATURES, Features, difference, named_like

@@ -18,8 +18,8 @@ from typing import Any, Literal, TypeAlias
 from datatrove.pipeline.base import PipelineStep
 
 from ..blocks import BLOCKS
-from ..blocks.base import EpisodeStep
 from ..blocks.dataset_step import DatasetStep
+from ..blocks.episode_step import EpisodeStep
 from ..core.errors import RobotroveError, UsageError, nearest, packages_needed
 
 Role: TypeAlias = Literal["source", "step", "writer", "dataset", "publish"]

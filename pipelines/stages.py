@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..blocks.binding import Binding, Bound
-from ..blocks.committer import Committer
+from ..blocks.dataset.committer import Committer
 from ..blocks.dataset_step import PHASES, Phase
 from ..core.errors import RobotroveError, UsageError
 from ..core.workspace import Workspace

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from robotrove.blocks.base import EpisodeFilter, EpisodeMap, EpisodeStep
+from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap, EpisodeStep
 from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode
 from robotrove.core.features import VISUAL_NAMES, Feature

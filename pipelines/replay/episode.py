@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...blocks.inverse import Entry, WayBack
 from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import RobotroveError, explained
@@ -18,7 +19,6 @@ from ...formats.lerobot.datasets.row_reader import StoredStream
 from ...verification.source.episode_check import Difference
 from ...verification.source.source_check import Pair
 from .undo import Undo
-from .way_back import Entry, WayBack
 
 ACTION = "action"
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...blocks.inverse import WayBack
 from ...core.columns import Array
 from ...core.commit import attempt_name, rename_new, sync_file
 from ...core.errors import UsageError, exists_already
@@ -20,7 +21,6 @@ from ...verification.source.source_check import Progress
 from .episode import ACTION
 from .parts import Part, of_robot, of_run
 from .robot_way import way_of_robot
-from .way_back import WayBack
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from ...blocks.inverse import WayBack
 from ...core.errors import Damaged, RobotroveError, UsageError
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
@@ -16,7 +17,6 @@ from ...verification.source.source_check import Pair, SourceEpisodes, SourceProb
 from ..finished_run import finished_run
 from .episode import ACTION
 from .undo import Undo
-from .way_back import WayBack
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ...blocks.inverse import Entry, WayBack, motor_units
 from ...core.errors import UsageError, nearest
 from ...core.features import Feature
 from ...manifests.robot import RobotManifest, load_robot, robots_of_type
-from .way_back import Entry, WayBack, motor_units
 
 
 def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, space: str | None) -> WayBack:

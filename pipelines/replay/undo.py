@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ...blocks.annotator import Annotator
-from ...blocks.column_adder import ColumnAdder
-from ...blocks.frame_trimmer import FrameTrimmer
-from ...blocks.image_resizer import ImageResizer
-from ...blocks.joint_remapper import JointRemapper
-from ...blocks.length_filter import LengthFilter
-from ...blocks.success_filter import SuccessFilter
-from ...blocks.unit_converter import UnitConverter
-from ...blocks.vectors import DEFAULT_COLUMNS
+from ...blocks.episode_step import DEFAULT_COLUMNS
+from ...blocks.inverse import Change, Entry, Scaled, WayBack, motor_units, roundoff
+from ...blocks.steps.annotator import Annotator
+from ...blocks.steps.column_adder import ColumnAdder
+from ...blocks.steps.frame_trimmer import FrameTrimmer
+from ...blocks.steps.image_resizer import ImageResizer
+from ...blocks.steps.joint_remapper import JointRemapper
+from ...blocks.steps.length_filter import LengthFilter
+from ...blocks.steps.success_filter import SuccessFilter
+from ...blocks.steps.unit_converter import UnitConverter
 from ...core.errors import UsageError
 from ...core.features import Feature, Features
 from ...manifests.robot import load_robot
-from .way_back import Change, Entry, Scaled, WayBack, motor_units, roundoff
 
 # They choose episodes and frames, add columns or work on pixels: vectors of the recording stay as they are.
 _HARMLESS = (SuccessFilter, LengthFilter, FrameTrimmer, Annotator, ColumnAdder, ImageResizer)

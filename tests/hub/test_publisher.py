@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.hub_publisher import HubPublisher
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.publish.hub_publisher import HubPublisher
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.spec import PipelineSpec, load_spec

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
-from robotrove.blocks.success_filter import SuccessFilter
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.steps.success_filter import SuccessFilter
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.executors.executor import Executor
 from robotrove.executors.rank_runner import RankRunner
 from robotrove.executors.stage import Stage

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.formats.lerobot.datasets.open_dataset import version_of
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline

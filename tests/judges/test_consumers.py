@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V21_RELEASES, run_script

@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 import pytest
 
-from robotrove.blocks.aggregator import Aggregator
-from robotrove.blocks.dataset_stats import DatasetStats
-from robotrove.blocks.downgrader import Downgrader
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
+from robotrove.blocks.dataset.downgrader import Downgrader
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
 from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.settings import VideoSettings

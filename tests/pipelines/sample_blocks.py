@@ -11,8 +11,8 @@ import numpy as np
 from datatrove.pipeline.base import PipelineStep
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from robotrove.blocks.base import EpisodeFilter
 from robotrove.blocks.dataset_step import DatasetStep
+from robotrove.blocks.episode_step import EpisodeFilter
 from robotrove.core.errors import UsageError
 
 

@@ -13,10 +13,10 @@ import av
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.aggregator import Aggregator
-from robotrove.blocks.dataset_stats import DatasetStats
-from robotrove.blocks.downgrader import Downgrader
-from robotrove.blocks.hdf5_reader import Hdf5Reader
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
+from robotrove.blocks.dataset.downgrader import Downgrader
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.core.errors import ConfigError, RobotroveError, RunChanged, UsageError
 from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.settings import VideoSettings

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.aggregator import Aggregator
-from robotrove.blocks.dataset_stats import DatasetStats
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
 from robotrove.core.errors import RobotroveError, RunChanged
 from robotrove.executors.executor import Executor
 from robotrove.manifests.run_report import RunReport

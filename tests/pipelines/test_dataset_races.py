@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.blocks.aggregator import Aggregator
-from robotrove.blocks.dataset_stats import DatasetStats
-from robotrove.blocks.downgrader import Downgrader
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
+from robotrove.blocks.dataset.downgrader import Downgrader
 from robotrove.core.errors import RobotroveError, RunChanged
 from robotrove.executors.executor import Executor
 from robotrove.executors.rank_runner import RankRunner

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
-from robotrove.blocks.aggregator import Aggregator
-from robotrove.blocks.dataset_stats import DatasetStats
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
 from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageError
 from robotrove.core.version import __version__
 from robotrove.core.workspace import Workspace
@@ -429,7 +429,7 @@ class TestSeveralFormats:
     def test_a_version_that_no_block_made_is_noticed(
         self, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("robotrove.blocks.downgrader.Downgrader.finish", lambda self: None)
+        monkeypatch.setattr("robotrove.blocks.dataset.downgrader.Downgrader.finish", lambda self: None)
         with pytest.raises(RobotroveError, match=r"no block made a dataset of version v2\.1"):
             run_here(both, tmp_path / "out")
         assert not (tmp_path / "out").exists()

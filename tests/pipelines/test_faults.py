@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from robotrove.blocks import shard_writer
+from robotrove.blocks.writer import shard_writer
 from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
 from robotrove.executors.rank_runner import RankRunner

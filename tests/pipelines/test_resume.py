@@ -174,7 +174,9 @@ def test_the_frozen_pipeline_resumes_from_another_folder(
     if files:
         pipeline = write_pipeline(tmp_path, files)
         monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("robotrove.blocks.shard_writer.write_episode", _raise(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "robotrove.blocks.writer.shard_writer.write_episode", _raise(OSError(28, "No space left on device"))
+    )
     with pytest.raises(RankFailed) as caught:
         run_here(pipeline, out)
     monkeypatch.undo()
@@ -320,7 +322,7 @@ class TestRetryRejected:
         pipeline = write_pipeline(tmp_path, three_files)
         run_here(pipeline, tmp_path / "right")
         out = tmp_path / "out"
-        monkeypatch.setattr("robotrove.blocks.shard_writer.ShardWriter.finish", _raise(OSError(5, "I/O error")))
+        monkeypatch.setattr("robotrove.blocks.writer.shard_writer.ShardWriter.finish", _raise(OSError(5, "I/O error")))
         with pytest.raises(RankFailed):
             self._without(three_files[1], pipeline, out)
         monkeypatch.undo()

@@ -191,7 +191,7 @@ def test_the_digest_covers_what_makes_the_dataset_and_nothing_else(tmp_path: Pat
 
 
 OUTSIDE = """\
-from robotrove.blocks.base import EpisodeFilter
+from robotrove.blocks.episode_step import EpisodeFilter
 
 class DeburrFilter(EpisodeFilter):
     def __init__(self, *, depth: int = 3) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robotrove.blocks.base import EpisodeFilter
+from robotrove.blocks.episode_step import EpisodeFilter
 from robotrove.core.errors import ConfigError, UsageError
 from robotrove.pipelines.arguments import BlockSpec, arguments_model, arguments_of, build
 from robotrove.pipelines.resolution import use_of

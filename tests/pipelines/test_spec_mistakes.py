@@ -260,7 +260,7 @@ def test_wrong_types_are_told_in_plain_words(mistakes_in: Mistakes, arguments: s
         (f"{SAMPLES}:np", "is no block: "),
         (f"{SAMPLES}:AnyArguments", "AnyArguments: its argument 'kwargs' cannot be checked; expected: named"),
         (f"{SAMPLES}:_Keep.reject", "is no block: "),
-        ("robotrove.blocks.base:EpisodeFilter", "TypeError: Can't instantiate abstract class EpisodeFilter"),
+        ("robotrove.blocks.episode_step:EpisodeFilter", "TypeError: Can't instantiate abstract class EpisodeFilter"),
         ("my_lab.DeburrFilter", "no such block (for outside code write my_lab:DeburrFilter); blocks: "),
         (f"{SAMPLES}:NoStep", "cannot be used as the step of a pipeline, that is a class derived from EpisodeFilter"),
         ("datatrove.pipeline.dedup:MinhashDedupSignature", "datatrove's MinhashDedupSignature compares documents with"),

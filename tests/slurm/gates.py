@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from robotrove.blocks.base import EpisodeFilter
+from robotrove.blocks.episode_step import EpisodeFilter
 from robotrove.core.episode import Episode
 
 ENVIRONMENT = "ROBOTROVE_TEST_GATES"  # sbatch hands the environment on, so that runs need not differ in a path

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.base import EpisodeMap
-from robotrove.blocks.frame_trimmer import FrameTrimmer
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.joint_remapper import JointRemapper
-from robotrove.blocks.unit_converter import UnitConverter
+from robotrove.blocks.episode_step import EpisodeMap
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
+from robotrove.blocks.steps.joint_remapper import JointRemapper
+from robotrove.blocks.steps.unit_converter import UnitConverter
 from robotrove.core.episode import Episode
 from robotrove.core.errors import UsageError
 from robotrove.core.workspace import Workspace

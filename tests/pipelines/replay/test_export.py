@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.aggregator import Aggregator
-from robotrove.blocks.dataset_stats import DatasetStats
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.core.errors import Damaged, RobotroveError, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.annotator import Annotator
-from robotrove.blocks.downgrader import Downgrader
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.dataset.downgrader import Downgrader
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.steps.annotator import Annotator
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.gr00t.gr00t_stats import write_gr00t_stats
 from robotrove.media.encode.settings import VideoSettings

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.shard_writer import ShardWriter
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.verification.consumers import chosen

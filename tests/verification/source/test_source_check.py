@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.frame_trimmer import FrameTrimmer
-from robotrove.blocks.hdf5_reader import Hdf5Reader
-from robotrove.blocks.success_filter import SuccessFilter
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
+from robotrove.blocks.steps.success_filter import SuccessFilter
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures

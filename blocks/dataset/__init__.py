@@ -1,0 +1,1 @@
+"""Dataset blocks: what is done with shards and datasets, unit by unit."""

@@ -1,0 +1,147 @@
+"""aggregator: shards or datasets to one dataset of version 3.0, planned first, each byte written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ...core.commit import file_attempt
+from ...core.errors import UsageError
+from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ...formats.lerobot.datasets.dataset_info import DatasetFacts
+from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas, Track
+from ...formats.lerobot.features.row_schema import data_schema
+from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes
+from ...formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
+from ...formats.lerobot.writers.kept_files import check_columns
+from ...formats.lerobot.writers.writer_v30 import write_file, write_info, write_meta
+from ...media.encode.settings import VideoSettings
+from ...media.remux.video_index import Encoding
+from ..dataset_step import Commit
+from .dataset_maker import DatasetMaker, Planner
+
+
+class Aggregator(DatasetMaker):
+    """Joins shards or datasets, in order, into one dataset of version 3.0.
+
+    Args:
+        datasets: LeRobot datasets of version 3.0 or 2.1; the run's shards by default.
+        on_mismatch: What becomes of a clip whose packets cannot be copied, since it is encoded otherwise than
+            the first dataset's or begins at no keyframe: it ends the run ("refuse") or is encoded anew
+            ("reencode"), as the first dataset is.
+        video: Quality of what is encoded anew; codec and pixel format are those of the first dataset.
+    """
+
+    name = "aggregator"
+    makes = "v3.0"
+
+    def __init__(
+        self,
+        *,
+        datasets: list[str] | None = None,
+        on_mismatch: Literal["refuse", "reencode"] = "refuse",
+        video: VideoSettings | None = None,
+    ) -> None:
+        super().__init__(datasets=datasets, video=video)
+        self.on_mismatch = on_mismatch
+        self._reference: dict[str, Encoding] = {}
+
+    def planner(self, facts: DatasetFacts) -> Planner:
+        """Return a fresh planner."""
+        return DatasetPlanner(facts.camera_keys, facts.fps)
+
+    def check_columns(self, base: FolderSource[Any]) -> None:
+        """Refuse to append to a dataset with other columns than new data files get."""
+        check_columns(base, data_schema(base.facts.features))
+
+    def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
+        """Return the episode with every clip marked that has to be encoded anew.
+
+        Raises:
+            UsageError: If there is one and that is not allowed, or its frames are of another size.
+        """
+        anew = {}
+        for key, track in files.tracks.items():
+            self._check_size(key, track, source, episode)
+            problem = self._problem(key, track)
+            if problem and self.on_mismatch == "refuse":
+                raise UsageError(
+                    f"{source.root}, episode {episode}, {key}",
+                    problem,
+                    "clips whose packets can be copied",
+                    "--fresh --on-mismatch reencode (aggregator: {on_mismatch: reencode}) encodes such clips anew",
+                )
+            if problem:
+                self._anew[key] += 1
+                anew[key] = replace(track, is_copyable=False)
+        return replace(files, tracks={**files.tracks, **anew}) if anew else files
+
+    def _check_size(self, key: str, track: Track, source: DatasetSource, episode: int) -> None:
+        if track.encoding is None:  # of a shard of ours
+            return
+        first = self._reference.setdefault(key, track.encoding)
+        if (track.encoding.width, track.encoding.height) != (first.width, first.height):
+            raise UsageError(
+                f"{source.root}, episode {episode}, {key}",
+                f"frames are {track.encoding.width}x{track.encoding.height}",
+                f"{first.width}x{first.height}, as in the first episode",
+                "leave the dataset out, or convert its recordings again (image_resizer)",
+            )
+
+    def _problem(self, key: str, track: Track) -> str:
+        if not track.is_copyable:
+            return "begins at no keyframe, or in a group of pictures that is not closed"
+        if track.encoding is None:
+            return ""
+        first = self._reference[key]
+        is_like = track.encoding.is_like(first)
+        return "" if is_like else f"is {_text(track.encoding)}, but the first dataset {_text(first)}"
+
+    def targets(self, unit: PlannedFile) -> Iterator[Path]:
+        """Yield the one file."""
+        yield self.root / unit.path
+
+    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> Commit:
+        """Write one file of the output."""
+        (target,) = self.targets(unit)
+        if unit.key:
+            episodes = (self._encoded_anew(placed, unit.key) for placed in episodes)
+        with ExitStack() as stack:
+            attempt = stack.enter_context(file_attempt(target))
+            write_file(attempt, unit, episodes, self.facts, TaskTable(plan.tasks), plan.source_tasks)
+            return stack.pop_all().close  # syncs it and gives it its name
+
+    def _encoded_anew(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:
+        """Return the episode with one camera's clip encoded anew if it has to; that is done once, whatever happens."""
+        if placed.files.tracks[key].is_copyable:
+            return placed
+        folder = self.folder / "encoded"
+        folder.mkdir(exist_ok=True)
+        camera = self.facts.camera_keys.index(key)
+        target = folder / f"e{placed.index:07d}-{camera}.mp4"
+        track = placed.files.tracks[key]
+        if not target.exists():
+            (first,) = read_episodes(self.folder, 0, 1, key=key)
+            self.encode_anew(track, first.files.tracks[key].encoding, target)
+        tracks = dict(placed.files.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
+        return replace(placed, files=replace(placed.files, tracks=tracks))
+
+    def write_meta(
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
+    ) -> None:
+        """Write meta/ but info.json and the statistics of the whole."""
+        tasks = TaskTable(plan.tasks)
+        histograms = self.sources.histograms()
+        write_meta(out, episodes, self.facts, plan.files, tasks, plan.source_tasks, histograms)
+
+    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+        """Write info.json."""
+        counts = {"episodes": plan.episodes, "frames": plan.frames, "tasks": len(plan.tasks)}
+        write_info(self.root, out, facts, plan.files, **counts)
+
+
+def _text(encoding: Encoding) -> str:
+    return f"{encoding.codec} of {encoding.width}x{encoding.height} in {encoding.pix_fmt}"

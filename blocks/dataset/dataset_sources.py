@@ -1,0 +1,138 @@
+"""Where the episodes of a new dataset come from: the run's shards, or finished datasets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ...core.columns import Array
+from ...core.errors import Damaged, RobotroveError, intact, printable
+from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ...formats.lerobot.datasets.dataset_info import DatasetFacts
+from ...formats.lerobot.datasets.episode_location import EpisodeMetas
+from ...formats.lerobot.datasets.open_dataset import open_source
+from ...formats.lerobot.datasets.shard_dataset import ShardSource
+from ...formats.lerobot.writers.dataset_plan import PlacedEpisode
+from ...manifests.manifest import Manifest
+from ..binding import Binding
+
+
+class DatasetSources:
+    """The sources in order, each opened when it is its turn; what it holds of its dataset goes with it.
+
+    Args:
+        datasets: Folders of finished datasets; None for the shards of the run, after the dataset that it appends to.
+        binding: The run.
+        facts: What is the same for every episode of the new dataset.
+    """
+
+    def __init__(self, datasets: Sequence[str] | None, binding: Binding, facts: DatasetFacts) -> None:
+        self._datasets = datasets
+        self._binding = binding
+        self._facts = facts
+
+    def base(self) -> Iterator[FolderSource[Any]]:
+        """Yield the dataset that is appended to, if there is one."""
+        if (root := self._binding.base_root) is not None:
+            yield open_source(root)
+
+    def __iter__(self) -> Iterator[DatasetSource]:
+        if self._datasets is not None:
+            yield from (open_source(Path(folder)) for folder in self._datasets)
+            return
+        yield from self.base()
+        workspace = self._binding.workspace
+        for rank in range(Manifest.shards(workspace.manifest)):
+            shard = workspace.shard(rank)
+            if not shard.exists():
+                raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")
+            if (source := ShardSource(shard, self._facts)).shard.kept:
+                yield source
+
+    def named(self, source: DatasetSource | None = None) -> AbstractContextManager[None]:
+        """Say what to do where a source, by default any of them, turns out to be damaged."""
+        root = source.root if source else self._binding.workspace.shards
+        is_shard = isinstance(source, ShardSource) if source else self._datasets is None
+        return intact(root) if is_shard else readable(root)
+
+    def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetas]]:
+        """Yield all planned episodes in order, some at a time, with what the sources say of them."""
+        for number, source in enumerate(self):
+            with self.named(source):
+                for metas in source.metas():
+                    batch = list(islice(placed, len(metas)))
+                    if [episode.source for episode in batch] != [number] * len(metas):
+                        raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
+                    yield batch, metas
+        if (lost := next(placed, None)) is not None:
+            where = f"dataset {lost.source + 1}, episode {lost.episode}"
+            raise RobotroveError(
+                where, "meta tells no more of it", "the datasets as they were planned", "mend it, or start with --fresh"
+            )
+
+    def video_info(self) -> dict[str, Mapping[str, Any]]:
+        """Return what is known of the videos besides what can be read off a file."""
+        return shared_video_info(self._tellers())
+
+    def histograms(self) -> dict[str, Array]:
+        """Return the histograms of all sources together, of cameras of which all have one."""
+        return summed_histograms(self)
+
+    def extras(self) -> tuple[dict[Path, Path], list[str]]:
+        """Return the extra files that go on, each with one origin, and a note on every other."""
+        return shared_extras(self._tellers())
+
+    def _tellers(self) -> Iterable[DatasetSource]:
+        """Return the sources that say something of the dataset besides its episodes: shards beside a base do not."""
+        return self if self._binding.run.base is None else self.base()
+
+
+@contextmanager
+def readable(root: Path) -> Iterator[None]:
+    """Say which dataset it is that cannot be read."""
+    try:
+        yield
+    except (Damaged, FileNotFoundError, ValueError) as exc:
+        where, found = str(root), str(exc)
+        if isinstance(exc, Damaged):
+            where, found = str(root / exc.where), exc.message
+        elif isinstance(exc, FileNotFoundError):
+            where, found = str(exc.filename), "does not exist"
+        raise RobotroveError(where, found, "a complete LeRobot dataset", f"robotrove verify {root}") from exc
+
+
+def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:
+    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
+    digests: dict[Path, set[bytes]] = {}
+    origins: dict[Path, list[Path]] = {}
+    count = 0
+    for source in sources:
+        count += 1
+        for path in source.extra_files():
+            digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
+            origins.setdefault(path, []).append(source.root / path)
+    shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
+    dropped = [path for path in origins if path not in shared]
+    return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
+
+
+def shared_video_info(sources: Iterable[DatasetSource]) -> dict[str, Mapping[str, Any]]:
+    """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
+    shared: dict[str, Mapping[str, Any]] | None = None
+    for source in sources:
+        infos = source.facts.video_info
+        shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
+    return shared or {}
+
+
+def summed_histograms(sources: Iterable[DatasetSource]) -> dict[str, Array]:
+    """Return the histograms of all sources together, of cameras of which all have one."""
+    sums: dict[str, Array] | None = None
+    for source in sources:
+        part = source.histograms()
+        sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
+    return sums or {}

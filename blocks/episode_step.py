@@ -1,0 +1,113 @@
+"""What a block is: a datatrove PipelineStep with one abstract method per kind.
+
+The keyword-only constructor of a block is its YAML schema, so every block keeps each constructor
+argument, unchanged, in an attribute of the same name, and opens nothing before `run`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+from datatrove.pipeline.base import PipelineStep
+
+from ..core.columns import Column
+from ..core.episode import Episode, Rejection
+from ..core.errors import EpisodeRejected, RobotroveError, nearest
+
+
+class EpisodeStep(PipelineStep, ABC):
+    """A block that looks at one episode at a time and never takes the run down with it.
+
+    Attributes:
+        name: Name in a pipeline file.
+        reads_data: True if the block loads columns; others are applied while planning too.
+    """
+
+    name = "episode_step"
+    type = "🤖 - EPISODE"
+    reads_data = False
+
+    @abstractmethod
+    def step(self, ep: Episode) -> Episode:
+        """Return the episode for the next block; mark it with `ep.reject` or raise EpisodeRejected."""
+
+    def visit(self, ep: Episode) -> Episode:
+        """Apply the block unless an earlier one rejected the episode; bad data become a rejection."""
+        if ep.rejection is None:
+            try:
+                ep = self.step(ep)
+            except EpisodeRejected as exc:
+                ep.rejection = Rejection.of(exc)
+            except RobotroveError:
+                raise
+            except Exception as exc:  # a mistake in a block, most likely one from outside
+                found = f"{type(exc).__name__}: {exc}, at episode {ep.id}"
+                raise RobotroveError(f"block {self.name}", found, action="mend the block") from exc
+            if ep.rejection is not None:
+                self.stat_update(f"rejected_{ep.rejection.reason}")
+        return ep
+
+    def run(self, data: Iterable[Episode], rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
+        """Pass every episode on, rejected ones included: the writer accounts for each."""
+        for ep in data:
+            yield self.visit(ep)
+
+
+class EpisodeFilter(EpisodeStep):
+    """Chooses episodes."""
+
+    type = "🔻 - FILTER"
+
+    @abstractmethod
+    def reject(self, ep: Episode) -> str | None:
+        """Return "reason" or "reason: sentence" to leave the episode out, None to keep it."""
+
+    def step(self, ep: Episode) -> Episode:
+        """Mark the episode if `reject` gives a reason."""
+        if text := self.reject(ep):
+            reason, _, detail = text.partition(": ")
+            ep.reject(reason, detail or f"left out by {self.name}", error=False)
+        return ep
+
+
+class EpisodeMap(EpisodeStep):
+    """Changes episodes: wraps columns, shortens, relabels; lazily, so that planning can apply it."""
+
+    type = "🔁 - MAP"
+
+    @abstractmethod
+    def apply(self, ep: Episode) -> Episode:
+        """Return the changed episode; raise EpisodeRejected if it cannot be changed."""
+
+    def step(self, ep: Episode) -> Episode:
+        """Apply the change."""
+        return self.apply(ep)
+
+
+DEFAULT_COLUMNS = ("observation.state", "action")
+
+
+def vector(ep: Episode, key: str) -> Column:
+    """Return a column that must be a numeric vector.
+
+    Raises:
+        EpisodeRejected: `missing_column` or `not_a_vector`.
+    """
+    if key not in ep.columns:
+        raise EpisodeRejected("missing_column", f"there is no column {key!r}{nearest(key, ep.columns)}")
+    column = ep.columns[key]
+    feature = column.feature
+    if feature.is_visual or feature.dtype == "string" or len(feature.shape) != 1:
+        raise EpisodeRejected("not_a_vector", f"{key} is {feature}, expected a numeric vector")
+    return column
+
+
+def check_width(key: str, found: int, expected: Sequence[object]) -> None:
+    """Refuse a vector that has not as many entries as expected.
+
+    Raises:
+        EpisodeRejected: `wrong_joint_count`.
+    """
+    if found != len(expected):
+        raise EpisodeRejected("wrong_joint_count", f"{key} has {found} entries, expected {len(expected)}")

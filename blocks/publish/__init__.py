@@ -1,0 +1,1 @@
+"""Publishers: the finished dataset to the Hub or to OSMO."""

@@ -1,0 +1,73 @@
+"""What the card of a dataset says, read from its meta."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from ...core.features import DEFAULT_FEATURES
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.provenance import origins
+from ...hub.card import CardFacts
+
+_SHOWN_NAMES = 16
+_SHOWN_SOURCES = 10
+
+
+def card_facts(view: DatasetView, *, repo_id: str, branch: str, license: str | None, is_verified: bool) -> CardFacts:
+    """Return the facts of a dataset; raises Damaged where its meta cannot be read."""
+    features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
+    return CardFacts(
+        repo_id=repo_id,
+        version=view.version,
+        branch=branch,
+        license=license,
+        robot=view.info.get("robot_type"),
+        fps=view.fps,
+        episodes=len(view.lengths),
+        frames=int(view.lengths.sum()),
+        tasks=view.tasks,
+        cameras={key: _camera(view, key) for key, feature in features.items() if feature.is_visual},
+        features={
+            key: (str(feature), _names(feature.names)) for key, feature in features.items() if not feature.is_visual
+        },
+        made=list(_made(view)),
+        is_verified=is_verified,
+    )
+
+
+def _camera(view: DatasetView, key: str) -> str:
+    entry = view.info["features"][key]
+    info = entry.get("info") or entry.get("video_info") or {}
+    feature = view.features[key]
+    height, width = feature.shape[:2] if feature.shape[0] != 3 else feature.shape[1:]  # some are written channels first
+    stored = info.get("video.codec", "video") if feature.is_video else "images"
+    return f"{width}×{height}, {stored}"
+
+
+def _names(names: tuple[str, ...] | None) -> str:
+    shown = ", ".join((names or ())[:_SHOWN_NAMES])
+    return shown + (", …" if names and len(names) > _SHOWN_NAMES else "")
+
+
+def _made(view: DatasetView) -> Iterator[str]:
+    if not (view.root / view.provenance_path).exists():
+        yield "Nothing is known about where its episodes come from."
+        return
+    sources: dict[str, int] = {}
+    versions: dict[tuple[str, str], None] = {}
+    for origin in origins(view, view.provenance_path):
+        sources[origin.source_name] = sources.get(origin.source_name, 0) + 1
+        versions[origin.robotrove_version, origin.encoder_version] = None
+    for version, encoder in versions:
+        yield f"By robotrove {version} with {encoder}."
+    yield f"`{view.provenance_path}` says of each episode from which recording, and which rows of it, it was made:"
+    yield ""
+    for name in list(sources)[:_SHOWN_SOURCES]:
+        yield f"- {json.dumps(name, ensure_ascii=False)}: {sources[name]:,} episodes"
+    if (more := len(sources) - _SHOWN_SOURCES) > 0:
+        yield f"- and {more:,} more recordings"
+    if (view.root / paths_v30.RUN).exists():
+        yield ""
+        yield f"Run `{view.json(paths_v30.RUN).get('run_digest', '')[:12]}`."

@@ -1,0 +1,120 @@
+"""hub_publisher: a finished dataset goes to the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from ...core.errors import Damaged, RobotroveError, UsageError
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.open_dataset import open_view
+from ...hub.card import card
+from ...hub.client import Hub, check_logged_in
+from ...hub.push import Published, Push
+from ...hub.repository import MAIN
+from ..binding import Bound
+from ..dataset.verifier import check
+from ..dataset_step import DatasetStep
+from .dataset_card import card_facts
+
+Progress = Callable[[str, int, int], None]
+
+
+class HubPublisher(Bound, DatasetStep):
+    """Pushes a finished dataset to the Hub: contents first, then one commit, and the tag that LeRobot looks for.
+
+    Stands under `publish:`, whose blocks work when the output has its name. The token is that of HF_TOKEN or of
+    `hf auth login`. The same push again goes on where it was; files that the Hub has are not sent again.
+
+    Args:
+        repo_id: OWNER/NAME.
+        version: Which dataset of the run, where it makes both; the first one by default.
+        branch: Branch of the repository that shows it.
+        public: Make a repository that all can see, if it has to be made.
+        license: As the Hub names it, such as apache-2.0 or cc-by-4.0; none by default.
+        verify: Check the dataset first, and do not push a wrong one.
+        dataset: Folder of a dataset; that of the run by default.
+    """
+
+    name = "hub_publisher"
+    role = "publish"
+
+    def __init__(
+        self,
+        *,
+        repo_id: str,
+        version: Literal["v3.0", "v2.1"] | None = None,
+        branch: str = MAIN,
+        public: bool = False,
+        license: str | None = None,
+        verify: bool = True,
+        dataset: str | None = None,
+    ) -> None:
+        self.repo_id = repo_id
+        self.version = version
+        self.branch = branch
+        self.public = public
+        self.license = license
+        self.verify = verify
+        self.dataset = dataset
+        self.progress: Progress = lambda what, done, total: None
+        self.published: Published | None = None
+
+    @property
+    def _root(self) -> Path:
+        if self.dataset is not None:
+            return Path(self.dataset)
+        formats = self.binding.run.formats
+        version = self.version or formats[0]
+        if version not in formats:
+            raise UsageError(self.name, f"the run makes no dataset of version {version}", " or ".join(formats))
+        return self.binding.finished_root(version)
+
+    @cached_property
+    def _push(self) -> Push:
+        try:
+            view = open_view(self._root)
+            if self.version not in (None, view.version):
+                raise UsageError(str(self._root), f"is of version {view.version}", self.version or "")
+            facts = card_facts(
+                view, repo_id=self.repo_id, branch=self.branch, license=self.license, is_verified=self.verify
+            )
+        except Damaged as exc:
+            raise RobotroveError(str(self._root / exc.where), exc.message, "a dataset that can be described") from exc
+        return Push(
+            Hub(on_pause=lambda why: self.progress(why, 0, 0)),
+            self._root,
+            repo_id=self.repo_id,
+            branch=self.branch,
+            version=view.version,
+            card=card(facts),
+            progress=lambda done, total: self.progress("sending", done, total),
+        )
+
+    def plan(self) -> None:
+        """Check the dataset, and make the repository where there is none.
+
+        Raises:
+            RobotroveError: If the dataset is wrong, or the Hub says no.
+        """
+        check_logged_in()
+        if not (self._root / paths_v30.INFO).is_file():
+            raise UsageError(str(self._root), f"is no dataset: there is no {paths_v30.INFO}", "a LeRobot dataset")
+        if self.verify:
+            check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
+        self._push.prepare(public=self.public)
+
+    def units(self) -> list[list[str]]:
+        """Return the files of the dataset, some at a time."""
+        return self._push.batches()
+
+    def process(self, unit: list[str]) -> None:
+        """Send what the Hub lacks of some files; they cannot be seen yet."""
+        self._push.upload(unit)
+
+    def finish(self) -> None:
+        """Show all files at once, let the tag point to them, and compare what the Hub has with what is here."""
+        self.progress("publishing", 0, 0)
+        self.published = self._push.publish()

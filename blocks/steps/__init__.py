@@ -1,0 +1,1 @@
+"""Steps: filters and maps of episodes."""

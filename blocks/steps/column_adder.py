@@ -1,0 +1,72 @@
+"""column_adder: columns that no recording has and every reader of the old datasets expects."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from ...core.columns import ConstantColumn
+from ...core.episode import Episode
+from ...core.errors import EpisodeRejected
+from ...core.features import Feature
+from ..episode_step import EpisodeMap
+
+
+class Constant(BaseModel):
+    """The value of a column.
+
+    Attributes:
+        value: In every frame.
+        last: In the last frame, if it is another one there.
+        dtype: How it is stored.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: bool | int | float
+    last: bool | int | float | None = None
+    dtype: Literal["bool", "int64", "float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Constant:
+        for value in (self.value, self.last):
+            if value is not None and not _holds(self.dtype, value):
+                raise ValueError(f"{value!r} is no {self.dtype}")
+        return self
+
+
+def _holds(dtype: str, value: bool | int | float) -> bool:
+    if dtype == "bool":
+        return isinstance(value, bool)
+    if dtype == "int64":
+        return isinstance(value, int) and -(2**63) <= value < 2**63
+    return abs(value) <= float(np.finfo(dtype).max)  # false for NaN too
+
+
+class ColumnAdder(EpisodeMap):
+    """Adds columns with one value in every frame, or another one in the last.
+
+    Args:
+        columns: Name of each column to its value, such as {next.done: {value: false, last: true, dtype: bool}}.
+    """
+
+    name = "column_adder"
+
+    def __init__(self, *, columns: dict[str, Constant]) -> None:
+        super().__init__()
+        self.columns = columns
+
+    def apply(self, ep: Episode) -> Episode:
+        """Add the columns.
+
+        Raises:
+            EpisodeRejected: `duplicate_column` if there is one already.
+        """
+        for key, constant in self.columns.items():
+            if key in ep.columns:
+                raise EpisodeRejected("duplicate_column", f"{key} is there already; leave it out of `columns:`")
+            feature = Feature(constant.dtype, (1,))
+            ep.columns[key] = ConstantColumn(feature, ep.length, constant.value, constant.last)
+        return ep

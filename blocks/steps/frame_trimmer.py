@@ -1,0 +1,41 @@
+"""frame_trimmer: cut frames off the ends."""
+
+from __future__ import annotations
+
+from ...core.episode import Episode
+from ...core.errors import EpisodeRejected, UsageError
+from ..episode_step import EpisodeMap
+
+
+class FrameTrimmer(EpisodeMap):
+    """Drops frames at the beginning and the end of every episode.
+
+    Args:
+        head: Frames dropped at the beginning (5 is LeIsaac's habit).
+        tail: Frames dropped at the end (1 is Isaac Lab Arena's habit).
+    """
+
+    name = "frame_trimmer"
+
+    def __init__(self, *, head: int = 0, tail: int = 0) -> None:
+        super().__init__()
+        if head < 0 or tail < 0:
+            raise UsageError("frame_trimmer", f"head {head}, tail {tail}", "numbers of frames, 0 or more")
+        self.head = head
+        self.tail = tail
+
+    def apply(self, ep: Episode) -> Episode:
+        """Shorten every column.
+
+        Raises:
+            EpisodeRejected: `nothing_left` if no frame would remain.
+        """
+        last = ep.length - self.tail
+        if last <= self.head:
+            raise EpisodeRejected(
+                "nothing_left", f"{ep.length} frames, {self.head} + {self.tail} of them to be trimmed"
+            )
+        ep.columns = {key: column.cut(self.head, last) for key, column in ep.columns.items()}
+        ep.rows = (ep.rows[0] + self.head, ep.rows[1] - self.tail)
+        ep.length = last - self.head
+        return ep

@@ -1,0 +1,59 @@
+"""success_filter: which demonstrations count."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ...core.columns import ConstantColumn
+from ...core.episode import Episode
+from ...core.errors import EpisodeRejected
+from ...core.features import Feature
+from ..episode_step import EpisodeFilter
+
+LABEL = "next.success"
+
+
+class SuccessFilter(EpisodeFilter):
+    """Chooses episodes by the success label that the recorder wrote.
+
+    Isaac Lab and LeIsaac write the label when an episode ends well or badly; a recording that was
+    interrupted has none, so by default a missing label counts as a failure.
+
+    Args:
+        policy: "keep" takes successes only, "failures" failures only, "label" takes everything and
+            adds the bool feature `next.success`, true in the last frame of a success.
+        missing: What an episode without a label counts as. "success" suits layouts that never
+            write one (robomimic, piper, ALOHA).
+    """
+
+    name = "success_filter"
+
+    def __init__(
+        self,
+        *,
+        policy: Literal["keep", "failures", "label"] = "keep",
+        missing: Literal["failure", "success"] = "failure",
+    ) -> None:
+        super().__init__()
+        self.policy = policy
+        self.missing = missing
+
+    def _succeeded(self, ep: Episode) -> bool:
+        return self.missing == "success" if ep.success is None else ep.success
+
+    def reject(self, ep: Episode) -> str | None:
+        """Return `not_successful`, `no_success_label` or `successful`, by policy."""
+        if self.policy == "label" or self._succeeded(ep) == (self.policy == "keep"):
+            return None
+        if ep.success is None:
+            return "no_success_label: the recording has no success label (see success_filter: {missing: …})"
+        return "successful: only failures are kept" if ep.success else "not_successful: the label says failure"
+
+    def step(self, ep: Episode) -> Episode:
+        """Choose, and add the label where the policy says so."""
+        ep = super().step(ep)
+        if self.policy == "label":
+            if LABEL in ep.columns:
+                raise EpisodeRejected("duplicate_column", f"{LABEL} is mapped already; leave it out of `columns:`")
+            ep.columns[LABEL] = ConstantColumn(Feature("bool", (1,)), ep.length, False, self._succeeded(ep))
+        return ep

@@ -1,0 +1,175 @@
+"""shard_writer: episodes into shards, one per rank, each a LeRobot v3.0 dataset of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from datatrove.pipeline.base import PipelineStep
+from datatrove.utils.logging import logger
+
+from ...core.commit import folder_attempt
+from ...core.episode import Episode, Rejection
+from ...core.errors import EpisodeRejected, Superseded, intact
+from ...core.features import difference, named_like
+from ...formats.lerobot.datasets.dataset_info import dataset_facts
+from ...formats.lerobot.datasets.episode_location import EpisodeRecord
+from ...formats.lerobot.datasets.shard_dataset import ShardSource
+from ...formats.lerobot.writers.episode_folder import read_episode, write_episode
+from ...formats.lerobot.writers.writer_v30 import write_dataset
+from ...manifests.events import Journal
+from ...manifests.manifest import EpisodeRow, Manifest
+from ...manifests.shard import KeptEpisode, RejectedEpisode, Shard
+from ...manifests.shard_progress import ShardProgress
+from ...media.encode.settings import VideoSettings
+from ..binding import Bound, cpus
+
+
+class EpisodeWriter(Bound, PipelineStep, ABC):
+    """Writes one episode at a time; bad data cost that episode and nothing else."""
+
+    type = "💾 - WRITER"
+    role = "writer"
+
+    @abstractmethod
+    def write(self, ep: Episode, row: EpisodeRow, progress: ShardProgress) -> int:
+        """Commit one episode and return the number of frames encoded; raise EpisodeRejected for bad data."""
+
+    @abstractmethod
+    def finish(self, rank: int, progress: ShardProgress) -> None:
+        """Commit the shard once every episode of it is committed or rejected."""
+
+    def run(self, data: Iterable[Episode], rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
+        """Write every episode of the rank, then the shard; what is committed already is left as it is."""
+        workspace = self.binding.workspace
+        progress = ShardProgress(workspace, rank)
+        if not progress.committed:
+            progress.folder.mkdir(parents=True, exist_ok=True)
+            journal = Journal(workspace.events)
+            try:
+                if not progress.committed:  # still: else another process has just removed the folder that we made
+                    for ep in data:
+                        self._write_one(ep, progress, journal)
+                        yield ep
+                    self.finish(rank, progress)
+            except Exception as exc:  # whatever goes wrong in a folder that another process has removed
+                if not progress.committed:
+                    raise
+                logger.warning(f"{Superseded(f'shard {rank}')} ({exc})")
+        # Also what an attempt that lost, or was killed between rename and removal, left behind.
+        progress.clear()
+
+    def _write_one(self, ep: Episode, progress: ShardProgress, journal: Journal) -> None:
+        row: EpisodeRow = ep.metadata["row"]
+        if ep.rejection is None:
+            try:
+                journal.note("started", row.index)
+                frames = self.write(ep, row, progress)
+                journal.note("committed", row.index, frames)
+                self.stat_update("committed")
+                logger.info(f"{row.label}: {ep.length} frames committed")
+                return
+            except EpisodeRejected as exc:
+                ep.rejection = Rejection.of(exc)
+        rejection: Rejection = ep.rejection
+        if rejection.error and self.binding.run.on_error == "stop":
+            raise EpisodeRejected(rejection.reason, f"{row.label}: {rejection.detail} (on_error: stop)")
+        progress.reject(row.index, rejection)
+        journal.note("rejected", row.index)
+        self.stat_update(f"rejected_{rejection.reason}")
+        logger.warning(f"{row.label} rejected: {rejection.reason}: {rejection.detail}")
+
+
+class ShardWriter(EpisodeWriter):
+    """Encodes each episode into a folder of its own, then joins them into the shard without re-encoding.
+
+    Args:
+        robot_type: Name of the robot in info.json.
+        video: How cameras are encoded; LeRobot's own settings by default.
+    """
+
+    name = "shard_writer"
+
+    def __init__(self, *, robot_type: str | None = None, video: VideoSettings | None = None) -> None:
+        super().__init__()
+        self.robot_type = robot_type
+        self.video = video
+
+    def write(self, ep: Episode, row: EpisodeRow, progress: ShardProgress) -> int:
+        """Encode, check and commit one episode."""
+        run = self.binding.run
+        if notes := difference(run.features, named_like(run.features, ep.features)):
+            raise EpisodeRejected("feature_mismatch", f"differs from the dataset: {notes}")
+        if ep.fps != run.fps:
+            raise EpisodeRejected("fps_mismatch", f"has {ep.fps} fps, the dataset {run.fps}")
+        provenance = {
+            "source_name": row.source,
+            "source_key": row.key,
+            "source_digest": row.digest,
+            "source_length": row.source_length,
+            "first_row": ep.rows[0],
+            "last_row": ep.rows[1] - 1,
+            "success": ep.success,
+            "fps_assumed": bool(ep.metadata.get("fps_assumed", False)),
+            "run_digest": run.digest,
+            "robotrove_version": run.version,
+            "encoder_version": run.encoder,
+        }
+        with folder_attempt(progress.episode(row.index)) as folder:
+            frames = write_episode(
+                ep,
+                folder,
+                index=row.index,
+                features=run.features,
+                video=self.video or VideoSettings(),
+                provenance=provenance,
+                cpus=cpus(),
+            )
+            if ep.guard is not None:
+                ep.guard()
+        return frames
+
+    def finish(self, rank: int, progress: ShardProgress) -> None:
+        """Join the committed episodes into the shard."""
+        with intact(progress.folder):
+            self._finish(rank, progress)
+
+    def _finish(self, rank: int, progress: ShardProgress) -> None:
+        facts = dataset_facts(self.binding.run)
+        earlier: dict[int, EpisodeRecord] = {}
+        histograms: list[Mapping[str, Any]] = []
+        if progress.previous:
+            source = ShardSource(progress.previous, facts)
+            earlier = {record.index: record for record in source.records()}
+            if earlier:  # a shard with nothing kept has no histograms
+                histograms.append(source.histograms())
+        records: list[EpisodeRecord] = []
+        rejected: list[RejectedEpisode] = []
+        for row in Manifest.read(self.binding.workspace.manifest, shard=rank).rows:
+            if row.index in earlier:
+                records.append(earlier[row.index])
+            elif progress.episode(row.index).exists():
+                records.append(read_episode(progress.episode(row.index)))
+                histograms.append(records[-1].histograms)
+            else:
+                # Only a stock datatrove filter drops an episode without a word.
+                rejected.append(
+                    progress.rejected(row.index)
+                    or RejectedEpisode(row.index, "dropped_by_step", "a step of the pipeline dropped it", error=False)
+                )
+        cameras = histograms[0].keys() if histograms else ()
+        sums = {key: np.sum([np.asarray(h[key], dtype=np.int64) for h in histograms], axis=0) for key in cameras}
+        kept = [_kept(record) for record in records]
+        shard = Shard(rank, kept, rejected, {key: value.tolist() for key, value in sums.items()})
+        with folder_attempt(progress.target, beside=progress.folder) as folder:
+            if records:
+                write_dataset(folder, records, facts, sums)
+            shard.write(folder)
+        logger.info(f"shard {rank}: {len(kept)} episodes, {shard.frames} frames, {len(rejected)} rejected")
+
+
+def _kept(record: EpisodeRecord) -> KeptEpisode:
+    files = record.files
+    return KeptEpisode(record.index, files.length, files.row_bytes, {key: t.size for key, t in files.tracks.items()})
