@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.cancel import cancel
-from ..pipelines.stages import workspace_of
+from ..pipelines.run.cancel import cancel
+from ..pipelines.run.stages import workspace_of
 from .output import echo
 
 

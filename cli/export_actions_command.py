@@ -10,7 +10,7 @@ import click
 
 from ..core.errors import UsageError
 from ..formats.lerobot.datasets.open_dataset import check_is_dataset
-from ..pipelines.replay.export import ActionExport, export_actions
+from ..pipelines.replay.action_export import ActionExport, export_actions
 from .display import Bar
 from .output import counted, echo, echo_json
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.arena_config import read_arena_config
-from ..pipelines.arena_text import arena_pipeline_text
+from ..pipelines.spec.arena_config import arena_pipeline_text, read_arena_config
 from .new_file import target_option, write_new
 from .output import echo
 

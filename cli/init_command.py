@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from ..core.errors import UsageError, exists_already
-from ..pipelines.guess import guess
-from ..pipelines.pipeline_text import copied_text, pipeline_text
-from ..pipelines.shipped import shipped_names
+from ..pipelines.spec.pipeline_draft import copied_text, guess, pipeline_text
+from ..pipelines.spec.shipped_pipelines import shipped_names
 from .display import Bar
 from .new_file import target_option, write_new
 from .output import counted, echo

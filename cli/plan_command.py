@@ -13,10 +13,10 @@ import click
 
 from ..core.errors import UsageError
 from ..core.features import Features
-from ..pipelines.creation import plan_of
-from ..pipelines.inputs import DatasetInputs, read_inputs
-from ..pipelines.planner import Plan
-from ..pipelines.spec import load_spec
+from ..pipelines.plan.input_datasets import DatasetInputs, read_inputs
+from ..pipelines.plan.planner import Plan
+from ..pipelines.run.creation import plan_of
+from ..pipelines.spec.pipeline_spec import load_spec
 from .display import Display, duration
 from .output import counted, echo, echo_json
 

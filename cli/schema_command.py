@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..pipelines.schema import json_schema
+from ..pipelines.spec.json_schema import json_schema
 from .output import echo_json
 
 

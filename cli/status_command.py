@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.stages import workspace_of
-from ..pipelines.status import FailedRank, RunStatus, StageStatus
-from ..pipelines.status_reader import status_reader
+from ..pipelines.run.stages import workspace_of
+from ..pipelines.run.status import FailedRank, RunStatus, StageStatus, status_reader
 from .display import duration
 from .output import counted, echo, echo_json
 

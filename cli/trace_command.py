@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.trace import Trace, trace
+from ..pipelines.run.trace import Trace, trace
 from .output import echo, echo_json
 
 

@@ -11,8 +11,8 @@ import click
 
 from ..core.errors import UsageError
 from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
-from ..pipelines.finished_run import finished_run
-from ..pipelines.replay.check import ReplayReport, check_replay
+from ..pipelines.replay.replay_check import ReplayReport, check_replay
+from ..pipelines.run.finished_run import finished_run
 from ..verification.check import Finding
 from ..verification.consumers import CONSUMERS, chosen
 from ..verification.consumers.installed_lerobot import Seen, seen_by_lerobot

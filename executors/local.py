@@ -10,10 +10,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..core.errors import UsageError
-from .base import WORKERS_LOG
 from .executor import Executor
 from .rank_marks import RankMarks
-from .stage import Stage
+from .stage import WORKERS_LOG, Stage
 from .worker import Worker
 
 POLL_S = 0.5

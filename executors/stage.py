@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import RankFailed
-from .base import WORKERS_LOG
 
 Step = Callable[..., Any]
 Steps = list[Step]
@@ -58,3 +57,6 @@ class Stage:
         """Return the error for ranks that failed."""
         places = f"{self.logs}/logs, and {self.logs.parent}/{WORKERS_LOG}"
         return RankFailed(self.name, failures, places, self.resume)
+
+
+WORKERS_LOG = "workers.log"  # what workers on this machine print, beside the logging folders of the stages

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 
@@ -90,3 +92,8 @@ class Worker:
         """End a worker at once, even from a signal handler: what is being read from it is not touched."""
         self._process.kill()
         self._process.wait()
+
+
+def command(run_dir: Path, *early: str) -> list[str]:
+    """Return the program that runs ranks of a run; `early` is LOG BLOCK… where there is no run yet."""
+    return [sys.executable, "-P", "-m", "robotrove.pipelines.run.worker", str(run_dir), *early]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..blocks.writer.shard_writer import ShardWriter
 from ..executors.executor import Executor
 from ..manifests.run_report import RunReport
-from .arguments import BlockSpec
-from .base_dataset import workspace_of_append
-from .creation import plan_of
-from .executor_spec import build_executor
-from .inputs import DatasetInputs, read_inputs
-from .runner import execute
-from .spec import PipelineSpec, load_spec, spec_of
-from .watcher import Watcher
+from .plan.append_base import workspace_of_append
+from .plan.input_datasets import DatasetInputs, read_inputs
+from .run.creation import plan_of
+from .run.runner import execute
+from .run.status import Watcher
+from .spec.arguments import BlockSpec
+from .spec.executor_spec import build_executor
+from .spec.pipeline_spec import PipelineSpec, load_spec, spec_of
 
 if TYPE_CHECKING:
-    from .planner import Plan
+    from .plan.planner import Plan
 
 
 class Pipeline:
@@ -100,7 +100,7 @@ class Pipeline:
             watcher: Told about the progress.
 
         Raises:
-            RobotroveError: See `robotrove.pipelines.runner.execute`.
+            RobotroveError: See `robotrove.pipelines.run.runner.execute`.
         """
         if isinstance(executor, str):
             executor = build_executor(BlockSpec(executor), workers)

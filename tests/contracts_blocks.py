@@ -15,7 +15,7 @@ from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap, EpisodeStep
 from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode
 from robotrove.core.features import VISUAL_NAMES, Feature
-from robotrove.pipelines.arguments import BlockSpec, arguments_of, build
+from robotrove.pipelines.spec.arguments import BlockSpec, arguments_of, build
 
 JOINTS = ("a", "b", "c", "d", "e", "f")
 

@@ -48,7 +48,7 @@ def test_the_wheel_holds_every_module_and_every_data_file_and_nothing_else(shipp
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert {name.removeprefix("robotrove/") for name in names} == shipped
-    assert {"pipelines/libero.yaml", "manifests/robots/so101.yaml"} <= shipped
+    assert {"pipelines/shipped/libero.yaml", "manifests/robots/so101.yaml"} <= shipped
     assert not any(name.startswith(("tests/", "setup.py")) for name in shipped)
 
 

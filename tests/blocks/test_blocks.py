@@ -12,7 +12,7 @@ from robotrove.blocks.binding import Bound
 from robotrove.blocks.episode_step import EpisodeStep
 from robotrove.core.episode import Episode
 from robotrove.core.errors import RobotroveError
-from robotrove.pipelines.arguments import BlockSpec, build
+from robotrove.pipelines.spec.arguments import BlockSpec, build
 from robotrove.tests.contracts_blocks import BlockContract, StepContract, make_episode
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from robotrove.cli import main
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.pipelines.guess import guess
-from robotrove.pipelines.pipeline_text import pipeline_text
+from robotrove.pipelines.spec.pipeline_draft import guess, pipeline_text
 
 
 @dataclass(frozen=True)

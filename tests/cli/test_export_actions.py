@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from robotrove.cli.export_actions_command import _lines
-from robotrove.pipelines.replay.export import ActionExport
+from robotrove.pipelines.replay.action_export import ActionExport
 
 
 def test_what_was_written_is_told(robotrove: Callable, converted: Path, tmp_path: Path) -> None:

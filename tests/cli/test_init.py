@@ -9,7 +9,7 @@ import pytest
 
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.sample_spec import action
-from robotrove.pipelines.spec import load_spec
+from robotrove.pipelines.spec.pipeline_spec import load_spec
 from robotrove.tests.support.places import SHARED_DATA
 
 RECORDINGS = SHARED_DATA / "isaaclab"

@@ -8,8 +8,8 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.executors.executor import Executor
-from robotrove.pipelines.runner import execute
-from robotrove.pipelines.spec import load_spec
+from robotrove.pipelines.run.runner import execute
+from robotrove.pipelines.spec.pipeline_spec import load_spec
 from robotrove.tests.contracts_executor import ExecutorContract
 from robotrove.tests.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline
 

@@ -10,8 +10,8 @@ import pytest
 
 from robotrove.core.errors import ConfigError
 from robotrove.core.registry import Registry
-from robotrove.pipelines import resolution, schema
-from robotrove.pipelines.spec import load_spec
+from robotrove.pipelines.spec import block_lookup, json_schema
+from robotrove.pipelines.spec.pipeline_spec import load_spec
 
 SAMPLES = "robotrove.tests.pipelines.sample_blocks"
 
@@ -30,8 +30,8 @@ def sample_registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     }
     package, _, module = SAMPLES.rpartition(".")
     registry = Registry("block", package, {name: f"{module}:{cls}" for name, cls in classes.items()})
-    monkeypatch.setattr(resolution, "BLOCKS", registry)
-    monkeypatch.setattr(schema, "BLOCKS", registry)
+    monkeypatch.setattr(block_lookup, "BLOCKS", registry)
+    monkeypatch.setattr(json_schema, "BLOCKS", registry)
     monkeypatch.setattr(sys, "path", list(sys.path))  # loading outside code adds folders to it
     return registry
 

@@ -14,11 +14,11 @@ from robotrove.manifests.manifest import Manifest
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard
 from robotrove.media.encode.encoder import encoder_version
-from robotrove.pipelines.creation import create
-from robotrove.pipelines.encoding import video_of
-from robotrove.pipelines.spec import load_spec
-from robotrove.pipelines.stages import CONVERT
-from robotrove.pipelines.watcher import Silent
+from robotrove.pipelines.run.creation import create
+from robotrove.pipelines.run.stages import CONVERT
+from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import video_of
 
 DATASET_RANKS = 64
 

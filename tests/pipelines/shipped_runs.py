@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from robotrove.core.workspace import Workspace
 from robotrove.manifests.run_report import RunReport
-from robotrove.pipelines.creation import plan_of
-from robotrove.pipelines.planner import Plan
-from robotrove.pipelines.runner import execute
-from robotrove.pipelines.spec import PipelineSpec, load_spec
-from robotrove.pipelines.watcher import Silent
+from robotrove.pipelines.plan.planner import Plan
+from robotrove.pipelines.run.creation import plan_of
+from robotrove.pipelines.run.runner import execute
+from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
 from robotrove.tests.pipelines.runs import Here
 
 FAST = ("writer.video={codec: libx264, preset: ultrafast, crf: 10}",)

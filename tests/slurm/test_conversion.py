@@ -10,7 +10,7 @@ import pytest
 from robotrove.core.workspace import Workspace
 from robotrove.executors.executor import Executor
 from robotrove.executors.slurm.slurm_executor import SlurmExecutor
-from robotrove.pipelines.stages import stages
+from robotrove.pipelines.run.stages import stages
 from robotrove.tests.contracts_executor import ExecutorContract
 from robotrove.tests.pipelines.runs import (
     assert_encoded_once,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.pipelines.stages import stages
+from robotrove.pipelines.run.stages import stages
 from robotrove.tests.pipelines.faults import command
 from robotrove.tests.pipelines.many_ranks import create_run
 from robotrove.tests.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline

@@ -21,8 +21,8 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
-from robotrove.pipelines.finished_run import finished_run
 from robotrove.pipelines.pipeline import Pipeline
+from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.verification.source import source_check
 from robotrove.verification.source.source_check import SourceProblem, SourceReport, check_source
 

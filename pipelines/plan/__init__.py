@@ -1,0 +1,1 @@
+"""Plans: the episodes, datasets and base that a run works on."""

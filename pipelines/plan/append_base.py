@@ -1,0 +1,190 @@
+"""The finished dataset that a run appends to: found, described, and found unchanged when the run goes on."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...blocks.binding import Binding
+from ...blocks.dataset.dataset_maker import DatasetMaker
+from ...core.errors import Damaged, RobotroveError, RunChanged, UsageError
+from ...core.workspace import Workspace
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset_info import DatasetFacts
+from ...formats.lerobot.datasets.open_dataset import open_source
+from ...formats.lerobot.datasets.provenance import origins
+from ...formats.lerobot.writers.kept_files import kept_episodes
+from ...hub.address import is_on_hub
+from ...hub.source_files import dataset_place, local_dataset
+from ...manifests.run_info import BaseDataset, RunInfo
+from ...media.encode.settings import VideoSettings
+from ...media.remux.video_index import encoding_at
+from ..spec.arguments import build
+from ..spec.pipeline_spec import PipelineSpec
+from .input_datasets import check_name, walk
+
+ALREADY_THERE = "already_in_dataset"
+_PARTS = ("data", "meta", "videos")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a run has to know of the dataset that it appends to.
+
+    Attributes:
+        dataset: What is written down of it.
+        facts: What is the same for all of its episodes.
+        episodes: (digest, key) of a recording to the number of its episode.
+        size: Bytes of all of its files.
+    """
+
+    dataset: BaseDataset
+    facts: DatasetFacts
+    episodes: Mapping[tuple[str, str], int]
+    size: int
+
+
+def read_base(spec: PipelineSpec) -> Base | None:
+    """Read the dataset that a pipeline appends to, None if it makes a new one.
+
+    Raises:
+        UsageError: If there is none, or it is of another version than the pipeline makes.
+    """
+    if spec.append_to is None:
+        return None
+    root = _folder(spec.append_to)
+    check_name(root)
+    with _in_words(root):
+        source = open_source(root)
+        view = source.view
+        digest = _digest(root)  # before it is read: what changes from here on is noticed
+        if [view.version] != list(spec.formats):
+            raise UsageError(str(root), f"is of version {view.version}", " and ".join(spec.formats), "see `formats:`")
+        known = origins(view, view.provenance_path) if (root / view.provenance_path).is_file() else ()
+        episodes = {(origin.source_digest, origin.source_key): origin.episode_index for origin in known}
+        sizes = {name: state.st_size for name, state in walk(root)}
+        files = sum(name.endswith((".parquet", ".mp4")) for name in sizes)
+        counts = view.count("total_episodes"), view.count("total_frames")
+        return Base(BaseDataset(str(root), *counts, files, digest), source.facts, episodes, sum(sizes.values()))
+
+
+def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
+    """Refuse a dataset that episodes of a pipeline cannot join, before any is made.
+
+    Raises:
+        UsageError: Showing all differences, or what is in the way.
+    """
+    root = Path(base.dataset.path)
+    with _in_words(root):
+        source = open_source(root)
+        for maker in map(build, spec.dataset):
+            if isinstance(maker, DatasetMaker):
+                for _ in kept_episodes(source, maker.planner(base.facts), lambda note: None):
+                    pass
+                maker.check_columns(source)
+        robot_type = getattr(spec.writer and build(spec.writer), "robot_type", None)
+        notes = [_other("robot_type", robot_type, base.facts.robot_type)]
+        for key in base.facts.camera_keys:
+            encoding = encoding_at(root / next(source.view.video_files(key)).path)
+            notes += [
+                _other(f"the codec of {key}", video.format, encoding.codec),
+                _other(f"the pixel format of {key}", video.pix_fmt, encoding.pix_fmt),
+            ]
+    if text := "; ".join(filter(None, notes)):
+        action = "see `writer:` (robot_type, video), or make a dataset of its own of these recordings"
+        raise UsageError(str(root), f"new episodes would differ from its own: {text}", "the same everywhere", action)
+
+
+def check_same_base(binding: Binding, name: str | None = None) -> None:
+    """Refuse to go on where the dataset that is appended to is another than when the run was created.
+
+    Args:
+        binding: The run.
+        name: As it is given, to ask the Hub too where it is there; jobs of a cluster need not reach that.
+
+    Raises:
+        RunChanged: Naming it.
+    """
+    base, root = binding.run.base, binding.base_root
+    if base is None or root is None:
+        return
+    change = ""
+    now = dataset_place(name) if name and is_on_hub(name) else root
+    if now != root:
+        change = f"is {now} now"
+    else:
+        if name and is_on_hub(name):
+            local_dataset(name)  # what is not here any more is fetched again
+        if not (root / paths_v30.INFO).is_file():
+            change = "is gone"
+        elif _digest(root) != base.digest:
+            change = "was changed"
+    if change:
+        raise RunChanged(str(binding.workspace.run_dir), [f"dataset {root} {change}"])
+
+
+def workspace_of_append(spec: PipelineSpec, output: Path, run_dir: Path | None) -> Workspace:
+    """Return where a run works; one that puts a longer dataset in the place of its base has a new run directory.
+
+    Its name follows from what is appended to, so that the same command resumes the run as long as that is there, and
+    appends again later. A run that was interrupted after it had renamed its base is found by what it left.
+    """
+    workspace = Workspace.for_output(output, run_dir)
+    output = workspace.output
+    if run_dir is not None or spec.append_to != str(output):
+        return workspace
+    begin = f"{output.name}.append-"
+    for found in sorted(output.parent.glob(f"{glob.escape(begin)}*.run")):
+        with suppress(RobotroveError):  # one that was never created
+            earlier = Workspace(found, output)
+            run = RunInfo.read(earlier.run)
+            is_between = not output.exists() and earlier.output_before(run.run_id).exists()
+            if not earlier.report.exists() and (is_between or Binding(earlier, run).made_output):
+                return earlier
+    with _in_words(output):
+        open_source(output)
+    return Workspace(output.with_name(f"{begin}{_digest(output)[:12]}.run"), output)
+
+
+def _folder(name: str) -> Path:
+    return Path(os.path.abspath(local_dataset(name)))
+
+
+def _digest(root: Path) -> str:
+    """Return the digest of what a dataset's meta says, and of the names and sizes of its other files."""
+    digest = hashlib.sha256()
+    try:
+        for name, state in walk(root):
+            part = name.partition(os.sep)[0]
+            if part not in _PARTS:
+                continue
+            check_name(root, name)
+            content = _content(root / name) if part == "meta" else state.st_size
+            digest.update(f"{name}\0{content}\0".encode())
+    except OSError as exc:
+        raise UsageError(str(exc.filename or root), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
+    return digest.hexdigest()
+
+
+def _content(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _in_words(root: Path) -> Iterator[None]:
+    """Say which dataset it is that cannot be read."""
+    try:
+        yield
+    except Damaged as exc:
+        action = f"robotrove verify {root}"
+        raise UsageError(str(root / exc.where), exc.message, "a complete LeRobot dataset", action) from exc
+
+
+def _other(what: str, new: object, old: object) -> str:
+    return "" if new == old else f"{what} would be {new!r} instead of {old!r}"

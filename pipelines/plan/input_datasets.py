@@ -1,0 +1,188 @@
+"""The datasets that a run takes episodes from: found, described, and found unchanged when it is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import Damaged, RunChanged, UsageError, in_utf8, printable
+from ...core.features import Features
+from ...core.workspace import Workspace
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset_info import DatasetFacts, check_alike
+from ...formats.lerobot.datasets.open_dataset import open_source
+from ...hub.address import is_on_hub
+from ...hub.source_files import local_dataset
+from ...manifests.run_info import InputDataset
+from ..spec.pipeline_spec import PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInputs:
+    """What a run of datasets starts from.
+
+    Attributes:
+        datasets: The datasets, in order.
+        files: How many parquet and mp4 files they have together.
+        features: What the first one holds, the default five aside.
+        fps: Its frames per second.
+        robot_type: As in its info.json.
+    """
+
+    datasets: list[InputDataset]
+    files: int
+    features: Features
+    fps: int
+    robot_type: str | None
+
+    @property
+    def episodes(self) -> int:
+        """Episodes of all datasets."""
+        return sum(dataset.episodes for dataset in self.datasets)
+
+    @property
+    def frames(self) -> int:
+        """Frames of all datasets."""
+        return sum(dataset.frames for dataset in self.datasets)
+
+
+def read_inputs(
+    datasets: Sequence[str], on_dataset: Callable[[int, int], None] = lambda done, total: None
+) -> DatasetInputs:
+    """Describe datasets, reading their info.json and the names, sizes and times of their files.
+
+    Args:
+        datasets: Their folders, relative to the current one, or hf://datasets/OWNER/NAME.
+        on_dataset: Called with (datasets done, datasets in all).
+
+    Raises:
+        UsageError: If a folder is no dataset, or they cannot become one.
+    """
+    folders = [_absolute(folder) for folder in datasets]
+    for folder in folders:
+        check_name(folder)
+    facts = [_facts(folder) for folder in folders]
+    check_alike(list(zip(folders, facts, strict=True)))
+    found: list[InputDataset] = []
+    files = 0
+    for folder in folders:
+        dataset, count = _describe(folder)
+        found.append(dataset)
+        files += count
+        on_dataset(len(found), len(folders))
+    return DatasetInputs(found, files, facts[0].features, facts[0].fps, facts[0].robot_type)
+
+
+def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:
+    """Refuse an output or a run directory that is in an input, and an input that is in one of these.
+
+    Raises:
+        UsageError: Naming both.
+    """
+    folders = [_absolute(folder) for folder in spec.datasets]
+    # What is appended to may make room for its successor when that is complete.
+    if spec.append_to and not is_on_hub(spec.append_to) and spec.append_to != str(workspace.output):
+        folders.append(Path(spec.append_to))
+    for folder in folders:
+        real = Path(os.path.realpath(folder))
+        for name, other in (("output", workspace.output), ("run directory", workspace.run_dir)):
+            place = Path(os.path.realpath(other))
+            if real.is_relative_to(place) or place.is_relative_to(real):
+                raise UsageError(
+                    str(folder),
+                    f"would be in the way of the {name} {other}: one is in the other",
+                    "folders that are apart; what episodes are taken from is never changed",
+                    "choose another --output DIR" if name == "output" else "choose another --run-dir DIR",
+                )
+
+
+def check_same_inputs(
+    spec: PipelineSpec, inputs: Sequence[InputDataset], workspace: Workspace, *, is_finished: bool
+) -> None:
+    """Refuse a run whose datasets are not those that it was created with; a finished one needs them no more.
+
+    Raises:
+        RunChanged: Naming those that differ.
+    """
+    if is_finished and not all(os.path.exists(dataset.path) for dataset in inputs):
+        return
+    differences = []
+    for given, dataset in zip(spec.datasets, inputs, strict=True):
+        here = _absolute(given)
+        if str(here) != dataset.path and here.exists():  # a relative one is looked up in another folder now
+            differences.append(f"dataset {here} was {dataset.path}")
+        elif not (Path(dataset.path) / paths_v30.INFO).is_file():
+            differences.append(f"dataset {dataset.path} is gone")
+        elif not _is_same(dataset):
+            differences.append(f"dataset {dataset.path} was changed")
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences[:20])
+
+
+def _is_same(dataset: InputDataset) -> bool:
+    try:
+        return _describe(Path(dataset.path))[0] == dataset
+    except UsageError:
+        return False
+
+
+def _facts(folder: Path) -> DatasetFacts:
+    try:
+        return open_source(folder).facts
+    except Damaged as exc:
+        raise UsageError(str(folder / exc.where), exc.message, "a complete LeRobot dataset") from exc
+
+
+def _absolute(folder: str) -> Path:
+    return Path(os.path.abspath(local_dataset(os.path.expanduser(folder))))
+
+
+def _describe(folder: Path) -> tuple[InputDataset, int]:
+    """Return a dataset and its number of parquet and mp4 files."""
+    try:
+        content = (folder / paths_v30.INFO).read_bytes()
+        info = json.loads(content)
+        episodes, frames = _count(info, "total_episodes"), _count(info, "total_frames")
+        digest = hashlib.sha256()
+        count = 0
+        for name, state in walk(folder):
+            check_name(folder, name)
+            digest.update(os.fsencode(name) + f"\0{state.st_size} {state.st_mtime_ns}\0".encode())
+            count += name.endswith((".parquet", ".mp4"))
+    except OSError as exc:
+        raise UsageError(str(exc.filename or folder), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(str(folder / paths_v30.INFO), f"cannot be used: {exc}", "the info.json of LeRobot") from exc
+    return InputDataset(str(folder), episodes, frames, digest.hexdigest(), hashlib.sha256(content).hexdigest()), count
+
+
+def _count(info: Any, key: str) -> int:
+    value = info.get(key) if isinstance(info, dict) else None
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{key} is {value!r} instead of a count")
+    return value
+
+
+def check_name(folder: Path, name: str = "") -> None:
+    """Refuse names that are not UTF-8: neither a plan nor a report can hold them."""
+    path = os.path.join(folder, name)
+    if in_utf8(path) != path:
+        raise UsageError(printable(path), "its name is not UTF-8", "names in UTF-8", "rename it, or leave it out")
+
+
+def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield (relative path, state) of every file, in the order of their names."""
+
+    def refuse(exc: OSError) -> None:
+        raise exc
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            yield os.path.relpath(path, root), os.stat(path)

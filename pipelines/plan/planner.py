@@ -1,0 +1,257 @@
+"""Planner: lists the episodes of a run, kept and rejected, and cuts them into shards."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+from ...blocks.episode_step import EpisodeStep
+from ...blocks.source.hdf5_reader import Hdf5Reader
+from ...core.episode import Episode, Rejection
+from ...core.errors import EpisodeRejected, in_utf8
+from ...core.features import DEFAULT_FEATURES, Features, difference, named_like
+from ...formats.hdf5.layout import Scanned, same_content
+from ...formats.lerobot.time_limits import is_too_long_for_v21
+from ...hub.source_files import named, present
+from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
+from ...media.encode.settings import VideoSettings
+from .append_base import ALREADY_THERE, Base
+
+# Measured on a recording of Isaac Lab Arena (512x512, resized to 256 and 480) with each codec's default
+# settings: bytes in the file, and CPU nanoseconds, per pixel.
+_BYTES_PER_PIXEL = {"libsvtav1": 0.04, "libx264": 0.02}
+_NS_PER_PIXEL = {"libsvtav1": 45.0, "libx264": 25.0}
+_OTHER = "libsvtav1"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run may need; other content, settings and machines give other figures.
+
+    Attributes:
+        dataset_bytes: Size of a dataset.
+        disk_bytes: Size of run directory and datasets together.
+        seconds: Time with one worker per CPU.
+    """
+
+    dataset_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+def estimate(features: Features, frames: int, video: VideoSettings, datasets: int = 1, base: int = 0) -> Estimate:
+    """Estimate a run of `frames` frames: the shards, and so many datasets made of them, behind `base` bytes."""
+    codec = video.codec if video.codec in _NS_PER_PIXEL else _OTHER
+    cameras = [f for f in features.values() if f.is_visual]
+    pixels = frames * sum(f.shape[0] * f.shape[1] for f in cameras)
+    numbers = frames * sum(8 * prod(f.shape) for f in features.values() if not f.is_visual)
+    size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
+    seconds = pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0))
+    return Estimate(base + size, base + (1 + datasets) * size, seconds)
+
+
+# A feature's name becomes a folder of the output; it may come from an input file.
+_SAFE_NAME = re.compile(r"\w[\w.\-]*")
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do.
+
+    Attributes:
+        manifest: Every episode, kept or rejected.
+        features: What the dataset will hold; that of most episodes.
+        fps: Frames per second of the dataset.
+        notes: What a user should know before running (assumed fps, unused datasets).
+        estimate: Room and time, roughly.
+        base: The dataset that the episodes are appended to, if any.
+    """
+
+    manifest: Manifest
+    features: Features
+    fps: int
+    notes: list[str]
+    estimate: Estimate
+    base: Base | None = None
+
+
+@dataclass(slots=True)
+class _Found:
+    row: EpisodeRow
+    features: Features | None
+    fps: int
+
+
+def make_plan(
+    reader: Hdf5Reader,
+    steps: Sequence[object],
+    video: VideoSettings,
+    on_file: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    for_v21: bool = False,
+    datasets: int = 1,
+    base: Base | None = None,
+) -> Plan:
+    """List the episodes of all files and apply the steps that need no data.
+
+    Args:
+        reader: The source.
+        steps: Steps of the pipeline; stock datatrove filters wait for the run.
+        video: Encoder settings, for sizes that the codec cannot take.
+        on_file: Called with (files done, files in all).
+        for_v21: Leave out episodes that are too long for a dataset of version 2.1.
+        datasets: How many datasets are made of the episodes.
+        base: Leave out episodes that this dataset has, or that could not join it.
+    """
+    paths = reader.find()
+    root = Path(os.path.commonpath([named(path).parent for path in paths]))
+    planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
+    found: list[_Found] = []
+    notes: Counter[str] = Counter()
+    for number, path in enumerate(map(present, paths)):
+        state = _state(path)  # before it is read: what changes from here on is noticed
+        for scanned in reader.scan(path):
+            found.append(_episode(len(found), path, root, state, scanned, planned, video, for_v21))
+            if scanned.episode is not None and not found[-1].row.reason:
+                _note(scanned.episode, notes)
+        on_file(number + 1, len(paths))
+    if base is not None:
+        _refuse_known(found, base)
+    _refuse_duplicates(found)
+    features, fps, others = _most_have(found)
+    if base is not None:
+        features, fps, others = base.facts.features, base.facts.fps, base.dataset.path
+        for entry in found:
+            entry.features = named_like(features, entry.features or {})
+    _refuse_differing(found, features, fps, others)
+    rows = cut_shards(entry.row for entry in found)
+    told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
+    frames = sum(row.length for row in rows if not row.reason)
+    needed = estimate(features, frames, video, datasets, base.size if base is not None else 0)
+    return Plan(Manifest(rows), features, fps, told, needed, base)
+
+
+def _episode(
+    index: int,
+    path: Path,
+    root: Path,
+    state: tuple[int, int],
+    scanned: Scanned,
+    steps: Sequence[EpisodeStep],
+    video: VideoSettings,
+    for_v21: bool,
+) -> _Found:
+    source = named(path).relative_to(root).as_posix()
+    names = (str(path), source, scanned.key)
+    shown = in_utf8(names[0]), in_utf8(names[1]), in_utf8(names[2])
+    row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, *state)
+    ep = scanned.episode
+    if names != shown:
+        refused = Rejection("bad_name", "a name that is no text in UTF-8 cannot be written down; rename it", error=True)
+        return _Found(row.rejected(refused), None, 0)
+    if ep is None:
+        return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)
+    row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
+    for step in steps:
+        ep = step.visit(ep)
+    row = replace(row, length=ep.length, fps=ep.fps, task=ep.text)
+    if ep.rejection is None:
+        try:
+            _check_features(ep.features, video)
+        except EpisodeRejected as exc:
+            ep.rejection = Rejection.of(exc)
+    if ep.rejection is None and for_v21 and is_too_long_for_v21(ep.length, ep.fps):
+        detail = f"lasts {ep.length / ep.fps:.0f} s, {ep.length} frames: LeRobot 0.3.3 cannot load it in version 2.1"
+        ep.reject("too_long_for_v21", f"{detail}; downgrader: {{allow_long: true}} keeps it", error=False)
+    return _Found(row.rejected(ep.rejection) if ep.rejection else row, ep.features, ep.fps)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and modification time, zeros for a file that is not there."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
+
+
+def _check_features(features: Features, video: VideoSettings) -> None:
+    for key, feature in features.items():
+        if not _SAFE_NAME.fullmatch(key) or ".." in key or len(key.encode()) > _LONGEST_NAME:
+            raise EpisodeRejected(
+                "bad_feature_name",
+                f"{key[:80]!r} cannot be a feature; name it under `columns:` with letters, digits, . _ -, "
+                f"{_LONGEST_NAME} bytes at most",
+            )
+        if key in DEFAULT_FEATURES or key == "task":  # a step may have added it
+            raise EpisodeRejected(
+                "bad_feature_name", f"{key!r} is what LeRobot itself has in every row; give the column another name"
+            )
+        if feature.is_video:
+            height, width, _ = feature.shape
+            video.check_size(width, height)
+
+
+def _note(ep: Episode, notes: Counter[str]) -> None:
+    if ep.metadata.get("fps_assumed"):
+        notes[f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"] += 1
+    if unused := ep.metadata.get("unused"):
+        notes[f"{len(unused)} datasets are not converted; robotrove init FILE lists them"] += 1
+    if not ep.text:
+        notes["no instruction: set source.task"] += 1
+
+
+def _refuse_duplicates(found: Sequence[_Found]) -> None:
+    """Reject each episode that is listed before, under the same name in another file."""
+    seen: dict[tuple[str, str], list[EpisodeRow]] = {}
+    for entry in found:
+        row = entry.row
+        if row.reason:
+            continue
+        others = seen.setdefault((row.digest, row.key), [])
+        place = (Path(row.path), row.key)
+        twin = next((other for other in others if same_content(place, (Path(other.path), other.key))), None)
+        if twin is not None:
+            detail = f"is the same episode as {twin.label}"
+            entry.row = row.rejected(Rejection("duplicate_episode", detail, error=True))
+        else:
+            others.append(row)
+
+
+def _refuse_known(found: Sequence[_Found], base: Base) -> None:
+    """Reject each episode that is in the dataset already."""
+    for entry in found:
+        known = base.episodes.get((entry.row.digest, entry.row.key))
+        if known is not None and not entry.row.reason:
+            detail = f"is episode {known} of {base.dataset.path}"
+            entry.row = entry.row.rejected(Rejection(ALREADY_THERE, detail, error=False))
+
+
+def _most_have(found: Sequence[_Found]) -> tuple[Features, int, str]:
+    """Return the features and fps that most episodes have, and what to call these episodes."""
+    kept = [entry for entry in found if not entry.row.reason and entry.features is not None]
+    votes = Counter((repr(entry.features), entry.fps) for entry in kept)
+    if not votes:
+        return {}, 0, ""
+    winner = max(votes, key=lambda vote: votes[vote])
+    model = next(entry for entry in kept if (repr(entry.features), entry.fps) == winner)
+    return model.features or {}, model.fps, "most episodes"
+
+
+def _refuse_differing(found: Sequence[_Found], features: Features, fps: int, others: str) -> None:
+    """Reject each episode with other features or fps than those of the dataset."""
+    for entry in found:
+        if entry.row.reason or entry.features is None:
+            continue
+        if notes := difference(features, entry.features):
+            detail = f"differs from {others}: {notes}"
+            entry.row = entry.row.rejected(Rejection("feature_mismatch", detail, error=True))
+        elif entry.fps != fps:
+            detail = f"has {entry.fps} fps, {others} have {fps}"
+            entry.row = entry.row.rejected(Rejection("fps_mismatch", detail, error=True))

@@ -1,0 +1,222 @@
+"""Action export: actions of a dataset as HDF5, in the space that they were recorded in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+from ...blocks.inverse import WayBack
+from ...core.columns import Array
+from ...core.commit import attempt_name, rename_new, sync_file
+from ...core.errors import Damaged, RobotroveError, UsageError, exists_already
+from ...core.features import Feature
+from ...formats.hdf5.replay_file import ReplayFile, create, read_start
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.provenance import origins
+from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
+from ...verification.source.source_check import Pair, Progress, SourceEpisodes, SourceProblem
+from ..run.finished_run import finished_run
+from .episode_replay import ACTION
+from .step_inverses import Undo, way_of_robot
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """An episode to write.
+
+    Attributes:
+        stored: The episode.
+        success: The recorder's label, None if it is not known.
+        way: How its actions go back.
+        pair: The recording that it is to begin like, None for none.
+    """
+
+    stored: StoredEpisode
+    success: bool | None
+    way: WayBack
+    pair: Pair | None
+
+
+def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterator[Part]:
+    """Yield chosen episodes of a dataset, all with the same way back and none with a recording.
+
+    Raises:
+        Damaged: If the dataset cannot be read.
+    """
+    is_labelled = (view.root / view.provenance_path).is_file()
+    known = origins(view, view.provenance_path) if is_labelled else ()
+    for stored, origin in zip_longest(stored_episodes(view), known):
+        if stored is None or (is_labelled and origin is None):
+            raise Damaged(view.provenance_path, "has not one row per episode")
+        if stored.index in chosen:
+            yield Part(stored, origin.success if origin else None, way, None)
+
+
+def of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterator[Part]:
+    """Yield chosen episodes of a dataset, each with the recording that a run made it from.
+
+    Raises:
+        UsageError: If one of them does not come from the run, or a step has no inverse; see `SourceEpisodes`.
+        RobotroveError: If a recording is gone or changed.
+    """
+    recordings = finished_run(run_dir)
+    sources = SourceEpisodes(view, recordings)
+    undo = Undo(recordings.steps, view.features, run_dir)
+    pairs = [pair for pair in sources.pairs(lambda problem: None) if pair.stored.index in chosen]
+    if strange := sorted(set(chosen) - {pair.stored.index for pair in pairs}):
+        raise UsageError(
+            str(view.root),
+            f"{len(strange)} episode(s) do not come from the run in {run_dir} (first: {strange[0]})",
+            "episodes of that run",
+            "choose those with --episodes, or leave out --source",
+        )
+    for ep, pair in sources.opened(pairs, _raise):
+        if ep.rejection is not None or ACTION not in ep.columns:
+            why = f"{ep.rejection.reason}: {ep.rejection.detail}" if ep.rejection else f"has no {ACTION}"
+            raise RobotroveError(pair.origin.label, why, "the recording as it was converted")
+        way = undo.way(ACTION, ep.columns[ACTION].feature)
+        if way.width > view.features[ACTION].shape[0]:
+            raise UsageError(
+                str(view.root), f"{ACTION} has other entries than the run gave it", "the dataset of the run"
+            )
+        yield Part(pair.stored, pair.origin.success, way, pair)
+
+
+def _raise(problem: SourceProblem) -> None:
+    raise RobotroveError(problem.where, problem.message, "the recordings of the run", "leave out --source")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionExport:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        episodes: Its episodes.
+        rows: Rows of all of them.
+        joints: Entries of a row of `actions`, in order.
+        zeros: Those that the dataset does not have, which are 0.
+        converted: Those whose units were changed back.
+        starts: Episodes that have the state which the simulator is reset to.
+        shifted_starts: Of these, those that begin after the first row of their recording; theirs is the state there.
+        late_starts: Those that begin after it too, but of which the recording has its initial state alone.
+    """
+
+    path: str
+    episodes: int
+    rows: int
+    joints: tuple[str, ...]
+    zeros: tuple[str, ...]
+    converted: tuple[str, ...]
+    starts: int
+    shifted_starts: int
+    late_starts: int
+
+
+def export_actions(
+    dataset: Path,
+    target: Path,
+    *,
+    robot: str | None = None,
+    space: str | None = None,
+    run_dir: Path | None = None,
+    episodes: Sequence[range] | None = None,
+    progress: Progress = lambda done, total: None,
+) -> ActionExport:
+    """Write the actions of a dataset in the simulator's order and units; memory does not grow with their length.
+
+    With the run directory the way back is that of the run's steps, and each episode begins with the state, the seed
+    and the environment of its recording. Without it the robot's manifest says the order and the units.
+
+    Args:
+        dataset: Folder of the dataset, of either version.
+        target: The file, which must not exist.
+        robot: Robot manifest (name or YAML file); by default the shipped one whose robot_type the dataset has.
+        space: Joint space of the simulator in it, see `way_of_robot`.
+        run_dir: The run directory.
+        episodes: Numbers of the episodes to write; all by default.
+        progress: Told after each episode.
+
+    Raises:
+        UsageError: If the file exists, there is no way back, or an episode is not there or not of the run.
+        Damaged: If the dataset cannot be read.
+        RobotroveError: If a recording cannot be read, or the file not be written.
+    """
+    if os.path.lexists(target):
+        raise exists_already(target)
+    if not target.parent.is_dir():
+        raise UsageError(str(target), "its folder is not there", "a file in a folder that exists")
+    view = open_view(dataset)
+    stored = _action(view)
+    chosen = _chosen(view, episodes)
+    if run_dir is None:
+        parts = of_robot(view, way_of_robot(stored, view.info.get("robot_type"), robot, space), chosen)
+    elif robot is None and space is None:
+        parts = of_run(view, run_dir, chosen)
+    else:
+        raise UsageError(
+            "--robot and --space", "stand beside --source, whose pipeline says both", action="leave them out"
+        )
+    attempt = target.with_name(attempt_name(target.name))
+    try:
+        with create(attempt) as file:
+            done = _written(
+                file, parts, StoredStream(view, [ACTION]), stored.dtype, lambda done: progress(done, len(chosen))
+            )
+        sync_file(attempt)
+        if not rename_new(attempt, target):
+            raise exists_already(target)
+    finally:
+        with suppress(OSError):  # of a folder that cannot be written the first error tells
+            attempt.unlink()
+    return replace(done, path=str(target))
+
+
+def _written(
+    file: ReplayFile, parts: Iterable[Part], stream: StoredStream, dtype: str, progress: Callable[[int], None]
+) -> ActionExport:
+    way = WayBack(())
+    episodes = rows = starts = shifted_starts = late_starts = 0
+    for part in parts:
+        way = part.way  # the same for all: episodes of a dataset have the same features
+        feature = Feature(dtype, (len(way.entries),))
+        file.add(part.stored.index, _actions(stream, part), feature, part.stored.length, part.success)
+        if part.pair is not None:
+            row = part.pair.origin.first_row
+            start = read_start(Path(part.pair.row.path), part.pair.row.key, row)
+            file.begin(part.stored.index, start, part.pair.origin.label)
+            starts += bool(start.state)
+            shifted_starts += bool(start.state) and start.row > 0
+            late_starts += bool(start.state) and start.row < row
+        episodes, rows = episodes + 1, rows + part.stored.length
+        progress(episodes)
+    names = tuple(entry.name for entry in way.entries)
+    return ActionExport("", episodes, rows, names, way.missing, way.converted, starts, shifted_starts, late_starts)
+
+
+def _actions(stream: StoredStream, part: Part) -> Iterator[Array]:
+    for piece in stream.pieces(part.stored):
+        yield part.way.vectors(piece[ACTION].reshape(len(piece[ACTION]), -1))
+
+
+def _action(view: DatasetView) -> Feature:
+    feature = view.features.get(ACTION)
+    if feature is None or feature.is_visual or feature.dtype == "string" or len(feature.shape) != 1:
+        raise UsageError(str(view.root), f"has no vector {ACTION!r}", "a dataset of actions")
+    return feature
+
+
+def _chosen(view: DatasetView, episodes: Sequence[range] | None) -> set[int]:
+    known = {stored.index for stored in stored_episodes(view)}
+    if episodes is None:
+        return known
+    for numbers in episodes:
+        if (strange := next((number for number in numbers if number not in known), None)) is not None:
+            raise UsageError("--episodes", f"{view.root} has no episode {strange}", f"0 to {max(known)}")
+    return {number for numbers in episodes for number in numbers}

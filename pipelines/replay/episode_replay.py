@@ -1,0 +1,113 @@
+"""One episode of a dataset, taken back, against the recording that it comes from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ...blocks.inverse import Entry, WayBack
+from ...core.columns import Array
+from ...core.episode import Episode
+from ...core.errors import RobotroveError, explained
+from ...core.features import DEFAULT_FEATURES, Feature
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.row_reader import StoredStream
+from ...verification.source.episode_check import Difference
+from ...verification.source.source_check import Pair
+from .step_inverses import Undo
+
+ACTION = "action"
+
+
+class EpisodeReplay:
+    """Compares episodes of a dataset, in order, with their recordings as the reader gives them.
+
+    Args:
+        view: The dataset.
+        undo: The way back.
+    """
+
+    def __init__(self, view: DatasetView, undo: Undo) -> None:
+        self._view = view
+        self._undo = undo
+        self._stream: StoredStream | None = None
+        self._keys: list[str] = []
+
+    def differences(self, ep: Episode, pair: Pair) -> Iterator[Difference]:
+        """Yield the first difference of each entry of each vector.
+
+        Args:
+            ep: The recording, no step applied.
+            pair: The episode of the dataset, and where it says that it is from.
+        """
+        if ep.rejection is not None:
+            yield Difference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
+            return
+        if self._stream is None:
+            self._keys = [key for key, feature in self._view.features.items() if self._is_compared(key, feature, ep)]
+            self._stream = StoredStream(self._view, self._keys)
+        if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
+            yield Difference(missing[0], None, "is not in the recording")
+            return
+        first, last = pair.origin.first_row, pair.origin.last_row
+        if first < 0 or last - first + 1 != pair.stored.length or last >= ep.length:
+            text = f"{pair.stored.length} rows of the dataset cannot be rows {first}..{last} of {ep.length} recorded"
+            yield Difference("", None, f"{text}, as its provenance says")
+            return
+        ways = {key: self._undo.way(key, ep.columns[key].feature) for key in self._keys}
+        for key, way in ways.items():
+            if way.width > (width := prod(self._view.features[key].shape)):
+                yield Difference(key, None, f"has {width} entries, and at least {way.width} were recorded")
+                return
+        try:
+            yield from self._values(ep, pair, ways)
+        except RobotroveError as exc:
+            yield Difference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
+
+    @staticmethod
+    def _is_compared(key: str, feature: Feature, ep: Episode) -> bool:
+        return key in ep.columns and key not in DEFAULT_FEATURES and not feature.is_visual
+
+    def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[Difference]:
+        assert self._stream is not None
+        first = pair.origin.first_row
+        found: dict[tuple[str, int], Difference] = {}
+        counts: Counter[tuple[str, int]] = Counter()
+        row = 0
+        for piece in self._stream.pieces(pair.stored):
+            count = len(piece[ACTION])
+            for key, way in ways.items():
+                recorded = ep.columns[key].read(first + row, first + row + count).reshape(count, -1)
+                stored = piece[key].reshape(count, -1)
+                for index, entry in enumerate(way.entries):
+                    if entry.column is None:
+                        continue
+                    values, error = entry.back(stored)
+                    wrong = _is_wrong(values, recorded[:, index], error if entry.changes else None)
+                    if wrong.any():
+                        at = int(np.argmax(wrong))
+                        text = _message(entry, values[at], stored[at, entry.column], recorded[at, index], error[at])
+                        source_row = f" (row {first + row + at} of the recording)" if first else ""
+                        found.setdefault((key, index), Difference(key, row + at, text + source_row))
+                        counts[key, index] += int(wrong.sum())
+            row += count
+        for place, first_found in found.items():
+            more = f" ({counts[place]} rows differ)" if counts[place] > 1 else ""
+            yield first_found._replace(message=first_found.message + more)
+
+
+def _is_wrong(values: Array, recorded: Array, error: Array | None) -> Array:
+    if error is None:
+        return np.asarray(values != recorded, bool)
+    return ~(abs(values - recorded.astype(np.float64)) <= error)  # NaN is wrong too
+
+
+def _message(entry: Entry, value: Any, stored: Any, recorded: Any, error: float) -> str:
+    value, stored, recorded = (one.item() if isinstance(one, np.generic) else one for one in (value, stored, recorded))
+    taken = f"taken back from {stored!r}" if entry.changes else "in the dataset"
+    explained_by = f"; rounding explains {error:.1e}" if entry.changes else ""
+    return f"{entry.name} is {value!r} {taken}, {recorded!r} in the recording{explained_by}"

@@ -1,0 +1,101 @@
+"""Does a dataset give back what was recorded? Its vectors are taken back to the recordings and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import Damaged, UsageError
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.open_dataset import open_view
+from ...verification.source.source_check import Problems, Progress, SourceEpisodes, SourceProblem
+from ..run.finished_run import finished_run
+from .episode_replay import ACTION, EpisodeReplay
+from .step_inverses import Undo
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedColumn:
+    """How a feature was compared.
+
+    Attributes:
+        exact: Entries that must be equal.
+        rounded: Entries whose units were changed: they must agree within what rounding explains.
+        not_compared: Entries of the recording that the dataset does not have.
+    """
+
+    exact: tuple[str, ...]
+    rounded: tuple[str, ...]
+    not_compared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What the comparison came to.
+
+    Attributes:
+        problems: The first 20.
+        n_problems: Number of all; each is about one entry of one episode, or one file.
+        episodes: Episodes compared.
+        rows: Rows compared.
+        columns: Feature to how it was compared.
+        foreign: Episodes of the dataset that come from another run, which were not compared.
+    """
+
+    problems: tuple[SourceProblem, ...]
+    n_problems: int
+    episodes: int
+    rows: int
+    columns: Mapping[str, ReplayedColumn]
+    foreign: int
+
+    @property
+    def ok(self) -> bool:
+        """True if no difference was found."""
+        return not self.n_problems
+
+
+def check_replay(dataset: Path, run_dir: Path, *, progress: Progress = lambda done, total: None) -> ReplayReport:
+    """Take the vectors of a dataset back to the order and the units of the recordings, and compare.
+
+    Nothing of the forward way is run: order and selection are undone by joint name, units by the
+    inverse formula, and the rows are those that the dataset's own provenance names. What was only
+    ordered or passed through must be equal; where units were changed, the difference must be one that
+    rounding explains (`MotorUnits` and `Scaled` give the bound). Texts that pass through must be equal
+    too. Episodes that are missing in the dataset are for `check_source` to find.
+
+    Args:
+        dataset: Folder of the dataset, of either version.
+        run_dir: The run directory.
+        progress: Told after each episode.
+
+    Raises:
+        UsageError: If `run_dir` is no finished run, a step of its pipeline has no inverse, or the
+            dataset has no action or does not come from the run.
+    """
+    problems = Problems()
+    try:
+        return _compared(open_view(dataset), run_dir, problems, progress)
+    except Damaged as exc:  # of the tables that lead to the episodes
+        problems.note(SourceProblem(None, exc.where, "", None, exc.message))
+        return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
+
+
+def _compared(view: DatasetView, run_dir: Path, problems: Problems, progress: Progress) -> ReplayReport:
+    recordings = finished_run(run_dir)
+    sources = SourceEpisodes(view, recordings)
+    undo = Undo(recordings.steps, view.features, run_dir)
+    if ACTION not in view.features:
+        raise UsageError(str(view.root), f"has no feature {ACTION!r}", "a dataset of actions", "leave out --replay")
+    pairs = sources.pairs(lambda problem: None)
+    check = EpisodeReplay(view, undo)
+    episodes = rows = 0
+    for ep, pair in sources.opened(pairs, problems.note):
+        for feature, row, message in check.differences(ep, pair):
+            problems.note(pair.problem(message, feature, row))
+        episodes += 1
+        rows += pair.stored.length
+        progress(episodes, len(pairs))
+    columns = {key: ReplayedColumn(way.exact, way.converted, way.missing) for (key, _), way in undo.ways.items()}
+    return ReplayReport(tuple(problems.kept), problems.count, episodes, rows, columns, sources.foreign)

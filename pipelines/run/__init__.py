@@ -1,0 +1,1 @@
+"""Runs: created, resumed, watched, cancelled, reported."""

@@ -1,0 +1,53 @@
+"""Finished run: the recordings that a dataset was made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ...blocks.source.hdf5_reader import Hdf5Reader
+from ...blocks.writer.shard_writer import ShardWriter
+from ...core.errors import UsageError
+from ...manifests.manifest import Manifest
+from ...manifests.run_info import RunInfo
+from ...verification.source.source_check import Recordings
+from .stages import CONVERT, stage_steps, workspace_of
+
+
+def finished_run(run_dir: Path) -> Recordings:
+    """Return the recordings that a finished run kept.
+
+    Raises:
+        UsageError: If `run_dir` is no finished run that read recordings.
+    """
+    workspace = workspace_of(run_dir)
+    if not workspace.report.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run is not finished",
+            "the run directory of a complete dataset",
+            f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
+        )
+    if not workspace.manifest.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run took its episodes from datasets, so there is no recording to compare with",
+            "the run directory of a conversion",
+            "leave out --source",
+        )
+    blocks: list[Any] = list(stage_steps(workspace, CONVERT))
+    reader, *steps, writer = blocks
+    if not isinstance(reader, Hdf5Reader):
+        raise UsageError(str(workspace.pipeline), "its source cannot be opened again", "hdf5_reader")
+    lines = workspace.rejected.read_text(encoding="utf-8").splitlines()
+    rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
+    manifest = Manifest.read(workspace.manifest).rows
+    return Recordings(
+        run_dir=workspace.run_dir,
+        run_digest=RunInfo.read(workspace.run).digest,
+        rows=[row for row in manifest if (row.source, row.key) not in rejected],
+        episodes=reader.episodes,
+        steps=steps,
+        video=writer.video if isinstance(writer, ShardWriter) else None,
+    )

@@ -1,0 +1,148 @@
+"""What is checked before a run begins or goes on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ...blocks.binding import Binding
+from ...core.errors import RobotroveError, RunChanged, UsageError
+from ...core.version import __version__
+from ...core.workspace import Workspace
+from ...hub.source_files import is_fetched
+from ...manifests.manifest import Manifest
+from ...manifests.run_info import RunInfo
+from ...media.encode.encoder import encoder_version
+from ..spec.arguments import BlockSpec, build
+from ..spec.pipeline_spec import PipelineSpec, frozen_spec
+from ..spec.resolved_pipeline import spec_digest, video_of
+
+
+@contextmanager
+def in_words(workspace: Workspace) -> Iterator[None]:
+    """Say in words what the file system refused to this process."""
+    try:
+        yield
+    except OSError as exc:
+        raise RobotroveError(
+            str(exc.filename or workspace.run_dir),
+            exc.strerror or str(exc),
+            "room and permission to write in the run directory and beside the output",
+            "see to it, then repeat the command: it goes on where it stopped",
+        ) from exc
+
+
+def check_writable(workspace: Workspace) -> list[Path]:
+    """Make the run directory and the folder of the output, or refuse them; return what was made, innermost first."""
+    made: list[Path] = []
+    with taken_back(made):
+        for folder in (workspace.output.parent, workspace.run_dir):
+            made[:0] = itertools.takewhile(lambda place: not os.path.lexists(place), (folder, *folder.parents))
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise UsageError(
+                    str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written"
+                ) from exc
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
+    return made
+
+
+@contextmanager
+def taken_back(made: Sequence[Path]) -> Iterator[None]:
+    """Remove folders that are still empty if the block fails: a command that was refused leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | None = None) -> None:
+    """Refuse an output that this run did not make, unless it is the dataset that the run appends to."""
+    if not os.path.lexists(workspace.output):  # a link to nothing is in the way too
+        return
+    base = run.base.path if run is not None and run.base is not None else base
+    if base != str(workspace.output) and (run is None or not Binding(workspace, run).made_output):
+        raise UsageError(
+            str(workspace.output),
+            "exists already and is not the output of this run",
+            "a folder that does not exist yet",
+            "choose another with --output DIR, or move it away",
+        )
+
+
+def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
+    """Ask the blocks under `publish` whether they can work when their turn comes, hours from now."""
+    for block in spec.publish:
+        build(block).check_ready(workspace.output, spec.formats)
+
+
+def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
+    """Refuse a run that was started with another pipeline, version, encoder or output."""
+    frozen = frozen_spec(workspace)
+    differences = spec.differences(frozen) + _different_versions(frozen, run, encoder)
+    if Path(run.output) != workspace.output:
+        differences.append(f"output {workspace.output} was {run.output}")
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences)
+
+
+def check_same_environment(workspace: Workspace) -> None:
+    """Refuse to run ranks where they would be made with other code or another encoder than the run was created with.
+
+    Raises:
+        RobotroveError: Naming this machine and what differs.
+    """
+    run = RunInfo.read(workspace.run)
+    spec = frozen_spec(workspace)
+    if differences := _different_versions(spec, run, encoder_version(video_of(spec))):
+        raise RobotroveError(
+            f"{sys.executable} on {socket.gethostname()}",
+            "differs from where the run was created: " + "; ".join(differences),
+            "the same versions everywhere, so that all episodes are encoded alike",
+            "install them there, or leave that machine out, and resume the run",
+        )
+
+
+def _different_versions(spec: PipelineSpec, run: RunInfo, encoder: str) -> list[str]:
+    differences = []
+    if run.version != __version__:
+        differences.append(f"robotrove {__version__} was {run.version}")
+    if run.encoder != encoder:
+        differences.append(f"encoder {encoder} was {run.encoder}")
+    if not differences and run.spec_digest != spec_digest(spec, __version__):
+        differences.append("the source code of an outside block, or a file that an argument names, was changed")
+    return differences
+
+
+def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: bool) -> None:
+    """Refuse a run whose sources are not those that it was planned with; a finished one needs them no more."""
+    planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
+    if is_finished and not all(map(os.path.exists, planned)):
+        return
+    differences = []
+    for path, row in planned.items():
+        if is_fetched(Path(path)):
+            continue
+        try:
+            state = os.stat(path)
+        except OSError:
+            if row.reason != "missing_file":
+                differences.append(f"source {path} is gone")
+            continue
+        if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
+            differences.append(f"source {path} was changed")
+    if not differences:
+        found = {str(path) for path in build(source).find(from_anywhere=True)}
+        differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
+    if differences:
+        raise RunChanged(str(workspace.run_dir), differences[:20])

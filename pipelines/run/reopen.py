@@ -1,0 +1,118 @@
+"""Reopening a run: afresh, or for episodes that were rejected or lost."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from ...blocks.binding import Binding
+from ...core.commit import sync_file
+from ...core.errors import RobotroveError
+from ...core.workspace import Workspace
+from ...manifests.manifest import Manifest
+from ...manifests.run_info import RunInfo
+from ...manifests.shard import Shard
+from ...manifests.shard_progress import PREVIOUS, ShardProgress
+from .preflight import check_output_free, in_words
+from .run_lock import exclusive
+from .stages import CONVERT, REPORT, stage_of, stages
+
+
+def move_aside(workspace: Workspace) -> None:
+    """Rename an earlier run, and the output that it made, to names that are free."""
+    if not workspace.run.exists():
+        return
+    try:
+        run = RunInfo.read(workspace.run)
+    except RobotroveError:  # damaged, which may be the very reason for starting over
+        _move_damaged(workspace)
+        return
+    with in_words(workspace), exclusive(workspace):
+        check_output_free(workspace, run)
+        names = (
+            Workspace(_aside(workspace.run_dir, number), _aside(workspace.output, number))
+            for number in itertools.count(1)
+        )
+        old = next(name for name in names if not name.run_dir.exists() and not name.output.exists())
+        moves = [
+            *([] if Binding(workspace, run).replaces_base else [(workspace.output, old.output)]),
+            (workspace.output_partial(run.run_id), old.output_partial(run.run_id)),
+            (workspace.output_replaced(run.run_id), old.output_replaced(run.run_id)),
+            (workspace.run_dir, old.run_dir),
+        ]
+        for folder, target in moves:
+            if folder.exists():
+                folder.rename(target)
+    old.lock.unlink(missing_ok=True)
+
+
+def _move_damaged(workspace: Workspace) -> None:
+    check_output_free(workspace, None)
+    with in_words(workspace), exclusive(workspace):
+        names = (_aside(workspace.run_dir, number) for number in itertools.count(1))
+        old = next(name for name in names if not name.exists())
+        workspace.run_dir.rename(old)
+    (old / workspace.lock.name).unlink(missing_ok=True)
+
+
+def _aside(folder: Path, number: int) -> Path:
+    return folder.with_name(f"{folder.name}.old-{number}")
+
+
+def forget_lost(workspace: Workspace, run: RunInfo) -> None:
+    """Take back the marks of what is not there any more, so that it is made again."""
+    if Binding(workspace, run).has_output:
+        if not workspace.report.exists():
+            stage_of(workspace, REPORT).forget([0])
+        return
+    workspace.report.unlink(missing_ok=True)
+    is_partial = workspace.output_partial(run.run_id).exists()
+    for stage in stages(workspace):
+        if stage.name == CONVERT:
+            stage.forget(rank for rank in range(stage.ranks) if not workspace.shard(rank).exists())
+        elif not is_partial or stage.name == REPORT:
+            stage.forget(range(stage.ranks))
+
+
+def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
+    """Open every shard with episodes that were rejected for bad data, and undo what followed from it.
+
+    The shard becomes `previous` of a shard in progress, from which the kept episodes' packets are
+    copied; the dataset is moved aside until its successor has its name. Killed half-way, this
+    leaves a run that the plain command finishes.
+
+    Returns:
+        True if there is now something to do that had been done.
+    """
+    ranks = [
+        rank
+        for rank in range(Manifest.shards(workspace.manifest))
+        if workspace.shard(rank).exists() and any(entry.error for entry in Shard.read(workspace.shard(rank)).rejected)
+    ]
+    for rank in range(Manifest.shards(workspace.manifest)):
+        if not workspace.shard(rank).exists():
+            ShardProgress(workspace, rank).reopen()
+    if not ranks:
+        return False
+    workspace.report.unlink(missing_ok=True)
+    for stage in stages(workspace):
+        if stage.name != CONVERT:
+            stage.forget(range(stage.ranks))
+    with suppress(FileNotFoundError):
+        shutil.rmtree(workspace.output_partial(run.run_id))  # made from the shards as they were
+    if Binding(workspace, run).has_output:
+        with suppress(FileNotFoundError):  # an earlier retry was killed when it was all but done
+            shutil.rmtree(workspace.output_replaced(run.run_id))
+        os.rename(workspace.output, workspace.output_replaced(run.run_id))
+    convert = next(stage for stage in stages(workspace) if stage.name == CONVERT)
+    for rank in ranks:
+        convert.forget([rank])
+        ShardProgress(workspace, rank).clear()  # left by a process that was killed once the shard was finished
+        partial = workspace.partial(rank)
+        partial.mkdir()
+        os.rename(workspace.shard(rank), partial / PREVIOUS)
+        sync_file(workspace.shards)
+    return True

@@ -1,0 +1,145 @@
+"""Running a pipeline: create or resume the run, and have its stages run, here or by jobs on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ...blocks.binding import Binding
+from ...core.errors import UsageError
+from ...core.workspace import Workspace
+from ...executors.executor import Executor
+from ...executors.rank_marks import RankMarks
+from ...executors.slurm.submission import Detached, Submission
+from ...manifests.run_info import RunInfo, Started
+from ...manifests.run_report import RunReport
+from ...media.encode.encoder import check_available, encoder_version
+from ..plan.append_base import check_same_base
+from ..plan.input_datasets import check_apart, check_same_inputs
+from ..spec.pipeline_spec import PipelineSpec
+from ..spec.resolved_pipeline import video_of
+from .creation import NothingNew, create
+from .preflight import (
+    check_output_free,
+    check_publishable,
+    check_same_pipeline,
+    check_same_sources,
+    check_writable,
+    in_words,
+    taken_back,
+)
+from .reopen import forget_lost, move_aside, prepare_retry
+from .run_lock import exclusive
+from .stages import stages
+from .status import Silent, Watcher, status_reader
+
+
+def execute(
+    spec: PipelineSpec,
+    workspace: Workspace,
+    executor: Executor,
+    *,
+    fresh: bool = False,
+    retry_rejected: bool = False,
+    watcher: Watcher | None = None,
+) -> RunReport:
+    """Run a pipeline to its end, or go on with a run that was interrupted.
+
+    Args:
+        spec: The pipeline.
+        workspace: Run directory and output.
+        executor: Where ranks run.
+        fresh: Move an earlier run and its output aside and start over.
+        retry_rejected: Try episodes again that a finished or unfinished run rejected for bad data.
+        watcher: Told about the progress.
+
+    Raises:
+        UsageError: For an output that is not ours, a run that was started with something else, or
+            nothing to convert.
+        RankFailed: If ranks failed; the same command resumes the run.
+    """
+    watcher = watcher or Silent()
+    with _opened(spec, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
+        if finished is not None:
+            return finished
+        status = status_reader(workspace)
+        watcher.started(status.read())
+        with executor:
+            executor.run(stages(workspace), lambda: watcher.progress(status.read()))
+        watcher.progress(status.read())
+    return RunReport.read(workspace.report)
+
+
+def submit(
+    spec: PipelineSpec,
+    workspace: Workspace,
+    executor: Detached,
+    *,
+    fresh: bool = False,
+    retry_rejected: bool = False,
+    watcher: Watcher | None = None,
+) -> RunReport | Submission:
+    """Submit what is missing of a run and leave it to the cluster; otherwise as `execute`.
+
+    Returns:
+        What was submitted, or the report of a run that is finished already.
+    """
+    watcher = watcher or Silent()
+    with _opened(spec, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
+        return finished or executor.submit(stages(workspace))
+
+
+@contextmanager
+def _opened(
+    spec: PipelineSpec,
+    workspace: Workspace,
+    watcher: Watcher,
+    executor: Executor,
+    *,
+    fresh: bool,
+    retry_rejected: bool,
+) -> Iterator[RunReport | None]:
+    """Hold the run while the block works on it; gives the report if it is finished."""
+    if retry_rejected and spec.source is None:
+        raise UsageError(
+            "--retry-rejected", "this run takes all episodes of datasets and rejects none", action="leave it out"
+        )
+    check_apart(spec, workspace)
+    video = video_of(spec)
+    check_available(video)
+    if fresh or retry_rejected or not workspace.is_finished:
+        check_publishable(spec, workspace)
+    if fresh:
+        move_aside(workspace)
+    made = check_writable(workspace)
+    try:
+        with taken_back(made), in_words(workspace), exclusive(workspace):
+            workspace.sweep()
+            encoder = encoder_version(video)
+            if workspace.run.exists():
+                run = RunInfo.read(workspace.run)
+                check_same_pipeline(spec, run, workspace, encoder)
+                binding = Binding(workspace, run)
+                is_finished = workspace.is_finished and binding.has_output
+                if spec.source is None:
+                    check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
+                else:
+                    check_same_sources(spec.source, workspace, is_finished=is_finished and not retry_rejected)
+                if retry_rejected or not binding.has_output:
+                    check_same_base(binding, spec.append_to)
+                check_output_free(workspace, run)
+                reopened = retry_rejected and prepare_retry(workspace, run)
+                if is_finished and not reopened:
+                    yield replace(RunReport.read(workspace.report), was_finished=True)
+                    return
+                forget_lost(workspace, run)
+            else:
+                check_output_free(workspace, None, spec.append_to)
+                create(spec, workspace, encoder, watcher, most_ranks=executor.useful_ranks)
+            Started.now().write(workspace.command)
+            for stage in stages(workspace):
+                RankMarks(stage.logs).forget(stage.missing())
+            yield None
+    except NothingNew as exc:
+        yield exc.report

@@ -1,0 +1,161 @@
+"""The stages of a run, rebuilt from the run directory alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...blocks.binding import Binding, Bound
+from ...blocks.dataset.committer import Committer
+from ...blocks.dataset_step import PHASES, Phase
+from ...core.errors import RobotroveError, UsageError
+from ...core.workspace import Workspace
+from ...executors.stage import Stage, Step, Steps
+from ...executors.worker import command
+from ...manifests.manifest import Manifest
+from ...manifests.run_info import RunInfo
+from ..plan.append_base import check_same_base
+from ..plan.input_datasets import check_same_inputs
+from ..spec.arguments import BlockSpec, build
+from ..spec.block_lookup import block_class
+from ..spec.pipeline_spec import PipelineSpec, frozen_spec
+from .reporting import check_books, check_kept, write_report
+
+CONVERT = "convert"
+COMMIT = "commit"
+REPORT = "report"
+
+
+def workspace_of(run_dir: Path) -> Workspace:
+    """Return the workspace of an existing run directory.
+
+    Raises:
+        UsageError: If the folder is not one.
+    """
+    workspace = Workspace(run_dir.expanduser().absolute(), Path())
+    if not workspace.run.exists():
+        raise UsageError(str(run_dir), "is not a run directory", "a folder with run.json", "robotrove run PIPELINE")
+    return Workspace(workspace.run_dir, Path(RunInfo.read(workspace.run).output))
+
+
+def stages(workspace: Workspace) -> list[Stage]:
+    """Return every stage of a run in order."""
+    run = RunInfo.read(workspace.run)
+    spec = frozen_spec(workspace)
+    sizes = {CONVERT: _Size(Manifest.shards(workspace.manifest))} if spec.source else {}
+    sizes |= _block_stages(spec.dataset, 0, run) | {COMMIT: _Size(1)}
+    sizes |= _block_stages(spec.publish, len(spec.dataset), run) | {REPORT: _Size(1)}
+    found: list[Stage] = []
+    for name, size in sizes.items():
+        found.append(_stage(workspace, name, size, run, found[-1] if found else None))
+    return found
+
+
+class _Size(NamedTuple):
+    ranks: int
+    is_light: bool = False
+
+
+def _block_stages(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, _Size]:
+    """Return the stages of blocks, of which the first one has this number."""
+    sizes: dict[str, _Size] = {}
+    for number, block in enumerate(blocks, first):
+        sizes |= {_stage_name(number, block.use, phase): _Size(1) for phase in PHASES}
+        kind = block_class(block.use)
+        if not kind.has_one_unit:
+            sizes[_stage_name(number, block.use, "process")] = _Size(run.dataset_ranks, kind.is_light)
+    return sizes
+
+
+def _stage_name(number: int, use: str, phase: Phase) -> str:
+    """Name a stage of the number-th block; outside code may bear any name, so only its class counts."""
+    return f"{number + 1}-{use.rpartition(':')[2]}.{phase}"
+
+
+def stage_of(workspace: Workspace, name: str) -> Stage:
+    """Return one stage by name."""
+    return next(stage for stage in stages(workspace) if stage.name == name)
+
+
+def _stage(workspace: Workspace, name: str, size: _Size, run: RunInfo, earlier: Stage | None) -> Stage:
+    return Stage(
+        name=name,
+        ranks=size.ranks,
+        logs=workspace.logs(name),
+        build=partial(stage_steps, workspace, name),
+        command=command(workspace.run_dir),
+        resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
+        f"--output {_quoted(workspace.output)}",
+        run_dir=workspace.run_dir,
+        stop_on_failure=run.on_error == "stop",
+        is_light=size.is_light,
+        check=partial(_check_turn, workspace, name, earlier),
+    )
+
+
+def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
+    """Refuse to begin a stage before the one before it is complete, or where that left nothing to go on with."""
+    if earlier is None:
+        return
+    if missing := earlier.missing():
+        ranks = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
+        raise RobotroveError(
+            f"stage {name}",
+            f"does not begin: {len(missing)} of {earlier.ranks} ranks of stage {earlier.name} are incomplete ({ranks})",
+            action=f"see why with robotrove status {_quoted(workspace.run_dir)}, then resume with: {earlier.resume}",
+        )
+    if earlier.name == CONVERT:
+        check_kept(workspace)
+    if name == COMMIT:
+        run = RunInfo.read(workspace.run)
+        if run.inputs:
+            check_same_inputs(frozen_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+        if not (binding := Binding(workspace, run)).has_output:
+            check_same_base(binding)
+        check_books(binding)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def stage_steps(workspace: Workspace, name: str) -> Steps:
+    """Build the steps of a stage from the frozen pipeline."""
+    binding = Binding(workspace, RunInfo.read(workspace.run))
+    spec = frozen_spec(workspace)
+    if name == CONVERT:
+        blocks = filter(None, (spec.source, *spec.steps, spec.writer))
+        return [_bound(build(block), binding) for block in blocks]
+    if name == COMMIT:
+        return [_bound(Committer(), binding).stage("finish")]
+    if name == REPORT:
+        return [_report(binding, spec)]
+    number, _, rest = name.partition("-")
+    phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
+    block = _with_inputs([*spec.dataset, *spec.publish][int(number) - 1], binding.run)
+    return [_bound(build(block), binding).stage(phase)]
+
+
+def _report(binding: Binding, spec: PipelineSpec) -> Step:
+    def step(data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
+        write_report(binding, spec)
+        yield from ()
+
+    return step
+
+
+def _with_inputs(block: BlockSpec, run: RunInfo) -> BlockSpec:
+    """Give the run's datasets to every block that takes datasets, wherever the command was started."""
+    if not run.inputs or "datasets" not in block.arguments:
+        return block
+    return replace(block, arguments={**block.arguments, "datasets": [dataset.path for dataset in run.inputs]})
+
+
+def _bound(block: Any, binding: Binding) -> Any:
+    if isinstance(block, Bound):
+        block.bind(binding)
+    return block

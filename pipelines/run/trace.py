@@ -1,0 +1,81 @@
+"""From an episode of a dataset back to the recording."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...core.errors import UsageError
+from ...core.workspace import Workspace
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ...formats.lerobot.datasets.provenance import Origin, origin_of
+from ...manifests.manifest import Manifest
+from ...manifests.run_info import RunInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an episode comes from.
+
+    Attributes:
+        origin: What the dataset itself knows.
+        path: Absolute path of the source file, None if the run directory is not beside the output.
+        is_there: True if a file is at that path.
+    """
+
+    origin: Origin
+    path: str | None
+    is_there: bool
+
+
+def trace(dataset: Path, episode: int) -> Trace:
+    """Return where an episode of a dataset comes from.
+
+    Args:
+        dataset: Folder of the dataset; the source's path is looked up in `<output>.run`.
+        episode: Number of the episode, from 0.
+
+    Raises:
+        UsageError: If there is no such dataset or episode, or nothing is known about its origin.
+        Damaged: If the dataset cannot be read.
+    """
+    check_is_dataset(dataset)
+    view = open_view(dataset)
+    if not (dataset / view.provenance_path).is_file():
+        raise UsageError(
+            str(dataset),
+            f"does not say where its episodes come from, it has no {view.provenance_path}",
+            "a dataset made by robotrove",
+        )
+    origin = origin_of(view, view.provenance_path, episode)
+    if origin is None:
+        count = view.count("total_episodes")
+        raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
+    path = _source_path(dataset, origin)
+    return Trace(origin, path, path is not None and Path(path).is_file())
+
+
+def _source_path(dataset: Path, origin: Origin) -> str | None:
+    name = (origin.source_name, origin.source_key)
+    for run_dir in _run_dirs(dataset.absolute(), set()):
+        workspace = Workspace(run_dir, dataset)
+        if workspace.manifest.is_file() and RunInfo.read(workspace.run).digest == origin.run_digest:
+            rows = Manifest.read(workspace.manifest).rows
+            return next((row.path for row in rows if (row.source, row.key) == name), None)
+    return None
+
+
+def _run_dirs(dataset: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield where runs may be that made a dataset, appended to it, or made what it was appended to."""
+    seen.add(dataset)
+    for output in (dataset, dataset.parent):  # which may hold a dataset per version
+        found = [output.with_name(f"{output.name}.run")] if output.name else []
+        found += output.parent.glob(f"{glob.escape(output.name)}.append-*.run")
+        for run_dir in found:
+            yield run_dir
+            run = Workspace(run_dir, dataset).run
+            base = RunInfo.read(run).base if run.is_file() else None
+            if base is not None and Path(base.path) not in seen:
+                yield from _run_dirs(Path(base.path), seen)

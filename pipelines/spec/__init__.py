@@ -1,0 +1,1 @@
+"""Pipeline files: read, checked, resolved to blocks, and written for others."""

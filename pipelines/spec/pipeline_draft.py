@@ -1,0 +1,326 @@
+"""Pipeline draft: a commented pipeline file for recordings, from what they contain."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import EpisodeRejected, UsageError
+from ...core.features import DEFAULT_FEATURES
+from ...formats.hdf5 import LAYOUTS
+from ...formats.hdf5.column_spec import ColumnSpec
+from ...formats.hdf5.file_facts import DatasetFacts, EpisodeFacts, FileFacts, contents, describe
+from ...formats.hdf5.hdf5_file import natural_key
+from ...media.encode.settings import VideoSettings
+from .shipped_pipelines import shipped_text
+
+_SUFFIXES = (".hdf5", ".h5")
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What was found in the files.
+
+    Attributes:
+        files: What to write under `source.files`.
+        layout: Name of the layout, the same in all files.
+        default_fps: What the layout assumes where a file says nothing.
+        episodes: Every episode that can be opened, in order.
+        model: The first of those whose mapping is the most common one.
+        contents: Every dataset of that one.
+        problems: A sentence for each file and episode that cannot be used.
+    """
+
+    files: tuple[str, ...]
+    layout: str
+    default_fps: int
+    episodes: tuple[EpisodeFacts, ...]
+    model: EpisodeFacts
+    contents: tuple[DatasetFacts, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of all episodes."""
+        return sum(episode.length for episode in self.episodes)
+
+
+def guess(given: Sequence[Path], on_file: Callable[[int, int], None] = lambda done, total: None) -> Guess:
+    """Find out what a pipeline for files needs to know.
+
+    Args:
+        given: Files, and folders that stand for their *.hdf5 and *.h5.
+        on_file: Called with (files done, files in all).
+
+    Raises:
+        UsageError: If the files are of no known layout or of several, or a folder holds none.
+        EpisodeRejected: If nothing in them can be read.
+    """
+    paths = list(dict.fromkeys(path for item in given for path in _expanded(item)))
+    found: list[FileFacts] = []
+    failures: list[EpisodeRejected] = []
+    for number, path in enumerate(paths):
+        try:
+            found.append(describe(path))
+        except EpisodeRejected as exc:
+            failures.append(exc)
+        on_file(number + 1, len(paths))
+    failures += [exc for file in found for exc in file.rejected]
+    if not any(file.layout is None or file.episodes for file in found):
+        raise failures[0]
+    layout = _only_layout(found)
+    episodes = [(file.path, episode) for file in found for episode in file.episodes]
+    votes = Counter(repr(episode.columns) for _, episode in episodes)
+    path, model = next(entry for entry in episodes if repr(entry[1].columns) == votes.most_common(1)[0][0])
+    return Guess(
+        files=_patterns(given, paths),
+        layout=layout,
+        default_fps=LAYOUTS[layout].default_fps,
+        episodes=tuple(episode for _, episode in episodes),
+        model=model,
+        contents=tuple(contents(path, model)),
+        problems=tuple(f"{exc.detail} ({exc.reason})" for exc in failures),
+    )
+
+
+def _expanded(item: Path) -> list[Path]:
+    if not item.is_dir():
+        return [item]
+    found = sorted((path for path in item.iterdir() if path.suffix in _SUFFIXES), key=lambda p: natural_key(p.name))
+    if not found:
+        raise UsageError(str(item), "holds no HDF5 files", "a folder with *.hdf5 or *.h5")
+    return found
+
+
+def _only_layout(found: Sequence[FileFacts]) -> str:
+    groups: dict[str | None, list[Path]] = {}
+    for file in found:
+        groups.setdefault(file.layout, []).append(file.path)
+    if len(groups) > 1:
+        listed = [f"{name or 'no known layout'}: {_some(paths)}" for name, paths in groups.items()]
+        raise UsageError(
+            "these files",
+            "differ in their layout\n    " + "\n    ".join(listed),
+            "files of one layout in one pipeline",
+            "robotrove init for each layout on its own",
+        )
+    name = next(iter(groups))
+    if name is None:
+        raise UsageError(
+            _some(groups[name]),
+            "is of no layout that can be recognised",
+            "one of " + ", ".join(LAYOUTS),
+            f"`robotrove inspect {groups[name][0]}` shows what is in it; with `layout: generic` say what is where",
+        )
+    return name
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(map(str, paths[:3])) + more
+
+
+def _patterns(given: Sequence[Path], paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return what stands for the files in a pipeline: the folder if it is all that the folder holds."""
+    parents = {path.parent for path in paths}
+    if len(paths) > 1 and len(parents) == 1:
+        parent = parents.pop()
+        if {path for path in parent.iterdir() if path.suffix in _SUFFIXES} == set(paths):
+            return (str(parent),)
+    return tuple(dict.fromkeys(map(str, given)))
+
+
+_PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
+_RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+_UNSAFE = re.compile(r"[^\w.\-]")
+_VIDEO = {
+    "codec": "libsvtav1 (AV1), libx264 (H.264, what GR00T wants), libx265, h264_nvenc …",
+    "crf": "quality: lower is better and larger",
+    "g": "frames from one keyframe to the next: more is smaller, and slower to read at random",
+    "pix_fmt": "pixel format",
+    "preset": "speed of the encoder; null is the codec's usual one",
+    "threads": "of one encoder; more is faster for large frames and needs more memory",
+    "encoder": "pyav, or ffmpeg for the codecs of an ffmpeg program",
+}
+
+
+def pipeline_text(guess: Guess, output: str) -> str:
+    """Return a pipeline file for what was found; it loads and runs as it is.
+
+    Args:
+        guess: What was found.
+        output: Folder that the dataset is to get.
+    """
+    lines = [*_head(guess), "", *_source(guess), "", *_steps(guess), "", *_writer(), "", f"output: {flow(output)}"]
+    return "\n".join(lines) + "\n"
+
+
+def copied_text(name: str, sources: Sequence[str]) -> str:
+    """Return a shipped pipeline as a file of one's own, with files to convert or a place for them.
+
+    Raises:
+        UsageError: If there is no such pipeline.
+    """
+    places = flow(list(sources) or ["recordings/*.hdf5"])
+    before, key, after = shipped_text(name).partition("\nsource:\n")
+    return f"{before}{key}  files: {places}  # relative to the folder that robotrove is run in\n{after}"
+
+
+def flow(value: Any) -> str:
+    """Return a plain value as YAML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{flow(key)}: {flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(flow, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
+        return value
+    # JSON is YAML too, except that raw line breaks of Unicode would be folded.
+    return json.dumps(value, ensure_ascii=isinstance(value, str) and not value.isprintable())
+
+
+def _head(guess: Guess) -> Iterator[str]:
+    lengths = [episode.length for episode in guess.episodes]
+    yield f"# Found: layout {guess.layout}, {len(lengths)} episodes of {min(lengths)} to {max(lengths)} frames."
+    for problem in guess.problems[:5]:
+        yield f"# Cannot be used: {_one_line(problem)}"
+    if len(guess.problems) > 5:
+        yield f"# … and {len(guess.problems) - 5} more that cannot be used; `robotrove plan` lists them."
+
+
+def _source(guess: Guess) -> Iterator[str]:
+    yield "source:"
+    yield f"  files: {flow(list(guess.files))}  # relative to the folder that robotrove is run in"
+    yield f"  layout: {guess.layout}"
+    yield f"  task: null  # {_task(guess)}"
+    yield f"  fps: {_fps(guess)}"
+    yield "  columns:  # feature of the dataset: where it is in an episode; these are the layout's own defaults"
+    known = {facts.path: facts for facts in guess.contents}
+    mapped: set[str] = set()
+    names: set[str] = set(DEFAULT_FEATURES) | {"task"}
+    for key, spec in guess.model.columns.items():
+        sources = [part.source.strip("/") for part in spec.parts]
+        mapped.update(sources)
+        name = _unused_name(key, names)
+        shown = " + ".join(_facts(known[source]) for source in sources if source in known)
+        yield f"    {flow(name)}: {flow(_short(spec))}  # {shown}".rstrip(" #")
+    rest = [facts for facts in guess.contents if facts.path not in mapped]
+    if possible := [facts for facts in rest if facts.kind != "none"]:
+        yield "    # Not converted; a line without its '# ' adds the feature:"
+        for facts in possible:
+            name = _unused_name(_feature_name(facts), names)
+            yield f"    # {flow(name)}: {flow(facts.path)}  # {_facts(facts)}"
+    if others := [facts for facts in rest if facts.kind == "none"]:
+        yield "    # Not converted, and no columns as they are:"
+        for facts in others:
+            yield f"    #   {facts.path!r}  {facts.shape} {facts.dtype}: {_one_line(facts.problem)}"
+
+
+def _task(guess: Guess) -> str:
+    tasks = Counter((episode.task, episode.task_source) for episode in guess.episodes)
+    (task, source), _ = tasks.most_common(1)[0]
+    if source == "none":
+        return "the files do not say it; say what the robot does, such as: put the cube on the plate"
+    others = f" and {len(tasks) - 1} more" if len(tasks) > 1 else ""
+    if source == "file":
+        return f"the files say it: {task!r}{others}; what stands here is for episodes without"
+    stand_ins = {
+        "env_name": "the environment's name",
+        "env_task": "what LeIsaac says of the environment",
+        "file_name": "what the file's name says",
+    }
+    stand_in = stand_ins[source]
+    return f"the files do not say it; say what the robot does. Until then it is {stand_in}: {task!r}{others}"
+
+
+def _fps(guess: Guess) -> str:
+    rates = Counter(episode.fps for episode in guess.episodes)
+    rate, _ = rates.most_common(1)[0]
+    also = f" (also found: {', '.join(f'{other:g}' for other in rates if other not in (rate, None))})"
+    also = also if len(rates.keys() - {None}) > 1 else ""
+    if rate is None:
+        assumed = f"ASSUMED to be {guess.default_fps}: the files do not say it"
+        return f"null  # {assumed}; write here what the recorder ran at{also}"
+    if abs(rate - round(rate)) > 1e-6:
+        return f"{max(1, round(rate))}  # the files say {rate:g}, and a dataset needs a whole number{also}"
+    return f"null  # the files say {rate:g}; what stands here is for files that do not{also}"
+
+
+def _steps(guess: Guess) -> Iterator[str]:
+    lengths = [episode.length for episode in guess.episodes]
+    features = guess.model.features
+    yield "steps:"
+    yield from _success(guess)
+    yield "  # What else can be done, one line each; without its '# ' it is done, in this order:"
+    yield f"  # - length_filter: {{min_length: {min(lengths)}}}  # leave out episodes with fewer frames"
+    yield "  # - frame_trimmer: {head: 0, tail: 1}  # cut frames off the beginning and the end of each episode"
+    vectors = [key for key in ("observation.state", "action") if key in features and len(features[key].shape) == 1]
+    if vectors and (joints := features[vectors[0]].names):
+        example = {"order": list(joints), "columns": vectors[:1]}
+        yield f"  # - joint_remapper: {flow(example)}  # entries in another order, or fewer, by name"
+    if vectors:
+        example = {"scale": 57.29577951308232, "columns": vectors}
+        yield f"  # - unit_converter: {flow(example)}  # value · scale + offset; this makes degrees of radians"
+    if any(feature.is_visual for feature in features.values()):
+        yield "  # - image_resizer: {height: 224, width: 224}  # other frame sizes; {pad: even} where H.264 needs it"
+
+
+def _success(guess: Guess) -> Iterator[str]:
+    labels = Counter(episode.success for episode in guess.episodes)
+    counts = f"{labels[True]} successes, {labels[False]} failures, {labels[None]} without a label"
+    if labels[True]:
+        yield f"  - success_filter  # keeps successes only; found {counts}"
+        if labels[None]:
+            yield "  # - success_filter: {missing: success}  # the same, but episodes without a label are kept"
+    elif labels[False]:
+        yield f"  # - success_filter  # would keep nothing; found {counts}"
+    else:
+        yield "  # - success_filter: {missing: success}  # these files have no labels: keeps everything"
+
+
+def _writer() -> Iterator[str]:
+    yield "writer:"
+    yield "  robot_type: null  # name of the robot in info.json, such as so101_follower"
+    yield "  # video:  # these are the defaults"
+    for field in fields(VideoSettings):
+        yield f"  #   {field.name}: {flow(field.default)}  # {_VIDEO[field.name]}"
+
+
+def _short(spec: ColumnSpec) -> Any:
+    """Return a column as short as a pipeline file may have it."""
+    full = spec.model_dump(by_alias=True, exclude_defaults=True)
+    if isinstance(full["from"], list):
+        parts = [part["from"] if part.keys() == {"from"} else part for part in full["from"]]
+        full["from"] = parts[0] if len(parts) == 1 and isinstance(parts[0], str) else parts
+    return full["from"] if full.keys() == {"from"} else full
+
+
+def _facts(facts: DatasetFacts) -> str:
+    rows = ", ".join(["T", *map(str, facts.shape[1:])])
+    return f"({rows}{',' if len(facts.shape) == 1 else ''}) {facts.dtype}"
+
+
+def _feature_name(facts: DatasetFacts) -> str:
+    name = re.sub(r"^(obs|observations)/", "observation/", facts.path).replace("/", ".")
+    if facts.kind == "camera":
+        return "observation.images." + name.removeprefix("observation.").removeprefix("images.")
+    # Readers of LeRobot datasets take every name with "image" in it for a camera.
+    return re.sub("image", "picture", name)
+
+
+def _unused_name(key: str, taken: set[str]) -> str:
+    """Return a feature name like `key` that is safe as a folder and not taken yet; takes it."""
+    safe = name = _UNSAFE.sub("_", key).replace("..", "_").lstrip(".-") or "feature"
+    number = 2
+    while name in taken:
+        name, number = f"{safe}_{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

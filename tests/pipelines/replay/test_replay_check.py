@@ -1,0 +1,299 @@
+"""`verify --replay`: what a dataset has, taken back, is what was recorded; and where it is not, it says so by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robotrove.blocks.episode_step import EpisodeMap
+from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
+from robotrove.blocks.steps.joint_remapper import JointRemapper
+from robotrove.blocks.steps.unit_converter import UnitConverter
+from robotrove.core.episode import Episode
+from robotrove.core.errors import UsageError
+from robotrove.core.workspace import Workspace
+from robotrove.formats.hdf5.samples import write_sample
+from robotrove.pipelines.pipeline import Pipeline
+from robotrove.pipelines.replay.replay_check import ReplayedColumn, ReplayReport, check_replay
+from robotrove.pipelines.run.runner import execute
+from robotrove.pipelines.run.status import Silent
+from robotrove.tests.pipelines.joint_spaces import (
+    DROID_POLICY,
+    DROID_STATE,
+    G1,
+    G1_POLICY,
+    GR1_ACTION,
+    GR1_POLICY,
+    GR1_STATE,
+)
+from robotrove.tests.pipelines.runs import (
+    Here,
+    quick_disk,  # noqa: F401 - autouse
+)
+from robotrove.tests.pipelines.shipped_runs import run_shipped
+
+FRAMES = 12
+ARM = ("shoulder_pan.pos", "shoulder_lift.pos", "elbow_flex.pos", "wrist_flex.pos", "wrist_roll.pos", "gripper.pos")
+ARMS = tuple(f"{side}_{name}" for side in ("left", "right") for name in ARM)
+SPEEDS = ("x.vel", "y.vel", "theta.vel")
+
+
+def ordered(simulator: list[str], policy: list[str]) -> ReplayedColumn:
+    """What must be compared where joints are only picked by name."""
+    named = tuple(name for name in simulator if name in policy)
+    return ReplayedColumn(named, (), tuple(name for name in simulator if name not in policy))
+
+
+POSE = [*(f"pos_{n}" for n in range(3)), *(f"quat_{n}" for n in range(4))]
+HANDS = ReplayedColumn(tuple(f"{side}_eef_{name}" for side in ("left", "right") for name in POSE), (), ())
+DROID = (ordered(DROID_STATE[:8], DROID_POLICY), ordered(DROID_STATE, DROID_POLICY))
+# Pipeline: sample, rows of an episode that are kept, action, state, and how many other columns pass unchanged.
+CASES: dict[str, tuple[str, int, int, ReplayedColumn, ReplayedColumn, int]] = {
+    "leisaac_so101": ("leisaac", 2, 7, *[ReplayedColumn((), ARM, ())] * 2, 0),
+    "leisaac_bi_so101": ("leisaac_bi_so101", 2, 7, *[ReplayedColumn((), ARMS, ())] * 2, 0),
+    "leisaac_lekiwi": ("leisaac_lekiwi", 2, 7, *[ReplayedColumn(SPEEDS, ARM, ())] * 2, 0),
+    "arena_gr1_microwave": ("arena_gr1", 3, 11, ordered(GR1_ACTION, GR1_POLICY), ordered(GR1_STATE, GR1_POLICY), 0),
+    "arena_g1_locomanip": ("arena_g1", 3, 11, *[ordered(G1, G1_POLICY)] * 2, 5),
+    "arena_droid": (
+        "arena_droid",
+        3,
+        11,
+        ordered(DROID_STATE[:8], DROID_POLICY),
+        ordered(DROID_STATE, DROID_POLICY),
+        0,
+    ),
+    "evaltasks_nut_pouring": ("evaltasks", 3, 11, ordered(GR1_ACTION, GR1_POLICY), ordered(GR1_STATE, GR1_POLICY), 0),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Give the folder of a pipeline with its recording, `dataset` and `dataset.run`; made once."""
+    done: dict[tuple[str, ...], Path] = {}
+
+    def make(pipeline: str, *overrides: str) -> Path:
+        if (key := (pipeline, *overrides)) not in done:
+            folder = tmp_path_factory.mktemp("run")
+            write_sample(CASES[pipeline][0], folder, frames=FRAMES, height=48, width=48, cameras=_cameras(pipeline))
+            run_shipped(pipeline, sorted(folder.glob("*.hdf5")), folder / "dataset", *overrides)
+            done[key] = folder
+        return done[key]
+
+    return make
+
+
+def _cameras(pipeline: str) -> tuple[str, ...] | None:
+    return () if pipeline.startswith("leisaac") else None
+
+
+def check(folder: Path, dataset: Path | None = None) -> ReplayReport:
+    return check_replay(dataset or folder / "dataset", folder / "dataset.run")
+
+
+@pytest.mark.parametrize("pipeline", CASES)
+def test_what_was_recorded_comes_back(made: Callable[..., Path], pipeline: str) -> None:
+    _, episodes, rows, action, state, others = CASES[pipeline]
+    report = check(made(pipeline))
+    assert report.problems == ()
+    assert (report.ok, report.episodes, report.rows, report.foreign) == (True, episodes, episodes * rows, 0)
+    assert (report.columns["action"], report.columns["observation.state"]) == (action, state)
+    assert len(report.columns) == 2 + others
+    if others:
+        assert report.columns["observation.eef_pose"] == HANDS
+        assert report.columns["teleop.base_height_command"].exact == ("base_height_cmd_0",)
+
+
+@pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+def test_both_versions(made: Callable[..., Path], version: str) -> None:
+    folder = made("leisaac_so101", "formats=[v3.0, v2.1]")
+    report = check_replay(folder / "dataset" / version, folder / "dataset.run")
+    assert (report.problems, report.episodes, report.rows) == ((), 2, 14)
+
+
+def copied(folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(folder / "dataset", tmp_path / "dataset")
+
+
+def change(dataset: Path, edit: Callable[[np.ndarray], Any], key: str = "action", file: int = 0) -> None:
+    """Edit the (rows, entries) of a column of a data file."""
+    path = sorted(dataset.glob("data/*/*.parquet"))[file]
+    table = pq.read_table(path)
+    index, field = table.schema.get_field_index(key), table.schema.field(key)
+    values = np.array(table[key].to_pylist())
+    edit(values)
+    pq.write_table(table.set_column(index, field, pa.array(values.tolist(), field.type)), path)
+
+
+def test_the_smallest_difference_of_a_joint_that_was_only_ordered(made: Callable[..., Path], tmp_path: Path) -> None:
+    folder = made("arena_gr1_microwave")
+    dataset = copied(folder, tmp_path)
+    joint = "R_thumb_proximal_pitch_joint"
+    with h5py.File(folder / "arena_gr1.hdf5") as file:
+        recorded = file["data/demo_1/processed_actions"][4, GR1_ACTION.index(joint)]
+    other = np.nextafter(recorded, np.float32(9))
+    change(dataset, lambda values: values.__setitem__((4, GR1_POLICY.index(joint)), other), file=1)
+    (problem,) = check(folder, dataset).problems
+    assert (problem.episode, problem.source, problem.feature) == (1, "arena_gr1.hdf5:data/demo_1", "action")
+    assert problem.row == 4
+    assert problem.message == f"{joint} is {other.item()!r} in the dataset, {recorded.item()!r} in the recording"
+
+
+def test_two_joints_exchanged(made: Callable[..., Path], tmp_path: Path) -> None:
+    """As by a mistake in a list of joints: all rows differ, both joints are named."""
+    folder = made("arena_g1_locomanip")
+    dataset = copied(folder, tmp_path)
+    one, other = G1_POLICY.index("left_knee_joint"), G1_POLICY.index("right_knee_joint")
+    change(dataset, lambda values: values.__setitem__((slice(None), [one, other]), values[:, [other, one]]), file=2)
+    report = check(folder, dataset)
+    assert [(problem.episode, problem.row) for problem in report.problems] == [(2, 0), (2, 0)]
+    for problem, joint in zip(report.problems, ("left_knee_joint", "right_knee_joint"), strict=True):
+        assert problem.message.startswith(f"{joint} is ")
+        assert problem.message.endswith("(11 rows differ)")
+
+
+def test_the_dataset_s_own_names_say_where_joints_are(made: Callable[..., Path], tmp_path: Path) -> None:
+    folder = made("arena_g1_locomanip")
+    dataset = copied(folder, tmp_path)
+    info = json.loads((dataset / "meta/info.json").read_text())
+    names = info["features"]["action"]["names"]
+    names[3], names[9] = names[9], names[3]
+    (dataset / "meta/info.json").write_text(json.dumps(info))
+    report = check(folder, dataset)
+    assert {(problem.feature, problem.message.split()[0]) for problem in report.problems} == {
+        ("action", "left_knee_joint"),
+        ("action", "right_knee_joint"),
+    }
+    for file in range(3):
+        change(dataset, lambda values: values.__setitem__((slice(None), [3, 9]), values[:, [9, 3]]), file=file)
+    assert check(folder, dataset).ok
+
+
+@pytest.mark.parametrize(("off", "is_found"), [(1e-5, False), (1e-3, True)])
+def test_motor_units_within_what_rounding_explains(
+    made: Callable[..., Path], tmp_path: Path, off: float, is_found: bool
+) -> None:
+    """1e-5 of 200 motor units are 2e-7 rad, what float32 does; 1e-3 are 2e-5 rad."""
+    folder = made("leisaac_so101")
+    dataset = copied(folder, tmp_path)
+    with h5py.File(folder / "leisaac.hdf5") as file:
+        recorded = float(file["data/demo_1/actions"][5 + 3, 4])
+    change(dataset, lambda values: values.__setitem__((7 + 3, 4), values[7 + 3, 4] + off))
+    report = check(folder, dataset)
+    if not is_found:
+        assert report.ok
+        return
+    (problem,) = report.problems
+    assert (problem.episode, problem.feature, problem.row) == (1, "action", 3)
+    assert problem.message.startswith("wrist_roll.pos is ")
+    assert f", {recorded!r} in the recording; rounding explains 8.9e-07" in problem.message
+    assert problem.message.endswith(" (row 8 of the recording)")
+    taken_back = float(problem.message.split()[2])
+    assert taken_back - recorded == pytest.approx(off * 320 / 200 / 180 * np.pi, rel=0.2)
+
+
+@pytest.mark.parametrize("key", ["observation.eef_pose", "action.eef_pose", "teleop.navigate_command"])
+def test_a_column_that_passes_unchanged(made: Callable[..., Path], tmp_path: Path, key: str) -> None:
+    folder = made("arena_g1_locomanip")
+    dataset = copied(folder, tmp_path)
+    change(dataset, lambda values: values.__setitem__((10, 2), np.nextafter(np.float32(values[10, 2]), 9)), key)
+    (problem,) = check(folder, dataset).problems
+    assert (problem.episode, problem.feature, problem.row) == (0, key, 10)
+
+
+def test_rows_that_the_provenance_gets_wrong(made: Callable[..., Path], tmp_path: Path) -> None:
+    folder = made("leisaac_so101")
+    dataset = copied(folder, tmp_path)
+    path = dataset / "meta/robotrove/episodes.parquet"
+    table = pq.read_table(path)
+
+    def with_rows(first: int, last: int) -> None:
+        changed = table
+        for key, value in (("first_row", first), ("last_row", last)):
+            values = pa.array([value, *table[key].to_pylist()[1:]])
+            changed = changed.set_column(table.schema.get_field_index(key), key, values)
+        pq.write_table(changed, path)
+
+    with_rows(4, 10)  # one row too early
+    report = check(folder, dataset)
+    assert {(problem.episode, problem.row) for problem in report.problems} == {(0, 0)}
+    assert {problem.feature for problem in report.problems} == {"action", "observation.state"}
+    with_rows(6, 12)
+    (problem,) = check(folder, dataset).problems
+    assert problem.message == "7 rows of the dataset cannot be rows 6..12 of 12 recorded, as its provenance says"
+
+
+def test_a_recording_that_is_gone(tmp_path: Path) -> None:
+    [path] = write_sample("leisaac", tmp_path, frames=FRAMES, cameras=())
+    run_shipped("leisaac_so101", [path], tmp_path / "dataset")
+    path.rename(tmp_path / "elsewhere.hdf5")
+    report = check(tmp_path)
+    assert (report.ok, report.episodes) == (False, 0)
+    assert report.problems[0].message == f"{path} is not there any more: 2 episode(s) cannot be compared"
+
+
+def small(folder: Path, *steps: Any, **reader: Any) -> Path:
+    """Run a pipeline of one's own on a sample without cameras: 7 joints."""
+    [path] = write_sample("isaaclab", folder, episodes=2, frames=FRAMES, cameras=())
+    made = Pipeline(source=Hdf5Reader(files=[str(path)], layout="isaaclab", **reader), steps=list(steps))
+    execute(made.spec, Workspace.for_output(folder / "dataset"), Here(), watcher=Silent())
+    return folder
+
+
+def test_any_chain_of_orders_and_scales(tmp_path: Path) -> None:
+    """By other names, with a joint that is filled in, scaled twice in between, and trimmed at both ends."""
+    folder = small(
+        tmp_path,
+        JointRemapper(
+            order=["c", "new", "a", "g"], source_names=list("abcdefg"), fill={"new": 3.0}, columns=["action"]
+        ),
+        UnitConverter(scale=[2.0, 1.0, -0.5, 1.0], offset=[0.0, 0.0, 10.0, 0.0], columns=["action"]),
+        FrameTrimmer(head=2, tail=1),
+        JointRemapper(order=["g", "c", "a"], columns=["action"]),
+        UnitConverter(scale=10.0, columns=["action"]),
+    )
+    report = check(folder)
+    assert report.problems == ()
+    assert report.columns["action"] == ReplayedColumn((), ("a", "c", "g"), ("b", "d", "e", "f"))
+    assert report.columns["observation.state"].exact == tuple(f"joint_pos_{n}" for n in range(7))
+    dataset = shutil.copytree(folder / "dataset", tmp_path / "changed")
+    change(dataset, lambda values: values.__setitem__((slice(None), 1), values[:, 2]))
+    problems = check(folder, dataset).problems
+    assert {problem.message.split()[0] for problem in problems} == {"c"}
+
+
+class Deburr(EpisodeMap):
+    """A step from outside."""
+
+    name = "deburr"
+
+    def apply(self, ep: Episode) -> Episode:
+        return ep
+
+
+def test_a_step_that_nobody_knows(tmp_path: Path) -> None:
+    folder = small(tmp_path, FrameTrimmer(head=1), Deburr())
+    with pytest.raises(UsageError, match=r"steps\[1\]: .*:Deburr has no inverse") as caught:
+        check(folder)
+    assert "robotrove verify DATASET --source" in str(caught.value)
+
+
+def test_a_scale_of_zero(tmp_path: Path) -> None:
+    folder = small(tmp_path, UnitConverter(scale=0.0))
+    with pytest.raises(UsageError, match="multiplies by 0"):
+        check(folder)
+
+
+def test_a_dataset_without_actions(tmp_path: Path) -> None:
+    folder = small(tmp_path, columns={"observation.state": "obs/joint_pos"})
+    with pytest.raises(UsageError, match="has no feature 'action'"):
+        check(folder)
