@@ -10,24 +10,25 @@ import click
 
 from ..core.errors import EpisodeRejected, RobotroveError, nearest
 
+# Name to the room that the command is in, and its line in the help.
 COMMANDS = {
-    "init": "Guess the layout of files and write a pipeline file.",
-    "import-config": "Write a pipeline file from the configuration of another converter.",
-    "plan": "Say what a run would do; touches nothing.",
-    "run": "Convert, or go on with a conversion.",
-    "status": "Show how far a run is.",
-    "cancel": "End the jobs of a run, or the command that works on it.",
-    "inspect": "Show what is in an HDF5 file.",
-    "aggregate": "Join datasets into one.",
-    "convert": "Write a dataset in another version of the format.",
-    "verify": "Check a dataset, against its sources too.",
-    "stats": "Complete and correct the statistics of a dataset.",
-    "export-actions": "Write actions as HDF5 for a replay in Isaac Lab or LeIsaac.",
-    "handoff": "Write what GR00T or LeRobot is trained with.",
-    "push": "Push a dataset to the Hub.",
-    "trace": "Say where an episode of a dataset comes from.",
-    "sample": "Write small sample files of a layout.",
-    "schema": "Print the JSON Schema of a pipeline file.",
+    "init": ("recordings", "Guess the layout of files and write a pipeline file."),
+    "import-config": ("recordings", "Write a pipeline file from the configuration of another converter."),
+    "plan": ("runs", "Say what a run would do; touches nothing."),
+    "run": ("runs", "Convert, or go on with a conversion."),
+    "status": ("runs", "Show how far a run is."),
+    "cancel": ("runs", "End the jobs of a run, or the command that works on it."),
+    "inspect": ("recordings", "Show what is in an HDF5 file."),
+    "aggregate": ("datasets", "Join datasets into one."),
+    "convert": ("datasets", "Write a dataset in another version of the format."),
+    "verify": ("datasets", "Check a dataset, against its sources too."),
+    "stats": ("datasets", "Complete and correct the statistics of a dataset."),
+    "export-actions": ("datasets", "Write actions as HDF5 for a replay in Isaac Lab or LeIsaac."),
+    "handoff": ("datasets", "Write what GR00T or LeRobot is trained with."),
+    "push": ("datasets", "Push a dataset to the Hub."),
+    "trace": ("runs", "Say where an episode of a dataset comes from."),
+    "sample": ("recordings", "Write small sample files of a layout."),
+    "schema": ("runs", "Print the JSON Schema of a pipeline file."),
 }
 
 _INTERRUPTED = 130  # like a program that ended by SIGINT
@@ -42,12 +43,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             ctx.fail(f"there is no command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
-        command: click.Command = import_module(f".{cmd_name.replace('-', '_')}_command", __name__).command
+        room, _ = COMMANDS[cmd_name]
+        command: click.Command = import_module(f".{room}.{cmd_name.replace('-', '_')}", __name__).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.cli.handoff_command import command
+from robotrove.cli.datasets.handoff import command
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.tests.judges.releases import RELEASES, TIMEOUT_S, V21_RELEASES, need
 from robotrove.tests.pipelines.shipped_runs import run_shipped

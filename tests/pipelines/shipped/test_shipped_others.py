@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from robotrove.cli.init_command import command as init
+from robotrove.cli.recordings.init import command as init
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker

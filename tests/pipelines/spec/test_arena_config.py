@@ -11,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from robotrove.cli.import_config_command import command
-from robotrove.cli.new_file import write_new
+from robotrove.cli.arguments import write_new
+from robotrove.cli.recordings.import_config import command
 from robotrove.core.errors import ConfigError, UsageError
 from robotrove.pipelines.spec.arena_config import ArenaConfig, arena_pipeline_text, read_arena_config
 from robotrove.pipelines.spec.pipeline_spec import load_spec

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError
-from ..formats.lerobot.datasets.open_dataset import check_is_dataset
-from ..pipelines.replay.action_export import ActionExport, export_actions
-from .display import Bar
-from .output import counted, echo, echo_json
+from ...core.errors import UsageError
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset
+from ...pipelines.replay.action_export import ActionExport, export_actions
+from ..display import Bar
+from ..output import counted, echo, echo_json
 
 
 @click.command()

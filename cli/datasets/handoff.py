@@ -11,18 +11,18 @@ from typing import get_args
 
 import click
 
-from ..core.commit import folder_attempt
-from ..core.errors import UsageError, exists_already
-from ..formats.lerobot.datasets.dataset import DatasetView
-from ..formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
-from ..formats.lerobot.gr00t.gr00t_metadata import METADATA, gr00t_metadata
-from ..formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
-from ..formats.training.lerobot_training import TRAIN, lerobot_files
-from ..manifests.robot import Gr00tVersion, load_robot
-from ..verification.consumers import CONSUMERS
-from ..verification.dataset.runner import refusals
-from .output import echo
+from ...core.commit import folder_attempt
+from ...core.errors import UsageError, exists_already
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ...formats.lerobot.gr00t.gr00t_metadata import METADATA, gr00t_metadata
+from ...formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
+from ...formats.training.lerobot_training import TRAIN, lerobot_files
+from ...manifests.robot import Gr00tVersion, load_robot
+from ...verification.consumers import CONSUMERS
+from ...verification.dataset.runner import refusals
+from ..output import echo
 
 _ELSEWISE = ("frame_times",)  # holds for torchcodec, and the command for N1.5 takes decord
 

@@ -11,11 +11,11 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from ..core.workspace import Workspace
-from ..executors import worker
-from ..executors.local import LocalExecutor
-from ..executors.stage import WORKERS_LOG
-from .output import echo, echo_json
+from ...core.workspace import Workspace
+from ...executors import worker
+from ...executors.local import LocalExecutor
+from ...executors.stage import WORKERS_LOG
+from ..output import echo, echo_json
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -58,10 +58,10 @@ def run_blocks(
     with LocalExecutor(workers=workers) as executor:
         executor.start_early(worker.command(workspace.run_dir, str(workspace.logs(WORKERS_LOG)), *blocks))
         # Only now, so that the worker imports at the same time.
-        from ..pipelines.pipeline import Pipeline
-        from ..pipelines.spec.arguments import BlockSpec, build
-        from .display import Display
-        from .run_command import summary
+        from ...pipelines.pipeline import Pipeline
+        from ...pipelines.spec.arguments import BlockSpec, build
+        from ..display import Display
+        from ..runs.run import summary
 
         dataset = [build(BlockSpec(use, arguments)) for use, arguments in blocks.items()]
         with redirect_stdout(sys.stderr), Display() as display:

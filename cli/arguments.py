@@ -1,4 +1,4 @@
-"""A pipeline file that a command writes where none was before."""
+"""Arguments that several commands take: a dataset here or on the Hub, a file to write."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ import click
 
 from ..core.commit import file_attempt
 from ..core.errors import UsageError, exists_already
+from ..hub.address import is_on_hub
+from ..hub.source_files import local_dataset
+
+force_option = click.option("--force", is_flag=True, help="Fetch what comes from the Hub anew.")
+
+
+def given(dataset: str, *, force: bool) -> str:
+    """Return a dataset as a run is told of it: an absolute folder, or its name on the Hub."""
+    if not is_on_hub(dataset):
+        return os.path.abspath(dataset)
+    if force:
+        local_dataset(dataset, force=True)
+    return dataset
+
 
 target_option = click.option(
     "-o",

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError
-from ..formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
-from ..pipelines.replay.replay_check import ReplayReport, check_replay
-from ..pipelines.run.finished_run import finished_run
-from ..verification.check import Finding
-from ..verification.consumers import CONSUMERS, chosen
-from ..verification.consumers.installed_lerobot import Seen, seen_by_lerobot
-from ..verification.dataset.runner import Report, verify
-from ..verification.source.source_check import SourceReport, check_source
-from .display import Bar
-from .output import counted, echo, echo_json
+from ...core.errors import UsageError
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ...pipelines.replay.replay_check import ReplayReport, check_replay
+from ...pipelines.run.finished_run import finished_run
+from ...verification.check import Finding
+from ...verification.consumers import CONSUMERS, chosen
+from ...verification.consumers.installed_lerobot import Seen, seen_by_lerobot
+from ...verification.dataset.runner import Report, verify
+from ...verification.source.source_check import SourceReport, check_source
+from ..display import Bar
+from ..output import counted, echo, echo_json
 
 
 @click.command()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError, exists_already
-from ..pipelines.spec.pipeline_draft import copied_text, guess, pipeline_text
-from ..pipelines.spec.shipped_pipelines import shipped_names
-from .display import Bar
-from .new_file import target_option, write_new
-from .output import counted, echo
+from ...core.errors import UsageError, exists_already
+from ...pipelines.spec.pipeline_draft import copied_text, guess, pipeline_text
+from ...pipelines.spec.shipped_pipelines import shipped_names
+from ..arguments import target_option, write_new
+from ..display import Bar
+from ..output import counted, echo
 
 
 @click.command(epilog="Shipped pipelines: " + ", ".join(shipped_names()) + ".")

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ..formats.lerobot.datasets.open_dataset import version_of
-from ..hub.source_files import local_dataset
+from ...core.errors import UsageError
+from ...formats.lerobot.datasets.open_dataset import version_of
+from ...hub.source_files import local_dataset
+from ..arguments import force_option, given
 from .dataset_run import run_blocks, run_options
-from .hub_dataset import force_option, given
 
 
 @click.command()

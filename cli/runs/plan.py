@@ -11,14 +11,14 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ..core.features import Features
-from ..pipelines.plan.input_datasets import DatasetInputs, read_inputs
-from ..pipelines.plan.planner import Plan
-from ..pipelines.run.creation import plan_of
-from ..pipelines.spec.pipeline_spec import load_spec
-from .display import Display, duration
-from .output import counted, echo, echo_json
+from ...core.errors import UsageError
+from ...core.features import Features
+from ...pipelines.plan.input_datasets import DatasetInputs, read_inputs
+from ...pipelines.plan.planner import Plan
+from ...pipelines.run.creation import plan_of
+from ...pipelines.spec.pipeline_spec import load_spec
+from ..display import Display, duration
+from ..output import counted, echo, echo_json
 
 MAX_SHOWN = 20
 

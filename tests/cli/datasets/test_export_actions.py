@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from robotrove.cli.export_actions_command import _lines
+from robotrove.cli.datasets.export_actions import _lines
 from robotrove.pipelines.replay.action_export import ActionExport
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..pipelines.spec.json_schema import json_schema
-from .output import echo_json
+from ...pipelines.spec.json_schema import json_schema
+from ..output import echo_json
 
 
 @click.command()

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from ..arguments import force_option, given
 from .dataset_run import run_blocks, run_options
-from .hub_dataset import force_option, given
 
 
 @click.command()

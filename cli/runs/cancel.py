@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.run.cancel import cancel
-from ..pipelines.run.stages import workspace_of
-from .output import echo
+from ...pipelines.run.cancel import cancel
+from ...pipelines.run.stages import workspace_of
+from ..output import echo
 
 
 @click.command()

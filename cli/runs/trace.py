@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.run.trace import Trace, trace
-from .output import echo, echo_json
+from ...pipelines.run.trace import Trace, trace
+from ..output import echo, echo_json
 
 
 @click.command()

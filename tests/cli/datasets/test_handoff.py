@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from robotrove.cli.handoff_command import command
+from robotrove.cli.datasets.handoff import command
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.training.gr00t_training import TAGS

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from ..core.errors import UsageError
-from ..formats.lerobot.recompute.dataset_recompute import StatsReport, recompute
-from ..formats.lerobot.stats.stats_comparison import Difference, FeatureDifferences
-from ..hub.address import is_on_hub
-from ..hub.source_files import local_dataset
-from .display import Bar
-from .hub_dataset import force_option
-from .output import counted, echo, echo_json
+from ...core.errors import UsageError
+from ...formats.lerobot.recompute.dataset_recompute import StatsReport, recompute
+from ...formats.lerobot.stats.stats_comparison import Difference, FeatureDifferences
+from ...hub.address import is_on_hub
+from ...hub.source_files import local_dataset
+from ..arguments import force_option
+from ..display import Bar
+from ..output import counted, echo, echo_json
 
 _SHOWN_VALUES = 6
 

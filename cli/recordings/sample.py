@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from ..formats.hdf5.samples import SAMPLES, write_sample
-from .output import echo
+from ...formats.hdf5.samples import SAMPLES, write_sample
+from ..output import echo
 
 _NO_LAYOUT = "generic"  # its files can only be described by hand
 

@@ -11,17 +11,17 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ..core.workspace import Workspace
-from ..executors import EXECUTORS
-from ..executors.slurm.submission import Detached, Submission
-from ..manifests.run_report import RunReport
-from ..pipelines.plan.append_base import workspace_of_append
-from ..pipelines.run.runner import execute, submit
-from ..pipelines.spec.executor_spec import build_executor
-from ..pipelines.spec.pipeline_spec import load_spec
-from .display import Display, duration
-from .output import counted, echo, echo_json
+from ...core.errors import UsageError
+from ...core.workspace import Workspace
+from ...executors import EXECUTORS
+from ...executors.slurm.submission import Detached, Submission
+from ...manifests.run_report import RunReport
+from ...pipelines.plan.append_base import workspace_of_append
+from ...pipelines.run.runner import execute, submit
+from ...pipelines.spec.executor_spec import build_executor
+from ...pipelines.spec.pipeline_spec import load_spec
+from ..display import Display, duration
+from ..output import counted, echo, echo_json
 
 
 @click.command()

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import click
 
-from ..blocks.publish.hub_publisher import HubPublisher
-from ..hub.push import Published
-from .display import Bar
-from .output import counted, echo, echo_json, size
+from ...blocks.publish.hub_publisher import HubPublisher
+from ...hub.push import Published
+from ..display import Bar
+from ..output import counted, echo, echo_json, size
 
 
 @click.command()

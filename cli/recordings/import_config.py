@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.spec.arena_config import arena_pipeline_text, read_arena_config
-from .new_file import target_option, write_new
-from .output import echo
+from ...pipelines.spec.arena_config import arena_pipeline_text, read_arena_config
+from ..arguments import target_option, write_new
+from ..output import echo
 
 
 @click.command()

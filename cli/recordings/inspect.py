@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from ..core.errors import UsageError
-from ..formats.hdf5.file_facts import count_episodes
-from ..formats.hdf5.hdf5_file import open_source
-from ..formats.hdf5.tree import Node, Preview, preview, tree
-from .output import counted, echo, echo_json, size
+from ...core.errors import UsageError
+from ...formats.hdf5.file_facts import count_episodes
+from ...formats.hdf5.hdf5_file import open_source
+from ...formats.hdf5.tree import Node, Preview, preview, tree
+from ..output import counted, echo, echo_json, size
 
 _NAME_WIDTH = 44
 _MOST_TEXT = 200

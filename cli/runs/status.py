@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from ..pipelines.run.stages import workspace_of
-from ..pipelines.run.status import FailedRank, RunStatus, StageStatus, status_reader
-from .display import duration
-from .output import counted, echo, echo_json
+from ...pipelines.run.stages import workspace_of
+from ...pipelines.run.status import FailedRank, RunStatus, StageStatus, status_reader
+from ..display import duration
+from ..output import counted, echo, echo_json
 
 
 @click.command()
