@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import make_source, measure
 
-from robotrove.tests.pipelines.many_ranks import create_run, pretend_done, pretend_failed
+from robotrove.tests.support.pipelines.many_ranks import create_run, pretend_done, pretend_failed
 
 FAILED, REPEATS = 20, 3
 

@@ -1,1 +1,1 @@
-"""Tests mirror the folders; contracts.py holds the suites a new implementation inherits."""
+"""Tests mirror the path of what they test; helpers are in support/, contract suites in robotrove.testing."""

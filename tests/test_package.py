@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.hub.server import TOKEN, running
+from robotrove.tests.support.hub.server import TOKEN, running
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "demo")
@@ -48,7 +48,7 @@ def test_the_wheel_holds_every_module_and_every_data_file_and_nothing_else(shipp
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert {name.removeprefix("robotrove/") for name in names} == shipped
-    assert {"pipelines/shipped/libero.yaml", "manifests/robots/so101.yaml"} <= shipped
+    assert {"testing/layout_contract.py", "pipelines/shipped/libero.yaml", "manifests/robots/so101.yaml"} <= shipped
     assert not any(name.startswith(("tests/", "setup.py")) for name in shipped)
 
 

@@ -25,7 +25,7 @@ ENCODERS = Registry(
 
 
 class Encoder(ABC):
-    """Encodes frames of one camera; a new one needs `encode` and passes tests.contracts.EncoderContract.
+    """Encodes frames of one camera; a new one needs `encode` and passes robotrove.testing.encoder_contract.
 
     Attributes:
         settings: How to encode.

@@ -13,7 +13,7 @@ from robotrove.blocks.episode_step import EpisodeStep
 from robotrove.core.episode import Episode
 from robotrove.core.errors import RobotroveError
 from robotrove.pipelines.spec.arguments import BlockSpec, build
-from robotrove.tests.contracts_blocks import BlockContract, StepContract, make_episode
+from robotrove.testing.block_contracts import BlockContract, StepContract, make_episode
 
 
 class TestSuccessFilter(StepContract):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from robotrove.executors.executor import Executor
 from robotrove.executors.local import LocalExecutor
-from robotrove.tests.contracts_executor import ExecutorContract
+from robotrove.testing.executor_contract import ExecutorContract
 
 
 class TestLocal(ExecutorContract):

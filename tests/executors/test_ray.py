@@ -10,8 +10,8 @@ from robotrove.core.workspace import Workspace
 from robotrove.executors.executor import Executor
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.contracts_executor import ExecutorContract
-from robotrove.tests.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline
+from robotrove.testing.executor_contract import ExecutorContract
+from robotrove.tests.support.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline
 
 
 @pytest.fixture(autouse=True)

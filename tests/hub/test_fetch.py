@@ -15,8 +15,8 @@ from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.hub import cache, fetch
 from robotrove.hub.address import Address, parse
 from robotrove.hub.source_files import find, local_dataset, present
-from robotrove.tests.hub.server import HubServer
-from robotrove.tests.hub.store import Repository
+from robotrove.tests.support.hub.server import HubServer
+from robotrove.tests.support.hub.store import Repository
 
 NAME = "lab/recordings"
 CONTENT = random.Random(0).randbytes(3_000_000)

@@ -18,8 +18,15 @@ import pytest
 from robotrove.core.errors import RobotroveError, RunChanged, UsageError
 from robotrove.hub import cache, fsspec_files
 from robotrove.hub.source_files import find, is_fetched, named, present
-from robotrove.tests.hub.test_publisher import robotrove
-from robotrove.tests.pipelines.runs import AtStart, assert_same_dataset, run_cli, run_here, sample, write_pipeline
+from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.pipelines.runs import (
+    AtStart,
+    assert_same_dataset,
+    run_cli,
+    run_here,
+    sample,
+    write_pipeline,
+)
 
 SUFFIXES = (".hdf5", ".h5")
 

@@ -10,8 +10,8 @@ from robotrove.core.errors import UsageError
 from robotrove.hub import push as push_module
 from robotrove.hub.client import Hub
 from robotrove.hub.push import Push
-from robotrove.tests.hub.pushing import CARD, NAME, check_published, expected, folder, push, shown, write
-from robotrove.tests.hub.server import HubServer
+from robotrove.tests.support.hub.pushing import CARD, NAME, check_published, expected, folder, push, shown, write
+from robotrove.tests.support.hub.server import HubServer
 
 
 @pytest.fixture

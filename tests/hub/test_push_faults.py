@@ -11,8 +11,8 @@ from robotrove.hub import client
 from robotrove.hub import push as push_module
 from robotrove.hub.client import Hub
 from robotrove.hub.push import Push
-from robotrove.tests.hub.pushing import CARD, NAME, check_published, expected, folder, push, shown
-from robotrove.tests.hub.server import TOKEN, HubServer
+from robotrove.tests.support.hub.pushing import CARD, NAME, check_published, expected, folder, push, shown
+from robotrove.tests.support.hub.server import TOKEN, HubServer
 
 # What a push asks for, each with every way in which it may fail for a while.
 REQUESTS = [

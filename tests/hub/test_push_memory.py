@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from robotrove.tests.hub import measured_push
-from robotrove.tests.hub.pushing import folder, write
-from robotrove.tests.hub.server import HubServer
+from robotrove.tests.support.hub import measured_push
+from robotrove.tests.support.hub.pushing import folder, write
+from robotrove.tests.support.hub.server import HubServer
 
 FILES = 5000
 LARGE = 2 << 30

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.hub.pushing import push
-from robotrove.tests.hub.server import TOKEN, HubServer
-from robotrove.tests.hub.test_publisher import robotrove
-from robotrove.tests.pipelines.runs import assert_same_dataset, run_cli, sample, write_pipeline
+from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.hub.pushing import push
+from robotrove.tests.support.hub.server import TOKEN, HubServer
+from robotrove.tests.support.pipelines.runs import assert_same_dataset, run_cli, sample, write_pipeline
 
 RECORDINGS = "lab/recordings"
 

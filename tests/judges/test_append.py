@@ -16,7 +16,7 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.expectations import check_access, check_episodes, check_facts, check_frames, check_rows
 from robotrove.tests.judges.recordings import RICH, SMALL_FILES, Recorder, Truth, imagine
 from robotrove.tests.judges.releases import BACKENDS, RELEASES, V21_RELEASES, V30_RELEASES, Seen, need, run_script
-from robotrove.tests.pipelines.runs import tree
+from robotrove.tests.support.pipelines.runs import tree
 from robotrove.verification.dataset.runner import verify
 
 FPS = 20

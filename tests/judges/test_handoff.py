@@ -11,7 +11,7 @@ import pytest
 from robotrove.cli.datasets.handoff import command
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.tests.judges.releases import RELEASES, TIMEOUT_S, V21_RELEASES, need
-from robotrove.tests.pipelines.shipped_runs import run_shipped
+from robotrove.tests.support.pipelines.shipped_runs import run_shipped
 
 # Nothing is fetched, and a processor is enough.
 SMALL = [

@@ -11,8 +11,8 @@ import pytest
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.tests.judges.releases import BACKENDS, V21_RELEASES, Seen, run_script
-from robotrove.tests.pipelines.joint_spaces import G1, G1_POLICY
-from robotrove.tests.pipelines.shipped_runs import run_shipped
+from robotrove.tests.support.pipelines.joint_spaces import G1, G1_POLICY
+from robotrove.tests.support.pipelines.shipped_runs import run_shipped
 
 EPISODES, FRAMES = 2, 12
 

@@ -11,7 +11,7 @@ import pytest
 
 from robotrove.formats.lerobot.datasets.open_dataset import open_view
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, need
-from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
+from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 from robotrove.verification.consumers.installed_lerobot import Seen, seen_by_lerobot
 
 

@@ -13,7 +13,7 @@ from robotrove.core.registry import Registry
 from robotrove.pipelines.spec import block_lookup, json_schema
 from robotrove.pipelines.spec.pipeline_spec import load_spec
 
-SAMPLES = "robotrove.tests.pipelines.sample_blocks"
+SAMPLES = "robotrove.tests.support.blocks.sample_blocks"
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.pipelines.runs import run_undisturbed, sample, write_pipeline
 from robotrove.tests.slurm.disturbed import EPISODES, FRAMES, SHARDS, Run
 from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
 from robotrove.tests.slurm.jobs import EXECUTOR, slurm, wait_for
+from robotrove.tests.support.pipelines.runs import run_undisturbed, sample, write_pipeline
 
 _MARKER = "# Written by robotrove slurm/local_cluster.sh"
 

@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 
 from robotrove.core.workspace import Workspace
-from robotrove.tests.pipelines import faults
-from robotrove.tests.pipelines.runs import assert_encoded_once, assert_no_leftovers, assert_same_dataset
 from robotrove.tests.slurm import jobs
 from robotrove.tests.slurm.gates import Gates
 from robotrove.tests.slurm.jobs import wait_for
+from robotrove.tests.support.pipelines import faults
+from robotrove.tests.support.pipelines.runs import assert_encoded_once, assert_no_leftovers, assert_same_dataset
 
 FRAMES, PER_SHARD, SHARDS = 60, 5, 4  # a shard closes at 300 frames
 EPISODES = PER_SHARD * SHARDS

@@ -14,7 +14,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.executors.slurm import slurm_queue
 from robotrove.executors.slurm.slurm_queue import Job
 from robotrove.executors.slurm.submission import Submission
-from robotrove.tests.pipelines.runs import run_cli, start_cli
+from robotrove.tests.support.pipelines.runs import run_cli, start_cli
 
 ON_CLUSTER = ("--executor", "slurm")
 # Two jobs fit on a node at a time; nothing here needs so much.

@@ -11,8 +11,9 @@ from robotrove.core.workspace import Workspace
 from robotrove.executors.executor import Executor
 from robotrove.executors.slurm.slurm_executor import SlurmExecutor
 from robotrove.pipelines.run.stages import stages
-from robotrove.tests.contracts_executor import ExecutorContract
-from robotrove.tests.pipelines.runs import (
+from robotrove.testing.executor_contract import ExecutorContract
+from robotrove.tests.slurm.jobs import EXECUTOR, ON_CLUSTER, slurm, submission
+from robotrove.tests.support.pipelines.runs import (
     assert_encoded_once,
     assert_no_leftovers,
     assert_same_dataset,
@@ -20,7 +21,6 @@ from robotrove.tests.pipelines.runs import (
     sample,
     write_pipeline,
 )
-from robotrove.tests.slurm.jobs import EXECUTOR, ON_CLUSTER, slurm, submission
 
 EPISODES, FRAMES, SHARDS = 183, 100, 61  # a shard closes at 300 frames
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.tests.pipelines.faults import command
-from robotrove.tests.pipelines.runs import run_cli
 from robotrove.tests.slurm.disturbed import Run
 from robotrove.tests.slurm.jobs import ON_CLUSTER, live, submission, submit, wait_for, wait_until_over
+from robotrove.tests.support.pipelines.faults import command
+from robotrove.tests.support.pipelines.runs import run_cli
 
 OTHERS = [ON_CLUSTER, (*ON_CLUSTER, "--wait"), ("--executor", "local"), ("--fresh",), (*ON_CLUSTER, "--fresh")]
 

@@ -13,10 +13,10 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.pipelines.run.stages import stages
-from robotrove.tests.pipelines.faults import command
-from robotrove.tests.pipelines.many_ranks import create_run
-from robotrove.tests.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline
 from robotrove.tests.slurm.jobs import EXECUTOR, live, slurm, submission, submit, wait_for, wait_until_over
+from robotrove.tests.support.pipelines.faults import command
+from robotrove.tests.support.pipelines.many_ranks import create_run
+from robotrove.tests.support.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline
 
 EPISODES, FRAMES, SHARDS = 30, 100, 10  # a shard closes at 300 frames
 MAX_ARRAY_SIZE, MANY = 1001, 3000

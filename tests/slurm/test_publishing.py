@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.hub.pushing import NAME, expected, shown
-from robotrove.tests.hub.server import TOKEN, HubServer, running
-from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
 from robotrove.tests.slurm.jobs import EXECUTOR, ON_CLUSTER, slurm, submission
+from robotrove.tests.support.hub.pushing import NAME, expected, shown
+from robotrove.tests.support.hub.server import TOKEN, HubServer, running
+from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 
 EPISODES, FRAMES = 6, 100  # a shard closes at 300 frames
 

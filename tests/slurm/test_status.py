@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from robotrove.core.workspace import Workspace
-from robotrove.tests.pipelines.faults import command, start
 from robotrove.tests.slurm.disturbed import SHARDS, Run, ended
 from robotrove.tests.slurm.jobs import live, submission, submit, wait_for, wait_until_over
+from robotrove.tests.support.pipelines.faults import command, start
 
 NOWHERE = os.environ | {"PATH": "/nowhere"}  # a machine without Slurm
 

@@ -15,7 +15,7 @@ import pytest
 
 from robotrove.blocks.dataset import dataset_stats as module
 from robotrove.blocks.dataset.dataset_stats import DatasetStats
-from robotrove.tests.pipelines.numbered import FRONT, Made, make
+from robotrove.tests.support.datasets.numbered import FRONT, Made, make
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 

@@ -9,7 +9,7 @@ import pytest
 
 from robotrove.blocks.dataset.dataset_stats import DatasetStats
 from robotrove.core.errors import RankFailed
-from robotrove.tests.pipelines.runs import run_here, sample, write_pipeline
+from robotrove.tests.support.pipelines.runs import run_here, sample, write_pipeline
 
 BLOCKS = ["aggregator", "dataset_stats", "downgrader", "verifier"]
 

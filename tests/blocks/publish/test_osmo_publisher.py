@@ -12,8 +12,8 @@ import pytest
 from robotrove.blocks.publish.osmo_publisher import OsmoPublisher
 from robotrove.core.errors import UsageError
 from robotrove.core.redaction import redacted
-from robotrove.tests.blocks.fake_osmo import install
-from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
+from robotrove.tests.support.blocks.fake_osmo import install
+from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 
 NAME = "isaac/gr1_bottle:v2"
 LOGIN = "s3cr3t-login-0123456789"

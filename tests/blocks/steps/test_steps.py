@@ -23,7 +23,7 @@ from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode
 from robotrove.core.errors import EpisodeRejected, RobotroveError, UsageError
 from robotrove.core.features import Feature
-from robotrove.tests.contracts_blocks import JOINTS, make_episode
+from robotrove.testing.block_contracts import JOINTS, make_episode
 
 SO101 = [
     f"{name}.pos" for name in ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")

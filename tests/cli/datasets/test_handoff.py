@@ -20,8 +20,8 @@ from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.training.gr00t_training import TAGS
 from robotrove.manifests.robot import load_robot, shipped_robots
-from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
-from robotrove.tests.pipelines.shipped_runs import run_shipped
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.tests.support.pipelines.shipped_runs import run_shipped
 
 DATASET = "[downgrader, {gr00t_files: {robot: so101}}]"
 # What a Python that is started says of it: its arguments, where it is, and what it was told by the environment.

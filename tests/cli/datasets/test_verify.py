@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ...formats.lerobot.checks import tiny_v21
+from ...support.datasets import tiny_v21
 
 
 @pytest.fixture

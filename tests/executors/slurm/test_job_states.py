@@ -18,7 +18,7 @@ from robotrove.executors.slurm.job_states import JobStates, RankStates, last_wor
 from robotrove.executors.slurm.slurm_queue import Job
 from robotrove.executors.slurm.submission import Batch, Submission
 from robotrove.executors.stage import Stage
-from robotrove.tests.executors.stages import bare_stage
+from robotrove.tests.support.executors.stages import bare_stage
 
 # squeue --noheader --array --name … --format "%F|%K|%T|%r|%N", of Slurm 22.05
 SQUEUE = """\

@@ -11,7 +11,7 @@ import pytest
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.executors.slurm.slurm_executor import SlurmExecutor
 from robotrove.executors.slurm.submission import Submission
-from robotrove.tests.executors.stages import bare_stage
+from robotrove.tests.support.executors.stages import bare_stage
 
 PRINTS = {
     "scontrol": "echo 'MaxArraySize            = 1001'",

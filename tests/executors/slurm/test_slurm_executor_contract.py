@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from robotrove.executors.executor import Executor
 from robotrove.executors.slurm.slurm_executor import SlurmExecutor
-from robotrove.tests.contracts_executor import ExecutorContract
+from robotrove.testing.executor_contract import ExecutorContract
 
 
 class TestLocal(ExecutorContract):

@@ -9,7 +9,7 @@ from robotrove.core.errors import EpisodeRejected, RobotroveError, UsageError
 from robotrove.media.encode.encoder import check_available, encoder_version
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.video.probe import probe
-from robotrove.tests.contracts import EncoderContract
+from robotrove.testing.encoder_contract import EncoderContract
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg program")
 

@@ -11,7 +11,7 @@ from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.media.encode.encoder import check_available, encoder_version
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests.contracts import EncoderContract
+from robotrove.testing.encoder_contract import EncoderContract
 
 
 class TestPyavEncoder(EncoderContract):

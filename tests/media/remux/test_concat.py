@@ -15,8 +15,8 @@ from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.remux.concat import NotCopyable, join, split
 from robotrove.media.remux.video_index import Clip, read_index
 from robotrove.media.video.probe import iter_frames, probe
-from robotrove.tests.odd_videos import make_odd
-from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
+from robotrove.tests.support.media.odd_videos import make_odd
+from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
 both = pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])
 LENGTHS = (5, 1, 8)

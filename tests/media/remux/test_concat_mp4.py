@@ -20,8 +20,8 @@ from robotrove.media.mp4.sample_table import read_table
 from robotrove.media.remux.concat import NotCopyable, join, split
 from robotrove.media.remux.concat_mp4 import join_tables, split_tables
 from robotrove.media.remux.video_index import Clip, prove, read_index
-from robotrove.tests.odd_videos import make_odd
-from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
+from robotrove.tests.support.media.odd_videos import make_odd
+from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
 
 def packets(path: Path) -> list[tuple[object, ...]]:

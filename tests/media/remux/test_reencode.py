@@ -11,7 +11,7 @@ from robotrove.media.remux.concat import join
 from robotrove.media.remux.reencode import reencode, settings_like
 from robotrove.media.remux.video_index import Clip, Encoding, read_index
 from robotrove.media.video.probe import probe
-from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
+from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
 
 @pytest.mark.parametrize("kind", KINDS)

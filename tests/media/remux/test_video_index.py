@@ -14,7 +14,7 @@ from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.remux.concat import NotCopyable, join
 from robotrove.media.remux.video_index import Clip, Encoding, read_index
 from robotrove.media.video.probe import keyframes
-from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, record
+from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
 
 
 def copyable(path: Path) -> dict[int, list[int]]:

@@ -12,8 +12,8 @@ from robotrove.media.mp4.sample_table import read_table
 from robotrove.media.remux import video_index
 from robotrove.media.remux.video_index import prove, survey
 from robotrove.media.video.probe import probe
-from robotrove.tests.odd_videos import make_odd
-from robotrove.tests.recorded_videos import FPS, KINDS, record
+from robotrove.tests.support.media.odd_videos import make_odd
+from robotrove.tests.support.media.recorded_videos import FPS, KINDS, record
 
 
 @pytest.mark.parametrize("kind", KINDS)

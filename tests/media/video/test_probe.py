@@ -13,7 +13,7 @@ from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.mp4.sample_table import read_table
 from robotrove.media.video.probe import VideoInfo, check_frames, iter_frames, probe
-from robotrove.tests.recorded_videos import FPS, KINDS, concatenate, numbers, record
+from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
 
 @pytest.fixture(scope="module", params=["libsvtav1", "libx264"])

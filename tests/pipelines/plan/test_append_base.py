@@ -24,10 +24,9 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.plan.planner import Plan
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.trace import trace
-from robotrove.tests.hub.test_publisher import robotrove
-from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
-from robotrove.tests.pipelines.faults import small_files
-from robotrove.tests.pipelines.numbered import (
+from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.datasets.expected import assert_holds, assert_statistics
+from robotrove.tests.support.datasets.numbered import (
     FPS,
     FRONT,
     SIZES,
@@ -39,8 +38,9 @@ from robotrove.tests.pipelines.numbered import (
     quickly,
     record,
 )
-from robotrove.tests.pipelines.on_disk import OnDisk, forget
-from robotrove.tests.pipelines.runs import AtStart, Here, assert_same_dataset, tree
+from robotrove.tests.support.datasets.on_disk import OnDisk, forget
+from robotrove.tests.support.pipelines.faults import small_files
+from robotrove.tests.support.pipelines.runs import AtStart, Here, assert_same_dataset, tree
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from robotrove.executors.executor import Executor
-from robotrove.tests.pipelines.expected import assert_holds
-from robotrove.tests.pipelines.faults import (
+from robotrove.tests.support.datasets.expected import assert_holds
+from robotrove.tests.support.datasets.numbered import FRONT, conversion, make, quickly, record
+from robotrove.tests.support.datasets.on_disk import OnDisk, forget
+from robotrove.tests.support.pipelines.faults import (
     changes_by_stage,
     command,
     environment,
@@ -27,9 +29,7 @@ from robotrove.tests.pipelines.faults import (
     small_files,
     small_limits,
 )
-from robotrove.tests.pipelines.numbered import FRONT, conversion, make, quickly, record
-from robotrove.tests.pipelines.on_disk import OnDisk, forget
-from robotrove.tests.pipelines.runs import Here, assert_same_dataset, tree
+from robotrove.tests.support.pipelines.runs import Here, assert_same_dataset, tree
 
 ROUNDS = int(os.environ.get("ROBOTROVE_FAULTS", "1"))
 LIMITS = small_limits(0.008, 0.008)

@@ -9,8 +9,8 @@ import numpy as np
 
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.datasets.open_dataset import open_view
-from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
-from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.tests.support.pipelines.shipped_runs import column, rows, run_shipped
 from robotrove.verification.consumers import CONSUMERS
 from robotrove.verification.dataset.runner import refusals
 

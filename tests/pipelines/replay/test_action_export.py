@@ -28,13 +28,20 @@ from robotrove.pipelines.replay.action_export import ActionExport, export_action
 from robotrove.pipelines.replay.replay_check import check_replay
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.status import Silent
-from robotrove.tests.pipelines.joint_spaces import DROID_POLICY, DROID_STATE, G1, G1_POLICY, GR1_ACTION, GR1_POLICY
-from robotrove.tests.pipelines.replay.reader import ReplayReader
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.joint_spaces import (
+    DROID_POLICY,
+    DROID_STATE,
+    G1,
+    G1_POLICY,
+    GR1_ACTION,
+    GR1_POLICY,
+)
+from robotrove.tests.support.pipelines.replay_reader import ReplayReader
+from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
 )
-from robotrove.tests.pipelines.shipped_runs import column, rows, run_shipped
+from robotrove.tests.support.pipelines.shipped_runs import column, rows, run_shipped
 
 FRAMES, EPISODES = 14, 3
 # Limits in degrees and motor ranges of the SO-101 in LeIsaac.

@@ -27,7 +27,7 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay.replay_check import ReplayedColumn, ReplayReport, check_replay
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.status import Silent
-from robotrove.tests.pipelines.joint_spaces import (
+from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
     G1,
@@ -36,11 +36,11 @@ from robotrove.tests.pipelines.joint_spaces import (
     GR1_POLICY,
     GR1_STATE,
 )
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
 )
-from robotrove.tests.pipelines.shipped_runs import run_shipped
+from robotrove.tests.support.pipelines.shipped_runs import run_shipped
 
 FRAMES = 12
 ARM = ("shoulder_pan.pos", "shoulder_lift.pos", "elbow_flex.pos", "wrist_flex.pos", "wrist_roll.pos", "gripper.pos")

@@ -9,8 +9,10 @@ import psutil
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.tests.pipelines.faults import command
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
+from robotrove.tests.slurm.jobs import wait_for
+from robotrove.tests.support.pipelines.faults import command
+from robotrove.tests.support.pipelines.runs import (
     assert_encoded_once,
     assert_no_leftovers,
     assert_same_dataset,
@@ -20,8 +22,6 @@ from robotrove.tests.pipelines.runs import (
     start_cli,
     write_pipeline,
 )
-from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
-from robotrove.tests.slurm.jobs import wait_for
 
 
 @pytest.fixture(scope="module")

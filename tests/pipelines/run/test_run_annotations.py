@@ -15,13 +15,13 @@ from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.status import Silent
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
     run_here,
     write_pipeline,
 )
-from robotrove.tests.pipelines.shipped_runs import column, lines, rows
+from robotrove.tests.support.pipelines.shipped_runs import column, lines, rows
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 

@@ -23,7 +23,7 @@ from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.formats.hdf5.samples.sample_spec import action, state
 from robotrove.media.image.images import encode_jpeg
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.runs import (
     quick_disk,  # noqa: F401 - autouse
     run_cli,
     run_here,

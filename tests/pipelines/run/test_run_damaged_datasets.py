@@ -22,11 +22,11 @@ from robotrove.core.errors import RobotroveError, RunChanged
 from robotrove.executors.executor import Executor
 from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.pipeline import Pipeline
-from robotrove.tests.pipelines.expected import assert_holds
-from robotrove.tests.pipelines.faults import command, environment, killed_in, small_files
-from robotrove.tests.pipelines.numbered import FRONT, WRIST, Made, aggregate, convert, digests, make, quickly
-from robotrove.tests.pipelines.on_disk import OnDisk, forget
-from robotrove.tests.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
+from robotrove.tests.support.datasets.expected import assert_holds
+from robotrove.tests.support.datasets.numbered import FRONT, WRIST, Made, aggregate, convert, digests, make, quickly
+from robotrove.tests.support.datasets.on_disk import OnDisk, forget
+from robotrove.tests.support.pipelines.faults import command, environment, killed_in, small_files
+from robotrove.tests.support.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
 
 LENGTHS = [6, 4, 9, 5, 7]
 DATA_30 = "data/chunk-000/file-001.parquet"

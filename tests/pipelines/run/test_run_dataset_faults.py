@@ -26,8 +26,10 @@ from robotrove.core.commit import is_attempt
 from robotrove.core.workspace import Workspace
 from robotrove.executors.executor import Executor
 from robotrove.pipelines.run.stages import stages
-from robotrove.tests.pipelines.expected import assert_holds
-from robotrove.tests.pipelines.faults import (
+from robotrove.tests.support.datasets.expected import assert_holds
+from robotrove.tests.support.datasets.numbered import AV1, FRONT, Made, aggregate, convert, digests, make, quickly
+from robotrove.tests.support.datasets.on_disk import OnDisk, forget
+from robotrove.tests.support.pipelines.faults import (
     GROWING,
     changes_by_stage,
     command,
@@ -41,9 +43,7 @@ from robotrove.tests.pipelines.faults import (
     start,
     without_space_in,
 )
-from robotrove.tests.pipelines.numbered import AV1, FRONT, Made, aggregate, convert, digests, make, quickly
-from robotrove.tests.pipelines.on_disk import OnDisk, forget
-from robotrove.tests.pipelines.runs import assert_no_leftovers, assert_same_dataset, tree
+from robotrove.tests.support.pipelines.runs import assert_no_leftovers, assert_same_dataset, tree
 
 ROUNDS = int(os.environ.get("ROBOTROVE_FAULTS", "1"))
 LIMITS = small_limits(0.008, 0.008)

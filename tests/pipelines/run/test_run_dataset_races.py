@@ -17,9 +17,9 @@ from robotrove.executors.rank_runner import RankRunner
 from robotrove.executors.stage import Stage
 from robotrove.pipelines.pipeline import Pipeline
 
-from ..expected import assert_holds
-from ..numbered import FRONT, SIZES, Made, aggregate, convert, digests, make, quickly
-from ..on_disk import OnDisk
+from ...support.datasets.expected import assert_holds
+from ...support.datasets.numbered import FRONT, SIZES, Made, aggregate, convert, digests, make, quickly
+from ...support.datasets.on_disk import OnDisk
 
 
 class Before(Executor):

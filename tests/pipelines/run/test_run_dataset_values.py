@@ -16,9 +16,8 @@ import pytest
 from robotrove.executors.executor import Executor
 from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests.pipelines.expected import assert_holds, assert_statistics
-from robotrove.tests.pipelines.faults import command, environment, small_files, small_limits
-from robotrove.tests.pipelines.numbered import (
+from robotrove.tests.support.datasets.expected import assert_holds, assert_statistics
+from robotrove.tests.support.datasets.numbered import (
     AV1,
     FPS,
     FRONT,
@@ -34,8 +33,9 @@ from robotrove.tests.pipelines.numbered import (
     quickly,
     record,
 )
-from robotrove.tests.pipelines.on_disk import OnDisk, forget
-from robotrove.tests.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
+from robotrove.tests.support.datasets.on_disk import OnDisk, forget
+from robotrove.tests.support.pipelines.faults import command, environment, small_files, small_limits
+from robotrove.tests.support.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -32,7 +32,7 @@ from robotrove.pipelines.run.stages import stages
 from robotrove.pipelines.run.status import RunStatus, Watcher, status_reader
 from robotrove.pipelines.run.trace import trace
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.runs import (
     WRITER,
     AtStart,
     Here,

@@ -26,8 +26,8 @@ from robotrove.core.errors import RobotroveError
 from robotrove.core.workspace import Workspace
 from robotrove.executors.rank_runner import RankRunner
 from robotrove.pipelines.run.stages import stage_of, stages
-from robotrove.tests.pipelines.faults import forked
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.faults import forked
+from robotrove.tests.support.pipelines.runs import (
     AtStart,
     assert_encoded_once,
     assert_no_leftovers,

@@ -19,7 +19,7 @@ from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageE
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.manifests.run_report import RunReport
-from robotrove.tests.pipelines.runs import (
+from robotrove.tests.support.pipelines.runs import (
     AtStart,
     assert_encoded_once,
     assert_no_leftovers,

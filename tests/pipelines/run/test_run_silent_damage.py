@@ -17,7 +17,7 @@ from robotrove.executors.local import LocalExecutor
 from robotrove.formats.hdf5.attributes import flag
 from robotrove.pipelines.run.creation import plan_of
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.pipelines.runs import run_here, sample, write_pipeline
+from robotrove.tests.support.pipelines.runs import run_here, sample, write_pipeline
 
 
 def _isaaclab(path: Path, **vectors: Any) -> Path:

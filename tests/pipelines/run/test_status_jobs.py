@@ -12,7 +12,7 @@ from robotrove.executors.slurm import slurm_queue
 from robotrove.executors.slurm.submission import Submission
 from robotrove.pipelines.run import status
 from robotrove.pipelines.run.status import status_reader
-from robotrove.tests.pipelines.runs import AtStart, run_here, sample, write_pipeline
+from robotrove.tests.support.pipelines.runs import AtStart, run_here, sample, write_pipeline
 
 
 def test_a_controller_that_is_down_is_asked_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

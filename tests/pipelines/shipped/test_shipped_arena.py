@@ -15,7 +15,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.pipelines.run.finished_run import finished_run
-from robotrove.tests.pipelines.joint_spaces import (
+from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
     G1,
@@ -24,8 +24,8 @@ from robotrove.tests.pipelines.joint_spaces import (
     GR1_POLICY,
     GR1_STATE,
 )
-from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
-from robotrove.tests.pipelines.shipped_runs import column, info, lines, names, plan, rows, run_shipped, videos
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.tests.support.pipelines.shipped_runs import column, info, lines, names, plan, rows, run_shipped, videos
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 

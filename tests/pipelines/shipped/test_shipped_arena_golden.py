@@ -14,9 +14,9 @@ from robotrove.core.workspace import Workspace
 from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.replay.replay_check import check_replay
 from robotrove.pipelines.run.finished_run import finished_run
-from robotrove.tests.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
-from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
-from robotrove.tests.pipelines.shipped_runs import column, frames, info, lines, run_shipped
+from robotrove.tests.support.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401
+from robotrove.tests.support.pipelines.shipped_runs import column, frames, info, lines, run_shipped
 from robotrove.tests.support.places import SHARED_DATA
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source

@@ -15,8 +15,8 @@ from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401
-from robotrove.tests.pipelines.shipped_runs import column, info, names, plan, rows, run_shipped, videos
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401
+from robotrove.tests.support.pipelines.shipped_runs import column, info, names, plan, rows, run_shipped, videos
 
 FRAMES, SKIPPED = 14, 5
 ARM = ("shoulder_pan.pos", "shoulder_lift.pos", "elbow_flex.pos", "wrist_flex.pos", "wrist_roll.pos", "gripper.pos")

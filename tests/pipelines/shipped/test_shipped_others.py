@@ -15,8 +15,8 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
 from robotrove.pipelines.spec.pipeline_spec import load_spec
 from robotrove.pipelines.spec.shipped_pipelines import shipped_names
-from robotrove.tests.pipelines.runs import quick_disk  # noqa: F401 - autouse
-from robotrove.tests.pipelines.shipped_runs import column, info, names, rows, run_shipped, videos
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.tests.support.pipelines.shipped_runs import column, info, names, rows, run_shipped, videos
 from robotrove.tests.support.places import ROOT
 
 FRAMES, HEIGHT, WIDTH = 8, 48, 96

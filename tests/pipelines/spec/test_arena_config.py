@@ -16,7 +16,7 @@ from robotrove.cli.recordings.import_config import command
 from robotrove.core.errors import ConfigError, UsageError
 from robotrove.pipelines.spec.arena_config import ArenaConfig, arena_pipeline_text, read_arena_config
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.pipelines.joint_spaces import G1, GR1_ACTION, GR1_POLICY, GR1_STATE
+from robotrove.tests.support.pipelines.joint_spaces import G1, GR1_ACTION, GR1_POLICY, GR1_STATE
 
 # The options of Arena's files that matter, as the files have them.
 GR1: dict[str, Any] = {

@@ -13,8 +13,8 @@ from robotrove.core.errors import ConfigError, UsageError
 from robotrove.pipelines.spec.arguments import BlockSpec, arguments_model, arguments_of, build
 from robotrove.pipelines.spec.block_lookup import use_of
 from robotrove.pipelines.spec.pipeline_spec import load_spec, spec_of
-from robotrove.tests.pipelines import sample_blocks
-from robotrove.tests.pipelines.sample_blocks import (
+from robotrove.tests.support.blocks import sample_blocks
+from robotrove.tests.support.blocks.sample_blocks import (
     Column,
     Everything,
     LengthFilter,

@@ -13,7 +13,7 @@ from robotrove.core.yaml_source import dump_yaml, read_yaml
 from robotrove.pipelines.spec.arguments import BlockSpec, build
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
 from robotrove.pipelines.spec.resolved_pipeline import code_digest, spec_digest
-from robotrove.tests.pipelines import sample_blocks
+from robotrove.tests.support.blocks import sample_blocks
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
 SAMPLES = sample_blocks.__name__

@@ -7,7 +7,7 @@ import pytest
 
 from robotrove.core.errors import ConfigError
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
-from robotrove.tests.pipelines import sample_blocks
+from robotrove.tests.support.blocks import sample_blocks
 
 SAMPLES = sample_blocks.__name__
 Mistakes = Callable[..., list[tuple[int, str]]]

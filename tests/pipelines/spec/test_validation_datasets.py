@@ -14,7 +14,7 @@ from robotrove.pipelines.spec.arguments import BlockSpec
 from robotrove.pipelines.spec.json_schema import json_schema
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec, spec_of
 from robotrove.pipelines.spec.resolved_pipeline import spec_digest
-from robotrove.tests.pipelines import sample_blocks
+from robotrove.tests.support.blocks import sample_blocks
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
 Mistakes = Callable[..., list[tuple[int, str]]]

@@ -15,7 +15,7 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.verification.consumers import chosen
 from robotrove.verification.dataset.runner import verify
 
-from ...formats.lerobot.consumers.cases import RELEASES, float32_times
+from ...support.datasets.consumer_cases import RELEASES, float32_times
 from .conftest import FRONT, INFO, MODALITY, NOTE, TASKS, WRIST, Copy
 
 LIBERO_FRANKA: dict[str, Any] = {

@@ -12,7 +12,7 @@ import pytest
 from robotrove.verification.consumers import CONSUMERS, chosen
 from robotrove.verification.dataset.runner import verify
 
-from ...formats.lerobot.consumers.cases import CASES, RELEASES, Case, early, float32_times
+from ...support.datasets.consumer_cases import CASES, RELEASES, Case, early, float32_times
 from ..dataset.test_runner import places
 from .conftest import EPISODES, FPS, FRAMES, INFO, MODALITY, STATS, Copy
 

@@ -14,8 +14,8 @@ import pytest
 
 from robotrove.verification.dataset.runner import verify
 
-from ...formats.lerobot.checks import tiny_v21, tiny_v30
-from ...formats.lerobot.checks.tiny_v30 import HEIGHT, WIDTH, picture, write_video
+from ...support.datasets import tiny_v21, tiny_v30
+from ...support.datasets.tiny_v30 import HEIGHT, WIDTH, picture, write_video
 
 
 class Tiny:

@@ -15,8 +15,8 @@ import pytest
 from robotrove.tests.support.places import SHARED_DATA
 from robotrove.verification.dataset.runner import verify
 
-from ...formats.lerobot.checks.tiny_v21 import data_path, episode_stats, hf_metadata, info_json, video_path
-from ...formats.lerobot.checks.tiny_v30 import FRONT, TOP, WRIST, columns
+from ...support.datasets.tiny_v21 import data_path, episode_stats, hf_metadata, info_json, video_path
+from ...support.datasets.tiny_v30 import FRONT, TOP, WRIST, columns
 from .test_runner import places
 
 INFO, TASKS, EPISODES, STATS = "meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl", "meta/episodes_stats.jsonl"

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ...formats.lerobot.checks.tiny_v30 import STARTS, columns, statistics
+from ...support.datasets.tiny_v30 import STARTS, columns, statistics
 
 STATS, EPISODES = "meta/stats.json", "meta/episodes/chunk-000/file-000.parquet"
 FRONT = "observation.images.front"

@@ -4,7 +4,7 @@ from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.column_spec import ColumnSpec
 from robotrove.formats.hdf5.layout import Layout
 from robotrove.formats.hdf5.samples import aloha_sample, generic_sample, piper_sample, robomimic_sample
-from robotrove.tests.contracts_layout import LayoutContract
+from robotrove.testing.layout_contract import LayoutContract
 
 LABELS = [True] * 9 + [None, False]
 

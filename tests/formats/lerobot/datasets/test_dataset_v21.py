@@ -16,9 +16,9 @@ from robotrove.formats.lerobot.datasets.open_dataset import open_source
 from robotrove.formats.lerobot.datasets.provenance import Origin
 from robotrove.media.remux.video_index import Clip
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests import written_datasets as written
-from robotrove.tests.formats.lerobot.read_metas import read_metas
-from robotrove.tests.written_datasets import FRONT, LENGTHS, WRIST, v21_path
+from robotrove.tests.support.datasets import written_datasets as written
+from robotrove.tests.support.datasets.read_metas import read_metas
+from robotrove.tests.support.datasets.written_datasets import FRONT, LENGTHS, WRIST, v21_path
 
 EPISODES, STATS, TASKS = (f"meta/{name}.jsonl" for name in ("episodes", "episodes_stats", "tasks"))
 CLIP = v21_path(2, FRONT)  # 5 frames

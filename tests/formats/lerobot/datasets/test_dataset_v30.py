@@ -24,9 +24,9 @@ from robotrove.formats.lerobot.writers.episodes_table import PROVENANCE_SCHEMA
 from robotrove.media.remux import video_index
 from robotrove.media.remux.video_index import Clip, VideoIndex
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests import written_datasets as written
-from robotrove.tests.formats.lerobot.read_metas import read_metas
-from robotrove.tests.written_datasets import FRONT, LENGTHS, V30_EPISODES, WRIST
+from robotrove.tests.support.datasets import written_datasets as written
+from robotrove.tests.support.datasets.read_metas import read_metas
+from robotrove.tests.support.datasets.written_datasets import FRONT, LENGTHS, V30_EPISODES, WRIST
 
 FRONT_1 = f"videos/{FRONT}/chunk-000/file-001.mp4"  # episodes 1, 2 and 3: 10 frames
 DATA_0, DATA_1 = (f"data/chunk-000/file-{number:03d}.parquet" for number in (0, 1))

@@ -17,8 +17,16 @@ from robotrove.formats.lerobot.recompute.camera_recompute import fault
 from robotrove.formats.lerobot.recompute.dataset_recompute import StatsReport, recompute
 from robotrove.media.image.images import encode_png
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests import written_datasets as written
-from robotrove.tests.written_datasets import FRONT, LENGTHS, STARTS, V30_EPISODES, WRIST, frames_of, v21_path
+from robotrove.tests.support.datasets import written_datasets as written
+from robotrove.tests.support.datasets.written_datasets import (
+    FRONT,
+    LENGTHS,
+    STARTS,
+    V30_EPISODES,
+    WRIST,
+    frames_of,
+    v21_path,
+)
 
 STATS, LINES, HISTOGRAMS = "meta/stats.json", "meta/episodes_stats.jsonl", "meta/robotrove/histograms.json"
 DATA = [f"data/chunk-000/file-{number:03d}.parquet" for number in (0, 1)]

@@ -19,9 +19,9 @@ from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
-from robotrove.tests.hub.pushing import NAME, expected, shown
-from robotrove.tests.hub.server import TOKEN, HubServer
-from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
+from robotrove.tests.support.hub.pushing import NAME, expected, shown
+from robotrove.tests.support.hub.server import TOKEN, HubServer
+from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 
 
 def robotrove(*arguments: object) -> subprocess.CompletedProcess[str]:

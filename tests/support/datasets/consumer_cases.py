@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pyarrow as pa
 
-from ....verification.consumers.conftest import FPS, FRONT, INFO, MODALITY, NOTE, STATS, WRIST, Copy
+from ...verification.consumers.conftest import FPS, FRONT, INFO, MODALITY, NOTE, STATS, WRIST, Copy
 
 RELEASES = ("gr00t-n1", "gr00t-n1.5", "gr00t-n1.6", "gr00t-n1.7")
 FRONT_INFO = f"{INFO}, feature {FRONT}"

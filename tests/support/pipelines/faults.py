@@ -174,7 +174,7 @@ def environment(
         moment: Number of the change of the file system, by that worker, before which it does so.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    module = "from robotrove.tests.pipelines import faults\n\nfaults.obey()\n"
+    module = "from robotrove.tests.support.pipelines import faults\n\nfaults.obey()\n"
     (folder / "sitecustomize.py").write_text(module, encoding="utf-8")
     orders = {"limits": limits or {}, "stage": kill_in, "moment": moment, "once": str(folder / "killed")}
     search = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

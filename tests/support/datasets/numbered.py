@@ -22,7 +22,7 @@ from robotrove.formats.hdf5.samples.pictures import draw_marker, pictures
 from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
-from robotrove.tests.pipelines.runs import Here
+from robotrove.tests.support.pipelines.runs import Here
 
 FPS = 10
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"

@@ -6,7 +6,7 @@ import resource
 import sys
 from pathlib import Path
 
-from robotrove.tests.hub.pushing import push
+from robotrove.tests.support.hub.pushing import push
 
 if __name__ == "__main__":
     push(Path(sys.argv[1]), sys.argv[2])

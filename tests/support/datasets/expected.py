@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from robotrove.tests.pipelines.numbered import FPS, Recorded
-from robotrove.tests.pipelines.on_disk import OnDisk, video
+from robotrove.tests.support.datasets.numbered import FPS, Recorded
+from robotrove.tests.support.datasets.on_disk import OnDisk, video
 
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 

@@ -9,7 +9,7 @@ from typing import Any
 from robotrove.hub.card import MARK
 from robotrove.hub.client import Hub
 from robotrove.hub.push import Published, Push
-from robotrove.tests.hub.server import HubServer
+from robotrove.tests.support.hub.server import HubServer
 
 NAME = "lab/cubes"
 CARD = f"# cubes\n{MARK}\n"

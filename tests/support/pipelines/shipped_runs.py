@@ -19,7 +19,7 @@ from robotrove.pipelines.run.creation import plan_of
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.status import Silent
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
-from robotrove.tests.pipelines.runs import Here
+from robotrove.tests.support.pipelines.runs import Here
 
 FAST = ("writer.video={codec: libx264, preset: ultrafast, crf: 10}",)
 

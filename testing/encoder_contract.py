@@ -1,4 +1,4 @@
-"""Suites that a new implementation inherits: subclass, name the implementation, and all of it must pass."""
+"""Contract of a video encoder: derive a test class and give `settings`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import psutil
 import pytest
 
-from robotrove.core.errors import EpisodeRejected
-from robotrove.formats.hdf5.samples.pictures import draw_marker, read_marker
-from robotrove.media.encode.encoder import check_available, encoder_version, make_encoder
-from robotrove.media.encode.settings import VideoSettings
-from robotrove.media.video.probe import iter_frames, probe
+from ..core.errors import EpisodeRejected
+from ..formats.hdf5.samples.pictures import draw_marker, read_marker
+from ..media.encode.encoder import check_available, encoder_version, make_encoder
+from ..media.encode.settings import VideoSettings
+from ..media.video.probe import iter_frames, probe
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (0, 0, 0), (255, 255, 255), (30, 200, 90)]
 
@@ -26,12 +27,12 @@ class EncoderContract(ABC):
     """What every encoder promises; see robotrove.media.encode.encoder.Encoder."""
 
     @abstractmethod
-    def settings(self, codec: str, **changes) -> VideoSettings:
+    def settings(self, codec: str, **changes: Any) -> VideoSettings:
         """Return settings that name the encoder under test."""
 
     @pytest.fixture(params=["libsvtav1", "libx264"])
     def codec(self, request: pytest.FixtureRequest) -> str:
-        return request.param
+        return str(request.param)
 
     def encode(self, path: Path, settings: VideoSettings, frames: np.ndarray, fps: int = 30, batch: int = 4) -> int:
         batches = (frames[start : start + batch] for start in range(0, len(frames), batch))
@@ -60,14 +61,17 @@ class EncoderContract(ABC):
         path = tmp_path / "a.mp4"
         self.encode(path, self.settings(codec), self.marked(5), fps=fps)
         info = probe(path, expected_frames=5, fps=fps)
-        assert (info.frames, info.width, info.height, info.fps) == (5, 128, 96, fps)
+        assert (info.frames, info.width, info.height, info.fps) == (5, 128, 96, Fraction(fps))
         assert (info.codec, info.pix_fmt) == ({"libsvtav1": "av1", "libx264": "h264"}[codec], "yuv420p")
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             assert stream.start_time == 0
+            assert stream.duration is not None
+            assert stream.time_base is not None
             assert stream.duration * stream.time_base == Fraction(5, fps)
             packets = [packet for packet in container.demux(stream) if packet.size]
-            assert [packet.pts * packet.time_base for packet in packets] == [Fraction(index, fps) for index in range(5)]
+            times = [packet.pts * packet.time_base for packet in packets if packet.pts is not None and packet.time_base]
+            assert times == [Fraction(index, fps) for index in range(5)]
             assert all(packet.dts == packet.pts for packet in packets)
 
     @pytest.mark.parametrize("g", [2, 5])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.hub.pushing import NAME, expected, shown
-from robotrove.tests.hub.server import TOKEN, HubServer
-from robotrove.tests.hub.test_publisher import robotrove
-from robotrove.tests.pipelines.runs import run_cli, sample, write_pipeline
+from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.hub.pushing import NAME, expected, shown
+from robotrove.tests.support.hub.server import TOKEN, HubServer
+from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 
 
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])

@@ -1,4 +1,4 @@
-"""What every layout must do with a sample file of its own."""
+"""Contract of a layout, run on a sample file of its own: derive a test class and give its facts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import h5py
 import numpy as np
 import pytest
 
-from robotrove.core.episode import Episode
-from robotrove.core.errors import EpisodeRejected
-from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.hdf5_file import natural_key, open_source, source_digest
-from robotrove.formats.hdf5.layout import Layout, guess_layout
-from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
-from robotrove.formats.hdf5.samples.sample_spec import action, state
+from ..core.episode import Episode
+from ..core.errors import EpisodeRejected
+from ..formats.hdf5 import LAYOUTS
+from ..formats.hdf5.hdf5_file import natural_key, open_source, source_digest
+from ..formats.hdf5.layout import Layout, guess_layout
+from ..formats.hdf5.samples import write_sample
+from ..formats.hdf5.samples.pictures import PATCHES, patch, read_marker
+from ..formats.hdf5.samples.sample_spec import action, state
 
 FRAMES = 20
 HEIGHT, WIDTH = 48, 64
@@ -38,7 +38,8 @@ class LayoutContract:
     color_error: ClassVar[int] = 0  # per channel; JPEG is not exact
 
     def make(self) -> Layout:
-        return LAYOUTS[self.layout]()
+        layout: Layout = LAYOUTS[self.layout]()
+        return layout
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,4 +1,4 @@
-"""What every block that a pipeline can name must do; inherit the suite that fits its kind."""
+"""Contracts of blocks: derive a test class from the suite of its kind, and name the class and its arguments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap, EpisodeStep
-from robotrove.core.columns import ArrayColumn
-from robotrove.core.episode import Episode
-from robotrove.core.features import VISUAL_NAMES, Feature
-from robotrove.pipelines.spec.arguments import BlockSpec, arguments_of, build
+from ..blocks.episode_step import EpisodeFilter, EpisodeMap, EpisodeStep
+from ..core.columns import ArrayColumn
+from ..core.episode import Episode
+from ..core.features import VISUAL_NAMES, Feature
+from ..pipelines.spec.arguments import BlockSpec, arguments_of, build
 
 JOINTS = ("a", "b", "c", "d", "e", "f")
 
@@ -81,7 +81,7 @@ class BlockContract:
         assert [name for name in opened if not name.endswith(".yaml")] == []
 
     def test_it_has_the_name_under_which_it_is_registered(self) -> None:
-        from robotrove.blocks import BLOCKS
+        from ..blocks import BLOCKS
 
         assert BLOCKS[self.cls.name] is self.cls
 

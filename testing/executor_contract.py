@@ -1,4 +1,4 @@
-"""What every executor must do; derive a test class and give `executor`."""
+"""Contract of an executor, run with stages that note what their ranks do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from robotrove.core.errors import RankFailed
-from robotrove.executors.executor import Executor
-from robotrove.executors.rank_runner import RankRunner
-from robotrove.executors.stage import Stage
+from ..core.errors import RankFailed
+from ..executors.executor import Executor
+from ..executors.rank_runner import RankRunner
+from ..executors.stage import Stage
 
 FAILING_RANK = 3
 
@@ -38,6 +38,8 @@ def make_stage(folder: Path, ranks: int) -> Stage:
 
 
 class ExecutorContract(ABC):
+    """Contract of an executor: derive a test class and give `executor`."""
+
     @abstractmethod
     def executor(self) -> Executor:
         """Return the executor under test."""

@@ -1,0 +1,3 @@
+from robotrove.tests.support.hub.fixtures import hub
+
+__all__ = ["hub"]
