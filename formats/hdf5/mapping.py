@@ -16,8 +16,6 @@ from .column_spec import ColumnSpec, Dtype, Kind, Part
 from .columns import EncodedFrameColumn, FrameColumn, NumericColumn, RawFrameColumn, StringColumn, is_encoded
 from .hdf5_file import datasets, reading
 
-__all__ = ["ColumnSpec", "Part", "build_column", "find_dataset", "is_picture"]
-
 _IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 

@@ -21,8 +21,6 @@ from ..video.probe import Order
 from .concat_mp4 import join_tables, split_tables
 from .video_index import Clip, Encoding, encoding_of
 
-__all__ = ["Clip", "NotCopyable", "join", "split"]
-
 
 class NotCopyable(RobotroveError):
     """A clip whose packets cannot be copied."""
