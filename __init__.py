@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .core.episode import Episode
     from .core.errors import RobotroveError
     from .executors.slurm.slurm_executor import SlurmExecutor
+    from .media.encode.settings import VideoSettings
     from .pipelines.pipeline import Pipeline
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "SlurmExecutor": "executors.slurm.slurm_executor",
     "SuccessFilter": "blocks.steps.success_filter",
     "UnitConverter": "blocks.steps.unit_converter",
+    "VideoSettings": "media.encode.settings",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "SlurmExecutor",
     "SuccessFilter",
     "UnitConverter",
+    "VideoSettings",
     "__version__",
 ]
 

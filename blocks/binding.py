@@ -1,4 +1,4 @@
-"""What a block learns when it is put to work in a run; nothing of it is part of a pipeline."""
+"""Binding of a block to a run: workspace, shard and CPUs, none of which is part of the pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A block that works on a whole dataset: plan (one task), process (many), finish (one task)."""
+"""Dataset step: block that works on a whole dataset: plan (one task), process (many), finish (one task)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors of a dataset as the recording has them: each entry taken back by the inverse of what was done to it."""
+"""Inverses of vectors: each entry taken back to the recording by the inverse of what was done to it."""
 
 from __future__ import annotations
 

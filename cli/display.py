@@ -1,4 +1,4 @@
-"""What a person sees while a command works; nothing where standard error is no terminal."""
+"""Progress on standard error; nothing where it is no terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print on standard output."""
+"""Output of commands on standard output: text, JSON, sizes, counts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The words everyone speaks: Episode, Feature, Workspace, registry, errors. Imports nothing of ours."""
+"""Core: episode, features, errors, commit protocol, workspace, registry. Imports nothing of ours."""

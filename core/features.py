@@ -1,4 +1,4 @@
-"""What a column of a dataset is: dtype, shape and names, as LeRobot's info.json has them."""
+"""Feature: dtype, shape and names of a column, as LeRobot's info.json has them."""
 
 from __future__ import annotations
 

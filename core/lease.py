@@ -1,4 +1,4 @@
-"""One command at a time per run directory, on one machine or across a shared file system."""
+"""Lease: one command at a time per run directory, on one machine or across a shared file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other programs print, without the secrets in it."""
+"""Redaction of secrets in what other programs print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names to classes, imported only when asked for."""
+"""Registry: names to classes, imported only when asked for."""
 
 from __future__ import annotations
 

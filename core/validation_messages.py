@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words for people who write YAML."""
+"""Messages for pydantic's errors, in words for people who write YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Version of robotrove, as it stands in every dataset and run directory that it writes."""
+"""Version of robotrove, as written to every dataset and run directory."""
 
 from __future__ import annotations
 

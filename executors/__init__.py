@@ -1,4 +1,4 @@
-"""Where ranks run."""
+"""Executors: they run the ranks of a stage, here or on a cluster."""
 
 from __future__ import annotations
 

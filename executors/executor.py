@@ -1,4 +1,4 @@
-"""Executor: runs the ranks of a stage that lack a completion mark."""
+"""Executor: runs the ranks of a stage that have no completion mark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""local: worker processes on this machine; one may fail or be killed, the others go on."""
+"""local: worker processes on this machine; if one fails or is killed, the others continue."""
 
 from __future__ import annotations
 

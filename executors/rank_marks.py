@@ -1,4 +1,4 @@
-"""What ranks leave in plain files besides datatrove's completion marks: who is at work, and why one failed."""
+"""Marks of ranks in plain files, beside datatrove's completion marks: who is at work, and why one failed."""
 
 from __future__ import annotations
 

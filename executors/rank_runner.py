@@ -1,4 +1,4 @@
-"""One rank under datatrove's contract: its logs, stats and completion marks."""
+"""Rank runner: one rank under datatrove's contract, with its logs, stats and completion mark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker: a program of its own that runs the ranks it is told, one after the other."""
+"""Worker: a process that runs ranks, one after the other."""
 
 from __future__ import annotations
 

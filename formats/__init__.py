@@ -1,1 +1,1 @@
-"""Files in and out."""
+"""Formats: recordings in, datasets and training jobs out."""

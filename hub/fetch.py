@@ -1,4 +1,4 @@
-"""Files of the Hub as local ones: fetched when they are needed, each once, resumed and checked."""
+"""Fetching from the Hub: each file once, resumed and checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings in other places, by fsspec: s3://, gs://, sftp://, https:// …; the package of a protocol is the user's."""
+"""Recordings at other addresses, by fsspec: s3://, gs://, https://…; the user installs the protocol's package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a dataset as they are to be on the Hub."""
+"""Local files of a dataset, with sizes and digests, ready to push."""
 
 from __future__ import annotations
 

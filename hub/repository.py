@@ -1,4 +1,4 @@
-"""One dataset repository of the Hub: what is in it, and the acts that change it."""
+"""Dataset repository on the Hub: its files, and the operations that change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files wherever they are: those of other places are fetched when they are needed.
+"""Source files at any address: fetched when needed.
 
 huggingface_hub takes a second to import, fsspec and its protocols some too, and most files are local: they are imported
 for files of theirs only.

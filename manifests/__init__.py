@@ -1,1 +1,1 @@
-"""What is written down: manifests, shards, reports and robot descriptions."""
+"""Manifests: files that a run writes down, and robots."""

@@ -1,4 +1,4 @@
-"""A journal of what happened to each episode: one append-only file per process, no shared database."""
+"""Journal of events per episode: one append-only file per process, no shared database."""
 
 from __future__ import annotations
 

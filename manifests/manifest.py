@@ -1,4 +1,4 @@
-"""The manifest: every episode of a run, in order, with where it comes from and where it goes."""
+"""Manifest: every episode of a run, in order, with its source and its shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was created with, and the command that works on it."""
+"""Run info: what a run was created with, and the command that works on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.json and rejected.jsonl: what came of a run, counted from what was written."""
+"""report.json and rejected.jsonl: result of a run, counted from what was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""shard.json: what one rank made, and what it could not."""
+"""shard.json: episodes that a rank kept and rejected."""
 
 from __future__ import annotations
 

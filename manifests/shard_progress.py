@@ -1,4 +1,4 @@
-"""How far a shard is, read from what is committed on disk and from nothing else."""
+"""Progress of a shard, read from committed files only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels: the only home of PyAV and ffmpeg."""
+"""Media: pictures and videos; the only home of PyAV and ffmpeg."""
 
 from __future__ import annotations
 

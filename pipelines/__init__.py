@@ -1,1 +1,1 @@
-"""What a pipeline is, how it is built and how it is run."""
+"""Pipelines: specified, planned, run, and replayed."""

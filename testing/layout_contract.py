@@ -1,4 +1,4 @@
-"""Contract of a layout, run on a sample file of its own: derive a test class and give its facts."""
+"""Contract of a layout, run on a sample file: derive a test class and give the layout's facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check: one abstract method, what it finds, and the consumers that have checks of their own."""
+"""Check: base class of all checks and consumers, and the diagnostics that checks yield."""
 
 from __future__ import annotations
 

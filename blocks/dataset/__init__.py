@@ -1,1 +1,1 @@
-"""Dataset blocks: what is done with shards and datasets, unit by unit."""
+"""Dataset blocks: they work on shards and datasets, unit by unit."""

@@ -1,4 +1,4 @@
-"""committer: the last stage of every run, which gives the finished dataset its name."""
+"""committer: last stage of every run; renames the finished dataset to its final name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What aggregator and downgrader share: episodes of shards or datasets go to new places, planned first."""
+"""Base of aggregator and downgrader: plans a new dataset from input episodes, then writes it unit by unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the episodes of a new dataset come from: the run's shards, or finished datasets."""
+"""Sources of a new dataset: the run's shards, or input datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""downgrader: shards or datasets to one dataset of version 2.1, a file per episode, cut exactly to the frame."""
+"""downgrader: shards or datasets to one dataset of version 2.1, a file per episode, frame-exact."""
 
 from __future__ import annotations
 

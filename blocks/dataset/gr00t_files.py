@@ -1,4 +1,4 @@
-"""gr00t_files: what GR00T reads in meta/ besides LeRobot's files: stats.json and modality.json."""
+"""gr00t_files: stats.json and modality.json, which GR00T reads in meta/ beside LeRobot's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""verifier: the datasets of a run are checked before they get their names."""
+"""verifier: checks the datasets of a run before they are committed."""
 
 from __future__ import annotations
 

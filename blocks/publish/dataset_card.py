@@ -1,4 +1,4 @@
-"""What the card of a dataset says, read from its meta."""
+"""Facts of a dataset card, read from the dataset's metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""hub_publisher: a finished dataset goes to the Hub."""
+"""hub_publisher: pushes a finished dataset to the Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""osmo_publisher: a finished dataset goes to OSMO, with OSMO's own command."""
+"""osmo_publisher: uploads a finished dataset to OSMO, with OSMO's own command."""
 
 from __future__ import annotations
 

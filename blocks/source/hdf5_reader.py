@@ -1,4 +1,4 @@
-"""hdf5_reader: demonstrations out of HDF5 files."""
+"""hdf5_reader: episodes from HDF5 files."""
 
 from __future__ import annotations
 

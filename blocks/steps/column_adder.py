@@ -1,4 +1,4 @@
-"""column_adder: columns that no recording has and every reader of the old datasets expects."""
+"""column_adder: constant columns that no recording has and readers of older datasets expect."""
 
 from __future__ import annotations
 

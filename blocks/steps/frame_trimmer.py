@@ -1,4 +1,4 @@
-"""frame_trimmer: cut frames off the ends."""
+"""frame_trimmer: drops frames at both ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""length_filter: leave out what is too short or too long."""
+"""length_filter: rejects episodes that are too short or too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""success_filter: which demonstrations count."""
+"""success_filter: rejects demonstrations that failed."""
 
 from __future__ import annotations
 

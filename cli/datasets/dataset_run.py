@@ -1,4 +1,4 @@
-"""What commands share that make a dataset of finished ones: options, the run, its report."""
+"""Runs of dataset blocks: options, run and report that `aggregate` and `convert` share."""
 
 from __future__ import annotations
 

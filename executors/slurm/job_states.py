@@ -1,4 +1,4 @@
-"""What the ranks of a run are doing, from plain files and, where the cluster can be asked, from its queue."""
+"""States of a run's ranks, from plain files and, where the cluster can be asked, from its queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job on the cluster does: its ranks, one after the other, each in a worker."""
+"""Job on the cluster: runs its ranks one after the other, each in a worker."""
 
 from __future__ import annotations
 

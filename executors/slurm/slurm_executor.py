@@ -1,4 +1,4 @@
-"""slurm: job arrays on a cluster, chained stage after stage; the command that submits them may go home."""
+"""slurm: job arrays on a cluster, stage after stage; the command that submits them may exit."""
 
 from __future__ import annotations
 

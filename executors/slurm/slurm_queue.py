@@ -1,4 +1,4 @@
-"""The door to Slurm's own commands: what is queued, how jobs ended, what the cluster allows."""
+"""The door to Slurm's own commands: queued jobs, ended jobs, limits of the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What attributes and small datasets say: texts, labels, JSON, and the names of groups."""
+"""Attributes and small datasets of HDF5 files: texts, labels, JSON, names of groups."""
 
 from __future__ import annotations
 

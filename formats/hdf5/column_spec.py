@@ -1,4 +1,4 @@
-"""What a pipeline says about where a feature comes from."""
+"""Column spec: source of a feature, as a pipeline file names it."""
 
 from __future__ import annotations
 

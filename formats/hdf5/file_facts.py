@@ -1,4 +1,4 @@
-"""What files say and hold, as plain values: for `robotrove init` and `robotrove inspect`."""
+"""Facts about files, as plain values: for `robotrove init` and `robotrove inspect`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One HDF5 file: opening it, saying what is wrong with it, and the digest of what is in it."""
+"""HDF5 file: open it, name its damage, compute the digest of its content."""
 
 from __future__ import annotations
 

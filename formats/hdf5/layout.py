@@ -1,4 +1,4 @@
-"""What a layout is: how a kind of file lists its episodes and what each of them says about itself."""
+"""Layout: how a kind of file lists its episodes, and what each of them says about itself."""
 
 from __future__ import annotations
 

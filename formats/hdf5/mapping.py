@@ -1,4 +1,4 @@
-"""The generic mapping: which datasets of an episode make which feature."""
+"""Mapping: datasets of an episode to columns of features."""
 
 from __future__ import annotations
 

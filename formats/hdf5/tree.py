@@ -1,4 +1,4 @@
-"""What a file holds, as plain values for `robotrove inspect`."""
+"""Tree of an HDF5 file, as plain values for `robotrove inspect`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a dataset: parquet and JSON, opened and read in bounded batches, and those that are not ours."""
+"""Files of a dataset: parquet and JSON, read in bounded batches, and files that other tools added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things are in a LeRobot v3.0 dataset (shared by writers and readers)."""
+"""Paths in a LeRobot v3.0 dataset, for writers and readers."""
 
 from __future__ import annotations
 

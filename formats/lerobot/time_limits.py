@@ -1,4 +1,4 @@
-"""What releases of LeRobot can load."""
+"""Time limits of LeRobot: lengths and timestamps that its releases can load."""
 
 from __future__ import annotations
 

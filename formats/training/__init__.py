@@ -1,1 +1,1 @@
-"""What trainers are started with: configurations, commands and job scripts for a dataset that is there."""
+"""Training: configurations, commands and job scripts for an existing dataset."""

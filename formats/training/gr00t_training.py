@@ -1,4 +1,4 @@
-"""What GR00T is fine-tuned with: which keys of a dataset's modality.json, as which robot, in which release."""
+"""GR00T fine-tuning: configuration and command for a dataset, a robot and a release."""
 
 from __future__ import annotations
 

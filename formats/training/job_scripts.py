@@ -1,4 +1,4 @@
-"""The shell files of a hand-off: a command that anybody can read, and a job around it."""
+"""Job scripts of a hand-off: a readable command, and an sbatch file around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lerobot-train is started with (lerobot/configs/train.py of LeRobot 0.3.3, 0.4.4 and 0.6.1)."""
+"""Command for lerobot-train (lerobot/configs/train.py of LeRobot 0.3.3, 0.4.4 and 0.6.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An encoder for system builds of FFmpeg with other codecs: frames go to its program over a pipe."""
+"""Encoder for system builds of FFmpeg with other codecs: frames go to its program over a pipe."""
 
 from __future__ import annotations
 

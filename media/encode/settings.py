@@ -1,4 +1,4 @@
-"""How videos are encoded: one value for a whole pipeline, and what it means for each codec."""
+"""Video settings: one value for a whole pipeline, and its options for each codec."""
 
 from __future__ import annotations
 

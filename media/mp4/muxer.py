@@ -1,4 +1,4 @@
-"""The boxes around the frames of an mp4 file, as FFmpeg's muxer writes them (ISO/IEC 14496-12)."""
+"""Muxer: the boxes around the frames of an mp4 file, as FFmpeg writes them (ISO/IEC 14496-12)."""
 
 from __future__ import annotations
 

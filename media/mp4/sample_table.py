@@ -286,7 +286,7 @@ def parameters_within(table: SampleTable, place: int = 0) -> bytes:
 
 
 def read_keyframes(table: SampleTable, places: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which keyframes are closed, and which have no parameters but the file's: see `nal.Keyframe`.
+    """Return which keyframes are closed, and which have no parameters but the file's: see `nal_units.Keyframe`.
 
     Args:
         table: File.

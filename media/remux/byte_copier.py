@@ -1,4 +1,4 @@
-"""Copying parts of files without reading them, where the system can."""
+"""Byte copier: copies parts of files without reading them, where the system can."""
 
 from __future__ import annotations
 

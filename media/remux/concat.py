@@ -1,4 +1,4 @@
-"""Videos made of pieces of others, without re-encoding."""
+"""Concatenation and cutting of videos without re-encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips of ordinary mp4 files put together by their tables: bytes are copied, packets are not looked at."""
+"""Concatenation of ordinary mp4 files by their tables: bytes are copied, packets are not parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pieces of videos encoded again, where their packets cannot be copied."""
+"""Re-encoding of clips whose packets cannot be copied."""
 
 from __future__ import annotations
 

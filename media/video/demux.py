@@ -1,4 +1,4 @@
-"""Opening and reading video files: one place for how it is done and what is said if that fails."""
+"""Demuxing: one place that opens and reads video files, and names what fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frame a time in a file stands for."""
+"""Frame times: the frame that a time in a file stands for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a keyframe of H.264 or HEVC is, read from its bytes."""
+"""NAL units of H.264 and HEVC: keyframes, read from their bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The finished dataset that a run appends to: found, described, and found unchanged when the run goes on."""
+"""Base of an append: existing dataset, described, and unchanged when the run is resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The datasets that a run takes episodes from: found, described, and found unchanged when it is resumed."""
+"""Input datasets of a run: described, and unchanged when the run is resumed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The way back: from a dataset to what a simulator is driven with, checked and exported."""
+"""Replay: actions of a dataset taken back to the recording, checked and exported."""

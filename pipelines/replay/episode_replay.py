@@ -1,4 +1,4 @@
-"""One episode of a dataset, taken back, against the recording that it comes from."""
+"""Episode taken back to its recording, and compared with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a dataset give back what was recorded? Its vectors are taken back to the recordings and compared."""
+"""Replay check: vectors of a dataset taken back to the recordings, and compared."""
 
 from __future__ import annotations
 

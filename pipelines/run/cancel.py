@@ -1,4 +1,4 @@
-"""Ending what works on a run."""
+"""Cancelling a run: its jobs, or the command that works on it."""
 
 from __future__ import annotations
 

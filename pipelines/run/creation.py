@@ -1,4 +1,4 @@
-"""Creating a run: what it starts from is read once, and its identity written down."""
+"""Creation of a run: plan it, and write down what it starts from."""
 
 from __future__ import annotations
 

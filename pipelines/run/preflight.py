@@ -1,4 +1,4 @@
-"""What is checked before a run begins or goes on."""
+"""Preflight: checks before a run begins or is resumed."""
 
 from __future__ import annotations
 

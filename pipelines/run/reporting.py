@@ -1,4 +1,4 @@
-"""What came of a run: counted from what was written, compared with what was listed, written down."""
+"""Reporting: result of a run, counted from what was written and compared with what was listed."""
 
 from __future__ import annotations
 

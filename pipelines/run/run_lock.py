@@ -1,4 +1,4 @@
-"""One command at a time on a run, and none while jobs on a cluster are at work on it."""
+"""Run lock: one command at a time on a run, and none while cluster jobs work on it."""
 
 from __future__ import annotations
 

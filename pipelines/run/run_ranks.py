@@ -1,4 +1,4 @@
-"""Running ranks of a run that is known by its run directory alone."""
+"""Ranks of a run that is known by its run directory alone."""
 
 from __future__ import annotations
 

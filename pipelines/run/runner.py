@@ -1,4 +1,4 @@
-"""Running a pipeline: create or resume the run, and have its stages run, here or by jobs on a cluster."""
+"""Runner: creates or resumes a run, and runs its stages here or submits them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of a run, rebuilt from the run directory alone."""
+"""Stages of a run, rebuilt from the run directory alone."""
 
 from __future__ import annotations
 

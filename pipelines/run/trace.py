@@ -1,4 +1,4 @@
-"""From an episode of a dataset back to the recording."""
+"""Trace: from an episode of a dataset back to its recording."""
 
 from __future__ import annotations
 

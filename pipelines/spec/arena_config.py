@@ -1,4 +1,4 @@
-"""Configuration files of Isaac Lab Arena's convert_hdf5_to_lerobot.py, read and checked."""
+"""Arena configuration: files of Isaac Lab Arena's convert_hdf5_to_lerobot.py, and the pipeline file for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name of a block to its class and back, and which classes may stand where.
+"""Block lookup: from the name of a block to its class and back, and the roles of classes.
 
 Outside code (`use: my_lab.blocks:DeburrFilter`) is imported from what is installed first, then from
 the folders given: they are appended to `sys.path`, so that a file beside a pipeline never shadows

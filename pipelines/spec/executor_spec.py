@@ -1,4 +1,4 @@
-"""Where ranks run, as a pipeline file says it: an executor, its arguments, and for Slurm a profile of them."""
+"""Executor spec: executor of a pipeline file, its arguments, and for Slurm a profile of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`KEY=VALUE` of the command line, put into a pipeline before it is checked."""
+"""Overrides: `KEY=VALUE` of the command line, applied to a pipeline before validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipelines that come with robotrove, found by name, and what a name on the command line means."""
+"""Shipped pipelines, found by name, and the text of the pipeline that a command line names."""
 
 from __future__ import annotations
 

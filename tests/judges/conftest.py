@@ -28,7 +28,7 @@ from robotrove.media.image.images import ImageDecoder
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.releases import RELEASES, V30_RELEASES, Seen, need, run_script
 from robotrove.tests.judges.scenarios import Dataset, digests, look_at_all, make_all, record_all
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, missing
 
 pytest.register_assert_rewrite("robotrove.tests.judges.expectations")
 
@@ -223,7 +223,7 @@ def many_files(folder: Path) -> Sample:
 def real(folder: Path) -> Sample:
     """A teleoperated Isaac Lab recording without cameras: 10 episodes, 2,163 frames."""
     if not REAL.exists():
-        pytest.skip("the real recordings are not here (shared/data beside the repository)")
+        pytest.skip(missing(REAL))
     with h5py.File(REAL) as file:
         episodes = [
             {"action": demo["actions"][()], "observation.state": demo["obs/joint_pos"][()]}

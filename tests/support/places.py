@@ -1,8 +1,20 @@
-"""Places that tests read: the checkout, and the real recordings beside it, which may be absent."""
+"""Places that tests read: the checkout, and the real recordings beside it, which may be missing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def missing(path: Path) -> str:
+    """Return the reason to skip a test of a real recording: the only one that CI accepts."""
+    return f"real recordings are not in the repository; not found: {path.relative_to(ROOT.parent)}"
+
+
+def needs(path: Path) -> pytest.MarkDecorator:
+    """Skip a test where a real recording is missing."""
+    return pytest.mark.skipif(not path.exists(), reason=missing(path))

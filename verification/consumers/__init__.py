@@ -1,4 +1,4 @@
-"""Who reads finished datasets, and what each of them refuses, reads wrong or computes anew."""
+"""Consumers of datasets: what each of them refuses, misreads or recomputes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Releases of GR00T, and how a dataset looks to one."""
+"""Releases of GR00T, and the parts of a dataset that one reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stats.json as one release of GR00T reads it."""
+"""stats.json and relative_stats.json, as one release of GR00T reads them."""
 
 from __future__ import annotations
 

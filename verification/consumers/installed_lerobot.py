@@ -1,4 +1,4 @@
-"""Does the LeRobot that is installed here read a dataset, from the first frame to the last?"""
+"""Installed LeRobot: reads a dataset from the first frame to the last."""
 
 from __future__ import annotations
 

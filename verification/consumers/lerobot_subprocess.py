@@ -1,6 +1,6 @@
-"""Opens a dataset with the LeRobot of this Python and goes through all of it with PyTorch's DataLoader.
+"""Program for the Python that has LeRobot: reads a whole dataset with PyTorch's DataLoader.
 
-    python lerobot_loader.py FOLDER
+    python -P lerobot_subprocess.py FOLDER
 
 A program of its own that knows nothing of robotrove: LeRobot and PyTorch stay out of the process that asks, and may
 take it with them. Its last line of output is JSON: {"lerobot", "frames", "episodes", "keys"}, {"missing"} or {"error"}.

@@ -1,4 +1,4 @@
-"""modality.json as one release of GR00T reads it."""
+"""modality.json and annotation columns, as one release of GR00T reads them."""
 
 from __future__ import annotations
 

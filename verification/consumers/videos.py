@@ -1,4 +1,4 @@
-"""Videos that a reader cannot decode everywhere, or is slow to find frames in."""
+"""Videos that a reader cannot decode everywhere, or cannot seek fast."""
 
 from __future__ import annotations
 

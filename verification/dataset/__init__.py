@@ -1,4 +1,4 @@
-"""What a finished dataset is checked for: one file per check, one registry per version of the format."""
+"""Checks of a dataset: one registry per version of the format."""
 
 from __future__ import annotations
 

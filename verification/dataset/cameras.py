@@ -94,7 +94,7 @@ class VideosCheck(Check[DatasetView]):
         return self.warning(where, message)
 
     def _late(self, file: VideoFile, fps: int) -> Iterator[Finding]:
-        """Yield episodes past the time where float32 is too coarse; one that begins a file is safe (see `limits`)."""
+        """Yield episodes past the time where float32 is too coarse; the first of a file is safe (see `time_limits`)."""
         late = (file.firsts > 0) & (file.firsts + file.lengths > time_limits.SAFE_S * fps)
         if not late.any():
             return

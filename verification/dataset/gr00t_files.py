@@ -1,4 +1,4 @@
-"""What GR00T reads besides LeRobot's files: stats.json and modality.json, if they are there."""
+"""GR00T's files beside LeRobot's: stats.json and modality.json, where they exist."""
 
 from __future__ import annotations
 

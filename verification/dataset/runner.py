@@ -1,4 +1,4 @@
-"""Running all checks over a dataset."""
+"""Runner of all checks over a dataset."""
 
 from __future__ import annotations
 

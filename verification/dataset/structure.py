@@ -1,4 +1,4 @@
-"""info.json: its keys, and features that LeRobot can use."""
+"""Structure: keys, features and counts of info.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time of each row: LeRobot finds video frames by it."""
+"""Timestamps of rows: LeRobot finds video frames by them."""
 
 from __future__ import annotations
 

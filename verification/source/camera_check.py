@@ -1,4 +1,4 @@
-"""Camera check: are the frames of a dataset those of the source, in the same colours and order?"""
+"""Camera check: frames of a dataset against those of its recording, in colour and order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One episode of a dataset against the same episode made from its source again."""
+"""Episode check: an episode of a dataset against the same episode made from its recording."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def write_sample(
 ) -> list[Path]:
     """Write sample files of one layout into a folder, frame by frame, and return their paths.
 
-    Values are `signals.state` and `signals.action` of (episode, frame), frames those of `pictures`;
+    Values are `sample_spec.state` and `sample_spec.action` of (episode, frame), frames those of `pictures`;
     the same arguments give the same values.
 
     Args:

@@ -1,4 +1,4 @@
-"""A sample of no known layout: everything about it is said in the pipeline."""
+"""Sample of no known layout: the pipeline says everything about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sample file is to hold."""
+"""Spec of a sample file, and the signals that its vectors follow."""
 
 from __future__ import annotations
 

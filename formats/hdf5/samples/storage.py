@@ -1,4 +1,4 @@
-"""Writing the frames of a sample in bounded memory, each chunk written once."""
+"""Storage of a sample's frames and vectors: bounded memory, each chunk written once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets on disk, whatever their version: a view that reads them, a source that other datasets are made of."""
+"""Datasets on disk, whatever their version: a view reads one, a source gives its episodes to a new dataset."""
 
 from __future__ import annotations
 

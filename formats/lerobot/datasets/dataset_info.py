@@ -1,4 +1,4 @@
-"""Dataset info: what is the same for all episodes of a dataset, and whether two datasets agree in it."""
+"""Dataset info: what is the same for all episodes, and whether two datasets agree in it."""
 
 from __future__ import annotations
 

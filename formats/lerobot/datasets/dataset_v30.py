@@ -1,4 +1,4 @@
-"""Datasets of v3.0: episodes share files of rows and videos, and meta/episodes says where they are."""
+"""Datasets of v3.0: episodes share files of rows and videos; meta/episodes has their places."""
 
 from __future__ import annotations
 

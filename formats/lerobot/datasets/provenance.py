@@ -1,4 +1,4 @@
-"""Where the episodes of a dataset come from: reading the table in meta/robotrove."""
+"""Provenance: the table in meta/robotrove that names the recording of each episode."""
 
 from __future__ import annotations
 

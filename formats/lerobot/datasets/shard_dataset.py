@@ -1,4 +1,4 @@
-"""A shard of ours as a source: what its files hold is known without opening them."""
+"""Shard of ours as a source: its content is known without opening its files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Features on disk: arrow types, values of rows, what info.json says of a camera."""
+"""Features on disk: arrow types, values of rows, the keys of info.json for a camera."""

@@ -1,4 +1,4 @@
-"""What info.json says of a camera's videos."""
+"""Colour video: the keys of info.json that describe a camera's videos."""
 
 from __future__ import annotations
 

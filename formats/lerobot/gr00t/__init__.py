@@ -1,1 +1,1 @@
-"""What GR00T reads beside a dataset of v2.1: modality.json, stats.json, relative actions."""
+"""GR00T's files beside a dataset of v2.1: modality.json, stats.json, relative actions."""

@@ -1,4 +1,4 @@
-"""Statistics of cameras computed anew from the stored frames, and which cameras need that."""
+"""Statistics of cameras, recomputed from stored frames where they are missing or wrong."""
 
 from __future__ import annotations
 

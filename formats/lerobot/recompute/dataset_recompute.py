@@ -1,4 +1,4 @@
-"""Completing and correcting the statistics of a finished dataset in place, or saying what is wrong with them."""
+"""Statistics of an existing dataset: recomputed and completed in place, or only checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The statistics of all episodes, recomputed one after the other and compared with those that are there."""
+"""Statistics of all episodes, recomputed one after the other and compared with the stored ones."""
 
 from __future__ import annotations
 

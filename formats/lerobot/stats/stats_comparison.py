@@ -1,4 +1,4 @@
-"""Comparison of statistics: what is stored against what was computed, within the tolerances of their makers."""
+"""Comparison of stored statistics with recomputed ones, within the tolerance of the tool that wrote them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored statistics: read from and written to the columns of meta/episodes and the lines of episodes_stats.jsonl."""
+"""Stored statistics: columns of meta/episodes, and lines of episodes_stats.jsonl."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Shape = tuple[int, ...]
 def stat_shapes(features: Features) -> dict[str, Shape]:
     """Return "stats/<feature>/<name>" to the shape of its values, of those that do not depend on an episode's place.
 
-    (D,) for numbers, leading axes collapsed as in `stats.numeric_stats`; (3, 1, 1) for cameras; (1,) for count.
+    (D,) for numbers, leading axes collapsed as in `feature_stats.numeric_stats`; (3, 1, 1) for cameras; (1,) for count.
     """
     shapes: dict[str, Shape] = {}
     for key, feature in (features | DEFAULT_FEATURES).items():

@@ -1,4 +1,4 @@
-"""Writing one episode into a folder of its own: rows, one mp4 per camera, and what meta will say."""
+"""Episode folder: rows, one mp4 per camera, and metadata of one episode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which episode goes into which file: decided from sizes and lengths alone, before a byte is written."""
+"""File planner: decides from sizes and lengths which episode goes to which file, before a byte is written."""
 
 from __future__ import annotations
 

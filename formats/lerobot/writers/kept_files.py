@@ -1,4 +1,4 @@
-"""A dataset whose files are kept as they are, while episodes are added after its own."""
+"""Kept files: an existing dataset stays as it is, and new episodes follow its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of episodes in a new dataset: what is known is kept, what depends on the place or is missing is made."""
+"""Statistics of episodes in a new dataset: known ones are copied; indices and missing ones are computed."""
 
 from __future__ import annotations
 

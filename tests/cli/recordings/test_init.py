@@ -10,7 +10,7 @@ import pytest
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.sample_spec import action
 from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, needs
 
 RECORDINGS = SHARED_DATA / "isaaclab"
 
@@ -42,7 +42,7 @@ def test_from_nothing_to_a_verified_dataset(robotrove: Callable, layout: str, ke
     np.testing.assert_array_equal(np.array(table["action"].to_pylist(), np.float32), expected)
 
 
-@pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings of Isaac Lab are not here")
+@needs(RECORDINGS)
 def test_real_recordings(robotrove: Callable) -> None:
     assert "26 episodes, 5,899 frames" in robotrove("init", *sorted(RECORDINGS.glob("*.hdf5"))).out
     text = Path("pipeline.yaml").read_text()

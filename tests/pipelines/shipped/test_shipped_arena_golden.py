@@ -17,14 +17,14 @@ from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.tests.support.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.support.pipelines.shipped_runs import column, frames, info, lines, run_shipped
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, needs
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 
 GOLDEN = SHARED_DATA / "arena_gr1_golden"
 ROWS = "data/chunk-000/episode_000000.parquet"
 VIDEO = "videos/chunk-000/observation.images.ego_view/episode_000000.mp4"
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the dataset that Isaac Lab Arena wrote is not here")
+pytestmark = needs(GOLDEN)
 
 
 def inverted(rows: np.ndarray, names: list[str], simulator: list[str]) -> np.ndarray:

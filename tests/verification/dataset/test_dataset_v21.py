@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, needs
 from robotrove.verification.dataset.runner import verify
 
 from ...support.datasets.tiny_v21 import data_path, episode_stats, hf_metadata, info_json, video_path
@@ -407,7 +407,7 @@ def test_nothing_is_raised_whatever_is_in_the_json_files(gr00t) -> None:
         (gr00t.root / name).write_text(original)
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the real recordings are not here (shared/data beside the repository)")
+@needs(GOLDEN)
 def test_a_dataset_of_isaac_lab_arena() -> None:
     # With statistics of the episode, LeRobot 0.3.3 loads it as it is; without, it looks for them on the Hub.
     report = verify(GOLDEN, deep=True)

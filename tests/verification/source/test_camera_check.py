@@ -9,7 +9,7 @@ from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.video.probe import iter_frames
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, needs
 from robotrove.verification.source.camera_check import block_error, is_nearer, is_swapped, mean_error, psnr
 
 GOLDEN = SHARED_DATA / "arena_gr1_golden"
@@ -60,7 +60,7 @@ def test_encoded_samples_are_told_from_their_neighbours_and_swapped_colours(
     _check(source, encoded(tmp_path / "a.mp4", source, settings), has_colour=True)
 
 
-@pytest.mark.skipif(not EGO_VIEW.exists(), reason="the frames of Isaac Lab Arena are not here")
+@needs(EGO_VIEW)
 def test_frames_of_a_simulator(tmp_path: Path) -> None:
     source = list(iter_frames(EGO_VIEW, 0, 20))
     decoded = encoded(tmp_path / "a.mp4", source, VideoSettings())

@@ -9,10 +9,10 @@ import pytest
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.hdf5_file import natural_key, open_source
 from robotrove.formats.hdf5.layout import guess_layout
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, needs
 
 FOLDER = SHARED_DATA / "isaaclab"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the recordings of Isaac Lab are not here")
+pytestmark = needs(FOLDER)
 
 
 @pytest.mark.parametrize(

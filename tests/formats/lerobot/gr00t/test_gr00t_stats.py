@@ -12,7 +12,7 @@ import pytest
 from robotrove.core.errors import Damaged, UsageError
 from robotrove.formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS, gr00t_columns, gr00t_stats, write_gr00t_stats
 from robotrove.formats.lerobot.stats import exact_quantiles
-from robotrove.tests.support.places import SHARED_DATA
+from robotrove.tests.support.places import SHARED_DATA, needs
 
 GOLDEN = SHARED_DATA / "arena_gr1_golden"
 
@@ -29,7 +29,7 @@ def write(path: Path, columns: Mapping[str, pa.Array], **options: int) -> Path:
     return path
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="the dataset that Isaac Lab Arena wrote is not here")
+@needs(GOLDEN)
 def test_the_file_that_gr00t_wrote(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
     write_gr00t_stats(GOLDEN, tmp_path)

@@ -1,0 +1,50 @@
+"""Names in the documentation exist: paths of the repository, modules, and what code blocks import from robotrove."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import robotrove
+from robotrove.tests.support.places import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name not in ("build", "dist", "demo")}
+
+
+def paths(text: str) -> set[str]:
+    """Return what looks like a path of the repository: in code, in links, and in commands."""
+    found = re.findall(r"(?<![\w/.~$-])(?:[\w.-]+/)+[\w.*<>-]*", text)
+    return {path.rstrip(".") for path in found if path.partition("/")[0] in FOLDERS}
+
+
+def imported(text: str) -> set[str]:
+    """Return the names that code blocks import from robotrove."""
+    lines = re.findall(r"^from robotrove import (.+)$", text, re.MULTILINE)
+    return {name.strip() for line in lines for name in line.split(",")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_exists(page: Path) -> None:
+    wanted = paths(page.read_text(encoding="utf-8"))
+    assert page.name != "CONTRIBUTING.md" or "pipelines/run/runner.py" in wanted
+    missing = [path for path in wanted if not any(ROOT.glob(re.sub(r"<\w+>", "*", path).rstrip("/")))]
+    assert missing == []
+
+
+def test_a_path_that_does_not_exist_is_found() -> None:
+    assert paths("see `core/commit.py`, [docs](docs/pipelines.md#x), bash .ci/types.sh, blocks/<name>.py") == {
+        "core/commit.py",
+        "docs/pipelines.md",
+        ".ci/types.sh",
+        "blocks/<name>.py",
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_imports_public_names_only(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "from robotrove." not in text
+    assert {name for name in imported(text) if not hasattr(robotrove, name)} == set()
