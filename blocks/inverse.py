@@ -115,7 +115,7 @@ def roundoff(dtype: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class InverseEntry:
     """One entry of a recorded vector.
 
     Attributes:
@@ -148,7 +148,7 @@ class WayBack:
         entries: Those of the recorded vector, in order.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[InverseEntry, ...]
 
     @property
     def missing(self) -> tuple[str, ...]:

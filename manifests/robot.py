@@ -18,7 +18,7 @@ from ..core.yaml_source import KeyPath, read_yaml, show_path
 Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
 
 
-class Part(BaseModel):
+class RobotPart(BaseModel):
     """Values of a column, as modality.json has them.
 
     Attributes:
@@ -34,7 +34,7 @@ class Part(BaseModel):
     end: int
 
     @model_validator(mode="after")
-    def _not_empty(self) -> Part:
+    def _not_empty(self) -> RobotPart:
         if self.end <= self.start:
             raise ValueError(f"start {self.start} is not before end {self.end}")
         return self
@@ -52,8 +52,8 @@ class Parts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    state: dict[str, Part] = {}
-    action: dict[str, Part] = {}
+    state: dict[str, RobotPart] = {}
+    action: dict[str, RobotPart] = {}
     video: dict[str, str] = {}
     annotation: dict[str, str] = {}
 

@@ -13,7 +13,7 @@ import pytest
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected
 from ..formats.hdf5 import LAYOUTS
-from ..formats.hdf5.hdf5_file import natural_key, open_source, source_digest
+from ..formats.hdf5.hdf5_file import natural_key, open_hdf5, source_digest
 from ..formats.hdf5.layout import Layout, guess_layout
 from ..formats.hdf5.samples import write_sample
 from ..formats.hdf5.samples.pictures import PATCHES, patch, read_marker
@@ -49,12 +49,12 @@ class LayoutContract:
     def episodes(self, paths: list[Path]) -> Iterator[Episode]:
         layout = self.make()
         for path in paths:
-            with open_source(path, locking=True) as file:
+            with open_hdf5(path, locking=True) as file:
                 for key in layout.list(file):
                     yield layout.open(file, key)
 
     def test_is_recognised(self, paths: list[Path]) -> None:
-        with open_source(paths[0], locking=True) as file:
+        with open_hdf5(paths[0], locking=True) as file:
             assert guess_layout(file) == (None if self.layout == "generic" else self.layout)
 
     def test_episodes_come_in_natural_order_with_known_values(self, paths: list[Path]) -> None:
@@ -78,7 +78,7 @@ class LayoutContract:
 
     def test_every_frame_in_order_upright_and_with_its_colours(self, paths: list[Path]) -> None:
         layout = self.make()
-        with open_source(paths[0], locking=True) as file:
+        with open_hdf5(paths[0], locking=True) as file:
             ep = layout.open(file, layout.list(file)[0])
             for camera, key in enumerate(("observation.images.front", "observation.images.wrist")):
                 assert (ep.features[key].dtype, ep.features[key].shape) == ("video", (HEIGHT, WIDTH, 3))
@@ -91,7 +91,7 @@ class LayoutContract:
 
     def test_a_range_of_frames(self, paths: list[Path]) -> None:
         layout = self.make()
-        with open_source(paths[0], locking=True) as file:
+        with open_hdf5(paths[0], locking=True) as file:
             column = layout.open(file, layout.list(file)[0]).columns["observation.images.wrist"]
             found = [read_marker(frame)[0] for batch in column.batches(7, 12) for frame in batch]
         assert found == [7, 8, 9, 10, 11]
@@ -105,7 +105,7 @@ class LayoutContract:
     def digests(self, paths: list[Path]) -> list[str]:
         layout, digests = self.make(), []
         for path in paths:
-            with open_source(path, locking=True) as file:
+            with open_hdf5(path, locking=True) as file:
                 digests += [source_digest(layout.group(file, key)) for key in layout.list(file)]
         return digests
 
@@ -117,14 +117,14 @@ class LayoutContract:
             key = layout.list(file)[0]
             found = next(name for name in ("actions", "action", "command") if name in file[key])
             file[key].move(found, "moved")
-        with open_source(path, locking=True) as file, pytest.raises(EpisodeRejected, match=found) as caught:
+        with open_hdf5(path, locking=True) as file, pytest.raises(EpisodeRejected, match=found) as caught:
             layout.open(file, key)
         assert caught.value.reason == "missing_dataset"
 
     def test_a_file_without_episodes(self, tmp_path: Path) -> None:
         path = tmp_path / "none.hdf5"
         h5py.File(path, "w").close()
-        with open_source(path, locking=True) as file:
+        with open_hdf5(path, locking=True) as file:
             with pytest.raises(EpisodeRejected) as caught:
                 self.make().list(file)
             assert guess_layout(file) is None

@@ -20,7 +20,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnostic:
     """One thing that is not as it should be.
 
     Attributes:
@@ -48,7 +48,7 @@ class Check(ABC, Generic[View]):
     name = "check"
 
     @abstractmethod
-    def run(self, dataset: View, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: View, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong, as it is met.
 
         Args:
@@ -59,15 +59,15 @@ class Check(ABC, Generic[View]):
             Damaged: If the check cannot go on.
         """
 
-    def error(self, where: str, message: str) -> Finding:
+    def error(self, where: str, message: str) -> Diagnostic:
         """Return a finding that makes the dataset wrong."""
-        return Finding(self.name, where, message)
+        return Diagnostic(self.name, where, message)
 
-    def warning(self, where: str, message: str) -> Finding:
+    def warning(self, where: str, message: str) -> Diagnostic:
         """Return a finding that LeRobot can live with."""
-        return Finding(self.name, where, message, "warning")
+        return Diagnostic(self.name, where, message, "warning")
 
-    def damaged(self, exc: Damaged) -> Finding:
+    def damaged(self, exc: Damaged) -> Diagnostic:
         """Return the finding that damage stands for."""
         return self.error(exc.where, exc.message)
 
@@ -109,11 +109,11 @@ class RowFaults:
             name, found != expected, first_row, lambda row: f"{name} is {found[row]!s} instead of {expected[row]!s}"
         )
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Diagnostic]:
         """Yield one finding per kind."""
         for kind, (row, text, severity) in self._first.items():
             more = f" ({self._count[kind]} such rows in this file)" if self._count[kind] > 1 else ""
-            yield Finding(self._check.name, f"{self._path}, row {row}", text + more, severity)
+            yield Diagnostic(self._check.name, f"{self._path}, row {row}", text + more, severity)
 
 
 class Repeated:
@@ -125,17 +125,17 @@ class Repeated:
 
     def __init__(self, check: Check[Any]) -> None:
         self._check = check
-        self._first: dict[str, Finding] = {}
+        self._first: dict[str, Diagnostic] = {}
         self._count: dict[str, int] = {}
         self._last: dict[str, str] = {}
 
     def note(self, kind: str, place: str, message: str, severity: Severity = "error") -> None:
         """Take one; those of a kind come place by place."""
-        self._first.setdefault(kind, Finding(self._check.name, place, message, severity))
+        self._first.setdefault(kind, Diagnostic(self._check.name, place, message, severity))
         self._count[kind] = self._count.get(kind, 0) + (self._last.get(kind) != place)
         self._last[kind] = place
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Diagnostic]:
         """Yield one finding per kind."""
         for kind, finding in self._first.items():
             more = f" (so in {self._count[kind]} episodes)" if self._count[kind] > 1 else ""
@@ -178,7 +178,7 @@ class _OtherVersion(Check[DatasetView]):
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one error."""
         wanted = self._consumer.reads[-1]
         told = f"codebase_version is {dataset.version}, but {self._consumer.title} reads {wanted}"

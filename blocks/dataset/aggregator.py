@@ -11,8 +11,8 @@ from typing import Any, Literal
 from ...core.commit import file_attempt
 from ...core.errors import UsageError
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
-from ...formats.lerobot.datasets.dataset_info import DatasetFacts
-from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas, Track
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo
+from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
 from ...formats.lerobot.features.row_schema import data_schema
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes
 from ...formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
@@ -49,7 +49,7 @@ class Aggregator(DatasetMaker):
         self.on_mismatch = on_mismatch
         self._reference: dict[str, Encoding] = {}
 
-    def planner(self, facts: DatasetFacts) -> Planner:
+    def planner(self, facts: DatasetInfo) -> Planner:
         """Return a fresh planner."""
         return DatasetPlanner(facts.camera_keys, facts.fps)
 
@@ -130,14 +130,14 @@ class Aggregator(DatasetMaker):
         return replace(placed, files=replace(placed.files, tracks=tracks))
 
     def write_meta(
-        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], plan: DatasetPlan
     ) -> None:
         """Write meta/ but info.json and the statistics of the whole."""
         tasks = TaskTable(plan.tasks)
         histograms = self.sources.histograms()
         write_meta(out, episodes, self.facts, plan.files, tasks, plan.source_tasks, histograms)
 
-    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+    def write_info(self, out: Path, facts: DatasetInfo, plan: DatasetPlan) -> None:
         """Write info.json."""
         counts = {"episodes": plan.episodes, "frames": plan.frames, "tasks": len(plan.tasks)}
         write_info(self.root, out, facts, plan.files, **counts)

@@ -17,8 +17,8 @@ from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new
 from ...core.errors import RobotroveError, UsageError
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource, Note
-from ...formats.lerobot.datasets.dataset_info import DatasetFacts, dataset_facts
-from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas, Track
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo, dataset_info
+from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes, write_episodes
 from ...formats.lerobot.writers.file_planner import PlannedFile
 from ...formats.lerobot.writers.kept_files import Keeper, kept_episodes, kept_info
@@ -63,7 +63,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self._anew: Counter[str] = Counter()  # clips to be encoded anew, by camera; `admit` counts them
 
     @abstractmethod
-    def planner(self, facts: DatasetFacts) -> Planner:
+    def planner(self, facts: DatasetInfo) -> Planner:
         """Return a fresh planner."""
 
     @abstractmethod
@@ -84,12 +84,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     @abstractmethod
     def write_meta(
-        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], plan: DatasetPlan
     ) -> None:
         """Write meta/ into the folder `out`, all but info.json; files of the new dataset may not be there yet."""
 
     @abstractmethod
-    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+    def write_info(self, out: Path, facts: DatasetInfo, plan: DatasetPlan) -> None:
         """Write info.json as `out`; all files of the new dataset are there."""
 
     @property
@@ -103,9 +103,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         return self.binding.workspace.plan(self.name)
 
     @cached_property
-    def facts(self) -> DatasetFacts:
+    def facts(self) -> DatasetInfo:
         """What is the same for every episode of the new dataset."""
-        return dataset_facts(self.binding.run)
+        return dataset_info(self.binding.run)
 
     @cached_property
     def sources(self) -> DatasetSources:

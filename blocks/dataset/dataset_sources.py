@@ -12,8 +12,8 @@ from typing import Any
 from ...core.columns import Array
 from ...core.errors import Damaged, RobotroveError, intact, printable
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
-from ...formats.lerobot.datasets.dataset_info import DatasetFacts
-from ...formats.lerobot.datasets.episode_location import EpisodeMetas
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo
+from ...formats.lerobot.datasets.episode_location import EpisodeMetadata
 from ...formats.lerobot.datasets.open_dataset import open_source
 from ...formats.lerobot.datasets.shard_dataset import ShardSource
 from ...formats.lerobot.writers.dataset_plan import PlacedEpisode
@@ -30,7 +30,7 @@ class DatasetSources:
         facts: What is the same for every episode of the new dataset.
     """
 
-    def __init__(self, datasets: Sequence[str] | None, binding: Binding, facts: DatasetFacts) -> None:
+    def __init__(self, datasets: Sequence[str] | None, binding: Binding, facts: DatasetInfo) -> None:
         self._datasets = datasets
         self._binding = binding
         self._facts = facts
@@ -59,7 +59,7 @@ class DatasetSources:
         is_shard = isinstance(source, ShardSource) if source else self._datasets is None
         return intact(root) if is_shard else readable(root)
 
-    def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetas]]:
+    def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetadata]]:
         """Yield all planned episodes in order, some at a time, with what the sources say of them."""
         for number, source in enumerate(self):
             with self.named(source):

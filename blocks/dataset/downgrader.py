@@ -10,8 +10,8 @@ from typing import Any
 from ...core.commit import files_attempt
 from ...core.errors import UsageError
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
-from ...formats.lerobot.datasets.dataset_info import DatasetFacts
-from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetas
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo
+from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...formats.lerobot.writers import writer_v21
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
@@ -53,7 +53,7 @@ class Downgrader(DatasetMaker):
         self.reference_exact = reference_exact
         self.allow_long = allow_long
 
-    def planner(self, facts: DatasetFacts) -> Planner:
+    def planner(self, facts: DatasetInfo) -> Planner:
         """Return a fresh planner."""
         return writer_v21.UnitPlanner(facts.camera_keys)
 
@@ -113,13 +113,13 @@ class Downgrader(DatasetMaker):
                 rows.close()
 
     def write_meta(
-        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], plan: DatasetPlan
+        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], plan: DatasetPlan
     ) -> None:
         """Write meta/ but info.json."""
         tasks = TaskTable(plan.tasks)
         writer_v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
 
-    def write_info(self, out: Path, facts: DatasetFacts, plan: DatasetPlan) -> None:
+    def write_info(self, out: Path, facts: DatasetInfo, plan: DatasetPlan) -> None:
         """Write info.json."""
         writer_v21.write_info(
             self.root,

@@ -16,7 +16,7 @@ from ...core.episode import Episode, Rejection
 from ...core.errors import EpisodeRejected, UsageError
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
-from ...formats.hdf5.hdf5_file import natural_key, open_source
+from ...formats.hdf5.hdf5_file import natural_key, open_hdf5
 from ...formats.hdf5.layout import Layout, Scanned, scan
 from ...hub.address import is_elsewhere
 from ...hub.source_files import find, present
@@ -125,7 +125,7 @@ class Hdf5Reader(Bound, PipelineStep):
         """Yield the listed episodes of one file; those that cannot be used any more come as rejected."""
         try:
             _check_unchanged(rows[0])
-            file = open_source(path, locking=False)
+            file = open_hdf5(path, locking=False)
         except EpisodeRejected as exc:
             yield from (_unusable(row, exc) for row in rows)
             return

@@ -14,7 +14,7 @@ from ...core.commit import folder_attempt
 from ...core.episode import Episode, Rejection
 from ...core.errors import EpisodeRejected, Superseded, intact
 from ...core.features import difference, named_like
-from ...formats.lerobot.datasets.dataset_info import dataset_facts
+from ...formats.lerobot.datasets.dataset_info import dataset_info
 from ...formats.lerobot.datasets.episode_location import EpisodeRecord
 from ...formats.lerobot.datasets.shard_dataset import ShardSource
 from ...formats.lerobot.writers.episode_folder import read_episode, write_episode
@@ -137,7 +137,7 @@ class ShardWriter(EpisodeWriter):
             self._finish(rank, progress)
 
     def _finish(self, rank: int, progress: ShardProgress) -> None:
-        facts = dataset_facts(self.binding.run)
+        facts = dataset_info(self.binding.run)
         earlier: dict[int, EpisodeRecord] = {}
         histograms: list[Mapping[str, Any]] = []
         if progress.previous:

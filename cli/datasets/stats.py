@@ -11,7 +11,7 @@ import click
 
 from ...core.errors import UsageError
 from ...formats.lerobot.recompute.dataset_recompute import StatsReport, recompute
-from ...formats.lerobot.stats.stats_comparison import Difference, FeatureDifferences
+from ...formats.lerobot.stats.stats_comparison import FeatureDifferences, StatDifference
 from ...hub.address import is_on_hub
 from ...hub.source_files import local_dataset
 from ..arguments import force_option
@@ -98,7 +98,7 @@ def _summary(feature: str, found: FeatureDifferences, check: bool) -> str:
     return f"{feature}: {counted(found.count, 'value')} {verb} ({names}){missing}"
 
 
-def _told(difference: Difference) -> str:
+def _told(difference: StatDifference) -> str:
     where = difference.file if difference.episode is None else f"{difference.file}, episode {difference.episode}"
     found = "missing" if difference.found is None else _short(difference.found)
     return f"{where}: {difference.statistic} is {found}; expected {_short(difference.expected)}"

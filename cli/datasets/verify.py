@@ -13,7 +13,7 @@ from ...core.errors import UsageError
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
 from ...pipelines.replay.replay_check import ReplayReport, check_replay
 from ...pipelines.run.finished_run import finished_run
-from ...verification.check import Finding
+from ...verification.check import Diagnostic
 from ...verification.consumers import CONSUMERS, chosen
 from ...verification.consumers.installed_lerobot import Seen, seen_by_lerobot
 from ...verification.dataset.runner import Report, verify
@@ -138,7 +138,7 @@ def _lines(
     yield f"{verdict}, {counted(counts['warnings'], 'warning')}" if counts["warnings"] else verdict
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: Diagnostic) -> str:
     severity = "" if finding.severity == "error" else f"{finding.severity}: "
     where = f"{finding.where}: " if finding.where else ""
     return f"{severity}{where}{finding.message}"

@@ -12,7 +12,7 @@ import click
 
 from ...core.errors import UsageError
 from ...formats.hdf5.file_facts import count_episodes
-from ...formats.hdf5.hdf5_file import open_source
+from ...formats.hdf5.hdf5_file import open_hdf5
 from ...formats.hdf5.tree import Node, Preview, preview, tree
 from ..output import counted, echo, echo_json, size
 
@@ -38,7 +38,7 @@ def command(
         raise UsageError(str(file), "is a folder", "an HDF5 file")
     damaged = 0
     objects: list[dict[str, Any]] = []
-    with open_source(file, locking=True) as opened:
+    with open_hdf5(file, locking=True) as opened:
         layout, episodes = count_episodes(opened)
         head = {"file": str(file), "size": file.stat().st_size, "layout": layout, "episodes": episodes}
         if not as_json:

@@ -33,7 +33,7 @@ _inflating = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class RowReader:
+class ChunkedRows:
     """Streams the rows of one dataset.
 
     The dataset is named, not held: HDF5 sets a dataset's chunk cache when it is opened first, so

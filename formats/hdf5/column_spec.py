@@ -32,7 +32,7 @@ class _Shorthand(BaseModel):
         return {"anyOf": [dict(full["properties"]["from"]), full]}
 
 
-class Part(_Shorthand):
+class ColumnPart(_Shorthand):
     """One dataset of a vector that is put together from several.
 
     Attributes:
@@ -59,7 +59,7 @@ class ColumnSpec(_Shorthand):
         flip: How the file's frames differ from upright ones.
     """
 
-    source: str | list[Part] = Field(validation_alias="from", serialization_alias="from", min_length=1)
+    source: str | list[ColumnPart] = Field(validation_alias="from", serialization_alias="from", min_length=1)
     slice: Entries | None = None
     dtype: Dtype | None = None
     names: list[str] | None = None
@@ -68,9 +68,11 @@ class ColumnSpec(_Shorthand):
     flip: Flip = "none"
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ColumnPart, ...]:
         """The sources in order."""
-        return (Part(source=self.source, slice=self.slice),) if isinstance(self.source, str) else tuple(self.source)
+        return (
+            (ColumnPart(source=self.source, slice=self.slice),) if isinstance(self.source, str) else tuple(self.source)
+        )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -14,7 +14,7 @@ from ...core.columns import Array, Column
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.image.images import ImageDecoder, image_size
-from .chunked_rows import BATCH_BYTES, RowReader
+from .chunked_rows import BATCH_BYTES, ChunkedRows
 from .column_spec import Color, Flip
 from .hdf5_file import reading
 
@@ -112,7 +112,7 @@ class RawFrameColumn(FrameColumn):
                 "bad_image", f"{dataset.name} is {dataset.dtype}; frames are uint8, or floats between 0 and 1"
             )
         super().__init__(shape[1:3], shape[0], storage, color, flip)
-        self._rows = RowReader(dataset.file, dataset.name)
+        self._rows = ChunkedRows(dataset.file, dataset.name)
 
     def _stored(self, start: int, stop: int) -> Iterator[Array]:
         first = start
@@ -189,7 +189,7 @@ class EncodedFrameColumn(FrameColumn):
 
     def _images(self, start: int, stop: int) -> Iterator[bytes]:
         if self._padded:
-            for rows in RowReader(self._file, self._path).batches(start, stop):
+            for rows in ChunkedRows(self._file, self._path).batches(start, stop):
                 yield from map(_image_bytes, rows)
             return
         for first in range(start, stop, _ENCODED_ROWS):

@@ -13,7 +13,7 @@ from ...core.errors import EpisodeRejected
 from ...core.features import Features
 from . import LAYOUTS
 from .column_spec import ColumnSpec
-from .hdf5_file import datasets, dtype_name, open_source, reading
+from .hdf5_file import datasets, dtype_name, open_hdf5, reading
 from .layout import Layout, guess_layout
 from .mapping import build_column, find_dataset
 
@@ -61,7 +61,7 @@ class FileFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetFacts:
+class ArrayFacts:
     """One dataset of an episode.
 
     Attributes:
@@ -96,7 +96,7 @@ def describe(path: Path) -> FileFacts:
     Raises:
         EpisodeRejected: If the file cannot be read, or has no episodes.
     """
-    with open_source(path, locking=True) as file:
+    with open_hdf5(path, locking=True) as file:
         name = guess_layout(file)
         if name is None:
             return FileFacts(path, None, [], [])
@@ -120,29 +120,29 @@ def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:
     return EpisodeFacts(key, ep.length, fps, ep.text, ep.metadata["task_source"], ep.success, columns, ep.features)
 
 
-def contents(path: Path, episode: EpisodeFacts) -> list[DatasetFacts]:
+def contents(path: Path, episode: EpisodeFacts) -> list[ArrayFacts]:
     """Return every dataset of an episode in natural order, mapped or not.
 
     Raises:
         EpisodeRejected: If the file cannot be read.
     """
-    with open_source(path, locking=True) as file:
+    with open_hdf5(path, locking=True) as file:
         group = file[episode.key or "/"]
         mapped = next(iter(episode.columns.values())).parts[0].source
         rows = len(find_dataset(group, mapped))
         return [_dataset(group, name, item, rows) for name, item in datasets(group).items()]
 
 
-def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> DatasetFacts:
+def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> ArrayFacts:
     shape, dtype = tuple(item.shape or ()), dtype_name(item.dtype)
     try:
         column = build_column(group, ColumnSpec(source=path), "column")
     except EpisodeRejected as exc:
-        return DatasetFacts(path, shape, dtype, "none", exc.detail)
+        return ArrayFacts(path, shape, dtype, "none", exc.detail)
     if column.length != rows:
-        return DatasetFacts(path, shape, dtype, "none", f"{column.length} row(s), the episode has {rows}")
+        return ArrayFacts(path, shape, dtype, "none", f"{column.length} row(s), the episode has {rows}")
     feature = column.feature
     kind: Literal["camera", "vector", "text"] = (
         "camera" if feature.is_visual else "text" if feature.dtype == "string" else "vector"
     )
-    return DatasetFacts(path, shape, dtype, kind)
+    return ArrayFacts(path, shape, dtype, kind)

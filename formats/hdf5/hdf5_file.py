@@ -39,7 +39,7 @@ def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), text
 
 
-def open_source(path: Path, *, locking: bool) -> h5py.File:
+def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
     """Open a demonstration file for reading.
 
     Args:

@@ -19,7 +19,7 @@ from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .column_spec import ColumnSpec, Flip
-from .hdf5_file import DAMAGE, datasets, natural_key, object_name, open_source, reading, source_digest
+from .hdf5_file import DAMAGE, datasets, natural_key, object_name, open_hdf5, reading, source_digest
 from .mapping import build_column, is_picture
 
 
@@ -247,7 +247,7 @@ class Scanned:
 def scan(path: Path, layout: Layout) -> Iterator[Scanned]:
     """Open a file once, with HDF5's lock, and yield its episodes in order."""
     try:
-        with open_source(path, locking=True) as file:
+        with open_hdf5(path, locking=True) as file:
             for key in layout.list(file):
                 yield _scan_episode(file, layout, key)
     except EpisodeRejected as exc:
@@ -261,7 +261,7 @@ def same_content(one: tuple[Path, str], other: tuple[Path, str]) -> bool:
     may share it. Compared are all numbers, and of frames the first, the middle and the last.
     """
     with suppress(EpisodeRejected, *DAMAGE):  # damaged data are found, and named, when they are converted
-        with open_source(one[0], locking=False) as left, open_source(other[0], locking=False) as right:
+        with open_hdf5(one[0], locking=False) as left, open_hdf5(other[0], locking=False) as right:
             first, second = datasets(left[one[1]]), datasets(right[other[1]])
             return first.keys() == second.keys() and all(_same(first[path], second[path]) for path in first)
     return False

@@ -12,7 +12,7 @@ import numpy as np
 from ...core.columns import Column, ConcatColumn
 from ...core.errors import EpisodeRejected, nearest
 from ...core.features import Feature
-from .column_spec import ColumnSpec, Dtype, Kind, Part
+from .column_spec import ColumnPart, ColumnSpec, Dtype, Kind
 from .columns import EncodedFrameColumn, FrameColumn, NumericColumn, RawFrameColumn, StringColumn, is_encoded
 from .hdf5_file import datasets, reading
 
@@ -180,7 +180,7 @@ def _leaf(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-def _labels(parts: Sequence[Part]) -> list[str]:
+def _labels(parts: Sequence[ColumnPart]) -> list[str]:
     """Name each source by its last component, or by its whole path where two would get the same name."""
     leaves = [_leaf(part.source) for part in parts]
     paths = {part.source for part in parts}

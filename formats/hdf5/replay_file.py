@@ -16,7 +16,7 @@ from ...core.columns import Array
 from ...core.errors import RobotroveError, UsageError
 from ...core.features import Feature
 from .attributes import json_attribute, text
-from .hdf5_file import datasets, open_source, reading
+from .hdf5_file import datasets, open_hdf5, reading
 from .mapping import find_dataset
 
 INITIAL_STATE = "initial_state"
@@ -58,7 +58,7 @@ def read_start(path: Path, key: str, row: int) -> Start:
     Raises:
         EpisodeRejected: If the recording cannot be read.
     """
-    with open_source(path, locking=False) as file, reading(f"{path}:{key}"):
+    with open_hdf5(path, locking=False) as file, reading(f"{path}:{key}"):
         episode = file[key or "/"]
         arguments = json_attribute(episode.parent, "env_args")
         names, states = _below(episode, INITIAL_STATE), _below(episode, _STATES)

@@ -15,7 +15,7 @@ from ...blocks.dataset.dataset_maker import DatasetMaker
 from ...core.errors import Damaged, RobotroveError, RunChanged, UsageError
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_info import DatasetFacts
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.open_dataset import open_source
 from ...formats.lerobot.datasets.provenance import origins
 from ...formats.lerobot.writers.kept_files import kept_episodes
@@ -44,7 +44,7 @@ class Base:
     """
 
     dataset: BaseDataset
-    facts: DatasetFacts
+    facts: DatasetInfo
     episodes: Mapping[tuple[str, str], int]
     size: int
 

@@ -14,7 +14,7 @@ from ...core.errors import Damaged, RunChanged, UsageError, in_utf8, printable
 from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_info import DatasetFacts, check_alike
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
 from ...formats.lerobot.datasets.open_dataset import open_source
 from ...hub.address import is_on_hub
 from ...hub.source_files import local_dataset
@@ -131,7 +131,7 @@ def _is_same(dataset: InputDataset) -> bool:
         return False
 
 
-def _facts(folder: Path) -> DatasetFacts:
+def _facts(folder: Path) -> DatasetInfo:
     try:
         return open_source(folder).facts
     except Damaged as exc:

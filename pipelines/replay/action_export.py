@@ -27,7 +27,7 @@ from .step_inverses import Undo, way_of_robot
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ExportedEpisode:
     """An episode to write.
 
     Attributes:
@@ -43,7 +43,7 @@ class Part:
     pair: Pair | None
 
 
-def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterator[Part]:
+def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
     """Yield chosen episodes of a dataset, all with the same way back and none with a recording.
 
     Raises:
@@ -55,10 +55,10 @@ def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterat
         if stored is None or (is_labelled and origin is None):
             raise Damaged(view.provenance_path, "has not one row per episode")
         if stored.index in chosen:
-            yield Part(stored, origin.success if origin else None, way, None)
+            yield ExportedEpisode(stored, origin.success if origin else None, way, None)
 
 
-def of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterator[Part]:
+def of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
     """Yield chosen episodes of a dataset, each with the recording that a run made it from.
 
     Raises:
@@ -85,7 +85,7 @@ def of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterato
             raise UsageError(
                 str(view.root), f"{ACTION} has other entries than the run gave it", "the dataset of the run"
             )
-        yield Part(pair.stored, pair.origin.success, way, pair)
+        yield ExportedEpisode(pair.stored, pair.origin.success, way, pair)
 
 
 def _raise(problem: SourceProblem) -> None:
@@ -179,7 +179,11 @@ def export_actions(
 
 
 def _written(
-    file: ReplayFile, parts: Iterable[Part], stream: StoredStream, dtype: str, progress: Callable[[int], None]
+    file: ReplayFile,
+    parts: Iterable[ExportedEpisode],
+    stream: StoredStream,
+    dtype: str,
+    progress: Callable[[int], None],
 ) -> ActionExport:
     way = WayBack(())
     episodes = rows = starts = shifted_starts = late_starts = 0
@@ -200,7 +204,7 @@ def _written(
     return ActionExport("", episodes, rows, names, way.missing, way.converted, starts, shifted_starts, late_starts)
 
 
-def _actions(stream: StoredStream, part: Part) -> Iterator[Array]:
+def _actions(stream: StoredStream, part: ExportedEpisode) -> Iterator[Array]:
     for piece in stream.pieces(part.stored):
         yield part.way.vectors(piece[ACTION].reshape(len(piece[ACTION]), -1))
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ...blocks.inverse import Entry, WayBack
+from ...blocks.inverse import InverseEntry, WayBack
 from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import RobotroveError, explained
 from ...core.features import DEFAULT_FEATURES, Feature
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.row_reader import StoredStream
-from ...verification.source.episode_check import Difference
+from ...verification.source.episode_check import EpisodeDifference
 from ...verification.source.source_check import Pair
 from .step_inverses import Undo
 
@@ -37,7 +37,7 @@ class EpisodeReplay:
         self._stream: StoredStream | None = None
         self._keys: list[str] = []
 
-    def differences(self, ep: Episode, pair: Pair) -> Iterator[Difference]:
+    def differences(self, ep: Episode, pair: Pair) -> Iterator[EpisodeDifference]:
         """Yield the first difference of each entry of each vector.
 
         Args:
@@ -45,37 +45,37 @@ class EpisodeReplay:
             pair: The episode of the dataset, and where it says that it is from.
         """
         if ep.rejection is not None:
-            yield Difference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
+            yield EpisodeDifference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
             return
         if self._stream is None:
             self._keys = [key for key, feature in self._view.features.items() if self._is_compared(key, feature, ep)]
             self._stream = StoredStream(self._view, self._keys)
         if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
-            yield Difference(missing[0], None, "is not in the recording")
+            yield EpisodeDifference(missing[0], None, "is not in the recording")
             return
         first, last = pair.origin.first_row, pair.origin.last_row
         if first < 0 or last - first + 1 != pair.stored.length or last >= ep.length:
             text = f"{pair.stored.length} rows of the dataset cannot be rows {first}..{last} of {ep.length} recorded"
-            yield Difference("", None, f"{text}, as its provenance says")
+            yield EpisodeDifference("", None, f"{text}, as its provenance says")
             return
         ways = {key: self._undo.way(key, ep.columns[key].feature) for key in self._keys}
         for key, way in ways.items():
             if way.width > (width := prod(self._view.features[key].shape)):
-                yield Difference(key, None, f"has {width} entries, and at least {way.width} were recorded")
+                yield EpisodeDifference(key, None, f"has {width} entries, and at least {way.width} were recorded")
                 return
         try:
             yield from self._values(ep, pair, ways)
         except RobotroveError as exc:
-            yield Difference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
+            yield EpisodeDifference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
 
     @staticmethod
     def _is_compared(key: str, feature: Feature, ep: Episode) -> bool:
         return key in ep.columns and key not in DEFAULT_FEATURES and not feature.is_visual
 
-    def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[Difference]:
+    def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[EpisodeDifference]:
         assert self._stream is not None
         first = pair.origin.first_row
-        found: dict[tuple[str, int], Difference] = {}
+        found: dict[tuple[str, int], EpisodeDifference] = {}
         counts: Counter[tuple[str, int]] = Counter()
         row = 0
         for piece in self._stream.pieces(pair.stored):
@@ -92,7 +92,7 @@ class EpisodeReplay:
                         at = int(np.argmax(wrong))
                         text = _message(entry, values[at], stored[at, entry.column], recorded[at, index], error[at])
                         source_row = f" (row {first + row + at} of the recording)" if first else ""
-                        found.setdefault((key, index), Difference(key, row + at, text + source_row))
+                        found.setdefault((key, index), EpisodeDifference(key, row + at, text + source_row))
                         counts[key, index] += int(wrong.sum())
             row += count
         for place, first_found in found.items():
@@ -106,7 +106,7 @@ def _is_wrong(values: Array, recorded: Array, error: Array | None) -> Array:
     return ~(abs(values - recorded.astype(np.float64)) <= error)  # NaN is wrong too
 
 
-def _message(entry: Entry, value: Any, stored: Any, recorded: Any, error: float) -> str:
+def _message(entry: InverseEntry, value: Any, stored: Any, recorded: Any, error: float) -> str:
     value, stored, recorded = (one.item() if isinstance(one, np.generic) else one for one in (value, stored, recorded))
     taken = f"taken back from {stored!r}" if entry.changes else "in the dataset"
     explained_by = f"; rounding explains {error:.1e}" if entry.changes else ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...blocks.episode_step import DEFAULT_COLUMNS
-from ...blocks.inverse import Change, Entry, Scaled, WayBack, motor_units, roundoff
+from ...blocks.inverse import Change, InverseEntry, Scaled, WayBack, motor_units, roundoff
 from ...blocks.steps.annotator import Annotator
 from ...blocks.steps.column_adder import ColumnAdder
 from ...blocks.steps.frame_trimmer import FrameTrimmer
@@ -53,7 +53,7 @@ def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, sp
     manifest = next((one for one in known if _fits(actions, one)), None)
     if manifest is None:
         if robot is None and names and not any(set(names) & set(one.joint_names) for one in known):
-            return WayBack(tuple(Entry(name, column) for column, name in enumerate(names)))
+            return WayBack(tuple(InverseEntry(name, column) for column, name in enumerate(names)))
         joints = ", ".join(known[0].joint_names)
         raise UsageError(
             "action",
@@ -68,7 +68,7 @@ def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, sp
     entries = []
     for name in _space(manifest, space):
         change = changes.get(name)
-        entries.append(Entry(name, names.index(name) if name in names else None, (change,) if change else ()))
+        entries.append(InverseEntry(name, names.index(name) if name in names else None, (change,) if change else ()))
     return WayBack(tuple(entries))
 
 
@@ -139,7 +139,7 @@ class Undo:
 
     def _found(self, key: str, recorded: Feature) -> WayBack:
         names = list(recorded.names or (f"entry {index}" for index in range(prod(recorded.shape))))
-        entries = [Entry(name, column) for column, name in enumerate(names)]
+        entries = [InverseEntry(name, column) for column, name in enumerate(names)]
         for step in self._steps:
             if isinstance(step, JointRemapper) and key in (step.columns or list(step.spaces or ()) or DEFAULT_COLUMNS):
                 names, entries = _remapped(step, key, names, entries)
@@ -152,7 +152,9 @@ class Undo:
         return WayBack(tuple(entries))
 
 
-def _remapped(step: JointRemapper, key: str, names: list[str], entries: list[Entry]) -> tuple[list[str], list[Entry]]:
+def _remapped(
+    step: JointRemapper, key: str, names: list[str], entries: list[InverseEntry]
+) -> tuple[list[str], list[InverseEntry]]:
     robot = load_robot(step.robot) if step.robot else None
     after = step.order or []
     if robot is not None:
@@ -175,8 +177,8 @@ def _remapped(step: JointRemapper, key: str, names: list[str], entries: list[Ent
 
 
 def _converted(
-    step: UnitConverter, dtype: str, names: list[str], entries: list[Entry]
-) -> tuple[list[str], list[Entry]]:
+    step: UnitConverter, dtype: str, names: list[str], entries: list[InverseEntry]
+) -> tuple[list[str], list[InverseEntry]]:
     if step.robot is None:
         factors, offsets = (
             np.broadcast_to(np.asarray(value, dtype), len(names)).tolist() for value in (step.scale, step.offset)

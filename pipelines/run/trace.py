@@ -10,7 +10,7 @@ from pathlib import Path
 from ...core.errors import UsageError
 from ...core.workspace import Workspace
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
-from ...formats.lerobot.datasets.provenance import Origin, origin_of
+from ...formats.lerobot.datasets.provenance import ProvenanceRow, origin_of
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
 
@@ -25,7 +25,7 @@ class Trace:
         is_there: True if a file is at that path.
     """
 
-    origin: Origin
+    origin: ProvenanceRow
     path: str | None
     is_there: bool
 
@@ -57,7 +57,7 @@ def trace(dataset: Path, episode: int) -> Trace:
     return Trace(origin, path, path is not None and Path(path).is_file())
 
 
-def _source_path(dataset: Path, origin: Origin) -> str | None:
+def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
     name = (origin.source_name, origin.source_key)
     for run_dir in _run_dirs(dataset.absolute(), set()):
         workspace = Workspace(run_dir, dataset)

@@ -14,7 +14,7 @@ from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import DEFAULT_FEATURES
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
-from ...formats.hdf5.file_facts import DatasetFacts, EpisodeFacts, FileFacts, contents, describe
+from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
 from ...formats.hdf5.hdf5_file import natural_key
 from ...media.encode.settings import VideoSettings
 from .shipped_pipelines import shipped_text
@@ -41,7 +41,7 @@ class Guess:
     default_fps: int
     episodes: tuple[EpisodeFacts, ...]
     model: EpisodeFacts
-    contents: tuple[DatasetFacts, ...]
+    contents: tuple[ArrayFacts, ...]
     problems: tuple[str, ...]
 
     @property
@@ -299,12 +299,12 @@ def _short(spec: ColumnSpec) -> Any:
     return full["from"] if full.keys() == {"from"} else full
 
 
-def _facts(facts: DatasetFacts) -> str:
+def _facts(facts: ArrayFacts) -> str:
     rows = ", ".join(["T", *map(str, facts.shape[1:])])
     return f"({rows}{',' if len(facts.shape) == 1 else ''}) {facts.dtype}"
 
 
-def _feature_name(facts: DatasetFacts) -> str:
+def _feature_name(facts: ArrayFacts) -> str:
     name = re.sub(r"^(obs|observations)/", "observation/", facts.path).replace("/", ".")
     if facts.kind == "camera":
         return "observation.images." + name.removeprefix("observation.").removeprefix("images.")

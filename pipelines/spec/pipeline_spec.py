@@ -19,7 +19,7 @@ from .block_lookup import code_folder, one_line, use_of
 from .executor_spec import DEFAULT_EXECUTOR, other_executor
 from .overrides import apply_overrides
 from .shipped_pipelines import pipeline_file_text
-from .validation import Check, default_dataset, full_form
+from .validation import PipelineCheck, default_dataset, full_form
 
 
 def differences(new: Any, old: Any, path: KeyPath = ()) -> list[str]:
@@ -203,7 +203,7 @@ def _parse(text: str, source: str, overrides: Sequence[str], folder: Path | None
 def _checked(
     root: Located, source: str, folders: Sequence[Path], problems: Sequence[Problem], home: Path
 ) -> PipelineSpec:
-    check = Check(root, folders, home)
+    check = PipelineCheck(root, folders, home)
     if problems or check.problems:
         raise ConfigError(source, [*problems, *check.problems])
     blocks, settings = check.blocks, check.settings

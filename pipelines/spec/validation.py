@@ -172,7 +172,7 @@ KEYS = (
 )
 
 
-class Check:
+class PipelineCheck:
     """Collects the mistakes of one pipeline and, as far as it is right, what it says.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robotrove.blocks.inverse import Entry, MotorUnits, Scaled, WayBack, roundoff
+from robotrove.blocks.inverse import InverseEntry, MotorUnits, Scaled, WayBack, roundoff
 from robotrove.core.errors import UsageError
 from robotrove.manifests.robot import Joint
 
@@ -59,14 +59,14 @@ def test_errors_add_up_over_changes() -> None:
     assert change is not None
     scaled = Scaled(float(np.float32(0.001)), 100.0, roundoff("float32"))
     stored = motor(radians, (-100, 90), (-100, 100)) * np.float32(0.001) + np.float32(100)
-    back, error = Entry("j", 0, (change, scaled)).back(stored[:, None])
+    back, error = InverseEntry("j", 0, (change, scaled)).back(stored[:, None])
     assert (abs(back - radians) <= error).all()
     assert not (abs(back - radians) <= change.back(stored.astype(np.float64), np.zeros(50_000))[1]).all()
 
 
 def test_without_changes_values_stay_as_they_are() -> None:
     rows = np.array([[1, 2**60 + 1, 3]])
-    way = WayBack((Entry("a", 1), Entry("b", None), Entry("c", 0)))
+    way = WayBack((InverseEntry("a", 1), InverseEntry("b", None), InverseEntry("c", 0)))
     assert way.vectors(rows).tolist() == [[2**60 + 1, 0, 1]]
     assert (way.exact, way.converted, way.missing, way.width) == (("a", "c"), (), ("b",), 2)
 

@@ -9,7 +9,7 @@ from .gr00t_release import Release
 from .gr00t_stats import Gr00tStatsCheck, RelativeStatsCheck
 from .info_keys import InfoKeysCheck, VideoInfoCheck
 from .modality import AnnotationsCheck, ModalityCheck
-from .videos import FrameTimesCheck, VideosCheck
+from .videos import DecodingCheck, FrameTimesCheck
 
 
 def _consumer(release: Release) -> Consumer:
@@ -17,7 +17,7 @@ def _consumer(release: Release) -> Consumer:
     checks += [VideoInfoCheck(release)] if release.is_typed else []
     checks += [Gr00tStatsCheck(release)]
     checks += [] if release.is_typed else [RelativeStatsCheck(release)]
-    checks += [VideosCheck(release)]
+    checks += [DecodingCheck(release)]
     checks += [FrameTimesCheck()] if release == Release.N1_5 else []
     return Consumer(
         release.title,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ...core.errors import Damaged
 from ...core.features import Feature
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, Entry, column_of, entries
+from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, ModalityEntry, column_of, entries
 
 
 def is_list(dataset: DatasetViewV21, column: str) -> bool:
@@ -51,7 +51,7 @@ class Release(IntEnum):
         """True if modality.json is validated as a whole when a dataset is opened, and frames are found by time."""
         return self <= Release.N1_5
 
-    def column(self, entry: Entry) -> Any:
+    def column(self, entry: ModalityEntry) -> Any:
         """Return the feature that an entry stands for, a text if the entry is right.
 
         A camera without `original_key` is the feature of its own name in N1 and N1.5; these take null for
@@ -64,7 +64,7 @@ class Release(IntEnum):
             content = {}
         return column_of(entry.section, entry.key, content)
 
-    def columns(self, dataset: DatasetViewV21, *sections: str) -> list[tuple[Entry, str, Feature]]:
+    def columns(self, dataset: DatasetViewV21, *sections: str) -> list[tuple[ModalityEntry, str, Feature]]:
         """Return the entries of some sections whose feature is there; none where there is no modality.json.
 
         Raises:

@@ -18,11 +18,11 @@ from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
 from ...formats.lerobot.gr00t.relative_actions import (
     RELATIVE_KEYS,
     RELATIVE_STATS,
-    Part,
+    ActionPart,
     RelativeAction,
     relative_stats,
 )
-from ..check import Check, Finding, with_stats
+from ..check import Check, Diagnostic, with_stats
 from ..dataset.gr00t_files import unusable
 from .gr00t_release import Release
 
@@ -43,7 +43,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong with the file."""
         if not (dataset.root / paths_v30.STATS).exists():
             yield self._computed(dataset, paths_v30.STATS, "does not exist")
@@ -77,7 +77,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
             elif missing := [name for name in GR00T_KEYS if name not in entry or (typed and entry[name] is None)]:
                 yield f"{paths_v30.STATS}, {key}", f"has no {', '.join(missing)}"
 
-    def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Finding:
+    def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Diagnostic:
         title, command = self._release.title, with_stats(dataset)
         in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
         hopeless = [
@@ -120,12 +120,12 @@ class RelativeStatsCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is stale."""
         if not (dataset.root / RELATIVE_STATS).exists() or not (dataset.root / MODALITY).exists():
             return
         parts = {
-            (entry.section, entry.key): Part(column, *bounds)
+            (entry.section, entry.key): ActionPart(column, *bounds)
             for entry in entries(dataset.json(MODALITY))
             if isinstance(column := self._release.column(entry), str) and (bounds := slice_of(entry))
         }
@@ -156,7 +156,7 @@ def _values(found: Any) -> dict[str, NDArray[np.float64]]:
         return {}
 
 
-def _is_of(action: Part, shape: tuple[int, ...]) -> bool:
+def _is_of(action: ActionPart, shape: tuple[int, ...]) -> bool:
     """True for (H, D), and for (H, 4, 4), which poses have by default."""
     return (len(shape) == _AXES and shape[1] == action.end - action.start) or shape[1:] == (4, 4)
 

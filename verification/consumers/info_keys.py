@@ -8,7 +8,7 @@ from typing import Any
 
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 from .gr00t_release import Release
 
 _USUAL = {
@@ -29,7 +29,7 @@ class InfoKeysCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield keys that are missing."""
         title = self._release.title
         for key, usual in _USUAL.items():
@@ -61,7 +61,7 @@ class VideoInfoCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield cameras that this release refuses."""
         for _, column, feature in self._release.columns(dataset, "video"):
             if feature.is_video and (problem := self._problem(dataset.info["features"][column], dataset.info)):

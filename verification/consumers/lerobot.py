@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import DatasetView
-from ..check import Check, Consumer, Finding, converted
+from ..check import Check, Consumer, Diagnostic, converted
 
 _NAMED = "`source: {columns: {%s: PATH}}` in the pipeline names it"
 
@@ -20,7 +20,7 @@ class ReleaseCheck(Check[DatasetView]):
 
     name = "release"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield a warning for v2.1."""
         if dataset.version != paths_v30.CODEBASE_VERSION:
             told = f"codebase_version is {dataset.version}: LeRobot reads it up to 0.3.3, 0.4.0 and later refuse it"
@@ -37,7 +37,7 @@ class PolicyFeaturesCheck(Check[DatasetView]):
 
     name = "policy_features"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield features without which nothing, or not everything, can be trained."""
         features = dataset.features
         if "action" not in features:

@@ -12,8 +12,16 @@ from ...core.errors import nearest
 from ...core.features import Feature
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.features.vector import kind_of, rows_of
-from ...formats.lerobot.gr00t.modality import MODALITY, SECTIONS, VECTORS, Entry, entries, misfits, slice_problem
-from ..check import Check, Finding, Repeated
+from ...formats.lerobot.gr00t.modality import (
+    MODALITY,
+    SECTIONS,
+    VECTORS,
+    ModalityEntry,
+    entries,
+    misfits,
+    slice_problem,
+)
+from ..check import Check, Diagnostic, Repeated
 from .gr00t_release import Release, is_list
 
 # RotationType in N1 and N1.5, gr00t/data/schema.py.
@@ -36,7 +44,7 @@ class ModalityCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what this release refuses or reads wrong."""
         if not (dataset.root / MODALITY).exists():
             told = f"does not exist: {self._release.title} refuses the dataset"
@@ -58,7 +66,7 @@ class ModalityCheck(Check[DatasetViewV21]):
         for entry in entries(content):
             yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
 
-    def _silent(self) -> Finding:
+    def _silent(self) -> Diagnostic:
         """Return the finding for no annotation at all."""
         place, title = f"{MODALITY}, annotation", self._release.title
         line = '"annotation": {"human.task_description": {"original_key": "task_index"}}'
@@ -68,7 +76,7 @@ class ModalityCheck(Check[DatasetViewV21]):
         told = f'is missing: {title} finds instructions only by the language key "task"'
         return self.warning(place, f"{told}; add {line}")
 
-    def _problems(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[str]:
+    def _problems(self, dataset: DatasetViewV21, entry: ModalityEntry) -> Iterator[str]:
         column = self._release.column(entry)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
@@ -98,7 +106,7 @@ def written(dataset: DatasetViewV21) -> str:
     return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
 
 
-def _instead(entry: Entry, column: Any, dataset: DatasetViewV21) -> str:
+def _instead(entry: ModalityEntry, column: Any, dataset: DatasetViewV21) -> str:
     """Return what to write for a column that cannot be used."""
     fitting = [key for key, feature in dataset.features.items() if _fits(entry, feature)]
     usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
@@ -107,7 +115,7 @@ def _instead(entry: Entry, column: Any, dataset: DatasetViewV21) -> str:
     return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"
 
 
-def _fits(entry: Entry, feature: Feature) -> bool:
+def _fits(entry: ModalityEntry, feature: Feature) -> bool:
     if entry.section == "video":
         return feature.is_video
     if entry.section == "annotation":
@@ -115,7 +123,7 @@ def _fits(entry: Entry, feature: Feature) -> bool:
     return not slice_problem(entry, "", feature)
 
 
-def _mistyped(entry: Entry, title: str) -> Iterator[str]:
+def _mistyped(entry: ModalityEntry, title: str) -> Iterator[str]:
     """Yield fields that `LeRobotStateActionMetadata` refuses, and a dtype that numpy does not know."""
     content = entry.content
     rotation, absolute, bounds = content.get("rotation_type"), content.get("absolute", True), content.get("range")
@@ -148,7 +156,7 @@ class AnnotationsCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield columns that are no instructions."""
         columns = self._release.columns(dataset, "annotation")
         found = [
@@ -158,7 +166,7 @@ class AnnotationsCheck(Check[DatasetViewV21]):
         told = self.error if all(found) else self.warning
         yield from (told(finding.where, finding.message) for findings in found for finding in findings)
 
-    def _column(self, dataset: DatasetViewV21, column: str, feature: Feature, place: str) -> Iterator[Finding]:
+    def _column(self, dataset: DatasetViewV21, column: str, feature: Feature, place: str) -> Iterator[Diagnostic]:
         if feature.shape != (1,) or kind_of(feature.dtype) not in "iuf":
             yield self.error(place, f"is {feature} instead of one whole number; {_MEND}")
             return

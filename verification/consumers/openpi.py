@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import DatasetView
-from ..check import Check, Consumer, Finding
+from ..check import Check, Consumer, Diagnostic
 
 _DIM = 32
 # Data configurations, and the columns that their RepackTransform reads; prompt is made from the task.
@@ -43,7 +43,7 @@ class ColumnsCheck(Check[DatasetView]):
 
     name = "columns"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what has to be told to openpi, and what it cannot take."""
         features = dataset.features
         for key in (*_STATES, *_ACTIONS):
@@ -79,7 +79,7 @@ class PromptCheck(Check[DatasetView]):
 
     name = "prompt"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield tasks that say nothing."""
         for number, task in enumerate(dataset.tasks):
             if not task.strip():

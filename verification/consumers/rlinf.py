@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 from .gr00t import N1_5
 from .modality import written
 
@@ -36,7 +36,7 @@ class DataConfigCheck(Check[DatasetViewV21]):
 
     name = "data_config"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what the configuration that comes nearest does not find."""
         if not (dataset.root / MODALITY).exists():
             return  # said so already

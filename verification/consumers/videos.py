@@ -13,14 +13,14 @@ from ...formats.lerobot.datasets.episode_location import VideoFile
 from ...formats.lerobot.time_limits import TOLERANCE_S
 from ...media.remux.video_index import encoding_at
 from ...media.video.probe import keyframes
-from ..check import Check, Finding, Repeated
+from ..check import Check, Diagnostic, Repeated
 from ..dataset.timestamps import column_of
 from .gr00t_release import Release
 
 _MOST_FRAMES = 10  # from one keyframe to the next
 
 
-class VideosCheck(Check[DatasetViewV21]):
+class DecodingCheck(Check[DatasetViewV21]):
     """Codecs, and how far keyframes are apart where frames are read one at a time.
 
     Video backends: N1 has decord by default, which decodes no AV1 (dmlc/decord #319); N1.5 to N1.7
@@ -34,7 +34,7 @@ class VideosCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield videos of the cameras in modality.json."""
         for column in dict.fromkeys(column for _, column, _ in self._release.columns(dataset, "video")):
             faults = Repeated(self)
@@ -78,7 +78,7 @@ class FrameTimesCheck(Check[DatasetViewV21]):
 
     name = "frame_times"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one finding that counts the frames."""
         if not dataset.video_keys:
             return

@@ -20,7 +20,7 @@ from ...formats.lerobot.datasets.episode_location import VideoFile
 from ...formats.lerobot.stats.image_stats import ImageStats
 from ...media.remux.video_index import survey
 from ...media.video.probe import VideoInfo, check_frames, iter_frames, probe
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 
 # Of the mean colour in [0, 1]: lossy coding moves it by far less, another camera or channel order by far more.
 _MEAN_TOLERANCE = 0.05
@@ -37,7 +37,7 @@ class VideosCheck(Check[DatasetView]):
 
     name = "videos"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong with the video files."""
         files: list[VideoFile] = []
         means: list[Mapping[int, NDArray[np.float64]] | None] = []
@@ -56,7 +56,7 @@ class VideosCheck(Check[DatasetView]):
 
     def _file(
         self, dataset: DatasetView, file: VideoFile, means: Mapping[int, NDArray[np.float64]] | None
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Diagnostic]:
         """Yield what is wrong with a file; deep if there are `means`, the mean colours of episodes."""
         full = dataset.root / file.path
         if not full.is_file():
@@ -73,7 +73,7 @@ class VideosCheck(Check[DatasetView]):
             cause = str(exc).replace(str(full), "").lstrip(": ").replace("\n ", ";")
             yield self.error(file.path, cause)
 
-    def _facts(self, dataset: DatasetView, file: VideoFile, info: VideoInfo) -> Iterator[Finding]:
+    def _facts(self, dataset: DatasetView, file: VideoFile, info: VideoInfo) -> Iterator[Diagnostic]:
         ends = file.firsts + file.lengths
         for at in np.flatnonzero(ends > info.frames).tolist():
             place = f"episode {file.episodes[at]} has its frames at {file.firsts[at]} to {ends[at] - 1}"
@@ -89,11 +89,11 @@ class VideosCheck(Check[DatasetView]):
             message = f"frame {file.firsts[at]}, the first of episode {file.episodes[at]}, is no keyframe"
             yield self.warning(file.path, f"{message}: it cannot be cut there")
 
-    def unused(self, where: str, message: str) -> Finding:
+    def unused(self, where: str, message: str) -> Diagnostic:
         """Return the finding for frames of no episode."""
         return self.warning(where, message)
 
-    def _late(self, file: VideoFile, fps: int) -> Iterator[Finding]:
+    def _late(self, file: VideoFile, fps: int) -> Iterator[Diagnostic]:
         """Yield episodes past the time where float32 is too coarse; the first of a file is safe (see `time_limits`)."""
         late = (file.firsts > 0) & (file.firsts + file.lengths > time_limits.SAFE_S * fps)
         if not late.any():
@@ -109,7 +109,7 @@ class VideosCheck(Check[DatasetView]):
 
     def _pixels(
         self, dataset: DatasetView, file: VideoFile, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Diagnostic]:
         frames, next_frame = iter_frames(dataset.root / file.path, 0, info.frames), 0
         for at in np.argsort(file.firsts, kind="stable").tolist():
             first, length, episode = int(file.firsts[at]), int(file.lengths[at]), int(file.episodes[at])
@@ -153,7 +153,7 @@ def _colour(mean: NDArray[np.float64]) -> str:
 class VideosV21Check(VideosCheck):
     """As in v3.0, and no more frames than the episode has."""
 
-    def unused(self, where: str, message: str) -> Finding:
+    def unused(self, where: str, message: str) -> Diagnostic:
         """Return the finding for frames of no episode; GR00T N1.6 refuses such a clip."""
         return self.error(where, message)
 
@@ -169,7 +169,7 @@ class ImagesCheck(Check[DatasetView]):
 
     name = "images"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield pictures that are not what they should be."""
         for key, feature in dataset.features.items():
             if feature.dtype != "image" or len(feature.shape) != 3:

@@ -13,7 +13,7 @@ from ...formats.lerobot.datasets.dataset import is_texts
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
 from ...formats.lerobot.datasets.episode_location import VideoFile
-from ..check import Check, Finding, Repeated
+from ..check import Check, Diagnostic, Repeated
 
 
 class EpisodesV21Check(Check[DatasetViewV21]):
@@ -21,7 +21,7 @@ class EpisodesV21Check(Check[DatasetViewV21]):
 
     name = "episodes"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in episodes.jsonl."""
         tasks = set(dataset.tasks)
         rows = dataset.episodes(("episode_index", "tasks", "length"))
@@ -59,14 +59,14 @@ class EpisodesV30Check(Check[DatasetViewV30]):
 
     name = "episodes"
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in meta/episodes."""
         yield from self._types(dataset)
         yield from self._rows(dataset)
         for key in dataset.video_keys:
             yield from self._windows(dataset, key)
 
-    def _types(self, dataset: DatasetViewV30) -> Iterator[Finding]:
+    def _types(self, dataset: DatasetViewV30) -> Iterator[Diagnostic]:
         expected: dict[str, pa.DataType] = dict.fromkeys(_INTEGERS, pa.int64())
         for key in dataset.video_keys:
             expected |= {f"videos/{key}/{name}": pa.int64() for name in ("chunk_index", "file_index")}
@@ -87,7 +87,7 @@ class EpisodesV30Check(Check[DatasetViewV30]):
                 # Whole numbers are cast; seconds in float32 are too coarse for long files.
                 yield self.warning(path, message) if pa.types.is_integer(kind) else self.error(path, message)
 
-    def _rows(self, dataset: DatasetViewV30) -> Iterator[Finding]:
+    def _rows(self, dataset: DatasetViewV30) -> Iterator[Diagnostic]:
         ranges = _row_ranges(dataset)
         tasks = set(dataset.tasks)
         faults = Repeated(self)
@@ -124,7 +124,7 @@ class EpisodesV30Check(Check[DatasetViewV30]):
             start = stop
         yield from faults.findings()
 
-    def _windows(self, dataset: DatasetViewV30, key: str) -> Iterator[Finding]:
+    def _windows(self, dataset: DatasetViewV30, key: str) -> Iterator[Diagnostic]:
         names = [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")]
         fps = dataset.fps
         for where, row in dataset.episodes(("length", *names)):
@@ -140,7 +140,7 @@ class EpisodesV30Check(Check[DatasetViewV30]):
         for file in dataset.video_files(key):
             yield from self._overlaps(file)
 
-    def _overlaps(self, file: VideoFile) -> Iterator[Finding]:
+    def _overlaps(self, file: VideoFile) -> Iterator[Diagnostic]:
         order = np.argsort(file.firsts, kind="stable")
         firsts, lasts = file.firsts[order], (file.firsts + file.lengths)[order] - 1
         for at in np.flatnonzero(firsts[1:] <= np.maximum.accumulate(lasts)[:-1]).tolist():

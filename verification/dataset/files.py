@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 
 _COUNTED = (".parquet", ".mp4")
 
@@ -19,7 +19,7 @@ class FilesV21Check(Check[DatasetViewV21]):
 
     name = "files"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing and stray files."""
         numbers = set(dataset.numbers.tolist())
         for number in sorted(numbers):
@@ -31,7 +31,7 @@ class FilesV21Check(Check[DatasetViewV21]):
             if not any(path in _paths(dataset, number) for number in named & numbers):
                 yield from self._stray(path)
 
-    def _stray(self, path: str) -> Iterator[Finding]:
+    def _stray(self, path: str) -> Iterator[Diagnostic]:
         if path.startswith("data/"):
             yield self.error(path, "belongs to no episode, but LeRobot would read it")
         elif path.endswith(_COUNTED):
@@ -58,7 +58,7 @@ class FilesV30Check(Check[DatasetViewV30]):
 
     name = "files"
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing and stray files."""
         referred = dict.fromkeys(dataset.data_references(), "data")
         for key in dataset.video_keys:

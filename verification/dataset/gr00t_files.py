@@ -12,9 +12,17 @@ from ...core.features import Feature
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
-from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, Entry, column_of, entries, misfits, slice_problem
+from ...formats.lerobot.gr00t.modality import (
+    MODALITY,
+    VECTORS,
+    ModalityEntry,
+    column_of,
+    entries,
+    misfits,
+    slice_problem,
+)
 from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of, shapes_of
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 
 
 class Gr00tCheck(Check[DatasetViewV21]):
@@ -22,7 +30,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
 
     name = "gr00t"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what GR00T (N1 to N1.7) could not use."""
         has_modality = (dataset.root / MODALITY).exists()
         if (dataset.root / paths_v30.STATS).exists():
@@ -33,7 +41,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
             for entry in entries(content):
                 yield from self._entry(dataset, entry)
 
-    def _stats(self, dataset: DatasetViewV21, has_modality: bool) -> Iterator[Finding]:
+    def _stats(self, dataset: DatasetViewV21, has_modality: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
         for key, feature in dataset.features.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
@@ -49,7 +57,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
             yield from (self.error(place, problem) for problem in unusable(entry, feature))
 
-    def _entry(self, dataset: DatasetViewV21, entry: Entry) -> Iterator[Finding]:
+    def _entry(self, dataset: DatasetViewV21, entry: ModalityEntry) -> Iterator[Diagnostic]:
         column = column_of(entry.section, entry.key, entry.content)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:

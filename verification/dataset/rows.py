@@ -16,7 +16,7 @@ from ...core.features import DEFAULT_FEATURES, Feature
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.features.vector import kind_of, rows_of
-from ..check import Check, Finding, RowFaults
+from ..check import Check, Diagnostic, RowFaults
 from .timestamps import column_of
 
 _DTYPES = {"float": "float32", "double": "float64", "large_string": "string", "halffloat": "float16"}
@@ -28,7 +28,7 @@ class RowsCheck(Check[DatasetView]):
 
     name = "rows"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in the data files."""
         used: set[tuple[int, int]] = set()  # (episode, task)
         first: int | None = 0
@@ -59,7 +59,7 @@ class RowsCheck(Check[DatasetView]):
         if complete:
             yield from self._tasks(dataset, used)
 
-    def _schema(self, path: str, schema: pa.Schema, dataset: DatasetView) -> Iterator[Finding]:
+    def _schema(self, path: str, schema: pa.Schema, dataset: DatasetView) -> Iterator[Diagnostic]:
         expected = dataset.row_features
         for name in schema.names:
             if name not in expected:
@@ -70,7 +70,7 @@ class RowsCheck(Check[DatasetView]):
             else:
                 yield from self._type(path, key, schema.field(key).type, feature)
 
-    def extra(self, where: str) -> Finding:
+    def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
         return self.error(where, "is no feature of info.json: LeRobot cannot load the file")
 
@@ -78,7 +78,7 @@ class RowsCheck(Check[DatasetView]):
         """Return how many lists deep a column may be, the first as LeRobot writes it."""
         return (0,) if feature.shape == (1,) else (len(feature.shape),)
 
-    def _type(self, path: str, key: str, found: pa.DataType, feature: Feature) -> Iterator[Finding]:
+    def _type(self, path: str, key: str, found: pa.DataType, feature: Feature) -> Iterator[Diagnostic]:
         where = f"{path}, column {key}"
         if feature.dtype == "image":
             if not pa.types.is_struct(found) or {field.name for field in found} != {"bytes", "path"}:
@@ -95,7 +95,7 @@ class RowsCheck(Check[DatasetView]):
         elif axes != allowed[0] or dtype != feature.dtype:
             yield self.warning(where, message)  # LeRobot casts it
 
-    def _features(self, path: str, schema: pa.Schema, dataset: DatasetView, faults: RowFaults) -> Iterator[Finding]:
+    def _features(self, path: str, schema: pa.Schema, dataset: DatasetView, faults: RowFaults) -> Iterator[Diagnostic]:
         for name, feature in dataset.row_features.items():
             if name not in schema.names or name in _INDICES or feature.dtype == "image":
                 continue
@@ -108,7 +108,7 @@ class RowsCheck(Check[DatasetView]):
             except Damaged as exc:
                 yield self.damaged(exc)
 
-    def _tasks(self, dataset: DatasetView, used: set[tuple[int, int]]) -> Iterator[Finding]:
+    def _tasks(self, dataset: DatasetView, used: set[tuple[int, int]]) -> Iterator[Diagnostic]:
         """Compare the tasks of the rows with those that meta names."""
         texts = dataset.tasks
         by_episode: dict[int, set[str]] = {}
@@ -154,7 +154,7 @@ def _bad(name: str, values: NDArray[np.floating], row: int) -> str:
 class RowsV21Check(RowsCheck):
     """Every data file has the columns of info.json, and every row its place."""
 
-    def extra(self, where: str) -> Finding:
+    def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
         return self.warning(where, "is no feature of info.json")
 
@@ -169,7 +169,7 @@ class HfFeaturesCheck(Check[DatasetViewV21]):
 
     name = "hf_features"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield files that it could not load."""
         pictures = [key for key, feature in dataset.row_features.items() if feature.dtype == "image"]
         for data in dataset.data_files():

@@ -11,7 +11,7 @@ from typing import Any
 from ...core.errors import Damaged, UsageError
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.open_dataset import open_view
-from ..check import Check, Consumer, Finding, Severity
+from ..check import Check, Consumer, Diagnostic, Severity
 from . import CHECKS
 
 MAX_FINDINGS = 20  # per check and severity; the rest is only counted
@@ -33,7 +33,7 @@ class Report:
         consumers: Whose own checks are among them.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Diagnostic, ...]
     counts: Mapping[str, int]
     consumers: tuple[str, ...] = ()
 
@@ -72,9 +72,9 @@ def verify(
     try:
         view = open_view(dataset, opened)
     except Damaged as exc:
-        finding = Finding("structure", exc.where, exc.message)
+        finding = Diagnostic("structure", exc.where, exc.message)
         return Report((finding,), {"errors": 1, "warnings": 0})
-    kept: list[Finding] = []
+    kept: list[Diagnostic] = []
     totals: dict[Severity, int] = {"error": 0, "warning": 0}
     reported: set[tuple[str, str, str]] = set()
     for consumer, check in _planned(view.version, consumers):
@@ -91,7 +91,7 @@ def verify(
                 reported.add((consumer, *told))
         for severity, count in found.items():
             if count > MAX_FINDINGS:
-                kept.append(Finding(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
+                kept.append(Diagnostic(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
     counts = _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]}
     return Report(tuple(kept), counts, tuple(consumers))
 
@@ -108,7 +108,7 @@ def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[
         yield from ((name, check) for check in consumer.checks_for(version))
 
 
-def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Finding]:
+def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Diagnostic]:
     """Yield the errors of a consumer's own checks alone."""
     for check in consumer.checks_for(view.version):
         for finding in _findings(check, view, deep=False):
@@ -116,7 +116,7 @@ def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Finding]:
                 yield finding
 
 
-def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Finding]:
+def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Diagnostic]:
     """Yield what a check finds, damage that ends it included."""
     try:
         yield from check.run(view, deep=deep)

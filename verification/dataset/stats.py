@@ -28,7 +28,7 @@ from ...formats.lerobot.stats.stats_comparison import (
     misshapen,
     numbers_of,
 )
-from ..check import Check, Finding, Repeated, Severity, View
+from ..check import Check, Diagnostic, Repeated, Severity, View
 
 _COLOURS = 3
 _FLAT_STD = 0.01
@@ -109,7 +109,7 @@ class StatsCheck(Check[View], Generic[View]):
     absent: Severity = "error"
     wants_quantiles = True
 
-    def per_episode(self, dataset: DatasetView, mergers: Mapping[str, StatsMerger]) -> Iterator[Finding]:
+    def per_episode(self, dataset: DatasetView, mergers: Mapping[str, StatsMerger]) -> Iterator[Diagnostic]:
         """Yield what is wrong with those of the episodes; put the exact ones of each into `mergers`."""
         features = described(dataset)
         missing, faults = MissingStats(), Repeated(self)
@@ -138,7 +138,7 @@ class StatsCheck(Check[View], Generic[View]):
         yield from faults.findings()
         yield from self.told(dataset, missing)
 
-    def differing(self, place: str, key: str, problems: Iterable[str], faults: Repeated) -> Iterator[Finding]:
+    def differing(self, place: str, key: str, problems: Iterable[str], faults: Repeated) -> Iterator[Diagnostic]:
         """Yield findings for statistics that the rows do not give; note those of indices, which nobody uses."""
         for problem in problems:
             if key in _PLACE_FEATURES:
@@ -156,7 +156,7 @@ class StatsCheck(Check[View], Generic[View]):
             return True
         return not absent
 
-    def told(self, dataset: DatasetView, missing: MissingStats) -> Iterator[Finding]:
+    def told(self, dataset: DatasetView, missing: MissingStats) -> Iterator[Diagnostic]:
         """Yield findings for what was noted as missing."""
         for where, names, sentence in missing.groups():
             if set(names) <= QUANTILES.keys():
@@ -164,7 +164,7 @@ class StatsCheck(Check[View], Generic[View]):
                 yield self.warning(where, f"{told}; {advice(dataset, 'adds them')}")
             else:
                 severity = self.absent if len(names) == len(MERGED_KEYS) else "error"
-                yield Finding(self.name, where, f"{sentence}; {advice(dataset, 'computes them')}", severity)
+                yield Diagnostic(self.name, where, f"{sentence}; {advice(dataset, 'computes them')}", severity)
 
 
 def advice(dataset: DatasetView, what: str) -> str:
@@ -209,7 +209,7 @@ class StatsV21Check(StatsCheck[DatasetViewV21]):
     absent = "warning"
     wants_quantiles = False
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing, misshapen and wrong statistics."""
         lines = 0
         for where, line in dataset.json_lines(paths_v21.EPISODES_STATS):
@@ -231,13 +231,13 @@ class StatsV30Check(StatsCheck[DatasetViewV30]):
     Deep: quantiles of the dataset are recomputed too.
     """
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing, misshapen and wrong statistics."""
         mergers = {key: StatsMerger() for key in dataset.numeric_features}
         yield from self.per_episode(dataset, mergers)
         yield from self._dataset(dataset, mergers, deep)
 
-    def _dataset(self, dataset: DatasetViewV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Finding]:
+    def _dataset(self, dataset: DatasetViewV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
         for key in content.keys() - dataset.features.keys():
             yield self.warning(f"{paths_v30.STATS}, {key}", "is no feature of info.json")
@@ -262,7 +262,7 @@ class StatsV30Check(StatsCheck[DatasetViewV30]):
         if deep:
             yield from self._quantiles(dataset, usable)
 
-    def _quantiles(self, dataset: DatasetViewV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Finding]:
+    def _quantiles(self, dataset: DatasetViewV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Diagnostic]:
         for key, exact in feature_quantiles(dataset, list(stats)).items():
             found = stats[key]
             scale = np.maximum(np.abs(found["min"]), np.abs(found["max"]))

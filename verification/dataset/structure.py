@@ -11,7 +11,7 @@ from ...core.features import CHANNEL_NAMES, DEFAULT_FEATURES, Feature, frame_siz
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.features.vector import kind_of
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 
 _MOST_AXES = 5
 
@@ -28,7 +28,7 @@ class StructureCheck(Check[DatasetView]):
     data_fields: str
     video_fields: str
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in info.json."""
         yield from self._common_keys(dataset)
         yield from self.keys(dataset.info)
@@ -39,16 +39,16 @@ class StructureCheck(Check[DatasetView]):
             yield from self._feature(key, feature, dataset)
 
     @abstractmethod
-    def keys(self, info: dict[str, Any]) -> Iterator[Finding]:
+    def keys(self, info: dict[str, Any]) -> Iterator[Diagnostic]:
         """Yield what is wrong with keys that only this version has."""
 
-    def wrong(self, info: dict[str, Any], key: str, expected: str) -> Finding:
+    def wrong(self, info: dict[str, Any], key: str, expected: str) -> Diagnostic:
         """Return the finding for a key that is missing or not as expected."""
         if key in info:
             return self.error(paths_v30.INFO, f"{key} is {info[key]!r} instead of {expected}")
         return self.error(paths_v30.INFO, f"{key} is missing; expected {expected}")
 
-    def _common_keys(self, dataset: DatasetView) -> Iterator[Finding]:
+    def _common_keys(self, dataset: DatasetView) -> Iterator[Diagnostic]:
         info = dataset.info
         yield from self._fps(info)
         if type(info.get("chunks_size")) is not int or info["chunks_size"] < 1:
@@ -65,14 +65,14 @@ class StructureCheck(Check[DatasetView]):
         if dataset.video_keys and not isinstance(info.get("video_path"), str):
             yield self.wrong(info, "video_path", f"a path with {self.video_fields}")
 
-    def _fps(self, info: dict[str, Any]) -> Iterator[Finding]:
+    def _fps(self, info: dict[str, Any]) -> Iterator[Diagnostic]:
         fps = info.get("fps")
         if isinstance(fps, float) and fps.is_integer() and fps > 0:
             yield self.warning(paths_v30.INFO, f"fps is {fps!r} instead of a whole number, which LeRobot 0.6 expects")
         elif type(fps) is not int or fps < 1:
             yield self.wrong(info, "fps", "a positive whole number")
 
-    def _default(self, key: str, expected: Feature, dataset: DatasetView) -> Iterator[Finding]:
+    def _default(self, key: str, expected: Feature, dataset: DatasetView) -> Iterator[Diagnostic]:
         where = f"{paths_v30.INFO}, feature {key}"
         found = dataset.features.get(key)
         if found is None:
@@ -83,7 +83,7 @@ class StructureCheck(Check[DatasetView]):
             # LeRobot casts what it reads, but cannot merge such a dataset with others, or add to it.
             yield self.warning(where, message) if same else self.error(where, message)
 
-    def _feature(self, key: str, feature: Feature, dataset: DatasetView) -> Iterator[Finding]:
+    def _feature(self, key: str, feature: Feature, dataset: DatasetView) -> Iterator[Diagnostic]:
         where = f"{paths_v30.INFO}, feature {key}"
         if "/" in key:
             yield self.error(where, "its name holds a '/', which LeRobot refuses")
@@ -97,7 +97,9 @@ class StructureCheck(Check[DatasetView]):
         if feature.names and len(feature.shape) == 1 and len(feature.names) != feature.shape[0]:
             yield self.error(where, f"has {len(feature.names)} names for {feature.shape[0]} values")
 
-    def _camera(self, where: str, feature: Feature, entry: dict[str, Any], dataset: DatasetView) -> Iterator[Finding]:
+    def _camera(
+        self, where: str, feature: Feature, entry: dict[str, Any], dataset: DatasetView
+    ) -> Iterator[Diagnostic]:
         names = feature.names or ()
         if len(feature.shape) != 3 or len(names) != 3:
             yield self.error(where, f"is {feature} with names {entry.get('names')}; expected height, width, channels")
@@ -119,7 +121,7 @@ class StructureV21Check(StructureCheck):
     data_fields = "{episode_chunk} and {episode_index}"
     video_fields = "{video_key}, {episode_chunk} and {episode_index}"
 
-    def keys(self, info: dict[str, Any]) -> Iterator[Finding]:
+    def keys(self, info: dict[str, Any]) -> Iterator[Diagnostic]:
         """Yield what is wrong with keys that only this version has."""
         for key in ("total_videos", "total_chunks"):
             if key not in info:
@@ -137,7 +139,7 @@ class StructureV30Check(StructureCheck):
     data_fields = "{chunk_index} and {file_index}"
     video_fields = "{video_key}, {chunk_index} and {file_index}"
 
-    def keys(self, info: dict[str, Any]) -> Iterator[Finding]:
+    def keys(self, info: dict[str, Any]) -> Iterator[Diagnostic]:
         """Yield what is wrong with keys that only this version has."""
         for key in ("data_files_size_in_mb", "video_files_size_in_mb"):
             if type(info.get(key)) not in (int, float) or not info[key] > 0:
@@ -152,7 +154,7 @@ class CountsCheck(Check[DatasetView]):
 
     name = "counts"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield totals that do not hold."""
         episodes, frames = len(dataset.lengths), int(dataset.lengths.sum())
         for key, found, place in (
@@ -180,7 +182,7 @@ class CountsCheck(Check[DatasetView]):
 class CountsV21Check(CountsCheck):
     """Episodes, frames, tasks, the split, videos and folders."""
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield totals that do not hold."""
         yield from super().run(dataset, deep=deep)
         episodes = len(dataset.lengths)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
-from ..check import Check, Finding
+from ..check import Check, Diagnostic
 
 
 class TasksV21Check(Check[DatasetViewV21]):
@@ -18,7 +18,7 @@ class TasksV21Check(Check[DatasetViewV21]):
 
     name = "tasks"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield lines that are not the next task, or one that is there already."""
         first: dict[str, int] = {}
         for number, (where, line) in enumerate(dataset.json_lines(dataset.tasks_path)):
@@ -38,7 +38,7 @@ class TasksV30Check(Check[DatasetViewV30]):
 
     name = "tasks"
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in tasks.parquet."""
         tasks = dataset.tasks
         with dataset.parquet(paths_v30.TASKS) as file:

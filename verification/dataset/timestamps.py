@@ -16,7 +16,7 @@ from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.episode_location import DataFile
 from ...formats.lerobot.features.vector import rows_of
 from ...formats.lerobot.time_limits import TOLERANCE_S, is_too_long_for_v21
-from ..check import Check, Finding, RowFaults
+from ..check import Check, Diagnostic, RowFaults
 
 
 class TimestampsCheck(Check[DatasetView]):
@@ -24,7 +24,7 @@ class TimestampsCheck(Check[DatasetView]):
 
     name = "timestamps"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield rows with another time."""
         fps = dataset.fps
         for data in dataset.data_files():
@@ -61,7 +61,7 @@ class TimestampsV21Check(TimestampsCheck):
     1e-4 s: in long episodes float32 itself steps further.
     """
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Finding]:
+    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield rows with another time, and episodes that are too long."""
         yield from super().run(dataset, deep=deep)
         for data in dataset.data_files():

@@ -13,13 +13,13 @@ from ...core.errors import EpisodeRejected, RobotroveError
 from ...core.features import DEFAULT_FEATURES, Feature, difference, named_like
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
-from ...formats.lerobot.datasets.provenance import Origin
+from ...formats.lerobot.datasets.provenance import ProvenanceRow
 from ...formats.lerobot.datasets.row_reader import StoredRows
 from ...media.image.images import ImageDecoder
 from .camera_check import CameraCheck
 
 
-class Difference(NamedTuple):
+class EpisodeDifference(NamedTuple):
     """Where an episode differs from its source: feature (empty: the whole), first row that does, and how."""
 
     feature: str
@@ -41,7 +41,7 @@ class EpisodeCheck:
         self._rows = StoredRows(dataset)
         self._features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
 
-    def differences(self, ep: Episode, stored: StoredEpisode, origin: Origin) -> Iterator[Difference]:
+    def differences(self, ep: Episode, stored: StoredEpisode, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         """Yield how a stored episode differs from what the pipeline makes of its source now.
 
         Args:
@@ -50,19 +50,19 @@ class EpisodeCheck:
             origin: What its provenance says.
         """
         if ep.rejection is not None:
-            yield Difference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
+            yield EpisodeDifference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
             return
         if notes := difference(self._features, named_like(self._features, ep.features)):
-            yield Difference("", None, f"the pipeline gives other features: {notes}")
+            yield EpisodeDifference("", None, f"the pipeline gives other features: {notes}")
             return
         yield from self._facts(ep, stored, origin)
         if ep.length != stored.length:
-            yield Difference("", None, f"{stored.length} frames in the dataset, {ep.length} in the source")
+            yield EpisodeDifference("", None, f"{stored.length} frames in the dataset, {ep.length} in the source")
             return
         try:
             yield from self._vectors(ep, stored)
         except RobotroveError as exc:
-            yield Difference("", None, f"its rows cannot be compared: {_sentence(exc)}")
+            yield EpisodeDifference("", None, f"its rows cannot be compared: {_sentence(exc)}")
         for key, feature in self._features.items():
             if feature.is_visual:
                 yield from self._camera(ep, stored, key)
@@ -71,21 +71,25 @@ class EpisodeCheck:
         """Close the data file that is open."""
         self._rows.close()
 
-    def _facts(self, ep: Episode, stored: StoredEpisode, origin: Origin) -> Iterator[Difference]:
+    def _facts(self, ep: Episode, stored: StoredEpisode, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         if stored.tasks != (ep.text,):
-            yield Difference("task", None, f"{_texts(stored.tasks)} in the dataset, {ep.text!r} from the source")
+            yield EpisodeDifference("task", None, f"{_texts(stored.tasks)} in the dataset, {ep.text!r} from the source")
         if ep.fps != self._dataset.fps:
-            yield Difference("timestamp", None, f"the dataset has {self._dataset.fps} fps, the source {ep.fps}")
+            yield EpisodeDifference("timestamp", None, f"the dataset has {self._dataset.fps} fps, the source {ep.fps}")
         if ep.success != origin.success:
-            yield Difference("", None, f"success is {origin.success} in the provenance, {ep.success} in the source")
+            yield EpisodeDifference(
+                "", None, f"success is {origin.success} in the provenance, {ep.success} in the source"
+            )
         rows = (origin.first_row, origin.last_row + 1)
         if ep.rows != rows:
-            yield Difference("", None, f"rows {_span(rows)} in the provenance, {_span(ep.rows)} of the source are used")
+            yield EpisodeDifference(
+                "", None, f"rows {_span(rows)} in the provenance, {_span(ep.rows)} of the source are used"
+            )
 
-    def _vectors(self, ep: Episode, stored: StoredEpisode) -> Iterator[Difference]:
+    def _vectors(self, ep: Episode, stored: StoredEpisode) -> Iterator[EpisodeDifference]:
         vectors = {key: feature for key, feature in self._features.items() if not feature.is_visual}
         expected = {key: ep[key] if f.dtype == "string" else ep[key].astype(f.dtype) for key, f in vectors.items()}
-        found: dict[str, Difference] = {}
+        found: dict[str, EpisodeDifference] = {}
         counts: dict[str, int] = {}
         first = 0
         for piece in self._rows.pieces(stored.rows, [*vectors, "task_index"]):
@@ -98,12 +102,12 @@ class EpisodeCheck:
                     continue
                 row = int(np.argmax(wrong.any(axis=1)))
                 text = _value_difference(feature, wrong[row], rows[row], expected[key][first + row])
-                found.setdefault(key, Difference(key, first + row, text))
+                found.setdefault(key, EpisodeDifference(key, first + row, text))
                 counts[key] = counts.get(key, 0) + int(wrong.any(axis=1).sum())
             tasks = [self._task(int(index)) for index in piece["task_index"].ravel()]
             if (row := next((row for row, task in enumerate(tasks) if task != ep.text), -1)) >= 0:
                 text = f"{tasks[row]!r} in the dataset, {ep.text!r} from the source"
-                found.setdefault("task_index", Difference("task_index", first + row, text))
+                found.setdefault("task_index", EpisodeDifference("task_index", first + row, text))
             first += len(tasks)
         for key, entry in found.items():
             more = f" ({counts[key]} rows differ)" if counts.get(key, 1) > 1 else ""
@@ -114,17 +118,17 @@ class EpisodeCheck:
         tasks = self._dataset.tasks
         return tasks[index] if 0 <= index < len(tasks) else None
 
-    def _camera(self, ep: Episode, stored: StoredEpisode, key: str) -> Iterator[Difference]:
+    def _camera(self, ep: Episode, stored: StoredEpisode, key: str) -> Iterator[EpisodeDifference]:
         try:
             if self._features[key].is_video:
                 problem = self._cameras.first_problem(ep.columns[key], stored.clips[key])
             else:
                 problem = self._first_wrong_picture(ep, stored, key)
         except RobotroveError as exc:
-            yield Difference(key, None, f"cannot be compared: {_sentence(exc)}")
+            yield EpisodeDifference(key, None, f"cannot be compared: {_sentence(exc)}")
             return
         if problem is not None:
-            yield Difference(key, *problem)
+            yield EpisodeDifference(key, *problem)
 
     def _first_wrong_picture(self, ep: Episode, stored: StoredEpisode, key: str) -> tuple[int, str] | None:
         decoder = ImageDecoder()

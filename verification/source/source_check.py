@@ -13,7 +13,7 @@ from ...core.errors import Damaged, UsageError
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
 from ...formats.lerobot.datasets.open_dataset import open_view
-from ...formats.lerobot.datasets.provenance import Origin, origins
+from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins
 from ...formats.lerobot.datasets.row_reader import stored_episodes
 from ...manifests.manifest import EpisodeRow
 from ...media.encode.settings import VideoSettings
@@ -71,7 +71,7 @@ class Pair:
     """An episode of the dataset, its provenance, and the row of the manifest that it comes from."""
 
     stored: StoredEpisode
-    origin: Origin
+    origin: ProvenanceRow
     row: EpisodeRow
 
     def problem(self, message: str, feature: str = "", row: int | None = None) -> SourceProblem:

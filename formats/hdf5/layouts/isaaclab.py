@@ -8,7 +8,7 @@ import h5py
 
 from ....core.errors import EpisodeRejected
 from ..attributes import flag, groups, json_attribute
-from ..column_spec import ColumnSpec, Part
+from ..column_spec import ColumnPart, ColumnSpec
 from ..hdf5_file import datasets
 from ..layout import Fact, Layout, camera_columns
 
@@ -74,7 +74,7 @@ def _state(group: h5py.Group) -> ColumnSpec:
         prefix = f"{folder}/" if folder else ""
         for terms in _STATES:
             if all(prefix + term in paths for term in terms):
-                return ColumnSpec(source=[Part(source=f"obs/{prefix}{term}") for term in terms])
+                return ColumnSpec(source=[ColumnPart(source=f"obs/{prefix}{term}") for term in terms])
     raise EpisodeRejected(
         "missing_dataset",
         f"{group.name}/obs has no joint_pos, robot_joint_pos or left_joint_pos and right_joint_pos; "

@@ -11,7 +11,7 @@ import h5py
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from ....manifests.robot import load_robot
 from ..attributes import json_attribute
-from ..column_spec import ColumnSpec, Part
+from ..column_spec import ColumnPart, ColumnSpec
 from ..layout import Fact, camera_columns
 from ..mapping import find_dataset
 from .isaaclab import IsaacLabLayout
@@ -76,7 +76,7 @@ class LeIsaacLayout(IsaacLabLayout):
         if width != len(names):
             action = ColumnSpec(source=source, names=[f"dim_{index}" for index in range(width)])
         elif robot == "lekiwi":
-            parts = [Part(source=source, slice=_ARM_JOINTS), Part(source="obs/user_vel_action")]
+            parts = [ColumnPart(source=source, slice=_ARM_JOINTS), ColumnPart(source="obs/user_vel_action")]
             action = ColumnSpec(source=parts, names=names)
         return {
             "observation.state": ColumnSpec(source=state, names=names),
@@ -95,15 +95,18 @@ def _environment(data: h5py.Group) -> str:
     return str(json_attribute(data, "env_args").get("env_name", ""))
 
 
-def _robot(group: h5py.Group) -> tuple[str, list[Part]]:
+def _robot(group: h5py.Group) -> tuple[str, list[ColumnPart]]:
     """Return the name of the robot's manifest and what its state is made of."""
     terms = set(group["obs"]) if isinstance(group.get("obs"), h5py.Group) else set()
     if {"joint_pos", "user_vel_state"} <= terms:
-        return "lekiwi", [Part(source="obs/joint_pos", slice=_ARM_JOINTS), Part(source="obs/user_vel_state")]
+        return "lekiwi", [
+            ColumnPart(source="obs/joint_pos", slice=_ARM_JOINTS),
+            ColumnPart(source="obs/user_vel_state"),
+        ]
     if {"left_joint_pos", "right_joint_pos"} <= terms:
-        return "bi_so101", [Part(source="obs/left_joint_pos"), Part(source="obs/right_joint_pos")]
+        return "bi_so101", [ColumnPart(source="obs/left_joint_pos"), ColumnPart(source="obs/right_joint_pos")]
     if "joint_pos" in terms:
-        return "so101", [Part(source="obs/joint_pos")]
+        return "so101", [ColumnPart(source="obs/joint_pos")]
     raise EpisodeRejected(
         "missing_dataset",
         f"{group.name}/obs has no joint_pos, nor left_joint_pos and right_joint_pos; "

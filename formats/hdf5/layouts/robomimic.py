@@ -8,7 +8,7 @@ import h5py
 
 from ....core.errors import EpisodeRejected
 from ..attributes import groups, json_attribute, text
-from ..column_spec import ColumnSpec, Flip, Part
+from ..column_spec import ColumnPart, ColumnSpec, Flip
 from ..layout import Fact, Layout, camera_columns
 
 _JOINTS = ("joint_pos", "gripper_qpos")
@@ -73,7 +73,7 @@ class RobomimicLayout(Layout):
         ]
         for terms in candidates:
             if terms and names.issuperset(terms):
-                return ColumnSpec(source=[Part(source=f"obs/{term}") for term in terms])
+                return ColumnSpec(source=[ColumnPart(source=f"obs/{term}") for term in terms])
         raise EpisodeRejected(
             "missing_dataset",
             f"{group.name}/obs has no robot0_joint_pos and robot0_gripper_qpos, nor other known sensors of a robot; "

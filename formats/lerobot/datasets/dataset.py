@@ -23,8 +23,8 @@ from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles, Inside, extra
 from ..features.vector import kind_of
 from ..stats.image_stats import CHANNELS, LEVELS
 from ..stats.stored_stats import StatColumns
-from .dataset_info import DatasetFacts
-from .episode_location import DataFile, EpisodeFiles, EpisodeMetas, EpisodePlace, VideoFile
+from .dataset_info import DatasetInfo
+from .episode_location import DataFile, EpisodeFiles, EpisodeMetadata, EpisodePlace, VideoFile
 from .provenance import OriginReader, missing_origins
 
 _BATCH_VALUES = 1 << 22
@@ -202,7 +202,7 @@ class DatasetSource(ABC):
 
     @property
     @abstractmethod
-    def facts(self) -> DatasetFacts:
+    def facts(self) -> DatasetInfo:
         """What is the same for every episode; raises Damaged if info.json cannot be used."""
 
     @property
@@ -223,7 +223,7 @@ class DatasetSource(ABC):
         """
 
     @abstractmethod
-    def metas(self) -> Iterator[EpisodeMetas]:
+    def metas(self) -> Iterator[EpisodeMetadata]:
         """Yield what meta says of all episodes, in order and some at a time, reading meta alone."""
 
     @abstractmethod
@@ -244,7 +244,7 @@ _MADE = {
 }
 
 
-def folder_facts(view: DatasetView) -> DatasetFacts:
+def folder_facts(view: DatasetView) -> DatasetInfo:
     """Return what is the same for every episode of a dataset; raises Damaged if info.json cannot be used."""
     info = view.info
     text = json.dumps(info, ensure_ascii=False)
@@ -260,10 +260,10 @@ def folder_facts(view: DatasetView) -> DatasetFacts:
     videos = {key: _video_info(key, entries[key]) for key, feature in features.items() if feature.is_video}
     run = view.json(paths_v30.RUN) if (view.root / paths_v30.RUN).exists() else {}
     lost = {key: names for key in features if (names := lost_names(entries[key]))}
-    return DatasetFacts(features, view.fps, robot_type, run, videos, lost)
+    return DatasetInfo(features, view.fps, robot_type, run, videos, lost)
 
 
-def left_out(view: DatasetView, facts: DatasetFacts) -> Iterator[str]:
+def left_out(view: DatasetView, facts: DatasetInfo) -> Iterator[str]:
     """Say what info.json has that a new dataset will not have."""
     if facts.lost_names:
         yield f"not in the output: the names of {', '.join(facts.lost_names)}, which are not one list of texts"
@@ -306,7 +306,7 @@ class FolderSource(DatasetSource, Generic[_View]):
         self._inside = Inside(view.root)
 
     @cached_property
-    def facts(self) -> DatasetFacts:
+    def facts(self) -> DatasetInfo:
         """What is the same for every episode; raises Damaged if info.json cannot be used."""
         return folder_facts(self.view)
 
@@ -390,11 +390,11 @@ class FolderSource(DatasetSource, Generic[_View]):
     def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
         """Yield (lengths, statistics as far as there are any) of all episodes, some at a time, reading meta alone."""
 
-    def metas(self) -> Iterator[EpisodeMetas]:
+    def metas(self) -> Iterator[EpisodeMetadata]:
         """Yield what meta says of all episodes, in order; raises Damaged where it cannot be read."""
         origins = OriginReader(self.view, self.view.provenance_path, self._name)
         for lengths, stats in self.stats():
-            yield EpisodeMetas(stats, origins.take(lengths))
+            yield EpisodeMetadata(stats, origins.take(lengths))
 
     @cached_property
     def _name(self) -> str:

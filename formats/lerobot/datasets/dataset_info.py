@@ -13,7 +13,7 @@ from ....manifests.run_info import RunInfo
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetFacts:
+class DatasetInfo:
     """What is the same for every episode of a dataset.
 
     Attributes:
@@ -38,7 +38,7 @@ class DatasetFacts:
         return [key for key, feature in self.features.items() if feature.is_video]
 
 
-def check_alike(datasets: Sequence[tuple[Path, DatasetFacts]]) -> None:
+def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
     """Refuse datasets that cannot become one, showing all differences.
 
     Args:
@@ -65,7 +65,7 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetFacts]]) -> None:
         )
 
 
-def _other_names(first: DatasetFacts, facts: DatasetFacts) -> Iterator[str]:
+def _other_names(first: DatasetInfo, facts: DatasetInfo) -> Iterator[str]:
     """Say which features differ in names that `features` cannot hold: the order of joints may be in them."""
     for key in first.features.keys() & facts.features.keys():
         expected, found = (side.lost_names.get(key, "null") for side in (first, facts))
@@ -73,7 +73,7 @@ def _other_names(first: DatasetFacts, facts: DatasetFacts) -> Iterator[str]:
             yield f"{key} has other names: {printable(found)} instead of {printable(expected)}"
 
 
-def dataset_facts(run: RunInfo) -> DatasetFacts:
+def dataset_info(run: RunInfo) -> DatasetInfo:
     """Return what every writer of the run's dataset has to know."""
     identity = {"run_digest": run.digest, "robotrove_version": run.version, "encoder_version": run.encoder}
-    return DatasetFacts(run.features, run.fps, run.robot_type, identity)
+    return DatasetInfo(run.features, run.fps, run.robot_type, identity)

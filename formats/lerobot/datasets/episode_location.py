@@ -137,7 +137,7 @@ class EpisodeRecord:
 
     index: int
     files: EpisodeFiles
-    metas: EpisodeMetas
+    metas: EpisodeMetadata
     histograms: Mapping[str, Any] = field(default_factory=dict)
     episode: int = 0
     source_tasks: Sequence[str] = ()
@@ -168,7 +168,7 @@ Placed = TypeVar("Placed")
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeMetas:
+class EpisodeMetadata:
     """What meta says of some consecutive episodes.
 
     Attributes:
@@ -182,19 +182,21 @@ class EpisodeMetas:
     def __len__(self) -> int:
         return int(self.provenance.num_rows)
 
-    def part(self, first: int, last: int) -> EpisodeMetas:
+    def part(self, first: int, last: int) -> EpisodeMetadata:
         """Return what meta says of those from the first up to the last, which is not among them."""
         rows = slice(first, last)
-        return EpisodeMetas({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])
+        return EpisodeMetadata({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])
 
 
-def gathered(batches: Iterable[tuple[Sequence[Placed], EpisodeMetas]]) -> Iterator[tuple[list[Placed], EpisodeMetas]]:
+def gathered(
+    batches: Iterable[tuple[Sequence[Placed], EpisodeMetadata]],
+) -> Iterator[tuple[list[Placed], EpisodeMetadata]]:
     """Join small batches that follow each other and have the same statistics: of 1,000 episodes or more, but the last.
 
     Args:
         batches: Episodes, and what meta says of them.
     """
-    held: list[tuple[Sequence[Placed], EpisodeMetas]] = []
+    held: list[tuple[Sequence[Placed], EpisodeMetadata]] = []
     for batch in batches:
         is_full = sum(len(metas) for _, metas in held) >= GROUP_EPISODES
         if held and (is_full or held[-1][1].stats.keys() != batch[1].stats.keys()):
@@ -205,12 +207,12 @@ def gathered(batches: Iterable[tuple[Sequence[Placed], EpisodeMetas]]) -> Iterat
         yield _together(held)
 
 
-def _together(held: Sequence[tuple[Sequence[Placed], EpisodeMetas]]) -> tuple[list[Placed], EpisodeMetas]:
+def _together(held: Sequence[tuple[Sequence[Placed], EpisodeMetadata]]) -> tuple[list[Placed], EpisodeMetadata]:
     return [episode for episodes, _ in held for episode in episodes], joined([metas for _, metas in held])
 
 
-def joined(parts: Sequence[EpisodeMetas]) -> EpisodeMetas:
+def joined(parts: Sequence[EpisodeMetadata]) -> EpisodeMetadata:
     """Return those of all parts, at least one, with the statistics that all of them have."""
     names = [name for name in parts[0].stats if all(name in part.stats for part in parts)]
     stats = {name: np.concatenate([part.stats[name] for part in parts]) for name in names}
-    return EpisodeMetas(stats, pa.concat_tables([part.provenance for part in parts]))
+    return EpisodeMetadata(stats, pa.concat_tables([part.provenance for part in parts]))

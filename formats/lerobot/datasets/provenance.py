@@ -32,7 +32,7 @@ ORIGIN_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ProvenanceRow:
     """What the provenance table says about one episode.
 
     Attributes:
@@ -69,10 +69,10 @@ class Origin:
         return f"{self.source_name}:{self.source_key}"
 
 
-_COLUMNS = tuple(field.name for field in fields(Origin))
+_COLUMNS = tuple(field.name for field in fields(ProvenanceRow))
 
 
-def origins(files: DatasetFiles, path: str) -> Iterator[Origin]:
+def origins(files: DatasetFiles, path: str) -> Iterator[ProvenanceRow]:
     """Yield the origin of each episode in order, in bounded memory.
 
     Args:
@@ -83,7 +83,7 @@ def origins(files: DatasetFiles, path: str) -> Iterator[Origin]:
         Damaged: If the table is missing or cannot be read.
     """
     for row, (where, values) in enumerate(_entries(files, path)):
-        origin = Origin(**values)
+        origin = ProvenanceRow(**values)
         if origin.episode_index != row:
             raise Damaged(where, f"is about episode {origin.episode_index}")
         yield origin
@@ -104,7 +104,7 @@ def _entries(files: DatasetFiles, path: str) -> Iterator[tuple[str, dict[str, An
         yield where, {name: line[name] for name in _COLUMNS}
 
 
-def origin_of(files: DatasetFiles, path: str, episode: int) -> Origin | None:
+def origin_of(files: DatasetFiles, path: str, episode: int) -> ProvenanceRow | None:
     """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
     return next((origin for origin in origins(files, path) if origin.episode_index == episode), None)
 

@@ -16,9 +16,9 @@ from .. import paths_v30
 from ..dataset_files import read_small
 from ..stats.stored_stats import stat_shapes
 from .dataset import DatasetSource, Note
-from .dataset_info import DatasetFacts
+from .dataset_info import DatasetInfo
 from .dataset_v30 import DatasetViewV30, stat_batches
-from .episode_location import EpisodeFiles, EpisodeMetas, EpisodeRecord, Rows, Track
+from .episode_location import EpisodeFiles, EpisodeMetadata, EpisodeRecord, Rows, Track
 from .provenance import ORIGIN_SCHEMA
 
 
@@ -30,12 +30,12 @@ class ShardSource(DatasetSource):
         facts: Those of the run that it belongs to.
     """
 
-    def __init__(self, root: Path, facts: DatasetFacts) -> None:
+    def __init__(self, root: Path, facts: DatasetInfo) -> None:
         super().__init__(root)
         self._facts = facts
 
     @property
-    def facts(self) -> DatasetFacts:
+    def facts(self) -> DatasetInfo:
         """What is the same for every episode."""
         return self._facts
 
@@ -78,7 +78,7 @@ class ShardSource(DatasetSource):
         first = round(row[f"videos/{key}/from_timestamp"] * self._facts.fps)
         return Clip(self.root / paths_v30.video_path(key, number), first, kept.length)
 
-    def metas(self) -> Iterator[EpisodeMetas]:
+    def metas(self) -> Iterator[EpisodeMetadata]:
         """Yield what meta says of all episodes."""
         if not self.shard.kept:
             return
@@ -86,7 +86,7 @@ class ShardSource(DatasetSource):
         origins = read_small(self.root / paths_v30.PROVENANCE, ORIGIN_SCHEMA.names)
         batches = stat_batches(DatasetViewV30(self.root), shapes)  # one, since a shard has at most 128 episodes
         for _, stats in batches:
-            yield EpisodeMetas(stats, origins)
+            yield EpisodeMetadata(stats, origins)
 
     def histograms(self) -> dict[str, Array]:
         """Return camera key to (3, 256) counts of its sampled pixel values."""

@@ -16,7 +16,7 @@ from typing import Any
 from ....core.commit import write_file
 from ....core.errors import UsageError
 from ....core.features import Feature, Features
-from ....manifests.robot import Part, RobotManifest
+from ....manifests.robot import RobotManifest, RobotPart
 from ..features.vector import kind_of
 
 MODALITY = "meta/modality.json"
@@ -78,7 +78,7 @@ def column_of(section: str, key: str, entry: Mapping[str, Any]) -> Any:
     return entry.get("original_key", default.get(section) or VECTORS[section][0])
 
 
-def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Iterator[tuple[str, Part]]:
+def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Iterator[tuple[str, RobotPart]]:
     names = _names(column, feature, robot)
     for group, joints in robot.groups.items():
         at = [names.index(joint) for joint in joints if joint in names]
@@ -91,7 +91,7 @@ def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Itera
                 f"{', '.join(joints)}, in this order",
                 f"joint_remapper: {{robot: {robot.name}}} puts them so",
             )
-        yield group, Part(column=column, start=at[0], end=at[0] + len(joints))
+        yield group, RobotPart(column=column, start=at[0], end=at[0] + len(joints))
 
 
 def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequence[str]:
@@ -110,7 +110,7 @@ def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequen
     )
 
 
-def _check_inside(key: str, part: Part, feature: Feature) -> None:
+def _check_inside(key: str, part: RobotPart, feature: Feature) -> None:
     if feature.is_visual or len(feature.shape) != 1 or part.end > feature.shape[0]:
         raise UsageError(
             f"{key} of modality.json",
@@ -135,7 +135,7 @@ SECTIONS = (*VECTORS, "video", "annotation")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ModalityEntry:
     """One name, and what it stands for.
 
     Attributes:
@@ -154,13 +154,13 @@ class Entry:
         return f"{MODALITY}, {self.section}.{self.key}"
 
 
-def entries(content: Mapping[str, Any]) -> Iterator[Entry]:
+def entries(content: Mapping[str, Any]) -> Iterator[ModalityEntry]:
     """Yield what can be read as an entry; `misfits` names the rest."""
     for section in SECTIONS:
         names = content.get(section)
         for key, entry in names.items() if isinstance(names, dict) else ():
             if isinstance(entry, dict):
-                yield Entry(section, key, entry)
+                yield ModalityEntry(section, key, entry)
 
 
 def misfits(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -176,13 +176,13 @@ def misfits(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"{MODALITY}, {section}.{key}", f"is {entry!r} instead of an object"
 
 
-def slice_of(entry: Entry) -> tuple[int, int] | None:
+def slice_of(entry: ModalityEntry) -> tuple[int, int] | None:
     """Return start and end of a state or an action; None where they are no range."""
     start, end = entry.content.get("start"), entry.content.get("end")
     return (start, end) if type(start) is int and type(end) is int and 0 <= start < end else None
 
 
-def slice_problem(entry: Entry, column: str, feature: Feature) -> str:
+def slice_problem(entry: ModalityEntry, column: str, feature: Feature) -> str:
     """Say why a state or an action is no part of its column; empty if it is one."""
     if len(feature.shape) != 1 or kind_of(feature.dtype) not in "biuf":
         return f"original_key is {column!r}, which is {feature} and no vector"

@@ -103,7 +103,7 @@ def _to_rotvec(rotation: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ActionPart:
     """Entries start..end (exclusive) of a column of vectors."""
 
     column: str
@@ -124,8 +124,8 @@ class RelativeAction:
     """
 
     key: str
-    action: Part
-    state: Part
+    action: ActionPart
+    state: ActionPart
     deltas: tuple[int, ...]
     pose: PoseFormat | None = None
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ....core.errors import ConfigError, Problem, UsageError, nearest
-from .relative_actions import POSE_WIDTHS, Part, PoseFormat, RelativeAction
+from .relative_actions import POSE_WIDTHS, ActionPart, PoseFormat, RelativeAction
 
 
 class ActionSpec(BaseModel):
@@ -127,8 +127,8 @@ def read_actions(modality: Path, config: Path) -> list[RelativeAction]:
     ]
 
 
-def _part(found: _Slice, column: str) -> Part:
-    return Part(found.original_key or column, found.start, found.end)
+def _part(found: _Slice, column: str) -> ActionPart:
+    return ActionPart(found.original_key or column, found.start, found.end)
 
 
 def _load(path: Path) -> Any:

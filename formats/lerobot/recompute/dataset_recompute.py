@@ -28,9 +28,9 @@ from ..stats.feature_stats import FeatureStats
 from ..stats.stats_comparison import (
     EXACT,
     LEROBOT,
-    Difference,
     Differences,
     FeatureDifferences,
+    StatDifference,
     differing,
     differing_of_camera,
     numbers_of,
@@ -211,7 +211,7 @@ def gr00t_files(view: DatasetViewV21, *, gr00t: bool, relative: Path | None) -> 
 
 def gr00t_differences(
     view: DatasetViewV21, path: str, content: Mapping[str, Mapping[str, Any]], *, check: bool
-) -> Iterator[Difference]:
+) -> Iterator[StatDifference]:
     """Yield how a file differs from what should be in it, bit for bit.
 
     Args:
@@ -227,9 +227,9 @@ def gr00t_differences(
             found = entry.get(name) if isinstance(entry, dict) else None
             is_close = check and path == RELATIVE_STATS and _close(found, expected)
             if found != expected and not is_close:
-                yield Difference(path, f"{key} (GR00T)", name, None, found, expected)
+                yield StatDifference(path, f"{key} (GR00T)", name, None, found, expected)
     for key in there.keys() - content.keys():
-        yield Difference(path, f"{key} (GR00T)", "all", None, there[key], None)
+        yield StatDifference(path, f"{key} (GR00T)", "all", None, there[key], None)
 
 
 def _close(found: Any, expected: Any) -> bool:

@@ -127,7 +127,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class StatDifference:
     """A statistic that is not what it should be.
 
     Attributes:
@@ -161,7 +161,7 @@ class FeatureDifferences:
     count: int = 0
     missing: int = 0
     statistics: dict[str, int] = field(default_factory=dict)
-    shown: list[Difference] = field(default_factory=list)
+    shown: list[StatDifference] = field(default_factory=list)
 
 
 class Differences:
@@ -174,7 +174,7 @@ class Differences:
     def __init__(self) -> None:
         self.by_feature: dict[str, FeatureDifferences] = {}
 
-    def add(self, difference: Difference) -> None:
+    def add(self, difference: StatDifference) -> None:
         """Count one."""
         entry = self.by_feature.setdefault(difference.feature, FeatureDifferences())
         entry.count += 1
@@ -196,7 +196,7 @@ class Differences:
         for name in names:
             value = found.get(name, NO_NUMBERS)
             known = None if value is NO_NUMBERS else value.tolist()
-            self.add(Difference(file, feature, name, episode, known, exact[name].tolist()))
+            self.add(StatDifference(file, feature, name, episode, known, exact[name].tolist()))
 
 
 def differing(found: Mapping[str, Floats], exact: FeatureStats, tolerances: Mapping[str, float] = EXACT) -> list[str]:

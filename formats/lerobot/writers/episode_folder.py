@@ -22,7 +22,7 @@ from ....media.encode.settings import VideoSettings
 from ....media.image.images import encode_png
 from ....media.remux.video_index import Clip
 from ....media.video.probe import probe
-from ..datasets.episode_location import EpisodeFiles, EpisodeMetas, EpisodeRecord, Rows, Track
+from ..datasets.episode_location import EpisodeFiles, EpisodeMetadata, EpisodeRecord, Rows, Track
 from ..datasets.provenance import ORIGIN_SCHEMA
 from ..features.row_schema import data_schema
 from ..features.vector import to_arrow
@@ -176,5 +176,5 @@ def read_episode(folder: Path) -> EpisodeRecord:
     tracks = {key: Track(clip, clip.path.stat().st_size) for key, clip in clips.items()}
     files = EpisodeFiles(length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
     stats = {name: np.array([value], np.float64) for name, value in entry["stats"].items()}
-    metas = EpisodeMetas(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
+    metas = EpisodeMetadata(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
     return EpisodeRecord(entry["index"], files, metas, entry["histograms"])

@@ -16,8 +16,8 @@ import pyarrow as pa
 from ....core.columns import Array
 from ....core.features import DEFAULT_FEATURES, Feature, Features
 from .. import paths_v21
-from ..datasets.dataset_info import DatasetFacts
-from ..datasets.episode_location import EpisodeFiles, EpisodeMetas
+from ..datasets.dataset_info import DatasetInfo
+from ..datasets.episode_location import EpisodeFiles, EpisodeMetadata
 from ..features.colour_video import video_info
 from ..features.row_schema import arrow_field, data_schema, row_features
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS
@@ -101,14 +101,14 @@ def episode_path(key: str, episode: int) -> str:
 
 
 def placed_rows(
-    facts: DatasetFacts, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
+    facts: DatasetInfo, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
 ) -> PlacedRows:
     """Return a reader of rows as they are in the files of this version, or as the reference converters have them."""
     schema = row_schema(facts, reference_exact=reference_exact)
     return PlacedRows(facts.features, facts.fps, tasks, source_tasks, schema)
 
 
-def row_schema(facts: DatasetFacts, *, reference_exact: bool) -> pa.Schema:
+def row_schema(facts: DatasetInfo, *, reference_exact: bool) -> pa.Schema:
     """Return the columns of data files of this version, or as the reference converters have them."""
     return reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
 
@@ -124,8 +124,8 @@ def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) ->
 
 def write_meta(
     out: Path,
-    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-    facts: DatasetFacts,
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]],
+    facts: DatasetInfo,
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
@@ -153,7 +153,7 @@ def write_meta(
 def write_info(
     root: Path,
     out: Path,
-    facts: DatasetFacts,
+    facts: DatasetInfo,
     *,
     episodes: int,
     frames: int,
@@ -165,15 +165,15 @@ def write_info(
     write_json(out, _info(root, facts, features, episodes, frames, tasks))
 
 
-def _most_episodes(facts: DatasetFacts) -> int:
+def _most_episodes(facts: DatasetInfo) -> int:
     """Return of how many episodes statistics are held at a time: here they have all axes of their feature."""
     values = sum(math.prod(feature.shape) for feature in facts.features.values() if not feature.is_visual)
     return max(1, _HELD_VALUES // max(1, values))
 
 
 def _in_parts(
-    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]], most: int
-) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetas]]:
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], most: int
+) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetadata]]:
     for batch, metas in episodes:
         for first in range(0, len(batch), most):
             yield batch[first : first + most], metas.part(first, first + most)
@@ -188,7 +188,7 @@ def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
     file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
-def _nested(stats: StatColumns, facts: DatasetFacts) -> list[dict[str, dict[str, Any]]]:
+def _nested(stats: StatColumns, facts: DatasetInfo) -> list[dict[str, dict[str, Any]]]:
     """Return statistics by episode and feature; LeRobot takes a feature without any, but none that is incomplete."""
     episodes: list[dict[str, dict[str, Any]]] = [{} for _ in next(iter(stats.values()))]
     for key, feature in (facts.features | DEFAULT_FEATURES).items():
@@ -202,9 +202,7 @@ def _nested(stats: StatColumns, facts: DatasetFacts) -> list[dict[str, dict[str,
     return episodes
 
 
-def _info(
-    root: Path, facts: DatasetFacts, features: Features, episodes: int, frames: int, tasks: int
-) -> dict[str, Any]:
+def _info(root: Path, facts: DatasetInfo, features: Features, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
     described = {key: feature.to_json() for key, feature in features.items()}
     for key in facts.camera_keys:
         first = root / paths_v21.video_path(key, 0)

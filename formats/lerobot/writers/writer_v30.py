@@ -15,9 +15,9 @@ from ....core.columns import Array
 from ....core.features import DEFAULT_FEATURES, Features
 from ....media.remux.concat import join
 from .. import paths_v30
-from ..datasets.dataset_info import DatasetFacts
+from ..datasets.dataset_info import DatasetInfo
 from ..datasets.dataset_stats import dataset_stats, write_stats
-from ..datasets.episode_location import EpisodeMetas, EpisodeRecord, gathered, joined
+from ..datasets.episode_location import EpisodeMetadata, EpisodeRecord, gathered, joined
 from ..features.colour_video import video_info
 from .dataset_plan import PlacedEpisode, TaskTable
 from .episodes_table import MetaTable
@@ -95,7 +95,7 @@ def write_file(
     out: Path,
     file: PlannedFile,
     episodes: Iterable[PlacedEpisode],
-    facts: DatasetFacts,
+    facts: DatasetInfo,
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]] = (),
 ) -> None:
@@ -121,8 +121,8 @@ def write_file(
 
 def write_meta(
     out: Path,
-    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetas]],
-    facts: DatasetFacts,
+    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]],
+    facts: DatasetInfo,
     files: Sequence[PlannedFile],
     tasks: TaskTable,
     source_tasks: Sequence[Sequence[str]],
@@ -149,7 +149,7 @@ def write_meta(
     write_own(out, facts, histograms)
 
 
-def write_own(out: Path, facts: DatasetFacts, histograms: Mapping[str, Array]) -> None:
+def write_own(out: Path, facts: DatasetInfo, histograms: Mapping[str, Array]) -> None:
     """Write what only robotrove reads in meta/, of either version; arguments as in `write_meta`."""
     if histograms:
         write_json(out / paths_v30.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
@@ -159,7 +159,7 @@ def write_own(out: Path, facts: DatasetFacts, histograms: Mapping[str, Array]) -
 def write_info(
     root: Path,
     out: Path,
-    facts: DatasetFacts,
+    facts: DatasetInfo,
     files: Sequence[PlannedFile],
     *,
     episodes: int,
@@ -192,7 +192,7 @@ def write_info(
 
 
 def write_dataset(
-    root: Path, records: Sequence[EpisodeRecord], facts: DatasetFacts, histograms: Mapping[str, Array]
+    root: Path, records: Sequence[EpisodeRecord], facts: DatasetInfo, histograms: Mapping[str, Array]
 ) -> None:
     """Write a whole small dataset (a shard) in one go."""
     tasks = TaskTable(task for record in records for task in record.files.tasks)

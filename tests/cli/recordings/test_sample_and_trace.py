@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from robotrove.formats.hdf5.hdf5_file import open_source, source_digest
+from robotrove.formats.hdf5.hdf5_file import open_hdf5, source_digest
 
 
 def test_sample_writes_what_was_asked_for(robotrove: Callable, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_sample_mistakes(robotrove: Callable, tmp_path: Path) -> None:
 
 def test_trace_leads_to_the_recording(robotrove: Callable, converted: Path) -> None:
     found = robotrove("trace", converted / "dataset", 1, "--json").json
-    with open_source(converted / "isaaclab.hdf5", locking=False) as file:
+    with open_hdf5(converted / "isaaclab.hdf5", locking=False) as file:
         assert found["source_digest"] == source_digest(file["data/demo_1"])
     assert (found["source_name"], found["source_key"]) == ("isaaclab.hdf5", "data/demo_1")
     assert (found["source_path"], found["source_is_there"]) == (str(converted / "isaaclab.hdf5"), True)

@@ -10,7 +10,7 @@ import pytest
 
 from robotrove.core.errors import EpisodeRejected, RobotroveError
 from robotrove.formats.hdf5 import chunked_rows
-from robotrove.formats.hdf5.chunked_rows import RowReader, block_grid
+from robotrove.formats.hdf5.chunked_rows import ChunkedRows, block_grid
 
 SHAPE = (50, 12, 20, 3)
 FRAME = 12 * 20 * 3
@@ -50,7 +50,7 @@ def path(request: pytest.FixtureRequest, chunks: tuple[int, ...] | None, tmp_pat
 @pytest.mark.parametrize(("start", "stop"), [(0, 50), (9, 10), (5, 31), (13, 26), (49, 50), (20, 20)])
 def test_rows_come_as_they_are_in_bounded_batches(path: Path, limits: dict[str, int], start: int, stop: int) -> None:
     with h5py.File(path, "r") as file:
-        batches = list(RowReader(file, "/frames", batch_bytes=4 * FRAME, **limits).batches(start, stop))
+        batches = list(ChunkedRows(file, "/frames", batch_bytes=4 * FRAME, **limits).batches(start, stop))
     assert all(len(batch) <= 4 for batch in batches)
     assert sum(map(len, batches)) == stop - start
     if batches:
@@ -68,7 +68,7 @@ def test_each_chunk_is_read_once(tmp_path: Path, chunks: tuple[int, ...], band_b
     with h5py.File(tmp_path / "a.hdf5", "r", rdcc_nbytes=0) as file:
         stored = file["f"].id.get_storage_size()
         before = read_bytes()
-        reader = RowReader(file, "/f", batch_bytes=20_000, slab_bytes=20_000, band_bytes=band_bytes)
+        reader = ChunkedRows(file, "/f", batch_bytes=20_000, slab_bytes=20_000, band_bytes=band_bytes)
         assert sum(len(batch) for batch in reader.batches(0, 100)) == 100
         taken = read_bytes() - before
     from_scratch = frames.nbytes if band_bytes == 1 else 0
@@ -92,7 +92,7 @@ def test_blocks_cover_every_item_once_within_the_limit() -> None:
 def test_batches_do_not_keep_the_band(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         file.create_dataset("f", data=ROWS, chunks=(50, 12, 20, 3), compression="gzip")
-        batch = next(RowReader(file, "/f", batch_bytes=4 * FRAME).batches(0, 50))
+        batch = next(ChunkedRows(file, "/f", batch_bytes=4 * FRAME).batches(0, 50))
     assert batch.base is None or batch.base.nbytes <= 4 * FRAME
 
 
@@ -107,7 +107,7 @@ def test_scratch_files_go_where_they_are_told_and_leave_nothing(
     monkeypatch.setenv("ROBOTROVE_SCRATCH", str(scratch))
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         file.create_dataset("f", data=ROWS, chunks=(50, 12, 20, 3), compression="gzip")
-        batches = RowReader(file, "/f", batch_bytes=FRAME, band_bytes=FRAME).batches(0, 50)
+        batches = ChunkedRows(file, "/f", batch_bytes=FRAME, band_bytes=FRAME).batches(0, 50)
         next(batches)
         assert os.listdir(scratch) == []
         batches.close()
@@ -119,7 +119,7 @@ def test_a_full_or_missing_scratch_folder_is_not_the_episodes_fault(
 ) -> None:
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         file.create_dataset("f", data=ROWS, chunks=(50, 12, 20, 3), compression="gzip")
-        reader = RowReader(file, "/f", batch_bytes=FRAME, band_bytes=FRAME)
+        reader = ChunkedRows(file, "/f", batch_bytes=FRAME, band_bytes=FRAME)
         monkeypatch.setenv("ROBOTROVE_SCRATCH", str(tmp_path / "none"))
         with pytest.raises(RobotroveError, match="ROBOTROVE_SCRATCH") as caught:
             next(reader.batches(0, 50))
@@ -143,7 +143,7 @@ def test_a_damaged_chunk_rejects_the_episode(tmp_path: Path, band_bytes: int) ->
         stream.seek(where.byte_offset)
         stream.write(b"\xff" * 200)
     with h5py.File(path, "r") as file:
-        batches = RowReader(file, "/f", batch_bytes=10 * FRAME, band_bytes=band_bytes).batches(0, 50)
+        batches = ChunkedRows(file, "/f", batch_bytes=10 * FRAME, band_bytes=band_bytes).batches(0, 50)
         np.testing.assert_array_equal(np.concatenate([next(batches) for _ in range(3)]), ROWS[:30])
         with pytest.raises(EpisodeRejected, match="/f rows 3") as caught:
             next(batches)

@@ -12,13 +12,13 @@ import pytest
 
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import hdf5_file
-from robotrove.formats.hdf5.hdf5_file import natural_key, open_source, source_digest
+from robotrove.formats.hdf5.hdf5_file import natural_key, open_hdf5, source_digest
 from robotrove.formats.hdf5.samples import write_sample
 
 
 def rejected(path: Path, *, locking: bool = True) -> EpisodeRejected:
     with pytest.raises(EpisodeRejected) as caught:
-        open_source(path, locking=locking)
+        open_hdf5(path, locking=locking)
     assert str(path) in caught.value.detail
     return caught.value
 
@@ -105,7 +105,7 @@ def test_only_locking_sees_a_writer_of_the_old_format(tmp_path: Path) -> None:
         )
         output = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "being_written"
-    open_source(path, locking=True).close()
+    open_hdf5(path, locking=True).close()
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return real(name, mode, locking=False)
 
     monkeypatch.setattr(hdf5_file.h5py, "File", without_locks)
-    with open_source(path, locking=True) as file:
+    with open_hdf5(path, locking=True) as file:
         assert file["a"][()] == 7
     assert asked == [True, True, False]
 
@@ -132,7 +132,7 @@ def test_a_file_that_this_process_has_open(tmp_path: Path, held: bool | str | No
     path = tmp_path / "a.hdf5"
     with h5py.File(path, "w") as file:
         file["a"] = 7
-    with h5py.File(path, "r", locking=held), open_source(path, locking=locking) as file:
+    with h5py.File(path, "r", locking=held), open_hdf5(path, locking=locking) as file:
         assert file["a"][()] == 7
 
 
@@ -200,7 +200,7 @@ def test_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 def test_digest_reads_no_frames(tmp_path: Path) -> None:
     [path] = write_sample("isaaclab", tmp_path, episodes=1, frames=40, height=240, width=320)
-    with open_source(path, locking=False) as file:
+    with open_hdf5(path, locking=False) as file:
         before = read_bytes()
         source_digest(file["data/demo_0"])
         assert read_bytes() - before < 240 * 320 * 3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.hdf5_file import natural_key, open_source
+from robotrove.formats.hdf5.hdf5_file import natural_key, open_hdf5
 from robotrove.formats.hdf5.layout import guess_layout
 from robotrove.tests.support.places import SHARED_DATA, needs
 
@@ -20,7 +20,7 @@ pytestmark = needs(FOLDER)
     [("dataset.hdf5", 10, 2163, True), ("generated_dataset_small_failed.hdf5", 16, 3736, False)],
 )
 def test_counts_labels_and_values(name: str, episodes: int, frames: int, success: bool) -> None:
-    with open_source(FOLDER / name, locking=True) as file:
+    with open_hdf5(FOLDER / name, locking=True) as file:
         assert guess_layout(file) == "isaaclab"
         layout = LAYOUTS["isaaclab"]()
         keys = layout.list(file)

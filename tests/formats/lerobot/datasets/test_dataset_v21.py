@@ -13,7 +13,7 @@ from robotrove.core.features import Feature
 from robotrove.formats.lerobot.datasets.dataset_v21 import V21Source
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
 from robotrove.formats.lerobot.datasets.open_dataset import open_source
-from robotrove.formats.lerobot.datasets.provenance import Origin
+from robotrove.formats.lerobot.datasets.provenance import ProvenanceRow
 from robotrove.media.remux.video_index import Clip
 from robotrove.media.video.probe import iter_frames
 from robotrove.tests.support.datasets import written_datasets as written
@@ -272,7 +272,7 @@ def test_provenance_travels(root: Path) -> None:
 
 def test_episodes_that_were_added_later(root: Path) -> None:
     path = root / "meta/robotrove/episodes.jsonl"
-    origin = {field.name: None for field in fields(Origin)} | {"source_name": "a.hdf5"}
+    origin = {field.name: None for field in fields(ProvenanceRow)} | {"source_name": "a.hdf5"}
     written.write_lines(path, [origin | {"episode_index": episode} for episode in range(3)])
     note = (
         "meta/robotrove/episodes.jsonl ends before episode 3 of 4; from there on, the output names cubes as the source"

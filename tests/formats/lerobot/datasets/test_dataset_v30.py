@@ -16,7 +16,7 @@ import pytest
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.features import Feature
 from robotrove.formats.lerobot.datasets import dataset_v30
-from robotrove.formats.lerobot.datasets.dataset_info import DatasetFacts, check_alike
+from robotrove.formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
 from robotrove.formats.lerobot.datasets.dataset_v30 import V30Source
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
 from robotrove.formats.lerobot.datasets.open_dataset import open_source, version_of
@@ -192,7 +192,7 @@ AXES, TURNED = ({"axes": list(axes), "unit": ["m"]} for axes in ("xyz", "zyx"))
 ARMS = {"left": ["x"], "right": ["x", "y"]}
 
 
-def set_names(root: Path, names: Any) -> DatasetFacts:
+def set_names(root: Path, names: Any) -> DatasetInfo:
     written.edit_json(root / "meta/info.json", lambda info: info["features"]["observation.state"].update(names=names))
     return V30Source(root).facts
 

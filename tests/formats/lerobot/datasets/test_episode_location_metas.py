@@ -7,15 +7,15 @@ import pyarrow as pa
 import pytest
 
 from robotrove.formats.lerobot.datasets import episode_location
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeMetas, gathered
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeMetadata, gathered
 from robotrove.formats.lerobot.datasets.provenance import ORIGIN_SCHEMA
 
 
-def batch(first: int, count: int, *names: str) -> tuple[list[int], EpisodeMetas]:
+def batch(first: int, count: int, *names: str) -> tuple[list[int], EpisodeMetadata]:
     numbers = list(range(first, first + count))
     rows = [{"source_key": f"demo_{number}"} for number in numbers]
     stats = {name: np.array(numbers, np.float64)[:, None] for name in names}
-    return numbers, EpisodeMetas(stats, pa.Table.from_pylist(rows, schema=ORIGIN_SCHEMA))
+    return numbers, EpisodeMetadata(stats, pa.Table.from_pylist(rows, schema=ORIGIN_SCHEMA))
 
 
 def test_small_batches_become_large_ones_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:

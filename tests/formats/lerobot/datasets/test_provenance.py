@@ -11,11 +11,11 @@ import pytest
 from robotrove.core.errors import Damaged
 from robotrove.formats.lerobot.datasets.dataset import DatasetView
 from robotrove.formats.lerobot.datasets.open_dataset import open_view
-from robotrove.formats.lerobot.datasets.provenance import Origin, origin_of, origins
+from robotrove.formats.lerobot.datasets.provenance import ProvenanceRow, origin_of, origins
 
 ORIGINS = [
-    Origin(0, "a.hdf5", "data/demo_0", "12", 9, 0, 8, None, False, "ab", "0.1", "libx264"),
-    Origin(1, "b.hdf5", "data/demo_7", "34", 5, 1, 3, True, True, "ab", "0.1", "libx264"),
+    ProvenanceRow(0, "a.hdf5", "data/demo_0", "12", 9, 0, 8, None, False, "ab", "0.1", "libx264"),
+    ProvenanceRow(1, "b.hdf5", "data/demo_7", "34", 5, 1, 3, True, True, "ab", "0.1", "libx264"),
 ]
 
 

@@ -15,7 +15,7 @@ from robotrove.formats.lerobot.gr00t import relative_actions as module
 from robotrove.formats.lerobot.gr00t.relative_actions import (
     RELATIVE_KEYS,
     RELATIVE_STATS,
-    Part,
+    ActionPart,
     RelativeAction,
     relative_stats,
 )
@@ -122,7 +122,7 @@ def test_one_number_and_one_offset_is_summed_like_a_column(tmp_path: Path) -> No
     action, state = rng.normal(size=(2, 5000, 1)).astype(np.float32)
     file = tmp_path / "episode_000000.parquet"
     pq.write_table(pa.table({"action": action.tolist(), "state": state.tolist()}), file)
-    found = relative_stats([file], [RelativeAction("x", Part("action", 0, 1), Part("state", 0, 1), (0,))])
+    found = relative_stats([file], [RelativeAction("x", ActionPart("action", 0, 1), ActionPart("state", 0, 1), (0,))])
     assert found == {"x": statistics(list((action - state)[:, None]))}
 
 
@@ -147,7 +147,7 @@ def test_poses_in_each_format(form: str) -> None:
     states = np.stack([written(90, [1, 0, 0]), written(-170, [0, 0, 2])])
     actions = np.stack([written(120, [1, 2, 0]), written(150, [0, -1, 2])])
     width = states.shape[1]
-    part = Part("x", 0, width)
+    part = ActionPart("x", 0, width)
     action = RelativeAction("x", part, part, (0,), form)
     assert action.shape == ((1, 4, 4) if form == "DEFAULT" else (1, width))
     c, s = np.cos(np.radians(10)), np.sin(np.radians(10))  # of -170 degrees less 180
@@ -158,7 +158,7 @@ def test_poses_in_each_format(form: str) -> None:
 
 
 def test_half_turns_have_a_rotation_vector() -> None:
-    part = Part("x", 0, 6)
+    part = ActionPart("x", 0, 6)
     action = RelativeAction("x", part, part, (0,), "XYZ_ROTVEC")
     axes = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.6, 0, 0.8], [1e-7 / np.pi, 0, 0]])
     turns = np.concatenate([np.zeros((5, 3)), axes * np.pi], axis=1)
@@ -171,11 +171,11 @@ def test_what_has_no_samples(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="action left_arm: none of 2 episodes has more than 3 frames"):
         relative_file(tmp_path)
     file = tmp_path / "data/chunk-000/episode_000000.parquet"
-    wide = RelativeAction("x", Part("action", 3, 6), Part("observation.state", 0, 3), (0,))
+    wide = RelativeAction("x", ActionPart("action", 3, 6), ActionPart("observation.state", 0, 3), (0,))
     with pytest.raises(Damaged, match=r"episode_000000.parquet, column action: rows have 5 values; x needs 3 to 6"):
         relative_stats([file], [wide])
     with pytest.raises(Damaged, match=r"has no column nothing"):
-        relative_stats([file], [RelativeAction("x", Part("nothing", 0, 1), Part("action", 0, 1), (0,))])
+        relative_stats([file], [RelativeAction("x", ActionPart("nothing", 0, 1), ActionPart("action", 0, 1), (0,))])
 
 
 def read(folder: Path, config: str, modality: Any = MODALITY) -> list[RelativeAction]:
@@ -186,8 +186,10 @@ def read(folder: Path, config: str, modality: Any = MODALITY) -> list[RelativeAc
 
 def test_configuration(tmp_path: Path) -> None:
     assert read(tmp_path, CONFIG) == [
-        RelativeAction("left_arm", Part("action", 0, 3), Part("observation.state", 1, 4), (0, 1, 3)),
-        RelativeAction("wrist", Part("action.eef", 2, 11), Part("observation.eef", 0, 9), (0, 1, 3), "XYZ_ROT6D"),
+        RelativeAction("left_arm", ActionPart("action", 0, 3), ActionPart("observation.state", 1, 4), (0, 1, 3)),
+        RelativeAction(
+            "wrist", ActionPart("action.eef", 2, 11), ActionPart("observation.eef", 0, 9), (0, 1, 3), "XYZ_ROT6D"
+        ),
     ]
     [short] = read(tmp_path, "{state_delta_indices: [1], action_horizon: 3, actions: {gripper: {rep: RELATIVE}}}")
     assert short.deltas == (1, 2, 3)
