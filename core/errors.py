@@ -95,6 +95,26 @@ class RunChanged(UsageError):
         )
 
 
+class RunOfOtherVersion(RunChanged):
+    """Another version of robotrove made the run directory, whose plans and shards may have another form.
+
+    Args:
+        run_dir: The run directory.
+        made_by: The version that made it.
+        this: The version at work.
+        instead: What can be done with this version.
+    """
+
+    def __init__(self, run_dir: str, made_by: str, this: str, instead: str) -> None:
+        UsageError.__init__(
+            self,
+            run_dir,
+            f"was made by robotrove {made_by}, and this is robotrove {this}",
+            f"a run of robotrove {this}",
+            f"use robotrove {made_by}, or {instead}",
+        )
+
+
 class RankFailed(RobotroveError):
     """Some ranks of a stage failed; the others finished."""
 
@@ -134,7 +154,7 @@ def intact(folder: Path) -> Iterator[None]:
     """Say how to go on where something that was committed below `folder` turns out to be damaged."""
     try:
         yield
-    except (ValueError, KeyError, FileNotFoundError, RobotroveError) as exc:
+    except (ValueError, KeyError, TypeError, FileNotFoundError, RobotroveError) as exc:
         raise RobotroveError(
             str(folder),
             f"something in it is damaged or gone: {exc}",

@@ -124,6 +124,7 @@ class Manifest:
         """Read the manifest, or the rows of one shard only."""
         filters = None if shard is None else [("shard", "==", shard)]
         with undamaged(path):
+            _check_columns(path)
             table = pq.read_table(path, schema=_SCHEMA, filters=filters)
         return cls([EpisodeRow(**row) for row in table.to_pylist()])
 
@@ -131,6 +132,7 @@ class Manifest:
     def columns(path: Path, *names: str) -> list[list[Any]]:
         """Read some columns only, for every row: of many episodes in a tenth of the time."""
         with undamaged(path):
+            _check_columns(path)
             table = pq.read_table(path, schema=_SCHEMA, columns=list(names))
         return [table[name].to_pylist() for name in names]
 
@@ -139,6 +141,12 @@ class Manifest:
         """Return the number of shards, reading little else."""
         [shards] = cls.columns(path, "shard")
         return 1 + max(shards, default=-1)
+
+
+def _check_columns(path: Path) -> None:
+    """Raise KeyError for columns that the file does not have: pyarrow would read nulls in their place."""
+    if missing := sorted(set(_SCHEMA.names) - set(pq.read_schema(path).names)):
+        raise KeyError(f"no column {', '.join(missing)}")
 
 
 def cut_shards(rows: Iterable[EpisodeRow]) -> list[EpisodeRow]:

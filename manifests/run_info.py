@@ -62,6 +62,32 @@ class BaseDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """The part of run.json that the run directories of all versions have.
+
+    Attributes:
+        version: robotrove's version, "unknown" if the file does not name it.
+        digest: As in `RunInfo`.
+        output: As in `RunInfo`.
+        base: Absolute folder of the dataset that the episodes are appended to, if any.
+    """
+
+    version: str
+    digest: str
+    output: str
+    base: str | None
+
+    @classmethod
+    def read(cls, path: Path) -> RunIdentity:
+        """Read run.json of any version."""
+        with undamaged(path):
+            entry = read_json(path)
+            version, digest, output = (str(entry.get(name, "")) for name in ("version", "digest", "output"))
+            base = entry.get("base")
+            return cls(version or "unknown", digest, output, base.get("path") if isinstance(base, dict) else None)
+
+
+@dataclass(frozen=True, slots=True)
 class RunInfo:
     """Identity of a run and the facts about its dataset.
 
@@ -118,9 +144,13 @@ class RunInfo:
             return _parsed(path.read_text(encoding="utf-8"))
 
 
+# The first runs of 0.1.0 made v3.0 of recordings, the only thing it could, and said neither.
+_BEFORE_FORMATS: dict[str, Any] = {"formats": ["v3.0"], "inputs": []}
+
+
 @lru_cache(maxsize=1)  # a worker asks for every rank, and there may be many inputs
 def _parsed(text: str) -> RunInfo:
-    entry = json.loads(text)
+    entry = _BEFORE_FORMATS | json.loads(text)
     features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
     inputs = [InputDataset(**value) for value in entry["inputs"]]
     base = BaseDataset(**entry["base"]) if entry.get("base") else None

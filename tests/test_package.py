@@ -16,6 +16,9 @@ import pytest
 
 from robotrove.tests.support.hub.server import TOKEN, running
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "demo")
 

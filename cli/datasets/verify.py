@@ -59,6 +59,7 @@ def command(
     check_is_dataset(dataset)
     if replay and run_dir is None:
         raise UsageError("--replay", "needs the recordings to compare with", "--source RUN_DIR beside it")
+    recordings = finished_run(run_dir) if run_dir is not None else None  # refused now, not after all other checks
     source = replayed = seen = None
     with Bar("checking") as bar:
         report = verify(
@@ -70,9 +71,9 @@ def command(
         if run_dir is not None and replay:
             bar.show(description="taking back", note="")
             replayed = check_replay(dataset, run_dir, progress=bar.show)
-        if run_dir is not None:
+        if recordings is not None:
             bar.show(description="comparing", note="")
-            source = check_source(dataset, finished_run(run_dir), deep=deep, progress=bar.show)
+            source = check_source(dataset, recordings, deep=deep, progress=bar.show)
         if with_lerobot:
             bar.show(description="iterating", note="with LeRobot")
             seen = seen_by_lerobot(open_view(dataset))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ...core.version import __version__
 from ...pipelines.run.stages import workspace_of
 from ...pipelines.run.status import FailedRank, RunStatus, StageStatus, status_reader
 from ..display import duration
@@ -46,8 +47,10 @@ def _text(status: RunStatus, failures: Sequence[FailedRank]) -> str:
             f"{status.total_frames} frames, {status.frames_per_s:.0f} frames/s, {duration(status.seconds_left)} left"
         )
     else:
-        head += f" done, for {status.listed} episodes with {status.total_frames} frames"
+        head += " done" + (f", for {status.listed} episodes with {status.total_frames} frames" if status.listed else "")
     lines = [head, *map(_stage, status.stages)]
+    if status.version != __version__:
+        lines.append(f"  made by robotrove {status.version}, and this is robotrove {__version__}")
     lines += [f"  rejected: {count} {reason}" for reason, count in sorted(status.rejected.items())]
     if status.jobs:
         lines.append(f"  on the cluster: job {', '.join(status.jobs)}")

@@ -28,7 +28,7 @@ def _text(dataset: Path, found: Trace) -> str:
     origin = found.origin
     used = origin.last_row + 1 - origin.first_row
     success = {True: "yes", False: "no", None: "not labelled"}[origin.success]
-    path = found.path or f"not known here: there is no run directory {dataset}.run of this dataset"
+    path = found.path or f"not known here: there is no run directory {dataset}.run that can be read and names the file"
     facts = {
         "source": origin.source_name,
         "key": origin.source_key,

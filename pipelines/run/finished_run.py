@@ -12,6 +12,7 @@ from ...core.errors import UsageError
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
 from ...verification.source.source_check import Recordings
+from .preflight import check_same_version
 from .stages import CONVERT, stage_steps, workspace_of
 
 
@@ -19,9 +20,10 @@ def finished_run(run_dir: Path) -> Recordings:
     """Return the recordings that a finished run kept.
 
     Raises:
-        UsageError: If `run_dir` is no finished run that read recordings.
+        UsageError: If `run_dir` is no finished run that read recordings, or another version made it.
     """
     workspace = workspace_of(run_dir)
+    check_same_version(workspace, "run the pipeline again into another --output, or leave out --source")
     if not workspace.report.exists():
         raise UsageError(
             str(run_dir),

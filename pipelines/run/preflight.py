@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...blocks.binding import Binding
-from ...core.errors import RobotroveError, RunChanged, UsageError
+from ...core.errors import RobotroveError, RunChanged, RunOfOtherVersion, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...hub.source_files import is_fetched
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunInfo
+from ...manifests.run_info import RunIdentity, RunInfo
 from ...media.encode.encoder import encoder_version
 from ..spec.arguments import BlockSpec, build
 from ..spec.pipeline_spec import PipelineSpec, frozen_spec
@@ -86,10 +86,25 @@ def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
         build(block).check_ready(workspace.output, spec.formats)
 
 
+def check_same_version(workspace: Workspace, instead: str) -> None:
+    """Refuse the run of another version, before more of it is read than every version writes.
+
+    Args:
+        workspace: The run.
+        instead: What can be done with this version.
+
+    Raises:
+        RunOfOtherVersion: Naming both versions.
+    """
+    made_by = RunIdentity.read(workspace.run).version
+    if made_by != __version__:
+        raise RunOfOtherVersion(str(workspace.run_dir), made_by, __version__, instead)
+
+
 def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
-    """Refuse a run that was started with another pipeline, version, encoder or output."""
+    """Refuse a run that was started with another pipeline, encoder or output."""
     frozen = frozen_spec(workspace)
-    differences = spec.differences(frozen) + _different_versions(frozen, run, encoder)
+    differences = spec.differences(frozen) + _different_tools(frozen, run, encoder)
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
     if differences:
@@ -102,9 +117,13 @@ def check_same_environment(workspace: Workspace) -> None:
     Raises:
         RobotroveError: Naming this machine and what differs.
     """
-    run = RunInfo.read(workspace.run)
-    spec = frozen_spec(workspace)
-    if differences := _different_versions(spec, run, encoder_version(video_of(spec))):
+    made_by = RunIdentity.read(workspace.run).version
+    if made_by != __version__:
+        differences = [f"robotrove {__version__} was {made_by}"]
+    else:
+        spec = frozen_spec(workspace)
+        differences = _different_tools(spec, RunInfo.read(workspace.run), encoder_version(video_of(spec)))
+    if differences:
         raise RobotroveError(
             f"{sys.executable} on {socket.gethostname()}",
             "differs from where the run was created: " + "; ".join(differences),
@@ -113,10 +132,8 @@ def check_same_environment(workspace: Workspace) -> None:
         )
 
 
-def _different_versions(spec: PipelineSpec, run: RunInfo, encoder: str) -> list[str]:
+def _different_tools(spec: PipelineSpec, run: RunInfo, encoder: str) -> list[str]:
     differences = []
-    if run.version != __version__:
-        differences.append(f"robotrove {__version__} was {run.version}")
     if run.encoder != encoder:
         differences.append(f"encoder {encoder} was {run.encoder}")
     if not differences and run.spec_digest != spec_digest(spec, __version__):

@@ -25,6 +25,7 @@ from .preflight import (
     check_publishable,
     check_same_pipeline,
     check_same_sources,
+    check_same_version,
     check_writable,
     in_words,
     taken_back,
@@ -118,6 +119,9 @@ def _opened(
             workspace.sweep()
             encoder = encoder_version(video)
             if workspace.run.exists():
+                check_same_version(
+                    workspace, "start over with --fresh, which moves this run aside, or with another --output"
+                )
                 run = RunInfo.read(workspace.run)
                 check_same_pipeline(spec, run, workspace, encoder)
                 binding = Binding(workspace, run)

@@ -17,7 +17,7 @@ from ...core.workspace import Workspace
 from ...executors.stage import Stage, Step, Steps
 from ...executors.worker import command
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunInfo
+from ...manifests.run_info import RunIdentity, RunInfo
 from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_same_inputs
 from ..spec.arguments import BlockSpec, build
@@ -31,7 +31,7 @@ REPORT = "report"
 
 
 def workspace_of(run_dir: Path) -> Workspace:
-    """Return the workspace of an existing run directory.
+    """Return the workspace of an existing run directory, whichever version made it.
 
     Raises:
         UsageError: If the folder is not one.
@@ -39,7 +39,7 @@ def workspace_of(run_dir: Path) -> Workspace:
     workspace = Workspace(run_dir.expanduser().absolute(), Path())
     if not workspace.run.exists():
         raise UsageError(str(run_dir), "is not a run directory", "a folder with run.json", "robotrove run PIPELINE")
-    return Workspace(workspace.run_dir, Path(RunInfo.read(workspace.run).output))
+    return Workspace(workspace.run_dir, Path(RunIdentity.read(workspace.run).output))
 
 
 def stages(workspace: Workspace) -> list[Stage]:

@@ -1,4 +1,4 @@
-"""Status of a run, read from its files: stages, ranks, episodes, frames, failures."""
+"""Status of a run, read from its files: stages, ranks, episodes, frames, failures; whichever version made it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from ...core.errors import RobotroveError
 from ...core.lease import is_held
+from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...executors.slurm.job_states import JobStates, RankStates, tail
 from ...executors.stage import Stage
 from ...manifests.events import Event, EventReader
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunInfo
+from ...manifests.run_info import RunIdentity, RunInfo, read_json
 from ...manifests.shard import Shard
 from .stages import stages
 
@@ -77,6 +80,7 @@ class RunStatus(Counts):
         jobs: Jobs on a cluster that are not over.
         waiting_for: What the cluster says they wait for, to number of jobs, or of tasks of arrays.
         logs: Folder of the logs of all stages.
+        version: The version of robotrove that made the run.
     """
 
     state: str
@@ -84,6 +88,7 @@ class RunStatus(Counts):
     jobs: Sequence[str]
     waiting_for: Mapping[str, int]
     logs: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +111,17 @@ class FailedRank:
 
 
 class StatusReader(ABC):
-    """Reads the status of one run again and again."""
+    """Reads the status of one run again and again.
 
-    def __init__(self, workspace: Workspace) -> None:
+    Args:
+        workspace: The run.
+        stages: Its stages, in order.
+    """
+
+    def __init__(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
         self._workspace = workspace
-        self._stages = stages(workspace)
+        self._version = RunIdentity.read(workspace.run).version
+        self._stages = stages
         self._jobs: JobStates | None = None
         self._ask_again = 0.0
 
@@ -130,6 +141,7 @@ class StatusReader(ABC):
             jobs=sorted({job.job_id for job in jobs}, key=int),
             waiting_for=dict(Counter(job.reason for job in jobs if not job.is_running)),
             logs=str(self._workspace.logs("")),
+            version=self._version,
         )
 
     def failures(self) -> list[FailedRank]:
@@ -175,8 +187,8 @@ RATE_WINDOW_S = 120.0
 class ConversionStatus(StatusReader):
     """Reads the status of a run that converts recordings; remembers shards that are finished."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__(workspace)
+    def __init__(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
+        super().__init__(workspace, stages)
         self._lengths, reasons = Manifest.columns(workspace.manifest, "length", "reason")
         self._planned = Counter(filter(None, reasons))
         kept = zip(self._lengths, reasons, strict=True)
@@ -244,8 +256,8 @@ class ConversionStatus(StatusReader):
 class DatasetStatus(StatusReader):
     """Reads the status of a run that has no source."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__(workspace)
+    def __init__(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
+        super().__init__(workspace, stages)
         inputs = RunInfo.read(workspace.run).inputs
         self._episodes = sum(dataset.episodes for dataset in inputs)
         self._frames = sum(dataset.frames for dataset in inputs)
@@ -267,9 +279,57 @@ class DatasetStatus(StatusReader):
         )
 
 
+class LogStatus(StatusReader):
+    """Reads the status of a run whose files have another form: the ranks of its stages alone.
+
+    How many episodes and frames it has is not known.
+    """
+
+    def _counts(self, done: Sequence[StageStatus]) -> Counts:
+        return Counts(
+            listed=0,
+            kept=0,
+            rejected={},
+            frames=0,
+            total_frames=0,
+            frames_per_s=0.0,
+            seconds_left=None,
+            unit="ranks",
+            done=sum(stage.done for stage in done),
+            total=sum(stage.ranks for stage in done),
+        )
+
+
 def status_reader(workspace: Workspace) -> StatusReader:
-    """Return a reader for the status of a run."""
-    return DatasetStatus(workspace) if RunInfo.read(workspace.run).inputs else ConversionStatus(workspace)
+    """Return a reader for the status of a run, whichever version made it."""
+    if RunIdentity.read(workspace.run).version == __version__:
+        return _reader(workspace, stages(workspace))
+    begun = _begun_stages(workspace)
+    try:
+        # Those that have begun as they were: another version may give them other numbers of ranks.
+        known = {stage.name: stage for stage in stages(workspace)} | begun
+        reader = _reader(workspace, list(known.values()))
+        reader.read()
+    except (RobotroveError, OSError):  # its files have another form
+        return LogStatus(workspace, list(begun.values()))
+    return reader
+
+
+def _reader(workspace: Workspace, known: Sequence[Stage]) -> StatusReader:
+    kind = DatasetStatus if RunInfo.read(workspace.run).inputs else ConversionStatus
+    return kind(workspace, known)
+
+
+def _begun_stages(workspace: Workspace) -> dict[str, Stage]:
+    """Return the stages of which a rank has begun by name, in order, as datatrove's own files describe them."""
+    begun = {}
+    for path in sorted(workspace.logs("").glob("*/executor.json"), key=lambda path: path.stat().st_mtime_ns):
+        logs = path.parent
+        with suppress(OSError, ValueError, KeyError, TypeError):  # it may be half written
+            begun[logs.name] = Stage(
+                logs.name, int(read_json(path)["world_size"]), logs, list, (), "", workspace.run_dir
+            )
+    return begun
 
 
 class Watcher(ABC):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...core.errors import UsageError
+from ...core.errors import RobotroveError, UsageError
 from ...core.workspace import Workspace
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, origin_of
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunInfo
+from ...manifests.run_info import RunIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Trace:
 
     Attributes:
         origin: What the dataset itself knows.
-        path: Absolute path of the source file, None if the run directory is not beside the output.
+        path: Absolute path of the source file, None if no run directory that can be read names it.
         is_there: True if a file is at that path.
     """
 
@@ -59,23 +60,26 @@ def trace(dataset: Path, episode: int) -> Trace:
 
 def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
     name = (origin.source_name, origin.source_key)
-    for run_dir in _run_dirs(dataset.absolute(), set()):
-        workspace = Workspace(run_dir, dataset)
-        if workspace.manifest.is_file() and RunInfo.read(workspace.run).digest == origin.run_digest:
-            rows = Manifest.read(workspace.manifest).rows
-            return next((row.path for row in rows if (row.source, row.key) == name), None)
+    for workspace, run in _runs(dataset.absolute(), set()):
+        if run.digest == origin.run_digest:
+            with suppress(RobotroveError, OSError):  # another version's, or not for this user: the rest is known
+                rows = Manifest.read(workspace.manifest).rows
+                return next((row.path for row in rows if (row.source, row.key) == name), None)
     return None
 
 
-def _run_dirs(dataset: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield where runs may be that made a dataset, appended to it, or made what it was appended to."""
+def _runs(dataset: Path, seen: set[Path]) -> Iterator[tuple[Workspace, RunIdentity]]:
+    """Yield the runs that may have made a dataset, appended to it, or made what it was appended to."""
     seen.add(dataset)
     for output in (dataset, dataset.parent):  # which may hold a dataset per version
         found = [output.with_name(f"{output.name}.run")] if output.name else []
         found += output.parent.glob(f"{glob.escape(output.name)}.append-*.run")
         for run_dir in found:
-            yield run_dir
-            run = Workspace(run_dir, dataset).run
-            base = RunInfo.read(run).base if run.is_file() else None
-            if base is not None and Path(base.path) not in seen:
-                yield from _run_dirs(Path(base.path), seen)
+            workspace = Workspace(run_dir, dataset)
+            try:
+                run = RunIdentity.read(workspace.run)
+            except (RobotroveError, OSError):
+                continue
+            yield workspace, run
+            if run.base and Path(run.base) not in seen:
+                yield from _runs(Path(run.base), seen)

@@ -15,6 +15,9 @@ from robotrove.core.redaction import redacted
 from robotrove.tests.support.blocks.fake_osmo import install
 from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 
+pytestmark = pytest.mark.slow
+
+
 NAME = "isaac/gr1_bottle:v2"
 LOGIN = "s3cr3t-login-0123456789"
 

@@ -99,8 +99,8 @@ def test_only_locking_sees_a_writer_of_the_old_format(tmp_path: Path) -> None:
         file["a"] = 1
         file.flush()
         code = (
-            "import sys; from pathlib import Path; from robotrove.formats.hdf5.hdf5_file import open_source\n"
-            "try: open_source(Path(sys.argv[1]), locking=True)\n"
+            "import sys; from pathlib import Path; from robotrove.formats.hdf5.hdf5_file import open_hdf5\n"
+            "try: open_hdf5(Path(sys.argv[1]), locking=True)\n"
             "except Exception as exc: print(exc.reason)"
         )
         output = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)

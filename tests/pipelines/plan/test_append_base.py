@@ -44,6 +44,9 @@ from robotrove.tests.support.pipelines.runs import AtStart, Here, assert_same_da
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 
+pytestmark = pytest.mark.slow
+
+
 VERSIONS = ("v3.0", "v2.1")
 OLD = [6, 9, 4, 12, 5]
 NEW = [7, 3, 8]

@@ -31,6 +31,9 @@ from robotrove.tests.support.pipelines.faults import (
 )
 from robotrove.tests.support.pipelines.runs import Here, assert_same_dataset, tree
 
+pytestmark = pytest.mark.slow
+
+
 ROUNDS = int(os.environ.get("ROBOTROVE_FAULTS", "1"))
 LIMITS = small_limits(0.008, 0.008)
 SIZES = {FRONT: (64, 64)}

@@ -23,6 +23,8 @@ from robotrove.tests.support.pipelines.runs import (
     write_pipeline,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:

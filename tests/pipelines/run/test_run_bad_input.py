@@ -31,6 +31,9 @@ from robotrove.tests.support.pipelines.runs import (
     write_pipeline,
 )
 
+pytestmark = pytest.mark.slow
+
+
 FRAMES = 12
 JOINTS = 7
 

@@ -28,6 +28,9 @@ from robotrove.tests.support.datasets.on_disk import OnDisk, forget
 from robotrove.tests.support.pipelines.faults import command, environment, killed_in, small_files
 from robotrove.tests.support.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
 
+pytestmark = pytest.mark.slow
+
+
 LENGTHS = [6, 4, 9, 5, 7]
 DATA_30 = "data/chunk-000/file-001.parquet"
 VIDEO_30 = f"videos/{FRONT}/chunk-000/file-001.mp4"

@@ -45,6 +45,9 @@ from robotrove.tests.support.pipelines.faults import (
 )
 from robotrove.tests.support.pipelines.runs import assert_no_leftovers, assert_same_dataset, tree
 
+pytestmark = pytest.mark.slow
+
+
 ROUNDS = int(os.environ.get("ROBOTROVE_FAULTS", "1"))
 LIMITS = small_limits(0.008, 0.008)
 JOBS = ("aggregate", "down", "up")

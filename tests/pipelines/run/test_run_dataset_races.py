@@ -21,6 +21,8 @@ from ...support.datasets.expected import assert_holds
 from ...support.datasets.numbered import FRONT, SIZES, Made, aggregate, convert, digests, make, quickly
 from ...support.datasets.on_disk import OnDisk
 
+pytestmark = pytest.mark.slow
+
 
 class Before(Executor):
     """Runs ranks in this process, and does something before a stage."""

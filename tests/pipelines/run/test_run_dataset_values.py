@@ -37,6 +37,8 @@ from robotrove.tests.support.datasets.on_disk import OnDisk, forget
 from robotrove.tests.support.pipelines.faults import command, environment, small_files, small_limits
 from robotrove.tests.support.pipelines.runs import Here, assert_no_leftovers, assert_same_dataset, tree
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _module() -> Iterator[None]:

@@ -45,6 +45,9 @@ from robotrove.tests.support.pipelines.runs import (
     write_pipeline,
 )
 
+pytestmark = pytest.mark.slow
+
+
 ROUNDS = int(os.environ.get("ROBOTROVE_FAULTS", "4"))
 EPISODES, FRAMES, SHARDS = 44, 25, 4  # a shard closes at 300 frames: 12, 12, 12 and 8 episodes
 

@@ -33,6 +33,8 @@ from robotrove.tests.support.pipelines.runs import (
     write_pipeline,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two_files(tmp_path: Path) -> list[Path]:
