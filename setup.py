@@ -7,6 +7,6 @@ NOT_THE_PACKAGE = ["tests", "tests.*", "benchmarks", "docs", "examples", "build"
 setup(
     script_name="setup.py",  # which is then no module of the root package
     packages=["robotrove", *(f"robotrove.{name}" for name in find_packages(exclude=NOT_THE_PACKAGE))],
-    # Not build/: what lies in a folder of the root can be imported, here a second copy of every module.
+    # Not build/: Python could import its second copy of every module.
     options={"build": {"build_base": ".build"}},
 )

@@ -1,4 +1,4 @@
-"""Blocks: one verb, one file. The registry maps names of pipeline files to classes."""
+"""Blocks: one block, one file. The registry maps names of pipeline files to classes."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ from ..core.columns import Column
 from ..core.episode import Episode, Rejection
 from ..core.errors import EpisodeRejected, RobotroveError, nearest
 
+DEFAULT_COLUMNS = ("observation.state", "action")
+
 
 class EpisodeStep(PipelineStep, ABC):
     """A block that looks at one episode at a time and never takes the run down with it.
@@ -83,9 +85,6 @@ class EpisodeMap(EpisodeStep):
     def step(self, ep: Episode) -> Episode:
         """Apply the change."""
         return self.apply(ep)
-
-
-DEFAULT_COLUMNS = ("observation.state", "action")
 
 
 def vector(ep: Episode, key: str) -> Column:

@@ -14,16 +14,6 @@ from ..hub.source_files import local_dataset
 
 force_option = click.option("--force", is_flag=True, help="Fetch what comes from the Hub anew.")
 
-
-def given(dataset: str, *, force: bool) -> str:
-    """Return a dataset as a run is told of it: an absolute folder, or its name on the Hub."""
-    if not is_on_hub(dataset):
-        return os.path.abspath(dataset)
-    if force:
-        local_dataset(dataset, force=True)
-    return dataset
-
-
 target_option = click.option(
     "-o",
     "--output",
@@ -33,6 +23,15 @@ target_option = click.option(
     show_default=True,
     help="The pipeline file to write; it must not exist yet.",
 )
+
+
+def given(dataset: str, *, force: bool) -> str:
+    """Return a dataset as a run is told of it: an absolute folder, or its name on the Hub."""
+    if not is_on_hub(dataset):
+        return os.path.abspath(dataset)
+    if force:
+        local_dataset(dataset, force=True)
+    return dataset
 
 
 def write_new(target: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Every error a user can meet: where, what was found, what was expected, what to do."""
+"""Errors that users meet: where, what was found, what was expected, what to do; and helpers that word them."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ class RunChanged(UsageError):
 
 
 class RunOfOtherVersion(RunChanged):
-    """Another version of robotrove made the run directory, whose plans and shards may have another form.
+    """Another version of robotrove created the run directory; its plans and shards may have another format.
 
     Args:
         run_dir: The run directory.
         made_by: The version that made it.
-        this: The version at work.
-        instead: What can be done with this version.
+        this: The running version.
+        instead: What the user can do with the running version.
     """
 
     def __init__(self, run_dir: str, made_by: str, this: str, instead: str) -> None:
@@ -113,6 +113,20 @@ class RunOfOtherVersion(RunChanged):
             f"a run of robotrove {this}",
             f"use robotrove {made_by}, or {instead}",
         )
+
+
+class Damaged(RobotroveError):
+    """Something in a dataset cannot be read as what it should be.
+
+    Args:
+        where: File relative to the dataset, and the place in it.
+        message: What is wrong there.
+    """
+
+    def __init__(self, where: str, message: str) -> None:
+        self.where = where
+        self.message = message
+        super().__init__(where, message)
 
 
 class RankFailed(RobotroveError):
@@ -149,21 +163,6 @@ def explained(exc: Exception) -> str:
     return str(exc) if isinstance(exc, RobotroveError) else f"{type(exc).__name__}: {exc}"
 
 
-@contextmanager
-def intact(folder: Path) -> Iterator[None]:
-    """Say how to go on where something that was committed below `folder` turns out to be damaged."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, FileNotFoundError, RobotroveError) as exc:
-        raise RobotroveError(
-            str(folder),
-            f"something in it is damaged or gone: {exc}",
-            "what was committed, as it was written",
-            "move away the folder that is named (of a shard, or of an episode), then repeat the command: "
-            "what was in it is made again",
-        ) from exc
-
-
 def in_utf8(text: str) -> str:
     """Return text with what UTF-8 cannot hold written as escapes: names in files may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -178,6 +177,21 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the allowed name closest to `name`, or an empty string."""
     close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@contextmanager
+def intact(folder: Path) -> Iterator[None]:
+    """Say how to go on where something that was committed below `folder` turns out to be damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, FileNotFoundError, RobotroveError) as exc:
+        raise RobotroveError(
+            str(folder),
+            f"something in it is damaged or gone: {exc}",
+            "what was committed, as it was written",
+            "move away the folder that is named (of a shard, or of an episode), then repeat the command: "
+            "what was in it is made again",
+        ) from exc
 
 
 @contextmanager
@@ -210,17 +224,3 @@ def packages_needed() -> Iterator[None]:
             "every package that robotrove needs",
             "install robotrove there, or leave that machine out, and resume the run",
         ) from exc
-
-
-class Damaged(RobotroveError):
-    """Something in a dataset cannot be read as what it should be.
-
-    Args:
-        where: File relative to the dataset, and the place in it.
-        message: What is wrong there.
-    """
-
-    def __init__(self, where: str, message: str) -> None:
-        self.where = where
-        self.message = message
-        super().__init__(where, message)

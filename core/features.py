@@ -10,6 +10,10 @@ from typing import Any, TypeAlias
 VISUAL_NAMES = ("height", "width", "channels")
 VISUAL_DTYPES = ("video", "image")
 
+CHANNEL_NAMES = ("channel", "channels")
+# These depend on where an episode ends up, so they are made when it is placed.
+PLACED_COLUMNS = ("episode_index", "index", "task_index")
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:
@@ -115,9 +119,6 @@ def difference(expected: Features, found: Features) -> str:
     return "; ".join(sorted(notes))
 
 
-CHANNEL_NAMES = ("channel", "channels")
-
-
 def frame_size(feature: Feature) -> tuple[int, int]:
     """Return (height, width) of a camera, stored channels last or channels first."""
     first = 1 if feature.names and feature.names[0] in CHANNEL_NAMES else 0
@@ -127,7 +128,3 @@ def frame_size(feature: Feature) -> tuple[int, int]:
 def channels(feature: Feature) -> int:
     """Return the number of colour channels of a camera, stored channels last or channels first."""
     return feature.shape[0 if feature.names and feature.names[0] in CHANNEL_NAMES else -1]
-
-
-# These depend on where an episode ends up, so they are made when it is placed.
-PLACED_COLUMNS = ("episode_index", "index", "task_index")

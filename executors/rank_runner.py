@@ -9,6 +9,11 @@ from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from .rank_marks import RankMarks
 from .stage import Stage
 
+# malloc.h of glibc
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+_BATCH_SIZED = 3 << 20  # batches of frames are larger; what is smaller and more frequent is better kept
+
 
 class RankRunner(PipelineExecutor):
     """Runs single ranks of a stage."""
@@ -53,12 +58,6 @@ class RankRunner(PipelineExecutor):
 
 def _never(rank: int, world_size: int) -> bool:
     return False
-
-
-# malloc.h of glibc
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
-_BATCH_SIZED = 3 << 20  # batches of frames are larger; what is smaller and more frequent is better kept
 
 
 def give_memory_back() -> None:

@@ -12,6 +12,8 @@ from ..core.errors import RankFailed
 Step = Callable[..., Any]
 Steps = list[Step]
 
+WORKERS_LOG = "workers.log"  # what workers on this machine print, beside the logging folders of the stages
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -57,6 +59,3 @@ class Stage:
         """Return the error for ranks that failed."""
         places = f"{self.logs}/logs, and {self.logs.parent}/{WORKERS_LOG}"
         return RankFailed(self.name, failures, places, self.resume)
-
-
-WORKERS_LOG = "workers.log"  # what workers on this machine print, beside the logging folders of the stages

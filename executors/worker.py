@@ -1,4 +1,4 @@
-"""Worker: a process that runs ranks, one after the other."""
+"""Worker: handle of a worker process, in the process that started it."""
 
 from __future__ import annotations
 

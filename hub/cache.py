@@ -24,6 +24,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DEFAULT_GB = 100.0
 _GIVEN_UP_S = 24 * 3600.0
 
+INCOMPLETE = ".incomplete"
+_WAIT_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -155,10 +158,6 @@ def _files(root: Path) -> Iterator[tuple[int, int, str]]:
                 state = os.stat(path)
                 if state.st_mtime < given_up:  # those of complete files always are
                     yield state.st_atime_ns, state.st_blocks * 512, path
-
-
-INCOMPLETE = ".incomplete"
-_WAIT_S = 0.5
 
 
 def fill(target: Path, complete: Callable[[Path], None]) -> None:

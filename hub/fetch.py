@@ -23,7 +23,7 @@ _KEEP_DATASET_S = 7 * 24 * 3600.0  # its files are opened by name all along a ru
 
 
 def places(text: str, suffixes: Sequence[str]) -> list[cache.Place]:
-    """Return the files that a name on the Hub means, see `files.find`."""
+    """Return the files that a name on the Hub means, see `source_files.find`."""
     address = parse(text)
     repository, commit = _at(address)
     files = repository.files(commit)
@@ -49,7 +49,7 @@ def fetch_file(place: cache.Place) -> None:
 
 @lru_cache  # one command asks more than once, and must not see another commit the next time
 def fetch_dataset(text: str, force: bool) -> Path:
-    """Bring all files of a dataset to their places, see `files.local_dataset`."""
+    """Bring all files of a dataset to their places, see `source_files.local_dataset`."""
     address = parse(text)
     repository, commit = _at(address)
     prefix = f"{address.path}/" if address.path else ""
@@ -71,7 +71,7 @@ def fetch_dataset(text: str, force: bool) -> Path:
 
 
 def dataset_place(text: str) -> Path:
-    """Return where a dataset belongs, see `files.dataset_place`."""
+    """Return where a dataset belongs, see `source_files.dataset_place`."""
     address = parse(text)
     _, commit = _at(address)
     return cache.folder() / address.repo_id / commit / address.path

@@ -26,7 +26,7 @@ _FACTS = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified", "upd
 
 
 def files(text: str, suffixes: Sequence[str]) -> list[cache.Elsewhere]:
-    """Return the files that a name means, see `files.find`."""
+    """Return the files that a name means, see `source_files.find`."""
     system, path = _opened(text)
     protocol = text.partition("://")[0]
     try:

@@ -25,6 +25,8 @@ T = TypeVar("T")
 MAIN = "main"
 Operation: TypeAlias = CommitOperationAdd | CommitOperationDelete
 
+_ATTEMPTS = 2  # what came over a line that lies is removed and fetched once more
+
 
 class Repository:
     """A dataset repository, there or not.
@@ -135,9 +137,6 @@ class Repository:
 
     def _call(self, act: Callable[[], T]) -> T:
         return self.hub.call(self.where, act)
-
-
-_ATTEMPTS = 2  # what came over a line that lies is removed and fetched once more
 
 
 def read(repository: Repository, file: RepoFile, revision: str) -> bytes:

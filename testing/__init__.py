@@ -1,1 +1,1 @@
-"""Contract suites that a block, a layout, an encoder or an executor of your own inherits."""
+"""Contract suites for blocks, layouts, encoders and executors; they need pytest and psutil (robotrove[dev])."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from robotrove.tests.support.places import missing
+from robotrove.tests.support.places import NOT_IN_REPOSITORY
 
 HERE = Path(__file__).parent
 TIERS = {
@@ -17,7 +18,7 @@ TIERS = {
     "ray": (HERE / "executors/test_ray.py",),
     "judges": (HERE / "judges",),
 }
-ACCEPTED, _, _ = missing(HERE).partition(":")
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,12 +30,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI, a check that could not run has failed, unless it wants a real recording that is not there."""
-    report = yield
-    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail tests that CI skips."""
+    return _checked((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail modules that CI skips as a whole."""
+    return _checked((yield))
+
+
+def _checked(report: Report) -> Report:
+    """In CI, fail a skipped test, unless it needs a recording that is not in the repository."""
+    if report.skipped and os.environ.get("CI") == "true":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        if ACCEPTED not in reason:
+        if NOT_IN_REPOSITORY not in reason:
             report.outcome = "failed"
             report.longrepr = f"CI runs every check, and this one was skipped: {reason}"
     return report

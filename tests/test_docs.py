@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import robotrove
+from robotrove.tests import structure
 from robotrove.tests.support.places import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -48,3 +50,20 @@ def test_code_imports_public_names_only(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "from robotrove." not in text
     assert {name for name in imported(text) if not hasattr(robotrove, name)} == set()
+
+
+def walks() -> list[tuple[str, str]]:
+    """Return the arrows of the walks in CONTRIBUTING.md: pairs of modules, the first imports the second."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = re.sub(r"\n +→", " →", text.partition("Three walks")[2].partition("```")[2].partition("```")[0])
+    lines = [re.split(r"[→⇢]", line) for line in block.splitlines() if "→" in line]
+    names = [[re.findall(r"[\w/]+\.py", part)[-1 if at == 0 else 0] for at, part in enumerate(line)] for line in lines]
+    started = {tuple(re.findall(r"([\w/]+\.py) ⇢ ([\w/]+\.py)", line)[0]) for line in block.splitlines() if "⇢" in line}
+    return [pair for line in names for pair in pairwise(line) if pair not in started]
+
+
+def test_the_arrows_of_the_walks_are_imports() -> None:
+    modules = structure.read_modules(ROOT)
+    arrows = {(f"{'/'.join(a)}.py", f"{'/'.join(b)}.py") for a, b in structure.import_arrows(modules)}
+    assert len(walks()) > 25
+    assert [pair for pair in walks() if pair not in arrows] == []

@@ -1,4 +1,4 @@
-"""Tests sit where their subject's path says, modules import, and the names of classes are in the glossary."""
+"""Test paths mirror the package, every module imports, and the glossary lists every Episode and Dataset class."""
 
 from __future__ import annotations
 

@@ -190,8 +190,3 @@ def converted(dataset: DatasetView, version: str, options: str = "") -> str:
     output = shlex.quote(f"{dataset.root}_{version.replace('.', '')}")
     command = f"robotrove convert {shlex.quote(str(dataset.root))} --to {version} -o {output} {options}"
     return f"`{command.rstrip()}`"
-
-
-def with_stats(dataset: DatasetView) -> str:
-    """Return the command that writes the statistics that GR00T reads."""
-    return f"`robotrove stats {shlex.quote(str(dataset.root))} --gr00t`"

@@ -17,7 +17,7 @@ from ...formats.lerobot.features.row_schema import data_schema
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes
 from ...formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
 from ...formats.lerobot.writers.kept_files import check_columns
-from ...formats.lerobot.writers.writer_v30 import write_file, write_info, write_meta
+from ...formats.lerobot.writers.writer_v30 import write_info, write_meta, write_planned_file
 from ...media.encode.settings import VideoSettings
 from ...media.remux.video_index import Encoding
 from ..dataset_step import Commit
@@ -111,7 +111,7 @@ class Aggregator(DatasetMaker):
             episodes = (self._encoded_anew(placed, unit.key) for placed in episodes)
         with ExitStack() as stack:
             attempt = stack.enter_context(file_attempt(target))
-            write_file(attempt, unit, episodes, self.facts, TaskTable(plan.tasks), plan.source_tasks)
+            write_planned_file(attempt, unit, episodes, self.facts, TaskTable(plan.tasks), plan.source_tasks)
             return stack.pop_all().close  # syncs it and gives it its name
 
     def _encoded_anew(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:

@@ -16,15 +16,14 @@ from ...core.episode import Episode, Rejection
 from ...core.errors import EpisodeRejected, UsageError
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
-from ...formats.hdf5.hdf5_file import natural_key, open_hdf5
-from ...formats.hdf5.layout import Layout, Scanned, scan
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
+from ...formats.hdf5.layout import Layout
+from ...formats.hdf5.scan import Scanned, scan
 from ...hub.address import is_elsewhere
 from ...hub.source_files import find, present
 from ...manifests.manifest import EpisodeRow, Manifest
 from ...manifests.shard_progress import ShardProgress
 from ..binding import Bound
-
-HDF5_SUFFIXES = (".hdf5", ".h5")
 
 
 class Hdf5Reader(Bound, PipelineStep):
@@ -103,7 +102,7 @@ class Hdf5Reader(Bound, PipelineStep):
         return list(found)
 
     def scan(self, path: Path) -> Iterator[Scanned]:
-        """Open a file once and list its episodes; see `formats.hdf5.scan`."""
+        """Open a file once and list its episodes; see `formats.hdf5.scan.scan`."""
         return scan(path, self._layout())
 
     def run(self, data: Iterable[Episode] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Episode]:

@@ -68,9 +68,9 @@ def command(
             consumers=chosen(consumers),
             progress=lambda check, path: bar.show(description=check, note=path),
         )
-        if run_dir is not None and replay:
+        if recordings is not None and replay:
             bar.show(description="taking back", note="")
-            replayed = check_replay(dataset, run_dir, progress=bar.show)
+            replayed = check_replay(dataset, recordings, progress=bar.show)
         if recordings is not None:
             bar.show(description="comparing", note="")
             source = check_source(dataset, recordings, deep=deep, progress=bar.show)

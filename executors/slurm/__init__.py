@@ -1,1 +1,1 @@
-"""The SLURM executor: job arrays, requeueing, and what the queue and the job files say."""
+"""The Slurm executor: job arrays, requeueing, states of jobs."""

@@ -37,6 +37,9 @@ _OURS = frozenset(
     | {"clusters", "wait", "parsable", "test_only", "export"}
 )
 
+_POLL_S = 1.0
+_QUEUE_EVERY_S = 5.0
+
 
 class SlurmExecutor(Detached):
     """Runs ranks as jobs of a Slurm cluster.
@@ -239,10 +242,6 @@ def _said(exc: Exception) -> str:
 
 def _jobs_of(stages: Sequence[Stage]) -> Path:
     return Workspace(stages[0].run_dir, Path()).jobs
-
-
-_POLL_S = 1.0
-_QUEUE_EVERY_S = 5.0
 
 
 def wait(stages: Sequence[Stage], jobs: Path, on_poll: Callable[[], None]) -> None:

@@ -19,6 +19,9 @@ from ..stage import Stage
 
 Order = tuple[str, int]  # stage and rank
 
+FILE = "submission.json"
+_NAME_FILE = "name"
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -88,10 +91,6 @@ def _batch(run: _Run, ranks_per_job: int, max_count: int) -> Batch:
     stages = tuple(dict.fromkeys(stage for stage, _ in orders))
     size = len(orders) if run.is_one_job else max(ranks_per_job, ceil(len(orders) / max_count))
     return Batch(stages, tuple(tuple(orders[first : first + size]) for first in range(0, len(orders), size)))
-
-
-FILE = "submission.json"
-_NAME_FILE = "name"
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,3 +188,6 @@ def _canonical(value: Any) -> bytes:
     if array.dtype.kind == "O":
         return head + b"".join(map(_canonical, array.ravel()))
     return head + array.tobytes()
+
+
+HDF5_SUFFIXES = (".hdf5", ".h5")

@@ -22,6 +22,10 @@ from .mapping import find_dataset
 INITIAL_STATE = "initial_state"
 _STATES = "states"
 
+_CHUNK_ROWS = 1024
+_PACKED = {"compression": "gzip", "compression_opts": 4}
+_NO_ENVIRONMENT = json.dumps({"env_name": "", "type": 2})  # as Isaac Lab's recorder says it; 2 means gym
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -83,11 +87,6 @@ def _below(episode: h5py.Group, name: str) -> dict[str, h5py.Dataset]:
 
 def _whole(value: Any) -> int:
     return int(np.reshape(value, -1)[0])
-
-
-_CHUNK_ROWS = 1024
-_PACKED = {"compression": "gzip", "compression_opts": 4}
-_NO_ENVIRONMENT = json.dumps({"env_name": "", "type": 2})  # as Isaac Lab's recorder says it; 2 means gym
 
 
 class ReplayFile:

@@ -12,6 +12,9 @@ import numpy as np
 
 from .hdf5_file import DAMAGE, dtype_name, natural_key, object_name
 
+MAX_BYTES = 16 << 20
+MAX_ROW = 32  # values shown of one row
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -102,10 +105,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-MAX_BYTES = 16 << 20
-MAX_ROW = 32  # values shown of one row
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,16 @@ ArrowColumn: TypeAlias = Any
 
 _BUFFER_BYTES = 1 << 20
 
+EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
+BATCH_ROWS = 16_384
+# Errors that pyarrow raises on missing, truncated or foreign files.
+_READ_ERRORS = (pa.ArrowException, OSError, ValueError)
+# Files and folders of meta/ that a writer makes itself, of both versions: one that was left behind must not travel.
+_OWN = {
+    Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
+} | {Path(path) for path in (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS, "meta/relative_stats.json")}
+_TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
+
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a parquet file to be read part by part; raises what pyarrow and the file system raise."""
@@ -32,14 +42,6 @@ def read_small(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a small parquet file; `pq.read_table` and threads would take three times as long."""
     with open_parquet(path) as file:
         return file.read(columns, use_threads=False)
-
-
-EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
-
-BATCH_ROWS = 16_384
-
-# Errors that pyarrow raises on missing, truncated or foreign files.
-_READ_ERRORS = (pa.ArrowException, OSError, ValueError)
 
 
 def read_object(root: Path, path: str) -> dict[str, Any]:
@@ -125,13 +127,6 @@ class DatasetFiles:
             for batch in file.iter_batches(batch_size=rows, columns=found, use_threads=not is_small):
                 arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield {name: arrays[name] for name in found}
-
-
-# Files and folders of meta/ that a writer makes itself, of both versions: one that was left behind must not travel.
-_OWN = {
-    Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
-} | {Path(path) for path in (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS, "meta/relative_stats.json")}
-_TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
 
 
 class Inside:

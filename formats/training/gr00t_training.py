@@ -40,6 +40,15 @@ HORIZON = 16  # actions predicted at a time, as in GR00T's own examples
 _MOST = {"state": 64, "action": 32}
 _OLD: tuple[Gr00tVersion, ...] = ("n1", "n1.5")
 
+CONFIG = "modality_config.py"
+FINETUNE = "finetune.sh"
+_MODELS: Mapping[Gr00tVersion, str] = {
+    "n1": "nvidia/GR00T-N1-2B",
+    "n1.5": "nvidia/GR00T-N1.5-3B",
+    "n1.6": "nvidia/GR00T-N1.6-3B",
+    "n1.7": "nvidia/GR00T-N1.7-3B",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Gr00tTraining:
@@ -137,16 +146,6 @@ def _language(annotations: Mapping[str, Any] | None) -> str:
     if not annotations:
         raise UsageError(MODALITY, "has no annotation", "human.task_description or another key of the instruction")
     return next((key for key in annotations if "task_description" in key), next(iter(annotations)))
-
-
-CONFIG = "modality_config.py"
-FINETUNE = "finetune.sh"
-_MODELS: Mapping[Gr00tVersion, str] = {
-    "n1": "nvidia/GR00T-N1-2B",
-    "n1.5": "nvidia/GR00T-N1.5-3B",
-    "n1.6": "nvidia/GR00T-N1.6-3B",
-    "n1.7": "nvidia/GR00T-N1.7-3B",
-}
 
 
 def gr00t_files(training: Gr00tTraining, folder: Path) -> dict[str, str]:

@@ -13,6 +13,18 @@ from numpy.typing import NDArray
 
 _IGNORED = frozenset({b"free", b"skip", b"udta", b"meta", b"iods"})  # nothing in them changes which frame is where
 
+# Sample entry: codec, and the box with its parameters (ISO/IEC 14496-15 5.4.2, 8.4.1; AV1 in ISOBMFF 2.2, 2.3).
+# What has another one is encrypted, or stored in a way that has to be looked at frame by frame.
+_CODECS = {
+    b"av01": ("av1", b"av1C"),
+    b"avc1": ("h264", b"avcC"),
+    b"hvc1": ("hevc", b"hvcC"),
+    b"hev1": ("hevc", b"hvcC"),
+}
+_FIELDS = 78  # bytes of a VisualSampleEntry before its boxes (ISO/IEC 14496-12, 12.1.3)
+# OBU types (AV1 6.2.2): sequence headers, frames with their header and headers alone, delimiters and metadata.
+_SEQUENCE_HEADER, _FRAMES, _HARMLESS = 1, (3, 6), (2, 5)
+
 
 class Unusual(Exception):
     """A file is damaged, or not built as mp4 files with nothing but one video usually are."""
@@ -87,19 +99,6 @@ def full_box(
 ) -> bytes:
     """Return a box with a version and flags, some numbers, and what follows them."""
     return box(kind, struct.pack(">I" + form, version << 24 | flags, *values), table)
-
-
-# Sample entry: codec, and the box with its parameters (ISO/IEC 14496-15 5.4.2, 8.4.1; AV1 in ISOBMFF 2.2, 2.3).
-# What has another one is encrypted, or stored in a way that has to be looked at frame by frame.
-_CODECS = {
-    b"av01": ("av1", b"av1C"),
-    b"avc1": ("h264", b"avcC"),
-    b"hvc1": ("hevc", b"hvcC"),
-    b"hev1": ("hevc", b"hvcC"),
-}
-_FIELDS = 78  # bytes of a VisualSampleEntry before its boxes (ISO/IEC 14496-12, 12.1.3)
-# OBU types (AV1 6.2.2): sequence headers, frames with their header and headers alone, delimiters and metadata.
-_SEQUENCE_HEADER, _FRAMES, _HARMLESS = 1, (3, 6), (2, 5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,11 @@ from .boxes import SampleEntry, Unusual, children, read_entry, rows, sequence_he
 
 _LONGEST = 1 << 48  # units of time; beyond it, sums could leave 64 bits
 
+_TOP = frozenset({b"ftyp", b"free", b"skip", b"wide", b"mdat", b"moov", b"udta"})
+_MOST_BOXES, _MOST_BYTES, _MOST_FRAMES = 64, 1 << 28, 1 << 24  # six days at 30 fps: beyond it, something is wrong
+_MOST_KEYFRAME_BYTES = 1 << 28  # of one keyframe
+_HEAD = 256  # bytes of an AV1 keyframe, enough for what comes before the picture
+
 
 def read_times(
     stbl: dict[bytes, memoryview], edits: memoryview | None, count: int, scale: int, movie_scale: int
@@ -76,10 +81,6 @@ def _expand(runs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if (lengths < 0).any() or int(lengths.sum()) != count:
         raise Unusual
     return np.repeat(runs[:, 1], lengths)
-
-
-_TOP = frozenset({b"ftyp", b"free", b"skip", b"wide", b"mdat", b"moov", b"udta"})
-_MOST_BOXES, _MOST_BYTES, _MOST_FRAMES = 64, 1 << 28, 1 << 24  # six days at 30 fps: beyond it, something is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +257,6 @@ def _dependencies(sdtp: memoryview | None, count: int) -> NDArray[np.uint8] | No
     if len(sdtp) != 4 + count:
         raise Unusual
     return np.frombuffer(sdtp, np.uint8, count, 4)
-
-
-_MOST_KEYFRAME_BYTES = 1 << 28  # of one keyframe
-_HEAD = 256  # bytes of an AV1 keyframe, enough for what comes before the picture
 
 
 def parameters_within(table: SampleTable, place: int = 0) -> bytes:

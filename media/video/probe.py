@@ -17,6 +17,9 @@ from ..image.pixels import Pixels, as_array, to_rgb
 from .demux import codec_name, open_track, packets, packets_from, reading, ticks_per_frame
 from .frame_times import Grid
 
+# No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
+_MAX_AHEAD = 16
+
 
 class Order:
     """Says whether every frame from 0 on is there just once; keeps in mind only those that came early.
@@ -46,10 +49,6 @@ class Order:
             return False
         early.add(frame)
         return True
-
-
-# No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
-_MAX_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)

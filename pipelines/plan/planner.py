@@ -15,7 +15,7 @@ from ...blocks.source.hdf5_reader import Hdf5Reader
 from ...core.episode import Episode, Rejection
 from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import DEFAULT_FEATURES, Features, difference, named_like
-from ...formats.hdf5.layout import Scanned, same_content
+from ...formats.hdf5.scan import Scanned, same_content
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...hub.source_files import named, present
 from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
@@ -27,6 +27,10 @@ from .append_base import ALREADY_THERE, Base
 _BYTES_PER_PIXEL = {"libsvtav1": 0.04, "libx264": 0.02}
 _NS_PER_PIXEL = {"libsvtav1": 45.0, "libx264": 25.0}
 _OTHER = "libsvtav1"
+
+# A feature's name becomes a folder of the output; it may come from an input file.
+_SAFE_NAME = re.compile(r"\w[\w.\-]*")
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,6 @@ def estimate(features: Features, frames: int, video: VideoSettings, datasets: in
     size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
     seconds = pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0))
     return Estimate(base + size, base + (1 + datasets) * size, seconds)
-
-
-# A feature's name becomes a folder of the output; it may come from an input file.
-_SAFE_NAME = re.compile(r"\w[\w.\-]*")
-_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)

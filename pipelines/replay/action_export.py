@@ -20,7 +20,8 @@ from ...formats.lerobot.datasets.episode_location import StoredEpisode
 from ...formats.lerobot.datasets.open_dataset import open_view
 from ...formats.lerobot.datasets.provenance import origins
 from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
-from ...verification.source.source_check import Pair, Progress, SourceEpisodes, SourceProblem
+from ...verification.source.recordings import Pair, SourceEpisodes, SourceProblem
+from ...verification.source.source_check import Progress
 from ..run.finished_run import finished_run
 from .episode_replay import ACTION
 from .step_inverses import Undo, way_of_robot

@@ -17,7 +17,7 @@ from ...core.features import DEFAULT_FEATURES, Feature
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.row_reader import StoredStream
 from ...verification.source.episode_check import EpisodeDifference
-from ...verification.source.source_check import Pair
+from ...verification.source.recordings import Pair
 from .step_inverses import Undo
 
 ACTION = "action"

@@ -9,8 +9,8 @@ from pathlib import Path
 from ...core.errors import Damaged, UsageError
 from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.open_dataset import open_view
-from ...verification.source.source_check import Problems, Progress, SourceEpisodes, SourceProblem
-from ..run.finished_run import finished_run
+from ...verification.source.recordings import Problems, Recordings, SourceEpisodes, SourceProblem
+from ...verification.source.source_check import Progress
 from .episode_replay import ACTION, EpisodeReplay
 from .step_inverses import Undo
 
@@ -56,7 +56,9 @@ class ReplayReport:
         return not self.n_problems
 
 
-def check_replay(dataset: Path, run_dir: Path, *, progress: Progress = lambda done, total: None) -> ReplayReport:
+def check_replay(
+    dataset: Path, recordings: Recordings, *, progress: Progress = lambda done, total: None
+) -> ReplayReport:
     """Take the vectors of a dataset back to the order and the units of the recordings, and compare.
 
     Nothing of the forward way is run: order and selection are undone by joint name, units by the
@@ -67,25 +69,24 @@ def check_replay(dataset: Path, run_dir: Path, *, progress: Progress = lambda do
 
     Args:
         dataset: Folder of the dataset, of either version.
-        run_dir: The run directory.
+        recordings: Those of the run, see `finished_run`.
         progress: Told after each episode.
 
     Raises:
-        UsageError: If `run_dir` is no finished run, a step of its pipeline has no inverse, or the
-            dataset has no action or does not come from the run.
+        UsageError: If a step of the pipeline has no inverse, or the dataset has no action or does not come from
+            the run.
     """
     problems = Problems()
     try:
-        return _compared(open_view(dataset), run_dir, problems, progress)
+        return _compared(open_view(dataset), recordings, problems, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
         problems.note(SourceProblem(None, exc.where, "", None, exc.message))
         return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
 
 
-def _compared(view: DatasetView, run_dir: Path, problems: Problems, progress: Progress) -> ReplayReport:
-    recordings = finished_run(run_dir)
+def _compared(view: DatasetView, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
     sources = SourceEpisodes(view, recordings)
-    undo = Undo(recordings.steps, view.features, run_dir)
+    undo = Undo(recordings.steps, view.features, recordings.run_dir)
     if ACTION not in view.features:
         raise UsageError(str(view.root), f"has no feature {ACTION!r}", "a dataset of actions", "leave out --replay")
     pairs = sources.pairs(lambda problem: None)

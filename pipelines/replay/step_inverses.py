@@ -24,6 +24,9 @@ from ...core.errors import UsageError, nearest
 from ...core.features import Feature, Features
 from ...manifests.robot import RobotManifest, load_robot, robots_of_type
 
+# They choose episodes and frames, add columns or work on pixels: vectors of the recording stay as they are.
+_HARMLESS = (SuccessFilter, LengthFilter, FrameTrimmer, Annotator, ColumnAdder, ImageResizer)
+
 
 def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, space: str | None) -> WayBack:
     """Return the way back from actions to the joints of a simulator.
@@ -89,10 +92,6 @@ def _space(robot: RobotManifest, space: str | None) -> list[str]:
             "--space", found, "one of " + ", ".join(robot.spaces) if robot.spaces else "none: leave it out"
         )
     return robot.spaces[space]
-
-
-# They choose episodes and frames, add columns or work on pixels: vectors of the recording stay as they are.
-_HARMLESS = (SuccessFilter, LengthFilter, FrameTrimmer, Annotator, ColumnAdder, ImageResizer)
 
 
 class Undo:

@@ -23,7 +23,7 @@ from ..plan.input_datasets import read_inputs
 from ..spec.arguments import BlockSpec, build
 from ..spec.pipeline_spec import PipelineSpec
 from ..spec.resolved_pipeline import spec_digest, video_of
-from .status import Watcher
+from .watcher import Watcher
 
 if TYPE_CHECKING:
     from ..plan.planner import Plan

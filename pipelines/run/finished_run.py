@@ -11,7 +11,7 @@ from ...blocks.writer.shard_writer import ShardWriter
 from ...core.errors import UsageError
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
-from ...verification.source.source_check import Recordings
+from ...verification.source.recordings import Recordings
 from .preflight import check_same_version
 from .stages import CONVERT, stage_steps, workspace_of
 

@@ -87,11 +87,11 @@ def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
 
 
 def check_same_version(workspace: Workspace, instead: str) -> None:
-    """Refuse the run of another version, before more of it is read than every version writes.
+    """Refuse a run of another version; reads only the keys of run.json that every version writes.
 
     Args:
         workspace: The run.
-        instead: What can be done with this version.
+        instead: What the user can do with the running version.
 
     Raises:
         RunOfOtherVersion: Naming both versions.

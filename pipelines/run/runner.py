@@ -33,7 +33,8 @@ from .preflight import (
 from .reopen import forget_lost, move_aside, prepare_retry
 from .run_lock import exclusive
 from .stages import stages
-from .status import Silent, Watcher, status_reader
+from .status import status_reader
+from .watcher import Silent, Watcher
 
 
 def execute(

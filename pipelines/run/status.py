@@ -28,6 +28,8 @@ _SILENT_EVERY_S = 60.0  # one that is down is waited for 10 s each time
 _SHOWN = 5  # failed ranks
 _LAST_LINES = 3
 
+_RATE_WINDOW_S = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
@@ -181,10 +183,7 @@ def _stage_status(stage: Stage, states: RankStates) -> StageStatus:
     return StageStatus(stage.name, done, stage.ranks, len(states.running), len(states.pending), len(states.failed))
 
 
-RATE_WINDOW_S = 120.0
-
-
-class ConversionStatus(StatusReader):
+class ConversionStatusReader(StatusReader):
     """Reads the status of a run that converts recordings; remembers shards that are finished."""
 
     def __init__(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
@@ -243,8 +242,8 @@ class ConversionStatus(StatusReader):
 
     def _rate(self) -> float:
         now = time.time()
-        self._recent.extend(self._events.read(since=now - RATE_WINDOW_S))
-        while self._recent and self._recent[0].time < now - RATE_WINDOW_S:
+        self._recent.extend(self._events.read(since=now - _RATE_WINDOW_S))
+        while self._recent and self._recent[0].time < now - _RATE_WINDOW_S:
             self._recent.popleft()
         if not self._recent:
             return 0.0
@@ -253,7 +252,7 @@ class ConversionStatus(StatusReader):
         return frames / max(span, 1e-3)
 
 
-class DatasetStatus(StatusReader):
+class DatasetStatusReader(StatusReader):
     """Reads the status of a run that has no source."""
 
     def __init__(self, workspace: Workspace, stages: Sequence[Stage]) -> None:
@@ -279,11 +278,8 @@ class DatasetStatus(StatusReader):
         )
 
 
-class LogStatus(StatusReader):
-    """Reads the status of a run whose files have another form: the ranks of its stages alone.
-
-    How many episodes and frames it has is not known.
-    """
+class LogStatusReader(StatusReader):
+    """Reads the status of a run directory in an unknown format: the ranks of its stages only."""
 
     def _counts(self, done: Sequence[StageStatus]) -> Counts:
         return Counts(
@@ -306,22 +302,22 @@ def status_reader(workspace: Workspace) -> StatusReader:
         return _reader(workspace, stages(workspace))
     begun = _begun_stages(workspace)
     try:
-        # Those that have begun as they were: another version may give them other numbers of ranks.
+        # Started stages keep the rank count of their executor.json; this version may compute another.
         known = {stage.name: stage for stage in stages(workspace)} | begun
         reader = _reader(workspace, list(known.values()))
         reader.read()
     except (RobotroveError, OSError):  # its files have another form
-        return LogStatus(workspace, list(begun.values()))
+        return LogStatusReader(workspace, list(begun.values()))
     return reader
 
 
 def _reader(workspace: Workspace, known: Sequence[Stage]) -> StatusReader:
-    kind = DatasetStatus if RunInfo.read(workspace.run).inputs else ConversionStatus
+    kind = DatasetStatusReader if RunInfo.read(workspace.run).inputs else ConversionStatusReader
     return kind(workspace, known)
 
 
 def _begun_stages(workspace: Workspace) -> dict[str, Stage]:
-    """Return the stages of which a rank has begun by name, in order, as datatrove's own files describe them."""
+    """Return the started stages by name, oldest first, from datatrove's executor.json."""
     begun = {}
     for path in sorted(workspace.logs("").glob("*/executor.json"), key=lambda path: path.stat().st_mtime_ns):
         logs = path.parent
@@ -330,32 +326,3 @@ def _begun_stages(workspace: Workspace) -> dict[str, Stage]:
                 logs.name, int(read_json(path)["world_size"]), logs, list, (), "", workspace.run_dir
             )
     return begun
-
-
-class Watcher(ABC):
-    """Told what happens while a run is planned and executed."""
-
-    @abstractmethod
-    def planning(self, done: int, total: int) -> None:
-        """Files read so far, and in all."""
-
-    @abstractmethod
-    def started(self, status: RunStatus) -> None:
-        """The stages begin."""
-
-    @abstractmethod
-    def progress(self, status: RunStatus) -> None:
-        """About twice a second while ranks run."""
-
-
-class Silent(Watcher):
-    """Tells nobody."""
-
-    def planning(self, done: int, total: int) -> None:
-        """Say nothing."""
-
-    def started(self, status: RunStatus) -> None:
-        """Say nothing."""
-
-    def progress(self, status: RunStatus) -> None:
-        """Say nothing."""

@@ -1,4 +1,4 @@
-"""Worker process: runs the ranks that it reads from standard input, one after the other.
+"""Program of a worker process: runs the ranks that it reads from standard input, one after the other.
 
 `python -m robotrove.pipelines.run.worker RUN_DIR`, then lines "STAGE RANK"; each is answered with a line of JSON.
 One that is started before there is a run is told more: `RUN_DIR LOG BLOCK…`, the file that takes what it prints

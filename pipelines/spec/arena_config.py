@@ -30,6 +30,11 @@ _JOINT_FILES = {
 }
 _SIDES = ("state_joints_config_path", "action_joints_config_path", "policy_joints_config_path")
 
+_COMMANDS = ("base_height_command", "navigate_command", "torso_orientation_rpy_command")
+_NO_EFFECT = ("action_eef_name_sim", "valid_lerobot", "info_fname")  # nor have they one in Arena
+_FIXED = ("data_path", "video_path", "modality_fname", "episodes_fname", "tasks_fname", "chunks_size")
+_TEMPLATES = ("modality_template_path", "info_template_path")
+
 
 def _known(path: str, *, is_policy: bool) -> str:
     """Refuse a joint file that is none of Arena's, or of the other kind."""
@@ -174,12 +179,6 @@ def _difference(path: Path, robot: RobotManifest, config: ArenaConfig, side: str
     wrong = next((name for name in names if name not in expected), "")
     hint = f": {wrong!r} is none of them{nearest(wrong, expected)}" if wrong else ", or has them in another order"
     return f"has not the {len(expected)} joints of the robot {robot.name}{hint}; write a robot manifest of your own"
-
-
-_COMMANDS = ("base_height_command", "navigate_command", "torso_orientation_rpy_command")
-_NO_EFFECT = ("action_eef_name_sim", "valid_lerobot", "info_fname")  # nor have they one in Arena
-_FIXED = ("data_path", "video_path", "modality_fname", "episodes_fname", "tasks_fname", "chunks_size")
-_TEMPLATES = ("modality_template_path", "info_template_path")
 
 
 def arena_pipeline_text(config: ArenaConfig, name: str) -> str:

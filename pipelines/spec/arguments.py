@@ -23,6 +23,9 @@ from ...core.validation_messages import Mistake, mistakes
 from ...core.yaml_source import show_path
 from .block_lookup import block_class, one_line, stock_filter, use_of
 
+_models: dict[type[Any], type[BaseModel]] = {}  # asked for once per rank, and pydantic takes a while
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
 
 class NotPlain(Exception):
     """A value that YAML cannot hold; its text describes the value."""
@@ -72,11 +75,6 @@ def _kind(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return "a numpy array (array.tolist() makes it a list)"
     return f"a {type(value).__module__}.{type(value).__qualname__}"
-
-
-_models: dict[type[Any], type[BaseModel]] = {}  # asked for once per rank, and pydantic takes a while
-
-_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
 
 @dataclass(frozen=True, slots=True)

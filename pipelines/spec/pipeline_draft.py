@@ -21,6 +21,19 @@ from .shipped_pipelines import shipped_text
 
 _SUFFIXES = (".hdf5", ".h5")
 
+_PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
+_RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+_UNSAFE = re.compile(r"[^\w.\-]")
+_VIDEO = {
+    "codec": "libsvtav1 (AV1), libx264 (H.264, what GR00T wants), libx265, h264_nvenc …",
+    "crf": "quality: lower is better and larger",
+    "g": "frames from one keyframe to the next: more is smaller, and slower to read at random",
+    "pix_fmt": "pixel format",
+    "preset": "speed of the encoder; null is the codec's usual one",
+    "threads": "of one encoder; more is faster for large frames and needs more memory",
+    "encoder": "pyav, or ffmpeg for the codecs of an ffmpeg program",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Guess:
@@ -133,20 +146,6 @@ def _patterns(given: Sequence[Path], paths: Sequence[Path]) -> tuple[str, ...]:
         if {path for path in parent.iterdir() if path.suffix in _SUFFIXES} == set(paths):
             return (str(parent),)
     return tuple(dict.fromkeys(map(str, given)))
-
-
-_PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
-_RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-_UNSAFE = re.compile(r"[^\w.\-]")
-_VIDEO = {
-    "codec": "libsvtav1 (AV1), libx264 (H.264, what GR00T wants), libx265, h264_nvenc …",
-    "crf": "quality: lower is better and larger",
-    "g": "frames from one keyframe to the next: more is smaller, and slower to read at random",
-    "pix_fmt": "pixel format",
-    "preset": "speed of the encoder; null is the codec's usual one",
-    "threads": "of one encoder; more is faster for large frames and needs more memory",
-    "encoder": "pyav, or ffmpeg for the codecs of an ffmpeg program",
-}
 
 
 def pipeline_text(guess: Guess, output: str) -> str:

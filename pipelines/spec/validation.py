@@ -22,6 +22,12 @@ _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}")
 _NAMES = re.compile(r"(?:^|_)(?:token|secret|password|api_key|credentials?)$", re.IGNORECASE)
 _EXPECTED = "the token of HF_TOKEN in the environment, or of `hf auth login`, and none in a file"
 
+Version: TypeAlias = Literal["v3.0", "v2.1"]
+VERSIONS: tuple[str, ...] = get_args(Version)  # in the order that frozen pipelines have them in
+Found: TypeAlias = tuple[KeyPath, str]
+DEFAULT_SOURCE = "hdf5_reader"
+DEFAULT_WRITER = "shard_writer"
+
 
 def secret_mistakes(node: Located, path: KeyPath = ()) -> Iterator[tuple[int, str]]:
     """Yield line and text of each key that is there for a secret, and each text that holds a token; never the text."""
@@ -31,12 +37,6 @@ def secret_mistakes(node: Located, path: KeyPath = ()) -> Iterator[tuple[int, st
         yield node.line, f"{show_path(path)}: holds a token of the Hub; expected {_EXPECTED}; revoke this one"
     for key in keys_of(node.value):
         yield from secret_mistakes(node.value[key], (*path, key))
-
-
-Version: TypeAlias = Literal["v3.0", "v2.1"]
-VERSIONS: tuple[str, ...] = get_args(Version)  # in the order that frozen pipelines have them in
-
-Found: TypeAlias = tuple[KeyPath, str]
 
 
 def default_dataset(formats: object) -> list[str]:
@@ -132,10 +132,6 @@ def append_mistakes(append_to: str | None, keys: Collection[str], formats: Seque
 
 def _takes_datasets(path: KeyPath, block: BlockSpec) -> bool:
     return path[0] == "dataset" and block.arguments.get("datasets") is not None
-
-
-DEFAULT_SOURCE = "hdf5_reader"
-DEFAULT_WRITER = "shard_writer"
 
 
 class Settings(BaseModel):

@@ -8,10 +8,10 @@ import pytest
 
 from robotrove.tests.support.command import robotrove
 
-GOLDEN = Path(__file__).parent / "golden"
-VERSIONS = sorted(path.name.removesuffix(".tar.xz") for path in GOLDEN.iterdir())
 __all__ = ["robotrove"]
 
+GOLDEN = Path(__file__).parent / "golden"
+VERSIONS = sorted(path.name.removesuffix(".tar.xz") for path in GOLDEN.iterdir())
 FIRST = "0.1.0-e51a79d"  # before version 0.1.0 could merge, append, write v2.1 or use a cluster
 
 

@@ -12,8 +12,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove import __version__
+from robotrove.core.version import __version__
 from robotrove.tests.compatibility.conftest import FIRST, GOLDEN, VERSIONS
+
+pytestmark = pytest.mark.slow
+
 
 Command = Callable[..., Any]
 Unpack = Callable[[str], Path]

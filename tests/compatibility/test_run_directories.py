@@ -1,4 +1,4 @@
-"""Run directories of earlier versions: refused by what builds on them, read by what only looks or ends."""
+"""Run directories of earlier versions: `run`, workers and `--source` refuse, `status`, `cancel` and `trace` work."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from robotrove import __version__
+from robotrove.core.version import __version__
 from robotrove.tests.compatibility.conftest import FIRST, VERSIONS
+
+pytestmark = pytest.mark.slow
+
 
 Command = Callable[..., Any]
 Unpack = Callable[[str], Path]

@@ -18,7 +18,7 @@ import pytest
 from robotrove.core.errors import RobotroveError, RunChanged, UsageError
 from robotrove.hub import cache, fsspec_files
 from robotrove.hub.source_files import find, is_fetched, named, present
-from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.pipelines.runs import (
     AtStart,
     assert_same_dataset,
@@ -147,13 +147,13 @@ def test_recordings_of_a_web_server_make_the_same_dataset(tmp_path: Path, monkey
         assert done.returncode == 0, done.stderr
         assert web.cut == 0
         assert len([path for path in (tmp_path / "cache").rglob("*.hdf5") if path.is_file()]) == 1
-        compared = robotrove("verify", tmp_path / "web/out", "--source", tmp_path / "web/out.run")
+        compared = run_robotrove("verify", tmp_path / "web/out", "--source", tmp_path / "web/out.run")
         assert "6 episodes and" in compared.stdout
         assert compared.returncode == 0, compared.stdout
         for part in ("data", "videos"):
             assert_same_dataset(tmp_path / "web/out" / part, tmp_path / "local/out" / part)
         assert "was finished before" in run_cli(pipeline, tmp_path / "web/out").stdout
-        traced = robotrove("trace", tmp_path / "web/out", "2")
+        traced = run_robotrove("trace", tmp_path / "web/out", "2")
         assert "source:      1.hdf5" in traced.stdout
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.hub.pushing import NAME, expected, shown
 from robotrove.tests.support.hub.server import TOKEN, HubServer
 from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
@@ -44,7 +44,7 @@ def test_a_dataset_of_the_hub_grows(hub: HubServer, tmp_path: Path, version: str
     sent = {digest: count for digest, count in hub.transfers.sent.items() if digest not in sent_before}
     assert sent == {hashlib.sha256(content).hexdigest(): 1 for content in large}
     assert {digest: hub.transfers.sent[digest] for digest in sent_before} == sent_before
-    checked = robotrove("verify", out, "--source", tmp_path / "then/out.run", "--deep")
+    checked = run_robotrove("verify", out, "--source", tmp_path / "then/out.run", "--deep")
     assert checked.returncode == 0, checked.stdout
     assert "was finished before" in run_cli(pipeline, out).stdout
     # What the Hub shows by now has all of them.
@@ -65,7 +65,7 @@ def test_a_dataset_that_others_changed_meanwhile_is_refused(hub: HubServer, tmp_
     """Until the output has its name: it would not have what is on the Hub by now."""
     old = sample(tmp_path, "a.hdf5", 2, 6)
     assert run_cli(write_pipeline(tmp_path / "first", [old]), tmp_path / "first/out", "--workers", "1").returncode == 0
-    assert robotrove("push", tmp_path / "first/out", NAME).returncode == 0
+    assert run_robotrove("push", tmp_path / "first/out", NAME).returncode == 0
     new = sample(tmp_path, "b.hdf5", 1, 6, seed=5)
     pipeline = write_pipeline(tmp_path / "then", [new], append_to=f"hf://datasets/{NAME}")
     out = tmp_path / "then/out"
@@ -75,7 +75,7 @@ def test_a_dataset_that_others_changed_meanwhile_is_refused(hub: HubServer, tmp_
     before = _cached(tmp_path, hub)
     info = tmp_path / "first/out/meta/info.json"
     info.write_text(info.read_text() + "\n")
-    assert robotrove("push", tmp_path / "first/out", NAME, "--no-verify").returncode == 0
+    assert run_robotrove("push", tmp_path / "first/out", NAME, "--no-verify").returncode == 0
     refused = run_cli(pipeline, out)
     assert refused.returncode == 2
     assert f"dataset {before} is {_cached(tmp_path, hub)} now" in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,3 +40,9 @@ def robotrove(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
         return Outcome(int(caught.value.code or 0), out, err)
 
     return run
+
+
+def run_robotrove(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user does."""
+    command = [sys.executable, "-m", "robotrove.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -8,11 +8,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+NOT_IN_REPOSITORY = "real recordings are not in the repository"
 
 
 def missing(path: Path) -> str:
     """Return the reason to skip a test of a real recording: the only one that CI accepts."""
-    return f"real recordings are not in the repository; not found: {path.relative_to(ROOT.parent)}"
+    return f"{NOT_IN_REPOSITORY}; not found: {path.relative_to(ROOT.parent)}"
 
 
 def needs(path: Path) -> pytest.MarkDecorator:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...core.errors import UsageError
 from ...core.features import Feature
 from ...formats.lerobot import paths_v30
+from ...formats.lerobot.datasets.dataset import DatasetView
 from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
 from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
@@ -22,9 +23,12 @@ from ...formats.lerobot.gr00t.relative_actions import (
     RelativeAction,
     relative_stats,
 )
-from ..check import Check, Diagnostic, with_stats
+from ..check import Check, Diagnostic
 from ..dataset.gr00t_files import unusable
 from .gr00t_release import Release
+
+_AXES = 2  # offsets and values
+_TOLERANCE = 1e-4  # of the largest value: statistics in float32
 
 
 class Gr00tStatsCheck(Check[DatasetViewV21]):
@@ -104,10 +108,6 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
                 yield f"{told}: {self._release.title} fails"
 
 
-_AXES = 2  # offsets and values
-_TOLERANCE = 1e-4  # of the largest value: statistics in float32
-
-
 class RelativeStatsCheck(Check[DatasetViewV21]):
     """What is there belongs to the actions of modality.json and, where that can be seen, to the rows.
 
@@ -178,3 +178,8 @@ def _difference(dataset: DatasetViewV21, action: RelativeAction, found: Mapping[
             told = f"{name}{list(at)} is {found[name][at]:.6g}, but actions less state.{action.key} give {own[at]:.6g}"
             return f"{told} for offsets 0 to {action.deltas[-1]}"
     return ""
+
+
+def with_stats(dataset: DatasetView) -> str:
+    """Return the command that writes the statistics that GR00T reads."""
+    return f"`robotrove stats {shlex.quote(str(dataset.root))} --gr00t`"

@@ -17,6 +17,8 @@ _USUAL = {
     "video_path": paths_v21.VIDEO_PATH,
 }
 
+_FPS, _CHANNELS = "video.fps", "video.channels"
+
 
 class InfoKeysCheck(Check[DatasetViewV21]):
     """data_path and chunks_size, in N1 and N1.5 also video_path, are there; N1.6 and N1.7 assume a missing fps.
@@ -42,9 +44,6 @@ class InfoKeysCheck(Check[DatasetViewV21]):
                 yield self.error(paths_v30.INFO, f"{title} finds no video: {message}")
         if "fps" not in dataset.info and not self._release.is_typed:
             yield self.warning(paths_v30.INFO, f'fps is missing: {title} takes 30; add "fps": with the right one')
-
-
-_FPS, _CHANNELS = "video.fps", "video.channels"
 
 
 class VideoInfoCheck(Check[DatasetViewV21]):

@@ -30,6 +30,8 @@ _ROTATIONS = (
     *(f"euler_angles_{order}" for order in ("rpy", "ryp", "pry", "pyr", "yrp", "ypr")),
 )
 
+_MEND = "`annotator: {columns: [annotation.human.task_description]}` among the steps writes such a column"
+
 
 class ModalityCheck(Check[DatasetViewV21]):
     """Every name stands for a part of a vector, a video or a column of instructions that is there.
@@ -138,9 +140,6 @@ def _mistyped(entry: ModalityEntry, title: str) -> Iterator[str]:
         np.dtype(content.get("dtype", "float64"))
     except (TypeError, ValueError):
         yield f'dtype is {content["dtype"]!r}, which {title} refuses; write "float64"'
-
-
-_MEND = "`annotator: {columns: [annotation.human.task_description]}` among the steps writes such a column"
 
 
 class AnnotationsCheck(Check[DatasetViewV21]):

@@ -27,6 +27,11 @@ _MEAN_TOLERANCE = 0.05
 # From here on, float32 times within an episode are coarse enough to be lost when added to its begin in a long file.
 _COARSE_S = 128
 
+_BATCH_ROWS = 64  # a picture can take a megabyte
+_PNG = b"\x89PNG\r\n\x1a\n"
+_SIZE = struct.Struct(">II")  # width and height, right after the name of the first chunk (PNG, 11.2.2)
+_SIZE_OFFSET = 16
+
 
 class VideosCheck(Check[DatasetView]):
     """Counts, times, keyframes, size and length of every video file; the first and last frame of each episode decode.
@@ -156,12 +161,6 @@ class VideosV21Check(VideosCheck):
     def unused(self, where: str, message: str) -> Diagnostic:
         """Return the finding for frames of no episode; GR00T N1.6 refuses such a clip."""
         return self.error(where, message)
-
-
-_BATCH_ROWS = 64  # a picture can take a megabyte
-_PNG = b"\x89PNG\r\n\x1a\n"
-_SIZE = struct.Struct(">II")  # width and height, right after the name of the first chunk (PNG, 11.2.2)
-_SIZE_OFFSET = 16
 
 
 class ImagesCheck(Check[DatasetView]):

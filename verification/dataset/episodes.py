@@ -15,6 +15,19 @@ from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ..check import Check, Diagnostic, Repeated
 
+# LeRobot compares times with a tolerance of 1e-4 s, most of which float32 needs; sums of durations drift by far less.
+_TOLERANCE_S = 1e-5
+_INTEGERS = (
+    "episode_index",
+    "length",
+    "data/chunk_index",
+    "data/file_index",
+    "dataset_from_index",
+    "dataset_to_index",
+    "meta/episodes/chunk_index",
+    "meta/episodes/file_index",
+)
+
 
 class EpisodesV21Check(Check[DatasetViewV21]):
     """Order and tasks of the lines of episodes.jsonl."""
@@ -38,20 +51,6 @@ class EpisodesV21Check(Check[DatasetViewV21]):
             for task in row["tasks"]:
                 if task not in tasks:
                     yield self.error(where, f"its task {task!r} is not in tasks.jsonl")
-
-
-# LeRobot compares times with a tolerance of 1e-4 s, most of which float32 needs; sums of durations drift by far less.
-_TOLERANCE_S = 1e-5
-_INTEGERS = (
-    "episode_index",
-    "length",
-    "data/chunk_index",
-    "data/file_index",
-    "dataset_from_index",
-    "dataset_to_index",
-    "meta/episodes/chunk_index",
-    "meta/episodes/file_index",
-)
 
 
 class EpisodesV30Check(Check[DatasetViewV30]):

@@ -34,6 +34,10 @@ _COLOURS = 3
 _FLAT_STD = 0.01
 _WIDE_SPREAD = 0.5
 
+_SHOWN = 3
+# LeRobot does not change them all when it merges or deletes episodes, and never uses them.
+_PLACE_FEATURES = ("index", "episode_index", "task_index")
+
 
 def note_camera(
     place: str, key: str, feature: Feature, values: Mapping[str, Floats], advice: str, faults: Repeated
@@ -57,9 +61,6 @@ def note_camera(
         faults.note(f"{key} std", place, f"{told}; {advice}", "warning")
     elif std < _FLAT_STD:
         faults.note(f"{key} flat", place, f"std is only {std:g}: the pictures are all but uniform", "warning")
-
-
-_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -91,10 +92,6 @@ class MissingStats:
             more = f" and {len(features) - _SHOWN} more" if len(features) > _SHOWN else ""
             others = f" (so in {group.places} episodes)" if group.places > 1 else ""
             yield group.where, names, f"has no {', '.join(names)} of {shown}{more}{others}"
-
-
-# LeRobot does not change them all when it merges or deletes episodes, and never uses them.
-_PLACE_FEATURES = ("index", "episode_index", "task_index")
 
 
 class StatsCheck(Check[View], Generic[View]):

@@ -20,11 +20,21 @@ from ...media.remux.video_index import Clip
 from ...media.video.probe import iter_frames
 
 BLOCK = 16
+BLOCK_LEVELS = 14.0  # ordinary encodings stay below; above, encoding the source again decides
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601-7, 2.5.1
 # Levels; encoders blur or leave out what differs by less. Between whole levels, since sums of products are rounded
 # otherwise on other CPUs.
 _VISIBLE = 20.5
 _FEWEST = 16  # pixels that a verdict may rest on
+
+SAMPLES = 5
+_SWAPPED = "red and blue are swapped"
+_EARLIER = "is more like the source's frame before its own"
+_LATER = "is more like the source's frame after its own"
+_OTHER = "is not the source's frame"
+
+# Source frames: the one before, its own, the one after; None past the ends.
+_Window: TypeAlias = tuple[Pixels | None, Pixels, Pixels | None]
 
 
 def mean_error(decoded: Pixels, source: Pixels) -> float:
@@ -85,18 +95,6 @@ def is_swapped(decoded: Pixels, source: Pixels) -> bool:
 def _difference(left: Pixels, right: Pixels) -> NDArray[np.int16]:
     difference: NDArray[np.int16] = np.abs(left.astype(np.int16) - right)
     return difference
-
-
-SAMPLES = 5
-# Source frames: the one before, its own, the one after; None past the ends.
-_Window: TypeAlias = tuple[Pixels | None, Pixels, Pixels | None]
-
-BLOCK_LEVELS = 14.0  # ordinary encodings stay below; above, encoding the source again decides
-
-_SWAPPED = "red and blue are swapped"
-_EARLIER = "is more like the source's frame before its own"
-_LATER = "is more like the source's frame after its own"
-_OTHER = "is not the source's frame"
 
 
 class CameraCheck:

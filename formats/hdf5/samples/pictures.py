@@ -12,6 +12,9 @@ MARKER_COLUMNS, MARKER_ROWS = 6, 4
 CELL = 8
 MAX_INDEX, MAX_CAMERA = 2**16 - 1, 2**4 - 1
 
+PATCHES = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
+_LOW, _HIGH = 40, 215
+
 
 def draw_marker(frame: Array, index: int, camera: int) -> None:
     """Draw the marker into the top left corner of a frame, in place; it covers 32 rows of 48 pixels.
@@ -64,10 +67,6 @@ def _check_marker(index: int, camera: int) -> int:
     return (index >> 12 ^ index >> 8 ^ index >> 4 ^ index ^ camera ^ 0b1010) & 15
 
 
-PATCHES = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
-_LOW, _HIGH = 40, 215
-
-
 def patch(name: str, height: int, width: int) -> tuple[slice, slice]:
     """Return where a patch is: the right quarter, red on top, green below it, then blue.
 
@@ -81,7 +80,7 @@ def pictures(frames: int, height: int, width: int, camera: int, seed: int = 0) -
     """Yield frames (height, width, 3) uint8 RGB.
 
     Red is a wave that moves two pixels to the left with each frame, green grows downwards, blue is
-    constant and differs between cameras; on top lie the patches and the marker of `media.barcode`
+    constant and differs between cameras; on top lie the patches and the marker of `draw_marker`
     with the frame's index from 0 and the camera's number.
     """
     ramp = np.linspace(_LOW, _HIGH, 128)

@@ -15,6 +15,8 @@ from ....core.columns import Array
 from ..chunked_rows import BAND_BYTES, BATCH_BYTES, SLAB_BYTES, block_grid
 from .sample_spec import SampleSpec
 
+Encode: TypeAlias = Callable[[Array], bytes]
+
 
 def write_vectors(group: h5py.Group, values: Mapping[str, Array], spec: SampleSpec) -> None:
     """Write arrays at their paths below a group."""
@@ -69,9 +71,6 @@ def _write_bands(dataset: h5py.Dataset, source: Iterator[Array], band: int) -> N
             held = np.memmap(stream, np.uint8, "r", shape=(rows, *shape[1:]))
             for block in block_grid(shape, dataset.chunks, rows, SLAB_BYTES):
                 dataset[(slice(first, first + rows), *block)] = held[(slice(None), *block)]
-
-
-Encode: TypeAlias = Callable[[Array], bytes]
 
 
 def write_vlen(group: h5py.Group, path: str, frames: Iterable[Array], count: int, encode: Encode) -> None:

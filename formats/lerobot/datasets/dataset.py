@@ -29,6 +29,15 @@ from .provenance import OriginReader, missing_origins
 
 _BATCH_VALUES = 1 << 22
 
+Note = Callable[[str], None]
+_LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
+# Keys of info.json that the writers of both versions compute themselves.
+_MADE = {
+    *("codebase_version", "robot_type", "fps", "features", "splits", "data_path", "video_path"),
+    *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
+    *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"),
+}
+
 
 class DatasetView(DatasetFiles, ABC):
     """One dataset on disk, read on demand; memory grows by some bytes per episode only.
@@ -176,20 +185,6 @@ class DatasetView(DatasetFiles, ABC):
         raise Damaged(paths_v30.INFO, f"{name} is {template!r} instead of a path with {', '.join(values)}")
 
 
-def selected(entry: Mapping[str, Any], keys: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return some statistics of some features, as far as they are there."""
-    found = {key: entry[key] for key in keys if isinstance(entry.get(key), dict)}
-    return {key: {name: stats[name] for name in names if name in stats} for key, stats in found.items()}
-
-
-def is_texts(value: Any) -> bool:
-    """True for a list of texts, such as the tasks of an episode."""
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-Note = Callable[[str], None]
-
-
 class DatasetSource(ABC):
     """A dataset as a sequence of episodes.
 
@@ -233,61 +228,6 @@ class DatasetSource(ABC):
     def extra_files(self) -> list[Path]:
         """Return files of meta/ that are no part of the format, relative to the dataset: they are carried over."""
         return []
-
-
-_LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
-# Keys of info.json that every writer makes anew, of both versions.
-_MADE = {
-    *("codebase_version", "robot_type", "fps", "features", "splits", "data_path", "video_path"),
-    *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
-    *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"),
-}
-
-
-def folder_facts(view: DatasetView) -> DatasetInfo:
-    """Return what is the same for every episode of a dataset; raises Damaged if info.json cannot be used."""
-    info = view.info
-    text = json.dumps(info, ensure_ascii=False)
-    if in_utf8(text) != text:
-        raise Damaged(paths_v30.INFO, "holds half a character (\\ud800 to \\udfff), which UTF-8 cannot hold")
-    features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
-    for key in features:
-        _check_name(key)
-    robot_type = info.get("robot_type")
-    if not isinstance(robot_type, str | None):
-        raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
-    entries = info["features"]
-    videos = {key: _video_info(key, entries[key]) for key, feature in features.items() if feature.is_video}
-    run = view.json(paths_v30.RUN) if (view.root / paths_v30.RUN).exists() else {}
-    lost = {key: names for key in features if (names := lost_names(entries[key]))}
-    return DatasetInfo(features, view.fps, robot_type, run, videos, lost)
-
-
-def left_out(view: DatasetView, facts: DatasetInfo) -> Iterator[str]:
-    """Say what info.json has that a new dataset will not have."""
-    if facts.lost_names:
-        yield f"not in the output: the names of {', '.join(facts.lost_names)}, which are not one list of texts"
-    if more := [key for key, value in view.info.items() if key not in _MADE and value is not None]:
-        yield f"not in the output: {', '.join(more)} of {paths_v30.INFO}"
-
-
-def _check_name(key: str) -> None:
-    where = f"{paths_v30.INFO}, feature {printable(key)}"
-    if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
-        raise Damaged(where, "its name cannot be that of a folder")
-    if len(key.encode()) > _LONGEST_NAME:
-        raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
-    if is_attempt(key):
-        raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")
-
-
-def _video_info(key: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    info = entry.get("info") or entry.get("video_info") or {}
-    if not isinstance(info, dict):
-        raise Damaged(f"{paths_v30.INFO}, feature {key}", f"info is {info!r} instead of an object")
-    if info.get("is_depth_map") or info.get("video.is_depth_map"):
-        raise Damaged(f"{paths_v30.INFO}, feature {key}", "is a depth video; only colour videos can be converted")
-    return info
 
 
 _View = TypeVar("_View", bound=DatasetView)
@@ -401,6 +341,17 @@ class FolderSource(DatasetSource, Generic[_View]):
         return os.path.basename(os.path.abspath(self.root))
 
 
+def selected(entry: Mapping[str, Any], keys: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return some statistics of some features, as far as they are there."""
+    found = {key: entry[key] for key in keys if isinstance(entry.get(key), dict)}
+    return {key: {name: stats[name] for name in names if name in stats} for key, stats in found.items()}
+
+
+def is_texts(value: Any) -> bool:
+    """True for a list of texts, such as the tasks of an episode."""
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def check_templates(files: Iterable[str]) -> None:
     """Raise Damaged if templates of info.json give the same path for different files."""
     seen = set()
@@ -408,3 +359,49 @@ def check_templates(files: Iterable[str]) -> None:
         if path in seen:
             raise Damaged(paths_v30.INFO, f"data_path or video_path give {path} for more than one file")
         seen.add(path)
+
+
+def folder_facts(view: DatasetView) -> DatasetInfo:
+    """Return what is the same for every episode of a dataset; raises Damaged if info.json cannot be used."""
+    info = view.info
+    text = json.dumps(info, ensure_ascii=False)
+    if in_utf8(text) != text:
+        raise Damaged(paths_v30.INFO, "holds half a character (\\ud800 to \\udfff), which UTF-8 cannot hold")
+    features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
+    for key in features:
+        _check_name(key)
+    robot_type = info.get("robot_type")
+    if not isinstance(robot_type, str | None):
+        raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
+    entries = info["features"]
+    videos = {key: _video_info(key, entries[key]) for key, feature in features.items() if feature.is_video}
+    run = view.json(paths_v30.RUN) if (view.root / paths_v30.RUN).exists() else {}
+    lost = {key: names for key in features if (names := lost_names(entries[key]))}
+    return DatasetInfo(features, view.fps, robot_type, run, videos, lost)
+
+
+def left_out(view: DatasetView, facts: DatasetInfo) -> Iterator[str]:
+    """Say what info.json has that a new dataset will not have."""
+    if facts.lost_names:
+        yield f"not in the output: the names of {', '.join(facts.lost_names)}, which are not one list of texts"
+    if more := [key for key, value in view.info.items() if key not in _MADE and value is not None]:
+        yield f"not in the output: {', '.join(more)} of {paths_v30.INFO}"
+
+
+def _check_name(key: str) -> None:
+    where = f"{paths_v30.INFO}, feature {printable(key)}"
+    if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
+        raise Damaged(where, "its name cannot be that of a folder")
+    if len(key.encode()) > _LONGEST_NAME:
+        raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
+    if is_attempt(key):
+        raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")
+
+
+def _video_info(key: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    info = entry.get("info") or entry.get("video_info") or {}
+    if not isinstance(info, dict):
+        raise Damaged(f"{paths_v30.INFO}, feature {key}", f"info is {info!r} instead of an object")
+    if info.get("is_depth_map") or info.get("video.is_depth_map"):
+        raise Damaged(f"{paths_v30.INFO}, feature {key}", "is a depth video; only colour videos can be converted")
+    return info

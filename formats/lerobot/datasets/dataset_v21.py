@@ -17,12 +17,12 @@ from ....media.remux.video_index import Clip, VideoIndex, read_index
 from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
 from ..features.vector import single_values
-from ..paths_v21 import EPISODES, EPISODES_STATS
 from ..stats.stored_stats import StatColumns, stat_columns, stat_shapes
 from .dataset import DatasetView, FolderSource, Note, check_templates, is_texts, selected
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 
 _MOST = 1 << 53  # of frames, episodes and what else is counted
+_MOST_GAPS = 1 << 16  # numbers that no task has
 
 
 class DatasetViewV21(DatasetView):
@@ -132,7 +132,7 @@ class OrderedViewV21(DatasetViewV21):
 
     def json_lines(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """See the base class; a number that is missing, there twice or none is left to the reader to find."""
-        if path not in (EPISODES, EPISODES_STATS):
+        if path not in (paths_v21.EPISODES, paths_v21.EPISODES_STATS):
             yield from super().json_lines(path)
             return
         episode = 0
@@ -166,9 +166,6 @@ class OrderedViewV21(DatasetViewV21):
                 file.seek(offsets[at])
                 where = f"{path}, line {numbers[at]}"
                 yield where, self._object(file.readline(), where)
-
-
-_MOST_GAPS = 1 << 16  # numbers that no task has
 
 
 class V21Source(FolderSource[DatasetViewV21]):

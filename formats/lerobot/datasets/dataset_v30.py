@@ -19,6 +19,9 @@ from ..stats.stored_stats import Floats, Shape, StatColumns, stat_shapes, stat_v
 from .dataset import DatasetView, FolderSource, Note, check_templates
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 
+_TOLERANCE = 0.25  # frames; sums of durations are off by far less, other frame rates by more
+_LONGEST = 2.0**31  # seconds; no file is as long
+
 
 class DatasetViewV30(DatasetView):
     """One v3.0 dataset."""
@@ -53,7 +56,7 @@ class DatasetViewV30(DatasetView):
     def video_files(self, key: str) -> Iterator[VideoFile]:
         """See the base class."""
         pairs = [self.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
-        begins = self._seconds(f"videos/{key}/from_timestamp")
+        begins = self._clipped_seconds(f"videos/{key}/from_timestamp")
         firsts = np.rint(begins * self.fps).astype(np.int64)
         # Episodes of one file side by side, in their order.
         order = np.lexsort((np.arange(len(firsts)), *reversed(pairs)))
@@ -98,10 +101,10 @@ class DatasetViewV30(DatasetView):
         """See the base class."""
         return self._column(name, pa.types.is_integer).astype(np.int64)
 
-    def _seconds(self, name: str) -> NDArray[np.float64]:
+    def _clipped_seconds(self, name: str) -> NDArray[np.float64]:
         times = self._column(name, pa.types.is_floating).astype(np.float64)
-        # No file is as long as 2^31 s; the check of episodes names what is no time.
-        return np.nan_to_num(times).clip(-(2.0**31), 2.0**31)
+        # No file is as long; the check of episodes names what is no time.
+        return np.nan_to_num(times).clip(-_LONGEST, _LONGEST)
 
     def _column(self, name: str, has_type: Any) -> NDArray[Any]:
         parts = []
@@ -273,10 +276,6 @@ class RowPlaces:
         self._path, self._first, self._bytes = path, 0, self._full.stat().st_size
 
 
-_TOLERANCE = 0.25  # frames; sums of durations are off by far less, other frame rates by more
-_LONGEST = 2.0**31  # seconds
-
-
 class CameraWindows:
     """The frames of one camera. Keeps 40 bytes per episode, and the index of one file at a time.
 
@@ -291,7 +290,7 @@ class CameraWindows:
     def __init__(self, source: FolderSource[DatasetViewV30], key: str) -> None:
         self._source, self._key, view = source, key, source.view
         self._fps, self._lengths = view.fps, view.lengths
-        begins = _seconds(view, f"videos/{key}/from_timestamp")
+        begins = _checked_seconds(view, f"videos/{key}/from_timestamp")
         self._firsts = np.rint(begins * self._fps).astype(np.int64)
         pairs = [view.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
         self._pairs, groups = np.unique(np.stack(pairs, axis=1), axis=0, return_inverse=True)
@@ -373,7 +372,7 @@ def shifted_note(cameras: Sequence[CameraWindows]) -> str:
     return f"{files} not begin at 0 s (first: {paths[0]}), though its episodes are counted so; the output is right"
 
 
-def _seconds(view: DatasetViewV30, name: str) -> NDArray[np.float64]:
+def _checked_seconds(view: DatasetViewV30, name: str) -> NDArray[np.float64]:
     """Return a column of times of meta/episodes: (episodes,)."""
     parts = []
     for path, first, batch in view.episode_batches([name], BATCH_ROWS):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -162,11 +162,6 @@ class StoredEpisode:
     clips: Mapping[str, Clip]
 
 
-GROUP_EPISODES = 1000
-
-Placed = TypeVar("Placed")
-
-
 @dataclass(frozen=True, slots=True)
 class EpisodeMetadata:
     """What meta says of some consecutive episodes.
@@ -186,33 +181,3 @@ class EpisodeMetadata:
         """Return what meta says of those from the first up to the last, which is not among them."""
         rows = slice(first, last)
         return EpisodeMetadata({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])
-
-
-def gathered(
-    batches: Iterable[tuple[Sequence[Placed], EpisodeMetadata]],
-) -> Iterator[tuple[list[Placed], EpisodeMetadata]]:
-    """Join small batches that follow each other and have the same statistics: of 1,000 episodes or more, but the last.
-
-    Args:
-        batches: Episodes, and what meta says of them.
-    """
-    held: list[tuple[Sequence[Placed], EpisodeMetadata]] = []
-    for batch in batches:
-        is_full = sum(len(metas) for _, metas in held) >= GROUP_EPISODES
-        if held and (is_full or held[-1][1].stats.keys() != batch[1].stats.keys()):
-            yield _together(held)
-            held = []
-        held.append(batch)
-    if held:
-        yield _together(held)
-
-
-def _together(held: Sequence[tuple[Sequence[Placed], EpisodeMetadata]]) -> tuple[list[Placed], EpisodeMetadata]:
-    return [episode for episodes, _ in held for episode in episodes], joined([metas for _, metas in held])
-
-
-def joined(parts: Sequence[EpisodeMetadata]) -> EpisodeMetadata:
-    """Return those of all parts, at least one, with the statistics that all of them have."""
-    names = [name for name in parts[0].stats if all(name in part.stats for part in parts)]
-    stats = {name: np.concatenate([part.stats[name] for part in parts]) for name in names}
-    return EpisodeMetadata(stats, pa.concat_tables([part.provenance for part in parts]))

@@ -20,6 +20,11 @@ VIEWS = Registry(
     {"v2.1": "dataset_v21:DatasetViewV21", "v3.0": "dataset_v30:DatasetViewV30"},
 )
 
+SOURCES: Mapping[str, Callable[[Path], FolderSource[Any]]] = {
+    paths_v30.CODEBASE_VERSION: V30Source,
+    paths_v21.CODEBASE_VERSION: V21Source,
+}
+
 
 def check_is_dataset(root: Path) -> None:
     """Refuse a folder that is no dataset.
@@ -52,12 +57,6 @@ def open_view(root: Path, on_file: Callable[[str], None] = lambda path: None) ->
         )
     view: DatasetView = VIEWS[version](root, on_file)
     return view
-
-
-SOURCES: Mapping[str, Callable[[Path], FolderSource[Any]]] = {
-    paths_v30.CODEBASE_VERSION: V30Source,
-    paths_v21.CODEBASE_VERSION: V21Source,
-}
 
 
 def version_of(root: Path) -> str:

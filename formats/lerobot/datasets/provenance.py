@@ -30,6 +30,8 @@ ORIGIN_SCHEMA = pa.schema(
     ]
 )
 
+_TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
+
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceRow:
@@ -107,9 +109,6 @@ def _entries(files: DatasetFiles, path: str) -> Iterator[tuple[str, dict[str, An
 def origin_of(files: DatasetFiles, path: str, episode: int) -> ProvenanceRow | None:
     """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
     return next((origin for origin in origins(files, path) if origin.episode_index == episode), None)
-
-
-_TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
 
 def known_origins(files: DatasetFiles, path: str) -> Iterator[pa.Table]:

@@ -23,6 +23,8 @@ from ..features.vector import rows_of, single_values
 from .dataset import DatasetView
 from .episode_location import Rows, StoredEpisode
 
+EPISODE_INDEX = "episode_index"
+RowArrays = dict[str, NDArray[Any]]
 _HELD_BYTES = 16 << 20
 
 
@@ -90,9 +92,6 @@ class RowReader:
             self._file.close()
             self._file = self._table = None
             self._held = range(0)
-
-
-EPISODE_INDEX = "episode_index"
 
 
 def stored_episodes(dataset: DatasetView) -> Iterator[StoredEpisode]:
@@ -201,9 +200,6 @@ def _values(column: ArrowColumn, feature: Feature, where: str, name: str) -> Arr
         pictures: Array = column.field("bytes").to_numpy(zero_copy_only=False)
         return pictures
     return rows_of(single_values(column, feature), feature, f"{where}, {name}")
-
-
-RowArrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ def kind_of(dtype: str) -> str:
 
 
 def to_arrow(values: Array, kind: pa.DataType) -> pa.Array:
-    """Return rows (T, *shape) as an arrow array of the type that `schema.arrow_field` gave."""
+    """Return rows (T, *shape) as an arrow array of the type that `row_schema.arrow_field` gave."""
     if pa.types.is_fixed_size_list(kind):
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), kind.value_type), type=kind)
     if pa.types.is_list(kind):

@@ -22,6 +22,8 @@ from ..stats.float32_stats import Table, finite_float32, float32_stats
 
 _ROWS = 65_536
 
+GR00T_KEYS = ("mean", "std", "min", "max", "q01", "q99")
+
 
 def number_columns(file: Path) -> list[str]:
     """Return the columns of a parquet file that hold numbers, truth values or flat lists of these, in its order.
@@ -64,9 +66,6 @@ def _holds_numbers(dtype: pa.DataType) -> bool:
 
 def _is_list(dtype: pa.DataType) -> bool:
     return bool(pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype))
-
-
-GR00T_KEYS = ("mean", "std", "min", "max", "q01", "q99")
 
 
 def gr00t_stats(files: Sequence[Path], columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:

@@ -26,6 +26,8 @@ _CAMERA = "observation.images."
 _NUMBERED = re.compile(r"\D*\d+")  # motor_0, dim_1: no names of joints
 _ANNOTATION = "annotation."
 
+SECTIONS = (*VECTORS, "video", "annotation")
+
 
 def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str, Any]]:
     """Return the content of modality.json.
@@ -129,9 +131,6 @@ def _columns(named: Mapping[str, str], others: Mapping[str, str], features: Feat
     keys = {key: column for key, column in named.items() if column in known}
     keys |= {key: column for column, key in others.items() if column not in keys.values()}
     return {key: {"original_key": column} for key, column in keys.items()}
-
-
-SECTIONS = (*VECTORS, "video", "annotation")
 
 
 @dataclass(frozen=True, slots=True)

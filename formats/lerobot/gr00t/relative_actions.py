@@ -20,6 +20,10 @@ Floats: TypeAlias = NDArray[np.float64]
 PoseFormat: TypeAlias = Literal["DEFAULT", "XYZ_ROT6D", "XYZ_ROTVEC"]
 POSE_WIDTHS: Mapping[str, int] = {"DEFAULT": 16, "XYZ_ROT6D": 9, "XYZ_ROTVEC": 6}
 
+RELATIVE_STATS = "meta/relative_stats.json"
+RELATIVE_KEYS = ("max", "min", "q01", "q99", "mean", "std")
+_FRAMES = 4096  # samples are some offsets times larger than the frames: those of long episodes are made in pieces
+
 
 def relative_poses(poses: Floats, reference: Floats, form: PoseFormat) -> Floats:
     """Return T_ref⁻¹ · T in the format of its arguments.
@@ -149,12 +153,6 @@ class RelativeAction:
         reference = states.astype(np.float64)[first + self.deltas[0]][:, None]
         found = chosen - reference if self.pose is None else relative_poses(chosen, reference, self.pose)
         return found.reshape(len(first), prod(self.shape))
-
-
-RELATIVE_STATS = "meta/relative_stats.json"
-RELATIVE_KEYS = ("max", "min", "q01", "q99", "mean", "std")
-
-_FRAMES = 4096  # samples are some offsets times larger than the frames: those of long episodes are made in pieces
 
 
 def relative_stats(files: Sequence[Path], actions: Sequence[RelativeAction]) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,6 @@ from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
 from ..gr00t.modality import MODALITY
 from ..gr00t.relative_actions import RELATIVE_STATS, relative_stats
 from ..gr00t.relative_config import read_actions
-from ..paths_v30 import STATS
 from ..stats.feature_stats import FeatureStats
 from ..stats.stats_comparison import (
     EXACT,
@@ -40,6 +39,8 @@ from .episode_recompute import EpisodeRecompute
 from .stats_store import Changes, StatsStore, StatsStoreV21, StatsStoreV30
 
 Progress = Callable[[str, int, int], None]
+
+_POSES = 1e-6  # what GR00T's own statistics of relative poses may differ by
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +187,6 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode()
 
 
-_POSES = 1e-6  # what GR00T's own statistics of relative poses may differ by
-
-
 def gr00t_files(view: DatasetViewV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
     """Return the files that are asked for, with what should be in them.
 
@@ -202,7 +200,7 @@ def gr00t_files(view: DatasetViewV21, *, gr00t: bool, relative: Path | None) -> 
     """
     content: dict[str, dict[str, Any]] = {}
     if gr00t:
-        content[STATS] = gr00t_stats(data_files(view.root), gr00t_columns(view.root))
+        content[paths_v30.STATS] = gr00t_stats(data_files(view.root), gr00t_columns(view.root))
     if relative is not None:
         files = [view.root / view.data_file(number) for number in view.numbers.tolist()]
         content[RELATIVE_STATS] = relative_stats(files, read_actions(view.root / MODALITY, relative))

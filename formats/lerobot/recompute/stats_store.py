@@ -27,6 +27,8 @@ View = TypeVar("View", bound=DatasetView)
 # Of one episode: feature to its new statistics; those of other features stay as they are.
 Changes: TypeAlias = Mapping[str, FeatureStats]
 
+_NUMBERS = pa.list_(pa.float64())
+
 
 class StatsStore(ABC, Generic[View]):
     """The statistics of the episodes of one dataset.
@@ -107,9 +109,6 @@ def _changed(stats: Mapping[str, Any], changed: Changes) -> dict[str, Any]:
 
 def _write_line(file: IO[str], line: dict[str, Any]) -> None:
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-_NUMBERS = pa.list_(pa.float64())
 
 
 class StatsStoreV30(StatsStore[DatasetViewV30]):

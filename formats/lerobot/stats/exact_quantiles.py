@@ -15,6 +15,12 @@ Bounds: TypeAlias = tuple[Floats, Floats, Floats]
 
 QUANTILES: Mapping[str, float] = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 
+DIGIT_BITS = 16
+DIGITS = 1 << DIGIT_BITS
+_PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
+_DIRECT_BYTES = 112 << 20  # values that take up to so much are sorted in memory instead
+_BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
+
 
 def neighbours(quantiles: Floats, count: int | Counts) -> tuple[Counts, Counts, Floats]:
     """Return, per quantile, the ranks of the two values around it and the weight of the upper one.
@@ -35,10 +41,6 @@ def interpolate(lower: Floats, upper: Floats, weight: Floats) -> Floats:
 def as_table(rows: NDArray[Any]) -> NDArray[Any]:
     """Return rows (n, ..., D) as (m, D): leading axes collapse, as in LeRobot's statistics; (n,) becomes (n, 1)."""
     return rows.reshape(-1, rows.shape[-1]) if rows.ndim > 1 else rows.reshape(-1, 1)
-
-
-DIGIT_BITS = 16
-DIGITS = 1 << DIGIT_BITS
 
 
 def _keys(values: NDArray[Any], carrier: np.dtype[Any]) -> NDArray[Any]:
@@ -164,11 +166,6 @@ class ExactQuantiles:
     def result(self) -> Floats:
         """Return (quantiles, D), equal to np.quantile(rows.astype(float64), quantiles, axis=0)."""
         return interpolate(*self.bounds())
-
-
-_PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
-_DIRECT_BYTES = 112 << 20  # values that take up to so much are sorted in memory instead
-_BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 
 def column_quantiles(

@@ -23,6 +23,16 @@ Floats = NDArray[np.float64]
 
 NO_NUMBERS: Floats = np.empty((0, 0))
 
+# Relative to the largest value. Sums of ours differ by some roundings of float64 where rows come in other batches.
+EXACT: Mapping[str, float] = dict.fromkeys(STAT_KEYS, 1e-9)
+# LeRobot's, of a whole dataset; its quantiles of one are averages of those of the episodes, and not accepted.
+LEROBOT: Mapping[str, float] = dict.fromkeys(QUANTILES, TOLERANCES["min"]) | TOLERANCES
+# Of cameras, which have values in [0, 1]. Those of videos were measured before compression, which blurs extremes.
+_VIDEO = {"min": 0.3, "max": 0.3, "mean": 0.05, "std": 0.05, "count": 0.0} | dict.fromkeys(QUANTILES, 0.1)
+# Where there are few colours, LeRobot's histograms give values in between.
+_PICTURES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3, "count": 0.0} | dict.fromkeys(QUANTILES, 0.02)
+_SHOWN = 5
+
 
 def numbers_of(entry: Mapping[str, Any]) -> dict[str, Floats]:
     """Return the statistics of a feature that are there, as arrays; NO_NUMBERS where they are none."""
@@ -112,18 +122,6 @@ def misplaced_quantiles(found: Mapping[str, Floats], rows: NDArray[Any]) -> Iter
         if ((value < floor) | (value > ceiling)).any():
             at = int(np.argmax((value < floor) | (value > ceiling)))
             yield f"{name}[{at}] is {value[at]:.9g}, but the rows give {floor[at]:.9g} to {ceiling[at]:.9g}"
-
-
-# Relative to the largest value. Sums of ours differ by some roundings of float64 where rows come in other batches.
-EXACT: Mapping[str, float] = dict.fromkeys(STAT_KEYS, 1e-9)
-# LeRobot's, of a whole dataset; its quantiles of one are averages of those of the episodes, and not accepted.
-LEROBOT: Mapping[str, float] = dict.fromkeys(QUANTILES, TOLERANCES["min"]) | TOLERANCES
-# Of cameras, which have values in [0, 1]. Those of videos were measured before compression, which blurs extremes.
-_VIDEO = {"min": 0.3, "max": 0.3, "mean": 0.05, "std": 0.05, "count": 0.0} | dict.fromkeys(QUANTILES, 0.1)
-# Where there are few colours, LeRobot's histograms give values in between.
-_PICTURES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3, "count": 0.0} | dict.fromkeys(QUANTILES, 0.02)
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)

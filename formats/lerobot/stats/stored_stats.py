@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 # "stats/<feature>/<name>" to (episodes, *shape); all NaN where an episode has none that is usable.
 StatColumns: TypeAlias = Mapping[str, Floats]
 
+_LARGEST_COUNT = 1 << 53  # beyond, float64 does not hold every whole number
+Shape = tuple[int, ...]
+
 
 def stacked(values: Sequence[Floats | None], shape: tuple[int, ...]) -> Floats:
     """Return values (*shape) as (episodes, *shape), NaN where there is none."""
@@ -49,11 +52,6 @@ def arrow_lists(name: str, column: Floats) -> pa.Array:
 
 def _numbers(name: str, column: Floats) -> NDArray[Any]:
     return np.nan_to_num(column).astype(np.int64) if name.endswith("/count") else column
-
-
-_LARGEST_COUNT = 1 << 53  # beyond, float64 does not hold every whole number
-
-Shape = tuple[int, ...]
 
 
 def stat_shapes(features: Features) -> dict[str, Shape]:

@@ -26,7 +26,7 @@ from .file_planner import PlannedFile
 
 PLAN_FILE = "plan.json"
 EPISODES_FILE = "episodes.parquet"
-GROUP_EPISODES = 128
+PLAN_GROUP_EPISODES = 128
 
 _ENCODING = tuple(field.name for field in fields(Encoding))
 _CLIP = pa.struct(
@@ -116,7 +116,7 @@ def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
     rest = iter(episodes)
     try:
         with pq.ParquetWriter(attempt, _SCHEMA) as writer:
-            while group := list(islice(rest, GROUP_EPISODES)):
+            while group := list(islice(rest, PLAN_GROUP_EPISODES)):
                 writer.write_table(_table(group))
         sync_file(attempt)
         attempt.replace(target)

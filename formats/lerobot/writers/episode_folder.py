@@ -31,6 +31,9 @@ from ..stats.image_stats import ImageStats
 
 IMAGE_BATCH_ROWS = 32
 
+EPISODE_FILE = "episode.json"
+ROWS_FILE = "rows.parquet"
+
 
 def write_episode(
     ep: Episode,
@@ -160,11 +163,6 @@ def _single_frames(ep: Episode, key: str, stats: ImageStats) -> Iterator[Array]:
     for batch in ep.frames(key):
         stats.add(batch)
         yield from batch
-
-
-EPISODE_FILE = "episode.json"
-
-ROWS_FILE = "rows.parquet"
 
 
 def read_episode(folder: Path) -> EpisodeRecord:

@@ -1,19 +1,20 @@
-"""meta/episodes and the provenance table, written in bounded memory."""
+"""Episodes table: meta/episodes and the provenance table, written in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....core.features import DEFAULT_FEATURES, Features
 from .. import paths_v30
 from ..dataset_files import open_parquet
-from ..datasets.episode_location import GROUP_EPISODES
+from ..datasets.episode_location import EpisodeMetadata
 from ..datasets.provenance import ORIGIN_SCHEMA
 from ..stats.feature_stats import STAT_KEYS
 from ..stats.stored_stats import StatColumns, arrow_lists, is_known
@@ -42,7 +43,7 @@ def _schema(features: Features) -> pa.Schema:
     return pa.schema(fields)
 
 
-class MetaTable:
+class EpisodesTable:
     """Takes all episodes in order.
 
     A statistic that an episode lacks is left out for all: LeRobot does without a column, but not without a value.
@@ -66,7 +67,7 @@ class MetaTable:
         self._episodes = _Groups(self._path, self._schema)
         self._origins = _Groups(root / paths_v30.PROVENANCE, PROVENANCE_SCHEMA)
 
-    def __enter__(self) -> MetaTable:
+    def __enter__(self) -> EpisodesTable:
         return self
 
     def __exit__(
@@ -154,3 +155,37 @@ class _Groups:
         if self._rows:
             self._write(self._rows)
         self._writer.close()
+
+
+GROUP_EPISODES = 1000
+Placed = TypeVar("Placed")
+
+
+def gathered(
+    batches: Iterable[tuple[Sequence[Placed], EpisodeMetadata]],
+) -> Iterator[tuple[list[Placed], EpisodeMetadata]]:
+    """Join small batches that follow each other and have the same statistics: of 1,000 episodes or more, but the last.
+
+    Args:
+        batches: Episodes, and what meta says of them.
+    """
+    held: list[tuple[Sequence[Placed], EpisodeMetadata]] = []
+    for batch in batches:
+        is_full = sum(len(metas) for _, metas in held) >= GROUP_EPISODES
+        if held and (is_full or held[-1][1].stats.keys() != batch[1].stats.keys()):
+            yield _together(held)
+            held = []
+        held.append(batch)
+    if held:
+        yield _together(held)
+
+
+def _together(held: Sequence[tuple[Sequence[Placed], EpisodeMetadata]]) -> tuple[list[Placed], EpisodeMetadata]:
+    return [episode for episodes, _ in held for episode in episodes], joined([metas for _, metas in held])
+
+
+def joined(parts: Sequence[EpisodeMetadata]) -> EpisodeMetadata:
+    """Return those of all parts, at least one, with the statistics that all of them have."""
+    names = [name for name in parts[0].stats if all(name in part.stats for part in parts)]
+    stats = {name: np.concatenate([part.stats[name] for part in parts]) for name in names}
+    return EpisodeMetadata(stats, pa.concat_tables([part.provenance for part in parts]))

@@ -24,6 +24,9 @@ from .dataset_plan import PlacedEpisode, TaskTable
 
 _MOST_ROWS = 1 << 14  # of an episode at least
 
+# LeRobot takes a frame for that of its time within 1e-4 s (tolerance_s); float32 adds half a step beyond 1,024 s.
+_TIME_TOLERANCE_S = 2e-4
+
 
 @dataclass(frozen=True)
 class EpisodeRun:
@@ -74,10 +77,6 @@ def runs(episodes: Iterable[PlacedEpisode]) -> Iterator[EpisodeRun]:
 def _follows(placed: PlacedEpisode, last: PlacedEpisode) -> bool:
     rows, before = placed.files.rows, last.files.rows
     return (placed.source, rows.path, rows.first) == (last.source, before.path, before.first + before.count)
-
-
-# LeRobot takes a frame for that of its time within 1e-4 s (tolerance_s); float32 adds half a step beyond 1,024 s.
-_TIME_TOLERANCE_S = 2e-4
 
 
 class PlacedRows:

@@ -30,6 +30,9 @@ from .writer_v30 import write_json, write_own
 
 _INDICES = ("episode_index", "task_index", "index", "frame_index")
 
+_HELD_VALUES = 1 << 20  # of each statistic of all features, at a time
+UNIT_EPISODES = 128  # few enough to spread over ranks, enough to read a source file in one pass
+
 
 def reference_features(features: Features) -> Features:
     """Return all features in the reference's order: cameras, vectors, the time after the action, the indices last.
@@ -58,10 +61,6 @@ def _field(key: str, feature: Feature) -> pa.Field:
         return field
     value = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
     return pa.field(key, pa.list_(value))
-
-
-_HELD_VALUES = 1 << 20  # of each statistic of all features, at a time
-UNIT_EPISODES = 128  # few enough to spread over ranks, enough to read a source file in one pass
 
 
 class UnitPlanner:
@@ -130,7 +129,7 @@ def write_meta(
     source_tasks: Sequence[Sequence[str]],
     histograms: Mapping[str, Array],
 ) -> None:
-    """Write meta/, all but info.json; arguments as in v30.write_meta."""
+    """Write meta/, all but info.json; arguments as in writer_v30.write_meta."""
     rows = placed_rows(facts, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
     with ExitStack() as stack:
@@ -160,7 +159,7 @@ def write_info(
     tasks: int,
     reference_exact: bool = False,
 ) -> None:
-    """Write info.json after all data and video files are there; arguments as in v30.write_info."""
+    """Write info.json after all data and video files are there; arguments as in writer_v30.write_info."""
     features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
     write_json(out, _info(root, facts, features, episodes, frames, tasks))
 

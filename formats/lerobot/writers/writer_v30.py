@@ -17,10 +17,10 @@ from ....media.remux.concat import join
 from .. import paths_v30
 from ..datasets.dataset_info import DatasetInfo
 from ..datasets.dataset_stats import dataset_stats, write_stats
-from ..datasets.episode_location import EpisodeMetadata, EpisodeRecord, gathered, joined
+from ..datasets.episode_location import EpisodeMetadata, EpisodeRecord
 from ..features.colour_video import video_info
 from .dataset_plan import PlacedEpisode, TaskTable
-from .episodes_table import MetaTable
+from .episodes_table import EpisodesTable, gathered, joined
 from .file_planner import DatasetPlanner, PlannedFile
 from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
@@ -91,7 +91,7 @@ def info(
     }
 
 
-def write_file(
+def write_planned_file(
     out: Path,
     file: PlannedFile,
     episodes: Iterable[PlacedEpisode],
@@ -141,7 +141,7 @@ def write_meta(
     """
     rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
     stats = PlacedStats(facts.features, tasks, rows)
-    with MetaTable(out, facts.features, facts.fps, files) as table:
+    with EpisodesTable(out, facts.features, facts.fps, files) as table:
         for placed, metas in gathered(episodes):
             table.add(placed, stats.complete(placed, metas.stats), metas.provenance)
     rows.close()
@@ -206,7 +206,7 @@ def write_dataset(
     source_tasks = [record.source_tasks for record in records]
     for file in files:
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
-        write_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
+        write_planned_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
     metas = joined([record.metas for record in records])
     write_meta(root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
     counts = {"episodes": len(placed), "frames": index, "tasks": len(tasks.tasks)}

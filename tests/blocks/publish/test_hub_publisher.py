@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,10 @@ from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
+from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.hub.pushing import NAME, expected, shown
 from robotrove.tests.support.hub.server import TOKEN, HubServer
 from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
-
-
-def robotrove(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user does."""
-    command = [sys.executable, "-m", "robotrove.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def front_matter(card: bytes) -> Any:
@@ -45,7 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_push_of_both_versions(hub: HubServer, made: Path) -> None:
-    done = robotrove("push", made / "v3.0", NAME, "--license", "cc-by-4.0", "--json")
+    done = run_robotrove("push", made / "v3.0", NAME, "--license", "cc-by-4.0", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["private"] is True
@@ -63,7 +57,7 @@ def test_push_of_both_versions(hub: HubServer, made: Path) -> None:
     for text in ("2 episodes, 12 frames at 30", "`observation.images.front` (48×48, h264)", "`observation.state`",
                  '"a.hdf5": 2 episodes', "visualize_dataset?path=lab%2Fcubes", "By robotrove "):  # fmt: skip
         assert text in card.decode()
-    again = robotrove("push", made / "v2.1", NAME, "--branch", "v2.1")
+    again = run_robotrove("push", made / "v2.1", NAME, "--branch", "v2.1")
     assert again.returncode == 0, again.stderr
     assert "(private)" in again.stdout
     assert "v2.1 is at commit " in again.stdout
@@ -75,11 +69,11 @@ def test_what_does_not_verify_is_refused(hub: HubServer, made: Path, tmp_path: P
     wrong = shutil.copytree(made / "v3.0", tmp_path / "wrong")
     info = json.loads((wrong / "meta/info.json").read_text())
     (wrong / "meta/info.json").write_text(json.dumps(info | {"total_frames": 13}))
-    refused = robotrove("push", wrong, NAME)
+    refused = run_robotrove("push", wrong, NAME)
     assert refused.returncode == 1
     assert "total_frames" in refused.stderr
     assert not hub.repository(NAME).exists
-    forced = robotrove("push", wrong, NAME, "--no-verify", "--public")
+    forced = run_robotrove("push", wrong, NAME, "--no-verify", "--public")
     assert forced.returncode == 0, forced.stderr
     assert "(public)" in forced.stdout
     card = shown(hub)["README.md"].decode()
@@ -88,12 +82,12 @@ def test_what_does_not_verify_is_refused(hub: HubServer, made: Path, tmp_path: P
 
 
 def test_bad_usage(hub: HubServer, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    none = robotrove("push", tmp_path / "nothing", NAME)
+    none = run_robotrove("push", tmp_path / "nothing", NAME)
     assert (none.returncode, none.stdout) == (2, "")
     assert "meta/info.json" in none.stderr, none.stderr
-    assert robotrove("push", made / "v3.0", "cubes").returncode == 2
+    assert run_robotrove("push", made / "v3.0", "cubes").returncode == 2
     monkeypatch.delenv("HF_TOKEN")
-    logged_out = robotrove("push", made / "v3.0", NAME)
+    logged_out = run_robotrove("push", made / "v3.0", NAME)
     assert logged_out.returncode == 2
     assert "hf auth login" in logged_out.stderr
     assert hub.requests == []

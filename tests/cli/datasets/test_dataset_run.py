@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from robotrove.manifests.run_report import RunReport
-from robotrove.tests.cli.conftest import Outcome
+from robotrove.tests.support.command import Outcome
 
 Command = Callable[..., Outcome]
 

@@ -24,7 +24,7 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.plan.planner import Plan
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.trace import trace
-from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.datasets.expected import assert_holds, assert_statistics
 from robotrove.tests.support.datasets.numbered import (
     FPS,
@@ -45,7 +45,6 @@ from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 
 pytestmark = pytest.mark.slow
-
 
 VERSIONS = ("v3.0", "v2.1")
 OLD = [6, 9, 4, 12, 5]
@@ -306,7 +305,7 @@ def test_files_that_cannot_stay_are_refused(own: Made, news: tuple[Path, list[Re
     # The way that it names leads on.
     for command in re.findall(r"robotrove (.+? -o [A-Z]+)", str(caught.value)):
         words = command.replace("OTHER", str(tmp_path / "other")).replace("NEW", str(tmp_path / "new")).split()
-        done = robotrove(*words)
+        done = run_robotrove(*words)
         assert done.returncode == 0, done.stderr
     report = grow(tmp_path / "new", tmp_path / "out", news[0])
     assert report.base is not None

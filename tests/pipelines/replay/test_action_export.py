@@ -26,8 +26,9 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay import action_export
 from robotrove.pipelines.replay.action_export import ActionExport, export_actions
 from robotrove.pipelines.replay.replay_check import check_replay
+from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.run.watcher import Silent
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -231,7 +232,7 @@ def test_other_robots(tmp_path: Path, pipeline: str, sample: str, width: int, fi
     """Joints, or deltas of a hand that no manifest names: two robots have the type of the last two."""
     files = write_sample(sample, tmp_path / "in", episodes=2, frames=FRAMES, height=48, width=48)
     run_shipped(pipeline, files, tmp_path / "dataset", "writer.video={codec: libx264, preset: ultrafast}")
-    replayed = check_replay(tmp_path / "dataset", tmp_path / "dataset.run")
+    replayed = check_replay(tmp_path / "dataset", finished_run(tmp_path / "dataset.run"))
     assert (replayed.problems, len(replayed.columns["action"].exact)) == ((), width)
     for name, run_dir in (("a.hdf5", None), ("b.hdf5", tmp_path / "dataset.run")):
         export = export_actions(tmp_path / "dataset", tmp_path / name, run_dir=run_dir)

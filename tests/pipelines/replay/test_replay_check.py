@@ -25,8 +25,9 @@ from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay.replay_check import ReplayedColumn, ReplayReport, check_replay
+from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.run.watcher import Silent
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -97,7 +98,7 @@ def _cameras(pipeline: str) -> tuple[str, ...] | None:
 
 
 def check(folder: Path, dataset: Path | None = None) -> ReplayReport:
-    return check_replay(dataset or folder / "dataset", folder / "dataset.run")
+    return check_replay(dataset or folder / "dataset", finished_run(folder / "dataset.run"))
 
 
 @pytest.mark.parametrize("pipeline", CASES)
@@ -116,7 +117,7 @@ def test_what_was_recorded_comes_back(made: Callable[..., Path], pipeline: str) 
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
 def test_both_versions(made: Callable[..., Path], version: str) -> None:
     folder = made("leisaac_so101", "formats=[v3.0, v2.1]")
-    report = check_replay(folder / "dataset" / version, folder / "dataset.run")
+    report = check_replay(folder / "dataset" / version, finished_run(folder / "dataset.run"))
     assert (report.problems, report.episodes, report.rows) == ((), 2, 14)
 
 

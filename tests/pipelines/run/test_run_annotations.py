@@ -13,7 +13,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.run.watcher import Silent
 from robotrove.pipelines.spec.pipeline_spec import load_spec
 from robotrove.tests.support.pipelines.runs import (
     Here,
@@ -24,6 +24,9 @@ from robotrove.tests.support.pipelines.runs import (
 from robotrove.tests.support.pipelines.shipped_runs import column, lines, rows
 from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
+
+pytestmark = pytest.mark.slow
+
 
 FRAMES = 6
 KEY = "annotation.human.task_description"

@@ -29,8 +29,9 @@ from robotrove.pipelines.run.creation import plan_of
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.stages import stages
-from robotrove.pipelines.run.status import RunStatus, Watcher, status_reader
+from robotrove.pipelines.run.status import RunStatus, status_reader
 from robotrove.pipelines.run.trace import trace
+from robotrove.pipelines.run.watcher import Watcher
 from robotrove.pipelines.spec.pipeline_spec import load_spec
 from robotrove.tests.support.pipelines.runs import (
     WRITER,

@@ -109,7 +109,7 @@ def test_our_own_checks_agree(converted: Path) -> None:
     assert [finding for finding in verify(converted).findings if finding.severity == "error"] == []
     run_dir = Workspace.for_output(converted).run_dir
     assert check_source(converted, finished_run(run_dir)).ok
-    replayed = check_replay(converted, run_dir)
+    replayed = check_replay(converted, finished_run(run_dir))
     assert (replayed.problems, replayed.rows) == ((), 152)
     assert len(replayed.columns["action"].exact) == 26
     assert len(replayed.columns["action"].not_compared) == 10

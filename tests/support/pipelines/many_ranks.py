@@ -16,7 +16,7 @@ from robotrove.manifests.shard import KeptEpisode, Shard
 from robotrove.media.encode.encoder import encoder_version
 from robotrove.pipelines.run.creation import create
 from robotrove.pipelines.run.stages import CONVERT
-from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.run.watcher import Silent
 from robotrove.pipelines.spec.pipeline_spec import load_spec
 from robotrove.pipelines.spec.resolved_pipeline import video_of
 

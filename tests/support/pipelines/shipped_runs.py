@@ -17,7 +17,7 @@ from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.plan.planner import Plan
 from robotrove.pipelines.run.creation import plan_of
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.run.watcher import Silent
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
 from robotrove.tests.support.pipelines.runs import Here
 

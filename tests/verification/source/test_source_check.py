@@ -23,8 +23,9 @@ from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.run.finished_run import finished_run
-from robotrove.verification.source import source_check
-from robotrove.verification.source.source_check import SourceProblem, SourceReport, check_source
+from robotrove.verification.source import recordings
+from robotrove.verification.source.recordings import SourceProblem
+from robotrove.verification.source.source_check import SourceReport, check_source
 
 FRAMES, HEAD, SIZE = 12, 2, 64
 KEPT = FRAMES - HEAD
@@ -290,7 +291,7 @@ def test_sources_that_are_gone_or_changed(run: Path, source: Path) -> None:
 
 
 def test_only_twenty_problems_are_kept(run: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_check, "MAX_PROBLEMS", 2)
+    monkeypatch.setattr(recordings, "MAX_PROBLEMS", 2)
     change(dataset, "meta/tasks.parquet", "task", lambda values: values.__setitem__(0, "grasp"))
     report = check(dataset, run)
     assert (len(report.problems), report.n_problems) == (2, 3)

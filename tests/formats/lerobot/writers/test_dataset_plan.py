@@ -32,7 +32,7 @@ def placed(index: int) -> PlacedEpisode:
 def test_any_part_of_the_episodes_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, last: int | None
 ) -> None:
-    monkeypatch.setattr(dataset_plan, "GROUP_EPISODES", 5)
+    monkeypatch.setattr(dataset_plan, "PLAN_GROUP_EPISODES", 5)
     everything = [placed(index) for index in range(12)]
     write_episodes(tmp_path, iter(everything))
     assert list(read_episodes(tmp_path, first, last)) == everything[first:last]

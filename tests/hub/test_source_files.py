@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.tests.blocks.publish.test_hub_publisher import robotrove
+from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.hub.pushing import push
 from robotrove.tests.support.hub.server import TOKEN, HubServer
 from robotrove.tests.support.pipelines.runs import assert_same_dataset, run_cli, sample, write_pipeline
@@ -34,7 +34,7 @@ def test_recordings_of_the_hub_make_the_same_dataset(
     assert done.returncode == 0, done.stderr
     kept = [path for path in (tmp_path / "cache").rglob("*.hdf5") if path.is_file()]
     assert len(kept) == 1
-    compared = robotrove("verify", tmp_path / "hub/out", "--source", tmp_path / "hub/out.run")
+    compared = run_robotrove("verify", tmp_path / "hub/out", "--source", tmp_path / "hub/out.run")
     assert "6 episodes and" in compared.stdout
     assert compared.returncode == 0, compared.stdout
     for name in ("data", "videos"):
@@ -47,21 +47,21 @@ def test_recordings_of_the_hub_make_the_same_dataset(
 def test_datasets_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
     pipeline = write_pipeline(tmp_path, [sample(tmp_path, "a.hdf5", 2, 6)])
     assert run_cli(pipeline, tmp_path / "cubes").returncode == 0
-    pushed = robotrove("push", tmp_path / "cubes", "lab/cubes")
+    pushed = run_robotrove("push", tmp_path / "cubes", "lab/cubes")
     assert pushed.returncode == 0, pushed.stderr
     name = "hf://datasets/lab/cubes@v3.0"
     for way in ("aggregate", "convert"):
         more = ("--to", "v2.1") if way == "convert" else ()
         for dataset, out in ((tmp_path / "cubes", f"{way}-local"), (name, f"{way}-hub")):
-            done = robotrove(way, dataset, *more, "-o", tmp_path / out)
+            done = run_robotrove(way, dataset, *more, "-o", tmp_path / out)
             assert done.returncode == 0, done.stderr
         for folder in ("data", "videos"):
             assert_same_dataset(tmp_path / f"{way}-hub" / folder, tmp_path / f"{way}-local" / folder)
-        again = robotrove(way, name, *more, "-o", tmp_path / f"{way}-hub", "--force")
+        again = run_robotrove(way, name, *more, "-o", tmp_path / f"{way}-hub", "--force")
         assert "was finished before" in again.stdout, again.stderr
-    checked = robotrove("stats", name, "--check")
+    checked = run_robotrove("stats", name, "--check")
     assert (checked.returncode, "nothing differs" in checked.stdout) == (0, True), checked.stderr
-    changed = robotrove("stats", name)
+    changed = run_robotrove("stats", name)
     assert (changed.returncode, "cannot be changed in place" in changed.stderr) == (2, True)
 
 
@@ -70,6 +70,6 @@ def test_what_is_not_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
     none = run_cli(write_pipeline(tmp_path, [f"hf://datasets/{RECORDINGS}/*.hdf5"]), tmp_path / "out")
     assert none.returncode == 2
     assert "matches no file" in none.stderr
-    gone = robotrove("aggregate", "hf://datasets/lab/none", "-o", tmp_path / "out")
+    gone = run_robotrove("aggregate", "hf://datasets/lab/none", "-o", tmp_path / "out")
     assert gone.returncode == 2
     assert "there is no such dataset" in gone.stderr

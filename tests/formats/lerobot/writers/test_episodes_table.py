@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from robotrove.formats.lerobot.datasets import episode_location
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeMetadata, gathered
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeMetadata
 from robotrove.formats.lerobot.datasets.provenance import ORIGIN_SCHEMA
+from robotrove.formats.lerobot.writers import episodes_table
+from robotrove.formats.lerobot.writers.episodes_table import gathered
 
 
 def batch(first: int, count: int, *names: str) -> tuple[list[int], EpisodeMetadata]:
@@ -19,7 +20,7 @@ def batch(first: int, count: int, *names: str) -> tuple[list[int], EpisodeMetada
 
 
 def test_small_batches_become_large_ones_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(episode_location, "GROUP_EPISODES", 5)
+    monkeypatch.setattr(episodes_table, "GROUP_EPISODES", 5)
     counts = [1, 2, 3, 2, 9, 1]
     starts = np.cumsum([0, *counts]).tolist()
     found = list(gathered(batch(start, count, "a", "b") for start, count in zip(starts, counts, strict=False)))

@@ -1,0 +1,164 @@
+"""Recordings of a run, paired with the episodes of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ...core.episode import Episode
+from ...core.errors import Damaged, UsageError
+from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins
+from ...formats.lerobot.datasets.row_reader import stored_episodes
+from ...manifests.manifest import EpisodeRow
+from ...media.encode.settings import VideoSettings
+
+MAX_PROBLEMS = 20  # kept; the rest is only counted
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProblem:
+    """One way in which a dataset differs from its source.
+
+    Attributes:
+        episode: Number of the episode in the dataset, None if it is not there.
+        source: File and key it comes from, or the file of the dataset that cannot be read.
+        feature: The feature, empty if it is about the episode as a whole.
+        row: First row of the episode that differs, None if it is about all of them.
+        message: What was found.
+    """
+
+    episode: int | None
+    source: str
+    feature: str
+    row: int | None
+    message: str
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        episode = self.source if self.episode is None else f"episode {self.episode} ({self.source})"
+        row = "" if self.row is None else f"row {self.row}"
+        return ", ".join(filter(None, (episode, self.feature, row)))
+
+
+Note: TypeAlias = Callable[[SourceProblem], None]
+
+
+class Problems:
+    """Keeps the first problems and counts all of them."""
+
+    def __init__(self) -> None:
+        self.kept: list[SourceProblem] = []
+        self.count = 0
+
+    def note(self, problem: SourceProblem) -> None:
+        """Add one."""
+        self.count += 1
+        if self.count <= MAX_PROBLEMS:
+            self.kept.append(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An episode of the dataset, its provenance, and the row of the manifest that it comes from."""
+
+    stored: StoredEpisode
+    origin: ProvenanceRow
+    row: EpisodeRow
+
+    def problem(self, message: str, feature: str = "", row: int | None = None) -> SourceProblem:
+        """Return a problem of this episode."""
+        return SourceProblem(self.stored.index, self.origin.label, feature, row, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Recordings of a finished run.
+
+    Attributes:
+        run_dir: The run directory.
+        run_digest: What tells the run apart, in the provenance of its episodes.
+        rows: Those that it kept.
+        episodes: Opens some of one file again, in order.
+        steps: What the run did to each episode, in order.
+        video: How it encoded videos; None if its writer is not ours.
+    """
+
+    run_dir: Path
+    run_digest: str
+    rows: Sequence[EpisodeRow]
+    episodes: Callable[[Path, Sequence[EpisodeRow]], Iterator[Episode]]
+    steps: Sequence[Any]
+    video: VideoSettings | None
+
+
+class SourceEpisodes:
+    """Pairs the episodes of a dataset with the recordings of a run, and opens these.
+
+    Args:
+        view: The dataset.
+        recordings: Those of the run.
+
+    Attributes:
+        foreign: Episodes of the dataset that come from another run; counted by `pairs`.
+    """
+
+    def __init__(self, view: DatasetView, recordings: Recordings) -> None:
+        self._view = view
+        self._recordings = recordings
+        self.foreign = 0
+
+    def pairs(self, note: Note) -> list[Pair]:
+        """Find the manifest row of each episode; note what is there twice, or not at all.
+
+        Raises:
+            UsageError: If no episode comes from the run.
+            Damaged: If the tables that lead to the episodes cannot be read.
+        """
+        rows = {(row.source, row.key): row for row in self._recordings.rows}
+        pairs: dict[tuple[str, str], Pair] = {}
+        for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view, self._view.provenance_path)):
+            if stored is None or origin is None:
+                raise Damaged(self._view.provenance_path, "has not one row per episode")
+            name = (origin.source_name, origin.source_key)
+            if origin.run_digest != self._recordings.run_digest:
+                self.foreign += 1
+            elif name in pairs:
+                text = f"episode {pairs[name].stored.index} comes from there too"
+                note(SourceProblem(stored.index, origin.label, "", None, text))
+            elif name not in rows:
+                note(SourceProblem(stored.index, origin.label, "", None, "the run kept no such episode"))
+            else:
+                pairs[name] = Pair(stored, origin, rows[name])
+        if not pairs:
+            found = f"does not come from the run in {self._recordings.run_dir}"
+            raise UsageError(str(self._view.root), found, "a dataset and the run directory that it was made in")
+        for name, row in rows.items():
+            if name not in pairs:
+                note(SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it"))
+        return list(pairs.values())
+
+    def opened(self, pairs: Sequence[Pair], note: Note, steps: Sequence[Any] = ()) -> Iterator[tuple[Episode, Pair]]:
+        """Yield the recording of each pair, gone through some steps; note which files are gone or changed."""
+        for path, group in groupby(pairs, key=lambda pair: pair.row.path):
+            waiting = {pair.row.index: pair for pair in group}
+            stream: Any = self._recordings.episodes(Path(path), [pair.row for pair in waiting.values()])
+            for step in steps:
+                stream = step.run(stream)
+            gone: list[Pair] = []
+            for ep in stream:
+                pair = waiting.pop(ep.metadata["row"].index)
+                if ep.rejection is not None and ep.rejection.reason == "source_changed":
+                    gone.append(pair)
+                else:
+                    yield ep, pair
+            if gone:
+                state = "was changed since" if Path(path).exists() else "is not there any more"
+                note(gone[0].problem(f"{path} {state}: {len(gone)} episode(s) cannot be compared"))
+            for pair in waiting.values():
+                note(pair.problem("a step now drops it"))
