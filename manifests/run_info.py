@@ -77,6 +77,11 @@ class RunIdentity:
     output: str
     base: str | None
 
+    @property
+    def run_id(self) -> str:
+        """As in `RunInfo`."""
+        return self.digest[:12]
+
     @classmethod
     def read(cls, path: Path) -> RunIdentity:
         """Read run.json of any version."""

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from ..blocks import BLOCKS
 from ..blocks.episode_step import EpisodeFilter, EpisodeMap, EpisodeStep
 from ..core.columns import ArrayColumn
 from ..core.episode import Episode
 from ..core.features import VISUAL_NAMES, Feature
 from ..pipelines.spec.arguments import BlockSpec, arguments_of, build
+from ..pipelines.spec.block_lookup import block_class
 
 JOINTS = ("a", "b", "c", "d", "e", "f")
 
@@ -46,21 +48,36 @@ def make_episode(
 
 
 class BlockContract:
-    """A block that a pipeline can name. Inherit and fill in the class attributes."""
+    """A block that a pipeline can name: a registered one, or a class at the top level of a module of your own.
+
+    Inherit and fill in the class attributes.
+    """
 
     cls: ClassVar[type[Any]]
     arguments: ClassVar[Mapping[str, Any]]  # valid and other than the defaults, as a pipeline file has them
 
+    @property
+    def use(self) -> str:
+        """The name of the block in a pipeline file."""
+        name = getattr(self.cls, "name", "")
+        is_registered = name in BLOCKS and BLOCKS[name] is self.cls
+        return name if is_registered else f"{self.cls.__module__}:{self.cls.__qualname__}"
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Return the constructor's parameters; a class without a constructor of its own has none."""
+        found = inspect.signature(self.cls).parameters
+        return {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+
     def test_every_argument_is_typed_described_and_named(self) -> None:
-        for name, parameter in inspect.signature(self.cls).parameters.items():
+        for name, parameter in self.parameters().items():
             assert parameter.kind is parameter.KEYWORD_ONLY, name
             assert parameter.annotation is not parameter.empty, name
             assert f"    {name}: " in (self.cls.__doc__ or ""), f"{name} is not under Args:"
 
     def test_every_argument_is_kept_unchanged_under_its_name(self) -> None:
-        block = build(BlockSpec(self.cls.name, self.arguments))
-        assert all(hasattr(block, name) for name in inspect.signature(self.cls).parameters)
-        again = build(BlockSpec(self.cls.name, arguments_of(block)))
+        block = build(BlockSpec(self.use, self.arguments))
+        assert all(hasattr(block, name) for name in self.parameters())
+        again = build(BlockSpec(self.use, arguments_of(block)))
         assert arguments_of(again) == arguments_of(block)
         for name, value in self.arguments.items():
             assert arguments_of(block)[name] == value or isinstance(value, dict)
@@ -73,17 +90,15 @@ class BlockContract:
             opened.append(str(file))
             return real(file, *args, **more)
 
-        build(BlockSpec(self.cls.name, self.arguments))  # whatever is imported is imported now
+        build(BlockSpec(self.use, self.arguments))  # whatever is imported is imported now
         monkeypatch.setattr(builtins, "open", watched)
         before = len(os.listdir("/proc/self/fd"))
-        build(BlockSpec(self.cls.name, self.arguments))
+        build(BlockSpec(self.use, self.arguments))
         assert len(os.listdir("/proc/self/fd")) == before
         assert [name for name in opened if not name.endswith(".yaml")] == []
 
-    def test_it_has_the_name_under_which_it_is_registered(self) -> None:
-        from ..blocks import BLOCKS
-
-        assert BLOCKS[self.cls.name] is self.cls
+    def test_a_pipeline_file_can_name_it(self) -> None:
+        assert block_class(self.use) is self.cls
 
 
 class StepContract(BlockContract):

@@ -22,6 +22,22 @@ def paths(text: str) -> set[str]:
     return {path.rstrip(".") for path in found if path.partition("/")[0] in FOLDERS}
 
 
+def named_files(text: str) -> set[str]:
+    """Return paths of Python files in code, whatever folder they name; dataset paths never end in .py."""
+    return set(re.findall(r"(?<![\w/.~$-])((?:[\w-]+/)+[\w-]+\.py)\b", text))
+
+
+def links(text: str) -> set[str]:
+    """Return the targets of links that lead into the repository."""
+    return {target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target}
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def imported(text: str) -> set[str]:
     """Return the names that code blocks import from robotrove."""
     lines = re.findall(r"^from robotrove import (.+)$", text, re.MULTILINE)
@@ -34,6 +50,20 @@ def test_every_path_exists(page: Path) -> None:
     assert page.name != "CONTRIBUTING.md" or "pipelines/run/runner.py" in wanted
     missing = [path for path in wanted if not any(ROOT.glob(re.sub(r"<\w+>", "*", path).rstrip("/")))]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_every_module_and_every_python_file_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in links(text):
+        path, _, anchor = target.partition("#")
+        aim = page.parent / path if path else page
+        assert aim.exists(), target
+        assert not anchor or anchor in anchors(aim), target
+    assert [path for path in named_files(text) if not (ROOT / path).is_file()] == []
+    for name in re.findall(r"\brobotrove((?:\.[a-z_]\w*)+)", text):
+        folder, found = ROOT.joinpath(*name.split(".")[1:]), name.startswith(".schema")  # robotrove.schema.json, a file
+        assert found or folder.is_dir() or folder.with_suffix(".py").is_file(), name
 
 
 def test_a_path_that_does_not_exist_is_found() -> None:

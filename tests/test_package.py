@@ -32,7 +32,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shipped(checkout: Path) -> set[str]:
     """What a wheel must hold: every file below the folders of the package, and those of the root that belong to it."""
-    folders = {path.name for path in checkout.iterdir() if path.is_dir()} - {"tests", "benchmarks", "docs", "slurm"}
+    others = {"tests", "benchmarks", "docs", "examples", "slurm"}
+    folders = {path.name for path in checkout.iterdir() if path.is_dir()} - others
     paths = [path for folder in folders for path in (checkout / folder).rglob("*") if path.is_file()]
     paths += [checkout / "__init__.py", checkout / "py.typed"]
     paths += [path for path in (checkout / "slurm").rglob("*") if path.is_file()]
@@ -67,6 +68,31 @@ def test_the_sdist_holds_what_the_wheel_does_and_how_to_build_it(
         names = {name.partition("/")[2] for name in archive.getnames() if not archive.getmember(name).isdir()}
     made = {name for name in names if name.startswith("robotrove.egg-info/")} | {"PKG-INFO", "setup.cfg"}
     assert names - made == shipped | {"pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"}
+
+
+def test_a_module_that_exists_no_more_is_not_in_the_next_wheel(checkout: Path, wheel: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(checkout, tmp_path / "checkout")
+    (copy / "core" / "gone.py").write_text("")
+    names = []
+    for folder in ("before", "after"):
+        build = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            folder,
+            str(copy),
+        ]
+        check(build, cwd=tmp_path)
+        (path,) = (tmp_path / folder).glob("*.whl")
+        with zipfile.ZipFile(path) as archive:
+            names.append(set(archive.namelist()))
+        (copy / "core" / "gone.py").unlink(missing_ok=True)
+    assert names[0] - names[1] == {"robotrove/core/gone.py"}
 
 
 def test_a_build_leaves_no_second_copy_that_can_be_imported(checkout: Path, wheel: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from robotrove.executors.worker import command
 from robotrove.tests.support.places import ROOT
 
 TESTS = ROOT / "tests"
@@ -20,7 +22,8 @@ OPTIONAL = {"lerobot", "ray", "torch"}  # packages that a plain install lacks
 
 def modules() -> list[Path]:
     """Return the modules of the package, relative to the root."""
-    folders = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "build")]
+    others = ("tests", "benchmarks", "docs", "examples", "build", "dist")
+    folders = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in others]
     return sorted(path.relative_to(ROOT) for folder in folders for path in folder.rglob("*.py"))
 
 
@@ -35,6 +38,16 @@ def test_a_module_can_be_imported(module: Path) -> None:
     except ModuleNotFoundError as exc:
         if exc.name not in OPTIONAL:
             raise
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    assert {str(path.parent) for path in MODULES if not (ROOT / path.parent / "__init__.py").is_file()} == set()
+
+
+def test_the_program_of_a_worker_exists() -> None:
+    *_, option, program, _ = command(ROOT)  # executors cannot import pipelines, so they name it
+    assert option == "-m"
+    assert importlib.util.find_spec(program) is not None
 
 
 def subjects(test: Path) -> Iterator[str]:

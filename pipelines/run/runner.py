@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from shlex import quote
 
 from ...blocks.binding import Binding
 from ...core.errors import UsageError
@@ -12,7 +13,7 @@ from ...core.workspace import Workspace
 from ...executors.executor import Executor
 from ...executors.rank_marks import RankMarks
 from ...executors.slurm.submission import Detached, Submission
-from ...manifests.run_info import RunInfo, Started
+from ...manifests.run_info import RunIdentity, RunInfo, Started
 from ...manifests.run_report import RunReport
 from ...media.encode.encoder import check_available, encoder_version
 from ..plan.append_base import check_same_base
@@ -103,6 +104,8 @@ def _opened(
     retry_rejected: bool,
 ) -> Iterator[RunReport | None]:
     """Hold the run while the block works on it; gives the report if it is finished."""
+    if workspace.run.exists() and not fresh:
+        check_same_version(workspace, _afresh(workspace))  # first, since whatever comes next may change the folder
     if retry_rejected and spec.source is None:
         raise UsageError(
             "--retry-rejected", "this run takes all episodes of datasets and rejects none", action="leave it out"
@@ -120,9 +123,6 @@ def _opened(
             workspace.sweep()
             encoder = encoder_version(video)
             if workspace.run.exists():
-                check_same_version(
-                    workspace, "start over with --fresh, which moves this run aside, or with another --output"
-                )
                 run = RunInfo.read(workspace.run)
                 check_same_pipeline(spec, run, workspace, encoder)
                 binding = Binding(workspace, run)
@@ -148,3 +148,11 @@ def _opened(
             yield None
     except NothingNew as exc:
         yield exc.report
+
+
+def _afresh(workspace: Workspace) -> str:
+    """Return how to start over; a base that an interrupted append had moved away has to come back first."""
+    start_over = "start over with --fresh, which moves this run aside, or with another --output"
+    base = workspace.output_before(RunIdentity.read(workspace.run).run_id)
+    is_between = base.exists() and not workspace.output.exists()
+    return f"mv {quote(str(base))} {quote(str(workspace.output))}, then {start_over}" if is_between else start_over

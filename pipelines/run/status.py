@@ -300,13 +300,14 @@ def status_reader(workspace: Workspace) -> StatusReader:
     """Return a reader for the status of a run, whichever version made it."""
     if RunIdentity.read(workspace.run).version == __version__:
         return _reader(workspace, stages(workspace))
-    begun = _begun_stages(workspace)
-    try:
+    known = begun = _begun_stages(workspace)
+    with suppress(RobotroveError, OSError):  # its pipeline has another format, or a block that cannot be imported now
         # Started stages keep the rank count of their executor.json; this version may compute another.
         known = {stage.name: stage for stage in stages(workspace)} | begun
+    try:
         reader = _reader(workspace, list(known.values()))
         reader.read()
-    except (RobotroveError, OSError):  # its files have another form
+    except (RobotroveError, OSError):  # its files have another format
         return LogStatusReader(workspace, list(begun.values()))
     return reader
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import RobotroveError, UsageError
+from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, origin_of
@@ -61,8 +62,9 @@ def trace(dataset: Path, episode: int) -> Trace:
 def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
     name = (origin.source_name, origin.source_key)
     for workspace, run in _runs(dataset.absolute(), set()):
-        if run.digest == origin.run_digest:
-            with suppress(RobotroveError, OSError):  # another version's, or not for this user: the rest is known
+        if run.digest == origin.run_digest and workspace.manifest.is_file():
+            # What another version wrote may be unreadable here; the rest is known all the same.
+            with suppress(OSError, *(() if run.version == __version__ else (RobotroveError,))):
                 rows = Manifest.read(workspace.manifest).rows
                 return next((row.path for row in rows if (row.source, row.key) == name), None)
     return None

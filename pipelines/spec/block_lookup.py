@@ -161,7 +161,9 @@ def _module(name: str, folders: Sequence[Path]) -> ModuleType:
         return import_module(name)
     except Exception as exc:  # outside code may raise anything while it is imported
         looked = f"; looked in what is installed, {', '.join(map(str, folders))}" if folders else ""
-        raise UsageError("", f"cannot be imported: {one_line(exc)}{looked}") from exc
+        moved = isinstance(exc, ModuleNotFoundError) and (exc.name or "").startswith("robotrove.")
+        hint = "; modules moved in 0.2.2: `from robotrove import …` has the public names" if moved else looked
+        raise UsageError("", f"cannot be imported: {one_line(exc)}{hint}") from exc
 
 
 def _as_class(found: Any) -> type[Any]:

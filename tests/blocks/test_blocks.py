@@ -195,3 +195,8 @@ def test_outside_of_a_run_it_says_what_it_needs(name: str) -> None:
 def test_the_episode_of_these_tests_has_different_values_everywhere() -> None:
     ep = make_episode()
     assert len(set(ep["action"].ravel().tolist())) == ep["action"].size
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_has_the_name_under_which_it_is_registered(name: str) -> None:
+    assert BLOCKS[name].name == name

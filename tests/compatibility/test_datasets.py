@@ -29,10 +29,8 @@ EVERY_DATASET = pytest.mark.parametrize(
     ("version", "dataset"),
     [(version, dataset) for version in VERSIONS for dataset in ("v30", "v21") if (version, dataset) != (FIRST, "v21")],
 )
-# Merge, conversion and append are promised for these and all that follow.
-SINCE_021 = pytest.mark.parametrize(
-    "version", [version for version in VERSIONS if version not in (FIRST, "0.1.0", "0.2.0")]
-)
+# The first has no dataset of v2.1.
+OF_BOTH_FORMATS = pytest.mark.parametrize("version", [version for version in VERSIONS if version != FIRST])
 
 
 def stored(dataset: Path) -> dict[str, np.ndarray]:
@@ -115,7 +113,7 @@ def test_trace(robotrove: Command, unpacked: Unpack, version: str, dataset: str)
     assert robotrove("trace", dataset, 3).code == 2
 
 
-@SINCE_021
+@OF_BOTH_FORMATS
 def test_aggregate(robotrove: Command, unpacked: Unpack, version: str) -> None:
     folder = unpacked(version)
     done = robotrove("aggregate", "v30", "v21", "--output", "both", "--workers", 1)
@@ -129,7 +127,7 @@ def test_aggregate(robotrove: Command, unpacked: Unpack, version: str) -> None:
     assert (checked.code, checked.json["counts"]) == (0, COUNTS | {"episodes": 6, "frames": 42})
 
 
-@SINCE_021
+@OF_BOTH_FORMATS
 @pytest.mark.parametrize(("dataset", "to"), [("v30", "v2.1"), ("v21", "v3.0")])
 def test_convert(robotrove: Command, unpacked: Unpack, version: str, dataset: str, to: str) -> None:
     folder = unpacked(version)
@@ -144,7 +142,7 @@ def test_convert(robotrove: Command, unpacked: Unpack, version: str, dataset: st
     assert (checked.code, checked.json["counts"], checked.json["findings"]) == (0, COUNTS, [])
 
 
-@SINCE_021
+@OF_BOTH_FORMATS
 @pytest.mark.parametrize(("dataset", "made"), [("v30", "v3.0"), ("v21", "v2.1")])
 @pytest.mark.parametrize("output", ["new", "in its place"])
 def test_append(robotrove: Command, unpacked: Unpack, version: str, dataset: str, made: str, output: str) -> None:

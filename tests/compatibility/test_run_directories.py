@@ -145,6 +145,9 @@ def answer(worker: list[str], run_dir: Path) -> str:
 
 def assert_refused(robotrove: Command, folder: Path, version: str) -> None:
     """All that would build on v30.run or stopped.run names both versions, and leaves everything as it was."""
+    for name in ("v30", "stopped"):  # what a killed command leaves, which a run of this version would clear away
+        (folder / f"{name}.run" / "manifest.parquet.12.tmp").write_bytes(b"half")
+        (folder / f"{name}.run" / "run.lock").write_text("of a process that ended")
     before = files(folder)
     for name, options in (("v30", ()), ("stopped", ("on_error=stop",))):
         done = robotrove("run", "pipeline.yaml", *options, "--output", name)
@@ -367,3 +370,33 @@ def test_trace_leads_from_what_was_appended_to_its_base(robotrove: Command, unpa
         ("data/demo_2", f"{golden}/recordings/isaaclab.hdf5"),
         ("data/demo_1", f"{golden}/more/isaaclab.hdf5"),
     ]
+
+
+@BUT_THE_FIRST
+def test_a_submitted_run_is_refused_without_asking_a_cluster(
+    robotrove: Command, unpacked: Unpack, version: str
+) -> None:
+    folder = unpacked(version)
+    done = robotrove("run", "pipeline.yaml", "--output", "submitted")
+    assert (done.code, done.err) == (2, refusal(folder / "submitted.run", number(version), START_OVER))
+
+
+def test_a_base_that_an_append_moved_away_is_named(robotrove: Command, unpacked: Unpack) -> None:
+    folder = unpacked("0.2.1")
+    run_id = json.loads((folder / "longer.run" / "run.json").read_text())["digest"][:12]
+    change_run(folder / "longer.run", lambda entry: entry.update(output=str(folder / "longer")))
+    (folder / "longer").rename(folder / f"longer.before-{run_id}")
+    done = robotrove("run", "pipeline.yaml", "--output", "longer")
+    moved = f"mv {folder}/longer.before-{run_id} {folder}/longer, then {START_OVER}"
+    assert (done.code, done.err) == (2, refusal(folder / "longer.run", "0.2.1", moved))
+
+
+def test_status_counts_episodes_where_a_block_cannot_be_imported_any_more(robotrove: Command, unpacked: Unpack) -> None:
+    folder = unpacked("0.2.1")
+    whole = robotrove("status", "v30.run", "--json").json
+    content = yaml.safe_load((folder / "v30.run/pipeline.yaml").read_text())
+    steps = [*content["steps"], {"use": "lab.blocks:Slow"}]
+    (folder / "v30.run/pipeline.yaml").write_text(yaml.safe_dump(content | {"steps": steps}))
+    found = robotrove("status", "v30.run", "--json").json
+    assert (found["listed"], found["kept"], found["rejected"]) == (whole["listed"], whole["kept"], whole["rejected"])
+    assert found["kept"] == 3
