@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ...core.rejections import counted_reason
 from ...core.version import __version__
 from ...pipelines.run.stages import workspace_of
 from ...pipelines.run.status import FailedRank, RunStatus, StageStatus, status_reader
@@ -51,7 +52,7 @@ def _text(status: RunStatus, failures: Sequence[FailedRank]) -> str:
     lines = [head, *map(_stage, status.stages)]
     if status.version != __version__:
         lines.append(f"  made by robotrove {status.version}, and this is robotrove {__version__}")
-    lines += [f"  rejected: {count} {reason}" for reason, count in sorted(status.rejected.items())]
+    lines += [f"  rejected: {counted_reason(reason, count)}" for reason, count in sorted(status.rejected.items())]
     if status.jobs:
         lines.append(f"  on the cluster: job {', '.join(status.jobs)}")
     lines += [f"  waiting: {counted(count, 'job')} ({reason})" for reason, count in sorted(status.waiting_for.items())]
