@@ -45,7 +45,7 @@ class EpisodeStep(PipelineStep, ABC):
                 raise
             except Exception as exc:  # a mistake in a block, most likely one from outside
                 found = f"{type(exc).__name__}: {exc}, at episode {ep.id}"
-                raise RobotroveError(f"block {self.name}", found, action="mend the block") from exc
+                raise RobotroveError(f"block {self.name}", found, todo="mend the block") from exc
             if ep.rejection is not None:
                 self.stat_update(f"rejected_{ep.rejection.reason}")
         return ep

@@ -5,32 +5,48 @@ from __future__ import annotations
 import shlex
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 
 class RobotroveError(Exception):
-    """Root of all errors that robotrove raises on purpose.
+    """Root of all errors that robotrove raises on purpose: data, from which their text is made here.
 
-    Args:
+    Attributes:
         where: File, key or block the error is about.
         found: What was found there.
         expected: What should have been there.
-        action: What the user can do about it, ideally the next command to type.
+        todo: What the user can do about it, ideally the next command to type.
+        see: Folder or file that says more.
     """
 
     exit_code = 1
 
-    def __init__(self, where: str, found: str, expected: str = "", action: str = "") -> None:
-        lines = [f"{where}: {found}" if where else found]
-        if expected:
-            lines.append(f"  expected: {expected}")
-        if action:
-            lines.append(f"  to do: {action}")
-        super().__init__("\n".join(lines))
+    def __init__(self, where: str, found: str, expected: str = "", todo: str = "", see: str = "") -> None:
+        super().__init__(where, found, expected, todo, see)
+        self.where = where
+        self.found = found
+        self.expected = expected
+        self.todo = todo
+        self.see = see
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.found}" if self.where else self.found]
+        more = {"expected": self.expected, "see": self.see, "to do": self.todo}
+        return "\n".join([*lines, *(f"  {label}: {text}" for label, text in more.items() if text)])
+
+    def __reduce__(self) -> tuple[Callable[..., RobotroveError], tuple[Any, ...]]:
+        return _restored, (type(self), self.args, self.__dict__)  # subclasses take other arguments
+
+
+def _restored(cls: type[RobotroveError], args: tuple[Any, ...], attributes: dict[str, Any]) -> RobotroveError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(RobotroveError):
@@ -55,7 +71,7 @@ class ConfigError(UsageError):
         count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
         lines = [f"{source}:{p.line}: {p.message}" if p.line else f"{source}: {p.message}" for p in self.problems]
         super().__init__(
-            source, f"{count} found\n  " + "\n  ".join(lines), action="mend them and run the same command again"
+            source, f"{count} found\n  " + "\n  ".join(lines), todo="mend them and run the same command again"
         )
 
 
@@ -76,10 +92,10 @@ class EpisodeRejected(RobotroveError):
 class RunLocked(UsageError):
     """Another process, or a job on a cluster, works on the same run directory."""
 
-    def __init__(self, run_dir: str, holder: str, action: str = "") -> None:
+    def __init__(self, run_dir: str, holder: str, todo: str = "") -> None:
         wait = f"wait for it (robotrove status {shlex.quote(run_dir)}), or end that process and repeat the command"
         super().__init__(
-            run_dir, f"{holder} is working on this run", "one command at a time per run directory", action or wait
+            run_dir, f"{holder} is working on this run", "one command at a time per run directory", todo or wait
         )
 
 
@@ -120,13 +136,11 @@ class Damaged(RobotroveError):
 
     Args:
         where: File relative to the dataset, and the place in it.
-        message: What is wrong there.
+        found: What is wrong there.
     """
 
-    def __init__(self, where: str, message: str) -> None:
-        self.where = where
-        self.message = message
-        super().__init__(where, message)
+    def __init__(self, where: str, found: str) -> None:
+        super().__init__(where, found)
 
 
 class RankFailed(RobotroveError):
@@ -139,8 +153,8 @@ class RankFailed(RobotroveError):
         super().__init__(
             f"stage {stage}",
             f"{len(failures)} rank(s) failed\n    " + "\n    ".join(shown + more),
-            f"logs in {logs}",
-            f"see the cause, then resume with: {resume}",
+            todo=f"see the cause, then resume with: {resume}",
+            see=logs,
         )
 
 
@@ -148,7 +162,7 @@ class Superseded(RobotroveError):
     """Another process finished the same shard or file first; its result stands."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what, "superseded: another process finished it first", action="nothing; its result is used")
+        super().__init__(what, "superseded: another process finished it first", todo="nothing; its result is used")
 
 
 def exists_already(target: Path, kind: str = "file") -> UsageError:

@@ -99,7 +99,7 @@ def readable(root: Path) -> Iterator[None]:
     except (Damaged, FileNotFoundError, ValueError) as exc:
         where, found = str(root), str(exc)
         if isinstance(exc, Damaged):
-            where, found = str(root / exc.where), exc.message
+            where, found = str(root / exc.where), exc.found
         elif isinstance(exc, FileNotFoundError):
             where, found = str(exc.filename), "does not exist"
         raise RobotroveError(where, found, "a complete LeRobot dataset", f"robotrove verify {root}") from exc

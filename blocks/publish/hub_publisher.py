@@ -82,7 +82,7 @@ class HubPublisher(Bound, DatasetStep):
                 view, repo_id=self.repo_id, branch=self.branch, license=self.license, is_verified=self.verify
             )
         except Damaged as exc:
-            raise RobotroveError(str(self._root / exc.where), exc.message, "a dataset that can be described") from exc
+            raise RobotroveError(str(self._root / exc.where), exc.found, "a dataset that can be described") from exc
         return Push(
             Hub(on_pause=lambda why: self.progress(why, 0, 0)),
             self._root,

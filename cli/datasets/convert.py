@@ -34,7 +34,7 @@ def command(dataset: str, version: str, robot: str | None, allow_long: bool, for
         raise UsageError(dataset, f"is {version} already", "a dataset of another version")
     if version == "v3.0":
         if robot or allow_long:
-            raise UsageError("--gr00t and --allow-long", "are for --to v2.1", action="leave them out")
+            raise UsageError("--gr00t and --allow-long", "are for --to v2.1", todo="leave them out")
         run_blocks({"aggregator": {"datasets": [source], "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
     gr00t = {"gr00t_files": {"robot": robot}} if robot else {}
     run_blocks({"downgrader": {"datasets": [source], "allow_long": allow_long}, **gr00t}, **run)

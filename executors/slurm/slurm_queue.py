@@ -178,7 +178,7 @@ def _ask(*command: str) -> str:
             "--executor local, or the same command on the cluster's login node",
         ) from exc
     except subprocess.TimeoutExpired as exc:
-        raise RobotroveError(command[0], f"does not answer within {_TIMEOUT_S} s", action="repeat the command") from exc
+        raise RobotroveError(command[0], f"does not answer within {_TIMEOUT_S} s", todo="repeat the command") from exc
     if done.returncode:
         said = done.stderr.strip() or f"exit code {done.returncode}"
         raise RobotroveError(" ".join(command[:2]), said, "an answer of the cluster", "repeat the command later")

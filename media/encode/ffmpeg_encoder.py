@@ -55,7 +55,7 @@ class FfmpegEncoder(Encoder):
             raise UsageError(
                 "encoder ffmpeg",
                 "there is no program `ffmpeg` on the PATH",
-                action="install FFmpeg (apt install ffmpeg, module load ffmpeg), or use `encoder: pyav`",
+                todo="install FFmpeg (apt install ffmpeg, module load ffmpeg), or use `encoder: pyav`",
             )
         if refusal := _trial(self.settings, 64, 64):
             raise UsageError(

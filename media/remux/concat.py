@@ -27,7 +27,7 @@ class NotCopyable(RobotroveError):
 
     def __init__(self, clip: Clip, why: str) -> None:
         action = "encode this clip again, or cut at the keyframe of a closed GOP"
-        super().__init__(str(clip.path), f"{clip} cannot be copied: {why}", action=action)
+        super().__init__(str(clip.path), f"{clip} cannot be copied: {why}", todo=action)
 
 
 def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) -> None:

@@ -183,7 +183,7 @@ def _in_words(root: Path) -> Iterator[None]:
         yield
     except Damaged as exc:
         action = f"robotrove verify {root}"
-        raise UsageError(str(root / exc.where), exc.message, "a complete LeRobot dataset", action) from exc
+        raise UsageError(str(root / exc.where), exc.found, "a complete LeRobot dataset", action) from exc
 
 
 def _other(what: str, new: object, old: object) -> str:

@@ -135,7 +135,7 @@ def _facts(folder: Path) -> DatasetInfo:
     try:
         return open_source(folder).facts
     except Damaged as exc:
-        raise UsageError(str(folder / exc.where), exc.message, "a complete LeRobot dataset") from exc
+        raise UsageError(str(folder / exc.where), exc.found, "a complete LeRobot dataset") from exc
 
 
 def _absolute(folder: str) -> Path:

@@ -162,7 +162,7 @@ def export_actions(
         parts = of_run(view, run_dir, chosen)
     else:
         raise UsageError(
-            "--robot and --space", "stand beside --source, whose pipeline says both", action="leave them out"
+            "--robot and --space", "stand beside --source, whose pipeline says both", todo="leave them out"
         )
     attempt = target.with_name(attempt_name(target.name))
     try:

@@ -80,7 +80,7 @@ def check_replay(
     try:
         return _compared(open_view(dataset), recordings, problems, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
-        problems.note(SourceProblem(None, exc.where, "", None, exc.message))
+        problems.note(SourceProblem(None, exc.where, "", None, exc.found))
         return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
 
 

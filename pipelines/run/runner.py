@@ -108,7 +108,7 @@ def _opened(
         check_same_version(workspace, _afresh(workspace))  # first, since whatever comes next may change the folder
     if retry_rejected and spec.source is None:
         raise UsageError(
-            "--retry-rejected", "this run takes all episodes of datasets and rejects none", action="leave it out"
+            "--retry-rejected", "this run takes all episodes of datasets and rejects none", todo="leave it out"
         )
     check_apart(spec, workspace)
     video = video_of(spec)

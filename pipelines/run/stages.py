@@ -106,7 +106,7 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
         raise RobotroveError(
             f"stage {name}",
             f"does not begin: {len(missing)} of {earlier.ranks} ranks of stage {earlier.name} are incomplete ({ranks})",
-            action=f"see why with robotrove status {_quoted(workspace.run_dir)}, then resume with: {earlier.resume}",
+            todo=f"see why with robotrove status {_quoted(workspace.run_dir)}, then resume with: {earlier.resume}",
         )
     if earlier.name == CONVERT:
         check_kept(workspace)

@@ -72,7 +72,7 @@ def verify(
     try:
         view = open_view(dataset, opened)
     except Damaged as exc:
-        finding = Diagnostic("structure", exc.where, exc.message)
+        finding = Diagnostic("structure", exc.where, exc.found)
         return Report((finding,), {"errors": 1, "warnings": 0})
     kept: list[Diagnostic] = []
     totals: dict[Severity, int] = {"error": 0, "warning": 0}

@@ -63,7 +63,7 @@ def check_source(
     try:
         return _compared(open_view(dataset), recordings, deep, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
-        return SourceReport((SourceProblem(None, exc.where, "", None, exc.message),), 1, 0, 0, 0)
+        return SourceReport((SourceProblem(None, exc.where, "", None, exc.found),), 1, 0, 0, 0)
 
 
 def _compared(view: DatasetView, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:

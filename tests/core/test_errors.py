@@ -1,0 +1,58 @@
+"""Errors are data: their text, and the way from one process to another."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from robotrove.core.errors import (
+    ConfigError,
+    Damaged,
+    EpisodeRejected,
+    Problem,
+    RankFailed,
+    RobotroveError,
+    RunChanged,
+    RunLocked,
+    RunOfOtherVersion,
+    Superseded,
+    UsageError,
+)
+
+ERRORS = [
+    RobotroveError("a.yaml", "is empty", "a pipeline", "robotrove init FILE", "docs/pipelines.md"),
+    UsageError("", "nothing was given"),
+    ConfigError("a.yaml", [Problem(3, "no such block"), Problem(1, "no source")]),
+    EpisodeRejected("bad_image", "row 3 ends early"),
+    RunLocked("out.run", "process 7"),
+    RunChanged("out.run", ["crf 30 was 23"]),
+    RunOfOtherVersion("out.run", "0.1.0", "0.2.0", "start over"),
+    Damaged("meta/info.json", "has no fps"),
+    RankFailed("convert", {3: "killed"}, "out.run/logs", "robotrove run a.yaml"),
+    Superseded("shard 3"),
+]
+
+
+def test_the_text_is_made_from_what_is_known() -> None:
+    assert str(ERRORS[0]) == (
+        "a.yaml: is empty\n  expected: a pipeline\n  see: docs/pipelines.md\n  to do: robotrove init FILE"
+    )
+    assert str(ERRORS[1]) == "nothing was given"
+
+
+def test_a_log_is_something_to_see_and_not_to_expect() -> None:
+    error = ERRORS[8]
+    assert (error.expected, error.see) == ("", "out.run/logs")
+    assert error.todo == "see the cause, then resume with: robotrove run a.yaml"
+
+
+def test_problems_of_a_file_come_by_line() -> None:
+    assert str(ERRORS[2]).splitlines()[1:3] == ["  a.yaml:1: no source", "  a.yaml:3: no such block"]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_every_error_reaches_another_process_as_it_is(error: RobotroveError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), vars(again)) == (str(error), vars(error))
