@@ -13,21 +13,11 @@ from pathlib import Path
 import pytest
 
 from robotrove.executors.worker import command
-from robotrove.tests.support.places import ROOT
+from robotrove.tests.support.places import MODULES, ROOT
 
 TESTS = ROOT / "tests"
 APART = ("judges", "slurm", "support", "compatibility")  # not about one folder of the package
 OPTIONAL = {"lerobot", "ray", "torch"}  # packages that a plain install lacks
-
-
-def modules() -> list[Path]:
-    """Return the modules of the package, relative to the root."""
-    others = ("tests", "benchmarks", "docs", "examples", "build", "dist")
-    folders = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in others]
-    return sorted(path.relative_to(ROOT) for folder in folders for path in folder.rglob("*.py"))
-
-
-MODULES = modules()
 
 
 @pytest.mark.parametrize("module", [path for path in MODULES if path.stem != "__main__"], ids=str)

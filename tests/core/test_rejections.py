@@ -6,8 +6,7 @@ import ast
 import re
 
 from robotrove.core.rejections import REASONS, counted_reason
-from robotrove.tests.support.places import ROOT
-from robotrove.tests.test_rooms import MODULES
+from robotrove.tests.support.places import MODULES, ROOT
 
 PAGE = ROOT / "docs/rejections.md"
 RAISERS = {"EpisodeRejected", "Rejection", "RejectedEpisode", "reject"}

@@ -1,4 +1,4 @@
-"""Places that tests read: the checkout, and the real recordings beside it, which may be missing."""
+"""Places that tests read: the checkout, its modules, and the real recordings beside it, which may be missing."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def missing(path: Path) -> str:
 def needs(path: Path) -> pytest.MarkDecorator:
     """Skip a test where a real recording is missing."""
     return pytest.mark.skipif(not path.exists(), reason=missing(path))
+
+
+def _modules() -> list[Path]:
+    """Return the modules of the package, relative to the root."""
+    others = ("tests", "benchmarks", "docs", "examples", "build", "dist")
+    folders = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in others]
+    return sorted(path.relative_to(ROOT) for folder in folders for path in folder.rglob("*.py"))
+
+
+MODULES = _modules()
