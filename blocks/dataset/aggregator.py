@@ -19,7 +19,7 @@ from ...formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
 from ...formats.lerobot.writers.kept_files import check_columns
 from ...formats.lerobot.writers.writer_v30 import write_info, write_meta, write_planned_file
 from ...media.encode.settings import VideoSettings
-from ...media.remux.video_index import Encoding
+from ...media.remux.clip import Encoding
 from ..dataset_step import Commit
 from .dataset_maker import DatasetMaker, Planner
 

@@ -26,8 +26,8 @@ from ...formats.lerobot.writers.writer_v30 import write_json
 from ...hub.source_files import present
 from ...media.encode.settings import VideoSettings
 from ...media.remux.byte_copier import copy_file
+from ...media.remux.clip import Encoding
 from ...media.remux.reencode import reencode, settings_like
-from ...media.remux.video_index import Encoding
 from ..binding import Bound
 from ..dataset_step import Commit, DatasetStep
 from .dataset_sources import DatasetSources, readable

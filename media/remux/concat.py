@@ -18,8 +18,9 @@ from ..video.demux import open_track, packets, packets_from
 from ..video.frame_times import Grid
 from ..video.nal_units import has_units, read_keyframe
 from ..video.probe import Order
+from .clip import Clip, Encoding
 from .concat_mp4 import join_tables, split_tables
-from .video_index import Clip, Encoding, encoding_of
+from .video_index import encoding_of
 
 
 class NotCopyable(RobotroveError):

@@ -17,7 +17,8 @@ from ..mp4.muxer import Video, wrap
 from ..mp4.sample_table import parameters_within, read_keyframes, read_table
 from ..video.frame_times import Grid
 from .byte_copier import ByteCopier
-from .video_index import Clip, encoding_of_table
+from .clip import Clip
+from .video_index import encoding_of_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ...core.errors import RobotroveError, UsageError
 from ..encode.encoder import make_encoder
 from ..encode.settings import VideoSettings
 from ..video.probe import iter_frames, probe
-from .video_index import Clip, Encoding
+from .clip import Clip, Encoding
 
 _ENCODERS = {"av1": "libsvtav1", "h264": "libx264", "hevc": "libx265"}
 

@@ -22,48 +22,7 @@ from ..video.demux import codec_name, open_track, packets
 from ..video.frame_times import Grid
 from ..video.nal_units import read_keyframe
 from ..video.probe import VideoInfo, probe
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A run of frames of one file.
-
-    Attributes:
-        path: Video file.
-        first: Number of the first frame in display order; the first one of a file is frame 0, whatever its time.
-        frames: Number of frames.
-    """
-
-    path: Path
-    first: int
-    frames: int
-
-    def __str__(self) -> str:
-        return f"the clip of frames {self.first} to {self.first + self.frames - 1}"
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """How a video is encoded.
-
-    Attributes:
-        codec: ``av1``, ``h264``, ``hevc`` …
-        width: Pixels per row.
-        height: Rows.
-        pix_fmt: Pixel format.
-        extradata: Start of the SHA-256 of the codec's parameters, 16 hexadecimal digits.
-    """
-
-    codec: str
-    width: int
-    height: int
-    pix_fmt: str
-    extradata: str
-
-    def is_like(self, other: Encoding) -> bool:
-        """Return True if codec, size and pixel format are the same; parameters may differ."""
-        mine, others = ((e.codec, e.width, e.height, e.pix_fmt) for e in (self, other))
-        return mine == others
+from .clip import Encoding
 
 
 class VideoIndex:

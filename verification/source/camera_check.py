@@ -16,7 +16,7 @@ from ...core.errors import RobotroveError
 from ...media.encode.encoder import make_encoder
 from ...media.encode.settings import VideoSettings
 from ...media.image.pixels import Pixels
-from ...media.remux.video_index import Clip
+from ...media.remux.clip import Clip
 from ...media.video.probe import iter_frames
 
 BLOCK = 16

@@ -7,19 +7,22 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged, in_utf8
-from ....media.remux.video_index import Clip, VideoIndex, read_index
+from ....media.remux.clip import Clip
 from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
 from ..features.vector import single_values
 from ..stats.stored_stats import StatColumns, stat_columns, stat_shapes
 from .dataset import DatasetView, FolderSource, Note, check_templates, is_texts, selected
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
+
+if TYPE_CHECKING:
+    from ....media.remux.video_index import VideoIndex
 
 _MOST = 1 << 53  # of frames, episodes and what else is counted
 _MOST_GAPS = 1 << 16  # numbers that no task has
@@ -205,6 +208,8 @@ class V21Source(FolderSource[DatasetViewV21]):
 
     def located(self, note: Note) -> Iterator[EpisodeFiles]:
         """Yield where each episode is, in order; see the base class."""
+        from ....media.remux.video_index import read_index  # PyAV, which rows do not need
+
         view, keys = self.view, self.facts.camera_keys
         check_templates(view.data_file(episode) for episode in (0, 1))
         check_templates(view.video_file(key, episode) for key in keys for episode in (0, 1))

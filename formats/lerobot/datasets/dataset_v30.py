@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged
-from ....media.remux.video_index import Clip, VideoIndex, read_index
+from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
 from ..stats.stored_stats import Floats, Shape, StatColumns, stat_shapes, stat_values
 from .dataset import DatasetView, FolderSource, Note, check_templates
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
+
+if TYPE_CHECKING:
+    from ....media.remux.video_index import VideoIndex
 
 _TOLERANCE = 0.25  # frames; sums of durations are off by far less, other frame rates by more
 _LONGEST = 2.0**31  # seconds; no file is as long
@@ -341,6 +344,8 @@ class CameraWindows:
         return Track(clip, self._index.size(first, length), self._index.encoding, is_copyable)
 
     def _enter(self, episode: int) -> None:
+        from ....media.remux.video_index import read_index  # PyAV, which rows do not need
+
         path, group = self._path(episode), int(self._groups[episode])
         self._index = None  # only one at a time in memory
         self._file = self._source.place(path, episode)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....media.remux.video_index import Clip, Encoding
+from ....media.remux.clip import Clip, Encoding
 from ..stats.stored_stats import StatColumns
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.errors import Damaged, RobotroveError
 from ....core.features import Feature
-from ....media.remux.video_index import Clip
+from ....media.remux.clip import Clip
 from ..dataset_files import ArrowColumn, open_parquet
 from ..features.vector import rows_of, single_values
 from .dataset import DatasetView

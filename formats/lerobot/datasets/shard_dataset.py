@@ -11,7 +11,7 @@ import numpy as np
 
 from ....core.columns import Array
 from ....manifests.shard import KeptEpisode, Shard
-from ....media.remux.video_index import Clip
+from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import read_small
 from ..stats.stored_stats import stat_shapes

@@ -17,7 +17,7 @@ from ....core.errors import Damaged, EpisodeRejected
 from ....core.features import Features, channels
 from ....media.image.images import ImageDecoder
 from ....media.image.pixels import Pixels
-from ....media.remux.video_index import Clip
+from ....media.remux.clip import Clip
 from ....media.video.probe import iter_frames
 from .. import paths_v30
 from ..datasets.dataset import DatasetSource, DatasetView

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from ....core.commit import attempt_name, sync_file, write_file
 from ....core.errors import undamaged
-from ....media.remux.video_index import Clip, Encoding
+from ....media.remux.clip import Clip, Encoding
 from ..dataset_files import open_parquet
 from ..datasets.episode_location import EpisodeFiles, Rows, Track
 from .file_planner import PlannedFile

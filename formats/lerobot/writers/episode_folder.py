@@ -20,7 +20,7 @@ from ....core.prefetch import prefetch
 from ....media.encode.encoder import make_encoder
 from ....media.encode.settings import VideoSettings
 from ....media.image.images import encode_png
-from ....media.remux.video_index import Clip
+from ....media.remux.clip import Clip
 from ....media.video.probe import probe
 from ..datasets.episode_location import EpisodeFiles, EpisodeMetadata, EpisodeRecord, Rows, Track
 from ..datasets.provenance import ORIGIN_SCHEMA

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,3 +48,8 @@ def test_trace_of_a_foreign_dataset(robotrove: Callable, converted: Path, tmp_pa
     found = robotrove("trace", tmp_path / "foreign", 0)
     assert found.code == 2
     assert "does not say where its episodes come from" in found.err
+
+
+def test_trace_needs_no_video_library() -> None:
+    code = "import sys, robotrove.cli.runs.trace, robotrove.pipelines.run.trace; sys.exit('av' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -11,8 +11,9 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.media.mp4.boxes import Unusual, box
 from robotrove.media.mp4.sample_table import read_table
+from robotrove.media.remux.clip import Clip
 from robotrove.media.remux.concat import join
-from robotrove.media.remux.video_index import Clip, VideoIndex, read_index
+from robotrove.media.remux.video_index import VideoIndex, read_index
 from robotrove.tests.support.media.odd_videos import make_odd
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
 

@@ -12,8 +12,9 @@ from robotrove.core.errors import RobotroveError
 from robotrove.formats.hdf5.samples.pictures import draw_marker, read_marker
 from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.remux.clip import Clip
 from robotrove.media.remux.concat import NotCopyable, join, split
-from robotrove.media.remux.video_index import Clip, read_index
+from robotrove.media.remux.video_index import read_index
 from robotrove.media.video.probe import iter_frames, probe
 from robotrove.tests.support.media.odd_videos import make_odd
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record

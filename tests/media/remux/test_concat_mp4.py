@@ -17,9 +17,10 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.media.mp4.muxer import Video, wrap
 from robotrove.media.mp4.sample_table import read_table
+from robotrove.media.remux.clip import Clip
 from robotrove.media.remux.concat import NotCopyable, join, split
 from robotrove.media.remux.concat_mp4 import join_tables, split_tables
-from robotrove.media.remux.video_index import Clip, prove, read_index
+from robotrove.media.remux.video_index import prove, read_index
 from robotrove.tests.support.media.odd_videos import make_odd
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 

@@ -7,9 +7,10 @@ import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.remux.clip import Clip, Encoding
 from robotrove.media.remux.concat import join
 from robotrove.media.remux.reencode import reencode, settings_like
-from robotrove.media.remux.video_index import Clip, Encoding, read_index
+from robotrove.media.remux.video_index import read_index
 from robotrove.media.video.probe import probe
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 

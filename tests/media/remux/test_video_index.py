@@ -11,8 +11,9 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.remux.clip import Clip, Encoding
 from robotrove.media.remux.concat import NotCopyable, join
-from robotrove.media.remux.video_index import Clip, Encoding, read_index
+from robotrove.media.remux.video_index import read_index
 from robotrove.media.video.probe import keyframes
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
 

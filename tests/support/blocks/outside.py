@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h5py
 
-from robotrove import EpisodeFilter
+from robotrove.blocks.episode_step import EpisodeFilter
 from robotrove.core.episode import Episode
 from robotrove.formats.hdf5.layouts.isaaclab import IsaacLabLayout
 from robotrove.media.encode.pyav_encoder import PyavEncoder

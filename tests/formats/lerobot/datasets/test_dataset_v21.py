@@ -14,7 +14,7 @@ from robotrove.formats.lerobot.datasets.dataset_v21 import V21Source
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
 from robotrove.formats.lerobot.datasets.open_dataset import open_source
 from robotrove.formats.lerobot.datasets.provenance import ProvenanceRow
-from robotrove.media.remux.video_index import Clip
+from robotrove.media.remux.clip import Clip
 from robotrove.media.video.probe import iter_frames
 from robotrove.tests.support.datasets import written_datasets as written
 from robotrove.tests.support.datasets.read_metas import read_metas

@@ -15,14 +15,14 @@ import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.features import Feature
-from robotrove.formats.lerobot.datasets import dataset_v30
 from robotrove.formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
 from robotrove.formats.lerobot.datasets.dataset_v30 import V30Source
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
 from robotrove.formats.lerobot.datasets.open_dataset import open_source, version_of
 from robotrove.formats.lerobot.writers.episodes_table import PROVENANCE_SCHEMA
 from robotrove.media.remux import video_index
-from robotrove.media.remux.video_index import Clip, VideoIndex
+from robotrove.media.remux.clip import Clip
+from robotrove.media.remux.video_index import VideoIndex
 from robotrove.media.video.probe import iter_frames
 from robotrove.tests.support.datasets import written_datasets as written
 from robotrove.tests.support.datasets.read_metas import read_metas
@@ -317,12 +317,13 @@ def test_the_episode_without_rows_is_named(root: Path) -> None:
 
 def test_each_video_is_opened_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
+    real = video_index.read_index
 
     def read_index(path: Path, fps: int) -> VideoIndex:
         opened.append(path.relative_to(root).as_posix())
-        return video_index.read_index(path, fps)
+        return real(path, fps)
 
-    monkeypatch.setattr(dataset_v30, "read_index", read_index)
+    monkeypatch.setattr(video_index, "read_index", read_index)
     episodes = V30Source(root).files(print)
     next(episodes)
     folders = [f"videos/{key}/chunk-000" for key in (FRONT, WRIST)]

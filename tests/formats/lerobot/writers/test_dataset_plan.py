@@ -13,7 +13,7 @@ from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Ro
 from robotrove.formats.lerobot.writers import dataset_plan
 from robotrove.formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from robotrove.formats.lerobot.writers.file_planner import PlannedFile
-from robotrove.media.remux.video_index import Clip, Encoding
+from robotrove.media.remux.clip import Clip, Encoding
 
 ENCODING = Encoding("h264", 64, 48, "yuv420p", "0123abcd")
 

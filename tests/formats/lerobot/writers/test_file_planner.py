@@ -7,7 +7,7 @@ from pathlib import Path
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows, Track
 from robotrove.formats.lerobot.writers.file_planner import MB, DatasetPlanner, FileCursor, PlannedFile
 from robotrove.formats.lerobot.writers.writer_v21 import UNIT_EPISODES, UnitPlanner
-from robotrove.media.remux.video_index import Clip, Encoding
+from robotrove.media.remux.clip import Clip, Encoding
 
 
 def episode(
