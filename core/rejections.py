@@ -40,8 +40,8 @@ _DAMAGE = {
     "empty_file": ("the file has no bytes", "copy the recording again"),
     "not_hdf5": ("the file is not HDF5", "remove it from source.files"),
     "truncated_file": ("the file ends early", "copy the recording again"),
-    "unreadable_file": ("the file cannot be opened", "check permissions and disk, then rerun"),
-    "being_written": ("a recorder has the file open", "end the recording, then rerun with --retry-rejected"),
+    "unreadable_file": ("the file cannot be opened", "check permissions and disk"),
+    "being_written": ("a recorder has the file open", "end the recording"),
     "no_episodes": ("the file has no episodes of this layout", "robotrove init FILE guesses the layout"),
     "missing_dataset": ("a dataset that the mapping names is missing", "fix source.columns; robotrove inspect FILE"),
     "missing_column": ("a column that a block names is missing", "fix the block's arguments"),
@@ -73,7 +73,7 @@ _DAMAGE = {
     "out_of_range": ("a number does not fit the stored dtype", "fix the recording"),
     "bad_fill": ("fill does not fit the column", "fix fill of joint_remapper"),
     "duplicate_column": ("a block adds a column that exists", "rename or remove one of them"),
-    "source_changed": ("the file changed during the run", "rerun with --retry-rejected, or use a new --run-dir"),
+    "source_changed": ("the file changed during the run", "leave recordings alone while a run reads them"),
     "unreadable_data": ("the file is damaged inside", "copy the recording again"),
 }
 
