@@ -82,6 +82,13 @@ def test_code_imports_public_names_only(page: Path) -> None:
     assert {name for name in imported(text) if not hasattr(robotrove, name)} == set()
 
 
+def test_the_readme_is_short_and_begins_with_what_can_be_tried() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    assert lines.index("```bash") < 40
+    assert sum(line.startswith("- **") for line in lines[:20]) == 4
+
+
 def walks() -> list[tuple[str, str]]:
     """Return the arrows of the walks in CONTRIBUTING.md: pairs of modules, the first imports the second."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
