@@ -23,6 +23,8 @@ DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 _MAX_DIGEST_ROW = 64 * 1024
 
+HDF5_SUFFIXES = (".hdf5", ".h5")
+
 
 def object_name(name: str | bytes) -> str:
     """Return the name of an object as text; h5py gives one that is no UTF-8 as bytes, and cannot open it."""
@@ -188,6 +190,3 @@ def _canonical(value: Any) -> bytes:
     if array.dtype.kind == "O":
         return head + b"".join(map(_canonical, array.ravel()))
     return head + array.tobytes()
-
-
-HDF5_SUFFIXES = (".hdf5", ".h5")

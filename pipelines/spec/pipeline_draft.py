@@ -15,11 +15,9 @@ from ...core.features import DEFAULT_FEATURES
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
 from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
-from ...formats.hdf5.hdf5_file import natural_key
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
 from ...media.encode.settings import VideoSettings
 from .shipped_pipelines import shipped_text
-
-_SUFFIXES = (".hdf5", ".h5")
 
 _PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
@@ -104,7 +102,7 @@ def guess(given: Sequence[Path], on_file: Callable[[int, int], None] = lambda do
 def _expanded(item: Path) -> list[Path]:
     if not item.is_dir():
         return [item]
-    found = sorted((path for path in item.iterdir() if path.suffix in _SUFFIXES), key=lambda p: natural_key(p.name))
+    found = sorted((path for path in item.iterdir() if path.suffix in HDF5_SUFFIXES), key=lambda p: natural_key(p.name))
     if not found:
         raise UsageError(str(item), "holds no HDF5 files", "a folder with *.hdf5 or *.h5")
     return found
@@ -143,7 +141,7 @@ def _patterns(given: Sequence[Path], paths: Sequence[Path]) -> tuple[str, ...]:
     parents = {path.parent for path in paths}
     if len(paths) > 1 and len(parents) == 1:
         parent = parents.pop()
-        if {path for path in parent.iterdir() if path.suffix in _SUFFIXES} == set(paths):
+        if {path for path in parent.iterdir() if path.suffix in HDF5_SUFFIXES} == set(paths):
             return (str(parent),)
     return tuple(dict.fromkeys(map(str, given)))
 

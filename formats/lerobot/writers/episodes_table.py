@@ -23,6 +23,9 @@ from .file_planner import FileCursor, PlannedFile
 
 PROVENANCE_SCHEMA = pa.schema([("episode_index", pa.int64()), *ORIGIN_SCHEMA])
 
+GROUP_EPISODES = 1000
+Placed = TypeVar("Placed")
+
 
 def _schema(features: Features) -> pa.Schema:
     """Return the columns of meta/episodes in the order in which LeRobot writes them."""
@@ -155,10 +158,6 @@ class _Groups:
         if self._rows:
             self._write(self._rows)
         self._writer.close()
-
-
-GROUP_EPISODES = 1000
-Placed = TypeVar("Placed")
 
 
 def gathered(
