@@ -143,6 +143,20 @@ class Damaged(RobotroveError):
         super().__init__(where, found)
 
 
+class DatasetDamaged(UsageError):
+    """A dataset cannot be read: `Damaged` with the dataset's folder and the command that checks it.
+
+    Args:
+        root: Folder of the dataset.
+        where: As in `Damaged`.
+        found: As in `Damaged`.
+    """
+
+    def __init__(self, root: Path, where: str, found: str) -> None:
+        verify = f"robotrove verify {shlex.quote(str(root))}"
+        super().__init__(str(root / where), found, "a complete LeRobot dataset", verify)
+
+
 class RankFailed(RobotroveError):
     """Some ranks of a stage failed; the others finished."""
 
@@ -191,6 +205,19 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the allowed name closest to `name`, or an empty string."""
     close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@contextmanager
+def naming_dataset(root: Path) -> Iterator[None]:
+    """Turn damage of a dataset into an error that names its folder.
+
+    Raises:
+        DatasetDamaged: For what is Damaged in the block.
+    """
+    try:
+        yield
+    except Damaged as exc:
+        raise DatasetDamaged(root, exc.where, exc.found) from exc
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
-from ...core.errors import Damaged, RobotroveError, intact, printable
+from ...core.errors import Damaged, DatasetDamaged, RobotroveError, intact, naming_dataset, printable
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeMetadata
@@ -93,16 +93,14 @@ class DatasetSources:
 
 @contextmanager
 def readable(root: Path) -> Iterator[None]:
-    """Say which dataset it is that cannot be read."""
+    """Name the dataset that cannot be read."""
     try:
-        yield
-    except (Damaged, FileNotFoundError, ValueError) as exc:
-        where, found = str(root), str(exc)
-        if isinstance(exc, Damaged):
-            where, found = str(root / exc.where), exc.found
-        elif isinstance(exc, FileNotFoundError):
-            where, found = str(exc.filename), "does not exist"
-        raise RobotroveError(where, found, "a complete LeRobot dataset", f"robotrove verify {root}") from exc
+        with naming_dataset(root):
+            yield
+    except FileNotFoundError as exc:
+        raise DatasetDamaged(root, str(exc.filename), "does not exist") from exc
+    except ValueError as exc:
+        raise DatasetDamaged(root, "", str(exc)) from exc
 
 
 def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:

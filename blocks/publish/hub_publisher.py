@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ...core.errors import Damaged, RobotroveError, UsageError
+from ...core.errors import UsageError, naming_dataset
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.open_dataset import open_view
 from ...hub.card import card
@@ -74,15 +74,13 @@ class HubPublisher(Bound, DatasetStep):
 
     @cached_property
     def _push(self) -> Push:
-        try:
+        with naming_dataset(self._root):
             view = open_view(self._root)
             if self.version not in (None, view.version):
                 raise UsageError(str(self._root), f"is of version {view.version}", self.version or "")
             facts = card_facts(
                 view, repo_id=self.repo_id, branch=self.branch, license=self.license, is_verified=self.verify
             )
-        except Damaged as exc:
-            raise RobotroveError(str(self._root / exc.where), exc.found, "a dataset that can be described") from exc
         return Push(
             Hub(on_pause=lambda why: self.progress(why, 0, 0)),
             self._root,

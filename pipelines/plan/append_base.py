@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...blocks.binding import Binding
 from ...blocks.dataset.dataset_maker import DatasetMaker
-from ...core.errors import Damaged, RobotroveError, RunChanged, UsageError
+from ...core.errors import RobotroveError, RunChanged, UsageError, naming_dataset
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
@@ -59,7 +59,7 @@ def read_base(spec: PipelineSpec) -> Base | None:
         return None
     root = _folder(spec.append_to)
     check_name(root)
-    with _in_words(root):
+    with naming_dataset(root):
         source = open_source(root)
         view = source.view
         digest = _digest(root)  # before it is read: what changes from here on is noticed
@@ -80,7 +80,7 @@ def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
         UsageError: Showing all differences, or what is in the way.
     """
     root = Path(base.dataset.path)
-    with _in_words(root):
+    with naming_dataset(root):
         source = open_source(root)
         for maker in map(build, spec.dataset):
             if isinstance(maker, DatasetMaker):
@@ -146,7 +146,7 @@ def workspace_of_append(spec: PipelineSpec, output: Path, run_dir: Path | None) 
             is_between = not output.exists() and earlier.output_before(run.run_id).exists()
             if not earlier.report.exists() and (is_between or Binding(earlier, run).made_output):
                 return earlier
-    with _in_words(output):
+    with naming_dataset(output):
         open_source(output)
     return Workspace(output.with_name(f"{begin}{_digest(output)[:12]}.run"), output)
 
@@ -174,16 +174,6 @@ def _digest(root: Path) -> str:
 def _content(path: Path) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextmanager
-def _in_words(root: Path) -> Iterator[None]:
-    """Say which dataset it is that cannot be read."""
-    try:
-        yield
-    except Damaged as exc:
-        action = f"robotrove verify {root}"
-        raise UsageError(str(root / exc.where), exc.found, "a complete LeRobot dataset", action) from exc
 
 
 def _other(what: str, new: object, old: object) -> str:

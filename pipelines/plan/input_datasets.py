@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import Damaged, RunChanged, UsageError, in_utf8, printable
+from ...core.errors import RunChanged, UsageError, in_utf8, naming_dataset, printable
 from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
@@ -132,10 +132,8 @@ def _is_same(dataset: InputDataset) -> bool:
 
 
 def _facts(folder: Path) -> DatasetInfo:
-    try:
+    with naming_dataset(folder):
         return open_source(folder).facts
-    except Damaged as exc:
-        raise UsageError(str(folder / exc.where), exc.found, "a complete LeRobot dataset") from exc
 
 
 def _absolute(folder: str) -> Path:

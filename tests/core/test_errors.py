@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
 from robotrove.core.errors import (
     ConfigError,
     Damaged,
+    DatasetDamaged,
     EpisodeRejected,
     Problem,
     RankFailed,
@@ -18,6 +20,7 @@ from robotrove.core.errors import (
     RunOfOtherVersion,
     Superseded,
     UsageError,
+    naming_dataset,
 )
 
 ERRORS = [
@@ -29,6 +32,7 @@ ERRORS = [
     RunChanged("out.run", ["crf 30 was 23"]),
     RunOfOtherVersion("out.run", "0.1.0", "0.2.0", "start over"),
     Damaged("meta/info.json", "has no fps"),
+    DatasetDamaged(Path("/data/my cubes"), "meta/info.json", "has no fps"),
     RankFailed("convert", {3: "killed"}, "out.run/logs", "robotrove run a.yaml"),
     Superseded("shard 3"),
 ]
@@ -42,7 +46,7 @@ def test_the_text_is_made_from_what_is_known() -> None:
 
 
 def test_a_log_is_something_to_see_and_not_to_expect() -> None:
-    error = ERRORS[8]
+    error = ERRORS[9]
     assert (error.expected, error.see) == ("", "out.run/logs")
     assert error.todo == "see the cause, then resume with: robotrove run a.yaml"
 
@@ -56,3 +60,15 @@ def test_every_error_reaches_another_process_as_it_is(error: RobotroveError) -> 
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+def test_damage_is_told_with_its_dataset_and_the_command_that_checks_it() -> None:
+    with pytest.raises(DatasetDamaged) as caught, naming_dataset(Path("/data/my cubes")):
+        raise Damaged("meta/info.json", "has no fps")
+    assert str(caught.value).splitlines() == [
+        "/data/my cubes/meta/info.json: has no fps",
+        "  expected: a complete LeRobot dataset",
+        "  to do: robotrove verify '/data/my cubes'",
+    ]
+    assert isinstance(caught.value.__cause__, Damaged)
+    assert caught.value.exit_code == 2
