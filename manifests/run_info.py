@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -86,7 +87,7 @@ class RunIdentity:
     def read(cls, path: Path) -> RunIdentity:
         """Read run.json of any version."""
         with undamaged(path):
-            entry = read_json(path)
+            entry = _entry(path.read_text(encoding="utf-8"))
             version, digest, output = (str(entry.get(name, "")) for name in ("version", "digest", "output"))
             base = entry.get("base")
             return cls(version or "unknown", digest, output, base.get("path") if isinstance(base, dict) else None)
@@ -153,9 +154,16 @@ class RunInfo:
 _BEFORE_FORMATS: dict[str, Any] = {"formats": ["v3.0"], "inputs": []}
 
 
-@lru_cache(maxsize=1)  # a worker asks for every rank, and there may be many inputs
+# A worker asks for every rank, and there may be many inputs.
+@lru_cache(maxsize=1)
+def _entry(text: str) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads(text)
+    return content
+
+
+@lru_cache(maxsize=1)
 def _parsed(text: str) -> RunInfo:
-    entry = _BEFORE_FORMATS | json.loads(text)
+    entry = {**_BEFORE_FORMATS, **_entry(text)}
     features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
     inputs = [InputDataset(**value) for value in entry["inputs"]]
     base = BaseDataset(**entry["base"]) if entry.get("base") else None

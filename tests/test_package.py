@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from robotrove.tests.structure import NOT_THE_PACKAGE
 from robotrove.tests.support.hub.server import TOKEN, running
+from robotrove.tests.support.places import ROOT
 
 pytestmark = pytest.mark.slow
 
 
-ROOT = Path(__file__).resolve().parent.parent
 NOT_SHIPPED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "demo")
 
 
@@ -32,8 +33,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shipped(checkout: Path) -> set[str]:
     """What a wheel must hold: every file below the folders of the package, and those of the root that belong to it."""
-    others = {"tests", "benchmarks", "docs", "examples", "slurm"}
-    folders = {path.name for path in checkout.iterdir() if path.is_dir()} - others
+    folders = {path.name for path in checkout.iterdir() if path.is_dir()} - NOT_THE_PACKAGE - {"slurm"}
     paths = [path for folder in folders for path in (checkout / folder).rglob("*") if path.is_file()]
     paths += [checkout / "__init__.py", checkout / "py.typed"]
     paths += [path for path in (checkout / "slurm").rglob("*") if path.is_file()]

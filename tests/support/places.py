@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from robotrove.tests.structure import read_modules
+
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+# Of the folders of the package, relative to the root.
+MODULES = sorted(Path(*name).with_suffix(".py") for name in read_modules(ROOT) if len(name) > 1)
 NOT_IN_REPOSITORY = "real recordings are not in the repository"
 
 
@@ -19,13 +23,3 @@ def missing(path: Path) -> str:
 def needs(path: Path) -> pytest.MarkDecorator:
     """Skip a test where a real recording is missing."""
     return pytest.mark.skipif(not path.exists(), reason=missing(path))
-
-
-def _modules() -> list[Path]:
-    """Return the modules of the package, relative to the root."""
-    others = ("tests", "benchmarks", "docs", "examples", "build", "dist")
-    folders = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in others]
-    return sorted(path.relative_to(ROOT) for folder in folders for path in folder.rglob("*.py"))
-
-
-MODULES = _modules()
