@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..core.errors import Damaged
 from ..formats.lerobot import paths_v30
-from ..formats.lerobot.datasets.dataset import DatasetView
+from ..formats.lerobot.datasets.dataset import Dataset
 
-View = TypeVar("View", bound=DatasetView)
+View = TypeVar("View", bound=Dataset)
 Severity: TypeAlias = Literal["error", "warning"]
 
 
@@ -39,7 +39,7 @@ class Diagnostic:
 
 
 class Check(ABC, Generic[View]):
-    """Looks at one side of a dataset of one version, or of any where `View` is DatasetView.
+    """Looks at one side of a dataset of one version, or of any where `View` is Dataset.
 
     Attributes:
         name: Name in reports.
@@ -170,7 +170,7 @@ class Consumer:
         return self.checks if version in self.reads else (_OtherVersion(self),)
 
 
-class _OtherVersion(Check[DatasetView]):
+class _OtherVersion(Check[Dataset]):
     """The dataset is of a version that the consumer does not read."""
 
     name = "version"
@@ -178,14 +178,14 @@ class _OtherVersion(Check[DatasetView]):
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one error."""
         wanted = self._consumer.reads[-1]
         told = f"codebase_version is {dataset.version}, but {self._consumer.title} reads {wanted}"
         yield self.error(paths_v30.INFO, f"{told}: {converted(dataset, wanted, self._consumer.convert)}")
 
 
-def converted(dataset: DatasetView, version: str, options: str = "") -> str:
+def converted(dataset: Dataset, version: str, options: str = "") -> str:
     """Return the command that writes a dataset in another version."""
     output = shlex.quote(f"{dataset.root}_{version.replace('.', '')}")
     command = f"robotrove convert {shlex.quote(str(dataset.root))} --to {version} -o {output} {options}"

@@ -14,7 +14,7 @@ from ...core.commit import write_file
 from ...core.errors import UsageError
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_stats import dataset_stats, feature_quantiles, incomplete_cameras, write_stats
-from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ..binding import Bound
 from ..dataset_step import DatasetStep
 
@@ -66,7 +66,7 @@ class DatasetStats(Bound, DatasetStep):
         if not (self._root / paths_v30.INFO).exists():
             raise UsageError(str(self._root), f"has no {paths_v30.INFO}", "a LeRobot dataset of version 3.0")
         self._folder.mkdir(parents=True, exist_ok=True)
-        features = DatasetViewV30(self._root).numeric_features
+        features = DatasetV30(self._root).numeric_features
         widest_first = sorted(features, key=lambda key: -prod(features[key].shape))
         groups = [widest_first[number::_UNITS] for number in range(min(_UNITS, len(features)))]
         cameras = incomplete_cameras(self._root)
@@ -78,7 +78,7 @@ class DatasetStats(Bound, DatasetStep):
 
     def process(self, unit: int) -> None:
         """Write down the quantiles of some features."""
-        found = feature_quantiles(DatasetViewV30(self._root), self._read(_PLAN)["groups"][unit])
+        found = feature_quantiles(DatasetV30(self._root), self._read(_PLAN)["groups"][unit])
         content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in found.items()}
         self._write(f"{unit:05d}.json", content)
 

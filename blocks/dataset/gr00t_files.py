@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...core.features import Features
 from ...formats.lerobot import paths_v21
-from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.gr00t.gr00t_stats import write_gr00t_stats
 from ...formats.lerobot.gr00t.modality import modality_of, write_modality
 from ...manifests.robot import RobotName, load_robot
@@ -47,5 +47,5 @@ class Gr00tFiles(Bound, DatasetStep):
 
     def process(self, unit: Path) -> None:
         """Write both files."""
-        write_modality(unit, modality_of(open_view(unit).features, self._manifest))
+        write_modality(unit, modality_of(open_dataset(unit).features, self._manifest))
         write_gr00t_stats(unit)

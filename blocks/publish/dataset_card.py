@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.provenance import origins
 from ...hub.card import CardFacts
 
@@ -15,7 +15,7 @@ _SHOWN_NAMES = 16
 _SHOWN_SOURCES = 10
 
 
-def card_facts(view: DatasetView, *, repo_id: str, branch: str, license: str | None, is_verified: bool) -> CardFacts:
+def card_facts(view: Dataset, *, repo_id: str, branch: str, license: str | None, is_verified: bool) -> CardFacts:
     """Return the facts of a dataset; raises Damaged where its meta cannot be read."""
     features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
     return CardFacts(
@@ -37,7 +37,7 @@ def card_facts(view: DatasetView, *, repo_id: str, branch: str, license: str | N
     )
 
 
-def _camera(view: DatasetView, key: str) -> str:
+def _camera(view: Dataset, key: str) -> str:
     entry = view.info["features"][key]
     info = entry.get("info") or entry.get("video_info") or {}
     feature = view.features[key]
@@ -51,7 +51,7 @@ def _names(names: tuple[str, ...] | None) -> str:
     return shown + (", …" if names and len(names) > _SHOWN_NAMES else "")
 
 
-def _made(view: DatasetView) -> Iterator[str]:
+def _made(view: Dataset) -> Iterator[str]:
     if not (view.root / view.provenance_path).exists():
         yield "Nothing is known about where its episodes come from."
         return

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ...core.errors import UsageError, naming_dataset
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.card import card
 from ...hub.client import Hub, check_logged_in
 from ...hub.push import Published, Push
@@ -75,7 +75,7 @@ class HubPublisher(Bound, DatasetStep):
     @cached_property
     def _push(self) -> Push:
         with naming_dataset(self._root):
-            view = open_view(self._root)
+            view = open_dataset(self._root)
             if self.version not in (None, view.version):
                 raise UsageError(str(self._root), f"is of version {view.version}", self.version or "")
             facts = card_facts(

@@ -13,9 +13,9 @@ import click
 
 from ...core.commit import folder_attempt
 from ...core.errors import UsageError, exists_already
-from ...formats.lerobot.datasets.dataset import DatasetView
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
 from ...formats.lerobot.gr00t.gr00t_metadata import METADATA, gr00t_metadata
 from ...formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
@@ -49,8 +49,8 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     For N1 and N1.5, and for RLinf, experiment_cfg/metadata.json is written too: it belongs into the checkpoint.
     """
     check_is_dataset(dataset)
-    view = open_view(dataset)
-    if not isinstance(view, DatasetViewV21):
+    view = open_dataset(dataset)
+    if not isinstance(view, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
         raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
     _refuse(view, f"gr00t-{version}")
@@ -69,14 +69,14 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     """Write what lerobot-train is started with on a DATASET."""
     check_is_dataset(dataset)
-    view = open_view(dataset)
+    view = open_dataset(dataset)
     _refuse(view, "lerobot")
     files = lerobot_files(view, policy, folder)
     _write(folder, files)
     echo(f"{folder}: {', '.join(files)}\n  start it: bash {quote(str(folder / TRAIN))}")
 
 
-def _refuse(view: DatasetView, consumer: str) -> None:
+def _refuse(view: Dataset, consumer: str) -> None:
     """Hand over nothing that the trainer refuses or reads wrong."""
     wrong = [f"{one.where}: {one.message}" for one in refusals(view, CONSUMERS[consumer]) if one.check not in _ELSEWISE]
     if wrong:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ...core.errors import UsageError
-from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
 from ...pipelines.replay.replay_check import ReplayReport, check_replay
 from ...pipelines.run.finished_run import finished_run
 from ...verification.check import Diagnostic
@@ -76,7 +76,7 @@ def command(
             source = check_source(dataset, recordings, deep=deep, progress=bar.show)
         if with_lerobot:
             bar.show(description="iterating", note="with LeRobot")
-            seen = seen_by_lerobot(open_view(dataset))
+            seen = seen_by_lerobot(open_dataset(dataset))
     compared = sum(one.n_problems for one in (source, replayed) if one)
     problems = report.counts["errors"] + compared + bool(seen and seen.problem)
     if as_json:

@@ -13,7 +13,7 @@ import yaml
 
 from ...core.errors import UsageError, nearest
 from ...manifests.robot import Gr00tVersion, RobotManifest
-from ..lerobot.datasets.dataset_v21 import DatasetViewV21
+from ..lerobot.datasets.dataset_v21 import DatasetV21
 from ..lerobot.gr00t.modality import MODALITY
 from .job_scripts import in_comments, option_lines, sbatch, script
 
@@ -81,7 +81,7 @@ class Gr00tTraining:
 
 
 def gr00t_training(
-    dataset: DatasetViewV21, robot: RobotManifest, version: Gr00tVersion, tag: str | None = None
+    dataset: DatasetV21, robot: RobotManifest, version: Gr00tVersion, tag: str | None = None
 ) -> Gr00tTraining:
     """Choose what GR00T is trained with: the robot's policy keys as far as the dataset has them.
 

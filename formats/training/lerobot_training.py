@@ -6,14 +6,14 @@ import re
 from pathlib import Path
 from shlex import quote
 
-from ..lerobot.datasets.dataset import DatasetView
+from ..lerobot.datasets.dataset import Dataset
 from .job_scripts import in_comments, option_lines, sbatch, script
 
 TRAIN = "train.sh"
 _READS = {"v3.0": "0.4.0 or later", "v2.1": "0.3.3"}
 
 
-def lerobot_files(dataset: DatasetView, policy: str, folder: Path) -> dict[str, str]:
+def lerobot_files(dataset: Dataset, policy: str, folder: Path) -> dict[str, str]:
     """Return file name to content.
 
     Args:

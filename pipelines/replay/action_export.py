@@ -15,9 +15,9 @@ from ...core.commit import attempt_name, rename_new, sync_file
 from ...core.errors import Damaged, RobotroveError, UsageError, exists_already
 from ...core.features import Feature
 from ...formats.hdf5.replay_file import ReplayFile, create, read_start
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
-from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import origins
 from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
 from ...verification.source.recordings import Pair, SourceEpisodes, SourceProblem
@@ -44,7 +44,7 @@ class ExportedEpisode:
     pair: Pair | None
 
 
-def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
+def of_robot(view: Dataset, way: WayBack, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
     """Yield chosen episodes of a dataset, all with the same way back and none with a recording.
 
     Raises:
@@ -59,7 +59,7 @@ def of_robot(view: DatasetView, way: WayBack, chosen: Collection[int]) -> Iterat
             yield ExportedEpisode(stored, origin.success if origin else None, way, None)
 
 
-def of_run(view: DatasetView, run_dir: Path, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
+def of_run(view: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
     """Yield chosen episodes of a dataset, each with the recording that a run made it from.
 
     Raises:
@@ -153,7 +153,7 @@ def export_actions(
         raise exists_already(target)
     if not target.parent.is_dir():
         raise UsageError(str(target), "its folder is not there", "a file in a folder that exists")
-    view = open_view(dataset)
+    view = open_dataset(dataset)
     stored = _action(view)
     chosen = _chosen(view, episodes)
     if run_dir is None:
@@ -210,14 +210,14 @@ def _actions(stream: StoredStream, part: ExportedEpisode) -> Iterator[Array]:
         yield part.way.vectors(piece[ACTION].reshape(len(piece[ACTION]), -1))
 
 
-def _action(view: DatasetView) -> Feature:
+def _action(view: Dataset) -> Feature:
     feature = view.features.get(ACTION)
     if feature is None or feature.is_visual or feature.dtype == "string" or len(feature.shape) != 1:
         raise UsageError(str(view.root), f"has no vector {ACTION!r}", "a dataset of actions")
     return feature
 
 
-def _chosen(view: DatasetView, episodes: Sequence[range] | None) -> set[int]:
+def _chosen(view: Dataset, episodes: Sequence[range] | None) -> set[int]:
     known = {stored.index for stored in stored_episodes(view)}
     if episodes is None:
         return known

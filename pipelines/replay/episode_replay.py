@@ -14,7 +14,7 @@ from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import RobotroveError, explained
 from ...core.features import DEFAULT_FEATURES, Feature
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.row_reader import StoredStream
 from ...verification.source.episode_check import EpisodeDifference
 from ...verification.source.recordings import Pair
@@ -31,7 +31,7 @@ class EpisodeReplay:
         undo: The way back.
     """
 
-    def __init__(self, view: DatasetView, undo: Undo) -> None:
+    def __init__(self, view: Dataset, undo: Undo) -> None:
         self._view = view
         self._undo = undo
         self._stream: StoredStream | None = None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import Damaged, UsageError
-from ...formats.lerobot.datasets.dataset import DatasetView
-from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...verification.source.recordings import Problems, Recordings, SourceEpisodes, SourceProblem
 from ...verification.source.source_check import Progress
 from .episode_replay import ACTION, EpisodeReplay
@@ -78,13 +78,13 @@ def check_replay(
     """
     problems = Problems()
     try:
-        return _compared(open_view(dataset), recordings, problems, progress)
+        return _compared(open_dataset(dataset), recordings, problems, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
         problems.note(SourceProblem(None, exc.where, "", None, exc.found))
         return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
 
 
-def _compared(view: DatasetView, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
+def _compared(view: Dataset, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
     sources = SourceEpisodes(view, recordings)
     undo = Undo(recordings.steps, view.features, recordings.run_dir)
     if ACTION not in view.features:

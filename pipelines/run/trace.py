@@ -11,7 +11,7 @@ from pathlib import Path
 from ...core.errors import RobotroveError, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
-from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_view
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, origin_of
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity
@@ -44,7 +44,7 @@ def trace(dataset: Path, episode: int) -> Trace:
         Damaged: If the dataset cannot be read.
     """
     check_is_dataset(dataset)
-    view = open_view(dataset)
+    view = open_dataset(dataset)
     if not (dataset / view.provenance_path).is_file():
         raise UsageError(
             str(dataset),

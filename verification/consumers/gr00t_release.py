@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from ...core.errors import Damaged
 from ...core.features import Feature
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, ModalityEntry, column_of, entries
 
 
-def is_list(dataset: DatasetViewV21, column: str) -> bool:
+def is_list(dataset: DatasetV21, column: str) -> bool:
     """True if the rows of a column are lists in the first data file, also those of one value.
 
     Raises:
@@ -64,7 +64,7 @@ class Release(IntEnum):
             content = {}
         return column_of(entry.section, entry.key, content)
 
-    def columns(self, dataset: DatasetViewV21, *sections: str) -> list[tuple[ModalityEntry, str, Feature]]:
+    def columns(self, dataset: DatasetV21, *sections: str) -> list[tuple[ModalityEntry, str, Feature]]:
         """Return the entries of some sections whose feature is there; none where there is no modality.json.
 
         Raises:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ...core.errors import UsageError
 from ...core.features import Feature
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
 from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
 from ...formats.lerobot.gr00t.relative_actions import (
@@ -31,7 +31,7 @@ _AXES = 2  # offsets and values
 _TOLERANCE = 1e-4  # of the largest value: statistics in float32
 
 
-class Gr00tStatsCheck(Check[DatasetViewV21]):
+class Gr00tStatsCheck(Check[DatasetV21]):
     """Whether the file is taken as it is, computed anew, or refused.
 
     N1 and N1.5 (`_get_metadata`, `calculate_dataset_statistics`): every entry of the file needs the
@@ -47,7 +47,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong with the file."""
         if not (dataset.root / paths_v30.STATS).exists():
             yield self._computed(dataset, paths_v30.STATS, "does not exist")
@@ -70,7 +70,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
             problems += self._uncut(found, end, name)
             yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
 
-    def _incomplete(self, dataset: DatasetViewV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def _incomplete(self, dataset: DatasetV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield (place, problem) of entries for which this release computes the file anew."""
         typed = self._release.is_typed
         keys = content if typed else [key for key, feature in dataset.features.items() if "float" in feature.dtype]
@@ -81,7 +81,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
             elif missing := [name for name in GR00T_KEYS if name not in entry or (typed and entry[name] is None)]:
                 yield f"{paths_v30.STATS}, {key}", f"has no {', '.join(missing)}"
 
-    def _computed(self, dataset: DatasetViewV21, where: str, problem: str) -> Diagnostic:
+    def _computed(self, dataset: DatasetV21, where: str, problem: str) -> Diagnostic:
         title, command = self._release.title, with_stats(dataset)
         in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
         hopeless = [
@@ -108,7 +108,7 @@ class Gr00tStatsCheck(Check[DatasetViewV21]):
                 yield f"{told}: {self._release.title} fails"
 
 
-class RelativeStatsCheck(Check[DatasetViewV21]):
+class RelativeStatsCheck(Check[DatasetV21]):
     """What is there belongs to the actions of modality.json and, where that can be seen, to the rows.
 
     `generate_rel_stats` in gr00t/data/stats.py: an action that the file has is not computed. Which
@@ -120,7 +120,7 @@ class RelativeStatsCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is stale."""
         if not (dataset.root / RELATIVE_STATS).exists() or not (dataset.root / MODALITY).exists():
             return
@@ -161,7 +161,7 @@ def _is_of(action: ActionPart, shape: tuple[int, ...]) -> bool:
     return (len(shape) == _AXES and shape[1] == action.end - action.start) or shape[1:] == (4, 4)
 
 
-def _difference(dataset: DatasetViewV21, action: RelativeAction, found: Mapping[str, NDArray[np.float64]]) -> str:
+def _difference(dataset: DatasetV21, action: RelativeAction, found: Mapping[str, NDArray[np.float64]]) -> str:
     """Say how statistics differ from those of plain differences with the state of the same name."""
     if action.action.end - action.action.start != action.state.end - action.state.start:
         return ""
@@ -180,6 +180,6 @@ def _difference(dataset: DatasetViewV21, action: RelativeAction, found: Mapping[
     return ""
 
 
-def with_stats(dataset: DatasetView) -> str:
+def with_stats(dataset: Dataset) -> str:
     """Return the command that writes the statistics that GR00T reads."""
     return f"`robotrove stats {shlex.quote(str(dataset.root))} --gr00t`"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...formats.lerobot import paths_v21, paths_v30
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ..check import Check, Diagnostic
 from .gr00t_release import Release
 
@@ -20,7 +20,7 @@ _USUAL = {
 _FPS, _CHANNELS = "video.fps", "video.channels"
 
 
-class InfoKeysCheck(Check[DatasetViewV21]):
+class InfoKeysCheck(Check[DatasetV21]):
     """data_path and chunks_size, in N1 and N1.5 also video_path, are there; N1.6 and N1.7 assume a missing fps.
 
     `_get_data_path_pattern` and its neighbours in N1 and N1.5, `_load_metadata` in N1.6 and N1.7.
@@ -31,7 +31,7 @@ class InfoKeysCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield keys that are missing."""
         title = self._release.title
         for key, usual in _USUAL.items():
@@ -46,7 +46,7 @@ class InfoKeysCheck(Check[DatasetViewV21]):
             yield self.warning(paths_v30.INFO, f'fps is missing: {title} takes 30; add "fps": with the right one')
 
 
-class VideoInfoCheck(Check[DatasetViewV21]):
+class VideoInfoCheck(Check[DatasetV21]):
     """Names of the axes, and a block with the rate, of every camera of modality.json.
 
     `_get_metadata` in gr00t/data/dataset.py. Both look first for an axis `channel` and for
@@ -60,7 +60,7 @@ class VideoInfoCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield cameras that this release refuses."""
         for _, column, feature in self._release.columns(dataset, "video"):
             if feature.is_video and (problem := self._problem(dataset.info["features"][column], dataset.info)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...core.errors import UsageError
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from . import lerobot_subprocess
 
 
@@ -29,7 +29,7 @@ class Seen:
     problem: str
 
 
-def seen_by_lerobot(view: DatasetView, python: str = sys.executable) -> Seen:
+def seen_by_lerobot(view: Dataset, python: str = sys.executable) -> Seen:
     """Open a dataset with LeRobot and iterate it with PyTorch's DataLoader, in a process of its own.
 
     Args:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic, converted
 
 _NAMED = "`source: {columns: {%s: PATH}}` in the pipeline names it"
 
 
-class ReleaseCheck(Check[DatasetView]):
+class ReleaseCheck(Check[Dataset]):
     """Whether the current releases read the version.
 
     0.4.0 and later refuse v2.1 (BackwardCompatibilityError in datasets/utils.py); 0.3.3 is the last
@@ -20,14 +20,14 @@ class ReleaseCheck(Check[DatasetView]):
 
     name = "release"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield a warning for v2.1."""
         if dataset.version != paths_v30.CODEBASE_VERSION:
             told = f"codebase_version is {dataset.version}: LeRobot reads it up to 0.3.3, 0.4.0 and later refuse it"
             yield self.warning(paths_v30.INFO, f"{told}; {converted(dataset, paths_v30.CODEBASE_VERSION)}")
 
 
-class PolicyFeaturesCheck(Check[DatasetView]):
+class PolicyFeaturesCheck(Check[Dataset]):
     """The features that policies are trained on: `action`, and something to observe.
 
     `dataset_to_policy_features` takes the names that begin with `observation` and `action`, and
@@ -37,7 +37,7 @@ class PolicyFeaturesCheck(Check[DatasetView]):
 
     name = "policy_features"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield features without which nothing, or not everything, can be trained."""
         features = dataset.features
         if "action" not in features:

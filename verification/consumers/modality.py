@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.errors import nearest
 from ...core.features import Feature
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.features.vector import kind_of, rows_of
 from ...formats.lerobot.gr00t.modality import (
     MODALITY,
@@ -33,7 +33,7 @@ _ROTATIONS = (
 _MEND = "`annotator: {columns: [annotation.human.task_description]}` among the steps writes such a column"
 
 
-class ModalityCheck(Check[DatasetViewV21]):
+class ModalityCheck(Check[DatasetV21]):
     """Every name stands for a part of a vector, a video or a column of instructions that is there.
 
     N1 and N1.5 read all entries of states, actions and cameras when they open the dataset
@@ -46,7 +46,7 @@ class ModalityCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what this release refuses or reads wrong."""
         if not (dataset.root / MODALITY).exists():
             told = f"does not exist: {self._release.title} refuses the dataset"
@@ -78,7 +78,7 @@ class ModalityCheck(Check[DatasetViewV21]):
         told = f'is missing: {title} finds instructions only by the language key "task"'
         return self.warning(place, f"{told}; add {line}")
 
-    def _problems(self, dataset: DatasetViewV21, entry: ModalityEntry) -> Iterator[str]:
+    def _problems(self, dataset: DatasetV21, entry: ModalityEntry) -> Iterator[str]:
         column = self._release.column(entry)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
@@ -102,13 +102,13 @@ class ModalityCheck(Check[DatasetViewV21]):
             yield from _mistyped(entry, self._release.title)
 
 
-def written(dataset: DatasetViewV21) -> str:
+def written(dataset: DatasetV21) -> str:
     """Say what writes modality.json."""
     command = f"robotrove convert {shlex.quote(str(dataset.root))} --to v2.1 --gr00t ROBOT -o NEW"
     return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
 
 
-def _instead(entry: ModalityEntry, column: Any, dataset: DatasetViewV21) -> str:
+def _instead(entry: ModalityEntry, column: Any, dataset: DatasetV21) -> str:
     """Return what to write for a column that cannot be used."""
     fitting = [key for key, feature in dataset.features.items() if _fits(entry, feature)]
     usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
@@ -142,7 +142,7 @@ def _mistyped(entry: ModalityEntry, title: str) -> Iterator[str]:
         yield f'dtype is {content["dtype"]!r}, which {title} refuses; write "float64"'
 
 
-class AnnotationsCheck(Check[DatasetViewV21]):
+class AnnotationsCheck(Check[DatasetV21]):
     """Every row of every annotation is the task_index of a line of tasks.jsonl.
 
     `get_language` in N1 and N1.5, which take lists of one number too; `_load_parquet_data` in N1.6 and
@@ -155,7 +155,7 @@ class AnnotationsCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield columns that are no instructions."""
         columns = self._release.columns(dataset, "annotation")
         found = [
@@ -165,7 +165,7 @@ class AnnotationsCheck(Check[DatasetViewV21]):
         told = self.error if all(found) else self.warning
         yield from (told(finding.where, finding.message) for findings in found for finding in findings)
 
-    def _column(self, dataset: DatasetViewV21, column: str, feature: Feature, place: str) -> Iterator[Diagnostic]:
+    def _column(self, dataset: DatasetV21, column: str, feature: Feature, place: str) -> Iterator[Diagnostic]:
         if feature.shape != (1,) or kind_of(feature.dtype) not in "iuf":
             yield self.error(place, f"is {feature} instead of one whole number; {_MEND}")
             return

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic
 
 _DIM = 32
@@ -33,7 +33,7 @@ CONFIGS: Mapping[str, tuple[str, ...]] = {
 _STATES, _ACTIONS = ("observation.state", "state"), ("action", "actions")
 
 
-class ColumnsCheck(Check[DatasetView]):
+class ColumnsCheck(Check[Dataset]):
     """One of its data configurations finds its columns, and they fit into its models.
 
     src/openpi/training/config.py at 15a9616: RepackTransform and action_sequence_keys, which are
@@ -43,7 +43,7 @@ class ColumnsCheck(Check[DatasetView]):
 
     name = "columns"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what has to be told to openpi, and what it cannot take."""
         features = dataset.features
         for key in (*_STATES, *_ACTIONS):
@@ -71,7 +71,7 @@ class ColumnsCheck(Check[DatasetView]):
                     yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {mend}")
 
 
-class PromptCheck(Check[DatasetView]):
+class PromptCheck(Check[Dataset]):
     """Every task is a text with something in it: with prompt_from_task it is the prompt.
 
     PromptFromLeRobotTask in src/openpi/transforms.py.
@@ -79,7 +79,7 @@ class PromptCheck(Check[DatasetView]):
 
     name = "prompt"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield tasks that say nothing."""
         for number, task in enumerate(dataset.tasks):
             if not task.strip():
@@ -88,7 +88,7 @@ class PromptCheck(Check[DatasetView]):
                 yield self.warning(f"{dataset.tasks_path}, task {number}", f"{told}; {mend}")
 
 
-def _repack(dataset: DatasetView) -> str | None:
+def _repack(dataset: Dataset) -> str | None:
     """Return what a configuration needs for these columns; None if there is no state, action or camera."""
     features = dataset.features
     cameras = [key for key, feature in features.items() if feature.is_visual]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
 from ..check import Check, Diagnostic
 from .gr00t import N1_5
@@ -27,7 +27,7 @@ _MANISKILL: Mapping[str, int | None] = dict.fromkeys(
 CONFIGS = {"libero_franka (isaaclab_franka)": _LIBERO, "maniskill_widowx": _MANISKILL}
 
 
-class DataConfigCheck(Check[DatasetViewV21]):
+class DataConfigCheck(Check[DatasetV21]):
     """modality.json has the names of one of RLinf's data configurations.
 
     rlinf/models/embodiment/gr00t/gr00t_n1d5/modality_config.py: LiberoFrankaDataConfig and
@@ -36,7 +36,7 @@ class DataConfigCheck(Check[DatasetViewV21]):
 
     name = "data_config"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what the configuration that comes nearest does not find."""
         if not (dataset.root / MODALITY).exists():
             return  # said so already

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import RobotroveError
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ...formats.lerobot.time_limits import TOLERANCE_S
 from ...media.remux.video_index import encoding_at
@@ -20,7 +20,7 @@ from .gr00t_release import Release
 _MOST_FRAMES = 10  # from one keyframe to the next
 
 
-class DecodingCheck(Check[DatasetViewV21]):
+class DecodingCheck(Check[DatasetV21]):
     """Codecs, and how far keyframes are apart where frames are read one at a time.
 
     Video backends: N1 has decord by default, which decodes no AV1 (dmlc/decord #319); N1.5 to N1.7
@@ -34,7 +34,7 @@ class DecodingCheck(Check[DatasetViewV21]):
     def __init__(self, release: Release) -> None:
         self._release = release
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield videos of the cameras in modality.json."""
         for column in dict.fromkeys(column for _, column, _ in self._release.columns(dataset, "video")):
             faults = Repeated(self)
@@ -68,7 +68,7 @@ def _distance(file: VideoFile, path: Path, fps: int, faults: Repeated) -> None:
         faults.note("far", file.path, f"{told}: slow; `writer: {{video: {{g: 2}}}}` in the pipeline", "warning")
 
 
-class FrameTimesCheck(Check[DatasetViewV21]):
+class FrameTimesCheck(Check[DatasetV21]):
     """No timestamp is a hair before the time of its frame.
 
     `get_video` gives the column `timestamp` as it is to torchcodec's `get_frames_played_at`
@@ -78,7 +78,7 @@ class FrameTimesCheck(Check[DatasetViewV21]):
 
     name = "frame_times"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one finding that counts the frames."""
         if not dataset.video_keys:
             return
@@ -97,7 +97,7 @@ class FrameTimesCheck(Check[DatasetViewV21]):
             yield self.error(where, f"{told}: with torchcodec GR00T N1.5 takes the frame before; {_mend(dataset)}")
 
 
-def _mend(dataset: DatasetViewV21) -> str:
+def _mend(dataset: DatasetV21) -> str:
     decord = "train with `--video-backend decord`, which takes the nearest (H.264, not AV1)"
     frames = np.arange(dataset.lengths.max())
     if (frames * (1 / dataset.fps) < frames / dataset.fps).any():

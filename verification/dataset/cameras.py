@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...core.errors import Damaged, RobotroveError
 from ...core.features import frame_size
 from ...formats.lerobot import time_limits
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ...formats.lerobot.stats.image_stats import ImageStats
 from ...media.remux.video_index import survey
@@ -33,7 +33,7 @@ _SIZE = struct.Struct(">II")  # width and height, right after the name of the fi
 _SIZE_OFFSET = 16
 
 
-class VideosCheck(Check[DatasetView]):
+class VideosCheck(Check[Dataset]):
     """Counts, times, keyframes, size and length of every video file; the first and last frame of each episode decode.
 
     Deep: every packet is looked at, every frame of an episode decodes, and its mean colour is that of its statistics.
@@ -42,7 +42,7 @@ class VideosCheck(Check[DatasetView]):
 
     name = "videos"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong with the video files."""
         files: list[VideoFile] = []
         means: list[Mapping[int, NDArray[np.float64]] | None] = []
@@ -60,7 +60,7 @@ class VideosCheck(Check[DatasetView]):
             pool.shutdown(wait=False, cancel_futures=True)  # who interrupts need not wait for long files
 
     def _file(
-        self, dataset: DatasetView, file: VideoFile, means: Mapping[int, NDArray[np.float64]] | None
+        self, dataset: Dataset, file: VideoFile, means: Mapping[int, NDArray[np.float64]] | None
     ) -> Iterator[Diagnostic]:
         """Yield what is wrong with a file; deep if there are `means`, the mean colours of episodes."""
         full = dataset.root / file.path
@@ -78,7 +78,7 @@ class VideosCheck(Check[DatasetView]):
             cause = str(exc).replace(str(full), "").lstrip(": ").replace("\n ", ";")
             yield self.error(file.path, cause)
 
-    def _facts(self, dataset: DatasetView, file: VideoFile, info: VideoInfo) -> Iterator[Diagnostic]:
+    def _facts(self, dataset: Dataset, file: VideoFile, info: VideoInfo) -> Iterator[Diagnostic]:
         ends = file.firsts + file.lengths
         for at in np.flatnonzero(ends > info.frames).tolist():
             place = f"episode {file.episodes[at]} has its frames at {file.firsts[at]} to {ends[at] - 1}"
@@ -113,7 +113,7 @@ class VideosCheck(Check[DatasetView]):
             yield self.warning(file.path, f"{message}: it just finds the short ones")
 
     def _pixels(
-        self, dataset: DatasetView, file: VideoFile, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]
+        self, dataset: Dataset, file: VideoFile, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]
     ) -> Iterator[Diagnostic]:
         frames, next_frame = iter_frames(dataset.root / file.path, 0, info.frames), 0
         for at in np.argsort(file.firsts, kind="stable").tolist():
@@ -132,13 +132,13 @@ class VideosCheck(Check[DatasetView]):
                 yield self.error(file.path, f"{told} in its statistics")
 
 
-def _decode_ends(dataset: DatasetView, file: VideoFile, info: VideoInfo) -> None:
+def _decode_ends(dataset: Dataset, file: VideoFile, info: VideoInfo) -> None:
     """Decode the first and the last frame of each episode; those that are not there have been reported."""
     ends = np.unique(np.concatenate([file.firsts, file.firsts + file.lengths - 1]))
     check_frames(dataset.root / file.path, ends[(ends >= 0) & (ends < info.frames)].tolist())
 
 
-def _means(dataset: DatasetView, key: str) -> dict[int, NDArray[np.float64]]:
+def _means(dataset: Dataset, key: str) -> dict[int, NDArray[np.float64]]:
     """Return the mean colour in the statistics of each episode, (3,) in [0, 1], where there is one."""
     means = {}
     try:
@@ -163,12 +163,12 @@ class VideosV21Check(VideosCheck):
         return self.error(where, message)
 
 
-class ImagesCheck(Check[DatasetView]):
+class ImagesCheck(Check[Dataset]):
     """Every picture is there, and a PNG of the size that info.json says."""
 
     name = "images"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield pictures that are not what they should be."""
         for key, feature in dataset.features.items():
             if feature.dtype != "image" or len(feature.shape) != 3:

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from ...core.errors import Damaged
 from ...formats.lerobot.datasets.dataset import is_texts
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ..check import Check, Diagnostic, Repeated
 
@@ -29,12 +29,12 @@ _INTEGERS = (
 )
 
 
-class EpisodesV21Check(Check[DatasetViewV21]):
+class EpisodesV21Check(Check[DatasetV21]):
     """Order and tasks of the lines of episodes.jsonl."""
 
     name = "episodes"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in episodes.jsonl."""
         tasks = set(dataset.tasks)
         rows = dataset.episodes(("episode_index", "tasks", "length"))
@@ -53,19 +53,19 @@ class EpisodesV21Check(Check[DatasetViewV21]):
                     yield self.error(where, f"its task {task!r} is not in tasks.jsonl")
 
 
-class EpisodesV30Check(Check[DatasetViewV30]):
+class EpisodesV30Check(Check[DatasetV30]):
     """Order, ranges, references and video windows of the rows of meta/episodes."""
 
     name = "episodes"
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in meta/episodes."""
         yield from self._types(dataset)
         yield from self._rows(dataset)
         for key in dataset.video_keys:
             yield from self._windows(dataset, key)
 
-    def _types(self, dataset: DatasetViewV30) -> Iterator[Diagnostic]:
+    def _types(self, dataset: DatasetV30) -> Iterator[Diagnostic]:
         expected: dict[str, pa.DataType] = dict.fromkeys(_INTEGERS, pa.int64())
         for key in dataset.video_keys:
             expected |= {f"videos/{key}/{name}": pa.int64() for name in ("chunk_index", "file_index")}
@@ -86,7 +86,7 @@ class EpisodesV30Check(Check[DatasetViewV30]):
                 # Whole numbers are cast; seconds in float32 are too coarse for long files.
                 yield self.warning(path, message) if pa.types.is_integer(kind) else self.error(path, message)
 
-    def _rows(self, dataset: DatasetViewV30) -> Iterator[Diagnostic]:
+    def _rows(self, dataset: DatasetV30) -> Iterator[Diagnostic]:
         ranges = _row_ranges(dataset)
         tasks = set(dataset.tasks)
         faults = Repeated(self)
@@ -123,7 +123,7 @@ class EpisodesV30Check(Check[DatasetViewV30]):
             start = stop
         yield from faults.findings()
 
-    def _windows(self, dataset: DatasetViewV30, key: str) -> Iterator[Diagnostic]:
+    def _windows(self, dataset: DatasetV30, key: str) -> Iterator[Diagnostic]:
         names = [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")]
         fps = dataset.fps
         for where, row in dataset.episodes(("length", *names)):
@@ -153,11 +153,11 @@ def _is_same(found: float, expected: float) -> bool:
     return abs(found - expected) <= _TOLERANCE_S
 
 
-def _mend(dataset: DatasetViewV30) -> str:
+def _mend(dataset: DatasetV30) -> str:
     return f"`robotrove aggregate {dataset.root} -o OUT` writes it anew with right references"
 
 
-def _row_ranges(dataset: DatasetViewV30) -> dict[str, tuple[int, int]]:
+def _row_ranges(dataset: DatasetV30) -> dict[str, tuple[int, int]]:
     """Return which global rows each readable data file holds, by the order in which LeRobot reads them."""
     paths = [file.path for file in dataset.data_files()]
     counts = []

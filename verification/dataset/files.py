@@ -7,19 +7,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ..check import Check, Diagnostic
 
 _COUNTED = (".parquet", ".mp4")
 
 
-class FilesV21Check(Check[DatasetViewV21]):
+class FilesV21Check(Check[DatasetV21]):
     """Files of the episodes in episodes.jsonl against those that are there."""
 
     name = "files"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing and stray files."""
         numbers = set(dataset.numbers.tolist())
         for number in sorted(numbers):
@@ -41,7 +41,7 @@ class FilesV21Check(Check[DatasetViewV21]):
             yield self.warning(path, "belongs to no episode")
 
 
-def _paths(dataset: DatasetViewV21, episode: int) -> list[str]:
+def _paths(dataset: DatasetV21, episode: int) -> list[str]:
     return [dataset.data_file(episode), *(dataset.video_file(key, episode) for key in dataset.video_keys)]
 
 
@@ -53,12 +53,12 @@ def _files(root: Path) -> Iterator[str]:
             yield Path(folder, name).relative_to(root).as_posix()
 
 
-class FilesV30Check(Check[DatasetViewV30]):
+class FilesV30Check(Check[DatasetV30]):
     """References from meta/episodes against the files in data/, videos/ and meta/episodes/."""
 
     name = "files"
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing and stray files."""
         referred = dict.fromkeys(dataset.data_references(), "data")
         for key in dataset.video_keys:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...core.features import Feature
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
 from ...formats.lerobot.gr00t.modality import (
     MODALITY,
@@ -25,12 +25,12 @@ from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of, sh
 from ..check import Check, Diagnostic
 
 
-class Gr00tCheck(Check[DatasetViewV21]):
+class Gr00tCheck(Check[DatasetV21]):
     """Keys and shapes of stats.json; slices and columns of modality.json, as far as all versions of GR00T agree."""
 
     name = "gr00t"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what GR00T (N1 to N1.7) could not use."""
         has_modality = (dataset.root / MODALITY).exists()
         if (dataset.root / paths_v30.STATS).exists():
@@ -41,7 +41,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
             for entry in entries(content):
                 yield from self._entry(dataset, entry)
 
-    def _stats(self, dataset: DatasetViewV21, has_modality: bool) -> Iterator[Diagnostic]:
+    def _stats(self, dataset: DatasetV21, has_modality: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
         for key, feature in dataset.features.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
@@ -57,7 +57,7 @@ class Gr00tCheck(Check[DatasetViewV21]):
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
             yield from (self.error(place, problem) for problem in unusable(entry, feature))
 
-    def _entry(self, dataset: DatasetViewV21, entry: ModalityEntry) -> Iterator[Diagnostic]:
+    def _entry(self, dataset: DatasetV21, entry: ModalityEntry) -> Iterator[Diagnostic]:
         column = column_of(entry.section, entry.key, entry.content)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:

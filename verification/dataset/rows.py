@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ...core.errors import Damaged
 from ...core.features import DEFAULT_FEATURES, Feature
-from ...formats.lerobot.datasets.dataset import DatasetView
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.features.vector import kind_of, rows_of
 from ..check import Check, Diagnostic, RowFaults
 from .timestamps import column_of
@@ -23,12 +23,12 @@ _DTYPES = {"float": "float32", "double": "float64", "large_string": "string", "h
 _INDICES = ("index", "episode_index", "frame_index", "task_index")
 
 
-class RowsCheck(Check[DatasetView]):
+class RowsCheck(Check[Dataset]):
     """Every data file has the columns of info.json, and every row its place."""
 
     name = "rows"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in the data files."""
         used: set[tuple[int, int]] = set()  # (episode, task)
         first: int | None = 0
@@ -59,7 +59,7 @@ class RowsCheck(Check[DatasetView]):
         if complete:
             yield from self._tasks(dataset, used)
 
-    def _schema(self, path: str, schema: pa.Schema, dataset: DatasetView) -> Iterator[Diagnostic]:
+    def _schema(self, path: str, schema: pa.Schema, dataset: Dataset) -> Iterator[Diagnostic]:
         expected = dataset.row_features
         for name in schema.names:
             if name not in expected:
@@ -95,7 +95,7 @@ class RowsCheck(Check[DatasetView]):
         elif axes != allowed[0] or dtype != feature.dtype:
             yield self.warning(where, message)  # LeRobot casts it
 
-    def _features(self, path: str, schema: pa.Schema, dataset: DatasetView, faults: RowFaults) -> Iterator[Diagnostic]:
+    def _features(self, path: str, schema: pa.Schema, dataset: Dataset, faults: RowFaults) -> Iterator[Diagnostic]:
         for name, feature in dataset.row_features.items():
             if name not in schema.names or name in _INDICES or feature.dtype == "image":
                 continue
@@ -108,7 +108,7 @@ class RowsCheck(Check[DatasetView]):
             except Damaged as exc:
                 yield self.damaged(exc)
 
-    def _tasks(self, dataset: DatasetView, used: set[tuple[int, int]]) -> Iterator[Diagnostic]:
+    def _tasks(self, dataset: Dataset, used: set[tuple[int, int]]) -> Iterator[Diagnostic]:
         """Compare the tasks of the rows with those that meta names."""
         texts = dataset.tasks
         by_episode: dict[int, set[str]] = {}
@@ -124,7 +124,7 @@ class RowsCheck(Check[DatasetView]):
 
 
 def _check_indices(
-    dataset: DatasetView, found: dict[str, NDArray[np.int64]], first: int, row: int, faults: RowFaults
+    dataset: Dataset, found: dict[str, NDArray[np.int64]], first: int, row: int, faults: RowFaults
 ) -> None:
     """Note wrong indices of a batch that begins at global frame `first` and at `row` of its file."""
     starts = dataset.starts
@@ -164,12 +164,12 @@ class RowsV21Check(RowsCheck):
         return (*as_written, 1) if feature.shape == (1,) and key not in DEFAULT_FEATURES else as_written
 
 
-class HfFeaturesCheck(Check[DatasetViewV21]):
+class HfFeaturesCheck(Check[DatasetV21]):
     """Types that its release of `datasets` (2.19 to 3.6) knows, and `Image` for pictures."""
 
     name = "hf_features"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield files that it could not load."""
         pictures = [key for key, feature in dataset.row_features.items() if feature.dtype == "image"]
         for data in dataset.data_files():

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Damaged, UsageError
-from ...formats.lerobot.datasets.dataset import DatasetView
-from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ..check import Check, Consumer, Diagnostic, Severity
 from . import CHECKS
 
@@ -70,7 +70,7 @@ def verify(
             progress(running, path)
 
     try:
-        view = open_view(dataset, opened)
+        view = open_dataset(dataset, opened)
     except Damaged as exc:
         finding = Diagnostic("structure", exc.where, exc.found)
         return Report((finding,), {"errors": 1, "warnings": 0})
@@ -108,7 +108,7 @@ def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[
         yield from ((name, check) for check in consumer.checks_for(version))
 
 
-def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Diagnostic]:
+def refusals(view: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
     """Yield the errors of a consumer's own checks alone."""
     for check in consumer.checks_for(view.version):
         for finding in _findings(check, view, deep=False):
@@ -116,7 +116,7 @@ def refusals(view: DatasetView, consumer: Consumer) -> Iterator[Diagnostic]:
                 yield finding
 
 
-def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Diagnostic]:
+def _findings(check: Check[Any], view: Dataset, deep: bool) -> Iterator[Diagnostic]:
     """Yield what a check finds, damage that ends it included."""
     try:
         yield from check.run(view, deep=deep)
@@ -124,7 +124,7 @@ def _findings(check: Check[Any], view: DatasetView, deep: bool) -> Iterator[Diag
         yield check.damaged(exc)
 
 
-def _counts(view: DatasetView) -> dict[str, int]:
+def _counts(view: Dataset) -> dict[str, int]:
     counts: dict[str, int] = {}
     with suppress(Damaged):
         counts |= {"episodes": len(view.lengths), "frames": int(view.lengths.sum())}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ...core.errors import Damaged
 from ...core.features import Feature, Features, channels
 from ...formats.lerobot import paths_v21, paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ...formats.lerobot.datasets.row_reader import row_arrays
 from ...formats.lerobot.stats.exact_quantiles import QUANTILES
 from ...formats.lerobot.stats.feature_stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
@@ -106,7 +106,7 @@ class StatsCheck(Check[View], Generic[View]):
     absent: Severity = "error"
     wants_quantiles = True
 
-    def per_episode(self, dataset: DatasetView, mergers: Mapping[str, StatsMerger]) -> Iterator[Diagnostic]:
+    def per_episode(self, dataset: Dataset, mergers: Mapping[str, StatsMerger]) -> Iterator[Diagnostic]:
         """Yield what is wrong with those of the episodes; put the exact ones of each into `mergers`."""
         features = described(dataset)
         missing, faults = MissingStats(), Repeated(self)
@@ -153,7 +153,7 @@ class StatsCheck(Check[View], Generic[View]):
             return True
         return not absent
 
-    def told(self, dataset: DatasetView, missing: MissingStats) -> Iterator[Diagnostic]:
+    def told(self, dataset: Dataset, missing: MissingStats) -> Iterator[Diagnostic]:
         """Yield findings for what was noted as missing."""
         for where, names, sentence in missing.groups():
             if set(names) <= QUANTILES.keys():
@@ -164,17 +164,17 @@ class StatsCheck(Check[View], Generic[View]):
                 yield Diagnostic(self.name, where, f"{sentence}; {advice(dataset, 'computes them')}", severity)
 
 
-def advice(dataset: DatasetView, what: str) -> str:
+def advice(dataset: Dataset, what: str) -> str:
     """Say which command makes statistics right."""
     return f"`robotrove stats {dataset.root}` {what}"
 
 
-def described(dataset: DatasetView) -> Features:
+def described(dataset: Dataset) -> Features:
     """Return the features that have statistics: all but texts."""
     return {key: feature for key, feature in dataset.features.items() if feature.dtype != "string"}
 
 
-def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
+def _episode_tables(dataset: Dataset) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the numeric rows of each episode, feature name to (length, *shape), one episode in memory at a time."""
     names = list(dataset.numeric_features)
     if not names:
@@ -200,13 +200,13 @@ def _episode_tables(dataset: DatasetView) -> Iterator[dict[str, NDArray[Any]]]:
             raise Damaged(data.path, f"has {needed} rows too few for its episode")
 
 
-class StatsV21Check(StatsCheck[DatasetViewV21]):
+class StatsV21Check(StatsCheck[DatasetV21]):
     """episodes_stats.jsonl, recomputed from the rows where these are numbers; quantiles may be missing."""
 
     absent = "warning"
     wants_quantiles = False
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing, misshapen and wrong statistics."""
         lines = 0
         for where, line in dataset.json_lines(paths_v21.EPISODES_STATS):
@@ -222,19 +222,19 @@ class StatsV21Check(StatsCheck[DatasetViewV21]):
         yield from self.per_episode(dataset, {})
 
 
-class StatsV30Check(StatsCheck[DatasetViewV30]):
+class StatsV30Check(StatsCheck[DatasetV30]):
     """stats.json and the statistics in meta/episodes, recomputed from the rows where these are numbers.
 
     Deep: quantiles of the dataset are recomputed too.
     """
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield missing, misshapen and wrong statistics."""
         mergers = {key: StatsMerger() for key in dataset.numeric_features}
         yield from self.per_episode(dataset, mergers)
         yield from self._dataset(dataset, mergers, deep)
 
-    def _dataset(self, dataset: DatasetViewV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Diagnostic]:
+    def _dataset(self, dataset: DatasetV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
         for key in content.keys() - dataset.features.keys():
             yield self.warning(f"{paths_v30.STATS}, {key}", "is no feature of info.json")
@@ -259,7 +259,7 @@ class StatsV30Check(StatsCheck[DatasetViewV30]):
         if deep:
             yield from self._quantiles(dataset, usable)
 
-    def _quantiles(self, dataset: DatasetViewV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Diagnostic]:
+    def _quantiles(self, dataset: DatasetV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Diagnostic]:
         for key, exact in feature_quantiles(dataset, list(stats)).items():
             found = stats[key]
             scale = np.maximum(np.abs(found["min"]), np.abs(found["max"]))

@@ -9,14 +9,14 @@ from typing import Any
 from ...core.errors import Damaged
 from ...core.features import CHANNEL_NAMES, DEFAULT_FEATURES, Feature, frame_size
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.features.vector import kind_of
 from ..check import Check, Diagnostic
 
 _MOST_AXES = 5
 
 
-class StructureCheck(Check[DatasetView]):
+class StructureCheck(Check[Dataset]):
     """Keys, types and features of info.json.
 
     Attributes:
@@ -28,7 +28,7 @@ class StructureCheck(Check[DatasetView]):
     data_fields: str
     video_fields: str
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in info.json."""
         yield from self._common_keys(dataset)
         yield from self.keys(dataset.info)
@@ -48,7 +48,7 @@ class StructureCheck(Check[DatasetView]):
             return self.error(paths_v30.INFO, f"{key} is {info[key]!r} instead of {expected}")
         return self.error(paths_v30.INFO, f"{key} is missing; expected {expected}")
 
-    def _common_keys(self, dataset: DatasetView) -> Iterator[Diagnostic]:
+    def _common_keys(self, dataset: Dataset) -> Iterator[Diagnostic]:
         info = dataset.info
         yield from self._fps(info)
         if type(info.get("chunks_size")) is not int or info["chunks_size"] < 1:
@@ -72,7 +72,7 @@ class StructureCheck(Check[DatasetView]):
         elif type(fps) is not int or fps < 1:
             yield self.wrong(info, "fps", "a positive whole number")
 
-    def _default(self, key: str, expected: Feature, dataset: DatasetView) -> Iterator[Diagnostic]:
+    def _default(self, key: str, expected: Feature, dataset: Dataset) -> Iterator[Diagnostic]:
         where = f"{paths_v30.INFO}, feature {key}"
         found = dataset.features.get(key)
         if found is None:
@@ -83,7 +83,7 @@ class StructureCheck(Check[DatasetView]):
             # LeRobot casts what it reads, but cannot merge such a dataset with others, or add to it.
             yield self.warning(where, message) if same else self.error(where, message)
 
-    def _feature(self, key: str, feature: Feature, dataset: DatasetView) -> Iterator[Diagnostic]:
+    def _feature(self, key: str, feature: Feature, dataset: Dataset) -> Iterator[Diagnostic]:
         where = f"{paths_v30.INFO}, feature {key}"
         if "/" in key:
             yield self.error(where, "its name holds a '/', which LeRobot refuses")
@@ -97,9 +97,7 @@ class StructureCheck(Check[DatasetView]):
         if feature.names and len(feature.shape) == 1 and len(feature.names) != feature.shape[0]:
             yield self.error(where, f"has {len(feature.names)} names for {feature.shape[0]} values")
 
-    def _camera(
-        self, where: str, feature: Feature, entry: dict[str, Any], dataset: DatasetView
-    ) -> Iterator[Diagnostic]:
+    def _camera(self, where: str, feature: Feature, entry: dict[str, Any], dataset: Dataset) -> Iterator[Diagnostic]:
         names = feature.names or ()
         if len(feature.shape) != 3 or len(names) != 3:
             yield self.error(where, f"is {feature} with names {entry.get('names')}; expected height, width, channels")
@@ -149,12 +147,12 @@ class StructureV30Check(StructureCheck):
             yield self.wrong(info, "chunks_size", f"at most {paths_v30.CHUNKS_SIZE}")
 
 
-class CountsCheck(Check[DatasetView]):
+class CountsCheck(Check[Dataset]):
     """Episodes, frames, tasks and the split."""
 
     name = "counts"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield totals that do not hold."""
         episodes, frames = len(dataset.lengths), int(dataset.lengths.sum())
         for key, found, place in (
@@ -182,7 +180,7 @@ class CountsCheck(Check[DatasetView]):
 class CountsV21Check(CountsCheck):
     """Episodes, frames, tasks, the split, videos and folders."""
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield totals that do not hold."""
         yield from super().run(dataset, deep=deep)
         episodes = len(dataset.lengths)

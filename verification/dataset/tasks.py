@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_v21 import DatasetViewV21
-from ...formats.lerobot.datasets.dataset_v30 import DatasetViewV30
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ..check import Check, Diagnostic
 
 
-class TasksV21Check(Check[DatasetViewV21]):
+class TasksV21Check(Check[DatasetV21]):
     """Lines of tasks.jsonl."""
 
     name = "tasks"
 
-    def run(self, dataset: DatasetViewV21, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield lines that are not the next task, or one that is there already."""
         first: dict[str, int] = {}
         for number, (where, line) in enumerate(dataset.json_lines(dataset.tasks_path)):
@@ -33,12 +33,12 @@ class TasksV21Check(Check[DatasetViewV21]):
             yield self.error(dataset.tasks_path, "holds no task")
 
 
-class TasksV30Check(Check[DatasetViewV30]):
+class TasksV30Check(Check[DatasetV30]):
     """Rows and pandas metadata of tasks.parquet."""
 
     name = "tasks"
 
-    def run(self, dataset: DatasetViewV30, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: DatasetV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in tasks.parquet."""
         tasks = dataset.tasks
         with dataset.parquet(paths_v30.TASKS) as file:

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from ...core.errors import Damaged
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot.dataset_files import ArrowColumn
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import DataFile
 from ...formats.lerobot.features.vector import rows_of
 from ...formats.lerobot.time_limits import TOLERANCE_S, is_too_long_for_v21
 from ..check import Check, Diagnostic, RowFaults
 
 
-class TimestampsCheck(Check[DatasetView]):
+class TimestampsCheck(Check[Dataset]):
     """The timestamp is frame_index / fps in every row: within LeRobot's tolerance, and better the same float32."""
 
     name = "timestamps"
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield rows with another time."""
         fps = dataset.fps
         for data in dataset.data_files():
@@ -61,7 +61,7 @@ class TimestampsV21Check(TimestampsCheck):
     1e-4 s: in long episodes float32 itself steps further.
     """
 
-    def run(self, dataset: DatasetView, *, deep: bool) -> Iterator[Diagnostic]:
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield rows with another time, and episodes that are too long."""
         yield from super().run(dataset, deep=deep)
         for data in dataset.data_files():
@@ -76,7 +76,7 @@ class TimestampsV21Check(TimestampsCheck):
                 yield self.error(data.path, f"{cause} for LeRobot 0.3.3, which refuses to load the dataset")
 
 
-def _steps(dataset: DatasetView, data: DataFile, faults: RowFaults) -> None:
+def _steps(dataset: Dataset, data: DataFile, faults: RowFaults) -> None:
     """Note steps that LeRobot refuses where the rounded exact times would have none such."""
     last = np.zeros(0, np.float32)
     step, tolerance = np.float32(1 / dataset.fps), np.float32(TOLERANCE_S)

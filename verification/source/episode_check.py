@@ -11,7 +11,7 @@ from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, RobotroveError
 from ...core.features import DEFAULT_FEATURES, Feature, difference, named_like
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
 from ...formats.lerobot.datasets.provenance import ProvenanceRow
 from ...formats.lerobot.datasets.row_reader import StoredRows
@@ -35,7 +35,7 @@ class EpisodeCheck:
         cameras: Compares videos.
     """
 
-    def __init__(self, dataset: DatasetView, cameras: CameraCheck) -> None:
+    def __init__(self, dataset: Dataset, cameras: CameraCheck) -> None:
         self._dataset = dataset
         self._cameras = cameras
         self._rows = StoredRows(dataset)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ...core.episode import Episode
 from ...core.errors import Damaged, UsageError
-from ...formats.lerobot.datasets.dataset import DatasetView
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins
 from ...formats.lerobot.datasets.row_reader import stored_episodes
@@ -108,7 +108,7 @@ class SourceEpisodes:
         foreign: Episodes of the dataset that come from another run; counted by `pairs`.
     """
 
-    def __init__(self, view: DatasetView, recordings: Recordings) -> None:
+    def __init__(self, view: Dataset, recordings: Recordings) -> None:
         self._view = view
         self._recordings = recordings
         self.foreign = 0

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ...core.errors import Damaged
-from ...formats.lerobot.datasets.dataset import DatasetView
-from ...formats.lerobot.datasets.open_dataset import open_view
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...media.encode.settings import VideoSettings
 from .camera_check import CameraCheck
 from .episode_check import EpisodeCheck
@@ -61,12 +61,12 @@ def check_source(
         UsageError: If the dataset does not come from the run.
     """
     try:
-        return _compared(open_view(dataset), recordings, deep, progress)
+        return _compared(open_dataset(dataset), recordings, deep, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
         return SourceReport((SourceProblem(None, exc.where, "", None, exc.found),), 1, 0, 0, 0)
 
 
-def _compared(view: DatasetView, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:
+def _compared(view: Dataset, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:
     sources = SourceEpisodes(view, recordings)
     cameras = CameraCheck(recordings.video or VideoSettings(), view.fps, deep=deep)
     check = EpisodeCheck(view, cameras)

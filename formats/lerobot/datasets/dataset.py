@@ -39,7 +39,7 @@ _MADE = {
 }
 
 
-class DatasetView(DatasetFiles, ABC):
+class Dataset(DatasetFiles, ABC):
     """One dataset on disk, read on demand; memory grows by some bytes per episode only.
 
     Properties and methods raise Damaged where the dataset is not what it should be. Arguments as in DatasetFiles.
@@ -230,7 +230,7 @@ class DatasetSource(ABC):
         return []
 
 
-_View = TypeVar("_View", bound=DatasetView)
+_View = TypeVar("_View", bound=Dataset)
 
 
 class FolderSource(DatasetSource, Generic[_View]):
@@ -361,7 +361,7 @@ def check_templates(files: Iterable[str]) -> None:
         seen.add(path)
 
 
-def folder_facts(view: DatasetView) -> DatasetInfo:
+def folder_facts(view: Dataset) -> DatasetInfo:
     """Return what is the same for every episode of a dataset; raises Damaged if info.json cannot be used."""
     info = view.info
     text = json.dumps(info, ensure_ascii=False)
@@ -380,7 +380,7 @@ def folder_facts(view: DatasetView) -> DatasetInfo:
     return DatasetInfo(features, view.fps, robot_type, run, videos, lost)
 
 
-def left_out(view: DatasetView, facts: DatasetInfo) -> Iterator[str]:
+def left_out(view: Dataset, facts: DatasetInfo) -> Iterator[str]:
     """Say what info.json has that a new dataset will not have."""
     if facts.lost_names:
         yield f"not in the output: the names of {', '.join(facts.lost_names)}, which are not one list of texts"

@@ -20,14 +20,14 @@ from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMer
 from ..stats.image_stats import pixel_step, stats_from_histogram
 from ..stats.stats_comparison import numbers_of, shapes_of
 from ..stats.stored_stats import is_known
-from .dataset import DatasetView
-from .dataset_v30 import DatasetViewV30, stat_batches
+from .dataset import Dataset
+from .dataset_v30 import DatasetV30, stat_batches
 from .row_reader import row_batches
 
 Quantiles: TypeAlias = Mapping[str, Mapping[str, Floats]]
 
 
-def feature_quantiles(view: DatasetView, names: Sequence[str]) -> Quantiles:
+def feature_quantiles(view: Dataset, names: Sequence[str]) -> Quantiles:
     """Return the exact quantiles of numeric features over all rows of a dataset; each on its own, or all at once."""
     return column_quantiles(lambda: row_batches(view, names))
 
@@ -44,7 +44,7 @@ def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, F
         root: The dataset.
         quantiles: Those of all numeric features, where they are known already.
     """
-    view = DatasetViewV30(root)
+    view = DatasetV30(root)
     merged = merged_stats(view)
     missing = [key for key in view.numeric_features if key not in merged]
     merged |= _moments(view, missing) if missing else {}
@@ -54,7 +54,7 @@ def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, F
 
 
 def whole_stats(
-    view: DatasetView,
+    view: Dataset,
     merged: Mapping[str, FeatureStats],
     histograms: Mapping[str, Array],
     quantiles: Quantiles | None = None,
@@ -89,7 +89,7 @@ def whole_stats(
 
 def incomplete_cameras(root: Path) -> list[str]:
     """Return the cameras of a v3.0 dataset of which an episode has no complete statistics."""
-    view = DatasetViewV30(root)
+    view = DatasetV30(root)
     known: set[str] = set()
     for path in view.files(view.episodes_path):
         with view.parquet(path) as file:
@@ -105,7 +105,7 @@ def covers(histogram: Array, feature: Feature, count: int) -> bool:
     return int(histogram[0].sum()) == count * -(-height // step) * -(-width // step)
 
 
-def merged_stats(view: DatasetViewV30) -> dict[str, FeatureStats]:
+def merged_stats(view: DatasetV30) -> dict[str, FeatureStats]:
     """Merge those of the episodes, of features of which every episode has all in LeRobot's shape; without quantiles."""
     usual = {key: shapes_of(feature)[0] for key, feature in view.features.items() if feature.dtype != "string"}
     shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
@@ -140,7 +140,7 @@ def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
     return {key: slice(end - prod(shape), end) for (key, shape), end in zip(shapes.items(), ends, strict=True)}
 
 
-def _moments(view: DatasetView, keys: Sequence[str]) -> dict[str, FeatureStats]:
+def _moments(view: Dataset, keys: Sequence[str]) -> dict[str, FeatureStats]:
     mergers = {key: StatsMerger() for key in keys}
     for batch in row_batches(view, keys):
         for key, rows in batch.items():

@@ -18,7 +18,7 @@ from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
 from ..features.vector import single_values
 from ..stats.stored_stats import StatColumns, stat_columns, stat_shapes
-from .dataset import DatasetView, FolderSource, Note, check_templates, is_texts, selected
+from .dataset import Dataset, FolderSource, Note, check_templates, is_texts, selected
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _MOST = 1 << 53  # of frames, episodes and what else is counted
 _MOST_GAPS = 1 << 16  # numbers that no task has
 
 
-class DatasetViewV21(DatasetView):
+class DatasetV21(Dataset):
     """One v2.1 dataset."""
 
     version = paths_v21.CODEBASE_VERSION
@@ -126,7 +126,7 @@ class DatasetViewV21(DatasetView):
             yield first, {name: single_values(column, self.features.get(name)) for name, column in batch.items()}
 
 
-class OrderedViewV21(DatasetViewV21):
+class OrderedViewV21(DatasetV21):
     """Reads episodes.jsonl and episodes_stats.jsonl as LeRobot does: sorted by episode_index.
 
     That is in lerobot 0.3.3, datasets/utils.py: load_episodes and load_episodes_stats. Memory grows by some
@@ -171,7 +171,7 @@ class OrderedViewV21(DatasetViewV21):
                 yield where, self._object(file.readline(), where)
 
 
-class V21Source(FolderSource[DatasetViewV21]):
+class V21Source(FolderSource[DatasetV21]):
     """A v2.1 dataset that LeRobot or anyone else may have written.
 
     Args:

@@ -16,7 +16,7 @@ from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
 from ..stats.stored_stats import Floats, Shape, StatColumns, stat_shapes, stat_values
-from .dataset import DatasetView, FolderSource, Note, check_templates
+from .dataset import Dataset, FolderSource, Note, check_templates
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _TOLERANCE = 0.25  # frames; sums of durations are off by far less, other frame 
 _LONGEST = 2.0**31  # seconds; no file is as long
 
 
-class DatasetViewV30(DatasetView):
+class DatasetV30(Dataset):
     """One v3.0 dataset."""
 
     version = paths_v30.CODEBASE_VERSION
@@ -172,7 +172,7 @@ class DatasetViewV30(DatasetView):
 
 
 def stat_batches(
-    view: DatasetViewV30, shapes: Mapping[str, Shape]
+    view: DatasetV30, shapes: Mapping[str, Shape]
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Floats]]]:
     """Yield (lengths, statistics) of all episodes of a v3.0 dataset in order, some at a time.
 
@@ -196,7 +196,7 @@ class RowPlaces:
         source: The dataset.
     """
 
-    def __init__(self, source: FolderSource[DatasetViewV30]) -> None:
+    def __init__(self, source: FolderSource[DatasetV30]) -> None:
         self._source = source
         self._files = iter(source.view.files("data"))
         self._path, self._full = "", source.root
@@ -290,7 +290,7 @@ class CameraWindows:
         Damaged: If meta/episodes has no usable place for an episode, or the same frames for two.
     """
 
-    def __init__(self, source: FolderSource[DatasetViewV30], key: str) -> None:
+    def __init__(self, source: FolderSource[DatasetV30], key: str) -> None:
         self._source, self._key, view = source, key, source.view
         self._fps, self._lengths = view.fps, view.lengths
         begins = _checked_seconds(view, f"videos/{key}/from_timestamp")
@@ -377,7 +377,7 @@ def shifted_note(cameras: Sequence[CameraWindows]) -> str:
     return f"{files} not begin at 0 s (first: {paths[0]}), though its episodes are counted so; the output is right"
 
 
-def _checked_seconds(view: DatasetViewV30, name: str) -> NDArray[np.float64]:
+def _checked_seconds(view: DatasetV30, name: str) -> NDArray[np.float64]:
     """Return a column of times of meta/episodes: (episodes,)."""
     parts = []
     for path, first, batch in view.episode_batches([name], BATCH_ROWS):
@@ -389,7 +389,7 @@ def _checked_seconds(view: DatasetViewV30, name: str) -> NDArray[np.float64]:
     return np.concatenate(parts)
 
 
-class V30Source(FolderSource[DatasetViewV30]):
+class V30Source(FolderSource[DatasetV30]):
     """A v3.0 dataset that LeRobot or anyone else may have written.
 
     Args:
@@ -397,7 +397,7 @@ class V30Source(FolderSource[DatasetViewV30]):
     """
 
     def __init__(self, root: Path) -> None:
-        super().__init__(DatasetViewV30(root))
+        super().__init__(DatasetV30(root))
 
     @cached_property
     def tasks(self) -> list[str]:

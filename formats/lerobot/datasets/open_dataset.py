@@ -10,14 +10,14 @@ from ....core.errors import UsageError
 from ....core.registry import Registry
 from .. import paths_v21, paths_v30
 from ..dataset_files import read_object
-from .dataset import DatasetView, FolderSource
+from .dataset import Dataset, FolderSource
 from .dataset_v21 import V21Source
 from .dataset_v30 import V30Source
 
 VIEWS = Registry(
     "format version",
     __package__ or "",
-    {"v2.1": "dataset_v21:DatasetViewV21", "v3.0": "dataset_v30:DatasetViewV30"},
+    {"v2.1": "dataset_v21:DatasetV21", "v3.0": "dataset_v30:DatasetV30"},
 )
 
 SOURCES: Mapping[str, Callable[[Path], FolderSource[Any]]] = {
@@ -36,7 +36,7 @@ def check_is_dataset(root: Path) -> None:
         raise UsageError(str(root), f"is not a dataset, it has no {paths_v30.INFO}", "a LeRobot dataset")
 
 
-def open_view(root: Path, on_file: Callable[[str], None] = lambda path: None) -> DatasetView:
+def open_dataset(root: Path, on_file: Callable[[str], None] = lambda path: None) -> Dataset:
     """Open a dataset by the codebase_version of its info.json.
 
     Args:
@@ -55,7 +55,7 @@ def open_view(root: Path, on_file: Callable[[str], None] = lambda path: None) ->
             " or ".join(VIEWS),
             "convert an older dataset with the LeRobot that made it",
         )
-    view: DatasetView = VIEWS[version](root, on_file)
+    view: Dataset = VIEWS[version](root, on_file)
     return view
 
 

@@ -20,7 +20,7 @@ from ....core.features import Feature
 from ....media.remux.clip import Clip
 from ..dataset_files import ArrowColumn, open_parquet
 from ..features.vector import rows_of, single_values
-from .dataset import DatasetView
+from .dataset import Dataset
 from .episode_location import Rows, StoredEpisode
 
 EPISODE_INDEX = "episode_index"
@@ -94,7 +94,7 @@ class RowReader:
             self._held = range(0)
 
 
-def stored_episodes(dataset: DatasetView) -> Iterator[StoredEpisode]:
+def stored_episodes(dataset: Dataset) -> Iterator[StoredEpisode]:
     """Yield the episodes of a dataset in order.
 
     Raises:
@@ -113,7 +113,7 @@ class StoredRows:
         dataset: The dataset that they are in.
     """
 
-    def __init__(self, dataset: DatasetView) -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self._reader = RowReader()
 
@@ -154,7 +154,7 @@ class StoredStream:
         names: Its features that are wanted, no cameras.
     """
 
-    def __init__(self, dataset: DatasetView, names: Sequence[str]) -> None:
+    def __init__(self, dataset: Dataset, names: Sequence[str]) -> None:
         self._dataset = dataset
         self._names = (*names, EPISODE_INDEX)
         self._path = ""
@@ -217,14 +217,14 @@ class Piece:
     columns: Mapping[str, ArrowColumn]
 
 
-def row_batches(view: DatasetView, names: Sequence[str]) -> Iterator[RowArrays]:
+def row_batches(view: Dataset, names: Sequence[str]) -> Iterator[RowArrays]:
     """Yield numeric features of all rows as (n, *shape), batch by batch; raises as `episode_pieces`."""
     for data in view.data_files():
         for _, batch in view.row_batches(data.path, names):
             yield row_arrays(view, data.path, batch)
 
 
-def episode_pieces(view: DatasetView, names: Sequence[str]) -> Iterator[Piece]:
+def episode_pieces(view: Dataset, names: Sequence[str]) -> Iterator[Piece]:
     """Yield the rows of all episodes, each in one or more pieces.
 
     The dataset must have as many rows as its episodes have frames; `DatasetSource.files` makes sure.
@@ -244,7 +244,7 @@ def episode_pieces(view: DatasetView, names: Sequence[str]) -> Iterator[Piece]:
                 episode += row == ends[episode]
 
 
-def episode_tables(view: DatasetView, names: Sequence[str]) -> Iterator[RowArrays]:
+def episode_tables(view: Dataset, names: Sequence[str]) -> Iterator[RowArrays]:
     """Yield numeric features of each episode as (length, *shape), one episode in memory at a time.
 
     Raises:
@@ -263,6 +263,6 @@ def episode_tables(view: DatasetView, names: Sequence[str]) -> Iterator[RowArray
         yield {key: np.concatenate([part[key] for part in parts]) for key in names}
 
 
-def row_arrays(view: DatasetView, path: str, batch: Mapping[str, ArrowColumn]) -> RowArrays:
+def row_arrays(view: Dataset, path: str, batch: Mapping[str, ArrowColumn]) -> RowArrays:
     """Return the columns of a batch of a data file as arrays (n, *shape)."""
     return {key: rows_of(column, view.features[key], f"{path}, column {key}") for key, column in batch.items()}

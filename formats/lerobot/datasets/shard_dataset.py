@@ -17,7 +17,7 @@ from ..dataset_files import read_small
 from ..stats.stored_stats import stat_shapes
 from .dataset import DatasetSource, Note
 from .dataset_info import DatasetInfo
-from .dataset_v30 import DatasetViewV30, stat_batches
+from .dataset_v30 import DatasetV30, stat_batches
 from .episode_location import EpisodeFiles, EpisodeMetadata, EpisodeRecord, Rows, Track
 from .provenance import ORIGIN_SCHEMA
 
@@ -84,7 +84,7 @@ class ShardSource(DatasetSource):
             return
         shapes = stat_shapes(self._facts.features)
         origins = read_small(self.root / paths_v30.PROVENANCE, ORIGIN_SCHEMA.names)
-        batches = stat_batches(DatasetViewV30(self.root), shapes)  # one, since a shard has at most 128 episodes
+        batches = stat_batches(DatasetV30(self.root), shapes)  # one, since a shard has at most 128 episodes
         for _, stats in batches:
             yield EpisodeMetadata(stats, origins)
 

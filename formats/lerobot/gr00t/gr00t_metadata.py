@@ -10,14 +10,14 @@ from typing import Any
 
 from ....core.errors import UsageError
 from .. import paths_v30
-from ..datasets.dataset_v21 import DatasetViewV21
+from ..datasets.dataset_v21 import DatasetV21
 from .modality import MODALITY, column_of
 
 METADATA = "experiment_cfg/metadata.json"
 _STATISTICS = ("max", "min", "mean", "std", "q01", "q99")
 
 
-def gr00t_metadata(dataset: DatasetViewV21, tag: str) -> dict[str, Any]:
+def gr00t_metadata(dataset: DatasetV21, tag: str) -> dict[str, Any]:
     """Return the content of metadata.json for one dataset.
 
     Args:
@@ -63,6 +63,6 @@ def _described(part: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _camera(dataset: DatasetViewV21, column: str) -> dict[str, Any]:
+def _camera(dataset: DatasetV21, column: str) -> dict[str, Any]:
     height, width, channels = dataset.features[column].shape
     return {"resolution": [width, height], "channels": channels, "fps": float(dataset.fps)}

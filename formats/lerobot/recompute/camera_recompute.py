@@ -20,9 +20,9 @@ from ....media.image.pixels import Pixels
 from ....media.remux.clip import Clip
 from ....media.video.probe import iter_frames
 from .. import paths_v30
-from ..datasets.dataset import DatasetSource, DatasetView
+from ..datasets.dataset import Dataset, DatasetSource
 from ..datasets.dataset_stats import covers
-from ..datasets.dataset_v30 import DatasetViewV30
+from ..datasets.dataset_v30 import DatasetV30
 from ..datasets.row_reader import episode_pieces
 from ..stats.feature_stats import STAT_KEYS
 from ..stats.image_stats import CHANNELS, ImageStats, sample_indices
@@ -64,7 +64,7 @@ def fault(found: Mapping[str, Floats], features: Features, key: str) -> str:
     return ""
 
 
-def camera_stats(source: DatasetSource, view: DatasetView, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+def camera_stats(source: DatasetSource, view: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
     """Yield camera to statistics of the frames that LeRobot would sample, episode by episode.
 
     Videos are decoded by as many threads as there are CPUs, a few episodes ahead.
@@ -102,7 +102,7 @@ def _decoded(clip: Clip) -> ImageStats:
     return stats
 
 
-def _picture_stats(view: DatasetView, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+def _picture_stats(view: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
     decoder = ImageDecoder()
     for episode, pieces in groupby(episode_pieces(view, keys), key=attrgetter("episode")):
         length = int(view.lengths[episode])
@@ -154,12 +154,12 @@ def needed_cameras(store: StatsStore[Any], histograms: Mapping[str, Array]) -> d
             else:
                 counts[key] += int(found["count"][0])
     whole: dict[str, Any] = {}
-    if isinstance(view, DatasetViewV30) and (view.root / paths_v30.STATS).exists():
+    if isinstance(view, DatasetV30) and (view.root / paths_v30.STATS).exists():
         whole = view.json(paths_v30.STATS)
     for key in cameras.keys() - needed.keys():
         if key in histograms and not covers(histograms[key], cameras[key], counts[key]):
             needed[key] = f"{paths_v30.HISTOGRAMS}: is not of these episodes"
-        elif key not in histograms and isinstance(view, DatasetViewV30):
+        elif key not in histograms and isinstance(view, DatasetV30):
             entry = whole.get(key)
             if problem := fault(numbers_of(entry if isinstance(entry, dict) else {}), cameras, key):
                 needed[key] = f"{paths_v30.STATS}: {problem}"

@@ -14,10 +14,10 @@ import numpy as np
 from ....core.commit import Replacements
 from ....core.errors import Damaged, UsageError
 from .. import paths_v30
-from ..datasets.dataset import DatasetView, FolderSource
+from ..datasets.dataset import Dataset, FolderSource
 from ..datasets.dataset_stats import whole_stats
-from ..datasets.dataset_v21 import DatasetViewV21
-from ..datasets.dataset_v30 import DatasetViewV30
+from ..datasets.dataset_v21 import DatasetV21
+from ..datasets.dataset_v30 import DatasetV30
 from ..datasets.open_dataset import open_source
 from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
 from ..gr00t.modality import MODALITY
@@ -95,8 +95,8 @@ def recompute(
     """
     source = open_source(root)
     assert isinstance(source, FolderSource)
-    view: DatasetViewV21 | DatasetViewV30 = source.view
-    if isinstance(view, DatasetViewV30) and (gr00t or relative is not None):
+    view: DatasetV21 | DatasetV30 = source.view
+    if isinstance(view, DatasetV30) and (gr00t or relative is not None):
         raise UsageError(
             str(root),
             f"is {view.version}",
@@ -109,7 +109,7 @@ def recompute(
     for done, _ in enumerate(source.files(lambda text: None), 1):
         progress("reading files", done, total)
 
-    store: StatsStore[Any] = StatsStoreV21(view) if isinstance(view, DatasetViewV21) else StatsStoreV30(view)
+    store: StatsStore[Any] = StatsStoreV21(view) if isinstance(view, DatasetV21) else StatsStoreV30(view)
     before = source.histograms()
     needed = needed_cameras(store, before)
     if cameras:
@@ -125,7 +125,7 @@ def recompute(
         deque(changes, maxlen=0)  # to its end, which a check does not come to otherwise
         progress("computing the whole", total, total)
         histograms = before | episodes.histograms
-        if isinstance(view, DatasetViewV21):
+        if isinstance(view, DatasetV21):
             files = _gr00t(view, gr00t_files(view, gr00t=gr00t, relative=relative), differences, check=check)
         else:
             whole = whole_stats(view, episodes.merged(), histograms)
@@ -148,7 +148,7 @@ def _counted(changes: Iterator[Changes], total: int, progress: Progress) -> Iter
 
 
 def _dataset(
-    view: DatasetView,
+    view: Dataset,
     whole: Mapping[str, FeatureStats],
     cameras: Sequence[str],
     differences: Differences,
@@ -172,7 +172,7 @@ def _dataset(
 
 
 def _gr00t(
-    view: DatasetViewV21, files: Mapping[str, Mapping[str, Any]], differences: Differences, *, check: bool
+    view: DatasetV21, files: Mapping[str, Mapping[str, Any]], differences: Differences, *, check: bool
 ) -> dict[str, Any]:
     """Compare the files that GR00T reads with what should be in them; return those that differ as they should be."""
     changed = {}
@@ -187,7 +187,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode()
 
 
-def gr00t_files(view: DatasetViewV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
+def gr00t_files(view: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
     """Return the files that are asked for, with what should be in them.
 
     Args:
@@ -208,7 +208,7 @@ def gr00t_files(view: DatasetViewV21, *, gr00t: bool, relative: Path | None) -> 
 
 
 def gr00t_differences(
-    view: DatasetViewV21, path: str, content: Mapping[str, Mapping[str, Any]], *, check: bool
+    view: DatasetV21, path: str, content: Mapping[str, Mapping[str, Any]], *, check: bool
 ) -> Iterator[StatDifference]:
     """Yield how a file differs from what should be in it, bit for bit.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.features import Feature
-from ..datasets.dataset import DatasetSource, DatasetView
+from ..datasets.dataset import Dataset, DatasetSource
 from ..datasets.row_reader import episode_tables
 from ..stats.feature_stats import MERGED_KEYS, FeatureStats, StatsMerger, numeric_stats
 from ..stats.image_stats import CHANNELS, LEVELS, ImageStats
@@ -45,7 +45,7 @@ class EpisodeRecompute:
     def __init__(
         self,
         source: DatasetSource,
-        view: DatasetView,
+        view: Dataset,
         store: StatsStore[Any],
         cameras: Sequence[str],
         differences: Differences,

@@ -16,13 +16,13 @@ from ....core.commit import Replacements
 from ....core.errors import Damaged
 from ....core.features import Features
 from ..dataset_files import open_parquet
-from ..datasets.dataset import DatasetView, selected
-from ..datasets.dataset_v21 import DatasetViewV21
-from ..datasets.dataset_v30 import DatasetViewV30
+from ..datasets.dataset import Dataset, selected
+from ..datasets.dataset_v21 import DatasetV21
+from ..datasets.dataset_v30 import DatasetV30
 from ..paths_v21 import EPISODES_STATS
 from ..stats.feature_stats import STAT_KEYS, FeatureStats
 
-View = TypeVar("View", bound=DatasetView)
+View = TypeVar("View", bound=Dataset)
 
 # Of one episode: feature to its new statistics; those of other features stay as they are.
 Changes: TypeAlias = Mapping[str, FeatureStats]
@@ -64,7 +64,7 @@ class StatsStore(ABC, Generic[View]):
         """
 
 
-class StatsStoreV21(StatsStore[DatasetViewV21]):
+class StatsStoreV21(StatsStore[DatasetV21]):
     """Statistics in meta/episodes_stats.jsonl, which may be too short, or not there."""
 
     keeps_axes = True
@@ -111,7 +111,7 @@ def _write_line(file: IO[str], line: dict[str, Any]) -> None:
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class StatsStoreV30(StatsStore[DatasetViewV30]):
+class StatsStoreV30(StatsStore[DatasetV30]):
     """Statistics in the files of meta/episodes."""
 
     def found(self, keys: Sequence[str]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.formats.lerobot.datasets.open_dataset import open_view
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import column, rows, run_shipped
 from robotrove.verification.consumers import CONSUMERS
@@ -32,6 +32,6 @@ def test_statistics_are_of_all_rows_and_every_consumer_takes_it(tmp_path: Path) 
     np.testing.assert_allclose(found["q01"], np.quantile(actions.astype(np.float64), 0.01, axis=0), rtol=1e-6)
     assert found != before["action"]
     assert (tmp_path / "longer/meta/modality.json").read_bytes() == modality
-    view = open_view(tmp_path / "longer")
+    view = open_dataset(tmp_path / "longer")
     for consumer in ("gr00t-n1", "gr00t-n1.6", "gr00t-n1.7"):
         assert not list(refusals(view, CONSUMERS[consumer]))

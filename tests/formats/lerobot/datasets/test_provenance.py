@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.errors import Damaged
-from robotrove.formats.lerobot.datasets.dataset import DatasetView
-from robotrove.formats.lerobot.datasets.open_dataset import open_view
+from robotrove.formats.lerobot.datasets.dataset import Dataset
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.formats.lerobot.datasets.provenance import ProvenanceRow, origin_of, origins
 
 ORIGINS = [
@@ -19,7 +19,7 @@ ORIGINS = [
 ]
 
 
-def view(root: Path, version: str, rows: list[dict[str, object]]) -> DatasetView:
+def view(root: Path, version: str, rows: list[dict[str, object]]) -> Dataset:
     (root / "meta/robotrove").mkdir(parents=True)
     (root / "meta/info.json").write_text(json.dumps({"codebase_version": version}))
     if version == "v3.0":
@@ -27,7 +27,7 @@ def view(root: Path, version: str, rows: list[dict[str, object]]) -> DatasetView
     else:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (root / "meta/robotrove/episodes.jsonl").write_text(lines)
-    return open_view(root)
+    return open_dataset(root)
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])

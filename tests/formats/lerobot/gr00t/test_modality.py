@@ -10,7 +10,7 @@ import pytest
 
 from robotrove.core.errors import UsageError
 from robotrove.core.features import Feature, Features
-from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetV21
 from robotrove.formats.lerobot.gr00t.gr00t_metadata import gr00t_metadata
 from robotrove.formats.lerobot.gr00t.modality import modality_of
 from robotrove.manifests.robot import RobotManifest, load_robot
@@ -115,7 +115,7 @@ def test_metadata_is_cut_from_the_statistics(tmp_path: Path) -> None:
         ("modality", modality_of(found, ROBOT)),
     ):
         (tmp_path / f"meta/{name}.json").write_text(json.dumps(content))
-    entry = gr00t_metadata(DatasetViewV21(tmp_path), "gr1")["gr1"]
+    entry = gr00t_metadata(DatasetV21(tmp_path), "gr1")["gr1"]
     cut = {"arm": slice(0, 2), "hand": slice(2, 3), "pose": slice(1, 3)}
     assert entry["statistics"]["state"] == {
         key: {name: values[part] for name, values in stats.items()} for key, part in cut.items()
@@ -138,7 +138,7 @@ def test_statistics_of_lerobot_are_not_enough(tmp_path: Path) -> None:
     (tmp_path / "meta/modality.json").write_text(json.dumps(modality_of(features(), ROBOT)))
     (tmp_path / "meta/stats.json").write_text(json.dumps({"observation.state": {"mean": [0, 0, 0]}}))
     with pytest.raises(UsageError, match=r"has not all statistics[\s\S]*--gr00t"):
-        gr00t_metadata(DatasetViewV21(tmp_path), "gr1")
+        gr00t_metadata(DatasetV21(tmp_path), "gr1")
 
 
 def test_parts_of_vectors_that_rlinf_names() -> None:

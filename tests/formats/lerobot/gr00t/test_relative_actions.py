@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.errors import ConfigError, Damaged, UsageError
-from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetViewV21
+from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetV21
 from robotrove.formats.lerobot.gr00t import relative_actions as module
 from robotrove.formats.lerobot.gr00t.relative_actions import (
     RELATIVE_KEYS,
@@ -127,7 +127,7 @@ def test_one_number_and_one_offset_is_summed_like_a_column(tmp_path: Path) -> No
 
 
 def relative_file(root: Path) -> dict[str, Any]:
-    return gr00t_files(DatasetViewV21(root), gr00t=False, relative=root / "actions.yaml")[RELATIVE_STATS]
+    return gr00t_files(DatasetV21(root), gr00t=False, relative=root / "actions.yaml")[RELATIVE_STATS]
 
 
 def turned(degrees: float, position: list[float]) -> np.ndarray:
