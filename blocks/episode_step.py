@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datatrove.pipeline.base import PipelineStep
 
 from ..core.columns import Column
-from ..core.episode import Episode, Rejection
+from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, RobotroveError, nearest
 
 DEFAULT_COLUMNS = ("observation.state", "action")
@@ -40,12 +40,12 @@ class EpisodeStep(PipelineStep, ABC):
             try:
                 ep = self.step(ep)
             except EpisodeRejected as exc:
-                ep.rejection = Rejection.of(exc)
+                ep.reject(exc.reason, exc.detail, error=True)
             except RobotroveError:
                 raise
-            except Exception as exc:  # a mistake in a block, most likely one from outside
+            except Exception as exc:  # an error in a block, most likely one from outside
                 found = f"{type(exc).__name__}: {exc}, at episode {ep.id}"
-                raise RobotroveError(f"block {self.name}", found, todo="mend the block") from exc
+                raise RobotroveError(f"block {self.name}", found, todo="fix the block") from exc
             if ep.rejection is not None:
                 self.stat_update(f"rejected_{ep.rejection.reason}")
         return ep
@@ -74,9 +74,15 @@ class EpisodeFilter(EpisodeStep):
 
 
 class EpisodeMap(EpisodeStep):
-    """Changes episodes: wraps columns, shortens, relabels; lazily, so that planning can apply it."""
+    """Changes episodes: takes rows, maps columns, relabels; lazily, so that planning can apply it.
+
+    Attributes:
+        keeps_vectors: True if each row of a vector stays as it was recorded, whichever rows are taken, so that
+            actions can be taken back to the recording.
+    """
 
     type = "🔁 - MAP"
+    keeps_vectors = False
 
     @abstractmethod
     def apply(self, ep: Episode) -> Episode:
@@ -85,6 +91,17 @@ class EpisodeMap(EpisodeStep):
     def step(self, ep: Episode) -> Episode:
         """Apply the change."""
         return self.apply(ep)
+
+
+def new_column(ep: Episode, key: str, column: Column) -> Episode:
+    """Return the episode with a column that it does not have yet.
+
+    Raises:
+        EpisodeRejected: `duplicate_column`.
+    """
+    if key in ep.columns:
+        raise EpisodeRejected("duplicate_column", f"{key} is there already; leave it out of `columns:`")
+    return ep.with_column(key, column)
 
 
 def vector(ep: Episode, key: str) -> Column:

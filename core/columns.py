@@ -4,21 +4,122 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import RobotroveError
 from .features import Feature
 
 Array: TypeAlias = NDArray[Any]
+
+_HELD_BYTES = 8 << 20  # read at a time for rows that do not follow each other
+
+
+@dataclass(frozen=True, slots=True)
+class RowMap:
+    """Rows of a recording in the order in which an episode has them.
+
+    Attributes:
+        runs: (first, count, step) of each run of rows that are `step` apart, in order. A row that stands alone has
+            step 1, a row that is repeated has step 0. Equal rows have equal runs.
+    """
+
+    runs: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def all(cls, length: int) -> RowMap:
+        """Return the map of an episode that has every row of its recording."""
+        return cls(((0, length, 1),) if length else ())
+
+    @classmethod
+    def of(cls, rows: NDArray[np.int64]) -> RowMap:
+        """Return the map of some rows (n,)."""
+        steps = np.diff(rows)
+        runs: list[tuple[int, int, int]] = []
+        first = 0
+        # A run ends at the row after which the step changes.
+        for end in [*map(int, np.flatnonzero(np.diff(steps)) + 1), len(rows) - 1]:
+            if first < end and (end - first > 1 or steps[first] in (0, 1)):
+                runs.append((int(rows[first]), end - first + 1, int(steps[first])))
+                first = end + 1
+            elif first < end:  # two rows far apart: the second may begin a longer run
+                runs.append((int(rows[first]), 1, 1))
+                first = end
+        if first < len(rows):
+            runs.append((int(rows[first]), 1, 1))
+        return cls(tuple(runs))
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """All rows: (n,)."""
+        parts = [first + step * np.arange(count) for first, count, step in self.runs]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    @property
+    def first(self) -> int:
+        """Smallest row."""
+        return min(min(first, first + (count - 1) * step) for first, count, step in self.runs)
+
+    @property
+    def last(self) -> int:
+        """Largest row."""
+        return max(max(first, first + (count - 1) * step) for first, count, step in self.runs)
+
+    @property
+    def is_span(self) -> bool:
+        """True if the rows follow each other."""
+        return len(self.runs) == 1 and self.runs[0][2] == 1
+
+    def __len__(self) -> int:
+        return sum(count for _, count, _ in self.runs)
+
+    def __getitem__(self, index: int) -> int:
+        """Return the row of the recording that a row of the episode is."""
+        for first, count, step in self.runs:
+            if index < count:
+                return first + index * step
+            index -= count
+        raise IndexError(index)
+
+    def __str__(self) -> str:
+        shown = [_run_text(*run) for run in self.runs[:4]]
+        return ", ".join([*shown, *([f"{len(self.runs) - 4} more runs"] if len(self.runs) > 4 else [])])
+
+
+def _run_text(first: int, count: int, step: int) -> str:
+    if step == 0:
+        return f"{first} x {count}"
+    by = "" if step == 1 else f" by {step}"
+    return f"{first}..{first + (count - 1) * step}{by}" if count > 1 else str(first)
+
+
+def checked_rows(rows: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return row numbers (n,) as int64.
+
+    Raises:
+        TypeError: If they are not whole numbers.
+        IndexError: If one is not within 0 and `length` - 1.
+    """
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or (rows.dtype.kind not in "iu" and len(rows)):
+        raise TypeError(
+            f"rows to take have shape {rows.shape} and dtype {rows.dtype}, expected (n,) whole numbers; "
+            "np.flatnonzero makes them from a mask"
+        )
+    if len(strange := rows[(rows < 0) | (rows >= length)]):
+        raise IndexError(f"row {strange[0]} to take is not within 0 and {length - 1}")
+    return rows.astype(np.int64, copy=False)
 
 
 class Column(ABC):
     """One feature of one episode, read on demand.
 
     Attributes:
-        feature: What one row is.
+        feature: Dtype, shape and names of one row.
         length: Number of rows.
     """
 
@@ -43,39 +144,75 @@ class Column(ABC):
             return np.empty((0, *self.feature.shape), dtype=object)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def cut(self, first: int, last: int) -> Column:
-        """Return rows first..last as a column of their own."""
-        return SlicedColumn(self, first, last)
+    def take(self, rows: NDArray[np.int64]) -> Column:
+        """Return some rows as a column of their own: (n,) int64, which may drop, repeat and reorder rows.
+
+        Raises:
+            TypeError, IndexError: See `checked_rows`.
+        """
+        return self._taken(checked_rows(rows, self.length))
+
+    def _taken(self, rows: NDArray[np.int64]) -> Column:
+        return TakenColumn(self, RowMap.of(rows))
+
+
+class TakenColumn(Column):
+    """Some rows of another column; memory does not grow with their number."""
+
+    def __init__(self, base: Column, rows: RowMap) -> None:
+        super().__init__(base.feature, len(rows))
+        self._base = base
+        self._rows = rows
+
+    def batches(self, start: int, stop: int) -> Iterator[Array]:
+        before = 0
+        for first, count, step in self._rows.runs:
+            begin, end = max(start - before, 0), min(stop - before, count)
+            if begin < end:
+                yield from self._run(first + begin * step, end - begin, step)
+            before += count
+
+    def _run(self, first: int, count: int, step: int) -> Iterator[Array]:
+        if step == 1:
+            yield from self._base.batches(first, first + count)
+            return
+        # Rows between those taken are read with them: storage is in chunks, which would be read once for each row.
+        held = max(1, _HELD_BYTES // max(1, 8 * prod(self.feature.shape)))
+        size = max(1, held // max(1, abs(step)))
+        for begin in range(0, count, size):
+            rows = first + step * np.arange(begin, min(begin + size, count))
+            low = int(rows.min())
+            yield self._base.read(low, int(rows.max()) + 1)[rows - low]
+
+    def _taken(self, rows: NDArray[np.int64]) -> Column:
+        return TakenColumn(self._base, RowMap.of(self._rows.rows[rows]))
 
 
 class MappedColumn(Column):
-    """A column whose batches go through a function; rows stay aligned one to one.
+    """A column whose batches go through a function, one row for each row.
 
-    The function gets the batch and the index of its first row, so that an error can name a row.
+    Args:
+        base: The column.
+        feature: Dtype, shape and names of a changed row.
+        function: Takes a batch (n, *base.feature.shape) and returns (n, *feature.shape).
     """
 
-    def __init__(self, base: Column, feature: Feature, function: Callable[[Array, int], Array]) -> None:
+    def __init__(self, base: Column, feature: Feature, function: Callable[[Array], Array]) -> None:
         super().__init__(feature, base.length)
         self._base = base
         self._function = function
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
-        first = start
         for batch in self._base.batches(start, stop):
-            yield self._function(batch, first)
-            first += len(batch)
+            changed = self._function(batch)
+            if changed.shape != (expected := (len(batch), *self.feature.shape)):
+                raise RobotroveError(
+                    "a mapped column", f"{changed.shape} came back from its function", str(expected), "fix the block"
+                )
+            yield changed
 
-
-class SlicedColumn(Column):
-    """Rows first..last of another column."""
-
-    def __init__(self, base: Column, first: int, last: int) -> None:
-        super().__init__(base.feature, last - first)
-        self._base = base
-        self._first = first
-
-    def batches(self, start: int, stop: int) -> Iterator[Array]:
-        return self._base.batches(self._first + start, self._first + stop)
+    def _taken(self, rows: NDArray[np.int64]) -> Column:
+        return MappedColumn(self._base.take(rows), self.feature, self._function)
 
 
 class ConcatColumn(Column):
@@ -90,6 +227,9 @@ class ConcatColumn(Column):
         rows = [part.read(start, stop).reshape(stop - start, -1) for part in self._parts]
         yield np.concatenate(rows, axis=1)
 
+    def _taken(self, rows: NDArray[np.int64]) -> Column:
+        return ConcatColumn([part.take(rows) for part in self._parts], self.feature)
+
 
 class ArrayColumn(Column):
     """Rows that are in memory already."""
@@ -101,11 +241,14 @@ class ArrayColumn(Column):
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         yield self._rows[start:stop]
 
+    def _taken(self, rows: NDArray[np.int64]) -> Column:
+        return ArrayColumn(self.feature, self._rows[rows])
+
 
 class ConstantColumn(Column):
-    """A scalar (1,) with one value in every row, and `last` in the last one; None for the same there.
+    """A scalar (1,) with one value in every row, and `last` in the last row; None for the same there.
 
-    A part of it is the column of an episode that was shortened, whose own last row has `last`.
+    Rows taken from it are the column of an episode with these rows, whose own last row has `last`.
     """
 
     def __init__(self, feature: Feature, length: int, value: float, last: float | None = None) -> None:
@@ -117,6 +260,5 @@ class ConstantColumn(Column):
         is_last = np.arange(start, stop)[:, None] == self.length - 1
         yield np.where(is_last, self._last, self._value).astype(self.feature.dtype)
 
-    def cut(self, first: int, last: int) -> Column:
-        """Return the column of the shortened episode."""
-        return ConstantColumn(self.feature, last - first, self._value, self._last)
+    def _taken(self, rows: NDArray[np.int64]) -> Column:
+        return ConstantColumn(self.feature, len(rows), self._value, self._last)

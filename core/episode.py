@@ -1,16 +1,31 @@
-"""The record that flows between blocks: a datatrove Document with lazy columns."""
+"""Episode: the record that flows between blocks, a datatrove Document with lazy columns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 from datatrove.data import Document
+from numpy.typing import NDArray
 
-from .columns import Array, Column
+from .columns import Array, Column, MappedColumn, RowMap, checked_rows
 from .errors import EpisodeRejected, RobotroveError, nearest
-from .features import Features
+from .features import Feature, Features
+
+_COLUMN_METHODS = "ep.with_column(key, column), ep.without_column(key), ep.map_column(key, function)"
+_CHANGED_BY = {
+    "length": "ep = ep.take(rows)",
+    "rows": "ep = ep.take(rows)",
+    "row_map": "ep = ep.take(rows)",
+    "columns": f"ep = ep.take(rows) or {_COLUMN_METHODS}",
+    "features": f"ep = {_COLUMN_METHODS}",
+    "fps": "ep = ep.with_facts(fps=...)",
+    "success": "ep = ep.with_facts(success=...)",
+    "rejection": "ep.reject(reason, detail, error=...)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +48,59 @@ class Rejection:
         return cls(exc.reason, exc.detail, error=True)
 
 
-class Episode(Document):
-    """One demonstration: text is the task, metadata the facts about it, columns its data on demand.
+@dataclass(frozen=True, slots=True)
+class EpisodeOrigin:
+    """The recording of an episode.
 
     Attributes:
-        length: Number of frames.
-        fps: Frames per second.
-        columns: Feature name to column; read through `ep[key]` and `ep.frames(key)`.
-        success: The recorder's label, None where there is none.
-        rows: First row used and the one after the last, counted in the source.
-        guard: Called before the episode is committed; raises EpisodeRejected if its source changed.
-        rejection: Set when a block has rejected it; later blocks pass it through untouched.
+        file: Path of its file.
+        key: Its name in the file.
+        row: Its row in the manifest, -1 before it is planned.
+        digest: sha256 of its structure and of the ends of its numeric datasets; empty before it is planned.
+        fps_source: Where the frame rate comes from: file, pipeline or default (assumed).
+        task_source: Where the instruction comes from: file, pipeline, env_name, env_task, file_name or none.
+        unused: Paths of its datasets that no column reads.
+    """
+
+    file: str = ""
+    key: str = ""
+    row: int = -1
+    digest: str = ""
+    fps_source: str = ""
+    task_source: str = ""
+    unused: tuple[str, ...] = ()
+
+
+class Columns(Mapping[str, Column]):
+    """Columns of an episode by feature name, read-only: they change through the episode."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self._columns = dict(columns)
+
+    def __getitem__(self, key: str) -> Column:
+        return self._columns[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise _read_only("columns")
+
+    __setitem__ = __delitem__ = update = pop = popitem = setdefault = clear = _refuse
+
+
+class _Validity:
+    is_open = True
+
+
+class Episode(Document):
+    """One demonstration: text is its instruction, columns its data on demand.
+
+    `text` and `metadata` are datatrove's and may be assigned. Everything else changes through methods, which
+    return another episode with the rest unchanged.
     """
 
     def __init__(
@@ -55,22 +112,63 @@ class Episode(Document):
         fps: int,
         columns: Mapping[str, Column],
         success: bool | None = None,
+        origin: EpisodeOrigin = EpisodeOrigin(),
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(text=text, id=id, metadata=metadata if metadata is not None else {})
-        self.length = length
-        self.fps = fps
-        self.columns = dict(columns)
-        self.success = success
-        self.rows = (0, length)
-        self.guard: Callable[[], None] | None = None
-        self.rejection: Rejection | None = None
-        self._open = True
+        self._columns = Columns(columns)
+        self._row_map = RowMap.all(length)
+        self._fps = fps
+        self._success = success
+        self._origin = origin
+        self._guard: Callable[[], None] | None = None
+        self._rejection: Rejection | None = None
+        self._validity = _Validity()  # shared by all episodes that were made from this one
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _CHANGED_BY:
+            raise _read_only(name)
+        super().__setattr__(name, value)
+
+    @property
+    def length(self) -> int:
+        """Number of frames."""
+        return len(self._row_map)
+
+    @property
+    def row_map(self) -> RowMap:
+        """Rows of the recording that its rows are."""
+        return self._row_map
+
+    @property
+    def columns(self) -> Columns:
+        """Columns by feature name; read through `ep[key]` and `ep.frames(key)`."""
+        return self._columns
 
     @property
     def features(self) -> Features:
-        """What each column holds."""
-        return {key: column.feature for key, column in self.columns.items()}
+        """Dtype, shape and names of each column."""
+        return {key: column.feature for key, column in self._columns.items()}
+
+    @property
+    def fps(self) -> int:
+        """Frames per second."""
+        return self._fps
+
+    @property
+    def success(self) -> bool | None:
+        """The recorder's label, None where there is none."""
+        return self._success
+
+    @property
+    def origin(self) -> EpisodeOrigin:
+        """The recording that it comes from."""
+        return self._origin
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """Set when a block has rejected it; later blocks pass it through untouched."""
+        return self._rejection
 
     def __getitem__(self, key: str) -> Array:
         """Load a column whole: (length, *shape)."""
@@ -80,22 +178,142 @@ class Episode(Document):
         """Stream a camera's frames in order as batches (n, height, width, 3), uint8 RGB."""
         return self._column(key).batches(0, self.length)
 
+    def camera(self, key: str) -> Feature:
+        """Return the feature of a camera: shape (height, width, 3).
+
+        Raises:
+            EpisodeRejected: `missing_column` if it has no such camera.
+        """
+        cameras = [name for name, feature in self.features.items() if feature.is_visual]
+        if key not in cameras:
+            raise EpisodeRejected("missing_column", f"there is no camera {key!r}{nearest(key, cameras)}")
+        return self._columns[key].feature
+
+    def take(self, rows: NDArray[np.int64]) -> Episode:
+        """Return the episode with some of its rows: drop, repeat or reorder frames.
+
+        A column that has another value in the last frame, such as `next.success`, has it in the last of these rows.
+
+        Args:
+            rows: (n,) int64, rows of this episode in the order wanted, each within 0 and length - 1.
+
+        Raises:
+            EpisodeRejected: `nothing_left` if there are no rows.
+            TypeError: If they are not whole numbers.
+            IndexError: If the episode has no such row.
+        """
+        rows = checked_rows(rows, self.length)
+        if not len(rows):
+            raise EpisodeRejected("nothing_left", f"{self.length} frames, none of them is taken")
+        taken = self._with({key: column.take(rows) for key, column in self._columns.items()})
+        taken._row_map = RowMap.of(self._row_map.rows[rows])
+        return taken
+
+    def with_column(self, key: str, column: Column) -> Episode:
+        """Return the episode with a column added at the end, or replaced where it stands.
+
+        Raises:
+            ValueError: If the column has another number of rows than the episode.
+        """
+        if column.length != self.length:
+            raise ValueError(f"column {key!r} has {column.length} rows, expected {self.length}, those of the episode")
+        return self._with({**self._columns, key: column})
+
+    def without_column(self, key: str) -> Episode:
+        """Return the episode without a column.
+
+        Raises:
+            EpisodeRejected: `missing_column` if it has no such column.
+        """
+        self._column(key)
+        return self._with({name: column for name, column in self._columns.items() if name != key})
+
+    def map_column(self, key: str, function: Callable[[Array], Array], feature: Feature | None = None) -> Episode:
+        """Return the episode with a column whose rows go through a function, in batches and when they are read.
+
+        Args:
+            key: The column.
+            function: Takes a batch (n, *shape) and returns (n, *shape) of `feature`, row for row.
+            feature: Dtype, shape and names of a changed row; those of the column by default.
+
+        Raises:
+            EpisodeRejected: `missing_column` if it has no such column.
+        """
+        column = self._column(key)
+        return self._with({**self._columns, key: MappedColumn(column, feature or column.feature, function)})
+
+    def map_frames(
+        self, key: str, function: Callable[[Array], Array], *, height: int | None = None, width: int | None = None
+    ) -> Episode:
+        """Return the episode with a camera whose frames go through a function, in batches and when they are read.
+
+        Args:
+            key: The camera.
+            function: Takes (n, h, w, 3) uint8 RGB and returns (n, height, width, 3) uint8 RGB.
+            height: Height of a changed frame in pixels; that of the camera by default.
+            width: Width of a changed frame in pixels; that of the camera by default.
+
+        Raises:
+            EpisodeRejected: `missing_column` if it has no such camera.
+        """
+        feature = self.camera(key)
+        size = (height or feature.shape[0], width or feature.shape[1])
+        return self.map_column(key, function, Feature(feature.dtype, (*size, 3), feature.names))
+
+    def with_facts(self, *, fps: int | None = None, success: bool | None = None) -> Episode:
+        """Return the episode with another frame rate, or another label; None leaves it as it is."""
+        changed = self._with(self._columns)
+        changed._fps = self._fps if fps is None else fps
+        changed._success = self._success if success is None else success
+        return changed
+
+    def planned(self, origin: EpisodeOrigin, guard: Callable[[], None]) -> Episode:
+        """Return the episode as the manifest lists it.
+
+        Args:
+            origin: With its row.
+            guard: See `check_source`.
+        """
+        changed = self._with(self._columns)
+        changed._origin, changed._guard = origin, guard
+        return changed
+
+    def check_source(self) -> None:
+        """Refuse an episode whose recording changed since it was planned, before it is committed.
+
+        Raises:
+            EpisodeRejected: `source_changed`.
+        """
+        if self._guard is not None:
+            self._guard()
+
     def reject(self, reason: str, detail: str, *, error: bool) -> None:
         """Mark the episode as not to be written."""
-        self.rejection = Rejection(reason, detail, error)
+        self._rejection = Rejection(reason, detail, error)
 
     def close(self) -> None:
-        """Called by the reader when the next episode is due: its file may be gone from here on."""
-        self._open = False
+        """End the time in which columns can be read; the reader calls it when the next episode is due."""
+        self._validity.is_open = False
+
+    def _with(self, columns: Mapping[str, Column]) -> Episode:
+        """Return the episode with other columns of the same length: valid as long as this one."""
+        changed = copy(self)
+        changed._columns = Columns(columns)
+        changed.metadata = dict(self.metadata)
+        return changed
 
     def _column(self, key: str) -> Column:
-        if not self._open:
+        if not self._validity.is_open:
             raise RobotroveError(
                 f"episode {self.id}",
                 f"its column {key!r} was read after the reader had moved on",
                 "an episode is valid only while it is the current item of the pipeline",
                 "read what you need inside the block, or keep ep[...] arrays instead of the episode",
             )
-        if key not in self.columns:
-            raise EpisodeRejected("missing_column", f"there is no column {key!r}{nearest(key, self.columns)}")
-        return self.columns[key]
+        if key not in self._columns:
+            raise EpisodeRejected("missing_column", f"there is no column {key!r}{nearest(key, self._columns)}")
+        return self._columns[key]
+
+
+def _read_only(name: str) -> AttributeError:
+    return AttributeError(f"Episode.{name} is read-only; use {_CHANGED_BY[name]}")

@@ -85,9 +85,8 @@ class LayoutContract:
         episodes = list(self.episodes(paths))
         assert [ep.success for ep in episodes] == self.success
         ep = episodes[1]
-        assert (ep.text, ep.metadata["task_source"]) == self.task
-        assert (ep.fps, ep.metadata["fps_source"]) == self.fps
-        assert ep.metadata["fps_assumed"] == (self.fps[1] == "default")
+        assert (ep.text, ep.origin.task_source) == self.task
+        assert (ep.fps, ep.origin.fps_source) == self.fps
 
     def test_every_frame_in_order_upright_and_with_its_colours(self, paths: list[Path]) -> None:
         layout = self.make()

@@ -44,6 +44,12 @@ def test_equal_but_for_version_and_digest(folders: tuple[Path, Path]) -> None:
     assert compare(*folders) == (5, "")
 
 
+def test_columns_that_later_versions_have(folders: tuple[Path, Path]) -> None:
+    write(folders[1], ROWS | {"row_runs": [None, None]})
+    assert compare(*folders) == (5, "")
+    assert "row_runs: only in the old version" in compare(*reversed(folders))[1]
+
+
 @pytest.mark.parametrize(
     ("rows", "run", "difference"),
     [

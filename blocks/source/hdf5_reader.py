@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from datatrove.pipeline.base import PipelineStep
 
-from ...core.episode import Episode, Rejection
+from ...core.episode import Episode, EpisodeOrigin
 from ...core.errors import EpisodeRejected, UsageError
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
@@ -135,16 +136,17 @@ class Hdf5Reader(Bound, PipelineStep):
                     ep = layout.open(file, row.key)
                 except EpisodeRejected as exc:
                     ep = _unusable(row, exc)
-                ep.metadata["row"] = row
-                ep.guard = partial(_check_unchanged, row)
+                origin = replace(ep.origin, row=row.index, digest=row.digest)
+                ep = ep.planned(origin, partial(_check_unchanged, row))
                 self.stat_update("episodes")
                 yield ep
                 ep.close()
 
 
 def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:
-    ep = Episode(id=row.label, text=row.task, length=0, fps=row.fps, columns={}, metadata={"row": row})
-    ep.rejection = Rejection.of(why)
+    origin = EpisodeOrigin(row.path, row.key, row.index, row.digest)
+    ep = Episode(id=row.label, text=row.task, length=0, fps=row.fps, columns={}, origin=origin)
+    ep.reject(why.reason, why.detail, error=True)
     return ep
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ...core.columns import ConstantColumn
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected
 from ...core.features import TASK_INDEX
-from ..episode_step import EpisodeMap
+from ..episode_step import EpisodeMap, new_column
 
 
 class Annotator(EpisodeMap):
@@ -31,7 +30,5 @@ class Annotator(EpisodeMap):
             EpisodeRejected: `duplicate_column` if there is one already.
         """
         for key in self.columns:
-            if key in ep.columns:
-                raise EpisodeRejected("duplicate_column", f"{key} is there already; leave it out of `columns:`")
-            ep.columns[key] = ConstantColumn(TASK_INDEX, ep.length, 0)
+            ep = new_column(ep, key, ConstantColumn(TASK_INDEX, ep.length, 0))
         return ep

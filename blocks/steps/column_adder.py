@@ -9,9 +9,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ...core.columns import ConstantColumn
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected
 from ...core.features import Feature
-from ..episode_step import EpisodeMap
+from ..episode_step import EpisodeMap, new_column
 
 
 class Constant(BaseModel):
@@ -65,8 +64,6 @@ class ColumnAdder(EpisodeMap):
             EpisodeRejected: `duplicate_column` if there is one already.
         """
         for key, constant in self.columns.items():
-            if key in ep.columns:
-                raise EpisodeRejected("duplicate_column", f"{key} is there already; leave it out of `columns:`")
-            feature = Feature(constant.dtype, (1,))
-            ep.columns[key] = ConstantColumn(feature, ep.length, constant.value, constant.last)
+            column = ConstantColumn(Feature(constant.dtype, (1,)), ep.length, constant.value, constant.last)
+            ep = new_column(ep, key, column)
         return ep

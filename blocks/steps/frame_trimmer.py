@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, UsageError
 from ..episode_step import EpisodeMap
@@ -35,7 +37,4 @@ class FrameTrimmer(EpisodeMap):
             raise EpisodeRejected(
                 "nothing_left", f"{ep.length} frames, {self.head} + {self.tail} of them to be trimmed"
             )
-        ep.columns = {key: column.cut(self.head, last) for key, column in ep.columns.items()}
-        ep.rows = (ep.rows[0] + self.head, ep.rows[1] - self.tail)
-        ep.length = last - self.head
-        return ep
+        return ep.take(np.arange(self.head, last))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from ...core.columns import Array, MappedColumn
+from ...core.columns import Array
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected, UsageError, nearest
-from ...core.features import Feature
+from ...core.errors import UsageError
 from ...media.image.pixels import pad, resize
 from ..episode_step import EpisodeMap
 
@@ -50,19 +50,10 @@ class ImageResizer(EpisodeMap):
         Raises:
             EpisodeRejected: `missing_column` if a named camera is not there.
         """
-        visual = [key for key, column in ep.columns.items() if column.feature.is_visual]
-        for key in self.cameras or visual:
-            if key not in visual:
-                raise EpisodeRejected("missing_column", f"there is no camera {key!r}{nearest(key, visual)}")
-            column = ep.columns[key]
-            padded = self._padded(column.feature.shape[0], column.feature.shape[1])
+        for key in self.cameras or [key for key, feature in ep.features.items() if feature.is_visual]:
+            padded = self._padded(*ep.camera(key).shape[:2])
             size = (self.height or padded[0], self.width or padded[1])
-            feature = Feature(column.feature.dtype, (*size, 3), column.feature.names)
-
-            def change(batch: Array, _: int, padded: tuple[int, int] = padded, size: tuple[int, int] = size) -> Array:
-                return resize(pad(batch, *padded), *size)
-
-            ep.columns[key] = MappedColumn(column, feature, change)
+            ep = ep.map_frames(key, partial(_padded_and_resized, padded, size), height=size[0], width=size[1])
         return ep
 
     def _padded(self, height: int, width: int) -> tuple[int, int]:
@@ -71,3 +62,7 @@ class ImageResizer(EpisodeMap):
         if self.pad == "even":
             return height + height % 2, width + width % 2
         return height, width
+
+
+def _padded_and_resized(padded: tuple[int, int], size: tuple[int, int], frames: Array) -> Array:
+    return resize(pad(frames, *padded), *size)

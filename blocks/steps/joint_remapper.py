@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ...core.columns import Array, MappedColumn
+from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, UsageError, nearest
 from ...core.features import Feature
@@ -88,7 +88,7 @@ class JointRemapper(EpisodeMap):
             if column.feature.dtype.startswith("int") and not all(map(float.is_integer, fills)):
                 raise EpisodeRejected("bad_fill", f"{key} holds whole numbers, it cannot be filled with {fills}")
             feature = Feature(column.feature.dtype, (len(picks),), tuple(self._wanted))
-            ep.columns[key] = MappedColumn(column, feature, partial(_gather, picks))
+            ep = ep.map_column(key, partial(_gather, picks), feature)
         return ep
 
     def _names(self, key: str, feature: Feature) -> list[str]:
@@ -118,7 +118,7 @@ def _named(manifest: RobotManifest, kind: str, name: str, lists: Mapping[str, li
     return lists[name]
 
 
-def _gather(picks: list[int | float], batch: Array, first: int) -> Array:
+def _gather(picks: list[int | float], batch: Array) -> Array:
     out = np.empty((len(batch), len(picks)), dtype=batch.dtype)
     for column, pick in enumerate(picks):
         out[:, column] = batch[:, pick] if isinstance(pick, int) else pick

@@ -6,9 +6,8 @@ from typing import Literal
 
 from ...core.columns import ConstantColumn
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected
 from ...core.features import Feature
-from ..episode_step import EpisodeFilter
+from ..episode_step import EpisodeFilter, new_column
 
 LABEL = "next.success"
 
@@ -53,7 +52,5 @@ class SuccessFilter(EpisodeFilter):
         """Choose, and add the label where the policy says so."""
         ep = super().step(ep)
         if self.policy == "label":
-            if LABEL in ep.columns:
-                raise EpisodeRejected("duplicate_column", f"{LABEL} is mapped already; leave it out of `columns:`")
-            ep.columns[LABEL] = ConstantColumn(Feature("bool", (1,)), ep.length, False, self._succeeded(ep))
+            ep = new_column(ep, LABEL, ConstantColumn(Feature("bool", (1,)), ep.length, False, self._succeeded(ep)))
         return ep

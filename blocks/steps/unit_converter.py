@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ...core.columns import Array, Column, MappedColumn
+from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import Feature
@@ -79,26 +79,27 @@ class UnitConverter(EpisodeMap):
             column = vector(ep, key)
             if not np.issubdtype(np.dtype(column.feature.dtype), np.floating):
                 raise EpisodeRejected("not_floating", f"{key} is {column.feature}, expected floating-point numbers")
-            ep.columns[key] = self._scaled(key, column) if self._ranges is None else self._motor(key, column)
+            convert = self._scaled if self._ranges is None else self._motor
+            ep = convert(ep, key, column.feature)
         return ep
 
-    def _scaled(self, key: str, column: Column) -> Column:
+    def _scaled(self, ep: Episode, key: str, feature: Feature) -> Episode:
         for argument in (self.scale, self.offset):
             if isinstance(argument, list):
-                check_width(key, column.feature.shape[0], argument)
-        scale, offset = (np.asarray(value, dtype=column.feature.dtype) for value in (self.scale, self.offset))
-        return MappedColumn(column, column.feature, lambda batch, _: batch * scale + offset)
+                check_width(key, feature.shape[0], argument)
+        scale, offset = (np.asarray(value, dtype=feature.dtype) for value in (self.scale, self.offset))
+        return ep.map_column(key, lambda batch: batch * scale + offset)
 
-    def _motor(self, key: str, column: Column) -> Column:
-        feature, known = column.feature, self._ranges or {}
+    def _motor(self, ep: Episode, key: str, feature: Feature) -> Episode:
+        known = self._ranges or {}
         names = feature.names or ()
         if not names or not known.keys() >= set(names):
             names = tuple(known)
             if feature.shape[0] != len(names) and self.other_width == "keep":
-                return column
+                return ep
             check_width(key, feature.shape[0], names)
         named = Feature(feature.dtype, feature.shape, names)
-        return MappedColumn(column, named, _conversion([known[name] for name in names], feature.dtype))
+        return ep.map_column(key, _conversion([known[name] for name in names], feature.dtype), named)
 
 
 def _no_conversion(robot: str, what: str) -> UsageError:
@@ -110,13 +111,13 @@ def _no_conversion(robot: str, what: str) -> UsageError:
     )
 
 
-def _conversion(ranges: Sequence[Range], dtype: str) -> Callable[[Array, int], Array]:
+def _conversion(ranges: Sequence[Range], dtype: str) -> Callable[[Array], Array]:
     angles = [index for index, limits in enumerate(ranges) if limits is not None]
     table = np.asarray([limits for limits in ranges if limits is not None], dtype=dtype)
     low, high, motor_low, motor_high = table.reshape(-1, 4).T
     pi, half_turn = np.asarray([np.pi, 180.0], dtype=dtype)
 
-    def convert(batch: Array, _: int) -> Array:
+    def convert(batch: Array) -> Array:
         degrees = batch[:, angles] / pi * half_turn
         motor = batch.copy()
         motor[:, angles] = (degrees - low) / (high - low) * (motor_high - motor_low) + motor_low

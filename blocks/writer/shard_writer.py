@@ -11,11 +11,12 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from ...core.commit import folder_attempt
-from ...core.episode import Episode, Rejection
+from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, Superseded, intact
 from ...core.features import difference, named_like
 from ...formats.lerobot.datasets.dataset_info import dataset_info
 from ...formats.lerobot.datasets.episode_location import EpisodeRecord
+from ...formats.lerobot.datasets.provenance import row_columns
 from ...formats.lerobot.datasets.shard_dataset import ShardSource
 from ...formats.lerobot.writers.episode_folder import read_episode, write_episode
 from ...formats.lerobot.writers.writer_v30 import write_dataset
@@ -50,8 +51,9 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
             journal = Journal(workspace.events)
             try:
                 if not progress.committed:  # still: else another process has just removed the folder that we made
+                    rows = {row.index: row for row in Manifest.read(workspace.manifest, shard=rank).rows}
                     for ep in data:
-                        self._write_one(ep, progress, journal)
+                        self._write_one(ep, rows[ep.origin.row], progress, journal)
                         yield ep
                     self.finish(rank, progress)
             except Exception as exc:  # whatever goes wrong in a folder that another process has removed
@@ -61,8 +63,7 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
         # Also what an attempt that lost, or was killed between rename and removal, left behind.
         progress.clear()
 
-    def _write_one(self, ep: Episode, progress: ShardProgress, journal: Journal) -> None:
-        row: EpisodeRow = ep.metadata["row"]
+    def _write_one(self, ep: Episode, row: EpisodeRow, progress: ShardProgress, journal: Journal) -> None:
         if ep.rejection is None:
             try:
                 journal.note("started", row.index)
@@ -72,8 +73,9 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
                 logger.info(f"{row.label}: {ep.length} frames committed")
                 return
             except EpisodeRejected as exc:
-                ep.rejection = Rejection.of(exc)
-        rejection: Rejection = ep.rejection
+                ep.reject(exc.reason, exc.detail, error=True)
+        rejection = ep.rejection
+        assert rejection is not None
         if rejection.error and self.binding.run.on_error == "stop":
             raise EpisodeRejected(rejection.reason, f"{row.label}: {rejection.detail} (on_error: stop)")
         progress.reject(row.index, rejection)
@@ -109,10 +111,9 @@ class ShardWriter(EpisodeWriter):
             "source_key": row.key,
             "source_digest": row.digest,
             "source_length": row.source_length,
-            "first_row": ep.rows[0],
-            "last_row": ep.rows[1] - 1,
+            **row_columns(ep.row_map),
             "success": ep.success,
-            "fps_assumed": bool(ep.metadata.get("fps_assumed", False)),
+            "fps_assumed": ep.origin.fps_source == "default",
             "run_digest": run.digest,
             "robotrove_version": run.version,
             "encoder_version": run.encoder,
@@ -127,8 +128,7 @@ class ShardWriter(EpisodeWriter):
                 provenance=provenance,
                 cpus=cpus(),
             )
-            if ep.guard is not None:
-                ep.guard()
+            ep.check_source()
         return frames
 
     def finish(self, rank: int, progress: ShardProgress) -> None:

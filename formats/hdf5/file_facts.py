@@ -117,7 +117,7 @@ def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:
     group = layout.group(file, key)
     with reading(f"the structure of {group.name}"):
         columns, fps = layout.default_columns(group), layout.file_fps(group)
-    return EpisodeFacts(key, ep.length, fps, ep.text, ep.metadata["task_source"], ep.success, columns, ep.features)
+    return EpisodeFacts(key, ep.length, fps, ep.text, ep.origin.task_source, ep.success, columns, ep.features)
 
 
 def contents(path: Path, episode: EpisodeFacts) -> list[ArrayFacts]:

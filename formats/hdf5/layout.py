@@ -13,8 +13,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...core.columns import Column, SlicedColumn
-from ...core.episode import Episode
+from ...core.columns import Column
+from ...core.episode import Episode, EpisodeOrigin
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
@@ -148,13 +148,13 @@ class Layout(ABC):
             fps=fps.value,
             columns=columns,
             success=self._ask(self.success, group),
-            metadata={
-                "source_key": key,
-                "fps_assumed": fps.source == "default",
-                "fps_source": fps.source,
-                "task_source": task.source,
-                "unused": [path for path in datasets(group) if path not in mapped],
-            },
+            origin=EpisodeOrigin(
+                str(file.filename),
+                key,
+                fps_source=fps.source,
+                task_source=task.source,
+                unused=tuple(path for path in datasets(group) if path not in mapped),
+            ),
         )
 
     def _task(self, group: h5py.Group) -> Fact:
@@ -226,7 +226,7 @@ def _shortened(columns: dict[str, Column], length: int, counted: int) -> tuple[d
         raise EpisodeRejected("unequal_lengths", f"the file says {counted} rows, its datasets have {length}")
     if counted == length:
         return columns, length
-    return {name: SlicedColumn(column, 0, counted) for name, column in columns.items()}, counted
+    return {name: column.take(np.arange(counted)) for name, column in columns.items()}, counted
 
 
 def camera_columns(group: h5py.Group, folders: Sequence[str], flip: Flip = "none") -> dict[str, ColumnSpec]:

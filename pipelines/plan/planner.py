@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...blocks.episode_step import EpisodeStep
 from ...blocks.source.hdf5_reader import Hdf5Reader
-from ...core.episode import Episode, Rejection
+from ...core.episode import EpisodeOrigin, Rejection
 from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import DEFAULT_FEATURES, Features, difference, named_like
 from ...formats.hdf5.scan import Scanned, same_content
@@ -118,7 +118,7 @@ def make_plan(
         for scanned in reader.scan(path):
             found.append(_episode(len(found), path, root, state, scanned, planned, video, for_v21))
             if scanned.episode is not None and not found[-1].row.reason:
-                _note(scanned.episode, notes)
+                _note(scanned.episode.origin, found[-1].row, notes)
         on_file(number + 1, len(paths))
     if base is not None:
         _refuse_known(found, base)
@@ -164,7 +164,7 @@ def _episode(
         try:
             _check_features(ep.features, video)
         except EpisodeRejected as exc:
-            ep.rejection = Rejection.of(exc)
+            ep.reject(exc.reason, exc.detail, error=True)
     if ep.rejection is None and for_v21 and is_too_long_for_v21(ep.length, ep.fps):
         detail = f"lasts {ep.length / ep.fps:.0f} s, {ep.length} frames: LeRobot 0.3.3 cannot load it in version 2.1"
         ep.reject("too_long_for_v21", f"{detail}; downgrader: {{allow_long: true}} keeps it", error=False)
@@ -197,12 +197,12 @@ def _check_features(features: Features, video: VideoSettings) -> None:
             video.check_size(width, height)
 
 
-def _note(ep: Episode, notes: Counter[str]) -> None:
-    if ep.metadata.get("fps_assumed"):
-        notes[f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"] += 1
-    if unused := ep.metadata.get("unused"):
-        notes[f"{len(unused)} datasets are not converted; robotrove init FILE lists them"] += 1
-    if not ep.text:
+def _note(origin: EpisodeOrigin, row: EpisodeRow, notes: Counter[str]) -> None:
+    if origin.fps_source == "default":
+        notes[f"the files do not say their frame rate: {row.fps} fps is assumed, set source.fps if that is wrong"] += 1
+    if origin.unused:
+        notes[f"{len(origin.unused)} datasets are not converted; robotrove init FILE lists them"] += 1
+    if not row.task:
         notes["no instruction: set source.task"] += 1
 
 

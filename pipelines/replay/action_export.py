@@ -193,7 +193,7 @@ def _written(
         feature = Feature(dtype, (len(way.entries),))
         file.add(part.stored.index, _actions(stream, part), feature, part.stored.length, part.success)
         if part.pair is not None:
-            row = part.pair.origin.first_row
+            row = part.pair.origin.row_map[0]
             start = read_start(Path(part.pair.row.path), part.pair.row.key, row)
             file.begin(part.stored.index, start, part.pair.origin.label)
             starts += bool(start.state)

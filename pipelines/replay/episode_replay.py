@@ -53,9 +53,9 @@ class EpisodeReplay:
         if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
             yield EpisodeDifference(missing[0], None, "is not in the recording")
             return
-        first, last = pair.origin.first_row, pair.origin.last_row
-        if first < 0 or last - first + 1 != pair.stored.length or last >= ep.length:
-            text = f"{pair.stored.length} rows of the dataset cannot be rows {first}..{last} of {ep.length} recorded"
+        rows = pair.origin.row_map
+        if len(rows) != pair.stored.length or rows.first < 0 or rows.last >= ep.length:
+            text = f"{pair.stored.length} rows of the dataset cannot be rows {rows} of {ep.length} recorded"
             yield EpisodeDifference("", None, f"{text}, as its provenance says")
             return
         ways = {key: self._undo.way(key, ep.columns[key].feature) for key in self._keys}
@@ -64,7 +64,7 @@ class EpisodeReplay:
                 yield EpisodeDifference(key, None, f"has {width} entries, and at least {way.width} were recorded")
                 return
         try:
-            yield from self._values(ep, pair, ways)
+            yield from self._values(ep.take(rows.rows), pair, ways)
         except RobotroveError as exc:
             yield EpisodeDifference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
 
@@ -74,14 +74,13 @@ class EpisodeReplay:
 
     def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[EpisodeDifference]:
         assert self._stream is not None
-        first = pair.origin.first_row
         found: dict[tuple[str, int], EpisodeDifference] = {}
         counts: Counter[tuple[str, int]] = Counter()
         row = 0
         for piece in self._stream.pieces(pair.stored):
             count = len(piece[ACTION])
             for key, way in ways.items():
-                recorded = ep.columns[key].read(first + row, first + row + count).reshape(count, -1)
+                recorded = ep.columns[key].read(row, row + count).reshape(count, -1)
                 stored = piece[key].reshape(count, -1)
                 for index, entry in enumerate(way.entries):
                     if entry.column is None:
@@ -91,7 +90,8 @@ class EpisodeReplay:
                     if wrong.any():
                         at = int(np.argmax(wrong))
                         text = _message(entry, values[at], stored[at, entry.column], recorded[at, index], error[at])
-                        source_row = f" (row {first + row + at} of the recording)" if first else ""
+                        source = ep.row_map[row + at]
+                        source_row = f" (row {source} of the recording)" if source != row + at else ""
                         found.setdefault((key, index), EpisodeDifference(key, row + at, text + source_row))
                         counts[key, index] += int(wrong.sum())
             row += count

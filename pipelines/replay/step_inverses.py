@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...blocks.episode_step import DEFAULT_COLUMNS
+from ...blocks.episode_step import DEFAULT_COLUMNS, EpisodeMap
 from ...blocks.inverse import Change, InverseEntry, Scaled, WayBack, motor_units, roundoff
 from ...blocks.steps.annotator import Annotator
 from ...blocks.steps.column_adder import ColumnAdder
@@ -114,7 +114,8 @@ class Undo:
 
     def __init__(self, steps: Sequence[Any], stored: Features, run_dir: Path) -> None:
         for index, step in enumerate(steps):
-            if not isinstance(step, (*_HARMLESS, JointRemapper, UnitConverter)):
+            keeps = isinstance(step, EpisodeMap) and step.keeps_vectors
+            if not keeps and not isinstance(step, (*_HARMLESS, JointRemapper, UnitConverter)):
                 raise UsageError(
                     f"{run_dir}, steps[{index}]",
                     f"{type(step).__module__}:{type(step).__qualname__} has no inverse, "

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from robotrove.core.columns import ArrayColumn, ConcatColumn, MappedColumn, SlicedColumn
-from robotrove.core.episode import Episode, Rejection
+from robotrove.blocks.episode_step import EpisodeMap
+from robotrove.core.columns import ArrayColumn, Column, ConcatColumn, ConstantColumn, MappedColumn, RowMap
+from robotrove.core.episode import Episode, EpisodeOrigin, Rejection
 from robotrove.core.errors import EpisodeRejected, RobotroveError, in_utf8
 from robotrove.core.features import Feature, difference
 
@@ -43,21 +46,217 @@ def test_used_after_its_turn_it_says_so(use: Callable[[Episode], object]) -> Non
 
 def test_columns_over_columns_keep_rows_aligned() -> None:
     base = ArrayColumn(Feature("int64", (1,)), np.arange(10)[:, None])
-    seen: list[int] = []
-
-    def double(batch: np.ndarray, first: int) -> np.ndarray:
-        seen.append(first)
-        return batch * 2
-
-    mapped = MappedColumn(base, base.feature, double)
-    cut = SlicedColumn(mapped, 3, 8)
+    mapped = MappedColumn(base, base.feature, lambda batch: batch * 2)
+    cut = mapped.take(np.arange(3, 8))
     assert cut.length == 5
     np.testing.assert_array_equal(cut.read().ravel(), [6, 8, 10, 12, 14])
     np.testing.assert_array_equal(cut.read(1, 3).ravel(), [8, 10])
-    assert seen == [3, 4]
-    both = ConcatColumn([cut, SlicedColumn(base, 0, 5)], Feature("int64", (2,)))
+    both = ConcatColumn([cut, base.take(np.arange(5))], Feature("int64", (2,)))
     np.testing.assert_array_equal(both.read(), [[6, 0], [8, 1], [10, 2], [12, 3], [14, 4]])
     np.testing.assert_array_equal(both.read(4, 5), [[14, 4]])
+    np.testing.assert_array_equal(both.take(np.array([4, 0])).read(), [[14, 4], [6, 0]])
+
+
+class Counted(Column):
+    """A column of storage: its rows are their numbers, and it says how many it held at a time."""
+
+    def __init__(self, length: int, shape: tuple[int, ...] = (1,)) -> None:
+        super().__init__(Feature("int64", shape), length)
+        self.most = 0
+
+    def batches(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        self.most = max(self.most, stop - start)
+        for first in range(start, stop, 4):
+            rows = np.arange(first, min(first + 4, stop)).reshape(-1, *[1] * len(self.feature.shape))
+            yield np.broadcast_to(rows, (len(rows), *self.feature.shape))
+
+
+ROWS: list[list[int]] = [
+    [],
+    [7],
+    [0, 1, 2, 3],
+    [3, 2, 1, 0],
+    [0, 2, 4, 6, 8, 10],
+    [9, 6, 3, 0],
+    [5, 5, 5],
+    [0, 1, 2, 10, 11, 12, 4, 4, 4, 2, 0],
+    [*range(0, 100, 2), *range(99, 0, -3), 50, 50, 51],
+]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_row_map_holds_any_rows_in_order(rows: list[int]) -> None:
+    row_map = RowMap.of(np.array(rows, np.int64))
+    assert row_map.rows.tolist() == rows
+    assert len(row_map) == len(rows)
+    assert [row_map[index] for index in range(len(rows))] == rows
+    assert row_map == RowMap.of(row_map.rows), "equal rows have equal runs"
+    if rows:
+        assert (row_map.first, row_map.last) == (min(rows), max(rows))
+        assert row_map.is_span == (rows == list(range(rows[0], rows[0] + len(rows))))
+    with pytest.raises(IndexError):
+        row_map[len(rows)]
+
+
+@given(st.lists(st.integers(0, 30), max_size=40))
+def test_a_row_map_of_random_rows(rows: list[int]) -> None:
+    row_map = RowMap.of(np.array(rows, np.int64))
+    assert row_map.rows.tolist() == rows
+    assert row_map == RowMap.of(row_map.rows)
+
+
+def test_a_row_map_is_short_and_reads_well() -> None:
+    assert RowMap.of(np.arange(3, 1000)).runs == ((3, 997, 1),)
+    assert RowMap.of(np.arange(0, 1000, 2)).runs == ((0, 500, 2),)
+    assert RowMap.of(np.array([0, 1, 2, 10, 11, 12])).runs == ((0, 3, 1), (10, 3, 1))
+    assert str(RowMap.of(np.arange(3, 9))) == "3..8"
+    assert str(RowMap.of(np.array([0, 2, 4, 9, 5, 5, 5]))) == "0..4 by 2, 9, 5 x 3"
+    assert str(RowMap.of(np.array([9, 7, 5]))) == "9..5 by -2"
+    assert str(RowMap.of(np.array([0, 9, 1, 8, 2, 7, 3, 6, 4, 5]))).endswith("5 more runs")
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_taken_from_storage_are_those_rows_in_that_order(rows: list[int]) -> None:
+    taken = Counted(100).take(np.array(rows, np.int64))
+    assert taken.length == len(rows)
+    assert taken.read().ravel().tolist() == rows
+    assert taken.read(1, len(rows) - 1).ravel().tolist() == rows[1:-1]
+    again = taken.take(np.arange(len(rows))[::-2])
+    assert again.read().ravel().tolist() == rows[::-2]
+
+
+@pytest.mark.parametrize("step", [-1, 2, 7, -50, 0])
+def test_rows_in_any_order_are_read_in_bounded_memory(step: int) -> None:
+    frame = (480, 640, 3)
+    base = Counted(10_000, frame)
+    count = 60
+    rows = (9_999 if step < 0 else 0) + step * np.arange(count)
+    found = []
+    for batch in base.take(rows).batches(0, count):
+        assert batch.nbytes <= 8 * (1 << 20)
+        found += batch[:, 0, 0, 0].tolist()
+    assert found == rows.tolist()
+    assert base.most <= 1 + abs(step)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "words"),
+    [
+        ([0, 6], IndexError, "row 6 to take is not within 0 and 5"),
+        ([-1], IndexError, "row -1"),
+        ([True, False], TypeError, "np.flatnonzero makes them from a mask"),
+        ([0.5], TypeError, "float64"),
+        ([[0], [1]], TypeError, r"shape \(2, 1\)"),
+    ],
+)
+def test_rows_that_cannot_be_taken(rows: list[object], error: type[Exception], words: str) -> None:
+    for taker in (_episode(), _episode().columns["action"]):
+        with pytest.raises(error, match=words):
+            taker.take(np.array(rows))
+
+
+def test_take_drops_repeats_and_reorders_every_column() -> None:
+    ep = _episode().with_column("index", ArrayColumn(Feature("int64", (1,)), np.arange(6)[:, None]))
+    taken = ep.take(np.array([5, 3, 3, 0]))
+    assert (taken.length, taken.id, taken.text, taken.fps) == (4, ep.id, ep.text, ep.fps)
+    assert taken["index"].ravel().tolist() == [5, 3, 3, 0]
+    assert taken["action"][:, 1].tolist() == [11, 7, 7, 1]
+    assert taken.row_map.rows.tolist() == [5, 3, 3, 0]
+    assert taken.take(np.array([1, 0])).row_map.rows.tolist() == [3, 5]
+    assert (ep.length, ep["index"].ravel().tolist()) == (6, [0, 1, 2, 3, 4, 5]), "the episode itself is unchanged"
+    with pytest.raises(EpisodeRejected, match="none of them is taken") as caught:
+        ep.take(np.zeros(0, np.int64))
+    assert caught.value.reason == "nothing_left"
+
+
+def test_the_last_frame_is_that_of_the_rows_taken() -> None:
+    label = ConstantColumn(Feature("bool", (1,)), 6, False, True)
+    ep = _episode().with_column("done", label).map_column("done", np.logical_not)
+    for rows in ([0, 2, 4], [5, 0], [3, 3], list(range(6))):
+        assert ep.take(np.array(rows))["done"].ravel().tolist() == [*[True] * (len(rows) - 1), False], rows
+
+
+def test_columns_are_added_replaced_dropped_and_mapped() -> None:
+    ep = _episode()
+    column = ArrayColumn(Feature("int64", (1,)), np.arange(6)[:, None])
+    assert list(ep.with_column("b", column).with_column("action", column).columns) == ["action", "b"]
+    assert list(ep.with_column("b", column).without_column("action").columns) == ["b"]
+    doubled = ep.map_column("action", lambda batch: batch[:, :1] * 2, Feature("float32", (1,), ("a",)))
+    assert doubled["action"].ravel().tolist() == [0, 4, 8, 12, 16, 20]
+    assert doubled.features == {"action": Feature("float32", (1,), ("a",))}
+    assert doubled.with_facts(fps=15, success=True).fps == 15
+    with pytest.raises(ValueError, match="'b' has 3 rows, expected 6"):
+        ep.with_column("b", column.take(np.arange(3)))
+    with pytest.raises(EpisodeRejected, match="there is no column 'acton'"):
+        ep.without_column("acton")
+    with pytest.raises(RobotroveError, match=r"\(6, 1\) came back"):
+        ep.map_column("action", lambda batch: batch[:, :1])["action"]
+
+
+def test_frames_are_mapped_in_their_new_size() -> None:
+    frames = np.arange(6 * 4 * 4 * 3, dtype=np.uint8).reshape(6, 4, 4, 3)
+    ep = _episode().with_column("observation.images.top", ArrayColumn(Feature("video", (4, 4, 3)), frames))
+    small = ep.map_frames("observation.images.top", lambda batch: batch[:, ::2, ::4], height=2, width=1)
+    assert small.features["observation.images.top"] == Feature("video", (2, 1, 3))
+    np.testing.assert_array_equal(np.concatenate(list(small.frames("observation.images.top"))), frames[:, ::2, ::4])
+    with pytest.raises(EpisodeRejected, match="there is no camera 'action'"):
+        ep.map_frames("action", np.flip)
+
+
+def _assign_columns(ep: Episode) -> None:
+    ep.columns = {}  # type: ignore[misc, assignment]
+
+
+def _assign_a_column(ep: Episode) -> None:
+    ep.columns["action"] = ep.columns["action"]  # type: ignore[index]
+
+
+def _assign_length(ep: Episode) -> None:
+    ep.length = 3  # type: ignore[misc]
+
+
+def _assign_rows(ep: Episode) -> None:
+    ep.rows = (1, 3)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("change", [_assign_columns, _assign_a_column, _assign_length, _assign_rows])
+def test_a_block_that_assigns_is_told_the_method(change: Callable[[Episode], None]) -> None:
+    class Old(EpisodeMap):
+        name = "old"
+
+        def apply(self, ep: Episode) -> Episode:
+            change(ep)
+            return ep
+
+    with pytest.raises(RobotroveError) as caught:
+        Old().visit(_episode())
+    text = " ".join(str(caught.value).split())
+    assert "block old" in text
+    assert "is read-only; use ep = ep.take(rows)" in text
+    with pytest.raises(AttributeError, match=r"ep\.reject"):
+        _episode().rejection = None  # type: ignore[misc]
+    with pytest.raises(AttributeError, match=r"ep\.with_column"):
+        _episode().columns.update({})  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("use", [lambda ep: ep["action"], lambda ep: list(ep.frames("action"))])
+def test_an_episode_made_from_another_is_valid_as_long_and_keeps_guard_and_rejection(
+    use: Callable[[Episode], object],
+) -> None:
+    def gone() -> None:
+        raise EpisodeRejected("source_changed", "it is another file now")
+
+    ep = _episode().planned(EpisodeOrigin("a.hdf5", "demo_0", 4), gone)
+    ep.reject("too_short", "2 frames", error=False)
+    made = ep.take(np.array([0, 2])).map_column("action", np.negative).with_facts(fps=10)
+    assert made.rejection == ep.rejection
+    assert made.origin.row == 4
+    with pytest.raises(EpisodeRejected, match="another file"):
+        made.check_source()
+    use(made)
+    ep.close()
+    with pytest.raises(RobotroveError, match="after the reader had moved on"):
+        use(made)
 
 
 def test_names_of_any_bytes_can_be_written_down() -> None:

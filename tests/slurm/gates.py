@@ -21,7 +21,7 @@ class Gate(EpisodeFilter):
 
     def reject(self, ep: Episode) -> str | None:
         if folder := os.environ.get(ENVIRONMENT):
-            Gates(Path(folder)).pass_through(ep.metadata["row"].index)
+            Gates(Path(folder)).pass_through(ep.origin.row)
         return None
 
 

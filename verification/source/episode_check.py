@@ -80,11 +80,9 @@ class EpisodeCheck:
             yield EpisodeDifference(
                 "", None, f"success is {origin.success} in the provenance, {ep.success} in the source"
             )
-        rows = (origin.first_row, origin.last_row + 1)
-        if ep.rows != rows:
-            yield EpisodeDifference(
-                "", None, f"rows {_span(rows)} in the provenance, {_span(ep.rows)} of the source are used"
-            )
+        if ep.row_map != origin.row_map:
+            text = f"rows {origin.row_map} in the provenance, {ep.row_map} of the source are used"
+            yield EpisodeDifference("", None, text)
 
     def _vectors(self, ep: Episode, stored: StoredEpisode) -> Iterator[EpisodeDifference]:
         vectors = {key: feature for key, feature in self._features.items() if not feature.is_visual}
@@ -111,7 +109,8 @@ class EpisodeCheck:
             first += len(tasks)
         for key, entry in found.items():
             more = f" ({counts[key]} rows differ)" if counts.get(key, 1) > 1 else ""
-            source_row = f" (row {ep.rows[0] + (entry.row or 0)} of the source)" if ep.rows[0] else ""
+            source = ep.row_map[entry.row or 0]
+            source_row = f" (row {source} of the source)" if source != entry.row else ""
             yield entry._replace(message=entry.message + source_row + more)
 
     def _task(self, index: int) -> str | None:
@@ -156,7 +155,3 @@ def _sentence(exc: RobotroveError) -> str:
 
 def _texts(tasks: tuple[str, ...]) -> str:
     return ", ".join(map(repr, tasks)) or "no task"
-
-
-def _span(rows: tuple[int, int]) -> str:
-    return f"{rows[0]}..{rows[1] - 1}"

@@ -152,7 +152,7 @@ class SourceEpisodes:
                 stream = step.run(stream)
             gone: list[Pair] = []
             for ep in stream:
-                pair = waiting.pop(ep.metadata["row"].index)
+                pair = waiting.pop(ep.origin.row)
                 if ep.rejection is not None and ep.rejection.reason == "source_changed":
                     gone.append(pair)
                 else:

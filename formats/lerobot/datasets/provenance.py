@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ....core.columns import RowMap
 from ....core.errors import Damaged
 from ..dataset_files import EPISODE_BATCH_ROWS, DatasetFiles
 
@@ -27,8 +28,10 @@ ORIGIN_SCHEMA = pa.schema(
         ("run_digest", pa.string()),
         ("robotrove_version", pa.string()),
         ("encoder_version", pa.string()),
+        ("row_runs", pa.list_(pa.list_(pa.int64()))),
     ]
 )
+_ADDED = "row_runs"  # in 0.2.2
 
 _TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
@@ -43,13 +46,14 @@ class ProvenanceRow:
         source_key: Name of the episode inside the file.
         source_digest: sha256 of the episode in the file.
         source_length: Frames in the file.
-        first_row: First row of the file's episode that was used.
-        last_row: Last row that was used.
+        first_row: Smallest row of the file's episode that was used.
+        last_row: Largest row that was used.
         success: The recorder's label, None without one.
         fps_assumed: True if neither file nor pipeline said the frame rate.
         run_digest: Identity of the run that converted it.
         robotrove_version: Version that converted it.
         encoder_version: Encoder and FFmpeg that made its videos.
+        row_runs: Rows that were used, as runs (first, count, step); None for every row from the first to the last.
     """
 
     episode_index: int
@@ -64,6 +68,12 @@ class ProvenanceRow:
     run_digest: str
     robotrove_version: str
     encoder_version: str
+    row_runs: tuple[tuple[int, int, int], ...] | None = None
+
+    @property
+    def row_map(self) -> RowMap:
+        """Rows of the file's episode that its rows are."""
+        return RowMap(self.row_runs or ((self.first_row, max(0, self.last_row - self.first_row + 1), 1),))
 
     @property
     def label(self) -> str:
@@ -71,7 +81,24 @@ class ProvenanceRow:
         return f"{self.source_name}:{self.source_key}"
 
 
-_COLUMNS = tuple(field.name for field in fields(ProvenanceRow))
+_COLUMNS = tuple(field.name for field in fields(ProvenanceRow) if field.name != _ADDED)
+
+
+def row_columns(rows: RowMap) -> dict[str, Any]:
+    """Return the columns of the table that say which rows of a recording an episode has."""
+    runs = None if rows.is_span else [list(run) for run in rows.runs]
+    return {"first_row": rows.first, "last_row": rows.last, _ADDED: runs}
+
+
+def _runs(value: Any, where: str) -> tuple[tuple[int, int, int], ...] | None:
+    """Return what a table has as row_runs; raise Damaged if it is something else."""
+    if value is None:
+        return None
+    runs = value if isinstance(value, list | tuple) and value else [value]
+    for run in runs:
+        if not isinstance(run, list | tuple) or list(map(type, run)) != [int, int, int] or run[1] < 1:
+            raise Damaged(where, f"{_ADDED} has {run!r} instead of a run: [first row, count, step]")
+    return tuple((first, count, step) for first, count, step in runs)
 
 
 def origins(files: DatasetFiles, path: str) -> Iterator[ProvenanceRow]:
@@ -85,7 +112,7 @@ def origins(files: DatasetFiles, path: str) -> Iterator[ProvenanceRow]:
         Damaged: If the table is missing or cannot be read.
     """
     for row, (where, values) in enumerate(_entries(files, path)):
-        origin = ProvenanceRow(**values)
+        origin = ProvenanceRow(**values | {_ADDED: _runs(values.get(_ADDED), where)})
         if origin.episode_index != row:
             raise Damaged(where, f"is about episode {origin.episode_index}")
         yield origin
@@ -95,15 +122,15 @@ def _entries(files: DatasetFiles, path: str) -> Iterator[tuple[str, dict[str, An
     """Yield (place, columns) of each row of the table, or of each line where it is a file of JSON lines."""
     if path.endswith(".parquet"):
         row = 0
-        for batch in files.batches(path, _COLUMNS, EPISODE_BATCH_ROWS):
-            for values in zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True):
-                yield f"{path}, row {row}", dict(zip(_COLUMNS, values, strict=True))
+        for batch in files.batches(path, _COLUMNS, EPISODE_BATCH_ROWS, optional=[_ADDED]):
+            for values in zip(*(column.to_pylist() for column in batch.values()), strict=True):
+                yield f"{path}, row {row}", dict(zip(batch, values, strict=True))
                 row += 1
         return
     for where, line in files.json_lines(path):
         if missing := [name for name in _COLUMNS if name not in line]:
             raise Damaged(where, f"has no {', '.join(missing)}")
-        yield where, {name: line[name] for name in _COLUMNS}
+        yield where, {name: line[name] for name in (*_COLUMNS, _ADDED) if name in line}
 
 
 def origin_of(files: DatasetFiles, path: str, episode: int) -> ProvenanceRow | None:
@@ -131,7 +158,8 @@ def known_origins(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
 
 def _known_columns(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
     first = 0
-    for batch in files.batches(path, ["episode_index", *ORIGIN_SCHEMA.names], EPISODE_BATCH_ROWS):
+    names = ["episode_index", *(name for name in ORIGIN_SCHEMA.names if name != _ADDED)]
+    for batch in files.batches(path, names, EPISODE_BATCH_ROWS, optional=[_ADDED]):
         columns = {name: column.to_pylist() for name, column in batch.items()}
         for row, episode in enumerate(columns.pop("episode_index"), start=first):
             if episode != row:
@@ -140,8 +168,12 @@ def _known_columns(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
         first += len(columns["source_name"])
 
 
-def _table(columns: Mapping[str, list[Any]], path: str, first: int) -> pa.Table:
+def _table(columns: dict[str, list[Any]], path: str, first: int) -> pa.Table:
+    runs = columns.get(_ADDED) or [None] * len(columns["source_name"])
+    columns[_ADDED] = [_runs(value, f"{path}, episode {episode}") for episode, value in enumerate(runs, start=first)]
     for field in ORIGIN_SCHEMA:
+        if field.name == _ADDED:
+            continue
         kind = _TYPES[field.type]
         if not set(map(type, columns[field.name])) <= {kind, type(None)}:
             for episode, value in enumerate(columns[field.name], start=first):

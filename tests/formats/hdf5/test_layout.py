@@ -71,7 +71,7 @@ def test_names_of_groups_are_only_names(file: h5py.File) -> None:
         demo(file, name)
     layout = LAYOUTS["isaaclab"]()
     episodes = [layout.open(file, key) for key in layout.list(file)]
-    assert {ep.metadata["source_key"] for ep in episodes} == {f"data/{name}" for name in names}
+    assert {ep.origin.key for ep in episodes} == {f"data/{name}" for name in names}
     assert all((ep["action"] == STATE).all() for ep in episodes)
 
 
@@ -105,7 +105,7 @@ def test_nested_observations_and_camera_groups(file: h5py.File) -> None:
         "observation.images.pov": 2,
         "observation.images.camera_obs.cams.front": 3,
     }
-    assert ep.metadata["unused"] == ["obs/depth", "obs/mask"]
+    assert ep.origin.unused == ("obs/depth", "obs/mask")
 
 
 def test_two_arms_and_humanoids(file: h5py.File) -> None:
@@ -132,7 +132,7 @@ def test_frames_per_second(file: h5py.File, arguments: Any, fps: int | None, exp
     demo(file)
     file["data"].attrs["env_args"] = json.dumps({"env_name": "E", "sim_args": arguments})
     ep = LAYOUTS["isaaclab"](fps=fps).open(file, "data/demo_0")
-    assert (ep.fps, ep.metadata["fps_source"], ep.metadata["fps_assumed"]) == expected
+    assert (ep.fps, ep.origin.fps_source, ep.origin.fps_source == "default") == expected
 
 
 def test_a_rate_that_is_no_whole_number(file: h5py.File) -> None:
@@ -146,11 +146,11 @@ def test_task_from_file_pipeline_environment(file: h5py.File) -> None:
     group = demo(file)
     file["data"].attrs["env_args"] = json.dumps({"env_name": "Kitchen", "env_kwargs": {"control_freq": 20}})
     layouts = LAYOUTS["robomimic"](columns=_columns()), LAYOUTS["robomimic"](columns=_columns(), task="do it")
-    tasks = [(ep.text, ep.metadata["task_source"]) for ep in (layout.open(file, "data/demo_0") for layout in layouts)]
+    tasks = [(ep.text, ep.origin.task_source) for ep in (layout.open(file, "data/demo_0") for layout in layouts)]
     assert tasks == [("Kitchen", "env_name"), ("do it", "pipeline")]
     group.attrs["ep_meta"] = json.dumps({"lang": "open the door"})
     ep = layouts[1].open(file, "data/demo_0")
-    assert (ep.text, ep.metadata["task_source"], ep.fps) == ("open the door", "file", 20)
+    assert (ep.text, ep.origin.task_source, ep.fps) == ("open the door", "file", 20)
 
 
 def _columns() -> dict[str, ColumnSpec]:
@@ -173,7 +173,7 @@ def test_libero_from_the_file_name_and_opencv(tmp_path: Path) -> None:
         file["data"].attrs["macros_image_convention"] = "opencv"
         file["data/demo_0/dones"][-1] = 0
         ep = layout.open(file, "data/demo_0")
-        assert (ep.text, ep.metadata["task_source"], ep.success) == (
+        assert (ep.text, ep.origin.task_source, ep.success) == (
             "open the top drawer of the cabinet", "file_name", False,
         )  # fmt: skip
         np.testing.assert_array_equal(ep["observation.images.front"], upright[:, ::-1])

@@ -211,7 +211,7 @@ def test_rejected_episodes_are_tried_again_after_the_base_gave_its_name(
 
     def spoilt(self: Hdf5Reader, file: Path, rows: list[Any]) -> Iterator[Any]:
         for ep in source(self, file, rows):
-            if spoil.exists() and ep.metadata["row"].key.endswith("run_1"):
+            if spoil.exists() and ep.origin.key.endswith("run_1"):
                 ep.reject("spoilt", "for a passing reason", error=True)
             yield ep
 

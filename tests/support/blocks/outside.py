@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import h5py
+import numpy as np
 
-from robotrove.blocks.episode_step import EpisodeFilter
+from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap
 from robotrove.core.episode import Episode
 from robotrove.formats.hdf5.layouts.isaaclab import IsaacLabLayout
 from robotrove.media.encode.pyav_encoder import PyavEncoder
@@ -32,3 +33,44 @@ class LabLayout(IsaacLabLayout):
 
 class LabEncoder(PyavEncoder):
     """Encoder that is in no registry."""
+
+
+class EveryNth(EpisodeMap):
+    """Keeps every nth frame, the first among them.
+
+    Args:
+        n: Step between frames.
+    """
+
+    name = "every_nth"
+    keeps_vectors = True
+
+    def __init__(self, *, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def apply(self, ep: Episode) -> Episode:
+        """Take the rows."""
+        return ep.take(np.arange(0, ep.length, self.n))
+
+
+class Mirrored(EpisodeMap):
+    """Plays an episode backwards, after its first frame three times."""
+
+    name = "mirrored"
+    keeps_vectors = True
+
+    def apply(self, ep: Episode) -> Episode:
+        """Take the rows."""
+        return ep.take(np.array([0, 0, 0, *range(ep.length - 1, -1, -1)]))
+
+
+class Assigning(EpisodeMap):
+    """Drops every second frame as blocks did before `take`: by assigning fields."""
+
+    name = "assigning"
+
+    def apply(self, ep: Episode) -> Episode:
+        """Assign."""
+        ep.length = ep.length // 2  # type: ignore[misc]
+        return ep

@@ -28,7 +28,7 @@ def test_counts_labels_and_values(name: str, episodes: int, frames: int, success
         assert (len(found), sum(ep.length for ep in found)) == (episodes, frames)
         assert {ep.success for ep in found} == {success}
         assert keys == sorted(keys, key=natural_key)
-        assert {(ep.fps, ep.metadata["fps_assumed"]) for ep in found} == {(30, True)}
+        assert {(ep.fps, ep.origin.fps_source) for ep in found} == {(30, "default")}
         for ep, key in zip(found, keys, strict=True):
             with h5py.File(FOLDER / name) as plain:
                 np.testing.assert_array_equal(ep["action"], plain[key]["actions"][()])

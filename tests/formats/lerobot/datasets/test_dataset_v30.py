@@ -466,12 +466,13 @@ def write_origins(root: Path, episodes: list[int], **more: Any) -> None:
 def test_provenance_travels(root: Path) -> None:
     write_origins(root, [0, 1, 2, 3])
     metas = read_metas(V30Source(root))
-    assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2"}
+    assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2", "row_runs": None}
 
 
 def test_dataset_without_provenance(root: Path) -> None:
     meta = read_metas(V30Source(root))[2]
     assert meta.provenance == dict.fromkeys(ORIGIN) | {
+        "row_runs": None,
         "source_name": "cubes",
         "source_key": "episode 2",
         "source_length": 5,
