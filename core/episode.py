@@ -315,5 +315,22 @@ class Episode(Document):
         return self._columns[key]
 
 
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """One episode of a file, or the file itself where it cannot be listed (then `key` is empty).
+
+    Attributes:
+        key: Name of the episode in the file.
+        digest: Digest of its content; empty if the episode could not be read so far.
+        episode: The episode, None if it cannot be opened; valid until the next one is taken.
+        rejection: Why it cannot.
+    """
+
+    key: str
+    digest: str
+    episode: Episode | None
+    rejection: Rejection | None
+
+
 def _read_only(name: str) -> AttributeError:
     return AttributeError(f"Episode.{name} is read-only; use {_CHANGED_BY[name]}")

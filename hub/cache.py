@@ -43,6 +43,11 @@ class Place:
     path: str
 
     @property
+    def url(self) -> str:
+        """Its address."""
+        return f"hf://datasets/{self.repo_id}@{self.commit}/{self.path}"
+
+    @property
     def file(self) -> Path:
         """Where the file is, or will be."""
         place = folder() / self.repo_id / self.commit / self.path
@@ -67,7 +72,7 @@ class Elsewhere:
 
     @property
     def url(self) -> str:
-        """Its name."""
+        """Its address."""
         return f"{self.protocol}://{self.path}"
 
     @property

@@ -7,58 +7,68 @@ for files of theirs only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.source_file import SourceFile
 from . import cache
 from .address import is_on_hub
 
 
-def find(text: str, suffixes: Sequence[str]) -> list[Path]:
-    """Return the places of the files that a name, a folder or a pattern elsewhere means; nothing is fetched yet.
+@dataclass(frozen=True, slots=True)
+class RemoteFile(SourceFile):
+    """A file that is fetched when it is opened; its path names its version, so it never changes."""
+
+    @property
+    def name(self) -> Path:
+        """The path without its version, for a file that fsspec fetches."""
+        place = cache.place_of(self.path)
+        if not isinstance(place, cache.Elsewhere):
+            return self.path
+        return cache.folder("elsewhere") / place.protocol / place.path.lstrip("/")
+
+    def open(self) -> Path:
+        """See the base class."""
+        place = cache.place_of(self.path)
+        while not cache.keep(self.path, 0):
+            if isinstance(place, cache.Elsewhere):
+                from .fsspec_files import fetch
+
+                fetch(place)
+            elif place is not None:
+                from .fetch import fetch_file
+
+                fetch_file(place)
+        return self.path
+
+    def is_changed(self) -> bool:
+        """See the base class."""
+        return False
+
+
+def find(text: str, suffixes: Sequence[str]) -> list[SourceFile]:
+    """Return the files that a name, a folder or a pattern elsewhere means; nothing is fetched yet.
 
     Args:
         text: hf://datasets/OWNER/NAME[@REVISION]/PATH, or PROTOCOL://… of fsspec.
         suffixes: Of a folder, the files right in it that end like this.
     """
+    places: Sequence[cache.Place | cache.Elsewhere]
     if is_on_hub(text):
-        from .fetch import places
+        from .fetch import places as hub_places
 
-        return [place.file for place in places(text, suffixes)]
-    from .fsspec_files import files
+        places = hub_places(text, suffixes)
+    else:
+        from .fsspec_files import files
 
-    return [place.file for place in files(text, suffixes)]
-
-
-def present(file: Path) -> Path:
-    """Return a file, fetched if it is one of another place and not here; others are returned as they are.
-
-    Raises:
-        FileNotFoundError: If it is not there any more as it was when it was found.
-    """
-    place = cache.place_of(file)
-    while place is not None and not cache.keep(file, 0):
-        if isinstance(place, cache.Elsewhere):
-            from .fsspec_files import fetch
-
-            fetch(place)
-        else:
-            from .fetch import fetch_file
-
-            fetch_file(place)
-    return file
+        places = files(text, suffixes)
+    return [RemoteFile(place.file, origin=place.url) for place in places]
 
 
-def is_fetched(file: Path) -> bool:
-    """True for the place of a file from elsewhere, which is there or can be fetched again, always the same."""
-    return cache.place_of(file) is not None
-
-
-def named(file: Path) -> Path:
-    """Return a path by which people know a file: without its version, for a file that fsspec fetched."""
-    place = cache.place_of(file)
-    if not isinstance(place, cache.Elsewhere):
-        return file
-    return cache.folder("elsewhere") / place.protocol / place.path.lstrip("/")
+def source_file(path: Path, size: int = 0, mtime_ns: int = 0) -> SourceFile:
+    """Return the file at a path, a remote one if the path is a place of the cache."""
+    place = cache.place_of(path)
+    return RemoteFile(path, size, mtime_ns, place.url) if place else SourceFile(path, size, mtime_ns)
 
 
 def dataset_place(text: str) -> Path:

@@ -23,7 +23,7 @@ from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, 
 from ...formats.lerobot.writers.file_planner import PlannedFile
 from ...formats.lerobot.writers.kept_files import Keeper, kept_episodes, kept_info
 from ...formats.lerobot.writers.writer_v30 import write_json
-from ...hub.source_files import present
+from ...hub.source_files import source_file
 from ...media.encode.settings import VideoSettings
 from ...media.remux.byte_copier import copy_file
 from ...media.remux.clip import Encoding
@@ -207,7 +207,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         with readable(root), ExitStack() as stack:
             written = stack.enter_context(files_attempt(targets, self.root))
             for target, out in zip(targets, written, strict=True):
-                copy_file(present(root / target.relative_to(self.root)), out)
+                copy_file(source_file(root / target.relative_to(self.root)).open(), out)
             return stack.pop_all().close  # syncs them and gives them their names
 
     def finish(self) -> None:

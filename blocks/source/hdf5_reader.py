@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep
-
-from ...core.episode import Episode, EpisodeOrigin
+from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError
+from ...core.source_file import SourceFile
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
-from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, same_content
 from ...formats.hdf5.layout import Layout
-from ...formats.hdf5.scan import Scanned, scan
 from ...hub.address import is_elsewhere
-from ...hub.source_files import find, present
-from ...manifests.manifest import EpisodeRow, Manifest
-from ...manifests.shard_progress import ShardProgress
-from ..binding import Bound
+from ...hub.source_files import find, source_file
+from ...manifests.manifest import EpisodeRow
+from ..reader import Reader
 
 
-class Hdf5Reader(Bound, PipelineStep):
+class Hdf5Reader(Reader):
     """Reads the episodes of HDF5 files, lazily.
 
     Args:
@@ -43,8 +39,6 @@ class Hdf5Reader(Bound, PipelineStep):
     """
 
     name = "hdf5_reader"
-    type = "📖 - READER"
-    role = "source"
 
     def __init__(
         self,
@@ -74,73 +68,72 @@ class Hdf5Reader(Bound, PipelineStep):
             raise UsageError(f"source.options of layout {self.layout}", str(exc)) from exc
         return layout
 
-    def find(self, *, from_anywhere: bool = False) -> list[Path]:
-        """Return the absolute paths of all files in natural order.
-
-        Args:
-            from_anywhere: Pass over relative paths that lead nowhere: they may have been given in another folder.
-
-        Raises:
-            UsageError: If a pattern matches nothing.
-        """
-        found: dict[Path, None] = {}
+    def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:
+        """See the base class."""
+        found: dict[Path, SourceFile] = {}
         for pattern in self.files:
-            expanded = os.path.expanduser(pattern)
+            may_lead_nowhere = False
             if is_elsewhere(pattern):
-                matches = [str(path) for path in find(pattern, HDF5_SUFFIXES)]
-            elif os.path.isdir(expanded):
-                matches = [str(path) for path in Path(expanded).iterdir() if path.suffix in HDF5_SUFFIXES]
+                files = {str(file.path): file for file in find(pattern, HDF5_SUFFIXES)}
             else:
-                # A plain name is taken as it is, so that a missing file is one rejection, not a failed run.
-                matches = glob.glob(expanded, recursive=True) if glob.has_magic(expanded) else [expanded]
-                matches = matches or ([expanded] if os.path.exists(expanded) else [])
-            if from_anywhere and not is_elsewhere(pattern) and not os.path.isabs(expanded):
-                matches = list(filter(os.path.exists, matches))
-            elif not matches:
+                files = {match: SourceFile(Path(os.path.abspath(match))) for match in _matches(pattern)}
+                may_lead_nowhere = from_anywhere and not os.path.isabs(os.path.expanduser(pattern))
+            if may_lead_nowhere:
+                files = {match: file for match, file in files.items() if os.path.exists(match)}
+            elif not files:
                 raise UsageError("source.files", f"{pattern!r} matches no file", "HDF5 files", f"ls {pattern}")
-            for match in sorted(matches, key=natural_key):
-                found[Path(os.path.abspath(match))] = None
-        return list(found)
+            found |= {files[name].path: files[name] for name in sorted(files, key=natural_key)}
+        return list(found.values())
 
-    def scan(self, path: Path) -> Iterator[Scanned]:
-        """Open a file once and list its episodes; see `formats.hdf5.scan.scan`."""
-        return scan(path, self._layout())
-
-    def run(self, data: Iterable[Episode] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
-        """Yield the episodes of shard `rank` that are not committed yet; `data` is ignored."""
-        workspace = self.binding.workspace
-        progress = ShardProgress(workspace, rank)
-        if progress.committed:
-            return
-        kept = progress.kept_before()
-        rows = [
-            row
-            for row in Manifest.read(workspace.manifest, shard=rank).rows
-            if row.index not in kept and not progress.is_done(row.index)
-        ]
-        for path, group in groupby(rows, key=lambda row: row.path):
-            yield from self.episodes(Path(path), list(group))
-
-    def episodes(self, path: Path, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
-        """Yield the listed episodes of one file; those that cannot be used any more come as rejected."""
+    def scan(self, file: SourceFile) -> Iterator[Scanned]:
+        """See the base class; the file is opened with HDF5's lock."""
+        layout = self._layout()
         try:
-            _check_unchanged(rows[0])
-            file = open_hdf5(path, locking=False)
+            with open_hdf5(file.open(), locking=True) as opened:
+                for key in layout.list(opened):
+                    yield layout.scan(opened, key)
+        except EpisodeRejected as exc:
+            yield Scanned("", "", None, Rejection.of(exc))
+
+    def episodes(self, file: SourceFile, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
+        """See the base class."""
+        try:
+            _check_unchanged(file, rows[0].source)
+            opened = open_hdf5(file.path, locking=False)
         except EpisodeRejected as exc:
             yield from (_unusable(row, exc) for row in rows)
             return
-        with file:
+        with opened:
             layout = self._layout()
             for row in rows:
                 try:
-                    ep = layout.open(file, row.key)
+                    ep = layout.open(opened, row.key)
                 except EpisodeRejected as exc:
                     ep = _unusable(row, exc)
                 origin = replace(ep.origin, row=row.index, digest=row.digest)
-                ep = ep.planned(origin, partial(_check_unchanged, row))
+                ep = ep.planned(origin, partial(_check_unchanged, file, row.source))
                 self.stat_update("episodes")
                 yield ep
                 ep.close()
+
+    def holds_same(self, one: EpisodeRow, other: EpisodeRow) -> bool:
+        """See the base class; the digest looks at the ends of the numeric datasets only."""
+        places = [(self.file_of(row).open(), row.key) for row in (one, other)]
+        return same_content(*places)
+
+    def file_of(self, row: EpisodeRow) -> SourceFile:
+        """See the base class."""
+        make = source_file if any(map(is_elsewhere, self.files)) else SourceFile
+        return make(Path(row.path), row.size, row.mtime_ns)
+
+
+def _matches(pattern: str) -> list[str]:
+    expanded = os.path.expanduser(pattern)
+    if os.path.isdir(expanded):
+        return [str(path) for path in Path(expanded).iterdir() if path.suffix in HDF5_SUFFIXES]
+    # A plain name is taken as it is, so that a missing file is one rejection, not a failed run.
+    matches = glob.glob(expanded, recursive=True) if glob.has_magic(expanded) else [expanded]
+    return matches or ([expanded] if os.path.exists(expanded) else [])
 
 
 def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:
@@ -150,10 +143,11 @@ def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:
     return ep
 
 
-def _check_unchanged(row: EpisodeRow) -> None:
+def _check_unchanged(file: SourceFile, source: str) -> None:
     try:
-        state = os.stat(present(Path(row.path)))
+        file.open()
+        is_changed = file.is_changed()
     except OSError as exc:
-        raise EpisodeRejected("source_changed", f"{row.source} cannot be found any more: {exc.strerror}") from exc
-    if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
-        raise EpisodeRejected("source_changed", f"{row.source} was changed after the run was planned")
+        raise EpisodeRejected("source_changed", f"{source} is missing now: {exc.strerror}") from exc
+    if is_changed:
+        raise EpisodeRejected("source_changed", f"{source} was changed after the run was planned")

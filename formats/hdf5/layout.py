@@ -14,12 +14,12 @@ import h5py
 import numpy as np
 
 from ...core.columns import Column
-from ...core.episode import Episode, EpisodeOrigin
+from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .column_spec import ColumnSpec, Flip
-from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading
+from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading, source_digest
 from .mapping import build_column, is_picture
 
 _SUFFIXES = ("_rgb", "_image")
@@ -156,6 +156,15 @@ class Layout(ABC):
                 unused=tuple(path for path in datasets(group) if path not in mapped),
             ),
         )
+
+    def scan(self, file: h5py.File, key: str) -> Scanned:
+        """Return one episode with the digest of its content, or why it cannot be opened."""
+        digest = ""
+        try:
+            digest = source_digest(self.group(file, key))
+            return Scanned(key, digest, self.open(file, key), None)
+        except EpisodeRejected as exc:
+            return Scanned(key, digest, None, Rejection.of(exc))
 
     def _task(self, group: h5py.Group) -> Fact:
         text = self._ask(self.file_task, group)

@@ -11,13 +11,12 @@ from math import prod
 from pathlib import Path
 
 from ...blocks.episode_step import EpisodeStep
-from ...blocks.source.hdf5_reader import Hdf5Reader
-from ...core.episode import EpisodeOrigin, Rejection
+from ...blocks.reader import Reader
+from ...core.episode import EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import DEFAULT_FEATURES, Features, difference, named_like
-from ...formats.hdf5.scan import Scanned, same_content
+from ...core.source_file import SourceFile
 from ...formats.lerobot.time_limits import is_too_long_for_v21
-from ...hub.source_files import named, present
 from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ...media.encode.settings import VideoSettings
 from .append_base import ALREADY_THERE, Base
@@ -88,7 +87,7 @@ class _Found:
 
 
 def make_plan(
-    reader: Hdf5Reader,
+    reader: Reader,
     steps: Sequence[object],
     video: VideoSettings,
     on_file: Callable[[int, int], None] = lambda done, total: None,
@@ -108,21 +107,21 @@ def make_plan(
         datasets: How many datasets are made of the episodes.
         base: Leave out episodes that this dataset has, or that could not join it.
     """
-    paths = reader.find()
-    root = Path(os.path.commonpath([named(path).parent for path in paths]))
+    files = reader.find()
+    root = Path(os.path.commonpath([file.name.parent for file in files]))
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
     found: list[_Found] = []
     notes: Counter[str] = Counter()
-    for number, path in enumerate(map(present, paths)):
-        state = _state(path)  # before it is read: what changes from here on is noticed
-        for scanned in reader.scan(path):
-            found.append(_episode(len(found), path, root, state, scanned, planned, video, for_v21))
+    for number, recording in enumerate(files):
+        file = recording.measured()  # before it is read: what changes from here on is noticed
+        for scanned in reader.scan(file):
+            found.append(_episode(len(found), file, root, scanned, planned, video, for_v21))
             if scanned.episode is not None and not found[-1].row.reason:
                 _note(scanned.episode.origin, found[-1].row, notes)
-        on_file(number + 1, len(paths))
+        on_file(number + 1, len(files))
     if base is not None:
         _refuse_known(found, base)
-    _refuse_duplicates(found)
+    _refuse_duplicates(found, reader)
     features, fps, others = _most_have(found)
     if base is not None:
         features, fps, others = base.facts.features, base.facts.fps, base.dataset.path
@@ -138,18 +137,17 @@ def make_plan(
 
 def _episode(
     index: int,
-    path: Path,
+    file: SourceFile,
     root: Path,
-    state: tuple[int, int],
     scanned: Scanned,
     steps: Sequence[EpisodeStep],
     video: VideoSettings,
     for_v21: bool,
 ) -> _Found:
-    source = named(path).relative_to(root).as_posix()
-    names = (str(path), source, scanned.key)
+    source = file.name.relative_to(root).as_posix()
+    names = (str(file.path), source, scanned.key)
     shown = in_utf8(names[0]), in_utf8(names[1]), in_utf8(names[2])
-    row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, *state)
+    row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, file.size, file.mtime_ns)
     ep = scanned.episode
     if names != shown:
         refused = Rejection("bad_name", "a name that is no text in UTF-8 cannot be written down; rename it", error=True)
@@ -169,15 +167,6 @@ def _episode(
         detail = f"lasts {ep.length / ep.fps:.0f} s, {ep.length} frames: LeRobot 0.3.3 cannot load it in version 2.1"
         ep.reject("too_long_for_v21", f"{detail}; downgrader: {{allow_long: true}} keeps it", error=False)
     return _Found(row.rejected(ep.rejection) if ep.rejection else row, ep.features, ep.fps)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Return size and modification time, zeros for a file that is not there."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
 
 
 def _check_features(features: Features, video: VideoSettings) -> None:
@@ -206,7 +195,7 @@ def _note(origin: EpisodeOrigin, row: EpisodeRow, notes: Counter[str]) -> None:
         notes["no instruction: set source.task"] += 1
 
 
-def _refuse_duplicates(found: Sequence[_Found]) -> None:
+def _refuse_duplicates(found: Sequence[_Found], reader: Reader) -> None:
     """Reject each episode that is listed before, under the same name in another file."""
     seen: dict[tuple[str, str], list[EpisodeRow]] = {}
     for entry in found:
@@ -214,8 +203,7 @@ def _refuse_duplicates(found: Sequence[_Found]) -> None:
         if row.reason:
             continue
         others = seen.setdefault((row.digest, row.key), [])
-        place = (Path(row.path), row.key)
-        twin = next((other for other in others if same_content(place, (Path(other.path), other.key))), None)
+        twin = next((other for other in others if reader.holds_same(row, other)), None)
         if twin is not None:
             detail = f"is the same episode as {twin.label}"
             entry.row = row.rejected(Rejection("duplicate_episode", detail, error=True))

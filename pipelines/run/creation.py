@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 def plan_of(spec: PipelineSpec, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """Plan a pipeline that has a source, without writing anything."""
-    from ...blocks.source.hdf5_reader import Hdf5Reader  # h5py, which runs of datasets do without
+    from ...blocks.reader import Reader
     from ..plan.planner import make_plan
 
     reader, *steps = [build(block) for block in (_source(spec), *spec.steps)]
-    if not isinstance(reader, Hdf5Reader):
-        raise UsageError("source", f"{_source(spec).use} cannot list episodes", "hdf5_reader")
+    if not isinstance(reader, Reader):
+        raise UsageError("source", f"{_source(spec).use} cannot list episodes", "a block derived from Reader")
     makers = [build(block) for block in spec.dataset]
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
     for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in makers)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ...blocks.source.hdf5_reader import Hdf5Reader
+from ...blocks.reader import Reader
 from ...blocks.writer.shard_writer import ShardWriter
 from ...core.errors import UsageError
 from ...manifests.manifest import Manifest
@@ -40,8 +40,8 @@ def finished_run(run_dir: Path) -> Recordings:
         )
     blocks: list[Any] = list(stage_steps(workspace, CONVERT))
     reader, *steps, writer = blocks
-    if not isinstance(reader, Hdf5Reader):
-        raise UsageError(str(workspace.pipeline), "its source cannot be opened again", "hdf5_reader")
+    if not isinstance(reader, Reader):
+        raise UsageError(str(workspace.pipeline), "its source cannot be opened again", "a block derived from Reader")
     lines = workspace.rejected.read_text(encoding="utf-8").splitlines()
     rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
     manifest = Manifest.read(workspace.manifest).rows
@@ -49,7 +49,7 @@ def finished_run(run_dir: Path) -> Recordings:
         run_dir=workspace.run_dir,
         run_digest=RunInfo.read(workspace.run).digest,
         rows=[row for row in manifest if (row.source, row.key) not in rejected],
-        episodes=reader.episodes,
+        episodes=reader.read,
         steps=steps,
         video=writer.video if isinstance(writer, ShardWriter) else None,
     )

@@ -14,7 +14,6 @@ from ...blocks.binding import Binding
 from ...core.errors import RobotroveError, RunChanged, RunOfOtherVersion, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
-from ...hub.source_files import is_fetched
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, RunInfo
 from ...media.encode.encoder import encoder_version
@@ -147,19 +146,16 @@ def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: 
     if is_finished and not all(map(os.path.exists, planned)):
         return
     differences = []
+    reader = build(source)
     for path, row in planned.items():
-        if is_fetched(Path(path)):
-            continue
         try:
-            state = os.stat(path)
+            if reader.file_of(row).is_changed():
+                differences.append(f"source {path} was changed")
         except OSError:
             if row.reason != "missing_file":
                 differences.append(f"source {path} is gone")
-            continue
-        if (state.st_size, state.st_mtime_ns) != (row.size, row.mtime_ns):
-            differences.append(f"source {path} was changed")
     if not differences:
-        found = {str(path) for path in build(source).find(from_anywhere=True)}
+        found = {str(file.path) for file in reader.find(from_anywhere=True)}
         differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
     if differences:
         raise RunChanged(str(workspace.run_dir), differences[:20])

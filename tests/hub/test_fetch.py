@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.core.source_file import SourceFile
 from robotrove.hub import cache, fetch
 from robotrove.hub.address import Address, parse
-from robotrove.hub.source_files import find, local_dataset, present
+from robotrove.hub.source_files import find, local_dataset, source_file
 from robotrove.tests.support.hub.server import HubServer
 from robotrove.tests.support.hub.store import Repository
 
@@ -44,7 +45,7 @@ def add(repository: Repository, files: dict[str, bytes]) -> None:
 
 
 def names(text: str) -> list[str]:
-    return sorted(place.path for file in find(text, (".hdf5", ".h5")) if (place := cache.place_of(file)))
+    return sorted(place.path for file in find(text, (".hdf5", ".h5")) if (place := cache.place_of(file.path)))
 
 
 @pytest.mark.parametrize(
@@ -78,13 +79,14 @@ def test_files_folders_and_patterns(repository: Repository) -> None:
 
 def test_a_file_is_fetched_once(hub: HubServer, repository: Repository) -> None:
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
-    assert not file.exists()
-    assert present(file) == file
-    assert file.read_bytes() == CONTENT
+    assert not file.path.exists()
+    assert file.open() == file.path
+    assert file.path.read_bytes() == CONTENT
     asked = len(hub.requests)
-    assert present(file).stat().st_mtime_ns == 0
+    assert file.open().stat().st_mtime_ns == 0
     assert len(hub.requests) == asked
-    assert present(Path("elsewhere.hdf5")) == Path("elsewhere.hdf5")
+    assert source_file(file.path, file.size, file.mtime_ns) == file
+    assert source_file(Path("elsewhere.hdf5")) == SourceFile(Path("elsewhere.hdf5"))
 
 
 @pytest.mark.parametrize("again", ["in the same process", "in another"])
@@ -94,29 +96,29 @@ def test_a_download_that_broke_off_goes_on(
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
     fault = hub.fail("GET .*/resolve/", kind="cut the answer")
     if again == "in another":  # the first one got half of it, and died
-        file.parent.mkdir(parents=True)
-        file.with_name("a.hdf5.incomplete").write_bytes(CONTENT[: len(CONTENT) // 2])
+        file.path.parent.mkdir(parents=True)
+        file.path.with_name("a.hdf5.incomplete").write_bytes(CONTENT[: len(CONTENT) // 2])
         hub.faults.clear()
         hub.fail("GET .*/resolve/", status=503, skip=1, times=99)  # all but one request, which must be enough
-    present(file)
-    assert file.read_bytes() == CONTENT
+    file.open()
+    assert file.path.read_bytes() == CONTENT
     assert fault.met == (again == "in the same process")
-    assert not file.with_name("a.hdf5.incomplete").exists()
+    assert not file.path.with_name("a.hdf5.incomplete").exists()
 
 
 def test_what_is_damaged_on_its_way_is_fetched_again(hub: HubServer, repository: Repository) -> None:
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
-    file.parent.mkdir(parents=True)
-    file.with_name("a.hdf5.incomplete").write_bytes(b"x" * 1000)
-    assert present(file).read_bytes() == CONTENT
+    file.path.parent.mkdir(parents=True)
+    file.path.with_name("a.hdf5.incomplete").write_bytes(b"x" * 1000)
+    assert file.open().read_bytes() == CONTENT
 
 
 def test_what_is_damaged_there_is_refused(hub: HubServer, repository: Repository) -> None:
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
     repository.path_of(repository.tree("main")["a.hdf5"]).write_bytes(CONTENT[:-1] + b"?")
     with pytest.raises(RobotroveError, match=r"a\.hdf5: came 2 times with another content"):
-        present(file)
-    assert not file.exists()
+        file.open()
+    assert not file.path.exists()
 
 
 def test_the_cache_is_bounded(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,14 +126,14 @@ def test_the_cache_is_bounded(repository: Repository, monkeypatch: pytest.Monkey
     monkeypatch.setenv("ROBOTROVE_CACHE_GB", "0.0025")
     files = find(f"hf://datasets/{NAME}/[0-9].hdf5", ())
     for file in files[:3]:
-        present(file)
-    present(files[1])
-    present(files[3])
-    assert [file.exists() for file in files] == [False, True, False, True, False]
-    assert present(files[0]).read_bytes() == random.Random(0).randbytes(1_000_000)
+        file.open()
+    files[1].open()
+    files[3].open()
+    assert [file.path.exists() for file in files] == [False, True, False, True, False]
+    assert files[0].open().read_bytes() == random.Random(0).randbytes(1_000_000)
     monkeypatch.setenv("ROBOTROVE_CACHE_GB", "much")
     with pytest.raises(UsageError, match="'much'"):
-        present(files[4])
+        files[4].open()
 
 
 def test_a_dataset_is_whole_and_stays(hub: HubServer, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,11 +162,11 @@ def test_force_fetches_again(hub: HubServer, repository: Repository) -> None:
 
 def test_processes_that_want_the_same_file(hub: HubServer, repository: Repository) -> None:
     [file] = find(f"hf://datasets/{NAME}/a.hdf5", ())
-    code = "import sys, pathlib; from robotrove.hub.source_files import present; present(pathlib.Path(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(file)]
+    code = "import sys, pathlib; from robotrove.hub import source_files as s; s.source_file(pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", f"{code}.open()", str(file.path)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     assert [(one.communicate(timeout=300)[1], one.returncode) for one in processes] == [("", 0)] * 4
-    assert file.read_bytes() == CONTENT
+    assert file.path.read_bytes() == CONTENT
     assert sum("/resolve/" in request for request in hub.requests) == 1
 
 

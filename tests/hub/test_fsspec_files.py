@@ -17,7 +17,7 @@ import pytest
 
 from robotrove.core.errors import RobotroveError, RunChanged, UsageError
 from robotrove.hub import cache, fsspec_files
-from robotrove.hub.source_files import find, is_fetched, named, present
+from robotrove.hub.source_files import find, source_file
 from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.pipelines.runs import (
     AtStart,
@@ -167,16 +167,16 @@ def test_a_download_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
     with serving(tmp_path / "served") as web:
         web.ranges = ranges
         [file] = find(f"{web.url}/a.hdf5", SUFFIXES)
-        assert is_fetched(file)
+        assert file.origin == f"{web.url}/a.hdf5"
         assert web.gets == {}  # nothing is fetched before it is needed
         web.cut = 3 if ranges else 1
         # Without parts of files, one is asked for in vain, and then the whole again.
         expected = [0, piece, 2 * piece, 2 * piece, 3 * piece] if ranges else [0, 0, 0]
         for _ in range(2):  # the second time it is there
-            assert present(file).read_bytes() == content
-            assert file.stat().st_mtime == 0
+            assert file.open().read_bytes() == content
+            assert file.path.stat().st_mtime == 0
             assert web.gets["a.hdf5"] == expected
-    assert not list(file.parent.glob("*.incomplete"))
+    assert not list(file.path.parent.glob("*.incomplete"))
 
 
 def test_names_folders_and_patterns(memory: Any) -> None:
@@ -192,10 +192,10 @@ def test_names_folders_and_patterns(memory: Any) -> None:
     }
     for text, names in expected.items():
         found = find(text, SUFFIXES)
-        assert sorted(named(file).name for file in found) == names, text
+        assert sorted(file.name.name for file in found) == names, text
         for file in found:
-            path = "/" + str(named(file).relative_to(cache.folder("elsewhere") / "memory"))
-            assert present(file).read_bytes() == path.encode()
+            path = "/" + str(file.name.relative_to(cache.folder("elsewhere") / "memory"))
+            assert file.open().read_bytes() == path.encode()
 
 
 def test_a_file_that_was_replaced(memory: Any) -> None:
@@ -203,14 +203,14 @@ def test_a_file_that_was_replaced(memory: Any) -> None:
     [old] = find("memory://lab/a.hdf5", SUFFIXES)
     memory.rm("/lab/a.hdf5")
     with pytest.raises(FileNotFoundError):
-        present(old)
+        old.open()
     memory.pipe("/lab/a.hdf5", b"new")
     with pytest.raises(FileNotFoundError, match="another file"):
-        present(old)
+        old.open()
     [new] = find("memory://lab/a.hdf5", SUFFIXES)
     assert new != old
-    assert named(new) == named(old)
-    assert present(new).read_bytes() == b"new"
+    assert new.name == old.name
+    assert new.open().read_bytes() == b"new"
 
 
 def test_a_file_that_is_replaced_during_a_run_costs_its_episodes(memory: Any, own_cache: Path, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_it_is_given_up_in_words(memory: Any, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(type(memory), "open", refuse)
     with pytest.raises(RobotroveError, match=r"(?s)memory:///lab/a\.hdf5: the line is down.*goes on where it stopped"):
-        present(file)
+        file.open()
 
 
 def test_a_web_server_that_does_not_answer_has_not_lost_the_file(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_web_server_that_does_not_answer_has_not_lost_the_file(tmp_path: Path)
     with pytest.raises(RobotroveError, match=r"(?s)a\.hdf5: Cannot connect.*goes on where it stopped"):
         find(f"{url}/a.hdf5", SUFFIXES)
     with pytest.raises(RobotroveError, match="goes on where it stopped"):
-        present(Path(str(file).replace("127.0.0.1", "localhost")))
+        source_file(Path(str(file.path).replace("127.0.0.1", "localhost"))).open()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Recordings:
         run_dir: The run directory.
         run_digest: What tells the run apart, in the provenance of its episodes.
         rows: Those that it kept.
-        episodes: Opens some of one file again, in order.
+        episodes: Opens listed ones again, in order.
         steps: What the run did to each episode, in order.
         video: How it encoded videos; None if its writer is not ours.
     """
@@ -92,7 +92,7 @@ class Recordings:
     run_dir: Path
     run_digest: str
     rows: Sequence[EpisodeRow]
-    episodes: Callable[[Path, Sequence[EpisodeRow]], Iterator[Episode]]
+    episodes: Callable[[Sequence[EpisodeRow]], Iterator[Episode]]
     steps: Sequence[Any]
     video: VideoSettings | None
 
@@ -147,7 +147,7 @@ class SourceEpisodes:
         """Yield the recording of each pair, gone through some steps; note which files are gone or changed."""
         for path, group in groupby(pairs, key=lambda pair: pair.row.path):
             waiting = {pair.row.index: pair for pair in group}
-            stream: Any = self._recordings.episodes(Path(path), [pair.row for pair in waiting.values()])
+            stream: Any = self._recordings.episodes([pair.row for pair in waiting.values()])
             for step in steps:
                 stream = step.run(stream)
             gone: list[Pair] = []
