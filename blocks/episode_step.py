@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from datatrove.pipeline.base import PipelineStep
 
 from ..core.columns import Column
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, RobotroveError, nearest
+from .inverse import InverseEntry
 
+Entries: TypeAlias = list[InverseEntry]
 DEFAULT_COLUMNS = ("observation.state", "action")
 
 
@@ -24,11 +27,19 @@ class EpisodeStep(PipelineStep, ABC):
     Attributes:
         name: Name in a pipeline file.
         reads_data: True if the block loads columns; others are applied while planning too.
+        keeps_vectors: True if each row of a vector stays as it was recorded, whichever rows are taken, so that
+            actions can be taken back to the recording.
     """
 
     name = "episode_step"
     type = "🤖 - EPISODE"
     reads_data = False
+    keeps_vectors = False
+
+    @property
+    def has_inverse(self) -> bool:
+        """True if it is known how vectors go back through the block."""
+        return self.keeps_vectors
 
     @abstractmethod
     def step(self, ep: Episode) -> Episode:
@@ -74,19 +85,36 @@ class EpisodeFilter(EpisodeStep):
 
 
 class EpisodeMap(EpisodeStep):
-    """Changes episodes: takes rows, maps columns, relabels; lazily, so that planning can apply it.
-
-    Attributes:
-        keeps_vectors: True if each row of a vector stays as it was recorded, whichever rows are taken, so that
-            actions can be taken back to the recording.
-    """
+    """Changes episodes: takes rows, maps columns, relabels; lazily, so that planning can apply it."""
 
     type = "🔁 - MAP"
-    keeps_vectors = False
 
     @abstractmethod
     def apply(self, ep: Episode) -> Episode:
         """Return the changed episode; raise EpisodeRejected if it cannot be changed."""
+
+    def inverse(self, key: str, names: list[str], entries: Entries) -> tuple[list[str], Entries]:
+        """Follow the entries of a recorded vector through the block, so that they can be taken back.
+
+        A block that changes vectors defines it, so that `verify --replay` and `export-actions` work; no data are read.
+
+        Args:
+            key: The vector's feature.
+            names: Names of its entries before the block, in order.
+            entries: Each recorded entry, its column counted before the block.
+
+        Returns:
+            The names after the block, and the entries with their columns counted there and the changes of the block.
+
+        Raises:
+            UsageError: If the block cannot be undone.
+        """
+        return names, entries
+
+    @property
+    def has_inverse(self) -> bool:
+        """See the base class."""
+        return self.keeps_vectors or type(self).inverse is not EpisodeMap.inverse
 
     def step(self, ep: Episode) -> Episode:
         """Apply the change."""

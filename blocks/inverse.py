@@ -122,11 +122,13 @@ class InverseEntry:
         name: Its joint, or what the file calls it.
         column: Entry of the dataset's vector that it became, None if it is not in the dataset.
         changes: What was done to it, in order.
+        dtype: Type that it was recorded in, which a change of units is computed in.
     """
 
     name: str
     column: int | None
     changes: tuple[Change, ...] = ()
+    dtype: str = "float32"
 
     def back(self, rows: Array) -> tuple[Array, Array]:
         """Return (values, how far off they can be), each (n,); without changes the values as they are, off by 0.

@@ -18,6 +18,7 @@ class Annotator(EpisodeMap):
     """
 
     name = "annotator"
+    keeps_vectors = True
 
     def __init__(self, *, columns: list[str]) -> None:
         super().__init__()

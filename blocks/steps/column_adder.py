@@ -52,6 +52,7 @@ class ColumnAdder(EpisodeMap):
     """
 
     name = "column_adder"
+    keeps_vectors = True
 
     def __init__(self, *, columns: dict[str, Constant]) -> None:
         super().__init__()

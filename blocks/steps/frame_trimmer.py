@@ -18,6 +18,7 @@ class FrameTrimmer(EpisodeMap):
     """
 
     name = "frame_trimmer"
+    keeps_vectors = True
 
     def __init__(self, *, head: int = 0, tail: int = 0) -> None:
         super().__init__()

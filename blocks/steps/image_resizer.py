@@ -23,6 +23,7 @@ class ImageResizer(EpisodeMap):
     """
 
     name = "image_resizer"
+    keeps_vectors = True
 
     def __init__(
         self,

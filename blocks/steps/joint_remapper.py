@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,7 @@ from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, UsageError, nearest
 from ...core.features import Feature
 from ...manifests.robot import RobotManifest, RobotName, load_robot
-from ..episode_step import DEFAULT_COLUMNS, EpisodeMap, check_width, vector
+from ..episode_step import DEFAULT_COLUMNS, Entries, EpisodeMap, check_width, vector
 
 
 class JointRemapper(EpisodeMap):
@@ -79,9 +80,9 @@ class JointRemapper(EpisodeMap):
         Raises:
             EpisodeRejected: `wrong_joint_count` or `unknown_joint`.
         """
-        for key in self.columns or list(self._recorded) or DEFAULT_COLUMNS:
+        for key in self._keys:
             column = vector(ep, key)
-            names = self._names(key, column.feature)
+            names = self._names(key, column.feature.names or ())
             check_width(key, column.feature.shape[0], names)
             picks = [self._pick(key, joint, names) for joint in self._wanted]
             fills = [pick for pick in picks if isinstance(pick, float)]
@@ -91,11 +92,29 @@ class JointRemapper(EpisodeMap):
             ep = ep.map_column(key, partial(_gather, picks), feature)
         return ep
 
-    def _names(self, key: str, feature: Feature) -> list[str]:
-        """Return the joint names of a column of the recording."""
+    def inverse(self, key: str, names: list[str], entries: Entries) -> tuple[list[str], Entries]:
+        """See the base class: entries are followed by the names of their joints."""
+        if key not in self._keys:
+            return names, entries
+        before = self._names(key, names)
+        after = {name: index for index, name in enumerate(self._wanted)}
+        moved = [
+            entry
+            if entry.column is None
+            else replace(entry, name=before[entry.column], column=after.get(before[entry.column]))
+            for entry in entries
+        ]
+        return self._wanted, moved
+
+    @property
+    def _keys(self) -> Sequence[str]:
+        return self.columns or list(self._recorded) or DEFAULT_COLUMNS
+
+    def _names(self, key: str, found: Sequence[str]) -> list[str]:
+        """Return the joint names of a column of the recording, which calls its entries `found`."""
         if given := self.source_names or self._recorded.get(key):
             return given
-        names = list(feature.names or ())
+        names = list(found)
         is_named = set(names) & {*self._robot_joints, *self._wanted}
         # Without joint names in the recording it must be in the robot's order.
         return names if is_named or not self.robot else self._robot_joints

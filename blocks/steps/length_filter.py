@@ -16,6 +16,7 @@ class LengthFilter(EpisodeFilter):
     """
 
     name = "length_filter"
+    keeps_vectors = True
 
     def __init__(self, *, min_length: int = 1, max_length: int | None = None) -> None:
         super().__init__()

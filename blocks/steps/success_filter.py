@@ -26,6 +26,7 @@ class SuccessFilter(EpisodeFilter):
     """
 
     name = "success_filter"
+    keeps_vectors = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,7 +13,8 @@ from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import Feature
 from ...manifests.robot import RobotName, load_robot
-from ..episode_step import DEFAULT_COLUMNS, EpisodeMap, check_width, vector
+from ..episode_step import DEFAULT_COLUMNS, Entries, EpisodeMap, check_width, vector
+from ..inverse import Change, Scaled, motor_units, roundoff
 
 Range: TypeAlias = tuple[float, float, float, float] | None  # of degrees, then of motor units; None: left as it is
 
@@ -82,6 +84,41 @@ class UnitConverter(EpisodeMap):
             convert = self._scaled if self._ranges is None else self._motor
             ep = convert(ep, key, column.feature)
         return ep
+
+    def inverse(self, key: str, names: list[str], entries: Entries) -> tuple[list[str], Entries]:
+        """See the base class."""
+        if key not in (self.columns or DEFAULT_COLUMNS):
+            return names, entries
+        dtype = entries[0].dtype
+        if self.robot is None:
+            changes = self._scales(dtype, len(names))
+        else:
+            robot = load_robot(self.robot)
+            if not set(names) <= set(robot.joint_names):
+                if len(names) != len(robot.joints):
+                    return names, entries  # other_width: keep
+                names = robot.joint_names
+                entries = [
+                    entry if entry.column is None else replace(entry, name=names[entry.column]) for entry in entries
+                ]
+            changes = motor_units(robot, names, dtype)
+        return names, [
+            replace(entry, changes=(*entry.changes, change))
+            if entry.column is not None and (change := changes[entry.column]) is not None
+            else entry
+            for entry in entries
+        ]
+
+    def _scales(self, dtype: str, width: int) -> list[Change | None]:
+        factors, offsets = (
+            np.broadcast_to(np.asarray(value, dtype), width).tolist() for value in (self.scale, self.offset)
+        )
+        if 0 in factors:
+            raise UsageError("unit_converter", "multiplies by 0, which has no inverse", "factors other than 0")
+        return [
+            Scaled(factor, offset, roundoff(dtype)) if (factor, offset) != (1, 0) else None
+            for factor, offset in zip(factors, offsets, strict=True)
+        ]
 
     def _scaled(self, ep: Episode, key: str, feature: Feature) -> Episode:
         for argument in (self.scale, self.offset):

@@ -3,24 +3,80 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...blocks.episode_step import EpisodeMap, EpisodeStep
 from ...blocks.inverse import InverseEntry, WayBack
 from ...core.columns import Array
 from ...core.episode import Episode
-from ...core.errors import RobotroveError, explained
-from ...core.features import DEFAULT_FEATURES, Feature
+from ...core.errors import RobotroveError, UsageError, explained
+from ...core.features import DEFAULT_FEATURES, Feature, Features
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.row_reader import StoredStream
 from ...verification.source.episode_check import EpisodeDifference
 from ...verification.source.recordings import Pair
-from .step_inverses import Undo
 
 ACTION = "action"
+
+
+class Undo:
+    """The way back through the steps of a pipeline.
+
+    Follows names only, as each step's `inverse` gives them; no step is run. Where the joints are in the dataset, its
+    own names say.
+
+    Args:
+        steps: Those of the pipeline, in order.
+        stored: What the dataset holds.
+        run_dir: The run that made it, for errors.
+
+    Attributes:
+        ways: Every way back that was asked for, by feature and what the reader gives for it.
+
+    Raises:
+        UsageError: If one of the steps does not say what it does to vectors.
+    """
+
+    def __init__(self, steps: Sequence[Any], stored: Features, run_dir: Path) -> None:
+        for index, step in enumerate(steps):
+            if not isinstance(step, EpisodeStep) or not step.has_inverse:
+                raise UsageError(
+                    f"{run_dir}, steps[{index}]",
+                    f"{type(step).__module__}:{type(step).__qualname__} has no inverse, "
+                    "so vectors cannot be taken back to the recording",
+                    "steps of robotrove, or your own that define `inverse` or set `keeps_vectors`",
+                    f"compare forward only: robotrove verify DATASET --source {run_dir}",
+                )
+        self._maps = [step for step in steps if isinstance(step, EpisodeMap)]
+        self._stored = stored
+        self.ways: dict[tuple[str, Feature], WayBack] = {}
+
+    def way(self, key: str, recorded: Feature) -> WayBack:
+        """Return the way back from a feature of the dataset to the column that the reader gives.
+
+        Raises:
+            UsageError: If a step multiplied by 0, or a robot has an empty range.
+        """
+        if (key, recorded) not in self.ways:
+            self.ways[key, recorded] = self._found(key, recorded)
+        return self.ways[key, recorded]
+
+    def _found(self, key: str, recorded: Feature) -> WayBack:
+        names = list(recorded.names or (f"entry {index}" for index in range(prod(recorded.shape))))
+        entries = [InverseEntry(name, column, dtype=recorded.dtype) for column, name in enumerate(names)]
+        for step in self._maps:
+            names, entries = step.inverse(key, names, entries)
+        stored = self._stored[key].names or ()
+        if sorted(stored) == sorted(set(names)):
+            entries = [entry if entry.column is None else replace(entry, column=stored.index(names[entry.column]))
+                       for entry in entries]  # fmt: skip
+        return WayBack(tuple(entries))
 
 
 class EpisodeReplay:

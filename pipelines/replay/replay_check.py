@@ -11,8 +11,7 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...verification.source.recordings import Problems, Recordings, SourceEpisodes, SourceProblem
 from ...verification.source.source_check import Progress
-from .episode_replay import ACTION, EpisodeReplay
-from .step_inverses import Undo
+from .episode_replay import ACTION, EpisodeReplay, Undo
 
 
 @dataclass(frozen=True, slots=True)

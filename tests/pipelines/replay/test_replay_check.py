@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.blocks.episode_step import EpisodeMap
+from robotrove.blocks.episode_step import Entries, EpisodeMap
+from robotrove.blocks.inverse import Scaled, roundoff
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
 from robotrove.blocks.steps.joint_remapper import JointRemapper
@@ -24,6 +26,7 @@ from robotrove.core.errors import UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.pipeline import Pipeline
+from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.replay.replay_check import ReplayedColumn, ReplayReport, check_replay
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
@@ -286,6 +289,62 @@ def test_a_step_that_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"steps\[1\]: .*:Deburr has no inverse") as caught:
         check(folder)
     assert "robotrove verify DATASET --source" in str(caught.value)
+
+
+class Lab(EpisodeMap):
+    """Actions in the order and the unit of a lab: the first joint comes last, and all are in tenths.
+
+    Args:
+        told: What `inverse` says the factor is.
+    """
+
+    name = "lab"
+
+    def __init__(self, *, told: float) -> None:
+        super().__init__()
+        self.told = told
+
+    def apply(self, ep: Episode) -> Episode:
+        return ep.map_column("action", lambda rows: np.roll(rows, -1, axis=1) * 10)
+
+    def inverse(self, key: str, names: list[str], entries: Entries) -> tuple[list[str], Entries]:
+        if key != "action":
+            return names, entries
+        change = Scaled(self.told, 0.0, roundoff(entries[0].dtype))
+        turned = [replace(entry, column=(entry.column - 1) % len(names), changes=(change,)) for entry in entries]
+        return names, turned
+
+
+def test_a_step_from_outside_that_has_an_inverse(tmp_path: Path) -> None:
+    folder = small(tmp_path, FrameTrimmer(head=1), Lab(told=10.0))
+    report = check(folder)
+    joints = tuple(f"actions_{n}" for n in range(7))
+    assert (report.problems, report.episodes) == ((), 2)
+    assert report.columns["action"] == ReplayedColumn((), joints, ())
+    assert report.columns["observation.state"].exact == tuple(f"joint_pos_{n}" for n in range(7))
+    export_actions(folder / "dataset", tmp_path / "back.hdf5", run_dir=folder / "dataset.run")
+    with h5py.File(folder / "isaaclab.hdf5") as recorded, h5py.File(tmp_path / "back.hdf5") as exported:
+        for name in ("demo_0", "demo_1"):
+            expected = recorded[f"data/{name}/actions"][1:]
+            np.testing.assert_allclose(exported[f"data/{name}/actions"][()], expected, rtol=1e-6)
+
+
+def test_a_step_from_outside_whose_inverse_is_wrong(tmp_path: Path) -> None:
+    problems = check(small(tmp_path, Lab(told=9.0))).problems
+    assert {(problem.feature, problem.message.split()[0]) for problem in problems} == {
+        ("action", f"actions_{n}") for n in range(7)
+    }
+
+
+class Counted(Deburr):
+    """A step from outside that says that it keeps vectors."""
+
+    keeps_vectors = True
+
+
+def test_a_step_from_outside_that_keeps_vectors(tmp_path: Path) -> None:
+    report = check(small(tmp_path, Counted()))
+    assert (report.problems, report.columns["action"].exact) == ((), tuple(f"actions_{n}" for n in range(7)))
 
 
 def test_a_scale_of_zero(tmp_path: Path) -> None:
