@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..blocks.writer.shard_writer import ShardWriter
 from ..executors.executor import Executor
 from ..manifests.run_report import RunReport
 from .plan.append_base import workspace_of_append
 from .plan.input_datasets import DatasetInputs, read_inputs
-from .run.creation import plan_of
+from .plan.planner import Plan, make_plan
 from .run.runner import execute
 from .run.watcher import Watcher
 from .spec.arguments import BlockSpec
 from .spec.executor_spec import build_executor
-from .spec.pipeline_spec import PipelineSpec, load_spec, spec_of
-
-if TYPE_CHECKING:
-    from .plan.planner import Plan
+from .spec.pipeline_spec import PipelineSpec
+from .spec.resolved_pipeline import load_pipeline, pipeline_of
 
 
 class Pipeline:
@@ -55,7 +53,7 @@ class Pipeline:
     ) -> None:
         if source is not None and writer is None:
             writer = ShardWriter()
-        self.spec: PipelineSpec = spec_of(
+        self.resolved = pipeline_of(
             source,
             steps,
             writer,
@@ -70,12 +68,17 @@ class Pipeline:
     def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Pipeline:
         """Read a pipeline file; `overrides` are `KEY=VALUE` as on the command line."""
         pipeline = cls.__new__(cls)
-        pipeline.spec = load_spec(Path(path), overrides)
+        pipeline.resolved = load_pipeline(Path(path), overrides)
         return pipeline
+
+    @property
+    def spec(self) -> PipelineSpec:
+        """The pipeline as plain values."""
+        return self.resolved.spec
 
     def plan(self) -> Plan | DatasetInputs:
         """Say what a run would do, or without a source what it would start from; writes nothing."""
-        return plan_of(self.spec) if self.spec.source else read_inputs(self.spec.datasets)
+        return make_plan(self.resolved) if self.spec.source else read_inputs(self.spec.datasets)
 
     def run(
         self,
@@ -105,4 +108,4 @@ class Pipeline:
         if isinstance(executor, str):
             executor = build_executor(BlockSpec(executor), workers)
         workspace = workspace_of_append(self.spec, Path(output), Path(run_dir) if run_dir else None)
-        return execute(self.spec, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)
+        return execute(self.resolved, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)

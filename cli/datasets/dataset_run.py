@@ -58,16 +58,14 @@ def run_blocks(
     with LocalExecutor(workers=workers) as executor:
         executor.start_early(worker.command(workspace.run_dir, str(workspace.logs(WORKERS_LOG)), *blocks))
         # Only now, so that the worker imports at the same time.
-        from ...pipelines.pipeline import Pipeline
-        from ...pipelines.spec.arguments import BlockSpec, build
+        from ...pipelines.run.runner import execute
+        from ...pipelines.spec.resolved_pipeline import pipeline_of_content
         from ..display import Display
         from ..runs.run import summary
 
-        dataset = [build(BlockSpec(use, arguments)) for use, arguments in blocks.items()]
+        pipeline = pipeline_of_content({"dataset": [{"use": use, **values} for use, values in blocks.items()]})
         with redirect_stdout(sys.stderr), Display() as display:
-            report = Pipeline(dataset=dataset).run(
-                output=output, run_dir=run_dir, executor=executor, fresh=fresh, watcher=display
-            )
+            report = execute(pipeline, workspace, executor, fresh=fresh, watcher=display)
     if as_json:
         echo_json(asdict(report))
     else:

@@ -9,7 +9,7 @@ import click
 
 from ...core.errors import UsageError, exists_already
 from ...pipelines.spec.pipeline_draft import copied_text, guess, pipeline_text
-from ...pipelines.spec.shipped_pipelines import shipped_names
+from ...pipelines.spec.pipeline_file import shipped_names
 from ..arguments import target_option, write_new
 from ..display import Bar
 from ..output import counted, echo

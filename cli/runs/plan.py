@@ -14,9 +14,8 @@ import click
 from ...core.errors import UsageError
 from ...core.features import Features
 from ...pipelines.plan.input_datasets import DatasetInputs, read_inputs
-from ...pipelines.plan.planner import Plan
-from ...pipelines.run.creation import plan_of
-from ...pipelines.spec.pipeline_spec import load_spec
+from ...pipelines.plan.planner import Plan, make_plan
+from ...pipelines.spec.resolved_pipeline import load_pipeline
 from ..display import Display, duration
 from ..output import counted, echo, echo_json
 
@@ -30,9 +29,12 @@ MAX_SHOWN = 20
 @click.pass_context
 def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a run would do: episodes kept and rejected, frames, shards, tasks. Touches nothing."""
-    spec = load_spec(pipeline, overrides)
+    resolved = load_pipeline(pipeline, overrides)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
-        plan = plan_of(spec, display.planning) if spec.source else read_inputs(spec.datasets, display.planning)
+        if resolved.spec.source is None:
+            plan: DatasetInputs | Plan = read_inputs(resolved.spec.datasets, display.planning)
+        else:
+            plan = make_plan(resolved, display.planning)
     if isinstance(plan, DatasetInputs):
         _show_inputs(plan, as_json)
     else:

@@ -20,7 +20,7 @@ from ...manifests.run_report import RunReport
 from ...pipelines.plan.append_base import workspace_of_append
 from ...pipelines.run.runner import execute, submit
 from ...pipelines.spec.executor_spec import build_executor
-from ...pipelines.spec.pipeline_spec import load_spec
+from ...pipelines.spec.resolved_pipeline import load_pipeline
 from ..display import Display, duration
 from ..output import counted, echo, echo_json
 
@@ -54,7 +54,8 @@ def command(
 
     With --executor slurm the jobs are submitted and the command ends; --wait stays until they are over.
     """
-    spec = load_spec(pipeline, overrides, executor=executor)
+    resolved = load_pipeline(pipeline, overrides, executor=executor)
+    spec = resolved.spec
     chosen = output or (Path(spec.output) if spec.output else None)
     if chosen is None:
         raise UsageError(str(pipeline), "says no output", "output: FOLDER in the file, or --output FOLDER")
@@ -64,9 +65,9 @@ def command(
         with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
             options: dict[str, Any] = {"fresh": fresh, "retry_rejected": retry_rejected, "watcher": display}
             if isinstance(where, Detached) and where.is_detached and not wait:
-                found = submit(spec, workspace, where, **options)
+                found = submit(resolved, workspace, where, **options)
             else:
-                found = execute(spec, workspace, where, **options)
+                found = execute(resolved, workspace, where, **options)
     except KeyboardInterrupt:
         if isinstance(where, Detached) and where.is_detached:
             click.echo(f"the jobs go on; robotrove cancel {shlex.quote(str(workspace.run_dir))} ends them", err=True)

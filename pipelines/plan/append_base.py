@@ -22,10 +22,9 @@ from ...formats.lerobot.writers.kept_files import kept_episodes
 from ...hub.address import is_on_hub
 from ...hub.source_files import dataset_place, local_dataset
 from ...manifests.run_info import BaseDataset, RunInfo
-from ...media.encode.settings import VideoSettings
 from ...media.remux.video_index import encoding_at
-from ..spec.arguments import build
 from ..spec.pipeline_spec import PipelineSpec
+from ..spec.resolved_pipeline import ResolvedPipeline
 from .input_datasets import check_name, walk
 
 ALREADY_THERE = "already_in_dataset"
@@ -73,7 +72,7 @@ def read_base(spec: PipelineSpec) -> Base | None:
         return Base(BaseDataset(str(root), *counts, files, digest), source.facts, episodes, sum(sizes.values()))
 
 
-def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
+def check_base(base: Base, pipeline: ResolvedPipeline) -> None:
     """Refuse a dataset that episodes of a pipeline cannot join, before any is made.
 
     Raises:
@@ -82,18 +81,17 @@ def check_base(base: Base, spec: PipelineSpec, video: VideoSettings) -> None:
     root = Path(base.dataset.path)
     with naming_dataset(root):
         source = open_source(root)
-        for maker in map(build, spec.dataset):
+        for maker in pipeline.dataset:
             if isinstance(maker, DatasetMaker):
                 for _ in kept_episodes(source, maker.planner(base.facts), lambda note: None):
                     pass
                 maker.check_columns(source)
-        robot_type = getattr(spec.writer and build(spec.writer), "robot_type", None)
-        notes = [_other("robot_type", robot_type, base.facts.robot_type)]
+        notes = [_other("robot_type", pipeline.robot_type, base.facts.robot_type)]
         for key in base.facts.camera_keys:
             encoding = encoding_at(root / next(source.view.video_files(key)).path)
             notes += [
-                _other(f"the codec of {key}", video.format, encoding.codec),
-                _other(f"the pixel format of {key}", video.pix_fmt, encoding.pix_fmt),
+                _other(f"the codec of {key}", pipeline.video.format, encoding.codec),
+                _other(f"the pixel format of {key}", pipeline.video.pix_fmt, encoding.pix_fmt),
             ]
     if text := "; ".join(filter(None, notes)):
         action = "see `writer:` (robot_type, video), or make a dataset of its own of these recordings"

@@ -19,7 +19,8 @@ from ...core.source_file import SourceFile
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ...media.encode.settings import VideoSettings
-from .append_base import ALREADY_THERE, Base
+from ..spec.resolved_pipeline import ResolvedPipeline
+from .append_base import ALREADY_THERE, Base, read_base
 
 # Measured on a recording of Isaac Lab Arena (512x512, resized to 256 and 480) with each codec's default
 # settings: bytes in the file, and CPU nanoseconds, per pixel.
@@ -86,30 +87,22 @@ class _Found:
     fps: int
 
 
-def make_plan(
-    reader: Reader,
-    steps: Sequence[object],
-    video: VideoSettings,
-    on_file: Callable[[int, int], None] = lambda done, total: None,
-    *,
-    for_v21: bool = False,
-    datasets: int = 1,
-    base: Base | None = None,
-) -> Plan:
-    """List the episodes of all files and apply the steps that need no data.
+def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
+    """List the episodes of all files and apply the steps that need no data; writes nothing.
+
+    Stock datatrove filters wait for the run.
 
     Args:
-        reader: The source.
-        steps: Steps of the pipeline; stock datatrove filters wait for the run.
-        video: Encoder settings, for sizes that the codec cannot take.
+        pipeline: One that has a source.
         on_file: Called with (files done, files in all).
-        for_v21: Leave out episodes that are too long for a dataset of version 2.1.
-        datasets: How many datasets are made of the episodes.
-        base: Leave out episodes that this dataset has, or that could not join it.
     """
+    reader, steps, video = pipeline.reader, pipeline.steps, pipeline.video
+    base = read_base(pipeline.spec)
     files = reader.find()
     root = Path(os.path.commonpath([file.name.parent for file in files]))
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
+    # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
+    for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in pipeline.dataset)
     found: list[_Found] = []
     notes: Counter[str] = Counter()
     for number, recording in enumerate(files):
@@ -128,10 +121,12 @@ def make_plan(
         for entry in found:
             entry.features = named_like(features, entry.features or {})
     _refuse_differing(found, features, fps, others)
+    for maker in pipeline.dataset if features else ():
+        maker.check_features(features)
     rows = cut_shards(entry.row for entry in found)
     told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
     frames = sum(row.length for row in rows if not row.reason)
-    needed = estimate(features, frames, video, datasets, base.size if base is not None else 0)
+    needed = estimate(features, frames, video, len(pipeline.formats), base.size if base is not None else 0)
     return Plan(Manifest(rows), features, fps, told, needed, base)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from ...blocks.reader import Reader
-from ...blocks.writer.shard_writer import ShardWriter
 from ...core.errors import UsageError
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
 from ...verification.source.recordings import Recordings
+from ..spec.resolved_pipeline import load_frozen
 from .preflight import check_same_version
-from .stages import CONVERT, stage_steps, workspace_of
+from .stages import workspace_of
 
 
 def finished_run(run_dir: Path) -> Recordings:
@@ -38,10 +36,7 @@ def finished_run(run_dir: Path) -> Recordings:
             "the run directory of a conversion",
             "leave out --source",
         )
-    blocks: list[Any] = list(stage_steps(workspace, CONVERT))
-    reader, *steps, writer = blocks
-    if not isinstance(reader, Reader):
-        raise UsageError(str(workspace.pipeline), "its source cannot be opened again", "a block derived from Reader")
+    pipeline = load_frozen(workspace)
     lines = workspace.rejected.read_text(encoding="utf-8").splitlines()
     rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
     manifest = Manifest.read(workspace.manifest).rows
@@ -49,7 +44,7 @@ def finished_run(run_dir: Path) -> Recordings:
         run_dir=workspace.run_dir,
         run_digest=RunInfo.read(workspace.run).digest,
         rows=[row for row in manifest if (row.source, row.key) not in rejected],
-        episodes=reader.read,
-        steps=steps,
-        video=writer.video if isinstance(writer, ShardWriter) else None,
+        episodes=pipeline.reader.read,
+        steps=pipeline.steps,
+        video=pipeline.video,
     )

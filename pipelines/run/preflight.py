@@ -11,15 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...blocks.binding import Binding
+from ...blocks.reader import Reader
 from ...core.errors import RobotroveError, RunChanged, RunOfOtherVersion, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, RunInfo
 from ...media.encode.encoder import encoder_version
-from ..spec.arguments import BlockSpec, build
-from ..spec.pipeline_spec import PipelineSpec, frozen_spec
-from ..spec.resolved_pipeline import spec_digest, video_of
+from ..spec.resolved_pipeline import ResolvedPipeline, load_frozen
 
 
 @contextmanager
@@ -79,10 +78,10 @@ def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | Non
         )
 
 
-def check_publishable(spec: PipelineSpec, workspace: Workspace) -> None:
+def check_publishable(pipeline: ResolvedPipeline, workspace: Workspace) -> None:
     """Ask the blocks under `publish` whether they can work when their turn comes, hours from now."""
-    for block in spec.publish:
-        build(block).check_ready(workspace.output, spec.formats)
+    for block in pipeline.publish:
+        block.check_ready(workspace.output, pipeline.formats)
 
 
 def check_same_version(workspace: Workspace, instead: str) -> None:
@@ -100,10 +99,10 @@ def check_same_version(workspace: Workspace, instead: str) -> None:
         raise RunOfOtherVersion(str(workspace.run_dir), made_by, __version__, instead)
 
 
-def check_same_pipeline(spec: PipelineSpec, run: RunInfo, workspace: Workspace, encoder: str) -> None:
+def check_same_pipeline(pipeline: ResolvedPipeline, run: RunInfo, workspace: Workspace, encoder: str) -> None:
     """Refuse a run that was started with another pipeline, encoder or output."""
-    frozen = frozen_spec(workspace)
-    differences = spec.differences(frozen) + _different_tools(frozen, run, encoder)
+    frozen = load_frozen(workspace)
+    differences = pipeline.spec.differences(frozen.spec) + _different_tools(frozen, run, encoder)
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
     if differences:
@@ -120,8 +119,8 @@ def check_same_environment(workspace: Workspace) -> None:
     if made_by != __version__:
         differences = [f"robotrove {__version__} was {made_by}"]
     else:
-        spec = frozen_spec(workspace)
-        differences = _different_tools(spec, RunInfo.read(workspace.run), encoder_version(video_of(spec)))
+        pipeline = load_frozen(workspace)
+        differences = _different_tools(pipeline, RunInfo.read(workspace.run), encoder_version(pipeline.video))
     if differences:
         raise RobotroveError(
             f"{sys.executable} on {socket.gethostname()}",
@@ -131,22 +130,21 @@ def check_same_environment(workspace: Workspace) -> None:
         )
 
 
-def _different_tools(spec: PipelineSpec, run: RunInfo, encoder: str) -> list[str]:
+def _different_tools(pipeline: ResolvedPipeline, run: RunInfo, encoder: str) -> list[str]:
     differences = []
     if run.encoder != encoder:
         differences.append(f"encoder {encoder} was {run.encoder}")
-    if not differences and run.spec_digest != spec_digest(spec, __version__):
+    if not differences and run.spec_digest != pipeline.digest:
         differences.append("the source code of an outside block, or a file that an argument names, was changed")
     return differences
 
 
-def check_same_sources(source: BlockSpec, workspace: Workspace, *, is_finished: bool) -> None:
+def check_same_sources(reader: Reader, workspace: Workspace, *, is_finished: bool) -> None:
     """Refuse a run whose sources are not those that it was planned with; a finished one needs them no more."""
     planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
     if is_finished and not all(map(os.path.exists, planned)):
         return
     differences = []
-    reader = build(source)
     for path, row in planned.items():
         try:
             if reader.file_of(row).is_changed():

@@ -16,9 +16,10 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
 from ...manifests.shard import Shard
 from ...manifests.shard_progress import PREVIOUS, ShardProgress
+from ..spec.resolved_pipeline import CONVERT
 from .preflight import check_output_free, in_words
 from .run_lock import exclusive
-from .stages import CONVERT, REPORT, stage_of, stages
+from .stages import REPORT, stage_of, stages
 
 
 def move_aside(workspace: Workspace) -> None:

@@ -21,8 +21,7 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo, Started
 from ...manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ...manifests.shard import Shard
-from ..spec.arguments import build
-from ..spec.pipeline_spec import PipelineSpec
+from ..spec.resolved_pipeline import ResolvedPipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ def check_books(binding: Binding) -> None:
             )
 
 
-def write_report(binding: Binding, spec: PipelineSpec) -> None:
+def write_report(binding: Binding, pipeline: ResolvedPipeline) -> None:
     """Write report.json and rejected.jsonl of a run whose output has its name."""
     workspace, run = binding.workspace, binding.run
     totals = _totals(binding)
@@ -84,7 +83,7 @@ def write_report(binding: Binding, spec: PipelineSpec) -> None:
         totals.frames,
         dict(Counter(line.reason for line in totals.rejected)),
         sum(line.error for line in totals.rejected),
-        [*run.notes, *_plan_notes(spec, workspace), *_base_notes(binding)],
+        [*run.notes, *_plan_notes(pipeline, workspace), *_base_notes(binding)],
         round(time.time() - Started.read(workspace.command).time, 3),
         datasets=[str(folder) for folder in run.dataset_folders(workspace.output).values()],
         inputs=[dataset.path for dataset in run.inputs],
@@ -139,8 +138,8 @@ def _base_notes(binding: Binding) -> Iterator[str]:
             yield f"{path} is not in the output: make it anew with `robotrove stats`"
 
 
-def _plan_notes(spec: PipelineSpec, workspace: Workspace) -> list[str]:
+def _plan_notes(pipeline: ResolvedPipeline, workspace: Workspace) -> list[str]:
     """Return what dataset blocks found worth saying when they planned; what several of them say, once."""
-    folders = [workspace.plan(build(block).name) for block in spec.dataset]
+    folders = [workspace.plan(block.name) for block in pipeline.dataset]
     notes = [note for folder in folders if (folder / PLAN_FILE).exists() for note in DatasetPlan.read(folder).notes]
     return list(dict.fromkeys(notes))

@@ -18,8 +18,7 @@ from ...manifests.run_report import RunReport
 from ...media.encode.encoder import check_available, encoder_version
 from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_apart, check_same_inputs
-from ..spec.pipeline_spec import PipelineSpec
-from ..spec.resolved_pipeline import video_of
+from ..spec.resolved_pipeline import ResolvedPipeline
 from .creation import NothingNew, create
 from .preflight import (
     check_output_free,
@@ -39,7 +38,7 @@ from .watcher import Silent, Watcher
 
 
 def execute(
-    spec: PipelineSpec,
+    pipeline: ResolvedPipeline,
     workspace: Workspace,
     executor: Executor,
     *,
@@ -50,7 +49,7 @@ def execute(
     """Run a pipeline to its end, or go on with a run that was interrupted.
 
     Args:
-        spec: The pipeline.
+        pipeline: The pipeline.
         workspace: Run directory and output.
         executor: Where ranks run.
         fresh: Move an earlier run and its output aside and start over.
@@ -63,7 +62,7 @@ def execute(
         RankFailed: If ranks failed; the same command resumes the run.
     """
     watcher = watcher or Silent()
-    with _opened(spec, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
+    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
         if finished is not None:
             return finished
         status = status_reader(workspace)
@@ -75,7 +74,7 @@ def execute(
 
 
 def submit(
-    spec: PipelineSpec,
+    pipeline: ResolvedPipeline,
     workspace: Workspace,
     executor: Detached,
     *,
@@ -89,13 +88,13 @@ def submit(
         What was submitted, or the report of a run that is finished already.
     """
     watcher = watcher or Silent()
-    with _opened(spec, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
+    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
         return finished or executor.submit(stages(workspace))
 
 
 @contextmanager
 def _opened(
-    spec: PipelineSpec,
+    pipeline: ResolvedPipeline,
     workspace: Workspace,
     watcher: Watcher,
     executor: Executor,
@@ -106,33 +105,32 @@ def _opened(
     """Hold the run while the block works on it; gives the report if it is finished."""
     if workspace.run.exists() and not fresh:
         check_same_version(workspace, _afresh(workspace))  # first, since whatever comes next may change the folder
-    if retry_rejected and spec.source is None:
+    if retry_rejected and pipeline.spec.source is None:
         raise UsageError(
             "--retry-rejected", "this run takes all episodes of datasets and rejects none", todo="leave it out"
         )
-    check_apart(spec, workspace)
-    video = video_of(spec)
-    check_available(video)
+    check_apart(pipeline.spec, workspace)
+    check_available(pipeline.video)
     if fresh or retry_rejected or not workspace.is_finished:
-        check_publishable(spec, workspace)
+        check_publishable(pipeline, workspace)
     if fresh:
         move_aside(workspace)
     made = check_writable(workspace)
     try:
         with taken_back(made), in_words(workspace), exclusive(workspace):
             workspace.sweep()
-            encoder = encoder_version(video)
+            encoder = encoder_version(pipeline.video)
             if workspace.run.exists():
                 run = RunInfo.read(workspace.run)
-                check_same_pipeline(spec, run, workspace, encoder)
+                check_same_pipeline(pipeline, run, workspace, encoder)
                 binding = Binding(workspace, run)
                 is_finished = workspace.is_finished and binding.has_output
-                if spec.source is None:
-                    check_same_inputs(spec, run.inputs, workspace, is_finished=is_finished)
+                if pipeline.spec.source is None:
+                    check_same_inputs(pipeline.spec, run.inputs, workspace, is_finished=is_finished)
                 else:
-                    check_same_sources(spec.source, workspace, is_finished=is_finished and not retry_rejected)
+                    check_same_sources(pipeline.reader, workspace, is_finished=is_finished and not retry_rejected)
                 if retry_rejected or not binding.has_output:
-                    check_same_base(binding, spec.append_to)
+                    check_same_base(binding, pipeline.spec.append_to)
                 check_output_free(workspace, run)
                 reopened = retry_rejected and prepare_retry(workspace, run)
                 if is_finished and not reopened:
@@ -140,8 +138,8 @@ def _opened(
                     return
                 forget_lost(workspace, run)
             else:
-                check_output_free(workspace, None, spec.append_to)
-                create(spec, workspace, encoder, watcher, most_ranks=executor.useful_ranks)
+                check_output_free(workspace, None, pipeline.spec.append_to)
+                create(pipeline, workspace, encoder, watcher.planning, most_ranks=executor.useful_ranks)
             Started.now().write(workspace.command)
             for stage in stages(workspace):
                 RankMarks(stage.logs).forget(stage.missing())

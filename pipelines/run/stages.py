@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ...blocks.binding import Binding, Bound
+from ...blocks.binding import Binding
 from ...blocks.dataset.committer import Committer
-from ...blocks.dataset_step import PHASES, Phase
+from ...blocks.dataset_step import PHASES
 from ...core.errors import RobotroveError, UsageError
 from ...core.workspace import Workspace
 from ...executors.stage import Stage, Step, Steps
@@ -20,12 +19,11 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, RunInfo
 from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_same_inputs
-from ..spec.arguments import BlockSpec, build
+from ..spec.arguments import BlockSpec
 from ..spec.block_lookup import block_class
-from ..spec.pipeline_spec import PipelineSpec, frozen_spec
+from ..spec.resolved_pipeline import CONVERT, ResolvedPipeline, block_stage, load_frozen
 from .reporting import check_books, check_kept, write_report
 
-CONVERT = "convert"
 COMMIT = "commit"
 REPORT = "report"
 
@@ -45,7 +43,7 @@ def workspace_of(run_dir: Path) -> Workspace:
 def stages(workspace: Workspace) -> list[Stage]:
     """Return every stage of a run in order."""
     run = RunInfo.read(workspace.run)
-    spec = frozen_spec(workspace)
+    spec = load_frozen(workspace).spec
     sizes = {CONVERT: _Size(Manifest.shards(workspace.manifest))} if spec.source else {}
     sizes |= _block_stages(spec.dataset, 0, run) | {COMMIT: _Size(1)}
     sizes |= _block_stages(spec.publish, len(spec.dataset), run) | {REPORT: _Size(1)}
@@ -64,16 +62,11 @@ def _block_stages(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict
     """Return the stages of blocks, of which the first one has this number."""
     sizes: dict[str, _Size] = {}
     for number, block in enumerate(blocks, first):
-        sizes |= {_stage_name(number, block.use, phase): _Size(1) for phase in PHASES}
+        sizes |= {block_stage(number, block.use, phase): _Size(1) for phase in PHASES}
         kind = block_class(block.use)
         if not kind.has_one_unit:
-            sizes[_stage_name(number, block.use, "process")] = _Size(run.dataset_ranks, kind.is_light)
+            sizes[block_stage(number, block.use, "process")] = _Size(run.dataset_ranks, kind.is_light)
     return sizes
-
-
-def _stage_name(number: int, use: str, phase: Phase) -> str:
-    """Name a stage of the number-th block; outside code may bear any name, so only its class counts."""
-    return f"{number + 1}-{use.rpartition(':')[2]}.{phase}"
 
 
 def stage_of(workspace: Workspace, name: str) -> Stage:
@@ -113,7 +106,7 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
     if name == COMMIT:
         run = RunInfo.read(workspace.run)
         if run.inputs:
-            check_same_inputs(frozen_spec(workspace), run.inputs, workspace, is_finished=workspace.output.exists())
+            check_same_inputs(load_frozen(workspace).spec, run.inputs, workspace, is_finished=workspace.output.exists())
         if not (binding := Binding(workspace, run)).has_output:
             check_same_base(binding)
         check_books(binding)
@@ -126,36 +119,19 @@ def _quoted(path: Path) -> str:
 def stage_steps(workspace: Workspace, name: str) -> Steps:
     """Build the steps of a stage from the frozen pipeline."""
     binding = Binding(workspace, RunInfo.read(workspace.run))
-    spec = frozen_spec(workspace)
-    if name == CONVERT:
-        blocks = filter(None, (spec.source, *spec.steps, spec.writer))
-        return [_bound(build(block), binding) for block in blocks]
+    pipeline = load_frozen(workspace)
     if name == COMMIT:
-        return [_bound(Committer(), binding).stage("finish")]
+        committer = Committer()
+        committer.bind(binding)
+        return [committer.stage("finish")]
     if name == REPORT:
-        return [_report(binding, spec)]
-    number, _, rest = name.partition("-")
-    phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
-    block = _with_inputs([*spec.dataset, *spec.publish][int(number) - 1], binding.run)
-    return [_bound(build(block), binding).stage(phase)]
+        return [_report(binding, pipeline)]
+    return pipeline.fresh_steps(name, binding)
 
 
-def _report(binding: Binding, spec: PipelineSpec) -> Step:
+def _report(binding: Binding, pipeline: ResolvedPipeline) -> Step:
     def step(data: object, rank: int = 0, world_size: int = 1) -> Iterator[object]:
-        write_report(binding, spec)
+        write_report(binding, pipeline)
         yield from ()
 
     return step
-
-
-def _with_inputs(block: BlockSpec, run: RunInfo) -> BlockSpec:
-    """Give the run's datasets to every block that takes datasets, wherever the command was started."""
-    if not run.inputs or "datasets" not in block.arguments:
-        return block
-    return replace(block, arguments={**block.arguments, "datasets": [dataset.path for dataset in run.inputs]})
-
-
-def _bound(block: Any, binding: Binding) -> Any:
-    if isinstance(block, Bound):
-        block.bind(binding)
-    return block

@@ -197,7 +197,10 @@ def build(spec: BlockSpec) -> Any:
     Raises:
         UsageError: If there is no such block; a ConfigError if it does not take the arguments.
     """
-    cls = block_class(spec.use)
+    try:
+        cls = block_class(spec.use)
+    except UsageError as exc:
+        raise UsageError(spec.use, exc.found) from exc
     try:
         return construct(cls, checked_arguments(cls, spec.arguments))
     except InvalidArguments as exc:

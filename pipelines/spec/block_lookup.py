@@ -138,7 +138,12 @@ def stock_filter(cls: type[Any]) -> Any:
 
 def module_of(use: str) -> ModuleType | None:
     """Return the imported module of outside code, None for a registered name."""
-    return import_module(use.partition(":")[0]) if ":" in use else None
+    return _module(use.partition(":")[0], ()) if ":" in use else None
+
+
+def look_in(folders: Sequence[str | Path]) -> None:
+    """Have outside code imported from folders, after what is installed."""
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
 def code_folder(use: str) -> str | None:
@@ -156,7 +161,7 @@ def code_folder(use: str) -> str | None:
 
 
 def _module(name: str, folders: Sequence[Path]) -> ModuleType:
-    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
+    look_in(folders)
     try:
         return import_module(name)
     except Exception as exc:  # outside code may raise anything while it is imported

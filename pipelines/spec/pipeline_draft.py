@@ -17,7 +17,7 @@ from ...formats.hdf5.column_spec import ColumnSpec
 from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
 from ...media.encode.settings import VideoSettings
-from .shipped_pipelines import shipped_text
+from .pipeline_file import shipped_text
 
 _PLAIN = re.compile(r"(?:\.{1,2}/)*/?[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*")
 _RESERVED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

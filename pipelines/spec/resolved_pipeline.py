@@ -1,23 +1,287 @@
-"""Resolved pipeline: the video settings of its writer, and the digest that tells it apart."""
+"""Resolved pipeline: a pipeline with its blocks, checked and built once per command."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from ...blocks.binding import Binding, Bound
+from ...blocks.dataset_step import PHASES, Phase
+from ...blocks.reader import Reader
+from ...core.errors import ConfigError, Problem, UsageError, undamaged
+from ...core.version import __version__
+from ...core.workspace import Workspace
+from ...core.yaml_source import KeyPath, Located, locate, read_yaml
+from ...hub.address import is_on_hub
+from ...manifests.run_info import RunInfo
 from ...media.encode.settings import VideoSettings
-from .arguments import BlockSpec, build
-from .block_lookup import module_of
+from .arguments import BlockSpec, arguments_of, build
+from .block_lookup import code_folder, look_in, module_of, one_line, use_of
+from .executor_spec import other_executor
+from .pipeline_file import apply_overrides, pipeline_file_text
 from .pipeline_spec import PipelineSpec
+from .validation import PipelineCheck, default_dataset, full_form
+
+CONVERT = "convert"  # the stage of source, steps and writer
 
 
-def video_of(spec: PipelineSpec) -> VideoSettings:
-    """Return how a pipeline encodes: as its writer says, or the first dataset block that says it."""
-    blocks = (spec.writer,) if spec.writer else spec.dataset
-    found = (getattr(build(block), "video", None) for block in blocks)
-    return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
+def block_stage(number: int, use: str, phase: Phase) -> str:
+    """Name a stage of the number-th block; outside code may bear any name, so only its class counts."""
+    return f"{number + 1}-{use.rpartition(':')[2]}.{phase}"
+
+
+class ResolvedPipeline:
+    """A pipeline and its blocks.
+
+    Args:
+        spec: The pipeline as plain values.
+        built: Blocks that are built already, by path; others are when they are first asked for.
+    """
+
+    def __init__(self, spec: PipelineSpec, built: Mapping[KeyPath, Any] | None = None) -> None:
+        self.spec = spec
+        self._built = dict(built or {})
+
+    def _block(self, path: KeyPath, block: BlockSpec) -> Any:
+        if path not in self._built:
+            self._built[path] = build(block)
+        return self._built[path]
+
+    def _blocks(self, key: str, blocks: Sequence[BlockSpec]) -> list[Any]:
+        return [self._block((key, index), block) for index, block in enumerate(blocks)]
+
+    @property
+    def reader(self) -> Reader:
+        """The source.
+
+        Raises:
+            UsageError: If there is none, or one that lists no episodes.
+        """
+        if self.spec.source is None:
+            raise UsageError("pipeline", "takes episodes from datasets", "a pipeline with a `source`")
+        reader = self._block(("source",), self.spec.source)
+        if not isinstance(reader, Reader):
+            raise UsageError("source", f"{self.spec.source.use} cannot list episodes", "a block derived from Reader")
+        return reader
+
+    @property
+    def steps(self) -> list[Any]:
+        """What happens to each episode, in order."""
+        return self._blocks("steps", self.spec.steps)
+
+    @property
+    def writer(self) -> Any:
+        """What writes shards; None without a source."""
+        return self._block(("writer",), self.spec.writer) if self.spec.writer else None
+
+    @property
+    def dataset(self) -> list[Any]:
+        """What makes the datasets, in order."""
+        return self._blocks("dataset", self.spec.dataset)
+
+    @property
+    def publish(self) -> list[Any]:
+        """What the finished datasets are handed to, in order."""
+        return self._blocks("publish", self.spec.publish)
+
+    @property
+    def video(self) -> VideoSettings:
+        """How videos are encoded: as the writer says, or the first dataset block that says it."""
+        found = (getattr(block, "video", None) for block in ((self.writer,) if self.writer else self.dataset))
+        return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
+
+    @property
+    def robot_type(self) -> str | None:
+        """Name of the robot, as the writer says."""
+        return getattr(self.writer, "robot_type", None)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """LeRobot versions of the output."""
+        return self.spec.formats
+
+    @property
+    def digest(self) -> str:
+        """Digest of what determines the dataset, as it is now; see `spec_digest`."""
+        return spec_digest(self.spec, __version__)
+
+    def fresh_steps(self, stage: str, binding: Binding) -> list[Any]:
+        """Build the steps of a stage anew, bound to a run: each rank has its own.
+
+        Args:
+            stage: CONVERT, or a name by `block_stage`.
+            binding: The run.
+        """
+        if stage == CONVERT:
+            return [_bound(block, binding) for block in (self.spec.source, *self.spec.steps, self.spec.writer) if block]
+        number, _, rest = stage.partition("-")
+        phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
+        block = [*self.spec.dataset, *self.spec.publish][int(number) - 1]
+        return [_bound(_with_inputs(block, binding.run), binding).stage(phase)]
+
+
+def _with_inputs(block: BlockSpec, run: RunInfo) -> BlockSpec:
+    """Give the run's datasets to every block that takes datasets, wherever the command was started."""
+    if not run.inputs or "datasets" not in block.arguments:
+        return block
+    return replace(block, arguments={**block.arguments, "datasets": [dataset.path for dataset in run.inputs]})
+
+
+def _bound(spec: BlockSpec, binding: Binding) -> Any:
+    block = build(spec)
+    if isinstance(block, Bound):
+        block.bind(binding)
+    return block
+
+
+def load_frozen(workspace: Workspace) -> ResolvedPipeline:
+    """Return the pipeline of an existing run; it was checked when the run was created.
+
+    Raises:
+        RobotroveError: If its file is damaged or missing.
+    """
+    with undamaged(workspace.pipeline):
+        spec = _frozen(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    look_in(spec.code)
+    return ResolvedPipeline(spec)
+
+
+@lru_cache(maxsize=1)  # a worker asks for every rank, and there may be many datasets
+def _frozen(text: str, source: str) -> PipelineSpec:
+    return PipelineSpec.from_yaml(text, source)
+
+
+def load_pipeline(path: Path, overrides: Sequence[str] = (), *, executor: str | None = None) -> ResolvedPipeline:
+    """Read a pipeline file, check all of it, and build its blocks.
+
+    Outside code is imported from what is installed, then from the folder of the file, the current
+    folder and the file's `code` folders (relative to the file), in this order.
+
+    Args:
+        path: The file, or the name of a shipped pipeline.
+        overrides: ``KEY=VALUE`` of the command line, see `apply_overrides`.
+        executor: Where ranks run, instead of what the file says; its arguments there hold if it is the same one.
+
+    Raises:
+        ConfigError: With every mistake of the file and the overrides.
+        UsageError: If the file cannot be read.
+    """
+    text = pipeline_file_text(path)
+    return _parse(text, str(path), overrides, path.absolute().parent, executor)
+
+
+def pipeline_of(
+    source: Any,
+    steps: Sequence[Any],
+    writer: Any,
+    dataset: Sequence[Any] | None = None,
+    *,
+    publish: Sequence[Any] = (),
+    append_to: str | None = None,
+    formats: Sequence[str] | None = None,
+    on_error: str = "reject",
+    output: str | None = None,
+    workers: int | None = None,
+) -> ResolvedPipeline:
+    """Freeze a pipeline made of Python objects; the result equals that of the same pipeline file.
+
+    Raises:
+        ConfigError: Naming each block that cannot be frozen (a function, a class of ``__main__``) and
+            each argument that YAML cannot hold.
+    """
+    problems: list[Problem] = []
+    frozen: dict[str, Any] = {}
+    if source is not None:
+        frozen["source"] = _freeze(source, "source", problems)
+    if source is not None or steps:
+        frozen["steps"] = [_freeze(step, f"steps[{index}]", problems) for index, step in enumerate(steps)]
+    if writer is not None:
+        frozen["writer"] = _freeze(writer, "writer", problems)
+    if dataset is None:
+        frozen["dataset"] = [{"use": name} for name in default_dataset(formats)]
+    else:
+        frozen["dataset"] = [_freeze(step, f"dataset[{index}]", problems) for index, step in enumerate(dataset)]
+    frozen["publish"] = [_freeze(step, f"publish[{index}]", problems) for index, step in enumerate(publish)]
+    if problems:
+        raise ConfigError("pipeline", problems)
+    settings = {"formats": formats and list(formats), "on_error": on_error, "output": output, "workers": workers}
+    settings |= {"append_to": append_to}
+    return pipeline_of_content({**frozen, **settings})
+
+
+def pipeline_of_content(content: Mapping[str, Any]) -> ResolvedPipeline:
+    """Check a pipeline given as plain values, its blocks in the full form.
+
+    Raises:
+        ConfigError: With every mistake.
+    """
+    return _checked(locate(dict(content)), "pipeline", [], [], Path.cwd())
+
+
+def _parse(text: str, source: str, overrides: Sequence[str], folder: Path, executor: str | None) -> ResolvedPipeline:
+    root, problems = read_yaml(text, source)
+    if root is None:
+        smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
+        raise ConfigError(source, [*problems, Problem(1, f"the file is empty; a pipeline has at least {smallest}")])
+    # What `dataset` is without being given depends on the formats.
+    first = [override for override in overrides if override.startswith("formats")]
+    root, more = apply_overrides(root, first)
+    root = full_form(root)
+    if executor is not None and isinstance(root.value, dict):
+        root = Located({**root.value, "executor": other_executor(root.value.get("executor"), executor)}, root.line)
+    root, rest = apply_overrides(root, [override for override in overrides if override not in first])
+    more += rest
+    return _checked(full_form(root), source, [folder, Path.cwd()], [*problems, *more], folder)
+
+
+def _checked(
+    root: Located, source: str, folders: Sequence[Path], problems: Sequence[Problem], home: Path
+) -> ResolvedPipeline:
+    check = PipelineCheck(root, folders, home)
+    if problems or check.problems:
+        raise ConfigError(source, [*problems, *check.problems])
+    blocks, settings = check.blocks, check.settings
+    uses = [block.use for block in blocks.values()]
+    spec = PipelineSpec(
+        source=blocks.get(("source",)),
+        steps=tuple(block for path, block in blocks.items() if path[0] == "steps"),
+        writer=blocks.get(("writer",)),
+        dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
+        publish=tuple(block for path, block in blocks.items() if path[0] == "publish"),
+        append_to=_absolute(settings.append_to),
+        formats=check.formats,
+        on_error=settings.on_error,
+        output=settings.output,
+        workers=settings.workers,
+        executor=check.executor,
+        code=tuple(dict.fromkeys(folder for use in uses if (folder := code_folder(use)))),
+    )
+    return ResolvedPipeline(spec, check.built)
+
+
+def _absolute(dataset: str | None) -> str | None:
+    """Return a dataset as workers and later commands find it, wherever they are started."""
+    if dataset is None or is_on_hub(dataset):
+        return dataset
+    return os.path.abspath(os.path.expanduser(dataset))
+
+
+def _freeze(block: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        use = use_of(block)
+        return {"use": use, **arguments_of(block)}
+    except ConfigError as exc:
+        problems += [Problem(0, f"{where} ({use}): {problem.message}") for problem in exc.problems]
+    except UsageError as exc:
+        problems.append(Problem(0, f"{where}: {one_line(exc)}"))
+    return {}
 
 
 def code_digest(spec: PipelineSpec) -> str:

@@ -181,6 +181,7 @@ class PipelineCheck:
         settings: Everything but the blocks; defaults where that is wrong.
         formats: LeRobot versions of the output, always in the same order.
         blocks: Checked blocks by path: ("source",), ("steps", 0), …, ("writer",), ("dataset", 0), ….
+        built: The blocks themselves, by path: the constructor of a block is the last of its checks.
         executor: Where ranks run, its profile resolved.
     """
 
@@ -189,6 +190,7 @@ class PipelineCheck:
         self.settings = Settings()
         self.formats: tuple[str, ...] = ()
         self.blocks: dict[KeyPath, BlockSpec] = {}
+        self.built: dict[KeyPath, Any] = {}
         self.executor = BlockSpec(DEFAULT_EXECUTOR)
         self._root = root
         self._folders = list(folders)
@@ -279,7 +281,7 @@ class PipelineCheck:
         try:
             values = checked_arguments(cls, arguments)
             self.blocks[path] = BlockSpec(use, frozen(values))
-            block = construct(cls, values)
+            self.built[path] = block = construct(cls, values)
             if (version := getattr(block, "makes", None)) is not None:
                 self._makes[path] = version
             if isinstance(block, DatasetStep) and block.needs is not None:

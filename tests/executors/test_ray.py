@@ -9,7 +9,7 @@ import pytest
 from robotrove.core.workspace import Workspace
 from robotrove.executors.executor import Executor
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.testing.executor_contract import ExecutorContract
 from robotrove.tests.support.pipelines.runs import assert_same_dataset, run_here, sample, write_pipeline
 
@@ -34,5 +34,5 @@ def test_a_conversion_equals_the_local_one(tmp_path: Path) -> None:
     files = [sample(tmp_path, "a.hdf5", 12, 40), sample(tmp_path, "b.hdf5", 9, 40)]
     pipeline = write_pipeline(tmp_path, files)
     run_here(pipeline, tmp_path / "here")
-    execute(load_spec(pipeline), Workspace.for_output(tmp_path / "there"), _executor())
+    execute(load_pipeline(pipeline), Workspace.for_output(tmp_path / "there"), _executor())
     assert_same_dataset(tmp_path / "there", tmp_path / "here")

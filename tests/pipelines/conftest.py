@@ -11,7 +11,7 @@ import pytest
 from robotrove.core.errors import ConfigError
 from robotrove.core.registry import Registry
 from robotrove.pipelines.spec import block_lookup, json_schema
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 
 SAMPLES = "robotrove.tests.support.blocks.sample_blocks"
 
@@ -44,7 +44,7 @@ def mistakes_in(sample_registry: Registry, tmp_path: Path) -> Callable[..., list
         path = tmp_path / "pipeline.yaml"
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
-            load_spec(path, overrides)
+            load_pipeline(path, overrides)
         assert str(caught.value).startswith(str(path))
         return [(problem.line, problem.message) for problem in caught.value.problems]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.workspace import Workspace
-from robotrove.pipelines.run.stages import CONVERT, stage_of, stages
+from robotrove.pipelines.run.stages import stage_of, stages
+from robotrove.pipelines.spec.resolved_pipeline import CONVERT
 from robotrove.tests.slurm.disturbed import SHARDS, Run, ended
 from robotrove.tests.slurm.jobs import live, submission, wait_for, wait_until_over
 from robotrove.tests.support.places import ROOT

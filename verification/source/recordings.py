@@ -86,7 +86,7 @@ class Recordings:
         rows: Those that it kept.
         episodes: Opens listed ones again, in order.
         steps: What the run did to each episode, in order.
-        video: How it encoded videos; None if its writer is not ours.
+        video: How it encoded videos.
     """
 
     run_dir: Path
@@ -94,7 +94,7 @@ class Recordings:
     rows: Sequence[EpisodeRow]
     episodes: Callable[[Sequence[EpisodeRow]], Iterator[Episode]]
     steps: Sequence[Any]
-    video: VideoSettings | None
+    video: VideoSettings
 
 
 class SourceEpisodes:

@@ -10,7 +10,6 @@ from typing import TypeAlias
 from ...core.errors import Damaged
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.open_dataset import open_dataset
-from ...media.encode.settings import VideoSettings
 from .camera_check import CameraCheck
 from .episode_check import EpisodeCheck
 from .recordings import Problems, Recordings, SourceEpisodes, SourceProblem
@@ -68,7 +67,7 @@ def check_source(
 
 def _compared(view: Dataset, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:
     sources = SourceEpisodes(view, recordings)
-    cameras = CameraCheck(recordings.video or VideoSettings(), view.fps, deep=deep)
+    cameras = CameraCheck(recordings.video, view.fps, deep=deep)
     check = EpisodeCheck(view, cameras)
     problems = Problems()
     pairs = sources.pairs(problems.note)

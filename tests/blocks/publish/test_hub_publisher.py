@@ -17,7 +17,8 @@ from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.hub.pushing import NAME, expected, shown
 from robotrove.tests.support.hub.server import TOKEN, HubServer
@@ -150,7 +151,7 @@ def test_the_same_in_python(tmp_path: Path) -> None:
         writer=ShardWriter(video=VideoSettings(codec="libx264", preset="ultrafast")),
         publish=[HubPublisher(repo_id=NAME, public=True)],
     )
-    assert made.spec == load_spec(pipeline) == PipelineSpec.from_yaml(made.spec.to_yaml())
+    assert made.spec == load_pipeline(pipeline).spec == PipelineSpec.from_yaml(made.spec.to_yaml())
     assert [block.use for block in made.spec.publish] == ["hub_publisher"]
 
 

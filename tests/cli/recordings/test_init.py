@@ -9,7 +9,7 @@ import pytest
 
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.sample_spec import action
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.places import SHARED_DATA, needs
 
 RECORDINGS = SHARED_DATA / "isaaclab"
@@ -63,7 +63,7 @@ def test_never_overwrites(robotrove: Callable, tmp_path: Path) -> None:
     assert "exists already" in found.err
     assert Path("pipeline.yaml").read_text() == "mine"
     assert robotrove("init", "a", "-o", "other.yaml").code == 0
-    assert load_spec(Path("other.yaml")).source.arguments["layout"] == "aloha"
+    assert load_pipeline(Path("other.yaml")).spec.source.arguments["layout"] == "aloha"
 
 
 def test_mixed_layouts(robotrove: Callable, tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ def two_runs(tmp_path: Path) -> tuple[Path, Path, Path]:
         run_shipped("leisaac_so101", files, tmp_path / f"run{number}")
         runs.append(tmp_path / f"run{number}")
     merged = Pipeline(dataset=[Aggregator(datasets=[str(run) for run in runs]), DatasetStats()])
-    execute(merged.spec, Workspace.for_output(tmp_path / "merged"), Here(), watcher=Silent())
+    execute(merged.resolved, Workspace.for_output(tmp_path / "merged"), Here(), watcher=Silent())
     return tmp_path / "merged", tmp_path / "run1.run", tmp_path / "out.hdf5"
 
 

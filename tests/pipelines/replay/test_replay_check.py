@@ -249,7 +249,7 @@ def small(folder: Path, *steps: Any, **reader: Any) -> Path:
     """Run a pipeline of one's own on a sample without cameras: 7 joints."""
     [path] = write_sample("isaaclab", folder, episodes=2, frames=FRAMES, cameras=())
     made = Pipeline(source=Hdf5Reader(files=[str(path)], layout="isaaclab", **reader), steps=list(steps))
-    execute(made.spec, Workspace.for_output(folder / "dataset"), Here(), watcher=Silent())
+    execute(made.resolved, Workspace.for_output(folder / "dataset"), Here(), watcher=Silent())
     return folder
 
 

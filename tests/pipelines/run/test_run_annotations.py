@@ -14,7 +14,7 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.watcher import Silent
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
@@ -43,7 +43,7 @@ def converted(folder: Path, task: str, episodes: int, seed: int) -> Path:
 def run(folder: Path, dataset: list[object]) -> Path:
     pipeline = folder / "pipeline.yaml"
     pipeline.write_text(json.dumps({"dataset": dataset}))
-    execute(load_spec(pipeline), Workspace.for_output(folder / "out"), Here(), watcher=Silent())
+    execute(load_pipeline(pipeline), Workspace.for_output(folder / "out"), Here(), watcher=Silent())
     return folder / "out"
 
 

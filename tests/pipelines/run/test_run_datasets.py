@@ -25,14 +25,14 @@ from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.encoder import encoder_version
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
-from robotrove.pipelines.run.creation import plan_of
+from robotrove.pipelines.plan.planner import make_plan
 from robotrove.pipelines.run.finished_run import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.stages import stages
 from robotrove.pipelines.run.status import RunStatus, status_reader
 from robotrove.pipelines.run.trace import trace
 from robotrove.pipelines.run.watcher import Watcher
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import (
     WRITER,
     AtStart,
@@ -158,7 +158,7 @@ class TestRun:
     def test_python_is_the_same(self, pipeline: Path, inputs: list[Path], tmp_path: Path) -> None:
         run_here(pipeline, tmp_path / "out")
         python = Pipeline(dataset=[Aggregator(datasets=[str(path) for path in inputs]), DatasetStats()])
-        assert python.spec == load_spec(pipeline)
+        assert python.spec == load_pipeline(pipeline).spec
         assert python.run(output=tmp_path / "out", executor=Here()).was_finished
         plan = python.plan()
         assert (plan.episodes, plan.frames, plan.fps) == (5, 46, run_info(tmp_path / "out").fps)  # type: ignore[union-attr]
@@ -358,7 +358,7 @@ class TestInputs:
         before = tree(tmp_path)
         workspace = Workspace.for_output(tmp_path / output, tmp_path / run_dir if run_dir else tmp_path / "r")
         with pytest.raises(UsageError, match="one is in the other"):
-            execute(load_spec(pipeline), workspace, Here(), fresh=True)
+            execute(load_pipeline(pipeline), workspace, Here(), fresh=True)
         assert tree(tmp_path) == before
 
     def test_a_folder_that_is_no_dataset_is_refused(self, inputs: list[Path], tmp_path: Path) -> None:
@@ -475,7 +475,7 @@ class TestTooLongForV21:
         "more", [{"formats": ["v3.0"]}, {"dataset": [{"downgrader": {"allow_long": True}}]}], ids=["v3.0", "allow_long"]
     )
     def test_unless_it_does_not_matter(self, tmp_path: Path, source: dict[str, Any], more: dict[str, Any]) -> None:
-        plan = plan_of(load_spec(self._pipeline(tmp_path, source, **more)))
+        plan = make_plan(load_pipeline(self._pipeline(tmp_path, source, **more)))
         assert [row.length for row in plan.manifest.kept] == [16_500, 20]
 
 

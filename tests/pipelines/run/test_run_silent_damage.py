@@ -15,8 +15,8 @@ from robotrove.core.errors import RunChanged, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.executors.local import LocalExecutor
 from robotrove.formats.hdf5.attributes import flag
-from robotrove.pipelines.run.creation import plan_of
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.plan.planner import make_plan
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import run_here, sample, write_pipeline
 
 
@@ -61,7 +61,7 @@ def test_recordings_that_begin_and_end_alike_are_two(tmp_path: Path) -> None:
     _isaaclab(tmp_path / "b.hdf5", joint_pos=rows)
     (tmp_path / "c.hdf5").write_bytes((tmp_path / "a.hdf5").read_bytes())
     pipeline = write_pipeline(tmp_path, [tmp_path / f"{name}.hdf5" for name in "abc"])
-    plan = plan_of(load_spec(pipeline))
+    plan = make_plan(load_pipeline(pipeline))
     assert [row.reason for row in plan.manifest.rows] == ["", "", "duplicate_episode"]
     assert "a.hdf5" in plan.manifest.rows[2].detail
 

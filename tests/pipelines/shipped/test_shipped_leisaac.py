@@ -14,7 +14,7 @@ import pytest
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.support.pipelines.shipped_runs import column, info, names, plan, rows, run_shipped, videos
 
@@ -182,4 +182,4 @@ def test_radians_without_the_last_step(tmp_path: Path) -> None:
 
 def test_a_mistake_in_the_option_is_told_with_the_nearest_right_word() -> None:
     with pytest.raises(UsageError, match="did you mean 'processed'"):
-        load_spec(Path("leisaac_so101"), ["source.files=[a.hdf5]", "source.options.direct_actions=procesed"])
+        load_pipeline(Path("leisaac_so101"), ["source.files=[a.hdf5]", "source.options.direct_actions=procesed"])

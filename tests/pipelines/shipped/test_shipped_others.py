@@ -13,8 +13,8 @@ from robotrove.cli.recordings.init import command as init
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import PATCHES, patch, read_marker
-from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.pipelines.spec.shipped_pipelines import shipped_names
+from robotrove.pipelines.spec.pipeline_file import shipped_names
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import column, info, names, rows, run_shipped, videos
 from robotrove.tests.support.places import ROOT
@@ -121,19 +121,21 @@ def test_the_documentation_names_each_of_them() -> None:
 def test_a_copy_is_the_same_pipeline(tmp_path: Path, name: str) -> None:
     copied(tmp_path, name, "a.hdf5", "more/b c.hdf5")
     given = 'source.files=["a.hdf5", "more/b c.hdf5"]'
-    assert load_spec(tmp_path / f"{name}.yaml") == load_spec(Path(name), [given])
+    assert load_pipeline(tmp_path / f"{name}.yaml").spec == load_pipeline(Path(name), [given]).spec
 
 
 def test_a_folder_may_bear_the_name_of_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("aloha").mkdir()
-    assert load_spec(Path("aloha"), ["source.files=[aloha]"]).writer is not None
+    assert load_pipeline(Path("aloha"), ["source.files=[aloha]"]).spec.writer is not None
     Path("libero").write_text("source: {files: [x.h5], layout: robomimic}")
-    assert load_spec(Path("libero")).source.arguments["layout"] == "robomimic", "a file of that name comes first"
+    assert load_pipeline(Path("libero")).spec.source.arguments["layout"] == "robomimic", (
+        "a file of that name comes first"
+    )
 
 
 def test_a_name_that_is_none(tmp_path: Path) -> None:
-    for call in (lambda: load_spec(Path("arena_gr1_micro")), lambda: copied(tmp_path, "arena_gr1_micro")):
+    for call in (lambda: load_pipeline(Path("arena_gr1_micro")), lambda: copied(tmp_path, "arena_gr1_micro")):
         with pytest.raises(UsageError, match="did you mean 'arena_gr1_microwave'") as caught:
             call()
         assert all(name in str(caught.value) for name in shipped_names())

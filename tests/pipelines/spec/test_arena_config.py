@@ -15,7 +15,7 @@ from robotrove.cli.arguments import write_new
 from robotrove.cli.recordings.import_config import command
 from robotrove.core.errors import ConfigError, UsageError
 from robotrove.pipelines.spec.arena_config import ArenaConfig, arena_pipeline_text, read_arena_config
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.joint_spaces import G1, GR1_ACTION, GR1_POLICY, GR1_STATE
 
 # The options of Arena's files that matter, as the files have them.
@@ -81,9 +81,9 @@ def imported(folder: Path, options: dict[str, Any]) -> Path:
 def test_it_is_the_shipped_pipeline_on_the_files_of_the_configuration(
     tmp_path: Path, options: dict[str, Any], shipped: str, output: str
 ) -> None:
-    found = load_spec(imported(tmp_path, options))
+    found = load_pipeline(imported(tmp_path, options)).spec
     files = f"source.files=[{options['data_root']}/{options['hdf5_name']}]"
-    assert found == load_spec(Path(shipped), [files, f"output={output}"])
+    assert found == load_pipeline(Path(shipped), [files, f"output={output}"]).spec
 
 
 def test_every_option_that_has_an_effect(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_every_option_that_has_an_effect(tmp_path: Path) -> None:
         **HANDS,
     }
     target = imported(tmp_path, options)
-    spec = load_spec(target)
+    spec = load_pipeline(target).spec
     columns = spec.source.arguments["columns"]
     assert {key: column["from"] for key, column in columns.items()} == {
         "observation.body": "obs/joints",
@@ -131,7 +131,7 @@ def test_one_hand_is_no_column_as_in_arena(tmp_path: Path) -> None:
 
 def test_the_newer_names_of_input_and_output(tmp_path: Path) -> None:
     options = {key: value for key, value in GR1.items() if key not in ("data_root", "hdf5_name")}
-    spec = load_spec(imported(tmp_path, {**options, "hdf5_path": "/a/b.hdf5", "output_dir": "/c"}))
+    spec = load_pipeline(imported(tmp_path, {**options, "hdf5_path": "/a/b.hdf5", "output_dir": "/c"})).spec
     assert (spec.source.arguments["files"], spec.output) == (["/a/b.hdf5"], "/c/lerobot")
 
 

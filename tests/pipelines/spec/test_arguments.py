@@ -12,7 +12,7 @@ from robotrove.blocks.episode_step import EpisodeFilter
 from robotrove.core.errors import ConfigError, UsageError
 from robotrove.pipelines.spec.arguments import BlockSpec, arguments_model, arguments_of, build
 from robotrove.pipelines.spec.block_lookup import use_of
-from robotrove.pipelines.spec.pipeline_spec import load_spec, spec_of
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline, pipeline_of
 from robotrove.tests.support.blocks import sample_blocks
 from robotrove.tests.support.blocks.sample_blocks import (
     Column,
@@ -148,14 +148,14 @@ def test_a_pipeline_from_python_equals_that_of_the_file(tmp_path: Path) -> None:
         "steps: [success_filter, {use: length_filter, min_length: 20}]\n"
         "writer: {robot_type: x, video: {crf: 18}}\nworkers: 2\n"
     )
-    spec = spec_of(
+    spec = pipeline_of(
         Reader(files=["a"], columns={"action": Column.model_validate("x")}),
         [SuccessFilter(), LengthFilter(min_length=20)],
         Writer(robot_type="x", video=Video(crf=18)),
         workers=2,
-    )
-    assert spec == load_spec(path)
-    assert spec.to_yaml() == load_spec(path).to_yaml()
+    ).spec
+    assert spec == load_pipeline(path).spec
+    assert spec.to_yaml() == load_pipeline(path).spec.to_yaml()
 
 
 def module_level(ep: Any) -> bool:
@@ -168,7 +168,7 @@ def make_lambda() -> Callable[[Any], bool]:
 
 def test_what_cannot_be_frozen_in_python_is_refused_all_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        spec_of(
+        pipeline_of(
             Reader(files=["a"]),
             [module_level, make_lambda(), LengthFilter, Unfreezable(key=abs, names=[]), "length_filter"],
             Writer(robot_type="x"),
@@ -188,7 +188,7 @@ def test_what_cannot_be_frozen_in_python_is_refused_all_at_once() -> None:
 
 def test_python_objects_are_checked_like_a_file() -> None:
     with pytest.raises(ConfigError) as caught:
-        spec_of(
+        pipeline_of(
             LengthFilter(),
             [NoStep(), LengthFilter(min_length="20"), StockFilter(batch_size=3)],  # type: ignore[arg-type]
             Writer(robot_type="x"),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import ConfigError
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 
 ROBOT = "name: r\nrobot_type: r\njoints: [{name: a, range_deg: [-1, 1], motor_range: [0, 1]}]\n"
 SOURCE = "source: {files: [a], layout: isaaclab}\n"
@@ -15,7 +16,7 @@ SOURCE = "source: {files: [a], layout: isaaclab}\n"
 
 def load(folder: Path, text: str) -> PipelineSpec:
     (folder / "pipeline.yaml").write_text(SOURCE + text)
-    return load_spec(folder / "pipeline.yaml")
+    return load_pipeline(folder / "pipeline.yaml").spec
 
 
 def test_a_robot_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

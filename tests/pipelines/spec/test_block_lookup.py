@@ -12,7 +12,8 @@ from robotrove.core.errors import ConfigError
 from robotrove.pipelines.spec.arguments import arguments_model, arguments_of, build
 from robotrove.pipelines.spec.block_lookup import role_of
 from robotrove.pipelines.spec.json_schema import json_schema
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 
 CONVERSION = """\
 source: {files: ["data/*.hdf5"], layout: isaaclab, task: pick the orange}
@@ -37,7 +38,7 @@ def test_every_argument_of_a_registered_block_is_explained(name: str) -> None:
 def test_a_conversion_loads_and_its_blocks_give_their_arguments_back(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text(CONVERSION)
-    spec = load_spec(path)
+    spec = load_pipeline(path).spec
     assert [block.use for block in spec.blocks()] == [
         "hdf5_reader", "success_filter", "length_filter", "joint_remapper", "shard_writer", "aggregator",
         "dataset_stats",
@@ -54,7 +55,7 @@ def test_mistakes_in_real_blocks_have_lines(tmp_path: Path) -> None:
         CONVERSION.replace("isaaclab", "isaaclob").replace("so101}", "so100}").replace("crf: 23", "crf: 99")
     )
     with pytest.raises(ConfigError) as caught:
-        load_spec(path)
+        load_pipeline(path)
     assert [(problem.line, problem.message.split(":")[0]) for problem in caught.value.problems] == [
         (1, "source (hdf5_reader)"),
         (5, "steps[2] (joint_remapper)"),

@@ -13,8 +13,8 @@ from robotrove.executors.local import LocalExecutor
 from robotrove.executors.slurm.slurm_executor import SlurmExecutor
 from robotrove.pipelines.spec.arguments import BlockSpec
 from robotrove.pipelines.spec.executor_spec import build_executor, shipped_profiles
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
-from robotrove.pipelines.spec.resolved_pipeline import spec_digest
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline, spec_digest
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
 
@@ -29,7 +29,7 @@ def load(tmp_path: Path) -> Callable[..., PipelineSpec]:
     def load(text: str, *overrides: str, executor: str | None = None) -> PipelineSpec:
         path = tmp_path / "pipeline.yaml"
         path.write_text(REST + text, encoding="utf-8")
-        return load_spec(path, overrides, executor=executor)
+        return load_pipeline(path, overrides, executor=executor).spec
 
     return load
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import h5py
@@ -15,10 +16,9 @@ from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.core.yaml_source import read_yaml
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.media.encode.settings import VideoSettings
-from robotrove.pipelines.plan.planner import Plan
-from robotrove.pipelines.run.creation import plan_of
+from robotrove.pipelines.plan.planner import Plan, make_plan
 from robotrove.pipelines.spec.pipeline_draft import Guess, flow, guess, pipeline_text
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import ResolvedPipeline, load_pipeline
 
 FRAMES = 6
 LAYOUTS = ("isaaclab", "piper", "aloha", "robomimic", "libero")
@@ -32,8 +32,15 @@ def text_of(*paths: Path) -> str:
     return pipeline_text(guess(paths), "out")
 
 
+def loaded(text: str) -> ResolvedPipeline:
+    with NamedTemporaryFile("w", encoding="utf-8", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        return load_pipeline(Path(file.name))
+
+
 def planned(text: str) -> Plan:
-    return plan_of(PipelineSpec.from_yaml(text))
+    return make_plan(loaded(text))
 
 
 def uncommented(text: str, pattern: str) -> str:
@@ -105,7 +112,7 @@ def test_every_commented_line_works(tmp_path: Path, layout: str) -> None:
     if layout not in ("isaaclab", "libero"):  # the others have no labels
         assert len(list(planned(uncommented(text, "- success_filter: ")).manifest.kept)) == 3
     video = uncommented(uncommented(text, "video:"), rf"  (?:{'|'.join(asdict(VideoSettings()))}):")
-    assert PipelineSpec.from_yaml(video).writer.arguments["video"] == asdict(VideoSettings())
+    assert loaded(video).spec.writer.arguments["video"] == asdict(VideoSettings())
 
 
 def test_what_is_not_converted_is_offered_under_names_that_work(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from robotrove.core.errors import UsageError
+from robotrove.core.workspace import Workspace
 from robotrove.core.yaml_source import dump_yaml, read_yaml
-from robotrove.pipelines.spec.arguments import BlockSpec, build
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
-from robotrove.pipelines.spec.resolved_pipeline import code_digest, spec_digest
+from robotrove.pipelines.spec.arguments import BlockSpec
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import code_digest, load_frozen, load_pipeline, spec_digest
 from robotrove.tests.support.blocks import sample_blocks
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
@@ -35,7 +36,7 @@ executor: local
 def load(tmp_path: Path, text: str, *overrides: str) -> PipelineSpec:
     path = tmp_path / "pipeline.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_spec(path, overrides)
+    return load_pipeline(path, overrides).spec
 
 
 def test_a_plain_file_gives_every_argument_in_full(tmp_path: Path) -> None:
@@ -229,9 +230,12 @@ def test_outside_code_is_found_beside_the_file_and_later_through_the_frozen_form
     for name in [name for name in sys.modules if name.startswith("my_lab_of_test_spec")]:
         del sys.modules[name]
     sys.path.remove(str(outside))
-    again = PipelineSpec.from_yaml(spec.to_yaml())
-    assert again == spec
-    assert build(again.steps[0]).depth == 3
+    workspace = Workspace.for_output(outside / "made")
+    workspace.run_dir.mkdir()
+    workspace.pipeline.write_text(spec.to_yaml(), encoding="utf-8")
+    again = load_frozen(workspace)
+    assert again.spec == spec
+    assert again.steps[0].depth == 3
 
 
 def test_outside_code_is_found_in_the_current_folder_and_in_code_folders(
@@ -263,7 +267,7 @@ def test_the_source_of_outside_code_is_part_of_the_digest(outside: Path) -> None
 def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").touch()
     with pytest.raises(UsageError) as caught:
-        load_spec(tmp_path / "pipline.yaml")
+        load_pipeline(tmp_path / "pipline.yaml")
     assert "cannot be read: No such file or directory" in str(caught.value)
     assert f"did you mean {tmp_path / 'pipeline.yaml'}?" in str(caught.value)
 
@@ -271,4 +275,4 @@ def test_a_missing_file_names_its_neighbour(tmp_path: Path) -> None:
 def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.hdf5").write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(UsageError, match=r"is not text in UTF-8 \(byte 0\)"):
-        load_spec(tmp_path / "a.hdf5")
+        load_pipeline(tmp_path / "a.hdf5")

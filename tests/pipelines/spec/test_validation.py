@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import ConfigError
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.blocks import sample_blocks
 
 SAMPLES = sample_blocks.__name__
@@ -112,7 +113,7 @@ def test_the_error_shows_file_and_line_of_every_mistake(sample_registry: object,
     path = tmp_path / "pipeline.yaml"
     path.write_text("source: {files: [a]}\nwriter: {robot_type: 3}\nworkers: four\n")
     with pytest.raises(ConfigError) as caught:
-        load_spec(path)
+        load_pipeline(path)
     assert str(caught.value) == (
         f"{path}: 2 mistakes found\n"
         f"  {path}:2: writer.robot_type (shard_writer): found the number 3, expected text\n"
@@ -282,7 +283,7 @@ def test_stock_filters_are_allowed_one_document_at_a_time(
     use = f"{SAMPLES}:StockFilter"
     path = tmp_path / "good.yaml"
     path.write_text(steps(use, f"{{use: '{use}', seed: 3}}"))
-    spec = load_spec(path)
+    spec = load_pipeline(path).spec
     assert [step.arguments for step in spec.steps] == [{"batch_size": 1, "seed": None}, {"batch_size": 1, "seed": 3}]
     assert PipelineSpec.from_yaml(spec.to_yaml()) == spec
     [(line, message)] = mistakes_in(steps(f"{{use: '{use}', batch_size: 8}}"))

@@ -12,8 +12,8 @@ import yaml
 from robotrove.core.errors import ConfigError
 from robotrove.pipelines.spec.arguments import BlockSpec
 from robotrove.pipelines.spec.json_schema import json_schema
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec, spec_of
-from robotrove.pipelines.spec.resolved_pipeline import spec_digest
+from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline, pipeline_of, spec_digest
 from robotrove.tests.support.blocks import sample_blocks
 
 pytestmark = pytest.mark.usefixtures("sample_registry")
@@ -28,7 +28,7 @@ MEASURE = BlockSpec("dataset_stats", {})
 def load(tmp_path: Path, text: str, *overrides: str) -> PipelineSpec:
     path = tmp_path / "pipeline.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_spec(path, overrides)
+    return load_pipeline(path, overrides).spec
 
 
 class TestFormats:
@@ -60,8 +60,8 @@ class TestFormats:
 
     def test_python_says_the_same(self) -> None:
         reader, writer = sample_blocks.Reader(files=["a"]), sample_blocks.Writer(robot_type="x")
-        assert spec_of(reader, [], writer, formats=["v2.1"]).dataset == (CUT,)
-        assert spec_of(reader, [], writer, [sample_blocks.Cutter()]).formats == ("v2.1",)
+        assert pipeline_of(reader, [], writer, formats=["v2.1"]).spec.dataset == (CUT,)
+        assert pipeline_of(reader, [], writer, [sample_blocks.Cutter()]).spec.formats == ("v2.1",)
 
     @pytest.mark.parametrize(
         ("text", "line", "message"),
@@ -106,7 +106,7 @@ class TestWithoutSource:
         assert PipelineSpec.from_yaml(spec.to_yaml()) == spec
 
     def test_python_says_the_same(self, tmp_path: Path) -> None:
-        made = spec_of(None, [], None, [sample_blocks.Cutter(datasets=["big"])])
+        made = pipeline_of(None, [], None, [sample_blocks.Cutter(datasets=["big"])]).spec
         assert made == load(tmp_path, "dataset:\n  - downgrader: {datasets: [big]}\n")
         assert made.formats == ("v2.1",)
 
@@ -186,11 +186,11 @@ class TestWithoutSource:
     def test_steps_and_writer_in_python_are_mistakes_too(self) -> None:
         blocks = [sample_blocks.Joiner(datasets=["a"])]
         with pytest.raises(ConfigError, match="steps: stands without"):
-            spec_of(None, [sample_blocks.SuccessFilter()], None, blocks)
+            pipeline_of(None, [sample_blocks.SuccessFilter()], None, blocks)
         with pytest.raises(ConfigError, match=r"writer .*: stands without"):
-            spec_of(None, [], sample_blocks.Writer(robot_type="x"), blocks)
+            pipeline_of(None, [], sample_blocks.Writer(robot_type="x"), blocks)
         with pytest.raises(ConfigError, match="source: missing"):
-            spec_of(None, [], None)
+            pipeline_of(None, [], None)
 
 
 @pytest.mark.parametrize(

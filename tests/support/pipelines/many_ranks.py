@@ -15,10 +15,7 @@ from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard
 from robotrove.media.encode.encoder import encoder_version
 from robotrove.pipelines.run.creation import create
-from robotrove.pipelines.run.stages import CONVERT
-from robotrove.pipelines.run.watcher import Silent
-from robotrove.pipelines.spec.pipeline_spec import load_spec
-from robotrove.pipelines.spec.resolved_pipeline import video_of
+from robotrove.pipelines.spec.resolved_pipeline import CONVERT, load_pipeline
 
 DATASET_RANKS = 64
 
@@ -32,8 +29,8 @@ def create_run(pipeline: Path, output: Path, ranks: int, *, episodes: int = 1) -
         ranks: Shards.
         episodes: Episodes of each.
     """
-    spec, workspace = load_spec(pipeline), Workspace.for_output(output)
-    run = create(spec, workspace, encoder_version(video_of(spec)), Silent(), most_ranks=DATASET_RANKS)
+    resolved, workspace = load_pipeline(pipeline), Workspace.for_output(output)
+    run = create(resolved, workspace, encoder_version(resolved.video), most_ranks=DATASET_RANKS)
     replace(run, dataset_ranks=DATASET_RANKS).write(workspace.run)
     first = Manifest.read(workspace.manifest).rows[0]
     rows = [replace(first, index=index, shard=index // episodes) for index in range(ranks * episodes)]

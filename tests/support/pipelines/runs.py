@@ -25,7 +25,7 @@ from robotrove.manifests.events import Event, EventReader
 from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.watcher import Silent, Watcher
-from robotrove.pipelines.spec.pipeline_spec import load_spec
+from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 
 # Fast to encode, and the bytes depend on nothing but the frames.
 WRITER = {"video": {"codec": "libx264", "preset": "ultrafast"}}
@@ -79,7 +79,7 @@ class AtStart(Watcher):
 
 def run_here(pipeline: Path, output: Path, *, watcher: Watcher | None = None, **more: Any) -> RunReport:
     """Run a pipeline in this process."""
-    return execute(load_spec(pipeline), Workspace.for_output(output), Here(), watcher=watcher or Silent(), **more)
+    return execute(load_pipeline(pipeline), Workspace.for_output(output), Here(), watcher=watcher or Silent(), **more)
 
 
 def run_undisturbed(pipeline: Path, output: Path, *, episodes: int, frames: int, shards: int) -> None:

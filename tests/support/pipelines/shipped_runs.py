@@ -14,25 +14,24 @@ import pyarrow.parquet as pq
 
 from robotrove.core.workspace import Workspace
 from robotrove.manifests.run_report import RunReport
-from robotrove.pipelines.plan.planner import Plan
-from robotrove.pipelines.run.creation import plan_of
+from robotrove.pipelines.plan.planner import Plan, make_plan
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.watcher import Silent
-from robotrove.pipelines.spec.pipeline_spec import PipelineSpec, load_spec
+from robotrove.pipelines.spec.resolved_pipeline import ResolvedPipeline, load_pipeline
 from robotrove.tests.support.pipelines.runs import Here
 
 FAST = ("writer.video={codec: libx264, preset: ultrafast, crf: 10}",)
 
 
-def shipped(name: str, files: Sequence[Path], *overrides: str) -> PipelineSpec:
+def shipped(name: str, files: Sequence[Path], *overrides: str) -> ResolvedPipeline:
     """Load a shipped pipeline by its name; KEY=VALUE as on the command line."""
     given = f"source.files={json.dumps([str(file) for file in files])}"
-    return load_spec(Path(name), [given, *FAST, *overrides])
+    return load_pipeline(Path(name), [given, *FAST, *overrides])
 
 
 def plan(name: str, files: Sequence[Path], *overrides: str) -> Plan:
     """Plan a shipped pipeline."""
-    return plan_of(shipped(name, files, *overrides))
+    return make_plan(shipped(name, files, *overrides))
 
 
 def run_shipped(name: str, files: Sequence[Path], output: Path, *overrides: str) -> RunReport:

@@ -222,9 +222,7 @@ def test_another_encoding_of_the_same_frames_passes(run: Path, dataset: Path, se
 
 def test_coarse_encodings_pass_because_the_source_encodes_no_better(tmp_path: Path) -> None:
     write_sample("robomimic", tmp_path, episodes=1, frames=8, height=48, width=80, cameras=("front",))
-    pipeline = Pipeline(source=Hdf5Reader(files=[str(tmp_path)], layout="robomimic"))
-    pipeline.spec = pipeline.from_yaml(_coarse(tmp_path)).spec
-    pipeline.run(output=tmp_path / "dataset", workers=1)
+    Pipeline.from_yaml(_coarse(tmp_path)).run(output=tmp_path / "dataset", workers=1)
     assert check(tmp_path / "dataset", tmp_path, deep=True).ok
 
 
