@@ -12,21 +12,21 @@ from ..core.errors import EpisodeRejected, RobotroveError, nearest
 
 # Name to the room that the command is in, and its line in the help.
 COMMANDS = {
-    "init": ("recordings", "Guess the layout of files and write a pipeline file."),
-    "import-config": ("recordings", "Write a pipeline file from the configuration of another converter."),
-    "plan": ("runs", "Say what a run would do; touches nothing."),
-    "run": ("runs", "Convert, or go on with a conversion."),
-    "status": ("runs", "Show how far a run is."),
-    "cancel": ("runs", "End the jobs of a run, or the command that works on it."),
-    "inspect": ("recordings", "Show what is in an HDF5 file."),
-    "aggregate": ("datasets", "Join datasets into one."),
-    "convert": ("datasets", "Write a dataset in another version of the format."),
-    "verify": ("datasets", "Check a dataset, against its sources too."),
-    "stats": ("datasets", "Complete and correct the statistics of a dataset."),
-    "export-actions": ("datasets", "Write actions as HDF5 for a replay in Isaac Lab or LeIsaac."),
-    "handoff": ("datasets", "Write what GR00T or LeRobot is trained with."),
+    "init": ("recordings", "Recognise the layout of files and write a pipeline file."),
+    "import-config": ("recordings", "Write a pipeline file for another converter's options."),
+    "plan": ("runs", "Show what a run would do, and change nothing."),
+    "run": ("runs", "Run a pipeline, or resume an interrupted run."),
+    "status": ("runs", "Show the progress and failures of a run."),
+    "cancel": ("runs", "Cancel the jobs of a run, or its command."),
+    "inspect": ("recordings", "Show the content of an HDF5 file."),
+    "aggregate": ("datasets", "Merge datasets into one v3.0 dataset."),
+    "convert": ("datasets", "Convert a dataset to v2.1 or v3.0."),
+    "verify": ("datasets", "Check a dataset, also against its recordings."),
+    "stats": ("datasets", "Recompute or check the statistics of a dataset."),
+    "export-actions": ("datasets", "Write actions as HDF5 for a replay in the simulator."),
+    "handoff": ("datasets", "Write the files that start training."),
     "push": ("datasets", "Push a dataset to the Hub."),
-    "trace": ("runs", "Say where an episode of a dataset comes from."),
+    "trace": ("runs", "Show the recording of an episode."),
     "sample": ("recordings", "Write small sample files of a layout."),
     "schema": ("runs", "Print the JSON Schema of a pipeline file."),
 }
@@ -55,7 +55,7 @@ class _Lazy(click.Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="robotrove")
 def _root() -> None:
-    """Robot demonstrations in HDF5 to LeRobot datasets: fast, resumable, provably right."""
+    """Convert robot demonstrations in HDF5 to LeRobot datasets; merge, convert, verify and push them."""
 
 
 def program() -> None:

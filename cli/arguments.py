@@ -12,7 +12,7 @@ from ..core.errors import UsageError, exists_already
 from ..hub.address import is_on_hub
 from ..hub.source_files import local_dataset
 
-force_option = click.option("--force", is_flag=True, help="Fetch what comes from the Hub anew.")
+force_option = click.option("--force", is_flag=True, help="Fetch datasets on the Hub from the start.")
 
 target_option = click.option(
     "-o",
@@ -21,7 +21,7 @@ target_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("pipeline.yaml"),
     show_default=True,
-    help="The pipeline file to write; it must not exist yet.",
+    help="Pipeline file to write; it must not exist.",
 )
 
 

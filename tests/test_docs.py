@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -87,6 +90,19 @@ def test_the_readme_is_short_and_begins_with_what_can_be_tried() -> None:
     assert len(lines) <= 150
     assert lines.index("```bash") < 40
     assert sum(line.startswith("- **") for line in lines[:20]) == 4
+
+
+@pytest.mark.slow
+def test_the_output_in_the_readme_is_that_of_its_commands(tmp_path: Path) -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands, shown = re.findall(r"```(?:bash|text)\n(.+?)\n```", page, re.DOTALL)[:2]
+    script = "robotrove sample" + commands.partition("robotrove sample")[2]  # all but the install
+    env = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [re.escape(line).replace("…", ".*").replace("0:02", r"\d:\d\d") for line in shown.splitlines()]
+    assert len(lines) > 5
+    assert re.search("^" + r"$(?:\n.*)*?\n^".join(lines) + "$", done.stdout, re.MULTILINE), done.stdout
 
 
 def walks() -> list[tuple[str, str]]:

@@ -16,15 +16,15 @@ from .dataset_run import run_blocks, run_options
     "--on-mismatch",
     type=click.Choice(["refuse", "reencode"]),
     default="refuse",
-    help="What becomes of clips that are encoded otherwise than the first dataset's.",
+    help="Refuse or re-encode clips with another encoding than the first dataset's.",
 )
 @force_option
 @run_options
 def command(datasets: tuple[str, ...], on_mismatch: str, force: bool, **run: Any) -> None:
-    """Join DATASETs of LeRobot, v3.0 or v2.1, into one of v3.0; the same command again resumes it.
+    """Merge datasets into one v3.0 dataset.
 
-    Packets are copied, not encoded again. Features, frame rate and robot type must agree. A DATASET is a folder, or
-    hf://datasets/OWNER/NAME[@REVISION].
+    A DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION], of v3.0 or v2.1. Features, frame rate and robot
+    type must agree. Packets are copied, not re-encoded. Rerun the same command to resume.
     """
     folders = [given(dataset, force=force) for dataset in datasets]
     run_blocks({"aggregator": {"datasets": folders, "on_mismatch": on_mismatch}, "dataset_stats": {}}, **run)

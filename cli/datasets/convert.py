@@ -17,15 +17,16 @@ from .dataset_run import run_blocks, run_options
 @click.command()
 @click.argument("dataset", type=click.Path())
 @click.option("--to", "version", type=click.Choice(["v2.1", "v3.0"]), required=True, help="Version of the output.")
-@click.option("--gr00t", "robot", metavar="ROBOT", help="v2.1: write GR00T's modality.json and stats.json too.")
+@click.option("--gr00t", "robot", metavar="ROBOT", help="v2.1: also write GR00T's modality.json and stats.json.")
 @click.option("--allow-long", is_flag=True, help="v2.1: keep episodes that are too long for LeRobot 0.3.3.")
 @force_option
 @run_options
 def command(dataset: str, version: str, robot: str | None, allow_long: bool, force: bool, **run: Any) -> None:
-    """Write a DATASET anew in another version of the format; the same command again resumes it.
+    """Convert a dataset to v2.1 or v3.0.
 
-    Every clip has exactly the frames of its episode. Packets are copied where an episode begins at
-    a keyframe, other clips are encoded anew. DATASET is a folder, or hf://datasets/OWNER/NAME[@REVISION].
+    DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION]. Every clip contains exactly the frames of its
+    episode. Packets are copied if the episode begins at a keyframe, other clips are re-encoded. Rerun the same
+    command to resume.
     """
     source = given(dataset, force=force)
     folder = local_dataset(source)

@@ -20,10 +20,16 @@ from ..output import echo, echo_json
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder of the new dataset."),
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Folder of the new dataset.",
+    ),
     click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for plan and logs; OUTPUT.run by default."),
-    click.option("--workers", type=click.IntRange(min=1), help="Processes at a time; one per CPU by default."),
-    click.option("--fresh", is_flag=True, help="Move an earlier run aside and start over."),
+    click.option("--workers", type=click.IntRange(min=1), help="Parallel processes; one per CPU by default."),
+    click.option("--fresh", is_flag=True, help="Move the existing run aside and start over."),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output."),
 )
 

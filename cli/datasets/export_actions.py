@@ -17,11 +17,15 @@ from ..output import counted, echo, echo_json
 
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The HDF5 file; must not exist.")
-@click.option("--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: begin as the recordings do.")
-@click.option("--robot", help="Robot manifest (name or YAML file), if the dataset's robot_type does not say it.")
-@click.option("--space", help="Joint space of the simulator in that manifest; its `action` or only one by default.")
-@click.option("--episodes", help="Only these, such as 0,3,7-9.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write; it must not exist."
+)
+@click.option(
+    "--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: add the recordings' initial states."
+)
+@click.option("--robot", help="Robot manifest: name or YAML file; the dataset's robot_type by default.")
+@click.option("--space", help="Joint space of the simulator in the manifest; `action` or the only one by default.")
+@click.option("--episodes", help="Only these episodes, for example 0,3,7-9.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(
     dataset: Path,
@@ -32,10 +36,11 @@ def command(
     episodes: str | None,
     as_json: bool,
 ) -> None:
-    """Write the actions of a DATASET as an HDF5 file that Isaac Lab and LeIsaac replay.
+    """Write actions as HDF5 for a replay in the simulator.
 
-    They are in the order and the units of the simulator: joints by name, motor units back to radians. With --source
-    each episode also has the state, the seed and the environment of its recording, which a replay resets to.
+    The replay scripts of Isaac Lab and LeIsaac read the file. Actions are in the order and the units of the
+    simulator: joints by name, motor units converted back to radians. With --source each episode also has the initial
+    state, the seed and the environment of its recording. A replay resets to them.
     """
     check_is_dataset(dataset)
     with Bar("exporting") as bar:

@@ -28,13 +28,21 @@ _ELSEWISE = ("frame_times",)  # holds for torchcodec, and the command for N1.5 t
 
 _dataset = click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 _output = click.option(
-    "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="Folder to write; must not exist."
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder to write; it must not exist.",
 )
 
 
 @click.group()
 def command() -> None:
-    """Write what a trainer is started with: its configuration, the command, and a job script for Slurm."""
+    """Write the files that start training.
+
+    They are the trainer's configuration, the command, and a job script for Slurm.
+    """
 
 
 @command.command()
@@ -42,11 +50,12 @@ def command() -> None:
 @_output
 @click.option("--robot", required=True, help="Robot manifest: name or YAML file.")
 @click.option("--version", type=click.Choice(get_args(Gr00tVersion)), required=True, help="Release of GR00T.")
-@click.option("--tag", help="Embodiment tag instead of the robot's.")
+@click.option("--tag", help="Embodiment tag; the robot's by default.")
 def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: str | None) -> None:
-    """Write what GR00T is fine-tuned with on a DATASET of version 2.1 that has meta/modality.json.
+    """Write the files that fine-tune GR00T on a DATASET.
 
-    For N1 and N1.5, and for RLinf, experiment_cfg/metadata.json is written too: it belongs into the checkpoint.
+    DATASET is of version 2.1, with meta/modality.json. For N1, N1.5 and RLinf, experiment_cfg/metadata.json is
+    written too: the checkpoint must contain it.
     """
     check_is_dataset(dataset)
     view = open_dataset(dataset)
@@ -67,7 +76,7 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 @_output
 @click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
-    """Write what lerobot-train is started with on a DATASET."""
+    """Write the files that start lerobot-train on a DATASET."""
     check_is_dataset(dataset)
     view = open_dataset(dataset)
     _refuse(view, "lerobot")

@@ -15,17 +15,18 @@ from ..output import counted, echo, echo_json, size
 @click.command()
 @click.argument("dataset", type=click.Path())
 @click.argument("repo_id", metavar="OWNER/NAME")
-@click.option("--public", is_flag=True, help="If the repository has to be made, let all see it.")
-@click.option("--branch", default="main", show_default=True, help="Branch that is to show the dataset.")
-@click.option("--license", help="Licence for the card, as the Hub names it: apache-2.0, cc-by-4.0, …")
-@click.option("--no-verify", is_flag=True, help="Push it unchecked; the card says so.")
+@click.option("--public", is_flag=True, help="Make a new repository public; private by default.")
+@click.option("--branch", default="main", show_default=True, help="Branch of the repository to push to.")
+@click.option("--license", help="Licence for the dataset card, by the Hub's name: apache-2.0, cc-by-4.0, …")
+@click.option("--no-verify", is_flag=True, help="Push without checks; the dataset card says so.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(
     dataset: str, repo_id: str, public: bool, branch: str, license: str | None, no_verify: bool, as_json: bool
 ) -> None:
-    """Push a DATASET to OWNER/NAME on the Hub, which is private unless it is there or --public is given.
+    """Push a dataset to the Hub.
 
-    The token is that of HF_TOKEN or of `hf auth login`. The same command again goes on where it was interrupted.
+    A new repository is private without --public. The token is that of HF_TOKEN or of `hf auth login`. Rerun the
+    same command to resume.
     """
     publisher = HubPublisher(
         repo_id=repo_id, branch=branch, public=public, license=license, verify=not no_verify, dataset=dataset

@@ -23,14 +23,14 @@ _SHOWN_VALUES = 6
 
 @click.command()
 @click.argument("dataset", type=click.Path())
-@click.option("--check", is_flag=True, help="Write nothing, say what differs.")
-@click.option("--cameras", is_flag=True, help="Recompute all cameras, not only those with something missing or wrong.")
-@click.option("--gr00t", is_flag=True, help="v2.1: also meta/stats.json as GR00T computes it.")
+@click.option("--check", is_flag=True, help="Write nothing, report differences.")
+@click.option("--cameras", is_flag=True, help="Recompute all cameras, also those without errors.")
+@click.option("--gr00t", is_flag=True, help="v2.1: also write meta/stats.json as GR00T computes it.")
 @click.option(
     "--relative",
     type=click.Path(path_type=Path),
     metavar="CONFIG",
-    help="v2.1: also meta/relative_stats.json of GR00T, for the relative actions in CONFIG.",
+    help="v2.1: also write GR00T's meta/relative_stats.json, for the relative actions in CONFIG.",
 )
 @force_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
@@ -45,12 +45,12 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Complete and correct the statistics of a DATASET of LeRobot's, v3.0 or v2.1, in place.
+    """Recompute or check the statistics of a dataset.
 
-    One of the Hub, hf://datasets/OWNER/NAME[@REVISION], can be checked.
+    DATASET is a folder of LeRobot's format, v3.0 or v2.1. With --check it may be hf://datasets/OWNER/NAME[@REVISION].
 
-    Only files of statistics in its meta change; the same command again completes an interrupted one.
-    Exits with 0, with --check with 1 if something differs.
+    Only files of statistics in the folder meta/ change. Rerun an interrupted command to complete them. Exits with 0;
+    with --check with 1 if statistics differ.
     """
     if is_on_hub(dataset) and not check:
         raise UsageError(dataset, "is on the Hub and cannot be changed in place", "--check, or a folder")

@@ -25,18 +25,18 @@ from ..output import counted, echo, echo_json
 @click.command()
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option(
-    "--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: compare with the source files too."
+    "--source", "run_dir", type=click.Path(path_type=Path), help="Run directory: also compare with the recordings."
 )
-@click.option("--replay", is_flag=True, help="With --source: take actions back to the simulator, and compare too.")
+@click.option("--replay", is_flag=True, help="With --source: also convert vectors back and compare.")
 @click.option("--deep", is_flag=True, help="Decode and compare every frame, recompute every statistic.")
 @click.option(
     "--for",
     "consumers",
     type=click.Choice(list(CONSUMERS)),
     multiple=True,
-    help="Also say what this consumer would refuse, read wrong or compute anew; may be repeated.",
+    help="Also report what this consumer refuses, misreads or recomputes; can be given several times.",
 )
-@click.option("--with-lerobot", is_flag=True, help="Also go through it with the LeRobot that is installed.")
+@click.option("--with-lerobot", is_flag=True, help="Also read the dataset with the installed LeRobot.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(
@@ -49,12 +49,13 @@ def command(
     with_lerobot: bool,
     as_json: bool,
 ) -> None:
-    """Check that a DATASET (v2.1 or v3.0) is what LeRobot expects and, with --source, what the recordings say.
+    """Check a dataset, also against its recordings.
 
-    --replay goes the other way besides: what the dataset has is taken back to the order and the units of the
-    simulator, by joint name and the inverse of the conversion, and must be what was recorded.
+    DATASET is a folder of LeRobot's format, v3.0 or v2.1. With --source the values must equal those of the
+    recordings. --replay also converts vectors back to the order and the units of the simulator, by joint name and
+    the inverse of the conversion, and compares them with the recordings.
 
-    Exits with 0 if it is, 1 if something is wrong, 2 if it is no dataset.
+    Exits with 0 without errors, 1 with errors, 2 if DATASET is not a dataset.
     """
     check_is_dataset(dataset)
     if replay and run_dir is None:

@@ -17,9 +17,9 @@ from ..output import echo
 @click.argument("file", type=click.Path(path_type=Path))
 @target_option
 def command(kind: str, file: Path, target: Path) -> None:
-    """Write the pipeline that does what the configuration FILE of another converter says.
+    """Write a pipeline file for another converter's options.
 
-    arena: the YAML files of Isaac Lab Arena's convert_hdf5_to_lerobot.py.
+    FILE is the configuration of the converter. arena: a YAML file of Isaac Lab Arena's convert_hdf5_to_lerobot.py.
     """
     config = read_arena_config(file)
     write_new(target, arena_pipeline_text(config, file.name))

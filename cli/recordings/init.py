@@ -17,12 +17,13 @@ from ..output import counted, echo
 
 @click.command(epilog="Shipped pipelines: " + ", ".join(shipped_names()) + ".")
 @click.argument("files", metavar="FILE…", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--pipeline", metavar="NAME", help="Copy this shipped pipeline instead of guessing one.")
+@click.option("--pipeline", metavar="NAME", help="Copy this shipped pipeline instead.")
 @target_option
 def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None:
-    """Guess the layout of files (or folders of files) and write a pipeline file with everything found.
+    """Recognise the layout of files and write a pipeline file.
 
-    The file runs as it is; what else could be done is in it as comments.
+    FILE is an HDF5 file or a folder of them. The pipeline file contains everything that was found, and runs as it
+    is. Comments in it show further features and steps.
     """
     if target.exists():
         raise exists_already(target)

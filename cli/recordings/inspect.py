@@ -22,17 +22,18 @@ _MOST_TEXT = 200
 
 @click.command()
 @click.argument("file", metavar="FILE.hdf5", type=click.Path(path_type=Path))
-@click.option("--attrs", is_flag=True, help="Show attributes too.")
-@click.option("--preview", "with_preview", is_flag=True, help="Show values of numeric datasets of up to 16 MB.")
+@click.option("--attrs", is_flag=True, help="Also show attributes.")
+@click.option("--preview", "with_preview", is_flag=True, help="Also show values of numeric datasets of up to 16 MB.")
 @click.option("--max-level", type=click.IntRange(min=0), help="Deepest level to show; the root is 0.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(
     ctx: click.Context, file: Path, attrs: bool, with_preview: bool, max_level: int | None, as_json: bool
 ) -> None:
-    """Show what is in an HDF5 file: groups, datasets, sizes, chunks, compression.
+    """Show the content of an HDF5 file.
 
-    Exits with 1 if parts of the file cannot be read, 2 if nothing of it can.
+    It lists groups and datasets with sizes, chunks and compression. Exits with 1 if parts of the file are unreadable,
+    2 if the whole file is.
     """
     if file.is_dir():
         raise UsageError(str(file), "is a folder", "an HDF5 file")

@@ -20,12 +20,15 @@ _NO_LAYOUT = "generic"  # its files can only be described by hand
 @click.option("--frames", default=30, show_default=True, help="Frames of each episode.")
 @click.option("--height", default=96, show_default=True, help="Height of the frames in pixels, at least 48.")
 @click.option("--width", default=96, show_default=True, help="Width of the frames in pixels, at least 48.")
-@click.option("--cameras", help="Names of the cameras instead of the layout's own, with commas between; '' for none.")
-@click.option("--seed", default=0, show_default=True, help="Another seed gives other values.")
+@click.option("--cameras", help="Camera names, separated by commas; '' for none, the layout's own by default.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random values.")
 def command(
     layout: str, folder: Path, episodes: int, frames: int, height: int, width: int, cameras: str | None, seed: int
 ) -> None:
-    """Write small files of a LAYOUT into DIR, with known values and frame numbers in the pixels."""
+    """Write small sample files of a layout.
+
+    The files in DIR have known values, and frame numbers in the pixels.
+    """
     paths = write_sample(
         layout,
         folder,

@@ -14,5 +14,8 @@ from ..output import echo
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def command(run_dir: Path) -> None:
-    """End the jobs of a run, or the command that works on it; what is committed stays, and the run can go on."""
+    """Cancel the jobs of a run, or its command.
+
+    Committed episodes stay. Rerun the command of the run to resume.
+    """
     echo("\n".join(cancel(workspace_of(run_dir))))

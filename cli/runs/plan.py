@@ -28,7 +28,10 @@ MAX_SHOWN = 20
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Say what a run would do: episodes kept and rejected, frames, shards, tasks. Touches nothing."""
+    """Show what a run would do, and change nothing.
+
+    It lists kept and rejected episodes, frames, shards and tasks.
+    """
     resolved = load_pipeline(pipeline, overrides)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
         if resolved.spec.source is None:

@@ -29,12 +29,14 @@ from ..output import counted, echo, echo_json
 @click.argument("pipeline", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]…")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the finished dataset.")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for everything else; OUTPUT.run by default.")
-@click.option("--executor", help="Where ranks run: " + ", ".join(EXECUTORS) + ".")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes, or jobs, at a time; one per CPU by default.")
-@click.option("--wait", is_flag=True, help="On a cluster: stay until the run is over, and exit as it ends.")
-@click.option("--fresh", is_flag=True, help="Move an earlier run aside and start over.")
-@click.option("--retry-rejected", is_flag=True, help="Try episodes again that were rejected for bad data.")
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Folder for plan, shards and logs; OUTPUT.run by default."
+)
+@click.option("--executor", help="Executor of the ranks: " + ", ".join(EXECUTORS) + ".")
+@click.option("--workers", type=click.IntRange(min=1), help="Parallel processes or jobs; one per CPU by default.")
+@click.option("--wait", is_flag=True, help="Wait for the cluster jobs and return the run's exit code.")
+@click.option("--fresh", is_flag=True, help="Move the existing run aside and start over.")
+@click.option("--retry-rejected", is_flag=True, help="Retry episodes that were rejected for damage.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(
@@ -50,9 +52,10 @@ def command(
     retry_rejected: bool,
     as_json: bool,
 ) -> None:
-    """Convert, or go on with a conversion: the same command again resumes it.
+    """Run a pipeline, or resume an interrupted run.
 
-    With --executor slurm the jobs are submitted and the command ends; --wait stays until they are over.
+    PIPELINE is a file or the name of a shipped pipeline. Rerun the same command to resume. With --executor slurm
+    the command submits the jobs and exits; with --wait it waits for them.
     """
     resolved = load_pipeline(pipeline, overrides, executor=executor)
     spec = resolved.spec

@@ -10,9 +10,9 @@ from ..output import echo_json
 
 @click.command()
 def command() -> None:
-    """Print the JSON Schema of a pipeline file, for editors.
+    """Print the JSON Schema of a pipeline file.
 
-    For example `robotrove schema > pipeline.schema.json`, and as first line of a pipeline file
+    Editors use it: run `robotrove schema > pipeline.schema.json`, and begin the pipeline file with
     `# yaml-language-server: $schema=pipeline.schema.json`.
     """
     echo_json(json_schema())

@@ -19,12 +19,13 @@ from ..output import counted, echo, echo_json
 
 @click.command()
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--watch", is_flag=True, help="Show it again every two seconds until the run ends.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds until the run ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(run_dir: Path, watch: bool, as_json: bool) -> None:
-    """Show how far a run is, from plain files, and from the cluster's queue where there is one.
+    """Show the progress and failures of a run.
 
-    With --watch and --json nothing is printed before the run ends: one document, not many.
+    It reads the files of the run directory, and the queue of the cluster. With --watch and --json it prints one
+    document, when the run ends.
     """
     reader = status_reader(workspace_of(run_dir))
     status = reader.read()

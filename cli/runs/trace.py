@@ -16,7 +16,10 @@ from ..output import echo, echo_json
 @click.argument("episode", type=click.IntRange(min=0))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(dataset: Path, episode: int, as_json: bool) -> None:
-    """Say which recording an EPISODE (a number, from 0) of a DATASET comes from."""
+    """Show the recording of an episode.
+
+    EPISODE is its number in the DATASET, from 0.
+    """
     found = trace(dataset, episode)
     if as_json:
         echo_json({**asdict(found.origin), "source_path": found.path, "source_is_there": found.is_there})
