@@ -42,7 +42,7 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            ctx.fail(f"there is no command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
+            ctx.fail(f"unknown command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
         room, _ = COMMANDS[cmd_name]
         command: click.Command = import_module(f".{room}.{cmd_name.replace('-', '_')}", __name__).command
         return command

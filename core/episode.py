@@ -186,7 +186,7 @@ class Episode(Document):
         """
         cameras = [name for name, feature in self.features.items() if feature.is_visual]
         if key not in cameras:
-            raise EpisodeRejected("missing_column", f"there is no camera {key!r}{nearest(key, cameras)}")
+            raise EpisodeRejected("missing_column", f"has no camera {key!r}{nearest(key, cameras)}")
         return self._columns[key].feature
 
     def take(self, rows: NDArray[np.int64]) -> Episode:
@@ -306,12 +306,12 @@ class Episode(Document):
         if not self._validity.is_open:
             raise RobotroveError(
                 f"episode {self.id}",
-                f"its column {key!r} was read after the reader had moved on",
+                f"column {key!r} was read after the reader moved on",
                 "an episode is valid only while it is the current item of the pipeline",
                 "read what you need inside the block, or keep ep[...] arrays instead of the episode",
             )
         if key not in self._columns:
-            raise EpisodeRejected("missing_column", f"there is no column {key!r}{nearest(key, self._columns)}")
+            raise EpisodeRejected("missing_column", f"has no column {key!r}{nearest(key, self._columns)}")
         return self._columns[key]
 
 

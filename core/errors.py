@@ -68,11 +68,9 @@ class ConfigError(UsageError):
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda p: p.line)
-        count = f"{len(problems)} mistake{'s' if len(problems) != 1 else ''}"
+        count = f"{len(problems)} error{'s' if len(problems) != 1 else ''}"
         lines = [f"{source}:{p.line}: {p.message}" if p.line else f"{source}: {p.message}" for p in self.problems]
-        super().__init__(
-            source, f"{count} found\n  " + "\n  ".join(lines), todo="mend them and run the same command again"
-        )
+        super().__init__(source, f"{count} found\n  " + "\n  ".join(lines), todo="fix the file and rerun the command")
 
 
 class EpisodeRejected(RobotroveError):
@@ -93,7 +91,7 @@ class RunLocked(UsageError):
     """Another process, or a job on a cluster, works on the same run directory."""
 
     def __init__(self, run_dir: str, holder: str, todo: str = "") -> None:
-        wait = f"wait for it (robotrove status {shlex.quote(run_dir)}), or end that process and repeat the command"
+        wait = f"wait for it (robotrove status {shlex.quote(run_dir)}), or stop that process and rerun the command"
         super().__init__(
             run_dir, f"{holder} is working on this run", "one command at a time per run directory", todo or wait
         )
@@ -105,7 +103,7 @@ class RunChanged(UsageError):
     def __init__(self, run_dir: str, differences: Iterable[str]) -> None:
         super().__init__(
             run_dir,
-            "this run was started with something else:\n    " + "\n    ".join(differences),
+            "was created with another pipeline, sources or versions:\n    " + "\n    ".join(differences),
             "the same pipeline, sources and versions as when the run was created",
             "use --run-dir for a new run, or --fresh to move this one aside and start over",
         )
@@ -125,7 +123,7 @@ class RunOfOtherVersion(RunChanged):
         UsageError.__init__(
             self,
             run_dir,
-            f"was made by robotrove {made_by}, and this is robotrove {this}",
+            f"was created by robotrove {made_by}, but this is robotrove {this}",
             f"a run of robotrove {this}",
             f"use robotrove {made_by}, or {instead}",
         )
@@ -167,7 +165,7 @@ class RankFailed(RobotroveError):
         super().__init__(
             f"stage {stage}",
             f"{len(failures)} rank(s) failed\n    " + "\n    ".join(shown + more),
-            todo=f"see the cause, then resume with: {resume}",
+            todo=f"fix the cause, then resume with: {resume}",
             see=logs,
         )
 
@@ -181,7 +179,7 @@ class Superseded(RobotroveError):
 
 def exists_already(target: Path, kind: str = "file") -> UsageError:
     """Return the error for a file, or another kind of thing, that would be replaced."""
-    return UsageError(str(target), "exists already", f"a {kind} that does not exist yet", "-o NAME, or move it away")
+    return UsageError(str(target), "already exists", f"a {kind} that does not exist yet", "-o NAME, or move it away")
 
 
 def explained(exc: Exception) -> str:
@@ -228,10 +226,10 @@ def intact(folder: Path) -> Iterator[None]:
     except (ValueError, KeyError, TypeError, FileNotFoundError, RobotroveError) as exc:
         raise RobotroveError(
             str(folder),
-            f"something in it is damaged or gone: {exc}",
-            "what was committed, as it was written",
-            "move away the folder that is named (of a shard, or of an episode), then repeat the command: "
-            "what was in it is made again",
+            f"contains damaged or missing files: {exc}",
+            "the committed files, unchanged",
+            "delete the damaged folder (of a shard or an episode) named above and rerun the command; "
+            "its contents are recreated",
         ) from exc
 
 
@@ -243,9 +241,9 @@ def undamaged(path: Path) -> Iterator[None]:
     except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as exc:
         raise RobotroveError(
             str(path),
-            f"is damaged or gone: {type(exc).__name__}: {exc}",
-            "a file as robotrove wrote it",
-            "put it back, or repeat the command with --fresh, which moves this run aside and starts over",
+            f"is damaged or missing: {type(exc).__name__}: {exc}",
+            "the file, as robotrove wrote it",
+            "restore it, or rerun the command with --fresh to move this run aside and start over",
         ) from exc
 
 
@@ -263,5 +261,5 @@ def packages_needed() -> Iterator[None]:
             f"{sys.executable} on {socket.gethostname()}",
             str(exc),
             "every package that robotrove needs",
-            "install robotrove there, or leave that machine out, and resume the run",
+            "install robotrove there or exclude that machine, then resume the run",
         ) from exc

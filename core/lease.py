@@ -80,7 +80,7 @@ def _take_over_if_dead(path: Path, run_dir: str) -> None:
     if grave.read_text() != found:
         # Somebody else buried the dead one first, and this is the new lock: give it back.
         rename_new(grave, path)
-        raise RunLocked(run_dir, "another command that started at the same moment")
+        raise RunLocked(run_dir, "another command that started at the same time")
     grave.unlink()
 
 
@@ -125,7 +125,7 @@ def lease(path: Path) -> Iterator[None]:
     finally:
         attempt.unlink(missing_ok=True)
     if not is_ours:
-        raise RunLocked(str(path.parent), "another command that started at the same moment")
+        raise RunLocked(str(path.parent), "another command that started at the same time")
     with heartbeat(path, identity):
         yield
 

@@ -27,7 +27,7 @@ class Registry(Mapping[str, Any]):
         if name not in self._entries:
             raise UsageError(
                 f"{self.kind} {name!r}",
-                f"there is no such {self.kind}{nearest(name, self._entries)}",
+                f"no such {self.kind}{nearest(name, self._entries)}",
                 "one of " + ", ".join(self._entries),
             )
         module, _, attribute = self._entries[name].partition(":")

@@ -31,7 +31,7 @@ class Workspace:
         chosen = _absolute(run_dir) if run_dir else output.with_name(output.name + ".run")
         if chosen.is_relative_to(output):
             raise UsageError(
-                str(chosen), "the run directory is in the output", "a folder outside of it", "--run-dir DIR"
+                str(chosen), "the run directory is inside the output", "a folder outside the output", "--run-dir DIR"
             )
         return cls(chosen, output)
 

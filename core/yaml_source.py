@@ -161,7 +161,7 @@ class _Reading:
         try:
             return Located(self._loader.construct_object(node), line)
         except (ValueError, KeyError):
-            self._note(node, path, f"{node.value!r} is not what its tag says")
+            self._note(node, path, f"{node.value!r} does not match its tag")
             return Located(None, line)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Located]:

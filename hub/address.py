@@ -47,5 +47,5 @@ def parse(text: str) -> Address:
     found = _ADDRESS.fullmatch(text)
     path = PurePosixPath((found and found["path"]) or "")
     if found is None or ".." in path.parts:
-        raise UsageError(text, "names nothing on the Hub", "hf://datasets/OWNER/NAME[@REVISION][/PATH]")
+        raise UsageError(text, "is not a name on the Hub", "hf://datasets/OWNER/NAME[@REVISION][/PATH]")
     return Address(found["repo_id"], found["revision"] or "main", "" if path == PurePosixPath() else str(path))

@@ -80,7 +80,7 @@ class Elsewhere:
         """Where the file is, or will be."""
         quoted = quote(self.path[:1], safe="") + quote(self.path[1:])  # a slash at the beginning would be lost
         if not {"", ".", ".."}.isdisjoint(quoted.split("/")):
-            raise RobotroveError(self.url, "is a name that no file here can have")
+            raise RobotroveError(self.url, "is not a possible file name here")
         return folder("elsewhere") / self.version / self.protocol / quoted
 
 

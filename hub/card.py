@@ -69,14 +69,14 @@ def _body(facts: CardFacts) -> Iterator[str]:
     yield f"{facts.version}. [Look at it]({VISUALIZER}{quote(facts.repo_id, safe='')})."
     yield ""
     if not facts.is_verified:
-        yield "**This dataset was pushed without being checked** (`--no-verify`)."
+        yield "**This dataset was pushed without a check** (`--no-verify`)."
         yield ""
     yield from _table(
         ("", ""),
         [
-            ("robot", facts.robot or "not said"),
+            ("robot", facts.robot or "not stated"),
             ("cameras", ", ".join(f"{_code(key)} ({what})" for key, what in facts.cameras.items()) or "none"),
-            ("licence", facts.license or "not said; ask whoever published it"),
+            ("licence", facts.license or "not stated; ask the publisher"),
         ],
     )
     yield ""

@@ -25,7 +25,7 @@ _PASSING = {408, 429, 500, 502, 503, 504}
 _CONFLICT = {409, 412}
 # Packages whose errors say that no answer came. Which of them huggingface_hub uses depends on its version.
 _TRANSPORTS = {"requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2", "http"}
-_LOG_IN = "log in with `hf auth login` or set HF_TOKEN, then repeat the command: it goes on where it stopped"
+_LOG_IN = "log in with `hf auth login` or set HF_TOKEN, then rerun the command to resume"
 
 
 class Interrupted(Exception):
@@ -104,7 +104,7 @@ def check_logged_in() -> None:
         UsageError: If there is none.
     """
     if get_token() is None:
-        raise UsageError("the Hub", "you are not logged in", "a token that may write", _LOG_IN)
+        raise UsageError("the Hub", "you are not logged in", "a token with write access", _LOG_IN)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:
@@ -155,19 +155,19 @@ def _told(exc: BaseException) -> str:
 def _fail(where: str, exc: Exception) -> NoReturn:
     """Say in words why the Hub did not do what was asked."""
     status, told = _status(exc), _told(exc)
-    again = "repeat the command: it goes on where it stopped"
+    rerun = "rerun the command to resume"
     error = _http_error(exc)
     if isinstance(error, RevisionNotFoundError):
-        raise UsageError(where, "there is no such branch, tag or commit", "one that its page on the Hub lists") from exc
+        raise UsageError(where, "has no such branch, tag or commit", "one that the repository's page lists") from exc
     if status == 401:  # huggingface_hub makes a RepositoryNotFoundError of most of these too
-        raise RobotroveError(where, told, "a token that is valid", _LOG_IN) from exc
+        raise RobotroveError(where, told, "a valid token", _LOG_IN) from exc
     if isinstance(error, RepositoryNotFoundError):
-        raise UsageError(where, "there is no such dataset, or your token may not see it", "OWNER/NAME") from exc
+        raise UsageError(where, "not found, or your token may not read it", "OWNER/NAME") from exc
     if status in (402, 403, 413):
-        raise RobotroveError(where, told, "the right to write, and room", f"see to it, then {again}") from exc
+        raise RobotroveError(where, told, "write access and free storage", f"get them, then {rerun}") from exc
     if status is not None or any(map(_is_transport, _causes(exc))):
-        raise RobotroveError(where, told, "an answer to go on with", f"wait a while, then {again}") from exc
+        raise RobotroveError(where, told, "a complete answer", f"wait a while, then {rerun}") from exc
     # What huggingface_hub makes of single files that the Hub refused; files here that cannot be read or written.
     if type(exc) is ValueError or isinstance(exc, OSError):
-        raise RobotroveError(where, told, "what the Hub takes, and files that can be used", f"then {again}") from exc
+        raise RobotroveError(where, told, "files that the Hub accepts", f"fix them, then {rerun}") from exc
     raise exc  # a mistake of ours

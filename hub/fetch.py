@@ -56,7 +56,7 @@ def fetch_dataset(text: str, force: bool) -> Path:
     below = {path: file for path, file in repository.files(commit).items() if path.startswith(prefix)}
     files = {path: file for path, file in below.items() if not path.startswith(".")}
     if not files:
-        raise UsageError(text, "there is nothing there", "a dataset")
+        raise UsageError(text, "contains no files", "a dataset")
     found = [cache.Place(address.repo_id, commit, path) for path in files]
     if force:
         for place in found:

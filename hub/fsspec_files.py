@@ -109,7 +109,7 @@ def _checked(system: Any, path: str, place: cache.Elsewhere) -> int:
             raise
         raise _failed(place.url, exc) from exc
     if _version(place.url, facts) != place.version:
-        raise FileNotFoundError(errno.ENOENT, "is another file by now", place.url)
+        raise FileNotFoundError(errno.ENOENT, "was replaced by another file", place.url)
     return int(facts["size"])
 
 
@@ -123,7 +123,7 @@ def _is_gone(exc: Exception, protocol: str) -> bool:
 
 def _version(url: str, facts: Mapping[str, Any]) -> str:
     if not isinstance(facts.get("size"), int):
-        raise RobotroveError(url, "its size is not known there", "a place that says how large files are")
+        raise RobotroveError(url, "its size is unknown", "a place that reports file sizes")
     known = {key: str(facts[key]) for key in _FACTS if key in facts}
     return hashlib.sha256(json.dumps([url, known]).encode()).hexdigest()[:40]
 
@@ -136,9 +136,9 @@ def _opened(text: str) -> tuple[Any, str]:
         shown = f"{protocol}://…"
         raise UsageError(
             shown,
-            "holds a password, or a query that may be signed: it would stand in the files of the run",
+            "contains a password, or a query with a possible signature: the files of the run would contain it",
             "a name without secrets",
-            "log in as the package of the protocol takes it, from the environment or its own files",
+            "log in by the environment or the configuration files of the protocol's package",
         )
     if "::" in text or not rest:
         raise UsageError(text, "names no file", "PROTOCOL://PATH")
@@ -155,7 +155,7 @@ def _opened(text: str) -> tuple[Any, str]:
 
 
 def _missing(text: str, exc: ImportError) -> UsageError:
-    expected = "the package that fsspec reads this protocol with"
+    expected = "the package that fsspec needs for this protocol"
     return UsageError(text, f"the package of this protocol is missing: {exc}", expected, "pip install it")
 
 
@@ -163,6 +163,4 @@ def _failed(text: str, exc: Exception) -> RobotroveError:
     if isinstance(exc, FileNotFoundError) and isinstance(exc.__cause__, Exception):
         exc = exc.__cause__
     told = " ".join(str(exc).split()) or type(exc).__name__
-    return RobotroveError(
-        text, told, "a place that can be read", "see to it, then repeat the command: it goes on where it stopped"
-    )
+    return RobotroveError(text, told, "a readable place", "check it, then rerun the command to resume")

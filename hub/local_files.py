@@ -83,8 +83,10 @@ class LocalFiles:
         try:
             yield
         except (OSError, ValueError) as exc:  # huggingface_hub says the latter of a file that is gone
-            where, expected = str(self._root / path), "a dataset that nobody changes meanwhile"
-            raise RobotroveError(where, f"cannot be read: {exc}", expected, "then repeat the command") from exc
+            where, expected = str(self._root / path), "a dataset that does not change during the push"
+            raise RobotroveError(
+                where, f"cannot be read: {exc}", expected, "restore it, then rerun the command"
+            ) from exc
 
 
 def pieces(path: Path) -> Iterator[bytes]:

@@ -132,9 +132,9 @@ class Push:
                 self._repository.hub.pause(why, exc.pause_s or min(2.0**attempt, 60.0))
         raise RobotroveError(
             f"{self._repository.where}, branch {self._branch}",
-            f"differs from what is here after {_ATTEMPTS} attempts, by {changes[0].path_in_repo} first; {why}",
-            "nobody else who changes it at the same time",
-            "repeat the command: it goes on where it stopped",
+            f"differs from the local dataset after {_ATTEMPTS} attempts, first in {changes[0].path_in_repo}; {why}",
+            "no other process that changes it at the same time",
+            "rerun the command to resume",
         )
 
     def _changes(self, revision: str) -> list[Operation]:

@@ -46,7 +46,7 @@ class Repository:
                 raise HFValidationError("it has no owner")
         except HFValidationError as exc:
             expected = "OWNER/NAME, such as lab/cubes"
-            raise UsageError(f"repository {repo_id!r}", f"cannot be one of the Hub: {exc}", expected) from exc
+            raise UsageError(f"repository {repo_id!r}", f"is not a valid name on the Hub: {exc}", expected) from exc
         self.hub = hub
         self.repo_id = repo_id
         self.where = f"dataset {repo_id} on the Hub"
@@ -92,7 +92,7 @@ class Repository:
             operations=operations, commit_message=title, revision=branch, parent_commit=parent, create_pr=True
         )
         if made.pr_num is None:
-            raise Interrupted("somebody else made the same commit", 0.0)
+            raise Interrupted("another process made the same commit", 0.0)
         return int(made.pr_num)
 
     def _create_commit(self, **given: Any) -> CommitInfo:
@@ -164,9 +164,9 @@ def download(repository: Repository, file: RepoFile, commit: str, incomplete: Pa
         incomplete.unlink()
     raise RobotroveError(
         f"{repository.where}, {file.path}",
-        f"came {_ATTEMPTS} times with another content than the Hub says",
+        f"arrived {_ATTEMPTS} times with other content than the Hub states",
         f"{file.size:,} bytes with the digest of its commit",
-        "repeat the command; if it fails again, ask whoever runs the network or the repository",
+        "rerun the command; if it fails too, ask the owner of the network or the repository",
     )
 
 

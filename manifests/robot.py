@@ -188,8 +188,8 @@ def load_robot(name: str) -> RobotManifest:
     else:
         raise UsageError(
             f"robot {name!r}",
-            f"there is no such robot{nearest(name, known)}",
-            "one of " + ", ".join(known) + ", or the path of a YAML file from the folder that the command runs in",
+            f"no such robot{nearest(name, known)}",
+            "one of " + ", ".join(known) + ", or the path of a YAML file, relative to the working directory",
         )
     return _parsed(text, name)
 
@@ -203,7 +203,7 @@ def _parsed(text: str, source: str) -> RobotManifest:
     root, problems = read_yaml(text, source)
     data = root.plain() if root else None
     if root is None or not isinstance(data, dict):
-        raise ConfigError(source, [*problems, Problem(1, "is no mapping with name, robot_type and joints")])
+        raise ConfigError(source, [*problems, Problem(1, "is not a mapping with name, robot_type and joints")])
     robot, found = None, []
     try:
         robot = RobotManifest.model_validate(data)

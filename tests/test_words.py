@@ -176,3 +176,9 @@ def test_help_begins_with_a_short_imperative(name: str) -> None:
     assert line.partition(" ")[0] in VERBS
     assert len(line) <= 60
     assert line.endswith(".")
+
+
+@pytest.mark.parametrize("folder", ["cli", "core", "executors", "hub", "manifests", "media", "testing"])
+def test_words_of_messages(folder: str) -> None:
+    texts = [text for path, source in modules(folder) for text in messages(path, source)]
+    assert [fault for text in texts for fault in faults(text, "texts", "everywhere")] == []

@@ -63,6 +63,6 @@ class Committer(Bound, DatasetStep):
                 str(self.binding.workspace.output),
                 "was made by another run while this one worked",
                 "a folder that does not exist yet",
-                f"what this run made is in {root}; move one of them away and repeat the command",
+                f"what this run made is in {root}; move one of them away and rerun the command",
             ) from exc
         sync_file(self.binding.workspace.output.parent)

@@ -104,7 +104,7 @@ class OsmoPublisher(Bound, DatasetStep):
                 f"osmo {' '.join(_UPLOAD)} {unit}",
                 f"{_ended(code)}{', but some files were not uploaded' if not code else ''}{_shown(lines)}",
                 "exit code 0, and all files uploaded",
-                "see to it (osmo login URL), then repeat the command of the run: only the upload is done again",
+                "see to it (osmo login URL), then rerun the command of the run: only the upload is done again",
             )
 
     @property

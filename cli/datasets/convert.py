@@ -32,10 +32,10 @@ def command(dataset: str, version: str, robot: str | None, allow_long: bool, for
     folder = local_dataset(source)
     # One that is gone may be that of a finished run, which needs it no more.
     if os.path.lexists(folder) and version_of(folder) == version and robot is None:
-        raise UsageError(dataset, f"is {version} already", "a dataset of another version")
+        raise UsageError(dataset, f"already has version {version}", "a dataset of another version")
     if version == "v3.0":
         if robot or allow_long:
-            raise UsageError("--gr00t and --allow-long", "are for --to v2.1", todo="leave them out")
+            raise UsageError("--gr00t and --allow-long", "need --to v2.1", todo="remove them")
         run_blocks({"aggregator": {"datasets": [source], "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
     gr00t = {"gr00t_files": {"robot": robot}} if robot else {}
     run_blocks({"downgrader": {"datasets": [source], "allow_long": allow_long}, **gr00t}, **run)

@@ -61,7 +61,9 @@ def _ranges(text: str) -> list[range]:
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
-            raise UsageError("--episodes", f"{part!r} is no number and no range", "numbers and ranges such as 0,3,7-9")
+            raise UsageError(
+                "--episodes", f"{part!r} is neither a number nor a range", "numbers and ranges, for example 0,3,7-9"
+            )
         found.append(range(int(first), int(last or first) + 1))
     return found
 
@@ -71,15 +73,15 @@ def _lines(export: ActionExport, run_dir: Path | None) -> Iterator[str]:
     yield f"{export.path}: {episodes}, {rows} of {counted(len(export.joints), 'joint')}"
     if export.converted:
         taken = "" if run_dir else "; a dataset in radians needs --source RUN_DIR"
-        yield f"  taken back from motor units to the simulator's: {', '.join(export.converted)}{taken}"
+        yield f"  converted back from motor units: {', '.join(export.converted)}{taken}"
     if export.zeros:
-        yield f"  zero, since the dataset does not have them: {', '.join(export.zeros)}"
+        yield f"  zero, because the dataset has no such joints: {', '.join(export.zeros)}"
     if lacking := export.episodes - export.starts:
         hint = "" if run_dir else "; give --source RUN_DIR"
-        yield f"  without a state, which Isaac Lab's replay resets to: {counted(lacking, 'episode')}{hint}"
+        yield f"  without an initial state for Isaac Lab's replay: {counted(lacking, 'episode')}{hint}"
     if export.shifted_starts:
         begun = counted(export.shifted_starts, "episode")
-        yield f"  rows before the first were left out: {begun} begin with the state that was recorded there"
+        yield f"  first rows dropped: {begun} begin with the state recorded at that row"
     if export.late_starts:
         begun = counted(export.late_starts, "episode")
-        yield f"  rows before the first were left out: {begun} begin with the initial state, no other was recorded"
+        yield f"  first rows dropped: {begun} begin with the initial state, the only recorded one"

@@ -61,14 +61,14 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     view = open_dataset(dataset)
     if not isinstance(view, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
-        raise UsageError(str(dataset), f"is {view.version}", "v2.1, which is all that GR00T reads", action)
+        raise UsageError(str(dataset), f"is {view.version}", "v2.1, the version that GR00T reads", action)
     _refuse(view, f"gr00t-{version}")
     training = gr00t_training(view, load_robot(robot), version, tag)
     files = gr00t_files(training, folder)
     if training.is_old:
         files[METADATA] = json.dumps(gr00t_metadata(view, training.tag), indent=4) + "\n"
     _write(folder, files)
-    echo(f"{folder}: {', '.join(files)}\n  start it: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
+    echo(f"{folder}: {', '.join(files)}\n  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
 
 
 @command.command()
@@ -82,7 +82,7 @@ def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     _refuse(view, "lerobot")
     files = lerobot_files(view, policy, folder)
     _write(folder, files)
-    echo(f"{folder}: {', '.join(files)}\n  start it: bash {quote(str(folder / TRAIN))}")
+    echo(f"{folder}: {', '.join(files)}\n  start: bash {quote(str(folder / TRAIN))}")
 
 
 def _refuse(view: Dataset, consumer: str) -> None:
@@ -91,8 +91,8 @@ def _refuse(view: Dataset, consumer: str) -> None:
     if wrong:
         raise UsageError(
             str(view.root),
-            "\n    ".join([f"{CONSUMERS[consumer].title} would refuse it or read it wrong", *wrong]),
-            "a dataset that it takes",
+            "\n    ".join([f"{CONSUMERS[consumer].title} would refuse or misread it", *wrong]),
+            "a dataset without errors for it",
             f"robotrove verify {quote(str(view.root))} --for {consumer}",
         )
 

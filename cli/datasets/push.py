@@ -45,10 +45,10 @@ def _told(published: Published) -> str:
     visible = "private" if published.private else "public"
     revision = published.tag or published.branch
     files = f"{counted(published.files, 'file')}, {size(published.size)}"
-    changed = f"{counted(published.changed, 'file')} changed" if published.changed else "nothing had to be changed"
+    changed = f"{counted(published.changed, 'file')} changed" if published.changed else "no changes"
     return "\n".join(
         [
             f"{published.url} ({visible}): {files}; {changed}",
-            f"  {revision} is at commit {published.commit}, compared with what is here file by file",
+            f"  {revision} is at commit {published.commit}, equal to the local dataset, file by file",
         ]
     )

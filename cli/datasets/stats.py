@@ -84,11 +84,11 @@ def _lines(dataset: str, report: StatsReport, check: bool) -> Iterator[str]:
                 yield f"  and {more:,} more"
     if check:
         total = sum(found.count for found in report.differences.values())
-        yield f"{counted(total, 'value')} {'differs' if total == 1 else 'differ'}" if total else "nothing differs"
-        yield f"mend it: robotrove stats {name}" if total else f"check it: robotrove verify {name}"
+        yield f"{counted(total, 'value')} {'differs' if total == 1 else 'differ'}" if total else "no differences"
+        yield f"fix: robotrove stats {name}" if total else f"check: robotrove verify {name}"
     else:
         yield f"written: {', '.join(report.written)}" if report.written else "nothing to do"
-        yield f"check it: robotrove verify {name}"
+        yield f"check: robotrove verify {name}"
 
 
 def _summary(feature: str, found: FeatureDifferences, check: bool) -> str:

@@ -59,7 +59,7 @@ def command(
     """
     check_is_dataset(dataset)
     if replay and run_dir is None:
-        raise UsageError("--replay", "needs the recordings to compare with", "--source RUN_DIR beside it")
+        raise UsageError("--replay", "needs the recordings", "--source RUN_DIR beside it")
     recordings = finished_run(run_dir) if run_dir is not None else None  # refused now, not after all other checks
     source = replayed = seen = None
     with Bar("checking") as bar:
@@ -128,7 +128,7 @@ def _lines(
         yield from (f"  {_finding(finding)}" for finding in findings)
     for consumer in report.consumers:
         if all(finding.consumer != consumer for finding in report.findings):
-            yield f"{consumer}: takes it as it is"
+            yield f"{consumer}: no errors or warnings"
     if source is not None:
         yield f"source: {counted(source.episodes, 'episode')} and {counted(source.frames, 'video frame')} compared"
         yield from _problem_lines(source)
@@ -136,7 +136,7 @@ def _lines(
         yield from _replay_lines(replayed)
     if seen is not None:
         yield f"LeRobot {seen.lerobot}: {seen.problem or counted(seen.frames, 'frame') + ' read'}"
-    verdict = counted(problems, "problem") if problems else "nothing is wrong"
+    verdict = counted(problems, "error") if problems else "no errors"
     yield f"{verdict}, {counted(counts['warnings'], 'warning')}" if counts["warnings"] else verdict
 
 
@@ -148,7 +148,7 @@ def _finding(finding: Diagnostic) -> str:
 
 def _replay_lines(replayed: ReplayReport) -> Iterator[str]:
     episodes, rows = counted(replayed.episodes, "episode"), counted(replayed.rows, "row")
-    yield f"replay: {episodes} and {rows} taken back to the recordings"
+    yield f"replay: {episodes} and {rows} compared with the recordings"
     for key, column in replayed.columns.items():
         ways = [
             f"{counted(len(entries), 'entry')} {how}"
@@ -157,7 +157,7 @@ def _replay_lines(replayed: ReplayReport) -> Iterator[str]:
         ]
         yield f"  {key}: {', '.join(ways) or 'nothing'}"
         if column.not_compared:
-            yield f"    not compared, since the dataset does not have them: {', '.join(column.not_compared)}"
+            yield f"    not compared, missing in the dataset: {', '.join(column.not_compared)}"
     yield from _problem_lines(replayed)
 
 

@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None
     elif files:
         text, told = _guessed(files)
     else:
-        raise UsageError("robotrove init", "no files are given", "files to guess from, or --pipeline NAME")
+        raise UsageError("robotrove init", "has no files", "HDF5 files, or --pipeline NAME")
     write_new(target, text)
     echo(f"{target}: {told}")
     echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")

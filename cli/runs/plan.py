@@ -52,7 +52,7 @@ def _show_inputs(inputs: DatasetInputs, as_json: bool) -> None:
         facts = {"listed": inputs.episodes, "kept": inputs.episodes, "frames": inputs.frames, "fps": inputs.fps}
         echo_json({"inputs": listed, **facts, "features": _texts(inputs.features)})
         return
-    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, all of which are kept")
+    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, all kept")
     for dataset in inputs.datasets:
         echo(f"  {dataset.path}: {counted(dataset.episodes, 'episode')}, {counted(dataset.frames, 'frame')}")
     echo(f"{inputs.frames} frames at {inputs.fps} fps")
@@ -89,7 +89,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
     if plan.base is not None:
         base = plan.base.dataset
-        echo(f"to be appended to {base.path}: {counted(base.episodes, 'episode')}, {counted(base.frames, 'frame')}")
+        echo(f"appends to {base.path}: {counted(base.episodes, 'episode')}, {counted(base.frames, 'frame')}")
     echo(f"{facts['frames']} frames at {plan.fps} fps in {facts['shards']} shard(s)")
     _echo_features(plan.features)
     for task, count in facts["tasks"].items():

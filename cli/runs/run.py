@@ -61,7 +61,7 @@ def command(
     spec = resolved.spec
     chosen = output or (Path(spec.output) if spec.output else None)
     if chosen is None:
-        raise UsageError(str(pipeline), "says no output", "output: FOLDER in the file, or --output FOLDER")
+        raise UsageError(str(pipeline), "has no output", "output: FOLDER in the file, or --output FOLDER")
     workspace = workspace_of_append(spec, chosen, run_dir)
     where = build_executor(spec.executor, workers or spec.workers)
     try:
@@ -73,9 +73,11 @@ def command(
                 found = execute(resolved, workspace, where, **options)
     except KeyboardInterrupt:
         if isinstance(where, Detached) and where.is_detached:
-            click.echo(f"the jobs go on; robotrove cancel {shlex.quote(str(workspace.run_dir))} ends them", err=True)
+            click.echo(
+                f"the jobs continue; robotrove cancel {shlex.quote(str(workspace.run_dir))} cancels them", err=True
+            )
         else:
-            click.echo("the same command goes on with this run", err=True)
+            click.echo("rerun the same command to resume", err=True)
         raise
     if isinstance(found, Submission):
         echo_json(_submitted(found, workspace)) if as_json else echo(_told(found, workspace))
@@ -98,16 +100,16 @@ def _told(submission: Submission, workspace: Workspace) -> str:
     for job, batch in submission.batches:
         lines.append(f"  {job}: {', '.join(batch.stages)} ({counted(len(batch.jobs), 'job')})")
     where = shlex.quote(str(workspace.run_dir))
-    lines += [f"  watch them: robotrove status {where} --watch", f"  end them: robotrove cancel {where}"]
+    lines += [f"  watch: robotrove status {where} --watch", f"  cancel: robotrove cancel {where}"]
     return "\n".join(lines)
 
 
 def summary(report: RunReport) -> str:
     """Return a finished run in a few lines."""
-    head = "was finished before" if report.was_finished else f"done in {duration(report.seconds)}"
+    head = "already finished" if report.was_finished else f"done in {duration(report.seconds)}"
     base = report.base
     if base is not None and not report.kept:
-        return "\n".join([f"nothing is new for {base.path}, and nothing was written", *_listed(report)])
+        return "\n".join([f"no new episodes for {base.path}, nothing written", *_listed(report)])
     episodes, frames = report.kept + (base.episodes if base else 0), report.frames + (base.frames if base else 0)
     lines = [f"{report.output}: {episodes} episodes, {frames} frames ({head})"]
     if base is not None:
@@ -118,9 +120,9 @@ def summary(report: RunReport) -> str:
         lines += _listed(report)
     lines += [f"  note: {note}" for note in report.notes]
     if report.rejected:
-        lines.append(f"  each with its reason in {report.run_dir}/rejected.jsonl")
+        lines.append(f"  reasons: {report.run_dir}/rejected.jsonl")
     source = "" if report.inputs else f" --source {shlex.quote(report.run_dir)}"
-    lines += [f"  check it: robotrove verify {shlex.quote(folder)}{source}" for folder in report.datasets]
+    lines += [f"  check: robotrove verify {shlex.quote(folder)}{source}" for folder in report.datasets]
     return "\n".join(lines)
 
 

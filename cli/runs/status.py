@@ -52,7 +52,7 @@ def _text(status: RunStatus, failures: Sequence[FailedRank]) -> str:
         head += " done" + (f", for {status.listed} episodes with {status.total_frames} frames" if status.listed else "")
     lines = [head, *map(_stage, status.stages)]
     if status.version != __version__:
-        lines.append(f"  made by robotrove {status.version}, and this is robotrove {__version__}")
+        lines.append(f"  created by robotrove {status.version}, this is robotrove {__version__}")
     lines += [f"  rejected: {counted_reason(reason, count)}" for reason, count in sorted(status.rejected.items())]
     if status.jobs:
         lines.append(f"  on the cluster: job {', '.join(status.jobs)}")

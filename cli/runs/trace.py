@@ -30,11 +30,11 @@ def command(dataset: Path, episode: int, as_json: bool) -> None:
 def _text(dataset: Path, found: Trace) -> str:
     origin = found.origin
     success = {True: "yes", False: "no", None: "not labelled"}[origin.success]
-    path = found.path or f"not known here: there is no run directory {dataset}.run that can be read and names the file"
+    path = found.path or f"unknown: no readable run directory {dataset}.run names the file"
     facts = {
         "source": origin.source_name,
         "key": origin.source_key,
-        "path": path + ("" if found.is_there or not found.path else " (not there any more)"),
+        "path": path + ("" if found.is_there or not found.path else " (missing)"),
         "rows": f"{origin.row_map}, {len(origin.row_map)} of {origin.source_length}",
         "success": success,
         "frame rate": "assumed" if origin.fps_assumed else "from the file or the pipeline",

@@ -106,7 +106,7 @@ class JobStates:
         noted = RankMarks(stage.logs).failures()
         jobs = {rank: (job, task) for job, task, own in self._jobs_of(stage) for rank in own}
         unknown = [rank for rank in ranks if rank not in noted and rank in jobs]
-        found = {rank: noted.get(rank, "was not begun") for rank in ranks}
+        found = {rank: noted.get(rank, "was not started") for rank in ranks}
         ended = slurm_queue.ended_states(sorted({jobs[rank][0] for rank in unknown})) if unknown else {}
         for number, rank in enumerate(unknown):
             said = last_words(self.log(stage, rank)) if number < _READ_LOGS else ""

@@ -101,7 +101,7 @@ class RankJob:
         """Run a rank in a worker; return why it failed, or nothing."""
         marks = RankMarks(self._folder(order))
         if self._stop_on_failure and (others := marks.failures()):
-            return f"was not begun, since rank {min(others)} failed (on_error: stop)"
+            return f"was not started, because rank {min(others)} failed (on_error: stop)"
         if self._worker is None:
             self._worker = Worker([sys.executable, *self._command[1:]], self._cpus, is_apart=True)
             self._pids.append(self._worker.pid)

@@ -133,8 +133,8 @@ class SlurmExecutor(Detached):
         """Submit all stages and return; see the base class."""
         jobs = _jobs_of(stages)
         if "%" in str(jobs) or "\\" in str(jobs):
-            found = "has a % or a backslash in its path, which Slurm replaces"
-            raise UsageError(str(jobs.parent), found, "a path without", "--run-dir DIR")
+            found = "has a % or a backslash in its path, and Slurm replaces them"
+            raise UsageError(str(jobs.parent), found, "a path without them", "--run-dir DIR")
         jobs.mkdir(parents=True, exist_ok=True)
         started = Started.now()
         where = slurm_queue.cluster_name() if self.is_detached else ""
@@ -186,8 +186,8 @@ class SlurmExecutor(Detached):
             raise RobotroveError(
                 "sbatch",
                 _said(exc),
-                "jobs that the cluster takes",
-                "see `executor:` in the pipeline (partition, account, qos, time, mem, sbatch), then repeat the command",
+                "jobs that the cluster accepts",
+                "fix `executor:` in the pipeline (partition, account, qos, time, mem, sbatch), then rerun the command",
             ) from exc
         if not self.is_detached:
             try:
@@ -289,6 +289,6 @@ def _check_can_start(live: Sequence[slurm_queue.Job]) -> None:
         raise UsageError(
             f"job {stuck[0].job_id}",
             f"cannot start: {stuck[0].reason}",
-            "a time, memory and number of CPUs that the partition has",
-            "robotrove cancel RUN_DIR, see `executor:` in the pipeline, then repeat the command",
+            "a time, memory and number of CPUs that the partition offers",
+            "robotrove cancel RUN_DIR, fix `executor:` in the pipeline, then rerun the command",
         )

@@ -173,13 +173,13 @@ def _ask(*command: str) -> str:
     except FileNotFoundError as exc:
         raise RobotroveError(
             command[0],
-            "is not on this machine",
+            "is missing on this machine",
             "a machine of a Slurm cluster",
             "--executor local, or the same command on the cluster's login node",
         ) from exc
     except subprocess.TimeoutExpired as exc:
-        raise RobotroveError(command[0], f"does not answer within {_TIMEOUT_S} s", todo="repeat the command") from exc
+        raise RobotroveError(command[0], f"does not answer within {_TIMEOUT_S} s", todo="rerun the command") from exc
     if done.returncode:
         said = done.stderr.strip() or f"exit code {done.returncode}"
-        raise RobotroveError(" ".join(command[:2]), said, "an answer of the cluster", "repeat the command later")
+        raise RobotroveError(" ".join(command[:2]), said, "an answer of the cluster", "rerun the command later")
     return done.stdout

@@ -64,9 +64,9 @@ def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_
     if max_jobs is not None and max_jobs < len(runs):
         raise UsageError(
             "slurm",
-            f"lets you submit {max(0, max_jobs)} more jobs (MaxSubmitJobs)",
+            f"allows {max(0, max_jobs)} more jobs (MaxSubmitJobs)",
             f"{len(runs)} at least: one for each group of stages",
-            "wait until other jobs of yours are over (squeue --me), then repeat the command",
+            "wait until your other jobs have ended (squeue --me), then rerun the command",
         )
     shares = _shares([1 if run.is_one_job else ceil(len(run.orders) / ranks_per_job) for run in runs], max_jobs)
     return [_batch(run, ranks_per_job, min(max_array, share)) for run, share in zip(runs, shares, strict=True)]

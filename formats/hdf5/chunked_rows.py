@@ -224,7 +224,7 @@ def _write(scratch: IO[bytes], piece: Array) -> None:
 def _no_scratch(exc: OSError) -> RobotroveError:
     return RobotroveError(
         f"scratch folder {os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir()}",
-        f"frames cannot be unpacked there: {exc}",
+        f"cannot unpack frames into it: {exc}",
         "room for one chunk band of each camera",
         f"set {SCRATCH_VARIABLE} to a folder with room on a local disk",
     )

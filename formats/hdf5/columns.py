@@ -130,7 +130,7 @@ class RawFrameColumn(FrameColumn):
             raise EpisodeRejected(
                 "bad_image",
                 f"{self._rows.path} row {first + bad[0]} has values from {low[bad[0]]:g} to {high[bad[0]]:g}; "
-                "float frames are taken only between 0 and 1 (record with normalize=False)",
+                "float frames must be between 0 and 1 (record with normalize=False)",
             )
         pixels: Array = np.rint(frames * 255).astype(np.uint8)
         return pixels

@@ -55,7 +55,7 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
             unreadable_file.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise EpisodeRejected("unreadable_file", f"{path} is no regular file")  # reading a pipe would wait for ever
+        raise EpisodeRejected("unreadable_file", f"{path} is not a regular file")  # reading a pipe would wait for ever
     # "best-effort" is h5py's default; HDF5 insists that a file which this process has open already is
     # opened again in the same mode, whichever that was.
     failure = OSError()
@@ -75,18 +75,18 @@ def _classified(path: Path, exc: OSError) -> EpisodeRejected:
         return EpisodeRejected("missing_file", f"{path} does not exist")
     if exc.errno in _BUSY and "lock" in text:
         return EpisodeRejected(
-            "being_written", f"{path} is held by a process that writes it; run again when the recording is closed"
+            "being_written", f"{path} is open for writing in another process; rerun when the recording is closed"
         )
     if "already open for write" in text:
         return EpisodeRejected(
             "being_written",
-            f"{path} is marked as open for writing: its writer is at work or died; "
+            f"{path} is marked as open for writing: its writer still runs, or it died; "
             f"if no process writes it, clear the mark with `h5clear -s {path.name}`",
         )
     if sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text):
         found, expected = map(int, sizes.groups())
         return EpisodeRejected(
-            "truncated_file", f"{path} has {found:,} bytes of the {expected:,} it should have; copy or record it again"
+            "truncated_file", f"{path} has {found:,} bytes of the {expected:,} in its header; copy or record it again"
         )
     if path.is_dir():
         return EpisodeRejected("unreadable_file", f"{path} is a folder, not a file")

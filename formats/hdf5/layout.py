@@ -207,14 +207,14 @@ def _no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
     hint = f"; it looks like layout {guess!r}" if guess else ""
     with reading("the root group"):
         inside = ", ".join(sorted(map(object_name, file), key=natural_key)[:8]) or "nothing"
-    return EpisodeRejected("no_episodes", f"{file.filename} has no {looked_for}, its root holds {inside}{hint}")
+    return EpisodeRejected("no_episodes", f"{file.filename} has no {looked_for}, its root contains {inside}{hint}")
 
 
 def _check_feature_name(key: str) -> None:
     if not key or "/" in key or key in DEFAULT_FEATURES or key == "task":
         raise UsageError(
             f"columns: {key!r}",
-            "this cannot be the name of a feature",
+            "is not a valid feature name",
             "a name without '/', other than " + ", ".join((*DEFAULT_FEATURES, "task")),
             "write nested names with dots, as in observation.images.front",
         )
@@ -223,7 +223,7 @@ def _check_feature_name(key: str) -> None:
 def _common_length(columns: Mapping[str, Column]) -> int:
     lengths = {name: column.length for name, column in columns.items()}
     if not lengths:
-        raise EpisodeRejected("missing_dataset", "there are no columns")
+        raise EpisodeRejected("missing_dataset", "has no columns")
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise EpisodeRejected("unequal_lengths", f"the columns differ in their number of rows: {listed}")

@@ -33,7 +33,7 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
     if "image" in key:
         raise EpisodeRejected(
             "bad_feature_name",
-            f"feature {key!r} is no camera, and readers of LeRobot datasets take every name with 'image' for one; "
+            f"feature {key!r} is not a camera, but readers of LeRobot datasets treat every name with 'image' as one; "
             "choose another name, or set `kind: video`",
         )
     if kind == "string":
@@ -57,7 +57,7 @@ def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     where = f"{group.name} has no dataset {path!r}"
     if isinstance(item, h5py.Group):
         inside = ", ".join(list(item)[:8])
-        raise EpisodeRejected("missing_dataset", f"{where}: that is a group with {inside or 'nothing in it'}")
+        raise EpisodeRejected("missing_dataset", f"{where}: it is a group with {inside or 'nothing in it'}")
     raise EpisodeRejected("missing_dataset", where + nearest(path, datasets(group)))
 
 
@@ -69,7 +69,9 @@ def _check_outside_files(dataset: h5py.Dataset) -> None:
     folder = Path(dataset.file.filename).parent
     for name in sorted(names):
         if not (folder / name).exists():
-            raise EpisodeRejected("missing_file", f"{dataset.name} takes its data from {name}, which is not there")
+            raise EpisodeRejected(
+                "missing_file", f"{dataset.name} takes its data from {name}, and this file is missing"
+            )
 
 
 def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
@@ -113,7 +115,7 @@ def _string(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Stri
 def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Column:
     for source in sources:
         if source.dtype.kind not in "biuf":
-            raise EpisodeRejected("bad_dtype", f"{source.name} is {source.dtype}, no numbers for {key!r}")
+            raise EpisodeRejected("bad_dtype", f"{source.name} is {source.dtype}, not numbers for {key!r}")
         if source.ndim > (3 if len(sources) == 1 else 2):
             raise EpisodeRejected("bad_shape", f"{source.name} has shape {source.shape}, too many axes for {key!r}")
         if len(source) != len(sources[0]):
@@ -143,7 +145,7 @@ def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
 def _numbers(source: h5py.Dataset, entries: tuple[int, int] | None, dtype: str, label: str) -> NumericColumn:
     if source.ndim == 1:
         if entries is not None:
-            raise EpisodeRejected("bad_slice", f"{source.name} has one number per row, there is nothing to slice")
+            raise EpisodeRejected("bad_slice", f"{source.name} has one number per row, so `slice` does not apply")
         return NumericColumn(source, Feature(dtype, (1,)))
     width = source.shape[-1]
     first, last = entries or (0, width)

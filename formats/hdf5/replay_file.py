@@ -142,7 +142,7 @@ class ReplayFile:
                 where,
                 "is of {!r} (format_version {}), episodes before it of {!r} ({})".format(*found, *self._environment),
                 "one environment, and one order of quaternions, in a file",
-                "export each by itself, with --episodes",
+                "export each separately, with --episodes",
             )
         demo = self._data[f"demo_{number}"]
         if start.seed is not None:

@@ -101,4 +101,4 @@ def single_frames(batches: Iterator[Array], width: int, height: int) -> Iterator
         yield from cast("Pixels", np.ascontiguousarray(batch))
         index += len(batch)
     if index == 0:
-        raise EpisodeRejected("no_frames", "there is no frame to encode")
+        raise EpisodeRejected("no_frames", "has no frame to encode")

@@ -54,14 +54,14 @@ class FfmpegEncoder(Encoder):
         if shutil.which("ffmpeg") is None:
             raise UsageError(
                 "encoder ffmpeg",
-                "there is no program `ffmpeg` on the PATH",
+                "the program `ffmpeg` is missing on PATH",
                 todo="install FFmpeg (apt install ffmpeg, module load ffmpeg), or use `encoder: pyav`",
             )
         if refusal := _trial(self.settings, 64, 64):
             raise UsageError(
                 f"codec {self.settings.codec}",
                 f"ffmpeg cannot encode with {self.settings}: {refusal}",
-                "a video encoder listed by `ffmpeg -encoders`, and a preset and pix_fmt it knows",
+                "a video encoder listed by `ffmpeg -encoders`, with a preset and pix_fmt that it supports",
                 "choose another codec, or install an FFmpeg that has it",
             )
 

@@ -106,7 +106,7 @@ class ImageDecoder:
         except av.error.FFmpegError as exc:
             raise _bad(f"damaged {header.codec.upper()} data: {exc.strerror}") from exc
         if len(frames) != 1 or (frames[0].height, frames[0].width) != (header.height, header.width):
-            raise _bad(f"damaged {header.codec.upper()} data: there is not exactly one image in it")
+            raise _bad(f"damaged {header.codec.upper()} data: it does not contain exactly one image")
         convert: Converter = self._to_bgr if bgr else self._to_rgb
         return as_array(convert(frames[0]))
 

@@ -27,7 +27,7 @@ class NotCopyable(RobotroveError):
     """A clip whose packets cannot be copied."""
 
     def __init__(self, clip: Clip, why: str) -> None:
-        action = "encode this clip again, or cut at the keyframe of a closed GOP"
+        action = "re-encode this clip, or cut at the keyframe of a closed GOP"
         super().__init__(str(clip.path), f"{clip} cannot be copied: {why}", todo=action)
 
 
@@ -51,7 +51,7 @@ def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) ->
         RobotroveError: If a file is no video, is damaged, or has fewer frames than said.
     """
     if not clips:
-        raise RobotroveError(str(out), "there is no clip to join")
+        raise RobotroveError(str(out), "no clip to concatenate")
     if join_tables(clips, out, fps, faststart):
         return
     delay = 0
@@ -175,7 +175,7 @@ class _Output:
         elif piece.encoding != self._encoding:
             mine, first = _facts(piece.encoding), _facts(self._encoding)
             notes = [f"{name} {mine[name]} instead of {first[name]}" for name in mine if mine[name] != first[name]]
-            raise NotCopyable(piece.clip, f"it is encoded otherwise than the first clip: {', '.join(notes)}")
+            raise NotCopyable(piece.clip, f"its encoding differs from the first clip's: {', '.join(notes)}")
         return self._stream
 
 
@@ -183,7 +183,7 @@ def _delay(piece: _Piece, first: av.Packet[VideoStream]) -> int:
     """Return how many frames ahead a clip is stored, given its first packet."""
     delay = piece.grid.delay(first.pts, first.dts)
     if delay is None:
-        raise NotCopyable(piece.clip, "its file does not say when frames are to be decoded")
+        raise NotCopyable(piece.clip, "its file has no decoding times of frames")
     return delay
 
 
@@ -201,11 +201,11 @@ def _checked(piece: _Piece) -> Iterator[tuple[int, av.Packet[VideoStream]]]:
             raise RobotroveError(str(clip.path), f"packet {position} of {clip} is damaged", "a complete mp4 file")
         offset = frame_at(packet.pts) - clip.first
         if position == 0 and not (packet.is_keyframe and offset == 0):
-            raise NotCopyable(clip, f"frame {clip.first} is no keyframe")
+            raise NotCopyable(clip, f"frame {clip.first} is not a keyframe")
         if units and packet.is_keyframe:
             facts = read_keyframe(codec, extradata, memoryview(packet))
             if position == 0 and not facts.closed:
-                raise NotCopyable(clip, f"frame {clip.first} is no keyframe of a closed GOP")
+                raise NotCopyable(clip, f"frame {clip.first} is not a keyframe of a closed GOP")
             if not facts.own:
                 raise NotCopyable(clip, f"frame {clip.first + offset} has parameters other than those of its file")
         if offset >= clip.frames or not order.add(offset):

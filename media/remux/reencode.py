@@ -29,7 +29,7 @@ def settings_like(encoding: Encoding, base: VideoSettings) -> VideoSettings:
     if codec is None:
         raise UsageError(
             f"codec {encoding.codec}",
-            "videos of this codec cannot be encoded again",
+            "videos of this codec cannot be re-encoded",
             f"one of {', '.join(_ENCODERS)}",
             "convert the dataset's videos to one of these first",
         )
@@ -53,7 +53,7 @@ def reencode(clip: Clip, out: Path, fps: int, settings: VideoSettings) -> None:
     frames = iter_frames(clip.path, clip.first, clip.frames)
     head = next(frames, None)
     if head is None:
-        raise RobotroveError(str(clip.path), "there is no frame to encode")
+        raise RobotroveError(str(clip.path), "has no frame to encode")
     height, width = head.shape[:2]
     batches: Iterator[Array] = (frame[None] for frame in chain([head], frames))
     make_encoder(settings).encode(out, batches, width=width, height=height, fps=fps)

@@ -146,9 +146,11 @@ def _demuxed(path: Path, fps: int) -> VideoIndex:
         rest = packets(path, container, stream)
         first = next(rest, None)
         if first is None:
-            raise RobotroveError(str(path), "there are no frames in it")
+            raise RobotroveError(str(path), "the video has no frames")
         if not first.is_keyframe:
-            raise RobotroveError(str(path), "the first frame stored is no keyframe", "one to begin decoding at")
+            raise RobotroveError(
+                str(path), "the first stored frame is not a keyframe", "a keyframe, where decoding can begin"
+            )
         stored = _scanned(path, stream, chain([first], rest))
         order = grid.frames(stored.pts)
         _check_complete(path, order)
@@ -185,9 +187,9 @@ def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoSt
         if packet.is_discard:
             raise RobotroveError(
                 str(path),
-                f"packet {len(rows)} is stored but not shown: an edit list leaves it out",
-                "all frames that are stored to be shown",
-                "encode the file again",
+                f"packet {len(rows)} is stored but not shown: an edit list hides it",
+                "every stored frame shown",
+                "re-encode the file",
             )
         closed = foreign = False
         if packet.is_keyframe:
@@ -204,7 +206,7 @@ def _check_complete(path: Path, order: NDArray[np.int64]) -> None:
     wrong = np.flatnonzero(found != np.arange(len(found)))
     if wrong.size:
         place, frame = int(wrong[0]), int(found[wrong[0]])
-        problem = f"frame {place} is missing" if frame > place else f"there is more than one frame {frame}"
+        problem = f"frame {place} is missing" if frame > place else f"frame {frame} exists more than once"
         if frame < 0:
             problem = f"{-frame} frames are shown before the first one that is stored"
         raise RobotroveError(str(path), problem, "each frame once, at a constant rate")

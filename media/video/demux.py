@@ -23,7 +23,7 @@ def open_track(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         container = av.open(str(path.absolute()), metadata_errors="replace")
     with container:
         if not container.streams.video:
-            raise RobotroveError(str(path), "there is no video stream in it")
+            raise RobotroveError(str(path), "has no video stream")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise RobotroveError(str(path), "its codec is not known", "AV1, H.264 or HEVC")

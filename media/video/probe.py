@@ -94,7 +94,7 @@ def probe(
     with open_track(path) as (container, stream):
         rate = Fraction(fps) if fps is not None else stream.average_rate
         if not rate:
-            raise RobotroveError(str(path), "there are no frames in it")
+            raise RobotroveError(str(path), "the video has no frames")
         ticks = ticks_per_frame(path, stream, rate)
         frames = 0
         order = Order()
@@ -159,7 +159,7 @@ def _frames(
 ) -> Iterator[Pixels]:
     scale = (stream.time_base or 0) * (stream.average_rate or 0)
     if not scale:
-        raise RobotroveError(str(path), "there are no frames in it")
+        raise RobotroveError(str(path), "the video has no frames")
     origin = stream.start_time or 0
     convert = to_rgb()
     if seeks:
@@ -217,7 +217,7 @@ def _damage(packet: av.Packet[VideoStream], index: int) -> str:
     if packet.is_corrupt:
         return f"frame {index} is damaged"
     if index == 0 and not packet.is_keyframe:
-        return "frame 0 is no keyframe"
+        return "frame 0 is not a keyframe"
     return ""
 
 

@@ -31,7 +31,7 @@ def in_words(workspace: Workspace) -> Iterator[None]:
             str(exc.filename or workspace.run_dir),
             exc.strerror or str(exc),
             "room and permission to write in the run directory and beside the output",
-            "see to it, then repeat the command: it goes on where it stopped",
+            "see to it, then rerun the command to resume",
         ) from exc
 
 

@@ -54,7 +54,7 @@ def number(version: str) -> str:
 def refusal(run_dir: Path, version: str, instead: str) -> str:
     """Return how the run directory of another version is refused."""
     return (
-        f"error: {run_dir}: was made by robotrove {version}, and this is robotrove {__version__}\n"
+        f"error: {run_dir}: was created by robotrove {version}, but this is robotrove {__version__}\n"
         f"  expected: a run of robotrove {__version__}\n"
         f"  to do: use robotrove {version}, or {instead}\n"
     )
@@ -237,7 +237,7 @@ def test_status_of_a_finished_run(robotrove: Command, unpacked: Unpack, version:
     ]
     text = robotrove("status", "v30.run")
     assert text.code == 0
-    assert f"  made by robotrove {number(version)}, and this is robotrove {__version__}\n" in text.out
+    assert f"  created by robotrove {number(version)}, this is robotrove {__version__}\n" in text.out
     assert files(folder) == before
 
 

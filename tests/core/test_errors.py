@@ -48,7 +48,7 @@ def test_the_text_is_made_from_what_is_known() -> None:
 def test_a_log_is_something_to_see_and_not_to_expect() -> None:
     error = ERRORS[9]
     assert (error.expected, error.see) == ("", "out.run/logs")
-    assert error.todo == "see the cause, then resume with: robotrove run a.yaml"
+    assert error.todo == "fix the cause, then resume with: robotrove run a.yaml"
 
 
 def test_problems_of_a_file_come_by_line() -> None:

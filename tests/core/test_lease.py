@@ -143,7 +143,7 @@ class TestRaces:
     def test_who_comes_second_by_a_hair_ends_in_words(self, lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "_take_over_if_dead", lambda *_: None)
         _write(lock, host="faster")
-        with pytest.raises(RunLocked, match="same moment"), lease(lock):
+        with pytest.raises(RunLocked, match="same time"), lease(lock):
             pass
         assert list(lock.parent.iterdir()) == [lock]
 

@@ -46,11 +46,11 @@ def test_a_dataset_of_the_hub_grows(hub: HubServer, tmp_path: Path, version: str
     assert {digest: hub.transfers.sent[digest] for digest in sent_before} == sent_before
     checked = run_robotrove("verify", out, "--source", tmp_path / "then/out.run", "--deep")
     assert checked.returncode == 0, checked.stdout
-    assert "was finished before" in run_cli(pipeline, out).stdout
+    assert "already finished" in run_cli(pipeline, out).stdout
     # What the Hub shows by now has all of them.
     nothing = run_cli(pipeline, tmp_path / "then/again")
     assert (nothing.returncode, nothing.stdout.splitlines()[0]) == (
-        0, f"nothing is new for {_cached(tmp_path, hub)}, and nothing was written",
+        0, f"no new episodes for {_cached(tmp_path, hub)}, nothing written",
     )  # fmt: skip
     assert not list((tmp_path / "then").glob("again*"))
     left = [*tmp_path.glob("then/**/*"), *tmp_path.glob("cache/**/*")]

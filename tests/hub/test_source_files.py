@@ -39,7 +39,7 @@ def test_recordings_of_the_hub_make_the_same_dataset(
     assert compared.returncode == 0, compared.stdout
     for name in ("data", "videos"):
         assert_same_dataset(tmp_path / "hub/out" / name, tmp_path / "local/out" / name)
-    assert "was finished before" in run_cli(pipeline, tmp_path / "hub/out").stdout
+    assert "already finished" in run_cli(pipeline, tmp_path / "hub/out").stdout
     left = [*(tmp_path / "hub").rglob("*"), *(tmp_path / "cache").rglob("*")]
     assert [path for path in left if path.is_file() and TOKEN.encode() in path.read_bytes()] == []
 
@@ -58,9 +58,9 @@ def test_datasets_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
         for folder in ("data", "videos"):
             assert_same_dataset(tmp_path / f"{way}-hub" / folder, tmp_path / f"{way}-local" / folder)
         again = run_robotrove(way, name, *more, "-o", tmp_path / f"{way}-hub", "--force")
-        assert "was finished before" in again.stdout, again.stderr
+        assert "already finished" in again.stdout, again.stderr
     checked = run_robotrove("stats", name, "--check")
-    assert (checked.returncode, "nothing differs" in checked.stdout) == (0, True), checked.stderr
+    assert (checked.returncode, "no differences" in checked.stdout) == (0, True), checked.stderr
     changed = run_robotrove("stats", name)
     assert (changed.returncode, "cannot be changed in place" in changed.stderr) == (2, True)
 
@@ -72,4 +72,4 @@ def test_what_is_not_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
     assert "matches no file" in none.stderr
     gone = run_robotrove("aggregate", "hf://datasets/lab/none", "-o", tmp_path / "out")
     assert gone.returncode == 2
-    assert "there is no such dataset" in gone.stderr
+    assert "not found, or your token may not read it" in gone.stderr

@@ -63,5 +63,5 @@ def test_a_whole_conversion(pipeline: Path, tmp_path: Path) -> None:
 
     again = run_cli(pipeline, out, *ON_CLUSTER, "--wait")
     assert again.returncode == 0, again.stderr
-    assert "was finished before" in again.stdout
+    assert "already finished" in again.stdout
     assert submission(out) == jobs, "something was submitted for a run that is finished"

@@ -47,7 +47,7 @@ def test_while_jobs_work_and_after_they_are_over(run: Run) -> None:
     run.check()
     again = run_cli(run.pipeline, run.output, "--executor", "local")
     assert again.returncode == 0, again.stderr
-    assert "was finished before" in again.stdout
+    assert "already finished" in again.stdout
 
 
 def test_cancelled_in_the_middle_it_goes_on_here(run: Run) -> None:
@@ -91,5 +91,5 @@ def test_where_no_cluster_can_be_asked_nothing_is_begun(run: Run, monkeypatch: p
     assert last in done.stderr
     assert "expected: a machine where squeue works" in done.stderr
     assert cancelled.returncode == 1
-    assert "scancel: is not on this machine" in cancelled.stderr
+    assert "scancel: is missing on this machine" in cancelled.stderr
     assert len(live(run.output)) > 0

@@ -150,7 +150,7 @@ class TestMaxSubmitJobs:
         slurm("sbatch", "--hold", "--array=0-17", "--mem=10M", "--output=/dev/null", "--wrap", "true")
         done = submit(_pipeline(tmp_path, source), tmp_path / "out")
         assert (done.returncode, done.stdout) == (2, "")
-        assert "slurm: lets you submit 2 more jobs (MaxSubmitJobs)" in done.stderr
+        assert "slurm: allows 2 more jobs (MaxSubmitJobs)" in done.stderr
         assert "wait until other jobs of yours are over" in done.stderr
         _nothing_is_left(tmp_path / "out")
 

@@ -60,7 +60,7 @@ def test_a_run_publishes_what_it_made_and_appended(hub: HubServer, cluster: Path
     assert old.items() < after.items()
     assert {digest: hub.transfers.sent[digest] for digest in sent} == sent
     texts.append(on_cluster(both, out, f"append_to={out}"))
-    assert "nothing is new" in texts[-1].stdout
+    assert "no new episodes" in texts[-1].stdout
 
     assert TOKEN in hub.seen_tokens
     left = [path for place in (tmp_path / "work", cluster) for path in place.rglob("*") if path.is_file()]

@@ -43,9 +43,9 @@ class GenericLayout(Layout):
         if not columns:
             raise UsageError(
                 "layout generic",
-                "it has no `columns:`",
+                "has no `columns:`",
                 "a mapping such as {action: actions, observation.state: obs/joint_pos}",
-                "`robotrove inspect FILE` shows what a file holds",
+                "`robotrove inspect FILE` shows the content of a file",
             )
         super().__init__(columns=columns, task=task, fps=fps)
         self.episodes = episodes
@@ -55,7 +55,7 @@ class GenericLayout(Layout):
         self.fps_from = fps_from
         for name, place in (("success", success), ("task_from", task_from), ("fps_from", fps_from)):
             if place is not None and not place.startswith(("attr:", "dataset:")):
-                raise UsageError(f"layout generic, {name}: {place!r}", "this is no place", "attr:NAME or dataset:PATH")
+                raise UsageError(f"layout generic, {name}: {place!r}", "is not a place", "attr:NAME or dataset:PATH")
 
     def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the groups that the pattern fits, in natural order."""

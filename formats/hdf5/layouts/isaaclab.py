@@ -78,5 +78,5 @@ def _state(group: h5py.Group) -> ColumnSpec:
     raise EpisodeRejected(
         "missing_dataset",
         f"{group.name}/obs has no joint_pos, robot_joint_pos or left_joint_pos and right_joint_pos; "
-        "say under `columns:` what observation.state is made of",
+        "map observation.state under `columns:`",
     )

@@ -110,5 +110,5 @@ def _robot(group: h5py.Group) -> tuple[str, list[ColumnPart]]:
     raise EpisodeRejected(
         "missing_dataset",
         f"{group.name}/obs has no joint_pos, nor left_joint_pos and right_joint_pos; "
-        "say under `columns:` what observation.state is made of",
+        "map observation.state under `columns:`",
     )

@@ -77,5 +77,5 @@ class RobomimicLayout(Layout):
         raise EpisodeRejected(
             "missing_dataset",
             f"{group.name}/obs has no robot0_joint_pos and robot0_gripper_qpos, nor other known sensors of a robot; "
-            "say under `columns:` what observation.state is made of",
+            "map observation.state under `columns:`",
         )

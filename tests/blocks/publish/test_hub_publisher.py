@@ -120,7 +120,7 @@ def test_a_run_publishes_what_it_made(hub: HubServer, tmp_path: Path, executor: 
         on_hub = shown(hub, revision)
         assert on_hub == expected(out / version, on_hub["README.md"].decode())
     assert all(count == 1 for count in hub.transfers.sent.values())
-    assert "was finished before" in run_cli(pipeline, out, *executor).stdout
+    assert "already finished" in run_cli(pipeline, out, *executor).stdout
     check_no_token(hub, [tmp_path / "out", tmp_path / "out.run"], stopped, done)
 
 

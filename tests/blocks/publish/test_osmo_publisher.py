@@ -64,7 +64,7 @@ def test_what_is_sent_is_the_dataset_and_nothing_beside_it(record: Path, tmp_pat
     assert ["bottle (1).+/lerobot/meta/info.json", (output / "meta/info.json").stat().st_size] in upload["stored"]
     again = run_cli(tmp_path / "pipeline.yaml", output, *executor)
     assert (again.returncode, len(uploads(record))) == (0, 1)
-    assert "was finished before" in again.stdout
+    assert "already finished" in again.stdout
 
 
 def test_when_it_fails_the_same_command_goes_on_there(

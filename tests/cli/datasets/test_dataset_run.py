@@ -30,7 +30,7 @@ def test_plan_says_what_is_taken_and_touches_nothing(robotrove: Command, convert
     assert done.code == 0
     lines = done.out.splitlines()
     assert lines[:4] == [
-        "4 episodes of 2 datasets, all of which are kept",
+        "4 episodes of 2 datasets, all kept",
         f"  {converted / 'dataset'}: 2 episodes, 16 frames",
         f"  {converted / 'dataset'}: 2 episodes, 16 frames",
         "32 frames at 30 fps",
@@ -53,7 +53,7 @@ def test_run_and_status(robotrove: Command, pipeline: Path, tmp_path: Path) -> N
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0].startswith(f"{output}: 4 episodes, 32 frames (done in ")
-    assert lines[1:] == ["  all episodes of 2 datasets", f"  check it: robotrove verify {output}"]
+    assert lines[1:] == ["  all episodes of 2 datasets", f"  check: robotrove verify {output}"]
 
     status = robotrove("status", f"{output}.run").out.splitlines()
     facts = robotrove("status", f"{output}.run", "--json").json
@@ -105,8 +105,8 @@ def test_every_version_is_to_be_verified(robotrove: Command, converted: Path, tm
     done = robotrove("run", converted / "pipeline.yaml", "formats=[v3.0, v2.1]", "--output", output, "--workers", 1)
     assert done.code == 0, done.err
     assert done.out.splitlines()[-2:] == [
-        f"  check it: robotrove verify {output / 'v3.0'} --source {output}.run",
-        f"  check it: robotrove verify {output / 'v2.1'} --source {output}.run",
+        f"  check: robotrove verify {output / 'v3.0'} --source {output}.run",
+        f"  check: robotrove verify {output / 'v2.1'} --source {output}.run",
     ]
     report = RunReport.read(tmp_path / "both.run" / "report.json")
     assert (report.kept, report.datasets) == (2, [str(output / "v3.0"), str(output / "v2.1")])

@@ -21,7 +21,7 @@ def test_what_was_written_is_told(robotrove: Callable, converted: Path, tmp_path
             np.testing.assert_array_equal(found[f"data/{name}/actions"], recorded[f"data/{name}/actions"])
     again = robotrove("export-actions", converted / "dataset", "-o", target, "--source", converted / "dataset.run")
     assert (again.code, again.out) == (2, "")
-    assert "exists already" in again.err
+    assert "already exists" in again.err
 
 
 def test_without_the_run_the_robot_has_to_be_known(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
@@ -47,15 +47,15 @@ def test_without_the_run_the_robot_has_to_be_known(robotrove: Callable, converte
     }
     text = robotrove("export-actions", converted / "dataset", "-o", tmp_path / "b.hdf5", "--robot", robot)
     assert text.out.splitlines()[1:] == [
-        "  zero, since the dataset does not have them: x",
-        "  without a state, which Isaac Lab's replay resets to: 2 episodes; give --source RUN_DIR",
+        "  zero, because the dataset has no such joints: x",
+        "  without an initial state for Isaac Lab's replay: 2 episodes; give --source RUN_DIR",
     ]
 
 
 def test_bad_usage(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
     for options, message in (
-        (("--episodes", "1-0"), "'1-0' is no number and no range"),
-        (("--episodes", "0,x"), "'x' is no number and no range"),
+        (("--episodes", "1-0"), "'1-0' is neither a number nor a range"),
+        (("--episodes", "0,x"), "'x' is neither a number nor a range"),
         (("--episodes", "0-99999999999999"), "has no episode 2"),
     ):
         refused = robotrove("export-actions", converted / "dataset", "-o", tmp_path / "a.hdf5", *options)
@@ -70,4 +70,4 @@ def test_a_source_that_was_given_is_not_asked_for() -> None:
         "a.hdf5", 2, 16, joints=["x"], zeros=[], converted=[], starts=0, shifted_starts=0, late_starts=0
     )
     [_, lacking] = _lines(export, Path("dataset.run"))
-    assert lacking == "  without a state, which Isaac Lab's replay resets to: 2 episodes"
+    assert lacking == "  without an initial state for Isaac Lab's replay: 2 episodes"

@@ -31,7 +31,7 @@ def test_a_dataset_that_is_right(robotrove: Callable, dataset: Path) -> None:
         f"{dataset}: 2 episodes, 16 frames",
         "recomputed: 7 features from the rows",
         "nothing to do",
-        f"check it: robotrove verify {dataset}",
+        f"check: robotrove verify {dataset}",
     ]
 
 
@@ -51,7 +51,7 @@ def test_differences_are_told_and_mended(robotrove: Callable, dataset: Path) -> 
         f"  {STATS}: mean is [7.6]; expected [7.5]",
         f"  {STATS}: q01 is missing; expected [0.15]",
         "3 values differ",
-        f"mend it: robotrove stats {dataset}",
+        f"fix: robotrove stats {dataset}",
     ]
     document = robotrove("stats", dataset, "--check", "--json")
     assert document.code == 1
@@ -72,7 +72,7 @@ def test_differences_are_told_and_mended(robotrove: Callable, dataset: Path) -> 
         "frame_index: 1 value changed (q50)",
         "index: 2 values changed (mean, q01), 1 of them missing",
         f"written: {STATS}",
-        f"check it: robotrove verify {dataset}",
+        f"check: robotrove verify {dataset}",
     ]
     assert json.loads((dataset / STATS).read_text()) == json.loads(right)
     assert robotrove("verify", dataset, "--deep").code == 0
@@ -85,7 +85,7 @@ def test_cameras(robotrove: Callable, dataset: Path) -> None:
     [difference] = found["differences"]["observation.images.front"]["shown"]
     assert (difference["statistic"], difference["found"]) == ("std", [[[0.0]]] * 3)
     assert robotrove("stats", dataset, "--cameras").code == 0
-    assert robotrove("stats", dataset, "--check", "--cameras").out.splitlines()[-2] == "nothing differs"
+    assert robotrove("stats", dataset, "--check", "--cameras").out.splitlines()[-2] == "no differences"
 
 
 def test_usage(robotrove: Callable, dataset: Path, tmp_path: Path) -> None:

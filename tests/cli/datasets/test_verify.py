@@ -33,7 +33,7 @@ def test_a_dataset_that_is_right(robotrove: Callable, converted: Path) -> None:
     assert found.out.splitlines() == [
         f"{converted}/dataset: 2 episodes, 16 frames, 1 task, 1 camera",
         "source: 2 episodes and 10 video frames compared",
-        "nothing is wrong",
+        "no errors",
     ]
 
 
@@ -54,10 +54,10 @@ def test_replay_takes_vectors_back(robotrove: Callable, converted: Path, damaged
     right = robotrove("verify", converted / "dataset", "--source", converted / "dataset.run", "--replay")
     assert (right.code, right.err) == (0, "")
     assert right.out.splitlines()[2:] == [
-        "replay: 2 episodes and 16 rows taken back to the recordings",
+        "replay: 2 episodes and 16 rows compared with the recordings",
         "  action: 7 entries exactly",
         "  observation.state: 7 entries exactly",
-        "nothing is wrong",
+        "no errors",
     ]
     found = robotrove("verify", damaged, "--source", converted / "dataset.run", "--replay", "--json")
     assert (found.code, found.json["ok"], found.json["source"]["n_problems"]) == (1, False, 1)
@@ -85,7 +85,7 @@ def test_structure_is_checked_without_sources(robotrove: Callable, converted: Pa
     assert found.code == 1
     assert found.json["source"] is None
     assert found.json["counts"]["errors"] == len(found.json["findings"]) > 0
-    assert "problem" in robotrove("verify", tmp_path / "dataset").out.splitlines()[-1]
+    assert robotrove("verify", tmp_path / "dataset").out.splitlines()[-1] == "1 error"
 
 
 def test_both_versions_and_no_other(robotrove: Callable, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_both_versions_and_no_other(robotrove: Callable, tmp_path: Path) -> None
     assert (found.code, found.err) == (0, "")
     assert found.out.splitlines() == [
         f"{tmp_path}/dataset: 5 episodes, 20 frames, 2 tasks, 3 cameras",
-        "nothing is wrong",
+        "no errors",
     ]
     info = tmp_path / "dataset/meta/info.json"
     info.write_text(info.read_text().replace('"v2.1"', '"v2.0"'))
@@ -113,7 +113,7 @@ def test_warnings_are_told_and_are_no_failure(robotrove: Callable, tmp_path: Pat
     assert found.out.splitlines()[1:] == [
         "counts:",
         "  warning: meta/info.json: total_chunks is 0 instead of 2, for 5 episodes",
-        "nothing is wrong, 1 warning",
+        "no errors, 1 warning",
     ]
 
 
@@ -164,8 +164,8 @@ def test_for_whom_it_is(robotrove: Callable, converted: Path) -> None:
     assert found.out.splitlines()[1:] == [
         "gr00t-n1.5, version:",
         f"  meta/info.json: codebase_version is v3.0, but GR00T N1.5 reads v2.1: `{command}`",
-        "lerobot: takes it as it is",
-        "1 problem",
+        "lerobot: no errors or warnings",
+        "1 error",
     ]
     assert robotrove("verify", dataset, "--for", "lerobot").code == 0
 

@@ -60,7 +60,7 @@ def test_never_overwrites(robotrove: Callable, tmp_path: Path) -> None:
     Path("pipeline.yaml").write_text("mine")
     found = robotrove("init", "a")
     assert (found.code, found.out) == (2, "")
-    assert "exists already" in found.err
+    assert "already exists" in found.err
     assert Path("pipeline.yaml").read_text() == "mine"
     assert robotrove("init", "a", "-o", "other.yaml").code == 0
     assert load_pipeline(Path("other.yaml")).spec.source.arguments["layout"] == "aloha"

@@ -44,7 +44,7 @@ def test_an_imported_configuration_runs_and_a_wrong_one_is_told(robotrove: Calla
     run = robotrove("run", "pipeline.yaml", "--workers", 1, "--json")
     assert (run.code, run.json["frames"], Path(run.json["output"])) == (0, 22, Path("made/lerobot").absolute())
     again = robotrove("import-config", "arena", "config.yaml")
-    assert (again.code, "pipeline.yaml: exists already" in again.err) == (2, True)
+    assert (again.code, "pipeline.yaml: already exists" in again.err) == (2, True)
     Path("wrong.yaml").write_text(text + "pov_cam_name: robot_head_cam_rgb\n")
     found = robotrove("import-config", "arena", "wrong.yaml", "-o", "other.yaml")
     assert found.code == 2

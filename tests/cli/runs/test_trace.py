@@ -27,7 +27,7 @@ def test_trace_leads_to_the_recording(robotrove: Callable, converted: Path) -> N
 def test_trace_without_the_run_directory(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
     shutil.copytree(converted / "dataset", tmp_path / "moved")
     assert robotrove("trace", tmp_path / "moved", 0, "--json").json["source_path"] is None
-    assert f"no run directory {tmp_path}/moved.run" in robotrove("trace", tmp_path / "moved", 0).out
+    assert f"no readable run directory {tmp_path}/moved.run" in robotrove("trace", tmp_path / "moved", 0).out
 
 
 @pytest.mark.parametrize(

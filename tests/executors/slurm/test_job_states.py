@@ -119,7 +119,7 @@ class TestQueue:
 
     def test_a_machine_without_a_cluster_is_told(self, commands: Commands) -> None:
         assert not slurm_queue.is_here()
-        with pytest.raises(RobotroveError, match="squeue: is not on this machine") as caught:
+        with pytest.raises(RobotroveError, match="squeue: is missing on this machine") as caught:
             slurm_queue.live_jobs("x")
         assert "--executor local" in str(caught.value)
 
@@ -262,7 +262,7 @@ class TestFailures:
     def test_without_a_job(self, tmp_path: Path) -> None:
         stage = bare_stage(tmp_path, "convert", 2)
         states = JobStates(tmp_path / "no jobs")
-        assert states.failures(stage, [1]) == {1: "was not begun"}
+        assert states.failures(stage, [1]) == {1: "was not started"}
         assert states.log(stage, 1) is None
 
 

@@ -158,7 +158,7 @@ class TestOnErrorStop:
 
     def test_no_rank_once_one_of_another_job_has_failed(self, job: JobMaker, tmp_path: Path) -> None:
         RankMarks(tmp_path / "convert").fail(7, "unreadable")
-        with pytest.raises(RobotroveError, match="was not begun, since rank 7 failed"):
+        with pytest.raises(RobotroveError, match="was not started, because rank 7 failed"):
             job(CONVERT, stop_on_failure=True)()
         assert _began(tmp_path) == []
 

@@ -44,5 +44,5 @@ class TestFfmpegEncoder(EncoderContract):
 
 def test_missing_program_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match=r"no program `ffmpeg`.*(\n.*)*encoder: pyav"):
+    with pytest.raises(UsageError, match=r"program `ffmpeg` is missing.*(\n.*)*encoder: pyav"):
         check_available(VideoSettings(encoder="ffmpeg"))

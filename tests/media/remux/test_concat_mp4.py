@@ -194,7 +194,7 @@ def test_frames_that_the_table_calls_keyframes_are_looked_at(tmp_path: Path) -> 
     path.write_bytes(content[: keyframes + 7] + b"\2" + content[keyframes + 8 :])
     assert join_tables([Clip(path, 0, 6)], out, FPS, False)
     assert not join_tables([Clip(path, 1, 5)], out, FPS, False)
-    with pytest.raises(NotCopyable, match="frame 1 is no keyframe"):
+    with pytest.raises(NotCopyable, match="frame 1 is not a keyframe"):
         join([Clip(path, 1, 5)], out, FPS)
 
 

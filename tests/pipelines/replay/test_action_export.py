@@ -339,11 +339,11 @@ def test_an_existing_file_is_refused(
     folder = made("arena_gr1_microwave", "arena_gr1")
     target = tmp_path / "a.hdf5"
     target.write_text("mine")
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         export_actions(folder / "dataset", target)
     # Made by somebody else in the meantime: it stays.
     monkeypatch.setattr(action_export.os.path, "lexists", lambda path: False)
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         export_actions(folder / "dataset", target)
     assert target.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["a.hdf5"]

@@ -47,7 +47,7 @@ def test_it_interrupts_the_command_and_the_run_goes_on_later(pipeline: Path, gat
     assert (done.returncode, done.stdout, done.stderr) == (0, f"interrupted process {run.pid}\n", "")
     _, said = run.communicate(timeout=120)
     assert run.returncode == 130
-    assert "the same command goes on with this run" in said
+    assert "rerun the same command to resume" in said
     assert not psutil.pid_exists(worker)
     assert json.loads(command("status", Workspace.for_output(out).run_dir, "--json").stdout)["state"] == "stopped"
 

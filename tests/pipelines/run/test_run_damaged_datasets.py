@@ -478,7 +478,7 @@ class TestPlaces:
     def test_a_link_to_nothing_as_output(self, sound: dict[str, Made], tmp_path: Path) -> None:
         (tmp_path / "out").symlink_to(tmp_path / "nowhere")
         code, text = _refused(lambda: aggregate([sound["v3.0"].root], tmp_path / "out"))
-        assert (code, "exists already" in text) == (2, True)
+        assert (code, "already exists" in text) == (2, True)
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
         assert (tmp_path / "out").is_symlink()
 
@@ -488,7 +488,7 @@ class TestPlaces:
         assert convert().returncode == 0
         shutil.rmtree(root)
         done = convert()
-        assert (done.returncode, "was finished before" in done.stdout + done.stderr) == (0, True), done.stderr
+        assert (done.returncode, "already finished" in done.stdout + done.stderr) == (0, True), done.stderr
         shutil.rmtree(tmp_path / "out")
         done = convert()
         assert (done.returncode, f"dataset {root} is gone" in done.stderr) == (2, True), done.stderr

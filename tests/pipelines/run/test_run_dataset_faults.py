@@ -442,7 +442,7 @@ def test_full_disk(job: Job, disk: Callable[[int], Path], env: dict[str, str]) -
         assert run.returncode == 1, run.stderr
         assert "No space left" in run.stderr, run.stderr
         assert "signal" not in run.stderr, "the full disk crashed a worker"
-        assert "resume with: robotrove run" in run.stderr or "repeat the command" in run.stderr, run.stderr
+        assert "resume with: robotrove run" in run.stderr or "rerun the command" in run.stderr, run.stderr
         assert not out.exists()
         left = [path for path in out.parent.rglob("*") if is_attempt(path.name)]
         assert left == [], "what failed takes room that the next attempt needs"

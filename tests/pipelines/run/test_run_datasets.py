@@ -263,7 +263,7 @@ class TestResume:
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[1:] == [
             "  all episodes of 2 datasets",
-            f"  check it: robotrove verify {tmp_path / 'out'}",
+            f"  check: robotrove verify {tmp_path / 'out'}",
         ]
         assert_same_dataset(tmp_path / "out", tmp_path / "right")
 

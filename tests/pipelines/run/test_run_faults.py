@@ -192,7 +192,7 @@ class TestKilled:
         os.killpg(run.pid, signal.SIGINT)
         _, stderr = run.communicate(timeout=60)
         assert run.returncode == 130, stderr
-        assert "the same command goes on" in stderr
+        assert "rerun the same command" in stderr
         assert "Traceback" not in stderr
         assert not (tmp_path / "out.run" / "run.lock").exists()
         assert run_cli(pipeline, out).returncode == 0
@@ -408,7 +408,7 @@ class TestDiskFull:
             failures += 1
             assert run.returncode == 1, run.stderr
             assert "No space left" in run.stderr, run.stderr
-            assert re.search(r"rank \d+: ", run.stderr) or "repeat the command" in run.stderr, run.stderr
+            assert re.search(r"rank \d+: ", run.stderr) or "rerun the command" in run.stderr, run.stderr
             if "rank" in run.stderr:
                 assert f"resume with: robotrove run {out}.run/pipeline.yaml" in run.stderr
             if out.exists():  # there was no room any more to say that it is committed, or to report it
@@ -434,7 +434,7 @@ class TestDiskFull:
         run = run_cli(pipeline, mount / "out")
         assert run.returncode == 1, run.stderr
         assert "No space left" in run.stderr
-        assert "repeat the command" in run.stderr
+        assert "rerun the command" in run.stderr
         assert "Traceback" not in run.stderr
         assert str(mount) in run.stderr
         ballast.unlink()
@@ -533,7 +533,7 @@ def test_the_errors_of_the_parent_are_in_words(
     monkeypatch.setattr("robotrove.manifests.run_info.write_file", lambda *_: _no_space())
     with pytest.raises(RobotroveError, match="No space left on device") as caught:
         run_here(small[0], tmp_path / "out")
-    assert "repeat the command" in str(caught.value)
+    assert "rerun the command" in str(caught.value)
     assert caught.value.exit_code == 1
 
 

@@ -55,7 +55,7 @@ class TestFinished:
         before, journal = tree(out), events(out)
         again = run_cli(pipeline, out, "--workers", "2")
         assert again.returncode == 0
-        assert "was finished before" in again.stdout
+        assert "already finished" in again.stdout
         assert tree(out) == before
         assert events(out) == journal
         assert_no_leftovers(out)

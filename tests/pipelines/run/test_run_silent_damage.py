@@ -125,6 +125,6 @@ def test_workers_must_be_some() -> None:
 
 def test_the_run_directory_is_not_in_the_output(tmp_path: Path) -> None:
     for run_dir in (tmp_path / "out", tmp_path / "out/run"):
-        with pytest.raises(UsageError, match="in the output"):
+        with pytest.raises(UsageError, match="inside the output"):
             Workspace.for_output(tmp_path / "out", run_dir)
     assert list(tmp_path.iterdir()) == []

@@ -126,7 +126,7 @@ class TestProfiles:
         (tmp_path / "our.yaml").write_text("partitoin: gpu\nmem: 8 potatoes\ntime: soon\nworkers: 3\nuse: slurm\n")
         [(line, message)] = mistakes_in(REST + "executor: {profile: our.yaml}\n")
         assert line == 3
-        assert message.startswith(f"executor.profile: {tmp_path}/our.yaml: 5 mistakes found\n")
+        assert message.startswith(f"executor.profile: {tmp_path}/our.yaml: 5 errors found\n")
         for text in (
             "our.yaml:1: partitoin: no such option (did you mean 'partition'?); options: cluster, partition, account,",
             "our.yaml:2: mem: found the text '8 potatoes', expected",

@@ -115,10 +115,10 @@ def test_the_error_shows_file_and_line_of_every_mistake(sample_registry: object,
     with pytest.raises(ConfigError) as caught:
         load_pipeline(path)
     assert str(caught.value) == (
-        f"{path}: 2 mistakes found\n"
+        f"{path}: 2 errors found\n"
         f"  {path}:2: writer.robot_type (shard_writer): found the number 3, expected text\n"
         f"  {path}:3: workers: found the text 'four', expected a whole number\n"
-        "  to do: mend them and run the same command again"
+        "  to do: fix the file and rerun the command"
     )
     assert caught.value.exit_code == 2
 
@@ -193,7 +193,7 @@ output: !!int x
         (6, "writer: a key must be text, found a list or mapping (is a text with { or [ unquoted?)"),
         (6, "writer.robot_type (shard_writer): found nothing (null), expected text"),
         (7, "source: given twice, first on line 1"),
-        (8, "output: 'x' is not what its tag says"),
+        (8, "output: 'x' does not match its tag"),
     ]
 
 
