@@ -20,7 +20,7 @@ _RANKS_PER_WORKER = 8  # the last ones end at about the same time, and hardly an
 
 
 class LocalExecutor(Executor):
-    """Runs ranks in worker processes that are fed one rank after the other.
+    """Runs ranks in worker processes on this machine.
 
     Args:
         workers: Worker processes; one per CPU by default.

@@ -24,13 +24,13 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class RayExecutor(Executor):
-    """Runs ranks on a Ray cluster whose nodes see the run directory under the same path.
+    """Runs ranks on a Ray cluster; all nodes must see the run directory under the same path.
 
     Args:
-        workers: Ranks at a time; as many as the cluster has room for by default.
-        address: Of the cluster: "auto" for the one that this machine belongs to, "local" to start one here.
+        workers: Ranks at a time; as many as the cluster allows by default.
+        address: Address of the cluster: "auto" for this machine's cluster, "local" to start one here.
         cpus: CPUs of a rank.
-        mem_gb: GB of memory of a rank, which Ray sets aside for it.
+        mem_gb: Memory in GB that Ray reserves for a rank.
     """
 
     def __init__(

@@ -15,9 +15,11 @@ import click
 import pytest
 
 from robotrove.cli import COMMANDS, _root
+from robotrove.pipelines.spec.json_schema import json_schema
 from robotrove.tests.support.places import MODULES, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SHIPPED = sorted([*ROOT.glob("pipelines/shipped/*.yaml"), *ROOT.glob("manifests/robots/*.yaml")])
 FOLDERS = sorted({module.parts[0] for module in MODULES})
 VERBS = {"Cancel", "Check", "Convert", "Merge", "Print", "Push", "Recognise", "Recompute", "Run", "Show", "Write"}
 CLAUSE = re.compile(
@@ -163,6 +165,12 @@ def test_words_of_pages(page: Path) -> None:
     assert faults(text, "texts", "everywhere") == []
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_words_of_shipped_files(path: Path) -> None:
+    text = Text(str(path.relative_to(ROOT)), 1, path.read_text("utf-8"))
+    assert faults(text, "texts", "everywhere") == []
+
+
 @pytest.mark.parametrize("name", HELPS)
 def test_words_of_help(name: str) -> None:
     text = HELPS[name].get_help(click.Context(HELPS[name], info_name=f"robotrove {name}", terminal_width=80))
@@ -176,6 +184,13 @@ def test_help_begins_with_a_short_imperative(name: str) -> None:
     assert line.partition(" ")[0] in VERBS
     assert len(line) <= 60
     assert line.endswith(".")
+
+
+def test_words_of_the_schema() -> None:
+    texts = list(descriptions(json_schema()))
+    assert len(texts) > 100
+    assert [fault for text in texts for fault in faults(Text(text[:60], 1, text), "texts", "everywhere")] == []
+    assert [text for text in texts if CLAUSE.match(text)] == []
 
 
 @pytest.mark.parametrize("folder", ["cli", "core", "executors", "hub", "manifests", "media", "testing"])

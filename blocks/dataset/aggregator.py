@@ -25,14 +25,13 @@ from .dataset_maker import DatasetMaker, Planner
 
 
 class Aggregator(DatasetMaker):
-    """Joins shards or datasets, in order, into one dataset of version 3.0.
+    """Merges shards or datasets, in order, into one dataset of version 3.0.
 
     Args:
         datasets: LeRobot datasets of version 3.0 or 2.1; the run's shards by default.
-        on_mismatch: What becomes of a clip whose packets cannot be copied, since it is encoded otherwise than
-            the first dataset's or begins at no keyframe: it ends the run ("refuse") or is encoded anew
-            ("reencode"), as the first dataset is.
-        video: Quality of what is encoded anew; codec and pixel format are those of the first dataset.
+        on_mismatch: Effect of a clip with another encoding than the first dataset's, or without a keyframe at its
+            beginning: "refuse" stops the run, "reencode" re-encodes the clip like the first dataset.
+        video: Quality of re-encoded clips; codec and pixel format are those of the first dataset.
     """
 
     name = "aggregator"

@@ -25,8 +25,8 @@ _UNITS = 16  # at most: each reads the footers of all data files
 class DatasetStats(Bound, DatasetStep):
     """Computes the statistics of a dataset from its rows, its episodes' statistics and its histograms.
 
-    In a pipeline it works on the dataset that the run makes. Alone, `DatasetStats(dataset=...).run_here()`
-    replaces the meta/stats.json of a dataset of version 3.0.
+    In a pipeline it works on the dataset of the run. Alone, `DatasetStats(dataset=...).run_here()` replaces the
+    meta/stats.json of a dataset of version 3.0.
 
     Args:
         dataset: Folder of a dataset; that of the run by default.

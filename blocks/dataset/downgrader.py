@@ -26,16 +26,16 @@ BATCH_EPISODES = 64  # files synced together: one by one that would take longer 
 
 
 class Downgrader(DatasetMaker):
-    """Writes shards or datasets as one dataset of version 2.1.
+    """Merges shards or datasets, in order, into one dataset of version 2.1.
 
-    Packets are copied where an episode begins at a keyframe and its groups of pictures are closed;
-    only a clip of which that is not true is encoded anew.
+    Packets are copied if an episode begins at a keyframe and its groups of pictures are closed; other
+    clips are re-encoded.
 
     Args:
         datasets: LeRobot datasets of version 3.0 or 2.1; the run's shards by default.
         reference_exact: Write rows in the order and the types of Isaac Lab Arena's converter, with times in float64.
-        allow_long: Write episodes too that LeRobot 0.3.3 cannot load, since their times do not fit into float32.
-        video: Quality of what is encoded anew; codec and pixel format stay those of the clip.
+        allow_long: Keep episodes that LeRobot 0.3.3 cannot load, because their times do not fit into float32.
+        video: Quality of re-encoded clips; codec and pixel format stay those of the clip.
     """
 
     name = "downgrader"

@@ -13,7 +13,7 @@ _SHOWN = 5
 
 
 class Verifier(Bound, DatasetStep):
-    """Checks every dataset that the run makes, as `robotrove verify` does; put it last.
+    """Checks every dataset of the run, as `robotrove verify` does; put it last.
 
     Args:
         deep: Also decode every frame and recompute every statistic.

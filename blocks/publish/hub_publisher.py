@@ -25,16 +25,16 @@ Progress = Callable[[str, int, int], None]
 class HubPublisher(Bound, DatasetStep):
     """Pushes a finished dataset to the Hub: contents first, then one commit, and the tag that LeRobot looks for.
 
-    Stands under `publish:`, whose blocks work when the output has its name. The token is that of HF_TOKEN or of
-    `hf auth login`. The same push again goes on where it was; files that the Hub has are not sent again.
+    Put it under `publish:`; it runs after the output is committed. The token is that of HF_TOKEN or of
+    `hf auth login`. A rerun resumes the push, and skips files that the Hub has.
 
     Args:
         repo_id: OWNER/NAME.
-        version: Which dataset of the run, where it makes both; the first one by default.
-        branch: Branch of the repository that shows it.
-        public: Make a repository that all can see, if it has to be made.
-        license: As the Hub names it, such as apache-2.0 or cc-by-4.0; none by default.
-        verify: Check the dataset first, and do not push a wrong one.
+        version: Dataset of the run, if it makes both versions; the first one by default.
+        branch: Branch of the repository to push to.
+        public: Make a new repository public.
+        license: Licence by the Hub's name, such as apache-2.0 or cc-by-4.0; none by default.
+        verify: Check the dataset first, and refuse one with errors.
         dataset: Folder of a dataset; that of the run by default.
     """
 

@@ -27,15 +27,15 @@ _SOME_FAILED = "Failed on files"
 
 
 class OsmoPublisher(Bound, DatasetStep):
-    """Uploads a finished dataset with `osmo dataset upload`, as <recording>/lerobot/…, where OSMO's workflows look.
+    """Uploads a finished dataset with `osmo dataset upload`, as <recording>/lerobot/…, for OSMO's workflows.
 
-    Stands under `publish:`. The output must be a folder named lerobot in one that is named after the recording; nothing
-    else of that one is sent, so the run directory may be in it. Each upload is a new version of OSMO's dataset, which
-    sends only what OSMO does not have. The login is that of `osmo login`.
+    Put it under `publish:`. The output must be a folder named lerobot, in a folder named after the recording. Other
+    files in that folder, such as the run directory, are not sent. Each upload is a new version of OSMO's dataset; it
+    sends only new content. The login is that of `osmo login`.
 
     Args:
         dataset: OSMO's dataset, [BUCKET/]NAME[:TAG] of letters, digits, - and _.
-        verify: Check the dataset first, and do not upload a wrong one.
+        verify: Check the dataset first, and refuse one with errors.
     """
 
     name = "osmo_publisher"

@@ -28,13 +28,13 @@ class Hdf5Reader(Reader):
 
     Args:
         files: Files, folders (their *.hdf5 and *.h5, not deeper) or glob patterns (** goes deeper),
-            relative to the folder the command runs in; hf://datasets/OWNER/NAME[@REVISION]/PATH takes
-            them from the Hub, s3://BUCKET/PATH and other protocols from where fsspec reads them, file by
-            file as they are needed.
-        layout: How demonstrations lie in the files.
-        columns: Feature name to where it comes from, instead of the layout's defaults.
-        task: Instruction for episodes whose file has none.
-        fps: Frames per second for episodes whose file says nothing.
+            relative to the working directory; hf://datasets/OWNER/NAME[@REVISION]/PATH for files on the Hub,
+            s3://BUCKET/PATH and other protocols for files that fsspec reads. Each file is fetched when it is
+            needed.
+        layout: Layout of the demonstrations in the files.
+        columns: Feature name to its source in the file, instead of the layout's defaults.
+        task: Instruction for episodes without one in the file.
+        fps: Frames per second for episodes without a rate in the file.
         options: Further arguments of the layout (see `robotrove schema`).
     """
 

@@ -9,7 +9,7 @@ from ..episode_step import EpisodeMap, new_column
 
 
 class Annotator(EpisodeMap):
-    """Adds columns that repeat task_index, the number of the instruction, wherever the episode ends up.
+    """Adds columns with the values of task_index, the number of the instruction in the dataset.
 
     GR00T maps such a column of whole numbers through the dataset's list of tasks.
 

@@ -17,9 +17,9 @@ class Constant(BaseModel):
     """The value of a column.
 
     Attributes:
-        value: In every frame.
-        last: In the last frame, if it is another one there.
-        dtype: How it is stored.
+        value: Value in every frame.
+        last: Value in the last frame, if it differs.
+        dtype: Stored dtype.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +45,7 @@ def _holds(dtype: str, value: bool | int | float) -> bool:
 
 
 class ColumnAdder(EpisodeMap):
-    """Adds columns with one value in every frame, or another one in the last.
+    """Adds columns with one value in every frame, and optionally another in the last.
 
     Args:
         columns: Name of each column to its value, such as {next.done: {value: false, last: true, dtype: bool}}.

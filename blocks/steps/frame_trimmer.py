@@ -13,8 +13,8 @@ class FrameTrimmer(EpisodeMap):
     """Drops frames at the beginning and the end of every episode.
 
     Args:
-        head: Frames dropped at the beginning (5 is LeIsaac's habit).
-        tail: Frames dropped at the end (1 is Isaac Lab Arena's habit).
+        head: Frames dropped at the beginning (LeIsaac drops 5).
+        tail: Frames dropped at the end (Isaac Lab Arena drops 1).
     """
 
     name = "frame_trimmer"

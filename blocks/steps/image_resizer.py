@@ -16,7 +16,7 @@ class ImageResizer(EpisodeMap):
     """Pads frames with black, centred, and then resizes them.
 
     Args:
-        height: Height of the result in pixels; with `width`, or both left out to only pad.
+        height: Height of the result in pixels; needs `width`. Without both, frames are only padded.
         width: Width of the result in pixels.
         pad: "even" makes odd sizes even (H.264 needs that), "square" makes height and width equal.
         cameras: Camera keys; all by default.

@@ -20,15 +20,14 @@ class JointRemapper(EpisodeMap):
     """Orders, selects and fills the entries of vectors by joint name.
 
     Args:
-        robot: Robot manifest (name or YAML file) whose joints give `order`, or with `groups` the
-            joints of those groups.
-        groups: Groups of the robot, in the order wanted; needs `robot`.
+        robot: Robot manifest (name or YAML file); its joints, or those of `groups`, are the `order`.
+        groups: Groups of the robot, in order; needs `robot`.
         order: Joint names of the result, in order; instead of `robot`.
-        spaces: Column to the robot's joint space that the recording has it in; these columns are
-            remapped, unless `columns` says otherwise. Needs `robot`.
-        source_names: Joint names of the recording, in order; by default those of the column's space, the names
-            that the reader gave, or the robot's own order where the recording has none.
-        fill: Joint name to the constant that stands for a joint which the recording lacks.
+        spaces: Column to its joint space in the recording, by the robot manifest; these columns are remapped by
+            default. Needs `robot`.
+        source_names: Joint names of the recording, in order; by default those of the column's space, the reader's
+            names, or the robot's own order if the recording has no names.
+        fill: Joint name to the constant for a joint that the recording lacks.
         columns: Columns to remap.
     """
 

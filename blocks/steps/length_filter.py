@@ -8,11 +8,11 @@ from ..episode_step import EpisodeFilter
 
 
 class LengthFilter(EpisodeFilter):
-    """Chooses episodes by their number of frames, as it is at this point of the pipeline.
+    """Selects episodes by their number of frames at this point of the pipeline.
 
     Args:
-        min_length: Fewest frames an episode may have.
-        max_length: Most frames, None for no limit.
+        min_length: Lowest number of frames.
+        max_length: Highest number of frames, None for no limit.
     """
 
     name = "length_filter"

@@ -13,16 +13,16 @@ LABEL = "next.success"
 
 
 class SuccessFilter(EpisodeFilter):
-    """Chooses episodes by the success label that the recorder wrote.
+    """Selects episodes by the recorder's success label.
 
-    Isaac Lab and LeIsaac write the label when an episode ends well or badly; a recording that was
-    interrupted has none, so by default a missing label counts as a failure.
+    Isaac Lab and LeIsaac write the label at the end of an episode. An interrupted recording has no label, so by
+    default a missing label counts as a failure.
 
     Args:
-        policy: "keep" takes successes only, "failures" failures only, "label" takes everything and
+        policy: "keep" keeps successes only, "failures" failures only, "label" keeps everything and
             adds the bool feature `next.success`, true in the last frame of a success.
-        missing: What an episode without a label counts as. "success" suits layouts that never
-            write one (robomimic, piper, ALOHA).
+        missing: Label of episodes without one. "success" suits layouts that never write a label
+            (robomimic, piper, ALOHA).
     """
 
     name = "success_filter"

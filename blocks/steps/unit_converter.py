@@ -24,17 +24,17 @@ class UnitConverter(EpisodeMap):
 
     With `robot`, radians become motor units: degrees = x / pi * 180, then
     (degrees - lo) / (hi - lo) * (motor_hi - motor_lo) + motor_lo, in this order of operations
-    (LeIsaac's conversion for the SO-101); what is no angle, such as the speed of a base, stays as it
-    is. Columns without the robot's joint names are taken in its order, and get its names.
+    (LeIsaac's conversion for the SO-101). Other entries, such as the speed of a base, stay unchanged.
+    Columns without the robot's joint names are read in the robot's order, and receive its names.
     Without `robot`, y = x * scale + offset.
 
     Args:
         robot: Robot manifest (name or YAML file) with `range_deg` and `motor_range` for each joint in rad.
         scale: One factor for all entries or one per entry.
         offset: One summand for all entries or one per entry, added after scaling.
-        other_width: What becomes of a column without the robot's joint names and with another number of entries:
-            "reject" rejects the episode, "keep" leaves the column as it is (LeIsaac's way with the raw actions
-            of keyboards, gamepads and state machines).
+        other_width: Effect of a column without the robot's joint names and with another number of entries: "reject"
+            rejects the episode, "keep" keeps the column unchanged (as LeIsaac does with the raw actions of
+            keyboards, gamepads and state machines).
         columns: Columns to convert.
     """
 

@@ -85,11 +85,11 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
 
 
 class ShardWriter(EpisodeWriter):
-    """Encodes each episode into a folder of its own, then joins them into the shard without re-encoding.
+    """Encodes each episode into its own folder, then merges them into the shard without re-encoding.
 
     Args:
         robot_type: Name of the robot in info.json.
-        video: How cameras are encoded; LeRobot's own settings by default.
+        video: Settings of the video encoder; LeRobot's own by default.
     """
 
     name = "shard_writer"

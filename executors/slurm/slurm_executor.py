@@ -44,23 +44,23 @@ _QUEUE_EVERY_S = 5.0
 class SlurmExecutor(Detached):
     """Runs ranks as jobs of a Slurm cluster.
 
-    Every job works on a few ranks, in the run directory, which all nodes must see under the same path.
+    Every job runs a few ranks in the run directory. All nodes must see it under the same path.
 
     Args:
-        workers: Jobs of an array that run at a time; as many as the cluster gives by default.
-        cluster: "slurm", or where submitit runs the same jobs instead: processes here ("local"), or one
-            after the other ("debug").
-        partition: Where to queue.
-        account: Whom to charge.
+        workers: Jobs of an array that run at a time; as many as the cluster allows by default.
+        cluster: "slurm", or how submitit runs the same jobs without a cluster: as processes ("local"), or in
+            sequence ("debug").
+        partition: Partition of the jobs.
+        account: Account of the jobs.
         qos: Quality of service.
-        constraint: Features that nodes must have.
-        time: Minutes that a job may take; at the limit it is queued again and goes on where it was.
+        constraint: Required features of nodes.
+        time: Time limit of a job in minutes; at the limit it is requeued and resumes.
         mem: Memory of a job, such as 8GB.
         cpus: CPUs of a job.
-        ranks_per_job: Ranks that a job works on, one after the other; more where the cluster's limits want it.
+        ranks_per_job: Ranks of a job, in sequence; raised where the cluster's limits require it.
         signal_before: Seconds before the time limit at which a job begins to end.
-        python: Interpreter on the nodes; the one that submits by default.
-        setup: Shell lines before it starts, such as `module load ffmpeg`.
+        python: Interpreter on the nodes; that of the submitting command by default.
+        setup: Shell lines before a job starts, such as `module load ffmpeg`.
         sbatch: Further options of sbatch by name, such as `{exclude: node7, exclusive: true}`.
     """
 

@@ -16,12 +16,12 @@ class VideoSettings:
     """Settings of every video of a pipeline; the defaults are LeRobot's.
 
     Attributes:
-        codec: Name of the encoder in FFmpeg: ``libsvtav1``, ``libx264``, or any other that `encoder` has.
+        codec: FFmpeg's name of the encoder: ``libsvtav1``, ``libx264``, or any other that `encoder` supports.
         crf: Constant quality; lower is better.
         g: Frames from one keyframe to the next.
         pix_fmt: Pixel format of the video.
         preset: Speed of the encoder, None for the codec's usual one; see `effective_preset`.
-        threads: Threads of one encoder; never taken from the machine, so that the bytes do not depend on it.
+        threads: Threads of one encoder; a setting, because the bytes depend on it.
         encoder: ``pyav``, or ``ffmpeg`` for an ffmpeg program with other codecs.
 
     Raises:

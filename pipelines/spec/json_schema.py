@@ -17,12 +17,12 @@ from .validation import DEFAULT_SOURCE, DEFAULT_WRITER, KEYS, Settings
 _REF = "#/$defs/"
 _DOTTED = r"^[\w.]+:[\w.]+$"
 _SUMMARIES = {
-    "source": "Where episodes come from, if not from datasets.",
-    "steps": "What happens to each episode, in order.",
-    "writer": "What writes the shards.",
-    "executor": "Where ranks run; a mapping without a name is about Slurm.",
-    "publish": "What the finished datasets are handed to, in order.",
-    "dataset": "What makes the datasets, in order: of the shards, or of the `datasets` of its blocks.",
+    "source": "Reader of the episodes; absent in a pipeline that starts from datasets.",
+    "steps": "Filters and maps for each episode, in order.",
+    "writer": "Writer of the shards.",
+    "executor": "Executor of the ranks; a mapping without a name has options of Slurm.",
+    "publish": "Blocks that publish the finished datasets, in order.",
+    "dataset": "Blocks that make the datasets, in order, from the shards or from the `datasets` of the blocks.",
 }
 
 
@@ -95,7 +95,7 @@ def _executor(schemas: dict[str, Any]) -> dict[str, Any]:
         schema["properties"].pop(ELSEWHERE)
     schemas["slurm"]["properties"][PROFILE] = {
         "type": "string",
-        "description": f"Options to begin with: {', '.join(shipped_profiles())}, or a YAML file of one's own.",
+        "description": f"Profile of options: {', '.join(shipped_profiles())}, or the path of a YAML file.",
     }
     forms = [{"$ref": f"{_REF}slurm arguments"}, *_named_forms([*schemas], schemas), _short_form([*schemas])]
     return {"description": _SUMMARIES["executor"], "anyOf": forms}

@@ -141,24 +141,24 @@ class Settings(BaseModel):
 
     formats: Annotated[list[Version], Field(min_length=1)] | None = Field(
         default=None,
-        description="LeRobot versions of the output, each in a folder of its own if there are several; "
-        "without it, those that the blocks of `dataset` make.",
+        description="LeRobot versions of the output, several each in its own folder; by default those that the blocks "
+        "of `dataset` make.",
     )
     append_to: str | None = Field(
         default=None,
-        description="Finished dataset, a folder or hf://datasets/OWNER/NAME, that the episodes are added to, but those "
-        "that it has; the output has all of its files as they are.",
+        description="Base dataset to append new episodes to: a folder or hf://datasets/OWNER/NAME; the output contains "
+        "its data and video files unchanged.",
     )
     on_error: Literal["reject", "stop"] = Field(
-        default="reject", description="What an unreadable episode does: it is left out with a reason, or ends the run."
+        default="reject", description="Effect of a damaged episode: reject it with a reason, or stop the run."
     )
-    output: str | None = Field(default=None, description="Folder that the finished dataset gets.")
+    output: str | None = Field(default=None, description="Folder of the finished dataset.")
     workers: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Processes at a time; without it, as many as there are CPUs."
+        default=None, description="Parallel processes or jobs; one per CPU by default."
     )
     code: list[str] = Field(
         default=[],
-        description="Folders with the modules of outside blocks, besides that of this file and the current one.",
+        description="Folders with modules of outside blocks, in addition to that of this file and the current one.",
     )
 
 
