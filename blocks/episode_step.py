@@ -16,6 +16,7 @@ from ..core.columns import Column
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, RobotroveError, nearest
 from .inverse import InverseEntry
+from ..core.features import vectors
 
 Entries: TypeAlias = list[InverseEntry]
 DEFAULT_COLUMNS = ("observation.state", "action")
@@ -141,9 +142,8 @@ def vector(ep: Episode, key: str) -> Column:
     if key not in ep.columns:
         raise EpisodeRejected("missing_column", f"there is no column {key!r}{nearest(key, ep.columns)}")
     column = ep.columns[key]
-    feature = column.feature
-    if feature.is_visual or feature.dtype == "string" or len(feature.shape) != 1:
-        raise EpisodeRejected("not_a_vector", f"{key} is {feature}, expected a numeric vector")
+    if not vectors({key: column.feature}) or len(column.feature.shape) != 1:
+        raise EpisodeRejected("not_a_vector", f"{key} is {column.feature}, expected a numeric vector")
     return column
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .columns import Array, Column, MappedColumn, RowMap, checked_rows
 from .errors import EpisodeRejected, RobotroveError, nearest
-from .features import Feature, Features
+from .features import Feature, Features, cameras
 
 _COLUMN_METHODS = "ep.with_column(key, column), ep.without_column(key), ep.map_column(key, function)"
 _CHANGED_BY = {
@@ -184,10 +184,10 @@ class Episode(Document):
         Raises:
             EpisodeRejected: `missing_column` if it has no such camera.
         """
-        cameras = [name for name, feature in self.features.items() if feature.is_visual]
-        if key not in cameras:
-            raise EpisodeRejected("missing_column", f"has no camera {key!r}{nearest(key, cameras)}")
-        return self._columns[key].feature
+        found = cameras(self.features)
+        if key not in found:
+            raise EpisodeRejected("missing_column", f"has no camera {key!r}{nearest(key, found)}")
+        return found[key]
 
     def take(self, rows: NDArray[np.int64]) -> Episode:
         """Return the episode with some of its rows: drop, repeat or reorder frames.

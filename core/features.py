@@ -9,6 +9,10 @@ from typing import Any, TypeAlias
 
 VISUAL_NAMES = ("height", "width", "channels")
 VISUAL_DTYPES = ("video", "image")
+NUMBER_DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64"),
+)
 
 CHANNEL_NAMES = ("channel", "channels")
 # These depend on where an episode ends up, so they are made when it is placed.
@@ -30,19 +34,9 @@ class Feature:
     names: tuple[str, ...] | None = None
 
     @property
-    def is_visual(self) -> bool:
-        """True for a camera, stored as video or as images."""
-        return self.dtype in VISUAL_DTYPES
-
-    @property
     def is_task_index(self) -> bool:
         """True for a column that repeats task_index, as GR00T's annotations do; its name of the entry says so."""
         return self.dtype == "int64" and self.names == ("task_index",)
-
-    @property
-    def is_video(self) -> bool:
-        """True for a camera stored as video."""
-        return self.dtype == "video"
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as info.json has it."""
@@ -84,6 +78,22 @@ def _plain_names(names: Any, values: int) -> tuple[str, ...] | None:
 
 
 Features: TypeAlias = dict[str, Feature]
+
+
+def cameras(features: Features) -> Features:
+    """Return the cameras, stored as video or as images."""
+    return {key: feature for key, feature in features.items() if feature.dtype in VISUAL_DTYPES}
+
+
+def video_cameras(features: Features) -> Features:
+    """Return the cameras that are stored as video."""
+    return {key: feature for key, feature in features.items() if feature.dtype == "video"}
+
+
+def vectors(features: Features) -> Features:
+    """Return the features whose rows are numbers or truth values, of any shape."""
+    return {key: feature for key, feature in features.items() if feature.dtype in NUMBER_DTYPES}
+
 
 # Every LeRobot dataset ends with these five, in this order (lerobot/datasets/utils.py, DEFAULT_FEATURES).
 DEFAULT_FEATURES: Features = {

@@ -13,7 +13,7 @@ from ...core.errors import UsageError
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
-from ...formats.lerobot.features.row_schema import data_schema
+from ...formats.lerobot.features.feature_kind import data_schema
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes
 from ...formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
 from ...formats.lerobot.writers.kept_files import check_columns

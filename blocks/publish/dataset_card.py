@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from ...core.features import DEFAULT_FEATURES
+from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.provenance import origins
@@ -18,6 +18,7 @@ _SHOWN_SOURCES = 10
 def card_facts(view: Dataset, *, repo_id: str, branch: str, license: str | None, is_verified: bool) -> CardFacts:
     """Return the facts of a dataset; raises Damaged where its meta cannot be read."""
     features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
+    seen = cameras(features)
     return CardFacts(
         repo_id=repo_id,
         version=view.version,
@@ -28,10 +29,8 @@ def card_facts(view: Dataset, *, repo_id: str, branch: str, license: str | None,
         episodes=len(view.lengths),
         frames=int(view.lengths.sum()),
         tasks=view.tasks,
-        cameras={key: _camera(view, key) for key, feature in features.items() if feature.is_visual},
-        features={
-            key: (str(feature), _names(feature.names)) for key, feature in features.items() if not feature.is_visual
-        },
+        cameras={key: _camera(view, key) for key in seen},
+        features={key: (str(feature), _names(feature.names)) for key, feature in features.items() if key not in seen},
         made=list(_made(view)),
         is_verified=is_verified,
     )
@@ -42,7 +41,7 @@ def _camera(view: Dataset, key: str) -> str:
     info = entry.get("info") or entry.get("video_info") or {}
     feature = view.features[key]
     height, width = feature.shape[:2] if feature.shape[0] != 3 else feature.shape[1:]  # some are written channels first
-    stored = info.get("video.codec", "video") if feature.is_video else "images"
+    stored = info.get("video.codec", "video") if key in view.video_keys else "images"
     return f"{width}×{height}, {stored}"
 
 

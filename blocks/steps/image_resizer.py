@@ -8,6 +8,7 @@ from typing import Literal
 from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import UsageError
+from ...core.features import cameras
 from ...media.image.pixels import pad, resize
 from ..episode_step import EpisodeMap
 
@@ -51,7 +52,7 @@ class ImageResizer(EpisodeMap):
         Raises:
             EpisodeRejected: `missing_column` if a named camera is not there.
         """
-        for key in self.cameras or [key for key, feature in ep.features.items() if feature.is_visual]:
+        for key in self.cameras or cameras(ep.features):
             padded = self._padded(*ep.camera(key).shape[:2])
             size = (self.height or padded[0], self.width or padded[1])
             ep = ep.map_frames(key, partial(_padded_and_resized, padded, size), height=size[0], width=size[1])

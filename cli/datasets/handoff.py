@@ -16,7 +16,7 @@ from ...core.errors import UsageError, exists_already
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
-from ...formats.lerobot.gr00t.gr00t_metadata import METADATA, gr00t_metadata
+from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
 from ...formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
 from ...manifests.robot import Gr00tVersion, load_robot

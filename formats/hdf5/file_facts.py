@@ -10,7 +10,7 @@ from typing import Literal
 import h5py
 
 from ...core.errors import EpisodeRejected
-from ...core.features import Features
+from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
 from .column_spec import ColumnSpec
 from .hdf5_file import datasets, dtype_name, open_hdf5, reading
@@ -143,6 +143,6 @@ def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> Arr
         return ArrayFacts(path, shape, dtype, "none", f"{column.length} row(s), the episode has {rows}")
     feature = column.feature
     kind: Literal["camera", "vector", "text"] = (
-        "camera" if feature.is_visual else "text" if feature.dtype == "string" else "vector"
+        "camera" if feature.dtype in VISUAL_DTYPES else "text" if feature.dtype == "string" else "vector"
     )
     return ArrayFacts(path, shape, dtype, kind)

@@ -14,7 +14,7 @@ from ...blocks.episode_step import EpisodeStep
 from ...blocks.reader import Reader
 from ...core.episode import EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, in_utf8
-from ...core.features import DEFAULT_FEATURES, Features, difference, named_like
+from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
 from ...core.source_file import SourceFile
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
@@ -51,9 +51,9 @@ class Estimate:
 def estimate(features: Features, frames: int, video: VideoSettings, datasets: int = 1, base: int = 0) -> Estimate:
     """Estimate a run of `frames` frames: the shards, and so many datasets made of them, behind `base` bytes."""
     codec = video.codec if video.codec in _NS_PER_PIXEL else _OTHER
-    cameras = [f for f in features.values() if f.is_visual]
-    pixels = frames * sum(f.shape[0] * f.shape[1] for f in cameras)
-    numbers = frames * sum(8 * prod(f.shape) for f in features.values() if not f.is_visual)
+    seen = cameras(features)
+    pixels = frames * sum(camera.shape[0] * camera.shape[1] for camera in seen.values())
+    numbers = frames * sum(8 * prod(feature.shape) for key, feature in features.items() if key not in seen)
     size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
     seconds = pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0))
     return Estimate(base + size, base + (1 + datasets) * size, seconds)
@@ -165,7 +165,8 @@ def _episode(
 
 
 def _check_features(features: Features, video: VideoSettings) -> None:
-    for key, feature in features.items():
+    filmed = video_cameras(features)
+    for key in features:
         if not _SAFE_NAME.fullmatch(key) or ".." in key or len(key.encode()) > _LONGEST_NAME:
             raise EpisodeRejected(
                 "bad_feature_name",
@@ -176,8 +177,8 @@ def _check_features(features: Features, video: VideoSettings) -> None:
             raise EpisodeRejected(
                 "bad_feature_name", f"{key!r} is what LeRobot itself has in every row; give the column another name"
             )
-        if feature.is_video:
-            height, width, _ = feature.shape
+        if key in filmed:
+            height, width, _ = filmed[key].shape
             video.check_size(width, height)
 
 

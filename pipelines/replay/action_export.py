@@ -277,8 +277,8 @@ def _actions(stream: StoredStream, part: ExportedEpisode) -> Iterator[Array]:
 
 
 def _action(view: Dataset) -> Feature:
-    feature = view.features.get(ACTION)
-    if feature is None or feature.is_visual or feature.dtype == "string" or len(feature.shape) != 1:
+    feature = view.numeric_features.get(ACTION)
+    if feature is None or len(feature.shape) != 1:
         raise UsageError(str(view.root), f"has no vector {ACTION!r}", "a dataset of actions")
     return feature
 

@@ -16,7 +16,7 @@ from ...blocks.inverse import InverseEntry, WayBack
 from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import RobotroveError, UsageError, explained
-from ...core.features import DEFAULT_FEATURES, Feature, Features
+from ...core.features import DEFAULT_FEATURES, Feature, Features, cameras
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.row_reader import StoredStream
 from ...verification.source.episode_check import EpisodeDifference
@@ -104,7 +104,8 @@ class EpisodeReplay:
             yield EpisodeDifference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
             return
         if self._stream is None:
-            self._keys = [key for key, feature in self._view.features.items() if self._is_compared(key, feature, ep)]
+            apart = DEFAULT_FEATURES | cameras(self._view.features)
+            self._keys = [key for key in self._view.features if key in ep.columns and key not in apart]
             self._stream = StoredStream(self._view, self._keys)
         if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
             yield EpisodeDifference(missing[0], None, "is not in the recording")
@@ -123,10 +124,6 @@ class EpisodeReplay:
             yield from self._values(ep.take(rows.rows), pair, ways)
         except RobotroveError as exc:
             yield EpisodeDifference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
-
-    @staticmethod
-    def _is_compared(key: str, feature: Feature, ep: Episode) -> bool:
-        return key in ep.columns and key not in DEFAULT_FEATURES and not feature.is_visual
 
     def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[EpisodeDifference]:
         assert self._stream is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import EpisodeRejected, UsageError
-from ...core.features import DEFAULT_FEATURES
+from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.column_spec import ColumnSpec
 from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
@@ -262,7 +262,7 @@ def _steps(guess: Guess) -> Iterator[str]:
     if vectors:
         example = {"scale": 57.29577951308232, "columns": vectors}
         yield f"  # - unit_converter: {flow(example)}  # value · scale + offset; this makes degrees of radians"
-    if any(feature.is_visual for feature in features.values()):
+    if cameras(features):
         yield "  # - image_resizer: {height: 224, width: 224}  # other frame sizes; {pad: even} where H.264 needs it"
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-import pyarrow as pa
-
 from ...core.errors import Damaged
 from ...core.features import Feature
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.features.feature_kind import is_list
 from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, ModalityEntry, column_of, entries
 
 
-def is_list(dataset: DatasetV21, column: str) -> bool:
+def holds_lists(dataset: DatasetV21, column: str) -> bool:
     """True if the rows of a column are lists in the first data file, also those of one value.
 
     Raises:
@@ -24,8 +23,7 @@ def is_list(dataset: DatasetV21, column: str) -> bool:
         schema = file.schema_arrow
     if column not in schema.names:
         raise Damaged(path, f"has no column {column}")
-    found = schema.field(column).type
-    return bool(pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found))
+    return is_list(schema.field(column).type)
 
 
 class Release(IntEnum):

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import UsageError
-from ...core.features import Feature
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
@@ -66,7 +65,7 @@ class Gr00tStatsCheck(Check[DatasetV21]):
                 yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
                 continue
             problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
-            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset.features[column])
+            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset.kinds[column])
             problems += self._uncut(found, end, name)
             yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
 
@@ -84,20 +83,18 @@ class Gr00tStatsCheck(Check[DatasetV21]):
     def _computed(self, dataset: DatasetV21, where: str, problem: str) -> Diagnostic:
         title, command = self._release.title, with_stats(dataset)
         in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
-        hopeless = [
-            key for key, feature in dataset.row_features.items() if self._cannot_compute(feature, key in in_use)
-        ]
+        hopeless = [key for key in dataset.row_features if self._cannot_compute(dataset, key, key in in_use)]
         if hopeless:
             told = f"{title} would compute the file anew, and not get that of {', '.join(hopeless)}"
             return self.error(where, f"{problem}: {told}; {command} writes what it takes")
         when = "when it opens the dataset" if self._release.is_typed else "before training; open-loop evaluation fails"
         return self.warning(where, f"{problem}: {title} computes the file anew {when}; {command} does it now")
 
-    def _cannot_compute(self, feature: Feature, is_in_use: bool) -> bool:
+    def _cannot_compute(self, dataset: DatasetV21, key: str, is_in_use: bool) -> bool:
+        feature = dataset.features[key]
         if not self._release.is_typed and "float" not in feature.dtype:
             return is_in_use
-        is_text = feature.dtype == "string"
-        return (is_text and self._release == Release.N1) or len(feature.shape) > 1
+        return (key not in dataset.numeric_features and self._release == Release.N1) or len(feature.shape) > 1
 
     def _uncut(self, found: Mapping[str, Any], end: int, name: str) -> Iterator[str]:
         """Yield further statistics, such as LeRobot's count, that cannot be cut like the six."""

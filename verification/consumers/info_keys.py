@@ -62,8 +62,10 @@ class VideoInfoCheck(Check[DatasetV21]):
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield cameras that this release refuses."""
-        for _, column, feature in self._release.columns(dataset, "video"):
-            if feature.is_video and (problem := self._problem(dataset.info["features"][column], dataset.info)):
+        for _, column, _ in self._release.columns(dataset, "video"):
+            if column in dataset.video_keys and (
+                problem := self._problem(dataset.info["features"][column], dataset.info)
+            ):
                 where = f"{paths_v30.INFO}, feature {column}"
                 yield self.error(where, f"{self._release.title} cannot open the dataset: {problem}")
 

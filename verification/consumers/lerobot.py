@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...core.features import cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic, converted
@@ -44,15 +45,15 @@ class PolicyFeaturesCheck(Check[Dataset]):
             yield self.error(
                 paths_v30.INFO, f"there is no feature action, which every policy learns; {_NAMED % 'action'}"
             )
-        cameras = [key for key, feature in features.items() if feature.is_visual]
-        if not cameras and not any(key.startswith("observation") for key in features):
+        seen = cameras(features)
+        if not seen and not any(key.startswith("observation") for key in features):
             told = "there is no camera and no feature whose name begins with observation: no policy sees anything"
             yield self.error(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
             return
         if "observation.state" not in features:
             told = "there is no feature observation.state: diffusion, pi0 and SmolVLA fail"
             yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
-        if not cameras and "observation.environment_state" not in features:
+        if not seen and "observation.environment_state" not in features:
             told = "there is no camera and no observation.environment_state: ACT and diffusion refuse it"
             yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.images.front'}")
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import nearest
-from ...core.features import Feature
+from ...core.features import cameras
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
-from ...formats.lerobot.features.vector import kind_of, rows_of
 from ...formats.lerobot.gr00t.modality import (
     MODALITY,
     SECTIONS,
@@ -22,7 +21,7 @@ from ...formats.lerobot.gr00t.modality import (
     slice_problem,
 )
 from ..check import Check, Diagnostic, Repeated
-from .gr00t_release import Release, is_list
+from .gr00t_release import Release, holds_lists
 
 # RotationType in N1 and N1.5, gr00t/data/schema.py.
 _ROTATIONS = (
@@ -88,13 +87,13 @@ class ModalityCheck(Check[DatasetV21]):
         elif entry.section in VECTORS:
             if problem := slice_problem(entry, column, feature):
                 yield f"{problem}; {written(dataset)}"
-            elif self._release == Release.N1 and not is_list(dataset, column):
+            elif self._release == Release.N1 and not holds_lists(dataset, column):
                 told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
                 yield f"{told}; `downgrader: {{reference_exact: true}}` writes lists"
-        elif entry.section == "video" and not feature.is_video:
+        elif entry.section == "video" and column not in dataset.video_keys:
             line = (
                 "`robotrove run` makes videos of all cameras"
-                if feature.is_visual
+                if column in cameras(dataset.features)
                 else _instead(entry, column, dataset)[2:]
             )
             yield f"original_key is {column!r}, which is {feature} and no video; {line}"
@@ -110,19 +109,19 @@ def written(dataset: DatasetV21) -> str:
 
 def _instead(entry: ModalityEntry, column: Any, dataset: DatasetV21) -> str:
     """Return what to write for a column that cannot be used."""
-    fitting = [key for key, feature in dataset.features.items() if _fits(entry, feature)]
+    fitting = [key for key in dataset.features if _fits(entry, key, dataset)]
     usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
     if usual or len(fitting) == 1:
         return f'; write "original_key": "{(usual or fitting)[0]}"'
     return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"
 
 
-def _fits(entry: ModalityEntry, feature: Feature) -> bool:
+def _fits(entry: ModalityEntry, key: str, dataset: DatasetV21) -> bool:
     if entry.section == "video":
-        return feature.is_video
+        return key in dataset.video_keys
     if entry.section == "annotation":
-        return feature.is_task_index or feature.dtype == "int64"
-    return not slice_problem(entry, "", feature)
+        return dataset.features[key].dtype == "int64"
+    return not slice_problem(entry, "", dataset.features[key])
 
 
 def _mistyped(entry: ModalityEntry, title: str) -> Iterator[str]:
@@ -158,18 +157,16 @@ class AnnotationsCheck(Check[DatasetV21]):
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield columns that are no instructions."""
         columns = self._release.columns(dataset, "annotation")
-        found = [
-            list(self._column(dataset, column, feature, f"{entry.place} ({column})"))
-            for entry, column, feature in columns
-        ]
+        found = [list(self._column(dataset, column, f"{entry.place} ({column})")) for entry, column, _ in columns]
         told = self.error if all(found) else self.warning
         yield from (told(finding.where, finding.message) for findings in found for finding in findings)
 
-    def _column(self, dataset: DatasetV21, column: str, feature: Feature, place: str) -> Iterator[Diagnostic]:
-        if feature.shape != (1,) or kind_of(feature.dtype) not in "iuf":
-            yield self.error(place, f"is {feature} instead of one whole number; {_MEND}")
+    def _column(self, dataset: DatasetV21, column: str, place: str) -> Iterator[Diagnostic]:
+        kind = dataset.kinds[column]
+        if kind.feature.shape != (1,) or kind.numpy_kind not in ("i", "u", "f"):
+            yield self.error(place, f"is {kind.feature} instead of one whole number; {_MEND}")
             return
-        if not self._release.is_typed and is_list(dataset, column):
+        if not self._release.is_typed and holds_lists(dataset, column):
             yield self.error(place, f"holds lists of one number, on which {self._release.title} fails; {_MEND}")
             return
         lines = [line.get("task_index") for _, line in dataset.json_lines(dataset.tasks_path)]
@@ -177,7 +174,7 @@ class AnnotationsCheck(Check[DatasetV21]):
         faults = Repeated(self)
         for data in dataset.data_files():
             for first, batch in dataset.row_batches(data.path, (column,)):
-                values = rows_of(batch[column], feature, f"{data.path}, column {column}")[:, 0]
+                values = kind.values(batch[column], f"{data.path}, column {column}")[:, 0]
                 if (wrong := np.flatnonzero(~np.isin(values, known))).size:
                     told = f"is {values[wrong[0]]!s}, which is no task_index of tasks.jsonl"
                     where = f"{place}, {data.path}, row {first + wrong[0]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from ...core.features import cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic
@@ -91,12 +92,12 @@ class PromptCheck(Check[Dataset]):
 def _repack(dataset: Dataset) -> str | None:
     """Return what a configuration needs for these columns; None if there is no state, action or camera."""
     features = dataset.features
-    cameras = [key for key, feature in features.items() if feature.is_visual]
+    seen = cameras(features)
     state = next((key for key in _STATES if key in features), None)
     action = next((key for key in _ACTIONS if key in features), None)
-    if not (cameras and state and action):
+    if not (seen and state and action):
         return None
-    mapping = dict(zip(("observation/image", "observation/wrist_image"), cameras, strict=False))
+    mapping = dict(zip(("observation/image", "observation/wrist_image"), seen, strict=False))
     mapping |= {"observation/state": state, "actions": action, "prompt": "prompt"}
     base = f"base_config=DataConfig(prompt_from_task=True, action_sequence_keys=({action!r},))"
     return f"a copy of LeRobotLiberoDataConfig RepackTransform({json.dumps(mapping)}) and {base}"

@@ -38,7 +38,7 @@ class DecodingCheck(Check[DatasetV21]):
         """Yield videos of the cameras in modality.json."""
         for column in dict.fromkeys(column for _, column, _ in self._release.columns(dataset, "video")):
             faults = Repeated(self)
-            for file in dataset.video_files(column) if dataset.features[column].is_video else ():
+            for file in dataset.video_files(column) if column in dataset.video_keys else ():
                 path = dataset.opened(file.path)
                 try:
                     self._codec(file, encoding_at(path).codec, faults)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged, RobotroveError
-from ...core.features import frame_size
+from ...core.features import cameras, frame_size
 from ...formats.lerobot import time_limits
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import VideoFile
@@ -28,9 +26,6 @@ _MEAN_TOLERANCE = 0.05
 _COARSE_S = 128
 
 _BATCH_ROWS = 64  # a picture can take a megabyte
-_PNG = b"\x89PNG\r\n\x1a\n"
-_SIZE = struct.Struct(">II")  # width and height, right after the name of the first chunk (PNG, 11.2.2)
-_SIZE_OFFSET = 16
 
 
 class VideosCheck(Check[Dataset]):
@@ -170,29 +165,17 @@ class ImagesCheck(Check[Dataset]):
 
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield pictures that are not what they should be."""
-        for key, feature in dataset.features.items():
-            if feature.dtype != "image" or len(feature.shape) != 3:
+        for key, feature in cameras(dataset.row_features).items():
+            kind = dataset.kinds[key]
+            if len(feature.shape) != 3:
                 continue
-            size = frame_size(feature)
             for path in (data.path for data in dataset.data_files()):
                 try:
                     row = 0
                     for batch in dataset.batches(path, (key,), _BATCH_ROWS):
                         for picture in batch[key].to_pylist():
-                            if problem := _problem(picture, size):
+                            if problem := kind.row_problem(picture):
                                 yield self.error(f"{path}, row {row}, column {key}", problem)
                             row += 1
                 except Damaged as exc:
                     yield self.damaged(exc)
-
-
-def _problem(picture: Any, size: tuple[int, int]) -> str:
-    content = picture.get("bytes") if isinstance(picture, dict) else None
-    if not isinstance(content, bytes) or not content:
-        return "there is no picture"
-    if not content.startswith(_PNG) or len(content) < _SIZE_OFFSET + _SIZE.size:
-        return "the picture is no PNG"
-    width, height = _SIZE.unpack_from(content, _SIZE_OFFSET)
-    if (height, width) != size:
-        return f"the picture is {height}x{width} instead of {size[0]}x{size[1]}"
-    return ""

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...core.features import Feature
+from ...core.features import cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.features.feature_kind import FeatureKind
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
 from ...formats.lerobot.gr00t.modality import (
     MODALITY,
@@ -21,7 +22,7 @@ from ...formats.lerobot.gr00t.modality import (
     misfits,
     slice_problem,
 )
-from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of, shapes_of
+from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of
 from ..check import Check, Diagnostic
 
 
@@ -42,7 +43,7 @@ class Gr00tCheck(Check[DatasetV21]):
                 yield from self._entry(dataset, entry)
 
     def _stats(self, dataset: DatasetV21, has_modality: bool) -> Iterator[Diagnostic]:
-        content = dataset.json(paths_v30.STATS)
+        content, seen = dataset.json(paths_v30.STATS), cameras(dataset.features)
         for key, feature in dataset.features.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             if not isinstance(entry, dict):
@@ -50,12 +51,12 @@ class Gr00tCheck(Check[DatasetV21]):
                 if has_modality and feature.dtype.startswith("float"):
                     yield self.warning(place, "is missing: GR00T computes the file anew")
                 continue
-            is_column = has_modality and not feature.is_visual
+            is_column = has_modality and key not in seen
             if is_column and (missing := [name for name in GR00T_KEYS if name not in entry]):
                 yield self.warning(place, f"has no {', '.join(missing)}: GR00T computes the file anew")
             if is_column and "count" in entry:
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
-            yield from (self.error(place, problem) for problem in unusable(entry, feature))
+            yield from (self.error(place, problem) for problem in unusable(entry, dataset.kinds[key]))
 
     def _entry(self, dataset: DatasetV21, entry: ModalityEntry) -> Iterator[Diagnostic]:
         column = column_of(entry.section, entry.key, entry.content)
@@ -66,7 +67,7 @@ class Gr00tCheck(Check[DatasetV21]):
             if problem := slice_problem(entry, column, feature):
                 yield self.error(entry.place, problem)
         elif entry.section == "video":
-            if not feature.is_video:
+            if column not in dataset.video_keys:
                 yield self.error(entry.place, f"original_key is {column!r}, which is {feature} and no video")
             if "original_key" not in entry.content:
                 # N1 and N1.5 take the key itself for the name of the feature.
@@ -76,9 +77,9 @@ class Gr00tCheck(Check[DatasetV21]):
             yield self.error(entry.place, f"original_key is {column!r}, which is {feature} instead of one whole number")
 
 
-def unusable(entry: Mapping[str, Any], feature: Feature) -> Iterator[str]:
+def unusable(entry: Mapping[str, Any], kind: FeatureKind) -> Iterator[str]:
     """Yield statistics of a feature that are there, but not numbers of its shape."""
-    shapes = [(prod(feature.shape),), *shapes_of(feature)]
+    shapes = [(prod(kind.feature.shape),), *kind.known_stats_shapes()]
     for name, value in numbers_of(entry).items():
         if value.shape not in (shapes if name != "count" else [(1,)]):
             was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"

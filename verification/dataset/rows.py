@@ -12,21 +12,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged
-from ...core.features import DEFAULT_FEATURES, Feature
+from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
-from ...formats.lerobot.features.vector import kind_of, rows_of
 from ..check import Check, Diagnostic, RowFaults
 from .timestamps import column_of
 
-_DTYPES = {"float": "float32", "double": "float64", "large_string": "string", "halffloat": "float16"}
 _INDICES = ("index", "episode_index", "frame_index", "task_index")
 
 
 class RowsCheck(Check[Dataset]):
-    """Every data file has the columns of info.json, and every row its place."""
+    """Every data file has the columns of info.json, and every row its place.
+
+    Attributes:
+        may_wrap: Accept single values as lists of one, but not in LeRobot's own columns.
+    """
 
     name = "rows"
+    may_wrap = False
 
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in the data files."""
@@ -64,47 +67,28 @@ class RowsCheck(Check[Dataset]):
         for name in schema.names:
             if name not in expected:
                 yield self.extra(f"{path}, column {name}")
-        for key, feature in expected.items():
+        for key in expected:
             if key not in schema.names:
                 yield self.error(f"{path}, column {key}", "is missing: LeRobot would fill it with nothing")
-            else:
-                yield from self._type(path, key, schema.field(key).type, feature)
+                continue
+            may_wrap = self.may_wrap and key not in DEFAULT_FEATURES
+            if problem := dataset.kinds[key].type_problem(schema.field(key).type, may_wrap=may_wrap):
+                severity, message = problem
+                yield Diagnostic(self.name, f"{path}, column {key}", message, severity)
 
     def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
         return self.error(where, "is no feature of info.json: LeRobot cannot load the file")
 
-    def axes(self, key: str, feature: Feature) -> tuple[int, ...]:
-        """Return how many lists deep a column may be, the first as LeRobot writes it."""
-        return (0,) if feature.shape == (1,) else (len(feature.shape),)
-
-    def _type(self, path: str, key: str, found: pa.DataType, feature: Feature) -> Iterator[Diagnostic]:
-        where = f"{path}, column {key}"
-        if feature.dtype == "image":
-            if not pa.types.is_struct(found) or {field.name for field in found} != {"bytes", "path"}:
-                yield self.error(where, f"is {found} instead of a struct of bytes and path")
-            return
-        axes, value = 0, found
-        while pa.types.is_list(value) or pa.types.is_large_list(value) or pa.types.is_fixed_size_list(value):
-            axes, value = axes + 1, value.value_type
-        dtype = _DTYPES.get(str(value), str(value))
-        allowed = self.axes(key, feature)
-        message = f"is {found}, which does not hold {feature}"
-        if axes not in allowed or kind_of(dtype) != kind_of(feature.dtype):
-            yield self.error(where, message)
-        elif axes != allowed[0] or dtype != feature.dtype:
-            yield self.warning(where, message)  # LeRobot casts it
-
     def _features(self, path: str, schema: pa.Schema, dataset: Dataset, faults: RowFaults) -> Iterator[Diagnostic]:
-        for name, feature in dataset.row_features.items():
-            if name not in schema.names or name in _INDICES or feature.dtype == "image":
-                continue
+        apart = {*_INDICES, *cameras(dataset.features)}  # pictures have a check of their own
+        for name in (key for key in dataset.row_features if key in schema.names and key not in apart):
+            kind = dataset.kinds[name]
             try:
                 for first, batch in dataset.row_batches(path, (name,)):
-                    values = rows_of(batch[name], feature, f"{path}, column {name}")
-                    if values.dtype.kind == "f":
-                        wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-                        faults.note(name, wrong, first, partial(_bad, name, values))
+                    values = kind.values(batch[name], f"{path}, column {name}")
+                    if (wrong := kind.unusable(values)) is not None:
+                        faults.note(name, np.asarray(wrong.any(axis=1)), first, partial(_bad, name, values, wrong))
             except Damaged as exc:
                 yield self.damaged(exc)
 
@@ -145,23 +129,19 @@ def _check_indices(
     )
 
 
-def _bad(name: str, values: NDArray[np.floating], row: int) -> str:
-    flat = values[row].reshape(-1)
-    position = int(np.argmax(~np.isfinite(flat)))
-    return f"{name}[{position}] is {flat[position]}"
+def _bad(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], row: int) -> str:
+    position = int(np.argmax(wrong[row]))
+    return f"{name}[{position}] is {values[row].reshape(-1)[position]}"
 
 
 class RowsV21Check(RowsCheck):
     """Every data file has the columns of info.json, and every row its place."""
 
+    may_wrap = True
+
     def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
         return self.warning(where, "is no feature of info.json")
-
-    def axes(self, key: str, feature: Feature) -> tuple[int, ...]:
-        """Return how many lists deep a column may be; single values may be lists of one, but not LeRobot's own."""
-        as_written = super().axes(key, feature)
-        return (*as_written, 1) if feature.shape == (1,) and key not in DEFAULT_FEATURES else as_written
 
 
 class HfFeaturesCheck(Check[DatasetV21]):
@@ -171,7 +151,7 @@ class HfFeaturesCheck(Check[DatasetV21]):
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield files that it could not load."""
-        pictures = [key for key, feature in dataset.row_features.items() if feature.dtype == "image"]
+        pictures = list(cameras(dataset.row_features))
         for data in dataset.data_files():
             try:
                 with dataset.parquet(data.path) as file:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Damaged, UsageError
+from ...core.features import cameras
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ..check import Check, Consumer, Diagnostic, Severity
@@ -131,5 +132,5 @@ def _counts(view: Dataset) -> dict[str, int]:
     with suppress(Damaged):
         counts["tasks"] = len(view.tasks)
     with suppress(Damaged):
-        counts["cameras"] = sum(feature.is_visual for feature in view.features.values())
+        counts["cameras"] = len(cameras(view.features))
     return counts

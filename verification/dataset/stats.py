@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged
-from ...core.features import Feature, Features, channels
+from ...core.features import Feature, channels
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
@@ -108,23 +108,23 @@ class StatsCheck(Check[View], Generic[View]):
 
     def per_episode(self, dataset: Dataset, mergers: Mapping[str, StatsMerger]) -> Iterator[Diagnostic]:
         """Yield what is wrong with those of the episodes; put the exact ones of each into `mergers`."""
-        features = described(dataset)
+        kinds = dataset.stat_kinds
         missing, faults = MissingStats(), Repeated(self)
-        found = dataset.episode_stats(list(features), STAT_KEYS)
+        found = dataset.episode_stats(list(kinds), STAT_KEYS)
         for (where, entries), tables in zip(found, _episode_tables(dataset), strict=False):
             with np.errstate(invalid="ignore"):  # NaN and Inf in rows: the check of rows names them
                 exact = {key: moments(table) for key, table in tables.items()}
                 for key in exact.keys() & mergers.keys():
                     mergers[key].add(exact[key])
-            for key, feature in features.items():
+            for key, kind in kinds.items():
                 place = f"{where}, stats/{key}"
                 values = numbers_of(entries.get(key, {}))
-                problems = list(misshapen(values, feature))
+                problems = list(misshapen(values, kind.known_stats_shapes()))
                 yield from (self.error(place, problem) for problem in problems)
                 if not self.is_complete(where, key, values, missing) or problems:
                     continue
-                if feature.is_visual:
-                    note_camera(place, key, feature, values, advice(dataset, "computes it anew"), faults)
+                if not kind.is_numeric:
+                    note_camera(place, key, kind.feature, values, advice(dataset, "computes it anew"), faults)
                 else:
                     table, own = tables[key], exact[key]
                     if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
@@ -167,11 +167,6 @@ class StatsCheck(Check[View], Generic[View]):
 def advice(dataset: Dataset, what: str) -> str:
     """Say which command makes statistics right."""
     return f"`robotrove stats {dataset.root}` {what}"
-
-
-def described(dataset: Dataset) -> Features:
-    """Return the features that have statistics: all but texts."""
-    return {key: feature for key, feature in dataset.features.items() if feature.dtype != "string"}
 
 
 def _episode_tables(dataset: Dataset) -> Iterator[dict[str, NDArray[Any]]]:
@@ -240,15 +235,15 @@ class StatsV30Check(StatsCheck[DatasetV30]):
             yield self.warning(f"{paths_v30.STATS}, {key}", "is no feature of info.json")
         missing, faults = MissingStats(), Repeated(self)
         usable: dict[str, dict[str, Floats]] = {}
-        for key, feature in described(dataset).items():
+        for key, kind in dataset.stat_kinds.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             values = numbers_of(entry if isinstance(entry, dict) else {})
-            problems = list(misshapen(values, feature))
+            problems = list(misshapen(values, kind.known_stats_shapes()))
             yield from (self.error(place, problem) for problem in problems)
             if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
                 continue
-            if feature.is_visual:
-                note_camera(place, key, feature, values, advice(dataset, "computes it anew"), faults)
+            if not kind.is_numeric:
+                note_camera(place, key, kind.feature, values, advice(dataset, "computes it anew"), faults)
                 continue
             exact = mergers[key].result()
             if values["min"].shape == exact["min"].shape:

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...core.errors import Damaged
-from ...core.features import CHANNEL_NAMES, DEFAULT_FEATURES, Feature, frame_size
+from ...core.features import DEFAULT_FEATURES, Feature
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.features.vector import kind_of
+from ...formats.lerobot.features.feature_kind import kind_of
 from ..check import Check, Diagnostic
-
-_MOST_AXES = 5
 
 
 class StructureCheck(Check[Dataset]):
@@ -79,7 +77,7 @@ class StructureCheck(Check[Dataset]):
             yield self.error(where, f"is missing; LeRobot expects {expected} in every dataset")
         elif found != expected or dataset.info["features"][key].get("names") is not None:
             message = f"is {found} instead of {expected} without names"
-            same = found.shape == expected.shape and kind_of(found.dtype) == kind_of(expected.dtype)
+            same = found.shape == expected.shape and dataset.kinds[key].numpy_kind == kind_of(expected).numpy_kind
             # LeRobot casts what it reads, but cannot merge such a dataset with others, or add to it.
             yield self.warning(where, message) if same else self.error(where, message)
 
@@ -87,30 +85,8 @@ class StructureCheck(Check[Dataset]):
         where = f"{paths_v30.INFO}, feature {key}"
         if "/" in key:
             yield self.error(where, "its name holds a '/', which LeRobot refuses")
-        if feature.is_visual:
-            yield from self._camera(where, feature, dataset.info["features"][key], dataset)
-            return
-        if "image" in key:
-            yield self.error(where, f"is {feature}, but LeRobot takes every name with 'image' in it for a camera")
-        if len(feature.shape) > _MOST_AXES:
-            yield self.error(where, f"has {len(feature.shape)} axes; LeRobot knows at most {_MOST_AXES}")
-        if feature.names and len(feature.shape) == 1 and len(feature.names) != feature.shape[0]:
-            yield self.error(where, f"has {len(feature.names)} names for {feature.shape[0]} values")
-
-    def _camera(self, where: str, feature: Feature, entry: dict[str, Any], dataset: Dataset) -> Iterator[Diagnostic]:
-        names = feature.names or ()
-        if len(feature.shape) != 3 or len(names) != 3:
-            yield self.error(where, f"is {feature} with names {entry.get('names')}; expected height, width, channels")
-            return
-        if names[2] not in CHANNEL_NAMES and names[0] not in CHANNEL_NAMES:
-            yield self.error(where, f"names are {', '.join(names)} instead of height, width, channels")
-            return
-        height, width = frame_size(feature)
-        for block in ("info", "video_info"):  # the latter is that of older recorders, and of GR00T
-            known = entry.get(block)
-            for name, expected in (("video.height", height), ("video.width", width), ("video.fps", dataset.fps)):
-                if isinstance(known, dict) and known.get(name, expected) != expected:
-                    yield self.error(where, f"{name} is {known[name]} instead of {expected}")
+        for problem in dataset.kinds[key].problems(key, dataset.info["features"][key], lambda: dataset.fps):
+            yield self.error(where, problem)
 
 
 class StructureV21Check(StructureCheck):

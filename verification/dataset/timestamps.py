@@ -14,7 +14,7 @@ from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot.dataset_files import ArrowColumn
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import DataFile
-from ...formats.lerobot.features.vector import rows_of
+from ...formats.lerobot.features.feature_kind import kind_of
 from ...formats.lerobot.time_limits import TOLERANCE_S, is_too_long_for_v21
 from ..check import Check, Diagnostic, RowFaults
 
@@ -40,7 +40,7 @@ class TimestampsCheck(Check[Dataset]):
 
 def column_of(batch: Mapping[str, ArrowColumn], name: str, path: str) -> NDArray[Any]:
     """Return one of the default columns of a batch: (n,)."""
-    return rows_of(batch[name], DEFAULT_FEATURES[name], f"{path}, column {name}")[:, 0]
+    return kind_of(DEFAULT_FEATURES[name]).values(batch[name], f"{path}, column {name}")[:, 0]
 
 
 def _compare(found: NDArray[np.float32], expected: NDArray[np.float32], first: int, faults: RowFaults) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, RobotroveError
-from ...core.features import DEFAULT_FEATURES, Feature, difference, named_like
+from ...core.features import DEFAULT_FEATURES, Feature, cameras, difference, named_like
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import StoredEpisode
 from ...formats.lerobot.datasets.provenance import ProvenanceRow
@@ -63,9 +63,8 @@ class EpisodeCheck:
             yield from self._vectors(ep, stored)
         except RobotroveError as exc:
             yield EpisodeDifference("", None, f"its rows cannot be compared: {_sentence(exc)}")
-        for key, feature in self._features.items():
-            if feature.is_visual:
-                yield from self._camera(ep, stored, key)
+        for key in cameras(self._features):
+            yield from self._camera(ep, stored, key)
 
     def close(self) -> None:
         """Close the data file that is open."""
@@ -85,21 +84,22 @@ class EpisodeCheck:
             yield EpisodeDifference("", None, text)
 
     def _vectors(self, ep: Episode, stored: StoredEpisode) -> Iterator[EpisodeDifference]:
-        vectors = {key: feature for key, feature in self._features.items() if not feature.is_visual}
-        expected = {key: ep[key] if f.dtype == "string" else ep[key].astype(f.dtype) for key, f in vectors.items()}
+        seen = cameras(self._features)
+        kinds = {key: self._dataset.kinds[key] for key in self._features if key not in seen}
+        expected = {key: kind.stored(ep[key]) for key, kind in kinds.items()}
         found: dict[str, EpisodeDifference] = {}
         counts: dict[str, int] = {}
         first = 0
-        for piece in self._rows.pieces(stored.rows, [*vectors, "task_index"]):
-            for key, feature in vectors.items():
+        for piece in self._rows.pieces(stored.rows, [*kinds, "task_index"]):
+            for key, kind in kinds.items():
                 rows = piece[key]
-                if feature.is_task_index:  # its numbers are those of this dataset
-                    expected[key][first : first + len(rows)] = piece["task_index"]
+                if kind.repeats:  # its numbers are those of this dataset
+                    expected[key][first : first + len(rows)] = piece[kind.repeats]
                 wrong = (rows != expected[key][first : first + len(rows)]).reshape(len(rows), -1)
                 if not wrong.any():
                     continue
                 row = int(np.argmax(wrong.any(axis=1)))
-                text = _value_difference(feature, wrong[row], rows[row], expected[key][first + row])
+                text = _value_difference(kind.feature, wrong[row], rows[row], expected[key][first + row])
                 found.setdefault(key, EpisodeDifference(key, first + row, text))
                 counts[key] = counts.get(key, 0) + int(wrong.any(axis=1).sum())
             tasks = [self._task(int(index)) for index in piece["task_index"].ravel()]
@@ -119,7 +119,7 @@ class EpisodeCheck:
 
     def _camera(self, ep: Episode, stored: StoredEpisode, key: str) -> Iterator[EpisodeDifference]:
         try:
-            if self._features[key].is_video:
+            if key in self._dataset.video_keys:
                 problem = self._cameras.first_problem(ep.columns[key], stored.clips[key])
             else:
                 problem = self._first_wrong_picture(ep, stored, key)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.commit import is_attempt
 from ....core.errors import Damaged, in_utf8, printable
-from ....core.features import DEFAULT_FEATURES, Feature, Features, lost_names
+from ....core.features import DEFAULT_FEATURES, Feature, Features, lost_names, vectors, video_cameras
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles, Inside, extra_files
-from ..features.vector import kind_of
+from ..features.feature_kind import FeatureKind, in_rows, kind_of, with_stats
 from ..stats.image_stats import CHANNELS, LEVELS
 from ..stats.stored_stats import StatColumns
 from .dataset_info import DatasetInfo
@@ -94,24 +94,37 @@ class Dataset(DatasetFiles, ABC):
         shape = entry.get("shape")
         if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
             raise Damaged(where, f"shape is {shape!r} instead of a list of sizes")
-        if kind_of(entry["dtype"]) == "":
-            raise Damaged(where, f"has the unknown dtype {entry['dtype']!r}")
-        return Feature.from_json(entry)
+        feature = Feature.from_json(entry)
+        try:
+            kind_of(feature)
+        except LookupError:
+            raise Damaged(where, f"has the unknown dtype {entry['dtype']!r}") from None
+        return feature
+
+    @cached_property
+    def kinds(self) -> dict[str, FeatureKind]:
+        """The kind of each feature."""
+        return {key: kind_of(feature) for key, feature in self.features.items()}
+
+    @property
+    def stat_kinds(self) -> dict[str, FeatureKind]:
+        """Those of the features that have statistics."""
+        return with_stats(self.features)
 
     @property
     def video_keys(self) -> list[str]:
         """Cameras stored as video."""
-        return [key for key, feature in self.features.items() if feature.is_video]
+        return list(video_cameras(self.features))
 
     @property
     def row_features(self) -> Features:
         """Features that are columns of the data files."""
-        return {key: feature for key, feature in self.features.items() if not feature.is_video}
+        return in_rows(self.features)
 
     @property
     def numeric_features(self) -> Features:
         """Features that are numbers in the data files: no camera, no text."""
-        return {key: f for key, f in self.features.items() if not f.is_visual and f.dtype != "string"}
+        return vectors(self.features)
 
     def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """Yield (first row, columns) of a data file; wide rows come in smaller batches, none if there are no names."""
@@ -374,10 +387,13 @@ def folder_facts(view: Dataset) -> DatasetInfo:
     if not isinstance(robot_type, str | None):
         raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
     entries = info["features"]
-    videos = {key: _video_info(key, entries[key]) for key, feature in features.items() if feature.is_video}
+    infos = {
+        key: kind_of(feature).stored_info(entries[key], f"{paths_v30.INFO}, feature {key}")
+        for key, feature in features.items()
+    }
     run = view.json(paths_v30.RUN) if (view.root / paths_v30.RUN).exists() else {}
     lost = {key: names for key in features if (names := lost_names(entries[key]))}
-    return DatasetInfo(features, view.fps, robot_type, run, videos, lost)
+    return DatasetInfo(features, view.fps, robot_type, run, {key: info for key, info in infos.items() if info}, lost)
 
 
 def left_out(view: Dataset, facts: DatasetInfo) -> Iterator[str]:
@@ -396,12 +412,3 @@ def _check_name(key: str) -> None:
         raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
     if is_attempt(key):
         raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")
-
-
-def _video_info(key: str, entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    info = entry.get("info") or entry.get("video_info") or {}
-    if not isinstance(info, dict):
-        raise Damaged(f"{paths_v30.INFO}, feature {key}", f"info is {info!r} instead of an object")
-    if info.get("is_depth_map") or info.get("video.is_depth_map"):
-        raise Damaged(f"{paths_v30.INFO}, feature {key}", "is a depth video; only colour videos can be converted")
-    return info

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import UsageError, printable
-from ....core.features import Features, difference
+from ....core.features import Features, difference, video_cameras
 from ....manifests.run_info import RunInfo
 
 
@@ -35,7 +35,7 @@ class DatasetInfo:
     @property
     def camera_keys(self) -> list[str]:
         """Cameras stored as video."""
-        return [key for key, feature in self.features.items() if feature.is_video]
+        return list(video_cameras(self.features))
 
 
 def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:

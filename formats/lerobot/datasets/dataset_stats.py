@@ -13,12 +13,12 @@ import numpy as np
 
 from ....core.columns import Array
 from ....core.commit import write_file
-from ....core.features import Feature, frame_size
+from ....core.features import Feature, cameras, frame_size
 from .. import paths_v30
 from ..stats.exact_quantiles import Floats, as_table, column_quantiles
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
 from ..stats.image_stats import pixel_step, stats_from_histogram
-from ..stats.stats_comparison import numbers_of, shapes_of
+from ..stats.stats_comparison import numbers_of
 from ..stats.stored_stats import is_known
 from .dataset import Dataset
 from .dataset_v30 import DatasetV30, stat_batches
@@ -94,8 +94,7 @@ def incomplete_cameras(root: Path) -> list[str]:
     for path in view.files(view.episodes_path):
         with view.parquet(path) as file:
             known |= set(file.schema_arrow.names)
-    cameras = [key for key, feature in view.features.items() if feature.is_visual]
-    return [key for key in cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
+    return [key for key in cameras(view.features) if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
 
 
 def covers(histogram: Array, feature: Feature, count: int) -> bool:
@@ -107,7 +106,7 @@ def covers(histogram: Array, feature: Feature, count: int) -> bool:
 
 def merged_stats(view: DatasetV30) -> dict[str, FeatureStats]:
     """Merge those of the episodes, of features of which every episode has all in LeRobot's shape; without quantiles."""
-    usual = {key: shapes_of(feature)[0] for key, feature in view.features.items() if feature.dtype != "string"}
+    usual = {key: kind.known_stats_shapes()[0] for key, kind in view.stat_kinds.items()}
     shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
     shapes |= {f"stats/{key}/count": (1,) for key in usual}
     merger = StatsMerger()

@@ -16,8 +16,8 @@ from ....core.errors import Damaged, in_utf8
 from ....media.remux.clip import Clip
 from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
-from ..features.vector import single_values
-from ..stats.stored_stats import StatColumns, stat_columns, stat_shapes
+from ..features.feature_kind import single_values, stat_shapes
+from ..stats.stored_stats import StatColumns, stat_columns
 from .dataset import Dataset, FolderSource, Note, check_templates, is_texts, selected
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 

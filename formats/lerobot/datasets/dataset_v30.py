@@ -15,7 +15,8 @@ from ....core.errors import Damaged
 from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
-from ..stats.stored_stats import Floats, Shape, StatColumns, stat_shapes, stat_values
+from ..features.feature_kind import stat_shapes
+from ..stats.stored_stats import Floats, Shape, StatColumns, stat_values
 from .dataset import Dataset, FolderSource, Note, check_templates
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.errors import Damaged, RobotroveError
-from ....core.features import Feature
 from ....media.remux.clip import Clip
 from ..dataset_files import ArrowColumn, open_parquet
-from ..features.vector import rows_of, single_values
+from ..features.feature_kind import FeatureKind, single_values
 from .dataset import Dataset
 from .episode_location import Rows, StoredEpisode
 
@@ -136,8 +135,8 @@ class StoredRows:
                 return
             if missing := [name for name in names if name not in table.column_names]:
                 raise Damaged(where, f"has no column {', '.join(missing)}")
-            features = self._dataset.features
-            yield {name: _values(table.column(name).combine_chunks(), features[name], where, name) for name in names}
+            columns = ((name, table.column(name).combine_chunks()) for name in names)
+            yield {name: _values(column, self._dataset.kinds[name], f"{where}, {name}") for name, column in columns}
 
     def close(self) -> None:
         """Close the open file."""
@@ -178,8 +177,8 @@ class StoredStream:
                 self._next(stop)
             count = min(stop, self._end) - row
             columns = {name: column.slice(row - self._first, count) for name, column in self._held.items()}
-            features = self._dataset.features
-            piece = {name: _values(column, features[name], path, name) for name, column in columns.items()}
+            kinds = self._dataset.kinds
+            piece = {name: _values(column, kinds[name], f"{path}, {name}") for name, column in columns.items()}
             if (piece.pop(EPISODE_INDEX) != episode.index).any():
                 raise Damaged(path, f"row {row} and those after it are not all of episode {episode.index}")
             yield piece
@@ -193,13 +192,8 @@ class StoredStream:
         self._end = self._first + len(self._held[EPISODE_INDEX])
 
 
-def _values(column: ArrowColumn, feature: Feature, where: str, name: str) -> Array:
-    if feature.is_visual:
-        if not pa.types.is_struct(column.type):
-            raise Damaged(f"{where}, {name}", f"pictures are {column.type}")
-        pictures: Array = column.field("bytes").to_numpy(zero_copy_only=False)
-        return pictures
-    return rows_of(single_values(column, feature), feature, f"{where}, {name}")
+def _values(column: ArrowColumn, kind: FeatureKind, where: str) -> Array:
+    return kind.values(single_values(column, kind.feature), where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,4 +259,4 @@ def episode_tables(view: Dataset, names: Sequence[str]) -> Iterator[RowArrays]:
 
 def row_arrays(view: Dataset, path: str, batch: Mapping[str, ArrowColumn]) -> RowArrays:
     """Return the columns of a batch of a data file as arrays (n, *shape)."""
-    return {key: rows_of(column, view.features[key], f"{path}, column {key}") for key, column in batch.items()}
+    return {key: view.kinds[key].values(column, f"{path}, column {key}") for key, column in batch.items()}

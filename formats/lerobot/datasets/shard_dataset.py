@@ -14,7 +14,7 @@ from ....manifests.shard import KeptEpisode, Shard
 from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import read_small
-from ..stats.stored_stats import stat_shapes
+from ..features.feature_kind import stat_shapes
 from .dataset import DatasetSource, Note
 from .dataset_info import DatasetInfo
 from .dataset_v30 import DatasetV30, stat_batches

@@ -2,6 +2,9 @@
 
 Read by gr00t/data/dataset.py (N1, N1.5) and gr00t/data/dataset/lerobot_episode_loader.py (N1.6, N1.7). What is
 written names the column of every key: where it is left out, N1 and N1.5 look for others than N1.6 and N1.7.
+
+experiment_cfg/metadata.json: what checkpoints of GR00T N1 and N1.5 know of the data, which RLinf asks for too. Keys
+as in gr00t/data/schema.py of N1 and N1.5 (DatasetMetadata); values are those of meta/stats.json, cut by modality.json.
 """
 
 from __future__ import annotations
@@ -15,11 +18,15 @@ from typing import Any
 
 from ....core.commit import write_file
 from ....core.errors import UsageError
-from ....core.features import Feature, Features
+from ....core.features import Feature, Features, video_cameras
 from ....manifests.robot import RobotManifest, RobotPart
-from ..features.vector import kind_of
+from .. import paths_v30
+from ..datasets.dataset_v21 import DatasetV21
+from ..features.feature_kind import kind_of
 
 MODALITY = "meta/modality.json"
+METADATA = "experiment_cfg/metadata.json"
+_STATISTICS = ("max", "min", "mean", "std", "q01", "q99")
 VECTORS = {"state": ("observation.state", "state"), "action": ("action", "actions")}  # a robot's, or RLinf's names
 ANY_TASK = "human.task_description"  # the key where a dataset has no annotations of its own
 _CAMERA = "observation.images."
@@ -61,7 +68,8 @@ def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str,
         content[section] = {
             key: {"original_key": part.column, "start": part.start, "end": part.end} for key, part in found
         }
-    content["video"] = _columns(extra.video, {key: key.removeprefix(_CAMERA) for key in _videos(features)}, features)
+    videos = {key: key.removeprefix(_CAMERA) for key in video_cameras(features)}
+    content["video"] = _columns(extra.video, videos, features)
     texts = {key: key.removeprefix(_ANNOTATION) for key in features if key.startswith(_ANNOTATION)}
     if not texts and not extra.annotation:
         texts = {"task_index": ANY_TASK}
@@ -113,16 +121,12 @@ def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequen
 
 
 def _check_inside(key: str, part: RobotPart, feature: Feature) -> None:
-    if feature.is_visual or len(feature.shape) != 1 or part.end > feature.shape[0]:
+    if not kind_of(feature).is_numeric or len(feature.shape) != 1 or part.end > feature.shape[0]:
         raise UsageError(
             f"{key} of modality.json",
             f"{part.column} is {feature}",
             f"a vector with values {part.start} to {part.end - 1}",
         )
-
-
-def _videos(features: Features) -> Iterator[str]:
-    return (key for key, feature in features.items() if feature.is_video)
 
 
 def _columns(named: Mapping[str, str], others: Mapping[str, str], features: Features) -> dict[str, dict[str, str]]:
@@ -183,10 +187,61 @@ def slice_of(entry: ModalityEntry) -> tuple[int, int] | None:
 
 def slice_problem(entry: ModalityEntry, column: str, feature: Feature) -> str:
     """Say why a state or an action is no part of its column; empty if it is one."""
-    if len(feature.shape) != 1 or kind_of(feature.dtype) not in "biuf":
+    if len(feature.shape) != 1 or not kind_of(feature).is_numeric:
         return f"original_key is {column!r}, which is {feature} and no vector"
     found = slice_of(entry)
     if found is None or found[1] > feature.shape[0]:
         told = f"start is {entry.content.get('start')!r} and end is {entry.content.get('end')!r}"
         return f"{told}, which is no part of the {feature.shape[0]} values of {column}"
     return ""
+
+
+def gr00t_metadata(dataset: DatasetV21, tag: str) -> dict[str, Any]:
+    """Return the content of metadata.json for one dataset.
+
+    Args:
+        dataset: With modality.json and GR00T's stats.json.
+        tag: Embodiment tag.
+
+    Raises:
+        Damaged: If a file is missing or not what it should be.
+        UsageError: If stats.json lacks what modality.json names.
+    """
+    modality, stats = dataset.json(MODALITY), dataset.json(paths_v30.STATS)
+    statistics: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
+    for section in ("state", "action"):
+        parts = modality[section]
+        statistics[section] = {
+            key: _statistics(key, column_of(section, key, part), part, stats) for key, part in parts.items()
+        }
+        shapes[section] = {key: _described(part) for key, part in parts.items()}
+    video = {key: _camera(dataset, column_of("video", key, entry)) for key, entry in modality["video"].items()}
+    described = {"statistics": statistics, "modalities": {"video": video, **shapes}, "embodiment_tag": tag}
+    return {tag: described}
+
+
+def _statistics(key: str, column: str, part: dict[str, Any], stats: dict[str, Any]) -> dict[str, list[float]]:
+    entry = stats.get(column)
+    if not isinstance(entry, dict) or any(entry.get(name) is None for name in _STATISTICS):
+        raise UsageError(
+            f"{paths_v30.STATS}, {column}",
+            f"has not all statistics that {key} needs",
+            ", ".join(_STATISTICS),
+            "robotrove stats DATASET --gr00t",
+        )
+    return {name: entry[name][part["start"] : part["end"]] for name in _STATISTICS}
+
+
+def _described(part: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "absolute": part.get("absolute", True),
+        "rotation_type": part.get("rotation_type"),
+        "shape": [part["end"] - part["start"]],
+        "continuous": True,
+    }
+
+
+def _camera(dataset: DatasetV21, column: str) -> dict[str, Any]:
+    height, width, channels = dataset.features[column].shape
+    return {"resolution": [width, height], "channels": channels, "fps": float(dataset.fps)}

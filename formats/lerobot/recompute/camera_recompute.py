@@ -14,7 +14,7 @@ import numpy as np
 
 from ....core.columns import Array
 from ....core.errors import Damaged, EpisodeRejected
-from ....core.features import Features, channels
+from ....core.features import Features, cameras, channels
 from ....media.image.images import ImageDecoder
 from ....media.image.pixels import Pixels
 from ....media.remux.clip import Clip
@@ -24,6 +24,7 @@ from ..datasets.dataset import Dataset, DatasetSource
 from ..datasets.dataset_stats import covers
 from ..datasets.dataset_v30 import DatasetV30
 from ..datasets.row_reader import episode_pieces
+from ..features.feature_kind import kind_of
 from ..stats.feature_stats import STAT_KEYS
 from ..stats.image_stats import CHANNELS, ImageStats, sample_indices
 from ..stats.stats_comparison import Floats, misshapen, numbers_of
@@ -39,8 +40,8 @@ def colour_cameras(features: Features) -> Features:
     """Return the cameras whose statistics can be computed: those with three channels, not depth."""
     return {
         key: feature
-        for key, feature in features.items()
-        if feature.is_visual and len(feature.shape) == 3 and channels(feature) == CHANNELS
+        for key, feature in cameras(features).items()
+        if len(feature.shape) == 3 and channels(feature) == CHANNELS
     }
 
 
@@ -51,7 +52,7 @@ def fault(found: Mapping[str, Floats], features: Features, key: str) -> str:
     """
     if absent := [name for name in STAT_KEYS if name not in found]:
         return f"has no {', '.join(absent)}"
-    if problem := next(misshapen(found, features[key]), ""):
+    if problem := next(misshapen(found, kind_of(features[key]).known_stats_shapes()), ""):
         return problem
     spread, std = found["max"] - found["min"], found["std"]
     if found["min"].min() < 0 or found["max"].max() > 1:
@@ -72,8 +73,8 @@ def camera_stats(source: DatasetSource, view: Dataset, keys: Sequence[str]) -> I
     Raises:
         RobotroveError: If a frame is missing or cannot be decoded; names the file.
     """
-    pictures = [key for key in keys if not view.features[key].is_video]
-    filmed = [key for key in keys if view.features[key].is_video]
+    filmed = [key for key in keys if key in view.video_keys]
+    pictures = [key for key in keys if key not in filmed]
     stored = _picture_stats(view, pictures) if pictures else ({} for _ in view.lengths)
     decoded = _video_stats(source, filmed) if filmed else ({} for _ in view.lengths)
     for own, others in zip(stored, decoded, strict=True):

@@ -21,8 +21,7 @@ from ..datasets.dataset_v30 import DatasetV30
 from ..datasets.open_dataset import open_source
 from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
 from ..gr00t.modality import MODALITY
-from ..gr00t.relative_actions import RELATIVE_STATS, relative_stats
-from ..gr00t.relative_config import read_actions
+from ..gr00t.relative_actions import RELATIVE_STATS, read_actions, relative_stats
 from ..stats.feature_stats import FeatureStats
 from ..stats.stats_comparison import (
     EXACT,
@@ -86,7 +85,7 @@ def recompute(
         check: Write nothing; what is within LeRobot's own rounding is no difference.
         cameras: Recompute these, or all.
         gr00t: v2.1: write meta/stats.json as GR00T does.
-        relative: v2.1: write meta/relative_stats.json for these relative actions, see `relative_config`.
+        relative: v2.1: write meta/relative_stats.json for these relative actions, see `read_actions`.
         progress: Called with what is being done, how many episodes are done, of how many.
 
     Raises:
@@ -162,7 +161,7 @@ def _dataset(
         entry = before.get(key)
         found = numbers_of(entry if isinstance(entry, dict) else {})
         if check and key in cameras:
-            names = differing_of_camera(found, exact, 1, lossy=view.features[key].is_video)
+            names = differing_of_camera(found, exact, 1, lossy=key in view.video_keys)
         else:
             names = differing(found, exact, LEROBOT if check else EXACT)
         if names:
@@ -193,7 +192,7 @@ def gr00t_files(view: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict
     Args:
         view: The dataset.
         gr00t: True for meta/stats.json.
-        relative: For meta/relative_stats.json: which actions are relative, see `relative_config.read_actions`.
+        relative: For meta/relative_stats.json: which actions are relative, see `read_actions`.
 
     Raises:
         ConfigError, Damaged, UsageError: As `gr00t_stats` and `relative_stats`.

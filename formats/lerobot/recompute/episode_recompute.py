@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.columns import Array
-from ....core.features import Feature
 from ..datasets.dataset import Dataset, DatasetSource
 from ..datasets.row_reader import episode_tables
+from ..features.feature_kind import FeatureKind
 from ..stats.feature_stats import MERGED_KEYS, FeatureStats, StatsMerger, numeric_stats
 from ..stats.image_stats import CHANNELS, LEVELS, ImageStats
 from ..stats.stats_comparison import (
@@ -21,7 +21,6 @@ from ..stats.stats_comparison import (
     differing_of_camera,
     differing_of_episode,
     numbers_of,
-    shapes_of,
 )
 from .camera_recompute import camera_stats
 from .stats_store import Changes, StatsStore
@@ -54,8 +53,9 @@ class EpisodeRecompute:
     ) -> None:
         self._source, self._view, self._store = source, view, store
         self._differences, self._check = differences, check
-        self._features = {key: feature for key, feature in view.features.items() if feature.dtype != "string"}
-        self._mergers = {key: StatsMerger() for key in self._features}
+        self._kinds = view.stat_kinds
+        self._filmed = set(view.video_keys)
+        self._mergers = {key: StatsMerger() for key in self._kinds}
         self._keeps_axes: dict[str, bool] = {}
         self.histograms: dict[str, Array] = {key: np.zeros((CHANNELS, LEVELS), np.int64) for key in cameras}
 
@@ -67,17 +67,17 @@ class EpisodeRecompute:
         """
         rows = episode_tables(self._view, list(self._view.numeric_features))
         pictures = camera_stats(self._source, self._view, list(self.histograms))
-        found = self._store.found(list(self._features))
+        found = self._store.found(list(self._kinds))
         for episode, ((file, entries), tables, seen) in enumerate(zip(found, rows, pictures, strict=True)):
             changed = {}
-            for key, feature in self._features.items():
+            for key, kind in self._kinds.items():
                 known = numbers_of(entries.get(key, {}))
                 if key in tables:
-                    exact, names = self._number(key, feature, known, tables[key])
+                    exact, names = self._number(key, kind, known, tables[key])
                 elif key in seen:
-                    exact, names = self._camera(key, feature, known, seen[key], int(self._view.lengths[episode]))
+                    exact, names = self._camera(key, known, seen[key], int(self._view.lengths[episode]))
                 else:
-                    self._merge_known(key, feature, known)
+                    self._merge_known(key, kind, known)
                     continue
                 self._mergers[key].add(exact)
                 if names:
@@ -90,35 +90,36 @@ class EpisodeRecompute:
         return {key: merger.result() for key, merger in self._mergers.items()}
 
     def _number(
-        self, key: str, feature: Feature, found: Mapping[str, Floats], rows: NDArray[Any]
+        self, key: str, kind: FeatureKind, found: Mapping[str, Floats], rows: NDArray[Any]
     ) -> tuple[FeatureStats, list[str]]:
-        has_axes = len(feature.shape) > 1 and "min" in found and found["min"].shape == feature.shape
+        shape = kind.stats_shape(keep_axes=True) or ()
+        has_axes = shape != kind.stats_shape() and "min" in found and found["min"].shape == shape
         # All episodes alike, like the first: LeRobot stacks them.
         if self._keeps_axes.setdefault(key, self._store.keeps_axes and has_axes):
             rows = rows.reshape(len(rows), -1)
             flat = numeric_stats(rows)
-            exact = {name: v if name == "count" else v.reshape(feature.shape) for name, v in flat.items()}
+            exact = {name: v if name == "count" else v.reshape(shape) for name, v in flat.items()}
         else:
             exact = numeric_stats(rows)
         return exact, differing_of_episode(found, exact, rows) if self._check else differing(found, exact)
 
     def _camera(
-        self, key: str, feature: Feature, found: Mapping[str, Floats], seen: ImageStats, length: int
+        self, key: str, found: Mapping[str, Floats], seen: ImageStats, length: int
     ) -> tuple[FeatureStats, list[str]]:
         self.histograms[key] += seen.histogram
         exact = seen.result()
         if self._check:
-            return exact, differing_of_camera(found, exact, length, lossy=feature.is_video)
+            return exact, differing_of_camera(found, exact, length, lossy=key in self._filmed)
         return exact, differing(found, exact)
 
-    def _merge_known(self, key: str, feature: Feature, found: Mapping[str, Floats]) -> None:
-        if key in self._mergers and _is_mergeable(found, feature):
+    def _merge_known(self, key: str, kind: FeatureKind, found: Mapping[str, Floats]) -> None:
+        if key in self._mergers and _is_mergeable(found, kind):
             self._mergers[key].add(dict(found))
         else:
             self._mergers.pop(key, None)
 
 
-def _is_mergeable(found: Mapping[str, Floats], feature: Feature) -> bool:
+def _is_mergeable(found: Mapping[str, Floats], kind: FeatureKind) -> bool:
     """True if all that is merged is there, in the shape in which LeRobot since 0.4 writes it."""
-    shape = shapes_of(feature)[0]
+    shape = kind.known_stats_shapes()[0]
     return all(name in found and found[name].shape == ((1,) if name == "count" else shape) for name in MERGED_KEYS)

@@ -19,6 +19,7 @@ from ..dataset_files import open_parquet
 from ..datasets.dataset import Dataset, selected
 from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
+from ..features.feature_kind import with_stats
 from ..paths_v21 import EPISODES_STATS
 from ..stats.feature_stats import STAT_KEYS, FeatureStats
 
@@ -26,8 +27,6 @@ View = TypeVar("View", bound=Dataset)
 
 # Of one episode: feature to its new statistics; those of other features stay as they are.
 Changes: TypeAlias = Mapping[str, FeatureStats]
-
-_NUMBERS = pa.list_(pa.float64())
 
 
 class StatsStore(ABC, Generic[View]):
@@ -148,14 +147,13 @@ def _schema(found: pa.Schema, features: Features) -> pa.Schema:
     """Return the columns of a file with all statistics of some features; new ones come after those of their feature."""
     fields = {field.name: field for field in found}
     order = list(fields)
-    for key, feature in features.items():
-        values = pa.list_(pa.list_(_NUMBERS)) if feature.is_visual else _NUMBERS
+    for key, kind in with_stats(features).items():
         own = [f"stats/{key}/{name}" for name in STAT_KEYS]
         present = [name for name in own if name in fields] or [name for name in order if name.startswith("stats/")]
         place = max(map(order.index, present), default=len(order) - 1) + 1
         order[place:place] = [name for name in own if name not in fields]
-        kinds = dict.fromkeys(own, values) | {f"stats/{key}/count": pa.list_(pa.int64())}
-        fields |= {name: pa.field(name, kind) for name, kind in kinds.items()}
+        types = dict.fromkeys(own, kind.stats_type()) | {f"stats/{key}/count": pa.list_(pa.int64())}
+        fields |= {name: pa.field(name, values) for name, values in types.items()}
     # Hugging Face's description of the columns would contradict them; without it they are as they are.
     metadata = {name: value for name, value in (found.metadata or {}).items() if name != b"huggingface"}
     return pa.schema([fields[name] for name in order], metadata)

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.features import Feature
 from .exact_quantiles import QUANTILES, as_table, interpolate, neighbours
 
 # min, max, mean, std, count, q01, q10, q50, q90, q99, in this order: float64, but count int64 of shape (1,).
@@ -32,11 +31,6 @@ def feature_stats(
     stats: FeatureStats = {key: np.asarray(value, np.float64) for key, value in values.items()}
     stats["count"] = np.atleast_1d(np.asarray(count, np.int64))
     return stats | {key: np.asarray(value, np.float64) for key, value in zip(QUANTILES, levels, strict=True)}
-
-
-def episode_stats(rows: NDArray[Any], feature: Feature) -> FeatureStats | None:
-    """Return the statistics of one feature of one episode; None for strings, which have none."""
-    return None if feature.dtype == "string" else numeric_stats(rows)
 
 
 def numeric_stats(rows: NDArray[Any]) -> FeatureStats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.features import Feature, channels
 from .exact_quantiles import QUANTILES, as_table, neighbours
 from .feature_stats import STAT_KEYS, FeatureStats
 
@@ -46,19 +45,9 @@ def _numbers(value: Any) -> Floats:
         return NO_NUMBERS
 
 
-def shapes_of(feature: Feature) -> list[tuple[int, ...]]:
-    """Return the shapes that statistics of a feature can have, the usual one first.
-
-    LeRobot since 0.4 collapses all axes of a row but the last; 0.3.3 kept them, and converted datasets have those.
-    """
-    if feature.is_visual:
-        return [(channels(feature), 1, 1)]
-    return [feature.shape[-1:], feature.shape] if len(feature.shape) > 1 else [feature.shape]
-
-
-def misshapen(found: Mapping[str, Floats], feature: Feature) -> Iterator[str]:
-    """Yield what makes statistics unusable: not numbers, of another shape, out of order; missing ones are left out."""
-    usual, *others = shapes_of(feature)
+def misshapen(found: Mapping[str, Floats], shapes: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    """Yield what makes statistics unusable: not numbers, in none of the shapes, out of order; missing ones are fine."""
+    usual, *others = shapes
     present = {value.shape for name, value in found.items() if name != "count"}
     shape = next((other for other in others if present == {other}), usual)
     complete = True

@@ -9,10 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Features
 from ..dataset_files import ArrowColumn
-from .feature_stats import STAT_KEYS
-from .image_stats import CHANNELS
 
 Floats = NDArray[np.float64]
 # "stats/<feature>/<name>" to (episodes, *shape); all NaN where an episode has none that is usable.
@@ -52,19 +49,6 @@ def arrow_lists(name: str, column: Floats) -> pa.Array:
 
 def _numbers(name: str, column: Floats) -> NDArray[Any]:
     return np.nan_to_num(column).astype(np.int64) if name.endswith("/count") else column
-
-
-def stat_shapes(features: Features) -> dict[str, Shape]:
-    """Return "stats/<feature>/<name>" to the shape of its values, of those that do not depend on an episode's place.
-
-    (D,) for numbers, leading axes collapsed as in `feature_stats.numeric_stats`; (3, 1, 1) for cameras; (1,) for count.
-    """
-    shapes: dict[str, Shape] = {}
-    for key, feature in (features | DEFAULT_FEATURES).items():
-        if feature.dtype != "string" and key not in PLACED_COLUMNS:
-            shape = (CHANNELS, 1, 1) if feature.is_visual else feature.shape[-1:]
-            shapes |= {f"stats/{key}/{name}": (1,) if name == "count" else shape for name in STAT_KEYS}
-    return shapes
 
 
 def stat_values(column: ArrowColumn, name: str, shape: Shape) -> Floats:

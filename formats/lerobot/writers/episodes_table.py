@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ....core.features import DEFAULT_FEATURES, Features
+from ....core.features import DEFAULT_FEATURES, Features, cameras, video_cameras
 from .. import paths_v30
 from ..dataset_files import open_parquet
 from ..datasets.episode_location import EpisodeMetadata
 from ..datasets.provenance import ORIGIN_SCHEMA
+from ..features.feature_kind import with_stats
 from ..stats.feature_stats import STAT_KEYS
 from ..stats.stored_stats import StatColumns, arrow_lists, is_known
 from .dataset_plan import PlacedEpisode
@@ -29,18 +30,14 @@ Placed = TypeVar("Placed")
 
 def _schema(features: Features) -> pa.Schema:
     """Return the columns of meta/episodes in the order in which LeRobot writes them."""
-    cameras = [key for key, feature in features.items() if feature.is_video]
     fields = [("episode_index", pa.int64()), ("tasks", pa.list_(pa.string())), ("length", pa.int64())]
     fields += [(f"data/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
     fields += [(name, pa.int64()) for name in ("dataset_from_index", "dataset_to_index")]
-    for key in cameras:
+    for key in video_cameras(features):
         fields += [(f"videos/{key}/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
         fields += [(f"videos/{key}/{name}", pa.float64()) for name in ("from_timestamp", "to_timestamp")]
-    numbers = pa.list_(pa.float64())
-    for key, feature in (features | DEFAULT_FEATURES).items():
-        if feature.dtype == "string":
-            continue
-        values = pa.list_(pa.list_(numbers)) if feature.is_visual else numbers
+    for key, kind in with_stats(features | DEFAULT_FEATURES).items():
+        values = kind.stats_type()
         fields += [(f"stats/{key}/{name}", pa.list_(pa.int64()) if name == "count" else values) for name in STAT_KEYS]
     fields += [(f"meta/episodes/{name}", pa.int64()) for name in ("chunk_index", "file_index")]
     return pa.schema(fields)
@@ -61,12 +58,11 @@ class EpisodesTable:
     def __init__(self, root: Path, features: Features, fps: int, files: Sequence[PlannedFile]) -> None:
         self._fps = fps
         self._schema = _schema(features)
-        keys = ["", *(key for key, feature in features.items() if feature.is_video)]
+        keys = ["", *video_cameras(features)]
         self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
         self._gaps: set[str] = set()
         self._path = root / paths_v30.EPISODES
-        visual = [key for key, feature in features.items() if feature.is_visual]
-        self._may_lack = {f"stats/{key}/{name}" for key in visual for name in STAT_KEYS}
+        self._may_lack = {f"stats/{key}/{name}" for key in cameras(features) for name in STAT_KEYS}
         self._episodes = _Groups(self._path, self._schema)
         self._origins = _Groups(root / paths_v30.PROVENANCE, PROVENANCE_SCHEMA)
 

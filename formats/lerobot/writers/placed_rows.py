@@ -18,8 +18,7 @@ from ....core.errors import RobotroveError
 from ....core.features import DEFAULT_FEATURES, Feature, Features
 from ..datasets.episode_location import Rows
 from ..datasets.row_reader import RowReader
-from ..features.row_schema import data_schema, row_features
-from ..features.vector import checked_column
+from ..features.feature_kind import data_schema, kind_of, row_kinds
 from .dataset_plan import PlacedEpisode, TaskTable
 
 _MOST_ROWS = 1 << 14  # of an episode at least
@@ -99,7 +98,7 @@ class PlacedRows:
         schema: pa.Schema | None = None,
     ) -> None:
         self.schema = schema or data_schema(features)
-        self._features = row_features(features)
+        self._kinds = row_kinds(features)
         self._fps = fps
         self._tasks = tasks
         self._source_tasks = source_tasks
@@ -155,11 +154,10 @@ class PlacedRows:
             numbers = {"episode_index": of_each(placed.episode for placed in run.episodes), "frame_index": frames}
             _check_place(said, numbers, times, run, first)
             made["task_index"] = self._task_index(said["task_index"], owners, run, first)
-        made |= {key: made["task_index"] for key, feature in self._features.items() if feature.is_task_index}
         columns = [
             pa.array(made[field.name], field.type)
             if field.name in made
-            else checked_column(piece, field, self._features[field.name], where)
+            else self._kinds[field.name].merged(piece, field, made, where)
             for field in self.schema
         ]
         return pa.table(columns, schema=self.schema)
@@ -174,7 +172,7 @@ class PlacedRows:
         # Times are compared as they are: a cast to float32 could bring one nearer to what is expected.
         wide = pa.field(name, pa.float64() if name == "timestamp" else pa.int64())
         feature = Feature("float64", (1,)) if name == "timestamp" else DEFAULT_FEATURES[name]
-        column: Array = checked_column(piece, wide, feature, where).to_numpy()
+        column: Array = kind_of(feature).merged(piece, wide, {}, where).to_numpy()
         return column
 
     def _task_index(self, own: Array, owners: NDArray[np.int64], run: EpisodeRun, first: int) -> NDArray[np.int64]:
@@ -197,8 +195,8 @@ class PlacedRows:
     def writer(self, out: Path) -> pq.ParquetWriter:
         """Return a writer of a file of such rows, to be closed after use."""
         # Numbers of one episode hardly repeat: dictionaries of them would take twice the time, and more room.
-        texts = [key for key, feature in self._features.items() if feature.dtype == "string"]
-        return pq.ParquetWriter(out, self.schema, compression="snappy", use_dictionary=texts)
+        repetitive = [key for key, kind in self._kinds.items() if kind.has_dictionary]
+        return pq.ParquetWriter(out, self.schema, compression="snappy", use_dictionary=repetitive)
 
     def close(self) -> None:
         """Close the open file."""

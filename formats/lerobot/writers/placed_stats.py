@@ -9,10 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.features import DEFAULT_FEATURES, Features
-from ..features.row_schema import row_features
-from ..features.vector import rows_of
+from ..features.feature_kind import FeatureKind, with_stats
 from ..stats.feature_stats import STAT_KEYS, FeatureStats, constant_stats, index_stats, numeric_stats
-from ..stats.image_stats import CHANNELS
 from ..stats.stored_stats import Floats, StatColumns, is_known
 from .dataset_plan import PlacedEpisode, TaskTable
 from .placed_rows import PlacedRows
@@ -29,15 +27,14 @@ class PlacedStats:
     """
 
     def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows, *, keep_axes: bool = False) -> None:
-        self._features = features | DEFAULT_FEATURES
-        self._columns = row_features(features)
-        self._annotations = [key for key, feature in features.items() if feature.is_task_index]
+        self._kinds = with_stats(features | DEFAULT_FEATURES)
+        self._repeats = {key: kind.repeats for key, kind in self._kinds.items() if kind.repeats}
         self._tasks = tasks
         self._rows = rows
         self._keep_axes = keep_axes
 
     def complete(self, placed: Sequence[PlacedEpisode], known: StatColumns) -> dict[str, Floats]:
-        """Return the statistics of consecutive episodes, of every feature but strings.
+        """Return the statistics of consecutive episodes, of every feature that has any.
 
         Those of a camera that are not known stay so: they would take decoding its frames.
 
@@ -48,37 +45,33 @@ class PlacedStats:
         made = self._placed(placed)
         stats: dict[str, Floats] = {}
         missing: dict[str, NDArray[np.bool_]] = {}
-        for key, feature in self._features.items():
-            if feature.dtype == "string":
-                continue
+        for key, kind in self._kinds.items():
             if key in made:
                 stats |= {f"stats/{key}/{name}": column.astype(np.float64) for name, column in made[key].items()}
                 continue
-            is_deep = self._is_deep(key)
-            shape = (CHANNELS, 1, 1) if feature.is_visual else feature.shape if is_deep else feature.shape[-1:]
+            is_deep, shape = self._is_deep(kind), kind.stats_shape(keep_axes=self._keep_axes) or ()
             for name in STAT_KEYS:
                 column = known.get(f"stats/{key}/{name}")
                 if column is None or is_deep:
                     column = np.full((len(placed), *((1,) if name == "count" else shape)), np.nan)
                 stats[f"stats/{key}/{name}"] = column
-            if not feature.is_visual:
+            if kind.is_numeric:
                 missing[key] = ~np.all([is_known(stats[f"stats/{key}/{name}"]) for name in STAT_KEYS], axis=0)
         several = np.array([len(episode.files.tasks) > 1 for episode in placed])
-        missing |= dict.fromkeys(("task_index", *self._annotations), several)
+        missing |= dict.fromkeys(("task_index", *self._repeats), several)
         self._compute(placed, stats, {key: where for key, where in missing.items() if where.any()})
         return stats
 
     def _placed(self, placed: Sequence[PlacedEpisode]) -> dict[str, FeatureStats]:
         lengths = np.array([episode.files.length for episode in placed])
         numbers = np.array([self._tasks.index(episode.files.tasks[0]) for episode in placed])
-        task = constant_stats(numbers, lengths)
-        return {
+        made = {
             "frame_index": index_stats(0, lengths),
             "episode_index": constant_stats(np.array([episode.index for episode in placed]), lengths),
             "index": index_stats(np.array([episode.first_index for episode in placed]), lengths),
-            "task_index": task,
-            **dict.fromkeys(self._annotations, task),
+            "task_index": constant_stats(numbers, lengths),
         }
+        return made | {key: made[repeated] for key, repeated in self._repeats.items()}
 
     def _compute(
         self, placed: Sequence[PlacedEpisode], stats: dict[str, Floats], missing: Mapping[str, NDArray[np.bool_]]
@@ -92,12 +85,12 @@ class PlacedStats:
             keys = [key for key, where in missing.items() if where[row]]
             table = pa.concat_tables([piece.select(keys) for _, piece in self._rows.tables([placed[row]])])
             for key in keys:
-                values = rows_of(table.column(key).combine_chunks(), self._columns[key], key)
-                found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(key) else values)
+                values = self._kinds[key].values(table.column(key).combine_chunks(), key)
+                found = numeric_stats(values.reshape(len(values), -1) if self._is_deep(self._kinds[key]) else values)
                 for name, value in found.items():
                     column = stats[f"stats/{key}/{name}"]
                     column[row] = value.reshape(column.shape[1:])
 
-    def _is_deep(self, key: str) -> bool:
-        """True if statistics of a feature keep axes that are not in those of v3.0."""
-        return self._keep_axes and len(self._features[key].shape) > 1 and not self._features[key].is_visual
+    def _is_deep(self, kind: FeatureKind) -> bool:
+        """True if statistics keep axes that are not in those of v3.0."""
+        return kind.stats_shape(keep_axes=self._keep_axes) != kind.stats_shape()

@@ -14,12 +14,11 @@ from typing import IO, Any
 import pyarrow as pa
 
 from ....core.columns import Array
-from ....core.features import DEFAULT_FEATURES, Feature, Features
+from ....core.features import DEFAULT_FEATURES, Feature, Features, vectors, video_cameras
 from .. import paths_v21
 from ..datasets.dataset_info import DatasetInfo
 from ..datasets.episode_location import EpisodeFiles, EpisodeMetadata
-from ..features.colour_video import video_info
-from ..features.row_schema import arrow_field, data_schema, row_features
+from ..features.feature_kind import data_schema, in_rows, kind_of, with_stats
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS
 from ..stats.stored_stats import StatColumns, is_known, nested_lists
 from .dataset_plan import PlacedEpisode, TaskTable
@@ -39,28 +38,19 @@ def reference_features(features: Features) -> Features:
 
     What comes after the columns of annotations (reward, done and the like) comes after the indices too.
     """
-    cameras = {key: feature for key, feature in features.items() if feature.is_video}
-    own = [key for key in row_features(features) if key not in DEFAULT_FEATURES]
-    annotations = [at for at, key in enumerate(own) if features[key].is_task_index or key.startswith("annotation.")]
+    own = [key for key in in_rows(features) if key not in DEFAULT_FEATURES]
+    annotations = [at for at, key in enumerate(own) if kind_of(features[key]).repeats or key.startswith("annotation.")]
     cut = annotations[-1] + 1 if annotations else len(own)
     time = next((at + 1 for at, key in enumerate(own[:cut]) if key.startswith("action")), cut)
     order = [*own[:time], "timestamp", *own[time:cut], *_INDICES, *own[cut:]]
     rows = features | DEFAULT_FEATURES | {"timestamp": Feature("float64", (1,))}
-    return cameras | {key: rows[key] for key in order}
+    return video_cameras(features) | {key: rows[key] for key in order}
 
 
 def reference_schema(features: Features) -> pa.Schema:
     """Return the arrow schema of a data file: vectors, named entry by entry, are lists of any length."""
-    rows = {key: feature for key, feature in reference_features(features).items() if not feature.is_video}
-    return pa.schema([_field(key, feature) for key, feature in rows.items()])
-
-
-def _field(key: str, feature: Feature) -> pa.Field:
-    field = arrow_field(key, feature)
-    if len(feature.shape) > 1 or feature.is_visual or feature.is_task_index or not feature.names:
-        return field
-    value = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
-    return pa.field(key, pa.list_(value))
+    rows = in_rows(reference_features(features))
+    return pa.schema([kind_of(feature).reference_field(key) for key, feature in rows.items()])
 
 
 class UnitPlanner:
@@ -166,7 +156,7 @@ def write_info(
 
 def _most_episodes(facts: DatasetInfo) -> int:
     """Return of how many episodes statistics are held at a time: here they have all axes of their feature."""
-    values = sum(math.prod(feature.shape) for feature in facts.features.values() if not feature.is_visual)
+    values = sum(math.prod(feature.shape) for feature in vectors(facts.features).values())
     return max(1, _HELD_VALUES // max(1, values))
 
 
@@ -190,10 +180,10 @@ def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
 def _nested(stats: StatColumns, facts: DatasetInfo) -> list[dict[str, dict[str, Any]]]:
     """Return statistics by episode and feature; LeRobot takes a feature without any, but none that is incomplete."""
     episodes: list[dict[str, dict[str, Any]]] = [{} for _ in next(iter(stats.values()))]
-    for key, feature in (facts.features | DEFAULT_FEATURES).items():
+    for key, kind in with_stats(facts.features | DEFAULT_FEATURES).items():
         columns = {name: stats[f"stats/{key}/{name}"] for name in STAT_KEYS if f"stats/{key}/{name}" in stats}
         lists = {name: nested_lists(f"stats/{key}/{name}", column) for name, column in columns.items()}
-        known = {name: is_known(column) | (not feature.is_visual) for name, column in columns.items()}
+        known = {name: is_known(column) | kind.is_numeric for name, column in columns.items()}
         for row, episode in enumerate(episodes):
             found = {name: values[row] for name, values in lists.items() if known[name][row]}
             if all(name in found for name in MERGED_KEYS):
@@ -202,10 +192,10 @@ def _nested(stats: StatColumns, facts: DatasetInfo) -> list[dict[str, dict[str, 
 
 
 def _info(root: Path, facts: DatasetInfo, features: Features, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
-    described = {key: feature.to_json() for key, feature in features.items()}
-    for key in facts.camera_keys:
-        first = root / paths_v21.video_path(key, 0)
-        described[key]["info"] = dict(facts.video_info.get(key) or video_info(first, facts.fps))
+    described = {
+        key: kind_of(feature).info_entry(facts.video_info.get(key, {}), root / paths_v21.video_path(key, 0), facts.fps)
+        for key, feature in features.items()
+    }
     return {
         "codebase_version": paths_v21.CODEBASE_VERSION,
         "robot_type": facts.robot_type,

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....core.columns import Array
-from ....core.features import DEFAULT_FEATURES, Features
+from ....core.features import DEFAULT_FEATURES
 from ....media.remux.concat import join
 from .. import paths_v30
 from ..datasets.dataset_info import DatasetInfo
 from ..datasets.dataset_stats import dataset_stats, write_stats
 from ..datasets.episode_location import EpisodeMetadata, EpisodeRecord
-from ..features.colour_video import video_info
+from ..features.feature_kind import kind_of
 from .dataset_plan import PlacedEpisode, TaskTable
 from .episodes_table import EpisodesTable, gathered, joined
 from .file_planner import DatasetPlanner, PlannedFile
@@ -58,37 +58,6 @@ def tasks_table(tasks: Sequence[str]) -> pa.Table:
         [("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(_PANDAS_TASKS)}
     )
     return pa.table([pa.array(range(len(tasks)), pa.int64()), pa.array(tasks, pa.string())], schema=schema)
-
-
-def info(
-    features: Features,
-    *,
-    fps: int,
-    robot_type: str | None,
-    episodes: int,
-    frames: int,
-    tasks: int,
-    video_info: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Return info.json; `video_info` holds what only the encoder knows, per camera key."""
-    described = {key: feature.to_json() for key, feature in (features | DEFAULT_FEATURES).items()}
-    for key, entry in video_info.items():
-        described[key]["info"] = dict(entry)
-    return {
-        "codebase_version": paths_v30.CODEBASE_VERSION,
-        "robot_type": robot_type,
-        "total_episodes": episodes,
-        "total_frames": frames,
-        "total_tasks": tasks,
-        "chunks_size": paths_v30.CHUNKS_SIZE,
-        "data_files_size_in_mb": paths_v30.DATA_FILES_MB,
-        "video_files_size_in_mb": paths_v30.VIDEO_FILES_MB,
-        "fps": fps,
-        "splits": {"train": f"0:{episodes}"},
-        "data_path": paths_v30.DATA_PATH,
-        "video_path": paths_v30.VIDEO_PATH if any(feature.is_video for feature in features.values()) else None,
-        "features": described,
-    }
 
 
 def write_planned_file(
@@ -178,17 +147,26 @@ def write_info(
         tasks: Number of tasks.
     """
     firsts = {file.key: root / file.path for file in reversed(files)}
-    described = {key: facts.video_info.get(key) or video_info(firsts[key], facts.fps) for key in facts.camera_keys}
-    entry = info(
-        facts.features,
-        fps=facts.fps,
-        robot_type=facts.robot_type,
-        episodes=episodes,
-        frames=frames,
-        tasks=tasks,
-        video_info=described,
-    )
-    write_json(out, entry)
+    described = {
+        key: kind_of(feature).info_entry(facts.video_info.get(key, {}), firsts.get(key, root), facts.fps)
+        for key, feature in (facts.features | DEFAULT_FEATURES).items()
+    }
+    content = {
+        "codebase_version": paths_v30.CODEBASE_VERSION,
+        "robot_type": facts.robot_type,
+        "total_episodes": episodes,
+        "total_frames": frames,
+        "total_tasks": tasks,
+        "chunks_size": paths_v30.CHUNKS_SIZE,
+        "data_files_size_in_mb": paths_v30.DATA_FILES_MB,
+        "video_files_size_in_mb": paths_v30.VIDEO_FILES_MB,
+        "fps": facts.fps,
+        "splits": {"train": f"0:{episodes}"},
+        "data_path": paths_v30.DATA_PATH,
+        "video_path": paths_v30.VIDEO_PATH if facts.camera_keys else None,
+        "features": described,
+    }
+    write_json(out, content)
 
 
 def write_dataset(

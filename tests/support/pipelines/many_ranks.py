@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from robotrove.core.features import video_cameras
 from robotrove.core.workspace import Workspace
 from robotrove.executors.rank_marks import RankMarks
 from robotrove.manifests.manifest import Manifest
@@ -41,7 +42,7 @@ def create_run(pipeline: Path, output: Path, ranks: int, *, episodes: int = 1) -
 def pretend_done(workspace: Workspace, ranks: int) -> None:
     """Leave what the first ranks of the conversion would have left, but for pictures and rows."""
     rows = Manifest.read(workspace.manifest).rows
-    cameras = [key for key, entry in RunInfo.read(workspace.run).features.items() if entry.is_video]
+    cameras = video_cameras(RunInfo.read(workspace.run).features)
     histograms = {camera: [[12_345] * 256] * 3 for camera in cameras}
     completions = workspace.logs(CONVERT) / "completions"
     for folder in (completions, workspace.events):

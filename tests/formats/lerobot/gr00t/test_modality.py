@@ -11,8 +11,7 @@ import pytest
 from robotrove.core.errors import UsageError
 from robotrove.core.features import Feature, Features
 from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetV21
-from robotrove.formats.lerobot.gr00t.gr00t_metadata import gr00t_metadata
-from robotrove.formats.lerobot.gr00t.modality import modality_of
+from robotrove.formats.lerobot.gr00t.modality import gr00t_metadata, modality_of
 from robotrove.manifests.robot import RobotManifest, load_robot
 
 CAMERA = Feature("video", (4, 6, 3), ("height", "width", "channels"))

@@ -17,9 +17,9 @@ from robotrove.formats.lerobot.gr00t.relative_actions import (
     RELATIVE_STATS,
     ActionPart,
     RelativeAction,
+    read_actions,
     relative_stats,
 )
-from robotrove.formats.lerobot.gr00t.relative_config import read_actions
 from robotrove.formats.lerobot.recompute.dataset_recompute import gr00t_files
 from robotrove.formats.lerobot.stats import exact_quantiles
 

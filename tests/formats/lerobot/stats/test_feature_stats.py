@@ -10,18 +10,22 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robotrove.core.features import Feature
+from robotrove.formats.lerobot.features.feature_kind import kind_of
 from robotrove.formats.lerobot.stats.feature_stats import (
     STAT_KEYS,
     FeatureStats,
     StatsMerger,
     constant_stats,
-    episode_stats,
     index_stats,
 )
 
 VECTOR = Feature("float32", (2,))
 SCALAR = Feature("int64", (1,))
 LEVELS = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+
+
+def episode_stats(rows: np.ndarray, feature: Feature) -> FeatureStats | None:
+    return kind_of(feature).stats(rows)
 
 
 def merged_parts(parts: Iterable[FeatureStats]) -> FeatureStats:

@@ -13,7 +13,7 @@ import pytest
 from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
-from robotrove.formats.lerobot.features.row_schema import data_schema
+from robotrove.formats.lerobot.features.feature_kind import data_schema
 from robotrove.formats.lerobot.writers.dataset_plan import PlacedEpisode, TaskTable
 from robotrove.formats.lerobot.writers.placed_rows import PlacedRows
 from robotrove.formats.lerobot.writers.placed_stats import PlacedStats

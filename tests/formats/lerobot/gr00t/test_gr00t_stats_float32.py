@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import Damaged
+from robotrove.formats.lerobot.gr00t.gr00t_stats import RowSum, finite_float32, float32_stats
 from robotrove.formats.lerobot.stats import exact_quantiles
-from robotrove.formats.lerobot.stats.float32_stats import RowSum, finite_float32, float32_stats
 
 F32 = np.float32
 SIZES = (1, 2, 7, 8, 9, 127, 128, 129, 1000, 8191, 8192, 8193, 20_011, 100_003)
