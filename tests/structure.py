@@ -33,6 +33,14 @@ CHAIN_RULE = (
     "__init__.py. Imports in functions and under TYPE_CHECKING count; a circle counts as many steps as it has children"
 )
 
+KINDS_FOLDER = ("formats", "lerobot", "features")
+KINDS_NEAR, KINDS_REST = "kind branches: lerobot, verification", "kind branches: the rest"
+KINDS_RULE = (
+    "lines outside formats/lerobot/features that decide by a column's kind: is_video, is_visual or is_task_index, or "
+    "a feature's dtype (an attribute, name or key `dtype`) compared with texts or with …DTYPES, or asked for a text by "
+    "a method (startswith); arrays' dtypes are compared with types of numpy, which do not count"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -164,6 +172,7 @@ def figures(checkout: Path) -> list[Figure]:
         *_lengths(modules),
         _equal_names(modules),
         *_exports(modules),
+        *_kind_branches(modules),
     ]
 
 
@@ -241,6 +250,46 @@ def _exports(modules: Mapping[Name, Module]) -> Iterator[Figure]:
         "the root's __init__.py does not count"
     )
     yield Figure("modules that re-export", len(details), 0, rule, details)
+
+
+def _kind_branches(modules: Mapping[Name, Module]) -> Iterator[Figure]:
+    places: dict[str, list[str]] = defaultdict(list)
+    for name, module in modules.items():
+        if name[: len(KINDS_FOLDER)] != KINDS_FOLDER:
+            lines = sorted({node.lineno for node in ast.walk(module.tree) if _asks_kind(node)})
+            is_near = name[:2] == KINDS_FOLDER[:2] or name[0] == "verification"
+            places[KINDS_NEAR if is_near else KINDS_REST] += [f"{_text(name)}:{line}" for line in lines]
+    for title, limit in ((KINDS_NEAR, 10), (KINDS_REST, 10)):
+        yield Figure(title, len(places[title]), limit, KINDS_RULE, tuple(places[title]))
+
+
+def _asks_kind(node: ast.AST) -> bool:
+    """True for an expression that decides by a column's kind, see KINDS_RULE."""
+    if isinstance(node, ast.Attribute):
+        return node.attr in ("is_video", "is_visual", "is_task_index")
+    if isinstance(node, ast.Call):  # feature.dtype.startswith("float")
+        function = node.func
+        return isinstance(function, ast.Attribute) and _is_dtype(function.value) and any(map(_is_literal, node.args))
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        return any(map(_is_dtype, sides)) and any(map(_is_literal, sides))
+    return False
+
+
+def _is_dtype(node: ast.AST) -> bool:
+    """True for `….dtype`, `dtype` and `…["dtype"]`."""
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Constant) and node.slice.value == "dtype"
+    return getattr(node, "attr", getattr(node, "id", "")) == "dtype"
+
+
+def _is_literal(node: ast.AST) -> bool:
+    """True for a text, a group of texts, and a constant with DTYPES in its name."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(map(_is_literal, node.elts))
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str)
+    return "DTYPES" in getattr(node, "id", "")
 
 
 def _imported_names(module: Module) -> Iterator[Name]:
