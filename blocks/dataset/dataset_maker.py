@@ -19,6 +19,7 @@ from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource, Note
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, dataset_info
 from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
+from ...formats.lerobot.features.feature_kind import kind_of
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes, write_episodes
 from ...formats.lerobot.writers.file_planner import PlannedFile
 from ...formats.lerobot.writers.kept_files import Keeper, kept_episodes, kept_info
@@ -104,8 +105,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     @cached_property
     def facts(self) -> DatasetInfo:
-        """What is the same for every episode of the new dataset."""
-        return dataset_info(self.binding.run)
+        """What is the same for every episode of the new dataset, without the columns that its version does not have."""
+        facts = dataset_info(self.binding.run)
+        return replace(facts, features={k: f for k, f in facts.features.items() if self.makes in kind_of(f).versions})
 
     @cached_property
     def sources(self) -> DatasetSources:
@@ -152,6 +154,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         _, differing = self.sources.extras()
         notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
         notes += differing
+        if lost := self.binding.run.features.keys() - self.facts.features.keys():
+            notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, index, notes).write(self.folder)
 
     @cached_property

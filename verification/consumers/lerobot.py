@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.features import cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic, converted
@@ -45,7 +44,7 @@ class PolicyFeaturesCheck(Check[Dataset]):
             yield self.error(
                 paths_v30.INFO, f"there is no feature action, which every policy learns; {_NAMED % 'action'}"
             )
-        seen = cameras(features)
+        seen = dataset.cameras
         if not seen and not any(key.startswith("observation") for key in features):
             told = "there is no camera and no feature whose name begins with observation: no policy sees anything"
             yield self.error(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")

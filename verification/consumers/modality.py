@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import nearest
-from ...core.features import cameras
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t.modality import (
     MODALITY,
@@ -93,7 +92,7 @@ class ModalityCheck(Check[DatasetV21]):
         elif entry.section == "video" and column not in dataset.video_keys:
             line = (
                 "`robotrove run` makes videos of all cameras"
-                if column in cameras(dataset.features)
+                if column in dataset.cameras
                 else _instead(entry, column, dataset)[2:]
             )
             yield f"original_key is {column!r}, which is {feature} and no video; {line}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from ...core.features import cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic
@@ -92,7 +91,7 @@ class PromptCheck(Check[Dataset]):
 def _repack(dataset: Dataset) -> str | None:
     """Return what a configuration needs for these columns; None if there is no state, action or camera."""
     features = dataset.features
-    seen = cameras(features)
+    seen = dataset.cameras
     state = next((key for key in _STATES if key in features), None)
     action = next((key for key in _ACTIONS if key in features), None)
     if not (seen and state and action):

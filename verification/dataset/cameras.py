@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged, RobotroveError
-from ...core.features import cameras, frame_size
+from ...core.features import frame_size
 from ...formats.lerobot import time_limits
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import VideoFile
@@ -165,9 +165,9 @@ class ImagesCheck(Check[Dataset]):
 
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield pictures that are not what they should be."""
-        for key, feature in cameras(dataset.row_features).items():
+        for key, feature in dataset.cameras.items():
             kind = dataset.kinds[key]
-            if len(feature.shape) != 3:
+            if not kind.in_rows or len(feature.shape) != 3:
                 continue
             for path in (data.path for data in dataset.data_files()):
                 try:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...core.features import cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.features.feature_kind import FeatureKind
@@ -43,7 +42,7 @@ class Gr00tCheck(Check[DatasetV21]):
                 yield from self._entry(dataset, entry)
 
     def _stats(self, dataset: DatasetV21, has_modality: bool) -> Iterator[Diagnostic]:
-        content, seen = dataset.json(paths_v30.STATS), cameras(dataset.features)
+        content, seen = dataset.json(paths_v30.STATS), dataset.cameras
         for key, feature in dataset.features.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             if not isinstance(entry, dict):

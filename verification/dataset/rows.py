@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...core.errors import Damaged
-from ...core.features import DEFAULT_FEATURES, cameras
+from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ..check import Check, Diagnostic, RowFaults
@@ -81,7 +81,7 @@ class RowsCheck(Check[Dataset]):
         return self.error(where, "is no feature of info.json: LeRobot cannot load the file")
 
     def _features(self, path: str, schema: pa.Schema, dataset: Dataset, faults: RowFaults) -> Iterator[Diagnostic]:
-        apart = {*_INDICES, *cameras(dataset.features)}  # pictures have a check of their own
+        apart = {*_INDICES, *dataset.cameras}  # pictures have a check of their own
         for name in (key for key in dataset.row_features if key in schema.names and key not in apart):
             kind = dataset.kinds[name]
             try:
@@ -151,7 +151,7 @@ class HfFeaturesCheck(Check[DatasetV21]):
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield files that it could not load."""
-        pictures = list(cameras(dataset.row_features))
+        pictures = [key for key in dataset.cameras if key in dataset.row_features]
         for data in dataset.data_files():
             try:
                 with dataset.parquet(data.path) as file:

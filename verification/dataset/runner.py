@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Damaged, UsageError
-from ...core.features import cameras
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ..check import Check, Consumer, Diagnostic, Severity
@@ -132,5 +131,5 @@ def _counts(view: Dataset) -> dict[str, int]:
     with suppress(Damaged):
         counts["tasks"] = len(view.tasks)
     with suppress(Damaged):
-        counts["cameras"] = len(cameras(view.features))
+        counts["cameras"] = len(view.cameras)
     return counts

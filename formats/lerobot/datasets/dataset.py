@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.commit import is_attempt
 from ....core.errors import Damaged, in_utf8, printable
-from ....core.features import DEFAULT_FEATURES, Feature, Features, lost_names, vectors, video_cameras
+from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, lost_names, vectors, video_cameras
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles, Inside, extra_files
 from ..features.feature_kind import FeatureKind, in_rows, kind_of, with_stats
@@ -110,6 +110,11 @@ class Dataset(DatasetFiles, ABC):
     def stat_kinds(self) -> dict[str, FeatureKind]:
         """Those of the features that have statistics."""
         return with_stats(self.features)
+
+    @property
+    def cameras(self) -> Features:
+        """Features that are cameras, stored as video or as images."""
+        return cameras(self.features)
 
     @property
     def video_keys(self) -> list[str]:

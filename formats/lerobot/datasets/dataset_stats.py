@@ -13,7 +13,7 @@ import numpy as np
 
 from ....core.columns import Array
 from ....core.commit import write_file
-from ....core.features import Feature, cameras, frame_size
+from ....core.features import Feature, frame_size
 from .. import paths_v30
 from ..stats.exact_quantiles import Floats, as_table, column_quantiles
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
@@ -94,7 +94,7 @@ def incomplete_cameras(root: Path) -> list[str]:
     for path in view.files(view.episodes_path):
         with view.parquet(path) as file:
             known |= set(file.schema_arrow.names)
-    return [key for key in cameras(view.features) if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
+    return [key for key in view.cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
 
 
 def covers(histogram: Array, feature: Feature, count: int) -> bool:

@@ -16,7 +16,7 @@ from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
 from ..features.feature_kind import stat_shapes
-from ..stats.stored_stats import Floats, Shape, StatColumns, stat_values
+from ..stats.stored_stats import Floats, StatColumns, stat_values
 from .dataset import Dataset, FolderSource, Note, check_templates
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
 
@@ -173,7 +173,7 @@ class DatasetV30(Dataset):
 
 
 def stat_batches(
-    view: DatasetV30, shapes: Mapping[str, Shape]
+    view: DatasetV30, shapes: Mapping[str, tuple[int, ...]]
 ) -> Iterator[tuple[NDArray[np.int64], dict[str, Floats]]]:
     """Yield (lengths, statistics) of all episodes of a v3.0 dataset in order, some at a time.
 

@@ -70,7 +70,8 @@ class ShardSource(DatasetSource):
             first = file_start.get(number, 0)
             file_start[number] = first + kept.length
             rows = Rows(self.root / paths_v30.data_path(number), first, kept.length)
-            tracks = {key: Track(self._clip(key, row, kept), size) for key, size in kept.clip_bytes.items()}
+            sizes = {key: size for key, size in kept.clip_bytes.items() if key in self._facts.features}
+            tracks = {key: Track(self._clip(key, row, kept), size) for key, size in sizes.items()}
             yield EpisodeFiles(kept.length, tuple(row["tasks"]), rows, kept.row_bytes, tracks)
 
     def _clip(self, key: str, row: Mapping[str, Any], kept: KeptEpisode) -> Clip:

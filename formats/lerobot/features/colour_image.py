@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,8 @@ from ....core.columns import Array
 from ....core.errors import Damaged
 from ....core.features import CHANNEL_NAMES, Feature, channels, frame_size
 from ..dataset_files import ArrowColumn
-from ..stats.feature_stats import FeatureStats
+from ..stats.feature_stats import FeatureStats, Shape
 from ..stats.image_stats import CHANNELS, ImageStats
-from ..stats.stored_stats import Shape
 from .feature_kind import ColumnWriter, FeatureKind, Problem
 
 if TYPE_CHECKING:
@@ -27,8 +26,59 @@ _SIZE = struct.Struct(">II")  # width and height, right after the name of the fi
 _SIZE_OFFSET = 16
 
 
+class FramesWriter(ColumnWriter):
+    """Writer of a camera's frames, which are counted on their way.
+
+    Args:
+        feature: What the camera is.
+        ep: The episode.
+        key: The camera.
+    """
+
+    def __init__(self, feature: Feature, ep: Episode, key: str) -> None:
+        self._feature, self._ep, self._key = feature, ep, key
+        self._seen = ImageStats(ep.length)
+        self.histogram: NDArray[np.int64] = self._seen.histogram
+
+    def stats(self) -> FeatureStats | None:
+        """See the base class."""
+        return self._seen.result()
+
+    def _counted(self, batches: Iterator[Array]) -> Iterator[Array]:
+        for batch in batches:
+            self._seen.add(batch)
+            yield batch
+
+
+class PictureWriter(FramesWriter):
+    """Writer of frames as PNG files in the rows."""
+
+    batch_rows = 32
+
+    def __init__(self, feature: Feature, ep: Episode, key: str) -> None:
+        super().__init__(feature, ep, key)
+        self._frames = (frame for batch in self._counted(ep.frames(key)) for frame in batch)
+
+    def rows(self, first: int, last: int, kind: pa.DataType) -> pa.Array:
+        """See the base class."""
+        from ....media.image.images import encode_png  # PyAV, which only writing needs
+
+        rows = [{"bytes": encode_png(next(self._frames)), "path": f"frame-{i:06d}.png"} for i in range(first, last)]
+        return pa.array(rows, kind)
+
+
 class ColourCamera(FeatureKind):
-    """Frames, whose statistics are those of sampled pixels."""
+    """Frames, whose statistics are those of sampled pixels.
+
+    Attributes:
+        frames_writer: Class of the writer.
+    """
+
+    frames_writer: ClassVar[type[FramesWriter]]
+
+    def writer(self, ep: Episode, key: str) -> ColumnWriter:
+        """See the base class."""
+        return self.frames_writer(self.feature, ep, key)
 
     def problems(self, key: str, entry: Mapping[str, Any], fps: Callable[[], int]) -> Iterator[str]:
         """Yield what LeRobot would refuse or read wrong in an entry of info.json."""
@@ -55,31 +105,10 @@ class ColourCamera(FeatureKind):
         return [(channels(self.feature), 1, 1)]
 
 
-class FramesWriter(ColumnWriter):
-    """Writer of a camera's frames, which come in batches and are counted on their way.
-
-    Args:
-        ep: The episode.
-        key: The camera.
-    """
-
-    def __init__(self, ep: Episode, key: str) -> None:
-        self._ep, self._key = ep, key
-        self._seen = ImageStats(ep.length)
-        self.histogram: NDArray[np.int64] = self._seen.histogram
-
-    def stats(self) -> FeatureStats | None:
-        """See the base class."""
-        return self._seen.result()
-
-    def _counted(self, batches: Iterator[Array]) -> Iterator[Array]:
-        for batch in batches:
-            self._seen.add(batch)
-            yield batch
-
-
 class ColourImage(ColourCamera):
     """Rows of PNG files, copied when datasets are merged."""
+
+    frames_writer = PictureWriter
 
     @classmethod
     def fits(cls, feature: Feature) -> bool:
@@ -122,27 +151,6 @@ class ColourImage(ColourCamera):
         size = frame_size(self.feature)
         return "" if (height, width) == size else f"the picture is {height}x{width} instead of {size[0]}x{size[1]}"
 
-    def writer(self, ep: Episode, key: str) -> ColumnWriter:
-        """See the base class."""
-        return PictureWriter(ep, key)
-
     def empty_rows(self, column: ArrowColumn) -> int:
         """See the base class."""
         return int(column.null_count + column.field("bytes").null_count)
-
-
-class PictureWriter(FramesWriter):
-    """Writer of frames as PNG files in the rows."""
-
-    batch_rows = 32
-
-    def __init__(self, ep: Episode, key: str) -> None:
-        super().__init__(ep, key)
-        self._frames = (frame for batch in self._counted(ep.frames(key)) for frame in batch)
-
-    def rows(self, first: int, last: int, kind: pa.DataType) -> pa.Array:
-        """See the base class."""
-        from ....media.image.images import encode_png  # PyAV, which only writing needs
-
-        rows = [{"bytes": encode_png(next(self._frames)), "path": f"frame-{i:06d}.png"} for i in range(first, last)]
-        return pa.array(rows, kind)

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ....core.errors import Damaged
 from ....core.features import Feature
 from ....core.prefetch import prefetch
+from ....media.encode.settings import VideoSettings
 from .colour_image import ColourCamera, FramesWriter
-from .feature_kind import ColumnWriter
 
-if TYPE_CHECKING:
-    from ....core.episode import Episode
-    from ....media.encode.settings import VideoSettings
+
+class ClipWriter(FramesWriter):
+    """Writer of frames as an mp4 file of their own."""
+
+    suffix = ".mp4"
+
+    def write_file(self, path: Path, video: VideoSettings, cpus: int) -> None:
+        """See the base class."""
+        from ....media.encode.encoder import make_encoder  # PyAV, which only writing needs
+        from ....media.video.probe import probe
+
+        ep, (height, width, _) = self._ep, self._feature.shape
+        # One thread reads and decodes ahead while this one encodes, where a second CPU is there for it.
+        batches = prefetch(ep.frames(self._key)) if cpus > 1 else ep.frames(self._key)
+        make_encoder(video).encode(path, self._counted(batches), width=width, height=height, fps=ep.fps)
+        probe(path, expected_frames=ep.length, fps=ep.fps)
 
 
 class ColourVideo(ColourCamera):
     """Frames in video files, of which packets are copied when datasets are merged."""
 
     in_rows = False
+    frames_writer = ClipWriter
 
     @classmethod
     def fits(cls, feature: Feature) -> bool:
@@ -40,31 +54,6 @@ class ColourVideo(ColourCamera):
         if info.get("is_depth_map") or info.get("video.is_depth_map"):
             raise Damaged(where, "is a depth video; only colour videos can be converted")
         return info
-
-    def writer(self, ep: Episode, key: str) -> ColumnWriter:
-        """See the base class."""
-        return ClipWriter(self.feature, ep, key)
-
-
-class ClipWriter(FramesWriter):
-    """Writer of frames as an mp4 file of their own."""
-
-    suffix = ".mp4"
-
-    def __init__(self, feature: Feature, ep: Episode, key: str) -> None:
-        super().__init__(ep, key)
-        self._height, self._width, _ = feature.shape
-
-    def write_file(self, path: Path, video: VideoSettings, cpus: int) -> None:
-        """See the base class."""
-        from ....media.encode.encoder import make_encoder  # PyAV, which only writing needs
-        from ....media.video.probe import probe
-
-        ep = self._ep
-        # One thread reads and decodes ahead while this one encodes, where a second CPU is there for it.
-        batches = prefetch(ep.frames(self._key)) if cpus > 1 else ep.frames(self._key)
-        make_encoder(video).encode(path, self._counted(batches), width=self._width, height=self._height, fps=ep.fps)
-        probe(path, expected_frames=ep.length, fps=ep.fps)
 
 
 def _encoding_info(path: Path, fps: int) -> dict[str, Any]:

@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.errors import Damaged, EpisodeRejected, RobotroveError
 from ....core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Feature, Features
+from ....media.encode.settings import VideoSettings
 from ..dataset_files import ArrowColumn
-from ..stats.feature_stats import STAT_KEYS, FeatureStats
-from ..stats.stored_stats import Shape
+from ..stats.feature_stats import STAT_KEYS, FeatureStats, Shape
 from . import KINDS
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
-    from ....media.encode.settings import VideoSettings
 
-_MOST_AXES = 5  # LeRobot has Array2D to Array5D (lerobot/datasets/feature_utils.py, get_hf_features_from_features)
+_MOST_AXES = 5  # LeRobot has Array2D to Array5D (lerobot/datasets/utils.py, get_hf_features_from_features)
 
 # Severity, as in verification, and sentence.
 Problem: TypeAlias = tuple[Literal["error", "warning"], str]
@@ -69,6 +68,7 @@ class FeatureKind(ABC):
         feature: The column's entry in info.json.
         in_rows: True for a column of the data files.
         is_numeric: True if the rows are numbers, from which statistics can be computed.
+        versions: Versions of LeRobot's format that have such columns; datasets of others are written without.
         has_dictionary: True if values repeat, so that parquet's dictionaries save room.
         repeats: The default column whose numbers a new dataset gives this one too; empty for a column of its own.
     """
@@ -76,6 +76,7 @@ class FeatureKind(ABC):
     feature: Feature
 
     in_rows: ClassVar[bool] = True
+    versions: ClassVar[tuple[str, ...]] = ("v3.0", "v2.1")
     is_numeric: ClassVar[bool] = False
     has_dictionary: ClassVar[bool] = False
     repeats: ClassVar[str] = ""
@@ -225,7 +226,12 @@ class FeatureKind(ABC):
         values, expected = ep[key], (ep.length, *self.feature.shape)
         if values.shape != expected:
             raise EpisodeRejected("wrong_shape", f"{key} has shape {values.shape}, expected {expected}")
-        return self.stored(values)
+        stored = self.stored(values)
+        self.refuse(stored, key)
+        return stored
+
+    def refuse(self, values: Array, key: str) -> None:  # noqa: B027 - by default nothing is refused
+        """Raise EpisodeRejected if stored values of an episode cannot be used; `key` is their column."""
 
     def writer(self, ep: Episode, key: str) -> ColumnWriter:
         """Return the writer of an episode's column; raises as `load`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -12,12 +10,8 @@ from ....core.columns import Array
 from ....core.errors import EpisodeRejected
 from ....core.features import NUMBER_DTYPES, Feature
 from ..dataset_files import ArrowColumn
-from ..stats.feature_stats import FeatureStats, numeric_stats
-from ..stats.stored_stats import Shape
+from ..stats.feature_stats import FeatureStats, Shape, numeric_stats
 from .feature_kind import FeatureKind
-
-if TYPE_CHECKING:
-    from ....core.episode import Episode
 
 
 class Vector(FeatureKind):
@@ -50,18 +44,16 @@ class Vector(FeatureKind):
         with np.errstate(over="ignore"):
             return values.astype(self.feature.dtype, copy=False)
 
-    def load(self, ep: Episode, key: str) -> Array:
-        """Return the values as they are stored; also refuses those that are not finite."""
-        values = super().load(ep, key)
+    def refuse(self, values: Array, key: str) -> None:
+        """Raise EpisodeRejected if a number is not finite."""
         bad = self.unusable(values)
         if bad is not None and bad.any():
             row, entry = (int(i) for i in np.argwhere(bad)[0])
             name = f"{self.feature.names[entry]!r}" if self.feature.names else f"entry {entry}"
-            what = values.reshape(ep.length, -1)[row, entry]
+            what = values.reshape(len(values), -1)[row, entry]
             raise EpisodeRejected(
                 "non_finite", f"{key} has {what} at row {row}, {name}, and {int(bad.sum()) - 1} more such values"
             )
-        return values
 
     def refuse_empty(self, column: ArrowColumn, where: str) -> None:
         """Raise Damaged if a row is empty or has another shape."""

@@ -119,7 +119,7 @@ def recompute(
     changes = _counted(episodes.changes(), total, progress)
     with Replacements(root) as aside:
         if not check:
-            recomputed = {key: f for key, f in view.features.items() if key in needed or key in view.numeric_features}
+            recomputed = {key: kind for key, kind in view.kinds.items() if key in needed or kind.is_numeric}
             store.rewrite(changes, recomputed, aside)
         deque(changes, maxlen=0)  # to its end, which a check does not come to otherwise
         progress("computing the whole", total, total)

@@ -14,12 +14,11 @@ import pyarrow.parquet as pq
 
 from ....core.commit import Replacements
 from ....core.errors import Damaged
-from ....core.features import Features
 from ..dataset_files import open_parquet
 from ..datasets.dataset import Dataset, selected
 from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
-from ..features.feature_kind import with_stats
+from ..features.feature_kind import FeatureKind
 from ..paths_v21 import EPISODES_STATS
 from ..stats.feature_stats import STAT_KEYS, FeatureStats
 
@@ -53,12 +52,12 @@ class StatsStore(ABC, Generic[View]):
         """
 
     @abstractmethod
-    def rewrite(self, changes: Iterator[Changes], features: Features, aside: Replacements) -> None:
+    def rewrite(self, changes: Iterator[Changes], kinds: Mapping[str, FeatureKind], aside: Replacements) -> None:
         """Write each file aside in which something changes; all else in it stays as it is, and in its order.
 
         Args:
             changes: For every episode in order, read as far as the files are.
-            features: Those that `changes` can have.
+            kinds: Those of the features that `changes` can have.
             aside: Takes the files.
         """
 
@@ -86,7 +85,7 @@ class StatsStoreV21(StatsStore[DatasetV21]):
         for where, _ in lines:
             raise Damaged(where, f"is about an episode that is not in {self.view.episodes_path}")
 
-    def rewrite(self, changes: Iterator[Changes], features: Features, aside: Replacements) -> None:
+    def rewrite(self, changes: Iterator[Changes], kinds: Mapping[str, FeatureKind], aside: Replacements) -> None:
         """See the base class; what a line has besides statistics is kept."""
         with ExitStack() as stack:
             file: IO[str] | None = None
@@ -118,7 +117,7 @@ class StatsStoreV30(StatsStore[DatasetV30]):
         for where, entries in self.view.episode_stats(keys, STAT_KEYS):
             yield where.partition(",")[0], entries
 
-    def rewrite(self, changes: Iterator[Changes], features: Features, aside: Replacements) -> None:
+    def rewrite(self, changes: Iterator[Changes], kinds: Mapping[str, FeatureKind], aside: Replacements) -> None:
         """See the base class; a file keeps its row groups, and its columns, which are completed.
 
         Smallest and largest values of integers and truth values become list<double> (LeRobot up to 0.5 writes
@@ -133,7 +132,7 @@ class StatsStoreV30(StatsStore[DatasetV30]):
                     rows = file.metadata.row_group(group).num_rows
                     changed = list(islice(changes, rows))
                     if writer is None and any(changed):
-                        schema = _schema(file.schema_arrow, features)
+                        schema = _schema(file.schema_arrow, kinds)
                         writer = stack.enter_context(
                             pq.ParquetWriter(aside.attempt(path), schema, compression="snappy")
                         )
@@ -143,11 +142,11 @@ class StatsStoreV30(StatsStore[DatasetV30]):
                         _write_group(writer, schema, _group(file, group, path), changed)
 
 
-def _schema(found: pa.Schema, features: Features) -> pa.Schema:
+def _schema(found: pa.Schema, kinds: Mapping[str, FeatureKind]) -> pa.Schema:
     """Return the columns of a file with all statistics of some features; new ones come after those of their feature."""
     fields = {field.name: field for field in found}
     order = list(fields)
-    for key, kind in with_stats(features).items():
+    for key, kind in kinds.items():
         own = [f"stats/{key}/{name}" for name in STAT_KEYS]
         present = [name for name in own if name in fields] or [name for name in order if name.startswith("stats/")]
         place = max(map(order.index, present), default=len(order) - 1) + 1

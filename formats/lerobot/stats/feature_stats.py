@@ -11,6 +11,7 @@ from .exact_quantiles import QUANTILES, as_table, interpolate, neighbours
 
 # min, max, mean, std, count, q01, q10, q50, q90, q99, in this order: float64, but count int64 of shape (1,).
 FeatureStats: TypeAlias = dict[str, NDArray[Any]]
+Shape: TypeAlias = tuple[int, ...]
 
 MERGED_KEYS = ("min", "max", "mean", "std", "count")
 STAT_KEYS = (*MERGED_KEYS, *QUANTILES)

@@ -10,13 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..dataset_files import ArrowColumn
+from .feature_stats import Shape
 
 Floats = NDArray[np.float64]
 # "stats/<feature>/<name>" to (episodes, *shape); all NaN where an episode has none that is usable.
 StatColumns: TypeAlias = Mapping[str, Floats]
 
 _LARGEST_COUNT = 1 << 53  # beyond, float64 does not hold every whole number
-Shape = tuple[int, ...]
 
 
 def stacked(values: Sequence[Floats | None], shape: tuple[int, ...]) -> Floats:

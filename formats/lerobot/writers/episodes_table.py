@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ....core.features import DEFAULT_FEATURES, Features, cameras, video_cameras
+from ....core.features import DEFAULT_FEATURES, Features, video_cameras
 from .. import paths_v30
 from ..dataset_files import open_parquet
 from ..datasets.episode_location import EpisodeMetadata
@@ -62,7 +62,8 @@ class EpisodesTable:
         self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
         self._gaps: set[str] = set()
         self._path = root / paths_v30.EPISODES
-        self._may_lack = {f"stats/{key}/{name}" for key in cameras(features) for name in STAT_KEYS}
+        apart = [key for key, kind in with_stats(features).items() if not kind.is_numeric]
+        self._may_lack = {f"stats/{key}/{name}" for key in apart for name in STAT_KEYS}
         self._episodes = _Groups(self._path, self._schema)
         self._origins = _Groups(root / paths_v30.PROVENANCE, PROVENANCE_SCHEMA)
 

@@ -120,8 +120,9 @@ def write_meta(
 
 def write_own(out: Path, facts: DatasetInfo, histograms: Mapping[str, Array]) -> None:
     """Write what only robotrove reads in meta/, of either version; arguments as in `write_meta`."""
-    if histograms:
-        write_json(out / paths_v30.HISTOGRAMS, {key: np.asarray(counts).tolist() for key, counts in histograms.items()})
+    counts = {key: np.asarray(counts).tolist() for key, counts in histograms.items() if key in facts.features}
+    if counts:
+        write_json(out / paths_v30.HISTOGRAMS, counts)
     write_json(out / paths_v30.RUN, dict(facts.run))
 
 
