@@ -15,8 +15,8 @@ from datatrove.pipeline.base import PipelineStep
 from ..core.columns import Column
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected, RobotroveError, nearest
-from .inverse import InverseEntry
 from ..core.features import vectors
+from .inverse import InverseEntry
 
 Entries: TypeAlias = list[InverseEntry]
 DEFAULT_COLUMNS = ("observation.state", "action")

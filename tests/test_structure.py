@@ -195,3 +195,31 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "at_least": False,
         "within": False,
     }
+
+
+def test_branches_on_a_column_s_kind(count: Count) -> None:
+    branches = """\
+        if feature.is_visual or feature.is_video:  # one line, one branch
+            pass
+        pick = [key for key, feature in features.items() if feature.dtype != "string"]
+        if entry["dtype"] in ("video", "image") and dtype not in VISUAL_DTYPES:
+            found = "float" in feature.dtype
+        return feature.dtype.startswith("float") or feature.is_task_index
+    """
+    others = """\
+        class Feature:
+            def is_visual(self):
+                return self.kind
+        if rows.dtype == np.uint8 or rows.dtype.kind == "f" or spec.kind == "video" or name == "dtype":
+            pass
+        stored = values.astype(feature.dtype) if left.dtype != right.dtype else entry["shape"] == "dtype"
+        entry = {"dtype": "video"}
+        row["dtype"] = "video"
+    """
+    places = ("formats/lerobot/a.py", "formats/lerobot/features/a.py", "formats/hdf5/a.py", "verification/a.py")
+    found = count({path: branches for path in places} | {f"{path[:-4]}b.py": others for path in places})
+    near, rest = (found[f"kind branches: {where}"] for where in ("lerobot, verification", "the rest"))
+    lines = (1, 3, 4, 5, 6)
+    assert near.details == tuple(f"{path[:-3]}:{line}" for path in (places[0], places[3]) for line in lines)
+    assert rest.details == tuple(f"formats/hdf5/a:{line}" for line in lines)
+    assert (near.value, rest.value) == (10, 5)

@@ -107,7 +107,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def facts(self) -> DatasetInfo:
         """What is the same for every episode of the new dataset, without the columns that its version does not have."""
         facts = dataset_info(self.binding.run)
-        return replace(facts, features={k: f for k, f in facts.features.items() if self.makes in kind_of(f).versions})
+        return replace(facts, features={k: f for k, f in facts.features.items() if self.makes not in kind_of(f).not_in})
 
     @cached_property
     def sources(self) -> DatasetSources:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.commit import is_attempt
 from ....core.errors import Damaged, in_utf8, printable
-from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, lost_names, vectors, video_cameras
+from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, lost_names, video_cameras
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles, Inside, extra_files
 from ..features.feature_kind import FeatureKind, in_rows, kind_of, with_stats
@@ -129,7 +129,7 @@ class Dataset(DatasetFiles, ABC):
     @property
     def numeric_features(self) -> Features:
         """Features that are numbers in the data files: no camera, no text."""
-        return vectors(self.features)
+        return {key: kind.feature for key, kind in self.kinds.items() if kind.is_numeric}
 
     def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """Yield (first row, columns) of a data file; wide rows come in smaller batches, none if there are no names."""

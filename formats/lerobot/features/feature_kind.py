@@ -68,7 +68,7 @@ class FeatureKind(ABC):
         feature: The column's entry in info.json.
         in_rows: True for a column of the data files.
         is_numeric: True if the rows are numbers, from which statistics can be computed.
-        versions: Versions of LeRobot's format that have such columns; datasets of others are written without.
+        not_in: Versions of LeRobot's format without such columns; their datasets are written without it.
         has_dictionary: True if values repeat, so that parquet's dictionaries save room.
         repeats: The default column whose numbers a new dataset gives this one too; empty for a column of its own.
     """
@@ -76,7 +76,7 @@ class FeatureKind(ABC):
     feature: Feature
 
     in_rows: ClassVar[bool] = True
-    versions: ClassVar[tuple[str, ...]] = ("v3.0", "v2.1")
+    not_in: ClassVar[tuple[str, ...]] = ()
     is_numeric: ClassVar[bool] = False
     has_dictionary: ClassVar[bool] = False
     repeats: ClassVar[str] = ""
@@ -217,25 +217,21 @@ class FeatureKind(ABC):
         """Return values of an episode as they are stored."""
         return values
 
-    def load(self, ep: Episode, key: str) -> Array:
-        """Return the values of an episode as they are stored: (T, *shape).
+    def writer(self, ep: Episode, key: str) -> ColumnWriter:
+        """Return the writer of an episode's column.
 
         Raises:
-            EpisodeRejected: If they have another shape, or cannot be used.
+            EpisodeRejected: If the values have another shape, or cannot be used.
         """
         values, expected = ep[key], (ep.length, *self.feature.shape)
         if values.shape != expected:
             raise EpisodeRejected("wrong_shape", f"{key} has shape {values.shape}, expected {expected}")
         stored = self.stored(values)
         self.refuse(stored, key)
-        return stored
+        return ValuesWriter(self, stored)
 
     def refuse(self, values: Array, key: str) -> None:  # noqa: B027 - by default nothing is refused
         """Raise EpisodeRejected if stored values of an episode cannot be used; `key` is their column."""
-
-    def writer(self, ep: Episode, key: str) -> ColumnWriter:
-        """Return the writer of an episode's column; raises as `load`."""
-        return ValuesWriter(self, self.load(ep, key))
 
     def to_arrow(self, values: Array, kind: pa.DataType) -> pa.Array:
         """Return values (rows, *shape) as an arrow array of the type of `arrow_field`."""
@@ -312,19 +308,19 @@ class ValuesWriter(ColumnWriter):
 
     Attributes:
         kind: Their kind.
-        loaded: (T, *shape), as they are stored.
+        values: (T, *shape), as they are stored.
     """
 
     kind: FeatureKind
-    loaded: Array
+    values: Array
 
     def rows(self, first: int, last: int, kind: pa.DataType) -> pa.Array:
         """See the base class."""
-        return self.kind.to_arrow(self.loaded[first:last], kind)
+        return self.kind.to_arrow(self.values[first:last], kind)
 
     def stats(self) -> FeatureStats | None:
         """See the base class."""
-        return self.kind.stats(self.loaded)
+        return self.kind.stats(self.values)
 
 
 @lru_cache(maxsize=1024)

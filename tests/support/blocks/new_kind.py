@@ -22,7 +22,7 @@ TAGS = Feature("tags", (1,))
 class Tags(FeatureKind):
     """Words as a JSON list, merged without those that are in it twice; not in v2.1."""
 
-    versions = ("v3.0",)
+    not_in = ("v2.1",)
 
     @classmethod
     def fits(cls, feature: Feature) -> bool:
@@ -61,5 +61,4 @@ class Tagger(EpisodeMap):
         """Add the column."""
         rows = np.empty((ep.length, 1), object)
         rows[:, 0] = [["z", str(row), str(row)] for row in range(ep.length)]
-        ep.columns["tags"] = ArrayColumn(TAGS, rows)
-        return ep
+        return ep.with_column("tags", ArrayColumn(TAGS, rows))
