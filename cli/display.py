@@ -8,8 +8,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ..pipelines.run.status import RunStatus
-from ..pipelines.run.watcher import Watcher
+from ..pipelines.run.status import RunStatus, Watcher
 
 
 def duration(seconds: float | None) -> str:

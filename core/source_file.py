@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
+
+
+def is_remote(text: str) -> bool:
+    """True for an address, PROTOCOL://…, of the Hub or anywhere else."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 from ..core.errors import UsageError
 from .executor import Executor
-from .rank_marks import RankMarks
-from .stage import WORKERS_LOG, Stage
+from .stage import WORKERS_LOG, RankMarks, Stage
 from .worker import Worker
 
 POLL_S = 0.5

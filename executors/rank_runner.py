@@ -6,8 +6,7 @@ import ctypes
 
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 
-from .rank_marks import RankMarks
-from .stage import Stage
+from .stage import RankMarks, Stage
 
 # malloc.h of glibc
 _M_MMAP_THRESHOLD = -3

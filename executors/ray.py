@@ -16,8 +16,7 @@ from pydantic import Field
 from ..core.errors import RobotroveError, UsageError
 from .executor import Executor
 from .local import POLL_S
-from .rank_marks import RankMarks
-from .stage import Stage
+from .stage import RankMarks, Stage
 from .worker import Worker
 
 Count = Annotated[int, Field(ge=1)]

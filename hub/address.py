@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from ..core.errors import UsageError
 
 _PREFIX = "hf://"
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
 _ADDRESS = re.compile(r"hf://datasets/(?P<repo_id>[^/@]+/[^/@]+)(@(?P<revision>refs/pr/\d+|[^/@]+))?(/(?P<path>.*))?")
 
 
@@ -31,11 +30,6 @@ class Address:
 def is_on_hub(text: str) -> bool:
     """True for a text that names something on the Hub."""
     return text.startswith(_PREFIX)
-
-
-def is_elsewhere(text: str) -> bool:
-    """True for a text that names something on the Hub, or anywhere else by PROTOCOL://…."""
-    return _REMOTE.fullmatch(text) is not None
 
 
 def parse(text: str) -> Address:

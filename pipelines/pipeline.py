@@ -13,7 +13,7 @@ from .plan.append_base import workspace_of_append
 from .plan.input_datasets import DatasetInputs, read_inputs
 from .plan.planner import Plan, make_plan
 from .run.runner import execute
-from .run.watcher import Watcher
+from .run.status import Watcher
 from .spec.arguments import BlockSpec
 from .spec.executor_spec import build_executor
 from .spec.pipeline_spec import PipelineSpec

@@ -12,12 +12,11 @@ from typing import Any
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError
-from ...core.source_file import SourceFile
+from ...core.source_file import SourceFile, is_remote
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.column_spec import ColumnSpec
+from ...formats.hdf5.columns import ColumnSpec
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, same_content
 from ...formats.hdf5.layout import Layout
-from ...hub.address import is_elsewhere
 from ...hub.source_files import find, source_file
 from ...manifests.manifest import EpisodeRow
 from ..reader import Reader
@@ -73,7 +72,7 @@ class Hdf5Reader(Reader):
         found: dict[Path, SourceFile] = {}
         for pattern in self.files:
             may_lead_nowhere = False
-            if is_elsewhere(pattern):
+            if is_remote(pattern):
                 files = {str(file.path): file for file in find(pattern, HDF5_SUFFIXES)}
             else:
                 files = {match: SourceFile(Path(os.path.abspath(match))) for match in _matches(pattern)}
@@ -123,7 +122,7 @@ class Hdf5Reader(Reader):
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """See the base class."""
-        make = source_file if any(map(is_elsewhere, self.files)) else SourceFile
+        make = source_file if any(map(is_remote, self.files)) else SourceFile
         return make(Path(row.path), row.size, row.mtime_ns)
 
 

@@ -12,7 +12,7 @@ import click
 from ...core.errors import UsageError
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
 from ...pipelines.replay.replay_check import ReplayReport, check_replay
-from ...pipelines.run.finished_run import finished_run
+from ...pipelines.run.reopen import finished_run
 from ...verification.check import Diagnostic
 from ...verification.consumers import CONSUMERS, chosen
 from ...verification.consumers.installed_lerobot import Seen, seen_by_lerobot

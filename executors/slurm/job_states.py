@@ -11,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...core.errors import RobotroveError
-from ..rank_marks import RankMarks
-from ..stage import Stage
+from ..stage import RankMarks, Stage
 from . import slurm_queue
 from .slurm_queue import Job
 from .submission import Submission, log_of
@@ -49,7 +48,7 @@ class JobStates:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.submission = Submission.read(folder)
+        self.submission = Submission.read(folder) if folder.exists() else None
 
     @cached_property
     def live(self) -> Mapping[tuple[str, int], Job] | None:

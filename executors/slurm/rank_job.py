@@ -16,7 +16,7 @@ from submitit.helpers import DelayedSubmission
 
 from ...core.errors import RobotroveError
 from ...manifests.events import decided
-from ..rank_marks import RankMarks
+from ..stage import RankMarks
 from ..worker import Worker
 from .submission import Order
 

@@ -12,8 +12,18 @@ import numpy as np
 from ...core.columns import Column, ConcatColumn
 from ...core.errors import EpisodeRejected, nearest
 from ...core.features import Feature
-from .column_spec import ColumnPart, ColumnSpec, Dtype, Kind
-from .columns import EncodedFrameColumn, FrameColumn, NumericColumn, RawFrameColumn, StringColumn, is_encoded
+from .columns import (
+    ColumnPart,
+    ColumnSpec,
+    Dtype,
+    EncodedFrameColumn,
+    FrameColumn,
+    Kind,
+    NumericColumn,
+    RawFrameColumn,
+    StringColumn,
+    is_encoded,
+)
 from .hdf5_file import datasets, reading
 
 _IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")

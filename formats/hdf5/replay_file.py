@@ -15,8 +15,8 @@ import numpy as np
 from ...core.columns import Array
 from ...core.errors import RobotroveError, UsageError
 from ...core.features import Feature
-from .attributes import json_attribute, text
 from .hdf5_file import datasets, open_hdf5, reading
+from .layout import json_attribute, text
 from .mapping import find_dataset
 
 INITIAL_STATE = "initial_state"

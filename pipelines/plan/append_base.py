@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,22 +48,24 @@ class Base:
     size: int
 
 
-def read_base(spec: PipelineSpec) -> Base | None:
-    """Read the dataset that a pipeline appends to, None if it makes a new one.
+def read_base(append_to: str, formats: Sequence[str]) -> Base:
+    """Read the dataset that a pipeline appends to.
+
+    Args:
+        append_to: Its folder, or its name on the Hub.
+        formats: LeRobot versions that the pipeline makes.
 
     Raises:
         UsageError: If there is none, or it is of another version than the pipeline makes.
     """
-    if spec.append_to is None:
-        return None
-    root = _folder(spec.append_to)
+    root = _folder(append_to)
     check_name(root)
     with naming_dataset(root):
         source = open_source(root)
         view = source.view
         digest = _digest(root)  # before it is read: what changes from here on is noticed
-        if [view.version] != list(spec.formats):
-            raise UsageError(str(root), f"is of version {view.version}", " and ".join(spec.formats), "see `formats:`")
+        if [view.version] != list(formats):
+            raise UsageError(str(root), f"is of version {view.version}", " and ".join(formats), "see `formats:`")
         known = origins(view, view.provenance_path) if (root / view.provenance_path).is_file() else ()
         episodes = {(origin.source_digest, origin.source_key): origin.episode_index for origin in known}
         sizes = {name: state.st_size for name, state in walk(root)}

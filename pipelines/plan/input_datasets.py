@@ -16,7 +16,6 @@ from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
 from ...formats.lerobot.datasets.open_dataset import open_source
-from ...hub.address import is_on_hub
 from ...hub.source_files import local_dataset
 from ...manifests.run_info import InputDataset
 from ..spec.pipeline_spec import PipelineSpec
@@ -63,7 +62,7 @@ def read_inputs(
     Raises:
         UsageError: If a folder is no dataset, or they cannot become one.
     """
-    folders = [_absolute(folder) for folder in datasets]
+    folders = [local_folder(folder) for folder in datasets]
     for folder in folders:
         check_name(folder)
     facts = [_facts(folder) for folder in folders]
@@ -78,29 +77,6 @@ def read_inputs(
     return DatasetInputs(found, files, facts[0].features, facts[0].fps, facts[0].robot_type)
 
 
-def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:
-    """Refuse an output or a run directory that is in an input, and an input that is in one of these.
-
-    Raises:
-        UsageError: Naming both.
-    """
-    folders = [_absolute(folder) for folder in spec.datasets]
-    # What is appended to may make room for its successor when that is complete.
-    if spec.append_to and not is_on_hub(spec.append_to) and spec.append_to != str(workspace.output):
-        folders.append(Path(spec.append_to))
-    for folder in folders:
-        real = Path(os.path.realpath(folder))
-        for name, other in (("output", workspace.output), ("run directory", workspace.run_dir)):
-            place = Path(os.path.realpath(other))
-            if real.is_relative_to(place) or place.is_relative_to(real):
-                raise UsageError(
-                    str(folder),
-                    f"would be in the way of the {name} {other}: one is in the other",
-                    "folders that are apart; what episodes are taken from is never changed",
-                    "choose another --output DIR" if name == "output" else "choose another --run-dir DIR",
-                )
-
-
 def check_same_inputs(
     spec: PipelineSpec, inputs: Sequence[InputDataset], workspace: Workspace, *, is_finished: bool
 ) -> None:
@@ -113,7 +89,7 @@ def check_same_inputs(
         return
     differences = []
     for given, dataset in zip(spec.datasets, inputs, strict=True):
-        here = _absolute(given)
+        here = local_folder(given)
         if str(here) != dataset.path and here.exists():  # a relative one is looked up in another folder now
             differences.append(f"dataset {here} was {dataset.path}")
         elif not (Path(dataset.path) / paths_v30.INFO).is_file():
@@ -136,7 +112,8 @@ def _facts(folder: Path) -> DatasetInfo:
         return open_source(folder).facts
 
 
-def _absolute(folder: str) -> Path:
+def local_folder(folder: str) -> Path:
+    """Return the absolute folder of an input dataset, fetched if it is on the Hub."""
     return Path(os.path.abspath(local_dataset(os.path.expanduser(folder))))
 
 

@@ -97,7 +97,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
         on_file: Called with (files done, files in all).
     """
     reader, steps, video = pipeline.reader, pipeline.steps, pipeline.video
-    base = read_base(pipeline.spec)
+    base = read_base(append_to, pipeline.formats) if (append_to := pipeline.spec.append_to) else None
     files = reader.find()
     root = Path(os.path.commonpath([file.name.parent for file in files]))
     planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]

@@ -23,7 +23,7 @@ from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
 from ...manifests.robot import RobotManifest, load_robot, robots_of_type
 from ...verification.source.recordings import Pair, SourceEpisodes, SourceProblem
 from ...verification.source.source_check import Progress
-from ..run.finished_run import finished_run
+from ..run.reopen import finished_run
 from .episode_replay import ACTION, Undo
 
 

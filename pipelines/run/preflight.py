@@ -1,9 +1,10 @@
-"""Preflight: checks before a run begins or is resumed."""
+"""Preflight: checks before a run begins or is resumed, and the lock that allows one command at a time."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,12 +13,17 @@ from pathlib import Path
 
 from ...blocks.binding import Binding
 from ...blocks.reader import Reader
-from ...core.errors import RobotroveError, RunChanged, RunOfOtherVersion, UsageError
+from ...core.errors import RobotroveError, RunChanged, RunLocked, RunOfOtherVersion, UsageError
+from ...core.lease import lease
 from ...core.version import __version__
 from ...core.workspace import Workspace
+from ...executors.slurm.job_states import JobStates
+from ...hub.address import is_on_hub
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, RunInfo
 from ...media.encode.encoder import encoder_version
+from ..plan.input_datasets import local_folder
+from ..spec.pipeline_spec import PipelineSpec
 from ..spec.resolved_pipeline import ResolvedPipeline, load_frozen
 
 
@@ -64,6 +70,40 @@ def taken_back(made: Sequence[Path]) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def exclusive(workspace: Workspace) -> Iterator[None]:
+    """Hold the run while the block runs.
+
+    Raises:
+        RunLocked: If another command holds it, or jobs of it are not over.
+        RobotroveError: If there may be such jobs, and this machine cannot tell.
+    """
+    with lease(workspace.lock):
+        _check_no_jobs(workspace)
+        yield
+
+
+def _check_no_jobs(workspace: Workspace) -> None:
+    states = JobStates(workspace.jobs)
+    if states.submission is None or workspace.is_finished:
+        return
+    who = f"{states.submission.user}, submitted on {states.submission.host},"
+    if states.live is None:
+        raise RobotroveError(
+            str(workspace.jobs),
+            f"no cluster says whether the jobs {', '.join(states.numbers)} of {who} are over",
+            "a machine where squeue works",
+            f"repeat the command there; if they are known to be over, remove {workspace.jobs}",
+        )
+    run_dir = shlex.quote(str(workspace.run_dir))
+    if states.live:
+        raise RunLocked(
+            str(workspace.run_dir),
+            f"job {', '.join(states.numbers)} of {who}",
+            f"robotrove status {run_dir} shows it, robotrove cancel {run_dir} ends it",
+        )
+
+
 def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | None = None) -> None:
     """Refuse an output that this run did not make, unless it is the dataset that the run appends to."""
     if not os.path.lexists(workspace.output):  # a link to nothing is in the way too
@@ -76,6 +116,29 @@ def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | Non
             "a folder that does not exist yet",
             "choose another with --output DIR, or move it away",
         )
+
+
+def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:
+    """Refuse an output or a run directory that is in an input, and an input that is in one of these.
+
+    Raises:
+        UsageError: Naming both.
+    """
+    folders = [local_folder(folder) for folder in spec.datasets]
+    # What is appended to may make room for its successor when that is complete.
+    if spec.append_to and not is_on_hub(spec.append_to) and spec.append_to != str(workspace.output):
+        folders.append(Path(spec.append_to))
+    for folder in folders:
+        real = Path(os.path.realpath(folder))
+        for name, other in (("output", workspace.output), ("run directory", workspace.run_dir)):
+            place = Path(os.path.realpath(other))
+            if real.is_relative_to(place) or place.is_relative_to(real):
+                raise UsageError(
+                    str(folder),
+                    f"would be in the way of the {name} {other}: one is in the other",
+                    "folders that are apart; what episodes are taken from is never changed",
+                    "choose another --output DIR" if name == "output" else "choose another --run-dir DIR",
+                )
 
 
 def check_publishable(pipeline: ResolvedPipeline, workspace: Workspace) -> None:

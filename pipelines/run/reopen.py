@@ -1,8 +1,9 @@
-"""Reopening a run: afresh, or for episodes that were rejected or lost."""
+"""Reopening a run: afresh, for episodes that were rejected or lost, or to read its recordings again."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -10,16 +11,16 @@ from pathlib import Path
 
 from ...blocks.binding import Binding
 from ...core.commit import sync_file
-from ...core.errors import RobotroveError
+from ...core.errors import RobotroveError, UsageError
 from ...core.workspace import Workspace
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
 from ...manifests.shard import Shard
 from ...manifests.shard_progress import PREVIOUS, ShardProgress
-from ..spec.resolved_pipeline import CONVERT
-from .preflight import check_output_free, in_words
-from .run_lock import exclusive
-from .stages import REPORT, stage_of, stages
+from ...verification.source.recordings import Recordings
+from ..spec.resolved_pipeline import CONVERT, load_frozen
+from .preflight import check_output_free, check_same_version, exclusive, in_words
+from .stages import REPORT, stage_of, stages, workspace_of
 
 
 def move_aside(workspace: Workspace) -> None:
@@ -117,3 +118,39 @@ def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
         os.rename(workspace.shard(rank), partial / PREVIOUS)
         sync_file(workspace.shards)
     return True
+
+
+def finished_run(run_dir: Path) -> Recordings:
+    """Return the recordings that a finished run kept.
+
+    Raises:
+        UsageError: If `run_dir` is no finished run that read recordings, or another version made it.
+    """
+    workspace = workspace_of(run_dir)
+    check_same_version(workspace, "run the pipeline again into another --output, or leave out --source")
+    if not workspace.report.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run is not finished",
+            "the run directory of a complete dataset",
+            f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
+        )
+    if not workspace.manifest.exists():
+        raise UsageError(
+            str(run_dir),
+            "this run took its episodes from datasets, so there is no recording to compare with",
+            "the run directory of a conversion",
+            "leave out --source",
+        )
+    pipeline = load_frozen(workspace)
+    lines = workspace.rejected.read_text(encoding="utf-8").splitlines()
+    rejected = {(line["source"], line["key"]) for line in map(json.loads, lines)}
+    manifest = Manifest.read(workspace.manifest).rows
+    return Recordings(
+        run_dir=workspace.run_dir,
+        run_digest=RunInfo.read(workspace.run).digest,
+        rows=[row for row in manifest if (row.source, row.key) not in rejected],
+        episodes=pipeline.reader.read,
+        steps=pipeline.steps,
+        video=pipeline.video,
+    )

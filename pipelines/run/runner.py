@@ -11,30 +11,30 @@ from ...blocks.binding import Binding
 from ...core.errors import UsageError
 from ...core.workspace import Workspace
 from ...executors.executor import Executor
-from ...executors.rank_marks import RankMarks
 from ...executors.slurm.submission import Detached, Submission
+from ...executors.stage import RankMarks, Stage
 from ...manifests.run_info import RunIdentity, RunInfo, Started
 from ...manifests.run_report import RunReport
 from ...media.encode.encoder import check_available, encoder_version
 from ..plan.append_base import check_same_base
-from ..plan.input_datasets import check_apart, check_same_inputs
+from ..plan.input_datasets import check_same_inputs
 from ..spec.resolved_pipeline import ResolvedPipeline
 from .creation import NothingNew, create
 from .preflight import (
+    check_apart,
     check_output_free,
     check_publishable,
     check_same_pipeline,
     check_same_sources,
     check_same_version,
     check_writable,
+    exclusive,
     in_words,
     taken_back,
 )
 from .reopen import forget_lost, move_aside, prepare_retry
-from .run_lock import exclusive
 from .stages import stages
-from .status import status_reader
-from .watcher import Silent, Watcher
+from .status import Silent, Watcher, status_of_stages
 
 
 def execute(
@@ -62,13 +62,13 @@ def execute(
         RankFailed: If ranks failed; the same command resumes the run.
     """
     watcher = watcher or Silent()
-    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
-        if finished is not None:
-            return finished
-        status = status_reader(workspace)
+    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as begun:
+        if isinstance(begun, RunReport):
+            return begun
+        status = status_of_stages(workspace, begun)
         watcher.started(status.read())
         with executor:
-            executor.run(stages(workspace), lambda: watcher.progress(status.read()))
+            executor.run(begun, lambda: watcher.progress(status.read()))
         watcher.progress(status.read())
     return RunReport.read(workspace.report)
 
@@ -88,8 +88,8 @@ def submit(
         What was submitted, or the report of a run that is finished already.
     """
     watcher = watcher or Silent()
-    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as finished:
-        return finished or executor.submit(stages(workspace))
+    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as begun:
+        return begun if isinstance(begun, RunReport) else executor.submit(begun)
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def _opened(
     *,
     fresh: bool,
     retry_rejected: bool,
-) -> Iterator[RunReport | None]:
-    """Hold the run while the block works on it; gives the report if it is finished."""
+) -> Iterator[RunReport | list[Stage]]:
+    """Hold the run while the block works on it; gives its stages, or the report if it is finished."""
     if workspace.run.exists() and not fresh:
         check_same_version(workspace, _afresh(workspace))  # first, since whatever comes next may change the folder
     if retry_rejected and pipeline.spec.source is None:
@@ -141,9 +141,10 @@ def _opened(
                 check_output_free(workspace, None, pipeline.spec.append_to)
                 create(pipeline, workspace, encoder, watcher.planning, most_ranks=executor.useful_ranks)
             Started.now().write(workspace.command)
-            for stage in stages(workspace):
+            begun = stages(workspace, pipeline)
+            for stage in begun:
                 RankMarks(stage.logs).forget(stage.missing())
-            yield None
+            yield begun
     except NothingNew as exc:
         yield exc.report
 

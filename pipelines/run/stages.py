@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ...blocks.binding import Binding
 from ...blocks.dataset.committer import Committer
-from ...blocks.dataset_step import PHASES
+from ...blocks.dataset_step import PHASES, DatasetStep
 from ...core.errors import RobotroveError, UsageError
 from ...core.workspace import Workspace
 from ...executors.stage import Stage, Step, Steps
@@ -19,8 +19,6 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, RunInfo
 from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_same_inputs
-from ..spec.arguments import BlockSpec
-from ..spec.block_lookup import block_class
 from ..spec.resolved_pipeline import CONVERT, ResolvedPipeline, block_stage, load_frozen
 from .reporting import check_books, check_kept, write_report
 
@@ -40,13 +38,18 @@ def workspace_of(run_dir: Path) -> Workspace:
     return Workspace(workspace.run_dir, Path(RunIdentity.read(workspace.run).output))
 
 
-def stages(workspace: Workspace) -> list[Stage]:
-    """Return every stage of a run in order."""
-    run = RunInfo.read(workspace.run)
-    spec = load_frozen(workspace).spec
-    sizes = {CONVERT: _Size(Manifest.shards(workspace.manifest))} if spec.source else {}
-    sizes |= _block_stages(spec.dataset, 0, run) | {COMMIT: _Size(1)}
-    sizes |= _block_stages(spec.publish, len(spec.dataset), run) | {REPORT: _Size(1)}
+def stages(workspace: Workspace, pipeline: ResolvedPipeline | None = None) -> list[Stage]:
+    """Return every stage of a run in order.
+
+    Args:
+        workspace: The run.
+        pipeline: Its pipeline; by default as it was frozen.
+    """
+    run, pipeline = RunInfo.read(workspace.run), pipeline or load_frozen(workspace)
+    sizes = {CONVERT: _Size(Manifest.shards(workspace.manifest))} if pipeline.spec.source else {}
+    kinds = pipeline.kinds("dataset"), pipeline.kinds("publish")
+    sizes |= _block_stages(kinds[0], 0, run) | {COMMIT: _Size(1)}
+    sizes |= _block_stages(kinds[1], len(kinds[0]), run) | {REPORT: _Size(1)}
     found: list[Stage] = []
     for name, size in sizes.items():
         found.append(_stage(workspace, name, size, run, found[-1] if found else None))
@@ -58,14 +61,13 @@ class _Size(NamedTuple):
     is_light: bool = False
 
 
-def _block_stages(blocks: Sequence[BlockSpec], first: int, run: RunInfo) -> dict[str, _Size]:
-    """Return the stages of blocks, of which the first one has this number."""
+def _block_stages(kinds: Sequence[tuple[str, type[DatasetStep]]], first: int, run: RunInfo) -> dict[str, _Size]:
+    """Return the stages of blocks, each its name and its class, of which the first one has this number."""
     sizes: dict[str, _Size] = {}
-    for number, block in enumerate(blocks, first):
-        sizes |= {block_stage(number, block.use, phase): _Size(1) for phase in PHASES}
-        kind = block_class(block.use)
+    for number, (use, kind) in enumerate(kinds, first):
+        sizes |= {block_stage(number, use, phase): _Size(1) for phase in PHASES}
         if not kind.has_one_unit:
-            sizes[block_stage(number, block.use, "process")] = _Size(run.dataset_ranks, kind.is_light)
+            sizes[block_stage(number, use, "process")] = _Size(run.dataset_ranks, kind.is_light)
     return sizes
 
 

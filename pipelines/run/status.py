@@ -1,4 +1,4 @@
-"""Status of a run, read from its files: stages, ranks, episodes, frames, failures; whichever version made it."""
+"""Status of a run, read from its files: stages, ranks, episodes, frames, failures; and listeners for its progress."""
 
 from __future__ import annotations
 
@@ -299,20 +299,21 @@ class LogStatusReader(StatusReader):
 def status_reader(workspace: Workspace) -> StatusReader:
     """Return a reader for the status of a run, whichever version made it."""
     if RunIdentity.read(workspace.run).version == __version__:
-        return _reader(workspace, stages(workspace))
+        return status_of_stages(workspace, stages(workspace))
     known = begun = _begun_stages(workspace)
     with suppress(RobotroveError, OSError):  # its pipeline has another format, or a block that cannot be imported now
         # Started stages keep the rank count of their executor.json; this version may compute another.
         known = {stage.name: stage for stage in stages(workspace)} | begun
     try:
-        reader = _reader(workspace, list(known.values()))
+        reader = status_of_stages(workspace, list(known.values()))
         reader.read()
     except (RobotroveError, OSError):  # its files have another format
         return LogStatusReader(workspace, list(begun.values()))
     return reader
 
 
-def _reader(workspace: Workspace, known: Sequence[Stage]) -> StatusReader:
+def status_of_stages(workspace: Workspace, known: Sequence[Stage]) -> StatusReader:
+    """Return a reader for the status of a run whose stages are known."""
     kind = DatasetStatusReader if RunInfo.read(workspace.run).inputs else ConversionStatusReader
     return kind(workspace, known)
 
@@ -327,3 +328,32 @@ def _begun_stages(workspace: Workspace) -> dict[str, Stage]:
                 logs.name, int(read_json(path)["world_size"]), logs, list, (), "", workspace.run_dir
             )
     return begun
+
+
+class Watcher(ABC):
+    """Told what happens while a run is planned and executed."""
+
+    @abstractmethod
+    def planning(self, done: int, total: int) -> None:
+        """Files read so far, and in all."""
+
+    @abstractmethod
+    def started(self, status: RunStatus) -> None:
+        """The stages begin."""
+
+    @abstractmethod
+    def progress(self, status: RunStatus) -> None:
+        """About twice a second while ranks run."""
+
+
+class Silent(Watcher):
+    """Tells nobody."""
+
+    def planning(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+    def started(self, status: RunStatus) -> None:
+        """Say nothing."""
+
+    def progress(self, status: RunStatus) -> None:
+        """Say nothing."""

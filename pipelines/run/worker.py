@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ...core.errors import explained, packages_needed
 
 if TYPE_CHECKING:
-    from .run_ranks import RunRanks
+    from ...executors.rank_runner import RankRunner
 
 
 def main() -> None:
@@ -47,14 +47,14 @@ def main() -> None:
         if log:
             _import(blocks)
         else:
-            run = _ranks_of(run_dir)
+            run = RunRanks(run_dir)
             run.warm_up()
     while (order := ranks.get()) is not None:
         error = ""
         try:
             if log:
                 _print_to(Path(log.pop()))
-            run = run or _ranks_of(run_dir)
+            run = run or RunRanks(run_dir)
             run(*order)
         except Exception as exc:  # whatever it is, it is this rank's failure and told to the parent
             error = explained(exc)
@@ -66,8 +66,9 @@ def main() -> None:
 
 
 def _import(blocks: Sequence[str]) -> None:
+    from ...executors import rank_runner  # noqa: F401 - what ranks need
     from ..spec.block_lookup import block_class
-    from .run_ranks import RunRanks  # noqa: F401 - what it needs, ranks need
+    from . import preflight, stages  # noqa: F401
 
     for block in blocks:
         block_class(block)
@@ -80,11 +81,40 @@ def _print_to(log: Path) -> None:
         os.dup2(stream.fileno(), sys.stdout.fileno())
 
 
-def _ranks_of(run_dir: Path) -> RunRanks:
-    with packages_needed():
-        from .run_ranks import RunRanks
+class RunRanks:
+    """Runs ranks of one run; what a stage needs is built once.
 
-        return RunRanks(run_dir)
+    It imports when it is made: by then the worker listens, and notices the death of its parent.
+
+    Args:
+        run_dir: The run directory.
+
+    Raises:
+        RobotroveError: If this machine would make other bytes than the one on which the run was created.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        with packages_needed():
+            from .preflight import check_same_environment
+            from .stages import stages, workspace_of
+
+            workspace = workspace_of(run_dir)
+            check_same_environment(workspace)
+            self._stages = {stage.name: stage for stage in stages(workspace)}
+        self._runners: dict[str, RankRunner] = {}
+
+    def warm_up(self) -> None:
+        """Import most of what ranks need, while there is nothing else to do."""
+        next(iter(self._stages.values())).build()
+
+    def __call__(self, stage: str, rank: int) -> None:
+        """Run a rank, if it is its stage's turn: a cluster starts jobs whatever became of those before."""
+        if stage not in self._runners:
+            from ...executors.rank_runner import RankRunner
+
+            self._stages[stage].check()
+            self._runners[stage] = RankRunner(self._stages[stage])
+        self._runners[stage].run_rank(rank)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.column_spec import ColumnSpec
+from ...formats.hdf5.columns import ColumnSpec
 from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
 from ...media.encode.settings import VideoSettings

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...blocks.binding import Binding, Bound
-from ...blocks.dataset_step import PHASES, Phase
+from ...blocks.dataset_step import PHASES, DatasetStep, Phase
 from ...blocks.reader import Reader
 from ...core.errors import ConfigError, Problem, UsageError, undamaged
 from ...core.version import __version__
@@ -23,7 +23,7 @@ from ...hub.address import is_on_hub
 from ...manifests.run_info import RunInfo
 from ...media.encode.settings import VideoSettings
 from .arguments import BlockSpec, arguments_of, build
-from .block_lookup import code_folder, look_in, module_of, one_line, use_of
+from .block_lookup import block_class, code_folder, look_in, module_of, one_line, use_of
 from .executor_spec import other_executor
 from .pipeline_file import apply_overrides, pipeline_file_text
 from .pipeline_spec import PipelineSpec
@@ -90,6 +90,15 @@ class ResolvedPipeline:
     def publish(self) -> list[Any]:
         """What the finished datasets are handed to, in order."""
         return self._blocks("publish", self.spec.publish)
+
+    def kinds(self, key: Literal["dataset", "publish"]) -> list[tuple[str, type[DatasetStep]]]:
+        """Return name and class of the blocks under a key; none is built for that."""
+        blocks = self.spec.dataset if key == "dataset" else self.spec.publish
+        built = [self._built.get((key, index)) for index in range(len(blocks))]
+        return [
+            (block.use, type(found) if found else block_class(block.use))
+            for block, found in zip(blocks, built, strict=True)
+        ]
 
     @property
     def video(self) -> VideoSettings:
@@ -290,7 +299,8 @@ def code_digest(spec: PipelineSpec) -> str:
     That is the source of the modules that `use: module:Class` names, though not of what these import,
     and the YAML files that arguments name, such as a robot manifest of one's own.
     """
-    modules = {module.__name__: module for block in spec.blocks() if (module := module_of(block.use))}
+    outside = (block.use for block in spec.blocks() if ":" in block.use)
+    modules = {module.__name__: module for use in outside if (module := module_of(use))}
     digest = hashlib.sha256()
     for name in sorted(modules):
         source = Path(inspect.getfile(modules[name])).read_bytes()

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import h5py
 
-from ..attributes import text
-from ..column_spec import ColumnSpec
-from ..layout import Layout, camera_key
+from ..columns import ColumnSpec
+from ..layout import Layout, camera_key, text
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.
 _VECTORS = {

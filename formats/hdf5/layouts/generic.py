@@ -10,9 +10,8 @@ import h5py
 import numpy as np
 
 from ....core.errors import UsageError
-from ..attributes import flag, groups, text
-from ..column_spec import ColumnSpec
-from ..layout import Layout
+from ..columns import ColumnSpec
+from ..layout import Layout, flag, groups, text
 
 
 class GenericLayout(Layout):

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import h5py
 
 from ....core.errors import EpisodeRejected
-from ..attributes import flag, groups, json_attribute
-from ..column_spec import ColumnPart, ColumnSpec
+from ..columns import ColumnPart, ColumnSpec
 from ..hdf5_file import datasets
-from ..layout import Fact, Layout, camera_columns
+from ..layout import Fact, Layout, camera_columns, flag, groups, json_attribute
 
 # The first that exists whole is the state: single arm, humanoids of Arena and EvalTasks, two arms.
 _STATES = (("joint_pos",), ("robot_joint_pos",), ("left_joint_pos", "right_joint_pos"))

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import h5py
 
-from ..attributes import flag, json_attribute, text
-from ..column_spec import Flip
-from ..layout import Fact
+from ..columns import Flip
+from ..layout import Fact, flag, json_attribute, text
 from .robomimic import RobomimicLayout
 
 

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import h5py
 
-from ..attributes import groups, text
-from ..column_spec import ColumnSpec
-from ..columns import is_encoded
-from ..layout import Layout, camera_key
+from ..columns import ColumnSpec, is_encoded
+from ..layout import Layout, camera_key, groups, text
 from ..mapping import is_picture
 
 

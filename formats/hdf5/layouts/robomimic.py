@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import h5py
 
 from ....core.errors import EpisodeRejected
-from ..attributes import groups, json_attribute, text
-from ..column_spec import ColumnPart, ColumnSpec, Flip
-from ..layout import Fact, Layout, camera_columns
+from ..columns import ColumnPart, ColumnSpec, Flip
+from ..layout import Fact, Layout, camera_columns, groups, json_attribute, text
 
 _JOINTS = ("joint_pos", "gripper_qpos")
 _POSE = ("eef_pos", "eef_quat", "gripper_qpos")

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import RobotroveError
-from robotrove.executors.rank_marks import RankMarks
 from robotrove.executors.slurm import slurm_queue
 from robotrove.executors.slurm.job_states import JobStates, RankStates, last_words, tail
 from robotrove.executors.slurm.slurm_queue import Job
 from robotrove.executors.slurm.submission import Batch, Submission
-from robotrove.executors.stage import Stage
+from robotrove.executors.stage import RankMarks, Stage
 from robotrove.tests.support.executors.stages import bare_stage
 
 # squeue --noheader --array --name … --format "%F|%K|%T|%r|%N", of Slurm 22.05

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from robotrove.core.errors import RobotroveError
-from robotrove.executors.rank_marks import RankMarks
 from robotrove.executors.slurm.rank_job import MAX_IDLE_LIMITS, RankJob
 from robotrove.executors.slurm.submission import Order
+from robotrove.executors.stage import RankMarks
 
 # Does with "STAGE RANK" what plan["STAGE RANK"] says; a rank that ends well leaves its mark, as datatrove does.
 WORKER = """

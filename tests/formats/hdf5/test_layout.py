@@ -10,7 +10,7 @@ import pytest
 
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.column_spec import ColumnSpec
+from robotrove.formats.hdf5.columns import ColumnSpec
 from robotrove.formats.hdf5.layout import guess_layout
 from robotrove.formats.hdf5.samples import write_sample
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from robotrove.core.errors import EpisodeRejected
-from robotrove.formats.hdf5.column_spec import ColumnSpec
+from robotrove.formats.hdf5.columns import ColumnSpec
 from robotrove.formats.hdf5.mapping import build_column
 from robotrove.media.image.images import encode_png
 

@@ -22,7 +22,7 @@ from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.plan.planner import Plan
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.trace import trace
 from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.datasets.expected import assert_holds, assert_statistics

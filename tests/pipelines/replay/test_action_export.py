@@ -26,9 +26,9 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay import action_export
 from robotrove.pipelines.replay.action_export import ActionExport, export_actions
 from robotrove.pipelines.replay.replay_check import check_replay
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.watcher import Silent
+from robotrove.pipelines.run.status import Silent
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -403,7 +403,6 @@ def test_rows_of_another_episode_are_never_taken(made: Callable[..., Path], tmp_
 LONG = """
 import re, sys
 from pathlib import Path
-from robotrove.pipelines.replay.action_export import export_actions
 export = export_actions(Path(sys.argv[1]), Path(sys.argv[2]), robot="g1")
 print(export.rows, int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().expandtabs())[1]) // 1024)
 """

@@ -28,9 +28,9 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.replay.replay_check import ReplayedColumn, ReplayReport, check_replay
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.watcher import Silent
+from robotrove.pipelines.run.status import Silent
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,

@@ -11,9 +11,9 @@ import pytest
 
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.watcher import Silent
+from robotrove.pipelines.run.status import Silent
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import (
     Here,

@@ -26,12 +26,11 @@ from robotrove.media.encode.encoder import encoder_version
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.plan.planner import make_plan
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.stages import stages
-from robotrove.pipelines.run.status import RunStatus, status_reader
+from robotrove.pipelines.run.status import RunStatus, Watcher, status_reader
 from robotrove.pipelines.run.trace import trace
-from robotrove.pipelines.run.watcher import Watcher
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import (
     WRITER,

@@ -14,7 +14,7 @@ import yaml
 from robotrove.core.errors import RunChanged, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.executors.local import LocalExecutor
-from robotrove.formats.hdf5.attributes import flag
+from robotrove.formats.hdf5.layout import flag
 from robotrove.pipelines.plan.planner import make_plan
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import run_here, sample, write_pipeline

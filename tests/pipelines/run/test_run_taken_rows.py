@@ -28,7 +28,7 @@ from robotrove.media.image.images import ImageDecoder
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.replay.replay_check import check_replay
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.tests.support.blocks.outside import Assigning, EveryNth, Mirrored
 from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse

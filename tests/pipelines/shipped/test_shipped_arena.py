@@ -14,7 +14,7 @@ import pytest
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import read_marker
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,

@@ -13,7 +13,7 @@ import pytest
 from robotrove.core.workspace import Workspace
 from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.replay.replay_check import check_replay
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.tests.support.pipelines.joint_spaces import GR1_ACTION, GR1_STATE
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401
 from robotrove.tests.support.pipelines.shipped_runs import column, frames, info, lines, run_shipped

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robotrove.core.features import video_cameras
 from robotrove.core.workspace import Workspace
-from robotrove.executors.rank_marks import RankMarks
+from robotrove.executors.stage import RankMarks
 from robotrove.manifests.manifest import Manifest
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard

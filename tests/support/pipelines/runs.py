@@ -24,7 +24,7 @@ from robotrove.formats.hdf5.samples import write_sample
 from robotrove.manifests.events import Event, EventReader
 from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.watcher import Silent, Watcher
+from robotrove.pipelines.run.status import Silent, Watcher
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 
 # Fast to encode, and the bytes depend on nothing but the frames.

@@ -16,7 +16,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.plan.planner import Plan, make_plan
 from robotrove.pipelines.run.runner import execute
-from robotrove.pipelines.run.watcher import Silent
+from robotrove.pipelines.run.status import Silent
 from robotrove.pipelines.spec.resolved_pipeline import ResolvedPipeline, load_pipeline
 from robotrove.tests.support.pipelines.runs import Here
 

@@ -22,7 +22,7 @@ from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
-from robotrove.pipelines.run.finished_run import finished_run
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.verification.source import recordings
 from robotrove.verification.source.recordings import SourceProblem
 from robotrove.verification.source.source_check import SourceReport, check_source

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.column_spec import ColumnSpec
+from robotrove.formats.hdf5.columns import ColumnSpec
 from robotrove.formats.hdf5.layout import Layout
 from robotrove.formats.hdf5.samples import aloha_sample, generic_sample, piper_sample, robomimic_sample
 from robotrove.testing.layout_contract import LayoutContract

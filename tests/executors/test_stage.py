@@ -9,7 +9,7 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.core.lease import own_identity
-from robotrove.executors.rank_marks import RankMarks
+from robotrove.executors.stage import RankMarks
 
 
 @pytest.fixture
