@@ -1,13 +1,22 @@
-"""A block, a layout and an encoder that robotrove does not know, as a lab would write them."""
+"""Blocks, a source, a layout and an encoder that robotrove does not know, as a lab would write them."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import h5py
 import numpy as np
 
 from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap
-from robotrove.core.episode import Episode
+from robotrove.blocks.reader import Reader
+from robotrove.core.columns import ArrayColumn
+from robotrove.core.episode import Episode, EpisodeOrigin, Scanned
+from robotrove.core.features import Feature
+from robotrove.core.source_file import SourceFile
 from robotrove.formats.hdf5.layouts.isaaclab import IsaacLabLayout
+from robotrove.manifests.manifest import EpisodeRow
 from robotrove.media.encode.pyav_encoder import PyavEncoder
 
 
@@ -74,3 +83,39 @@ class Assigning(EpisodeMap):
         """Assign."""
         ep.length = ep.length // 2  # type: ignore[misc]
         return ep
+
+
+class NpyReader(Reader):
+    """Recordings in numpy's own format: each file is an episode, its rows are the actions.
+
+    Args:
+        folder: Folder of the files.
+    """
+
+    name = "npy_reader"
+
+    def __init__(self, *, folder: str) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:
+        """See the base class."""
+        return [SourceFile(path) for path in sorted(Path(self.folder).glob("*.npy"))]
+
+    def scan(self, file: SourceFile) -> Iterator[Scanned]:
+        """See the base class."""
+        yield Scanned("all", hashlib.sha256(file.open().read_bytes()).hexdigest(), self._opened(file), None)
+
+    def episodes(self, file: SourceFile, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
+        """See the base class."""
+        for row in rows:
+            ep = self._opened(file).planned(EpisodeOrigin(row.path, row.key, row.index, row.digest), lambda: None)
+            if file.is_changed():
+                ep.reject("source_changed", "is another file now", error=True)
+            yield ep
+            ep.close()
+
+    def _opened(self, file: SourceFile) -> Episode:
+        values = np.load(file.open())
+        column = ArrayColumn(Feature("float32", values.shape[1:], ("x", "y")), values)
+        return Episode(id=file.path.stem, text="reach", length=len(values), fps=10, columns={"action": column})
