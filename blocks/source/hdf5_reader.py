@@ -14,9 +14,9 @@ from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.source_file import SourceFile, is_remote
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.columns import ColumnSpec
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, same_content
 from ...formats.hdf5.layout import Layout
+from ...formats.hdf5.mapping import ColumnSpec
 from ...hub.source_files import find, source_file
 from ...manifests.manifest import EpisodeRow
 from ..reader import Reader

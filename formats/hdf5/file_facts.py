@@ -12,10 +12,9 @@ import h5py
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
-from .columns import ColumnSpec
 from .hdf5_file import datasets, dtype_name, open_hdf5, reading
 from .layout import Layout, guess_layout
-from .mapping import build_column, find_dataset
+from .mapping import ColumnSpec, build_column, find_dataset
 
 
 @dataclass(frozen=True, slots=True)

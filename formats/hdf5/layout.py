@@ -19,9 +19,9 @@ from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
-from .columns import ColumnSpec, Flip
+from .columns import Flip
 from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading, source_digest
-from .mapping import build_column, is_picture
+from .mapping import ColumnSpec, build_column, is_picture
 
 _SUFFIXES = ("_rgb", "_image")
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(

@@ -1,24 +1,25 @@
-"""Mapping: datasets of an episode to columns of features."""
+"""Mapping: source of a feature as a pipeline file names it, and the column that reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import h5py
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from ...core.columns import Column, ConcatColumn
 from ...core.errors import EpisodeRejected, nearest
 from ...core.features import Feature
 from .columns import (
-    ColumnPart,
-    ColumnSpec,
-    Dtype,
+    Color,
     EncodedFrameColumn,
+    Flip,
     FrameColumn,
-    Kind,
     NumericColumn,
     RawFrameColumn,
     StringColumn,
@@ -26,7 +27,76 @@ from .columns import (
 )
 from .hdf5_file import datasets, reading
 
+Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
+Dtype: TypeAlias = Literal["float32", "float64", "keep"]
+Entries: TypeAlias = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 _IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+class _Shorthand(BaseModel):
+    """A model that a plain path, or a list, may stand for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from(cls, value: Any) -> Any:
+        return {"from": value} if isinstance(value, str | list) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let editors accept the short form too."""
+        full = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [dict(full["properties"]["from"]), full]}
+
+
+class ColumnPart(_Shorthand):
+    """One dataset of a vector that is put together from several.
+
+    Attributes:
+        source: Path of the dataset, relative to the episode's group (`from` in YAML).
+        slice: Entries [start, stop) of its last axis; all of them by default.
+    """
+
+    source: str = Field(validation_alias="from", serialization_alias="from", min_length=1)
+    slice: Entries | None = None
+
+
+class ColumnSpec(_Shorthand):
+    """Where a feature comes from. In YAML a plain path, or a list of paths, is short for `{from: …}`.
+
+    Attributes:
+        source: Path of a dataset relative to the episode's group, or several whose vectors are put
+            side by side (`from` in YAML).
+        slice: Entries [start, stop) of the last axis; in a list each source has its own.
+        dtype: None stores floats as float32, integers as int64 and booleans as they are; `float32`
+            and `float64` convert all numbers; `keep` stores what the file has.
+        names: A name per entry of a vector.
+        kind: What the feature is; `auto` takes uint8 frames and encoded images for video.
+        color: Order of the colours in the file.
+        flip: How the file's frames differ from upright ones.
+    """
+
+    source: str | list[ColumnPart] = Field(validation_alias="from", serialization_alias="from", min_length=1)
+    slice: Entries | None = None
+    dtype: Dtype | None = None
+    names: list[str] | None = None
+    kind: Kind = "auto"
+    color: Color = "rgb"
+    flip: Flip = "none"
+
+    @property
+    def parts(self) -> tuple[ColumnPart, ...]:
+        """The sources in order."""
+        return (
+            (ColumnPart(source=self.source, slice=self.slice),) if isinstance(self.source, str) else tuple(self.source)
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.slice is not None and not isinstance(self.source, str):
+            raise ValueError("with a list of sources write the slice beside each: - {from: path, slice: [0, 3]}")
+        return self
 
 
 def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:

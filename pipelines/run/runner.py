@@ -19,19 +19,8 @@ from ...media.encode.encoder import check_available, encoder_version
 from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_same_inputs
 from ..spec.resolved_pipeline import ResolvedPipeline
+from . import preflight
 from .creation import NothingNew, create
-from .preflight import (
-    check_apart,
-    check_output_free,
-    check_publishable,
-    check_same_pipeline,
-    check_same_sources,
-    check_same_version,
-    check_writable,
-    exclusive,
-    in_words,
-    taken_back,
-)
 from .reopen import forget_lost, move_aside, prepare_retry
 from .stages import stages
 from .status import Silent, Watcher, status_of_stages
@@ -104,41 +93,45 @@ def _opened(
 ) -> Iterator[RunReport | list[Stage]]:
     """Hold the run while the block works on it; gives its stages, or the report if it is finished."""
     if workspace.run.exists() and not fresh:
-        check_same_version(workspace, _afresh(workspace))  # first, since whatever comes next may change the folder
+        preflight.check_same_version(
+            workspace, _afresh(workspace)
+        )  # first, since whatever comes next may change the folder
     if retry_rejected and pipeline.spec.source is None:
         raise UsageError(
             "--retry-rejected", "this run takes all episodes of datasets and rejects none", todo="leave it out"
         )
-    check_apart(pipeline.spec, workspace)
+    preflight.check_apart(pipeline.spec, workspace)
     check_available(pipeline.video)
     if fresh or retry_rejected or not workspace.is_finished:
-        check_publishable(pipeline, workspace)
+        preflight.check_publishable(pipeline, workspace)
     if fresh:
         move_aside(workspace)
-    made = check_writable(workspace)
+    made = preflight.check_writable(workspace)
     try:
-        with taken_back(made), in_words(workspace), exclusive(workspace):
+        with preflight.taken_back(made), preflight.in_words(workspace), preflight.exclusive(workspace):
             workspace.sweep()
             encoder = encoder_version(pipeline.video)
             if workspace.run.exists():
                 run = RunInfo.read(workspace.run)
-                check_same_pipeline(pipeline, run, workspace, encoder)
+                preflight.check_same_pipeline(pipeline, run, workspace, encoder)
                 binding = Binding(workspace, run)
                 is_finished = workspace.is_finished and binding.has_output
                 if pipeline.spec.source is None:
                     check_same_inputs(pipeline.spec, run.inputs, workspace, is_finished=is_finished)
                 else:
-                    check_same_sources(pipeline.reader, workspace, is_finished=is_finished and not retry_rejected)
+                    preflight.check_same_sources(
+                        pipeline.reader, workspace, is_finished=is_finished and not retry_rejected
+                    )
                 if retry_rejected or not binding.has_output:
                     check_same_base(binding, pipeline.spec.append_to)
-                check_output_free(workspace, run)
+                preflight.check_output_free(workspace, run)
                 reopened = retry_rejected and prepare_retry(workspace, run)
                 if is_finished and not reopened:
                     yield replace(RunReport.read(workspace.report), was_finished=True)
                     return
                 forget_lost(workspace, run)
             else:
-                check_output_free(workspace, None, pipeline.spec.append_to)
+                preflight.check_output_free(workspace, None, pipeline.spec.append_to)
                 create(pipeline, workspace, encoder, watcher.planning, most_ranks=executor.useful_ranks)
             Started.now().write(workspace.command)
             begun = stages(workspace, pipeline)

@@ -13,9 +13,9 @@ from typing import Any
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.columns import ColumnSpec
 from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
+from ...formats.hdf5.mapping import ColumnSpec
 from ...media.encode.settings import VideoSettings
 from .pipeline_file import shipped_text
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import h5py
 
-from ..columns import ColumnSpec
 from ..layout import Layout, camera_key, text
+from ..mapping import ColumnSpec
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.
 _VECTORS = {

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 
 from ....core.errors import UsageError
-from ..columns import ColumnSpec
 from ..layout import Layout, flag, groups, text
+from ..mapping import ColumnSpec
 
 
 class GenericLayout(Layout):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import h5py
 
 from ....core.errors import EpisodeRejected
-from ..columns import ColumnPart, ColumnSpec
 from ..hdf5_file import datasets
 from ..layout import Fact, Layout, camera_columns, flag, groups, json_attribute
+from ..mapping import ColumnPart, ColumnSpec
 
 # The first that exists whole is the state: single arm, humanoids of Arena and EvalTasks, two arms.
 _STATES = (("joint_pos",), ("robot_joint_pos",), ("left_joint_pos", "right_joint_pos"))

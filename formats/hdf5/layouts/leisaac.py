@@ -10,9 +10,8 @@ import h5py
 
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from ....manifests.robot import load_robot
-from ..columns import ColumnPart, ColumnSpec
 from ..layout import Fact, camera_columns, json_attribute
-from ..mapping import find_dataset
+from ..mapping import ColumnPart, ColumnSpec, find_dataset
 from .isaaclab import IsaacLabLayout
 
 _Actions = Literal["recorded", "processed"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import h5py
 
-from ..columns import ColumnSpec, is_encoded
+from ..columns import is_encoded
 from ..layout import Layout, camera_key, groups, text
-from ..mapping import is_picture
+from ..mapping import ColumnSpec, is_picture
 
 
 class PiperLayout(Layout):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import h5py
 
 from ....core.errors import EpisodeRejected
-from ..columns import ColumnPart, ColumnSpec, Flip
+from ..columns import Flip
 from ..layout import Fact, Layout, camera_columns, groups, json_attribute, text
+from ..mapping import ColumnPart, ColumnSpec
 
 _JOINTS = ("joint_pos", "gripper_qpos")
 _POSE = ("eef_pos", "eef_quat", "gripper_qpos")

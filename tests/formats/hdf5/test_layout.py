@@ -10,8 +10,8 @@ import pytest
 
 from robotrove.core.errors import EpisodeRejected, UsageError
 from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.columns import ColumnSpec
 from robotrove.formats.hdf5.layout import guess_layout
+from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import write_sample
 
 STATE = np.arange(12, dtype=np.float32).reshape(4, 3)

@@ -9,8 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from robotrove.core.errors import EpisodeRejected
-from robotrove.formats.hdf5.columns import ColumnSpec
-from robotrove.formats.hdf5.mapping import build_column
+from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.media.image.images import encode_png
 
 LEFT = np.arange(20, dtype=np.float64).reshape(5, 4) / 3

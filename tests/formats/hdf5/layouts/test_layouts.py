@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.columns import ColumnSpec
 from robotrove.formats.hdf5.layout import Layout
+from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import aloha_sample, generic_sample, piper_sample, robomimic_sample
 from robotrove.testing.layout_contract import LayoutContract
 
