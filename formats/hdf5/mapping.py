@@ -51,7 +51,7 @@ class _Shorthand(BaseModel):
 
 
 class ColumnPart(_Shorthand):
-    """One dataset of a vector that is put together from several.
+    """One dataset of a vector that is concatenated from several.
 
     Attributes:
         source: Path of the dataset, relative to the episode's group (`from` in YAML).
@@ -63,18 +63,18 @@ class ColumnPart(_Shorthand):
 
 
 class ColumnSpec(_Shorthand):
-    """Where a feature comes from. In YAML a plain path, or a list of paths, is short for `{from: …}`.
+    """Source of a feature. In YAML a plain path, or a list of paths, is short for `{from: …}`.
 
     Attributes:
-        source: Path of a dataset relative to the episode's group, or several whose vectors are put
-            side by side (`from` in YAML).
+        source: Path of a dataset relative to the episode's group, or several, with their vectors side by
+            side (`from` in YAML).
         slice: Entries [start, stop) of the last axis; in a list each source has its own.
         dtype: None stores floats as float32, integers as int64 and booleans as they are; `float32`
             and `float64` convert all numbers; `keep` stores what the file has.
         names: A name per entry of a vector.
-        kind: What the feature is; `auto` takes uint8 frames and encoded images for video.
+        kind: Kind of the feature; `auto` makes uint8 frames and encoded images a video.
         color: Order of the colours in the file.
-        flip: How the file's frames differ from upright ones.
+        flip: Difference between the file's frames and upright ones.
     """
 
     source: str | list[ColumnPart] = Field(validation_alias="from", serialization_alias="from", min_length=1)

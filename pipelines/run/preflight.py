@@ -93,7 +93,7 @@ def _check_no_jobs(workspace: Workspace) -> None:
             str(workspace.jobs),
             f"no cluster says whether the jobs {', '.join(states.numbers)} of {who} are over",
             "a machine where squeue works",
-            f"repeat the command there; if they are known to be over, remove {workspace.jobs}",
+            f"rerun the command there; if they are known to be over, remove {workspace.jobs}",
         )
     run_dir = shlex.quote(str(workspace.run_dir))
     if states.live:
