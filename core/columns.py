@@ -189,7 +189,7 @@ class TakenColumn(Column):
 
 
 class MappedColumn(Column):
-    """A column whose batches go through a function, one row for each row.
+    """Column with a function applied to batches of another one, row for row.
 
     Args:
         base: The column.
@@ -248,7 +248,7 @@ class ArrayColumn(Column):
 class ConstantColumn(Column):
     """A scalar (1,) with one value in every row, and `last` in the last row; None for the same there.
 
-    Rows taken from it are the column of an episode with these rows, whose own last row has `last`.
+    Rows taken from it are the column of an episode with these rows: the last of them has `last`.
     """
 
     def __init__(self, feature: Feature, length: int, value: float, last: float | None = None) -> None:

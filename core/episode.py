@@ -30,7 +30,7 @@ _CHANGED_BY = {
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why an episode is not in the dataset.
+    """Reason why an episode is not in the dataset.
 
     Attributes:
         reason: Name under which it is counted.
@@ -229,7 +229,7 @@ class Episode(Document):
         return self._with({name: column for name, column in self._columns.items() if name != key})
 
     def map_column(self, key: str, function: Callable[[Array], Array], feature: Feature | None = None) -> Episode:
-        """Return the episode with a column whose rows go through a function, in batches and when they are read.
+        """Return the episode with a function applied to a column, in batches and when they are read.
 
         Args:
             key: The column.
@@ -245,7 +245,7 @@ class Episode(Document):
     def map_frames(
         self, key: str, function: Callable[[Array], Array], *, height: int | None = None, width: int | None = None
     ) -> Episode:
-        """Return the episode with a camera whose frames go through a function, in batches and when they are read.
+        """Return the episode with a function applied to a camera's frames, in batches and when they are read.
 
         Args:
             key: The camera.
@@ -279,7 +279,7 @@ class Episode(Document):
         return changed
 
     def check_source(self) -> None:
-        """Refuse an episode whose recording changed since it was planned, before it is committed.
+        """Refuse an episode before it is committed, if its recording changed since it was planned.
 
         Raises:
             EpisodeRejected: `source_changed`.

@@ -57,14 +57,14 @@ class UsageError(RobotroveError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration file; `line` counts from 1, 0 where it has none."""
+    """One error in a configuration file; `line` counts from 1, 0 where it has none."""
 
     line: int
     message: str
 
 
 class ConfigError(UsageError):
-    """All mistakes of one configuration, reported together."""
+    """All errors of one configuration, reported together."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda p: p.line)

@@ -57,7 +57,7 @@ class Workspace:
 
     @property
     def command(self) -> Path:
-        """Who works on the run, where and since when: the last command that took it up."""
+        """File about the command that last worked on the run: user, machine and time."""
         return self.run_dir / "command.json"
 
     @property
@@ -121,7 +121,7 @@ class Workspace:
                 leftover.unlink(missing_ok=True)
 
     def output_partial(self, run_id: str) -> Path:
-        """Where the output is built, beside its final place.
+        """Folder in which the output is built, beside its final place.
 
         Two run directories may lead to one output; neither must touch what the other builds.
         """

@@ -30,7 +30,7 @@ _WAIT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which file of the Hub belongs where.
+    """Place of a file of the Hub in the cache.
 
     Attributes:
         repo_id: OWNER/NAME.
@@ -49,7 +49,7 @@ class Place:
 
     @property
     def file(self) -> Path:
-        """Where the file is, or will be."""
+        """Path of the file, whether it exists or not."""
         place = folder() / self.repo_id / self.commit / self.path
         if not place.resolve().is_relative_to(folder().resolve()) or "\\" in self.path:
             raise RobotroveError(f"dataset {self.repo_id} on the Hub", f"has a file with the name {self.path!r}")
@@ -58,7 +58,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Which file of a place that fsspec reads belongs where.
+    """Place in the cache of a file that fsspec reads.
 
     Attributes:
         version: 40 hexadecimal digits that are others when the file is.
@@ -77,7 +77,7 @@ class Elsewhere:
 
     @property
     def file(self) -> Path:
-        """Where the file is, or will be."""
+        """Path of the file, whether it exists or not."""
         quoted = quote(self.path[:1], safe="") + quote(self.path[1:])  # a slash at the beginning would be lost
         if not {"", ".", ".."}.isdisjoint(quoted.split("/")):
             raise RobotroveError(self.url, "is not a possible file name here")

@@ -16,7 +16,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """What a card says.
+    """Content of a card.
 
     Attributes:
         repo_id: OWNER/NAME.

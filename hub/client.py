@@ -23,7 +23,7 @@ TRIES = 8
 LONGEST_PAUSE_S = 60.0  # of our own choice; the Hub may ask for more
 _PASSING = {408, 429, 500, 502, 503, 504}
 _CONFLICT = {409, 412}
-# Packages whose errors say that no answer came. Which of them huggingface_hub uses depends on its version.
+# Errors of these packages say that no answer came. huggingface_hub uses some of them, depending on its version.
 _TRANSPORTS = {"requests", "urllib3", "httpx", "httpcore", "httpx2", "httpcore2", "http"}
 _LOG_IN = "log in with `hf auth login` or set HF_TOKEN, then rerun the command to resume"
 
@@ -170,4 +170,4 @@ def _fail(where: str, exc: Exception) -> NoReturn:
     # What huggingface_hub makes of single files that the Hub refused; files here that cannot be read or written.
     if type(exc) is ValueError or isinstance(exc, OSError):
         raise RobotroveError(where, told, "files that the Hub accepts", f"fix them, then {rerun}") from exc
-    raise exc  # a mistake of ours
+    raise exc  # a bug

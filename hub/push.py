@@ -35,7 +35,7 @@ _OURS = ("data/", "meta/", "videos/", "images/")  # folders of a dataset: what i
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What is on the Hub now.
+    """Dataset as it is on the Hub after a push.
 
     Attributes:
         repo_id: OWNER/NAME.

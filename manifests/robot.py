@@ -173,7 +173,7 @@ def load_robot(name: str) -> RobotManifest:
 
     Raises:
         UsageError: If there is no such robot or file.
-        ConfigError: If the file is not a valid robot manifest, with every mistake and its line.
+        ConfigError: If the file is not a valid robot manifest, with every error and its line.
     """
     known = shipped_robots()
     if name in known:

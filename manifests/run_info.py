@@ -172,7 +172,7 @@ def _parsed(text: str) -> RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Who took a run up, where and when.
+    """User, machine and time of a command that works on a run.
 
     Attributes:
         time: Seconds since the epoch.

@@ -35,7 +35,7 @@ class ShardProgress:
 
     @property
     def previous(self) -> Path | None:
-        """The earlier shard whose kept episodes are used again, or None."""
+        """The shard before a retry, with the kept episodes to reuse, or None."""
         folder = self.folder / PREVIOUS
         return folder if folder.exists() else None
 

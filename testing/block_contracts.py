@@ -32,7 +32,7 @@ def make_episode(
     success: bool | None = None,
     dtype: str = "float32",
 ) -> Episode:
-    """Return an episode whose state is 10·row + joint, action 100 more, and whose pixels are all different."""
+    """Return an episode with state 10·row + joint, action 100 more, and pixels that are all different."""
     rows = (10 * np.arange(length)[:, None] + np.arange(width)).astype(dtype)
     pixels = np.arange(length * height * image_width * 3, dtype=np.uint32) * 7 % 251
     frames = pixels.astype(np.uint8).reshape(length, height, image_width, 3)

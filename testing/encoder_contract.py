@@ -24,7 +24,7 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (0, 0, 0), (2
 
 
 class EncoderContract(ABC):
-    """What every encoder promises; see robotrove.media.encode.encoder.Encoder."""
+    """Contract of every encoder; see robotrove.media.encode.encoder.Encoder."""
 
     @abstractmethod
     def settings(self, codec: str, **changes: Any) -> VideoSettings:

@@ -30,7 +30,7 @@ def note_rank(folder: Path, data: object, rank: int = 0, world_size: int = 1) ->
 
 
 def make_stage(folder: Path, ranks: int) -> Stage:
-    """A stage whose ranks only note that they ran."""
+    """A stage with ranks that only note that they ran."""
     steps: list[Callable[..., Any]] = [partial(note_rank, folder)]
     command = [sys.executable, "-m", __name__, str(folder), str(ranks)]
     logs = folder / "logs" / "noting"

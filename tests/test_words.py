@@ -20,7 +20,7 @@ from robotrove.tests.support.places import MODULES, ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHIPPED = sorted([*ROOT.glob("pipelines/shipped/*.yaml"), *ROOT.glob("manifests/robots/*.yaml")])
-FOLDERS = sorted({module.parts[0] for module in MODULES})
+FOLDERS = ["cli", "core", "executors", "hub", "manifests", "media", "testing"]
 VERBS = {"Cancel", "Check", "Convert", "Merge", "Print", "Push", "Recognise", "Recompute", "Run", "Show", "Write"}
 CLAUSE = re.compile(
     r"(what|which|where|who|whose|whom|when|why|how|whether|whatever|whoever|whichever)\b", re.IGNORECASE
@@ -193,7 +193,20 @@ def test_words_of_the_schema() -> None:
     assert [text for text in texts if CLAUSE.match(text)] == []
 
 
-@pytest.mark.parametrize("folder", ["cli", "core", "executors", "hub", "manifests", "media", "testing"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_words_of_messages(folder: str) -> None:
     texts = [text for path, source in modules(folder) for text in messages(path, source)]
     assert [fault for text in texts for fault in faults(text, "texts", "everywhere")] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_words_of_docstrings_and_comments(folder: str) -> None:
+    texts = [text for path, source in modules(folder) for text in remarks(path, source)]
+    assert [fault for text in texts for fault in faults(text, "everywhere")] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_docstring_begins_with_the_name_of_the_thing(folder: str) -> None:
+    for path, source in modules(folder):
+        lines = [(node.lineno, str(node.value).strip().partition("\n")[0]) for node in docstrings(ast.parse(source))]
+        assert [f"{path}:{at}: {line}" for at, line in lines if CLAUSE.match(line)] == []

@@ -104,7 +104,7 @@ def submittable(account: str | None, qos: str | None) -> int | None:
     """Return how many jobs this user may submit on top of those that are queued; None if nothing says it.
 
     Args:
-        account: Whom to charge; by default whom sbatch charges.
+        account: Account of the jobs; that of sbatch by default.
         qos: Quality of service; likewise.
     """
     account, qos = account or os.environ.get("SBATCH_ACCOUNT"), qos or os.environ.get("SBATCH_QOS")

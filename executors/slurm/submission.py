@@ -39,8 +39,7 @@ class Batch:
 def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_jobs: int | None) -> list[Batch]:
     """Return every missing rank of the stages in as few batches as their order allows.
 
-    Stages of one rank, and those that are light, go into one job with their like: on a busy cluster each job waits
-    anew.
+    Stages of one rank, and light ones, share one job: on a busy cluster each job waits in the queue.
 
     Args:
         stages: Every stage of the run, in order.
@@ -95,7 +94,7 @@ def _batch(run: _Run, ranks_per_job: int, max_count: int) -> Batch:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What the last command submitted.
+    """Jobs that the last command submitted.
 
     Attributes:
         name: Name of all its jobs; the run's own, for as long as it lives.

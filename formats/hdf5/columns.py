@@ -92,7 +92,7 @@ class FrameColumn(Column):
 
 
 class RawFrameColumn(FrameColumn):
-    """Frames as arrays: (T, H, W) or (T, H, W, 1) grey, (T, H, W, 3), or (T, H, W, 4) whose alpha is dropped.
+    """Frames as arrays: (T, H, W) or (T, H, W, 1) grey, (T, H, W, 3), or (T, H, W, 4) without its alpha.
 
     dtype uint8, or floats in [0, 1], which become round(255·x).
 

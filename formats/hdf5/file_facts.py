@@ -99,7 +99,7 @@ def describe(path: Path) -> FileFacts:
         name = guess_layout(file)
         if name is None:
             return FileFacts(path, None, [], [])
-        # With a rate of its own the layout does not reject a file whose rate is no whole number.
+        # With a rate of its own the layout does not reject a file with a fractional rate.
         layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps)
         episodes: list[EpisodeFacts] = []
         rejected: list[EpisodeRejected] = []

@@ -43,12 +43,12 @@ class Fact:
 
 
 class Layout(ABC):
-    """One kind of demonstration file. A subclass says what is where; `open` is the same for all.
+    """One kind of demonstration file. A subclass names the places in it; `open` is the same for all.
 
     Args:
-        columns: Feature name to where it comes from; replaces the layout's own mapping as a whole.
-        task: Instruction of episodes whose file gives none.
-        fps: Frames per second of episodes whose file gives none.
+        columns: Feature name to its source in the file; replaces the layout's own mapping as a whole.
+        task: Instruction of episodes without one in the file.
+        fps: Frames per second of episodes without a rate in the file.
 
     Attributes:
         default_fps: Assumed where neither file nor pipeline says it.
@@ -250,7 +250,7 @@ def camera_columns(group: h5py.Group, folders: Sequence[str], flip: Flip = "none
 
     Args:
         group: The episode.
-        folders: Paths of groups to look into, the one whose names win first.
+        folders: Paths of groups to look into; names of the first ones win.
         flip: How the frames differ from upright ones.
     """
     columns: dict[str, ColumnSpec] = {}

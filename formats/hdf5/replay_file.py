@@ -29,7 +29,7 @@ _NO_ENVIRONMENT = json.dumps({"env_name": "", "type": 2})  # as Isaac Lab's reco
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What Isaac Lab's and LeIsaac's replay scripts reset to.
+    """State that Isaac Lab's and LeIsaac's replay scripts reset to.
 
     Attributes:
         env_args: JSON about the environment, as the recorder wrote it; empty if it did not.

@@ -83,11 +83,11 @@ class Gr00tTraining:
 def gr00t_training(
     dataset: DatasetV21, robot: RobotManifest, version: Gr00tVersion, tag: str | None = None
 ) -> Gr00tTraining:
-    """Choose what GR00T is trained with: the robot's policy keys as far as the dataset has them.
+    """Choose the keys to train GR00T with: the robot's policy keys as far as the dataset has them.
 
     Args:
         dataset: With a modality.json that the release takes.
-        robot: Whose recordings it holds.
+        robot: Robot of the recordings.
         version: Release of GR00T.
         tag: Embodiment tag instead of the robot's.
 
@@ -142,7 +142,7 @@ def _keys(modality: Mapping[str, Any], section: str, wanted: Sequence[str] | Non
 
 
 def _language(annotations: Mapping[str, Any] | None) -> str:
-    """Return the annotation that is the instruction: the first whose name says so, or else the first."""
+    """Return the annotation that is the instruction: the first with a name that says so, or else the first."""
     if not annotations:
         raise UsageError(MODALITY, "has no annotation", "human.task_description or another key of the instruction")
     return next((key for key in annotations if "task_description" in key), next(iter(annotations)))

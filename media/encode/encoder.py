@@ -1,4 +1,4 @@
-"""Encoder: batches of RGB frames in, one mp4 out whose frames are at exactly i/fps."""
+"""Encoder: batches of RGB frames in, one mp4 out, with frame i at exactly i/fps."""
 
 from __future__ import annotations
 

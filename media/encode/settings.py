@@ -50,7 +50,7 @@ class VideoSettings:
 
     @property
     def format(self) -> str:
-        """What the codec's videos are in, as a file says it: ``av1``, ``h264``, ``hevc``; the codec if unknown."""
+        """Format of the codec's videos, as in a file: ``av1``, ``h264``, ``hevc``; the codec if unknown."""
         marks = {"av1": "av1", "264": "h264", "265": "hevc", "hevc": "hevc", "vp9": "vp9"}
         return next((name for mark, name in marks.items() if mark in self.codec), self.codec)
 

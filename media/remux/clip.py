@@ -26,7 +26,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How a video is encoded.
+    """Encoding of a video.
 
     Attributes:
         codec: ``av1``, ``h264``, ``hevc`` …

@@ -24,7 +24,7 @@ from .video_index import encoding_of
 
 
 class NotCopyable(RobotroveError):
-    """A clip whose packets cannot be copied."""
+    """A clip with packets that cannot be copied."""
 
     def __init__(self, clip: Clip, why: str) -> None:
         action = "re-encode this clip, or cut at the keyframe of a closed GOP"

@@ -1,4 +1,4 @@
-"""Re-encoding of clips whose packets cannot be copied."""
+"""Re-encoding of clips with packets that cannot be copied."""
 
 from __future__ import annotations
 

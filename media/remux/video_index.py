@@ -84,7 +84,7 @@ def encoding_at(path: Path) -> Encoding:
 
 
 def encoding_of_table(table: SampleTable) -> Encoding:
-    """Return the same as `encoding_of` for a file whose tables have been read; files encoded alike are opened once.
+    """Return the same as `encoding_of` for a file by its tables; files encoded alike are opened once.
 
     Raises:
         Unusual: If its frames may have other parameters than its sample entry.
@@ -110,7 +110,7 @@ def read_index(path: Path, fps: int) -> VideoIndex:
     """Read where each frame is; nothing is decoded.
 
     Args:
-        path: Video file whose frames are at a constant rate. The first one may be shown at any time,
+        path: Video file with frames at a constant rate. The first one may be shown at any time,
             frames may be stored in another order than shown, and times may be rounded.
         fps: Frames per second.
 

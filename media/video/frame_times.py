@@ -21,7 +21,7 @@ class Timed(Protocol):
 
     @property
     def start_time(self) -> int | None:
-        """When the first frame is shown, in units of time."""
+        """Time of the first frame, in units of time."""
 
 
 class Grid:

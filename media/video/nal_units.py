@@ -13,7 +13,7 @@ HEAD = 8  # bytes of a keyframe, enough for the length and type of its first NAL
 
 @dataclass(frozen=True, slots=True)
 class _Syntax:
-    """Where a codec writes what: bits of the type in a NAL unit's first byte, types, place of the length's size."""
+    """Syntax of a codec: bits of the type in a NAL unit's first byte, types, place of the length's size."""
 
     shift: int
     mask: int
@@ -32,7 +32,7 @@ _SYNTAX = {
 
 @dataclass(frozen=True, slots=True)
 class Keyframe:
-    """What matters for copying from this keyframe on.
+    """Properties of a keyframe that decide about copying from it on.
 
     Attributes:
         closed: Nothing stored after it refers to anything before it.

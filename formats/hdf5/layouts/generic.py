@@ -1,4 +1,4 @@
-"""Any file whose episodes are groups, or which is one episode: everything is said in the pipeline."""
+"""Any file with a group per episode, or with one episode: the pipeline describes it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class GenericLayout(Layout):
     """Episodes by a pattern, features by `columns`, facts by where they are.
 
     Args:
-        columns: Feature name to where it comes from; required.
-        task: Instruction of episodes whose file gives none.
-        fps: Frames per second of episodes whose file gives none.
+        columns: Feature name to its source in the file; required.
+        task: Instruction of episodes without one in the file.
+        fps: Frames per second of episodes without a rate in the file.
         episodes: Pattern of group paths, as in `/data/demo_*`; `/` is one episode per file.
         success: `attr:NAME` or `dataset:PATH` of the episode's group; a dataset with a row per frame
             counts by its last one.

@@ -26,7 +26,7 @@ class IsaacLabLayout(Layout):
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
-        """True for /data whose env_args have type 2, or whose demos keep an initial_state."""
+        """True for /data with env_args of type 2, or with demos that keep an initial_state."""
         data = file.get("data")
         if not isinstance(data, h5py.Group):
             return False

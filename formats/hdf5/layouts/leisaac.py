@@ -1,4 +1,4 @@
-"""LeIsaac: files of Isaac Lab's recorder whose environments are SO-101 arms, two of them, or a LeKiwi."""
+"""LeIsaac: files of Isaac Lab's recorder for an SO-101 arm, two of them, or a LeKiwi."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class LeIsaacLayout(IsaacLabLayout):
     state machine, stay as they are, as dim_0, dim_1 …
 
     Args:
-        columns: Feature name to where it comes from; replaces the layout's own mapping as a whole.
+        columns: Feature name to its source in the file; replaces the layout's own mapping as a whole.
         task: Instruction instead of the environment's.
-        fps: Frames per second of episodes whose file gives none.
+        fps: Frames per second of episodes without a rate in the file.
         direct_actions: Environments of the Direct workflow record in `actions` the action of the step
             before; "processed" takes theirs from `processed_actions`, which are of the step itself.
     """
@@ -60,7 +60,7 @@ class LeIsaacLayout(IsaacLabLayout):
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
-        """True for a file of Isaac Lab's recorder whose environment's name begins with LeIsaac-."""
+        """True for a file of Isaac Lab's recorder with an environment name that begins with LeIsaac-."""
         return super().matches(file) and _environment(file["data"]).startswith("LeIsaac-")
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:

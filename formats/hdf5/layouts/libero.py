@@ -32,7 +32,7 @@ class LiberoLayout(RobomimicLayout):
         return "vertical" if text(group.parent.attrs.get("macros_image_convention")) == "opengl" else "none"
 
     def success(self, group: h5py.Group) -> bool | None:
-        """Return the last entry of dones; creators keep successes, whose last step is marked."""
+        """Return the last entry of dones; creators keep successes, and mark their last step."""
         dones = group.get("dones")
         return flag(dones[-1:]) if isinstance(dones, h5py.Dataset) and dones.shape else None
 

@@ -37,7 +37,7 @@ def write_droid(spec: SampleSpec, folder: Path) -> list[Path]:
 
 
 def write_evaltasks(spec: SampleSpec, folder: Path) -> list[Path]:
-    """Write evaltasks.hdf5: a GR1 whose camera is one of the observations."""
+    """Write evaltasks.hdf5: a GR1 with its camera among the observations."""
     return _write(spec, folder / "evaltasks.hdf5", "Isaac-NutPour-GR1T2-ClosedLoop-v0", GR1, "obs/{}")
 
 

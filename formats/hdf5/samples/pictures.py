@@ -19,9 +19,9 @@ _LOW, _HIGH = 40, 215
 def draw_marker(frame: Array, index: int, camera: int) -> None:
     """Draw the marker into the top left corner of a frame, in place; it covers 32 rows of 48 pixels.
 
-    24 cells of 8x8 pixels: 16 bits index, 4 bits camera, 4 bits check. A 1 is a cell whose left half
-    is white and right half black, a 0 the reverse: the fast presets of SVT-AV1 may leave out a block
-    that only becomes brighter or darker as a whole, but never one whose pattern turns around.
+    24 cells of 8x8 pixels: 16 bits index, 4 bits camera, 4 bits check. A 1 is a cell with a white left
+    half and a black right half, a 0 the reverse: the fast presets of SVT-AV1 may skip a block that only
+    becomes brighter or darker as a whole, but never one with a reversed pattern.
 
     Args:
         frame: (H, W, 3) uint8, at least 32x48.
