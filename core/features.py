@@ -91,7 +91,7 @@ def video_cameras(features: Features) -> Features:
 
 
 def vectors(features: Features) -> Features:
-    """Return the features whose rows are numbers or truth values, of any shape."""
+    """Return the features with numbers or truth values as rows, of any shape."""
     return {key: feature for key, feature in features.items() if feature.dtype in NUMBER_DTYPES}
 
 

@@ -16,7 +16,6 @@ from ...core.errors import EpisodeRejected, Superseded, intact
 from ...core.features import difference, named_like
 from ...formats.lerobot.datasets.dataset_info import dataset_info
 from ...formats.lerobot.datasets.episode_location import EpisodeRecord
-from ...formats.lerobot.datasets.provenance import row_columns
 from ...formats.lerobot.datasets.shard_dataset import ShardSource
 from ...formats.lerobot.writers.episode_folder import read_episode, write_episode
 from ...formats.lerobot.writers.writer_v30 import write_dataset
@@ -111,7 +110,9 @@ class ShardWriter(EpisodeWriter):
             "source_key": row.key,
             "source_digest": row.digest,
             "source_length": row.source_length,
-            **row_columns(ep.row_map),
+            "first_row": ep.row_map.first,
+            "last_row": ep.row_map.last,
+            "row_runs": None if ep.row_map.is_span else ep.row_map.runs,
             "success": ep.success,
             "fps_assumed": ep.origin.fps_source == "default",
             "run_digest": run.digest,

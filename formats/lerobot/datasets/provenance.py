@@ -84,12 +84,6 @@ class ProvenanceRow:
 _COLUMNS = tuple(field.name for field in fields(ProvenanceRow) if field.name != _ADDED)
 
 
-def row_columns(rows: RowMap) -> dict[str, Any]:
-    """Return the columns of the table that say which rows of a recording an episode has."""
-    runs = None if rows.is_span else [list(run) for run in rows.runs]
-    return {"first_row": rows.first, "last_row": rows.last, _ADDED: runs}
-
-
 def _runs(value: Any, where: str) -> tuple[tuple[int, int, int], ...] | None:
     """Return what a table has as row_runs; raise Damaged if it is something else."""
     if value is None:

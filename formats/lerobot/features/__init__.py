@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from ....core.features import NUMBER_DTYPES
 from ....core.registry import Registry
 
-# `kind_of` asks them in this order, the more specific first.
+# By dtype in info.json; a column that repeats task_index has no dtype of its own.
 KINDS = Registry(
     "kind of column",
     __name__,
     {
-        "colour video": "colour_video:ColourVideo",
-        "colour image": "colour_image:ColourImage",
-        "text": "text:Text",
-        "list index": "list_index:ListIndex",
-        "vector": "vector:Vector",
+        "video": "colour_video:ColourVideo",
+        "image": "colour_image:ColourImage",
+        "string": "text:Text",
+        "task_index": "list_index:ListIndex",
+        **dict.fromkeys(NUMBER_DTYPES, "vector:Vector"),
     },
 )

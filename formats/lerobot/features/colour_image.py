@@ -1,53 +1,26 @@
-"""Colour image: a camera with a PNG file in every row, and what it has in common with a colour video."""
+"""Colour image: a camera with a PNG file in every row."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....core.columns import Array
 from ....core.errors import Damaged
-from ....core.features import CHANNEL_NAMES, Feature, channels, frame_size
+from ....core.features import Feature, frame_size
 from ..dataset_files import ArrowColumn
-from ..stats.feature_stats import FeatureStats, Shape
-from ..stats.image_stats import CHANNELS, ImageStats
-from .feature_kind import ColumnWriter, FeatureKind, Problem
+from .colour_video import ColourCamera, FramesWriter
+from .feature_kind import Problem
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
 
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _SIZE = struct.Struct(">II")  # width and height, right after the name of the first chunk (PNG, 11.2.2)
 _SIZE_OFFSET = 16
-
-
-class FramesWriter(ColumnWriter):
-    """Writer of a camera's frames, which are counted on their way.
-
-    Args:
-        feature: What the camera is.
-        ep: The episode.
-        key: The camera.
-    """
-
-    def __init__(self, feature: Feature, ep: Episode, key: str) -> None:
-        self._feature, self._ep, self._key = feature, ep, key
-        self._seen = ImageStats(ep.length)
-        self.histogram: NDArray[np.int64] = self._seen.histogram
-
-    def stats(self) -> FeatureStats | None:
-        """See the base class."""
-        return self._seen.result()
-
-    def _counted(self, batches: Iterator[Array]) -> Iterator[Array]:
-        for batch in batches:
-            self._seen.add(batch)
-            yield batch
 
 
 class PictureWriter(FramesWriter):
@@ -67,53 +40,10 @@ class PictureWriter(FramesWriter):
         return pa.array(rows, kind)
 
 
-class ColourCamera(FeatureKind):
-    """Frames, whose statistics are those of sampled pixels.
-
-    Attributes:
-        frames_writer: Class of the writer.
-    """
-
-    frames_writer: ClassVar[type[FramesWriter]]
-
-    def writer(self, ep: Episode, key: str) -> ColumnWriter:
-        """See the base class."""
-        return self.frames_writer(self.feature, ep, key)
-
-    def problems(self, key: str, entry: Mapping[str, Any], fps: Callable[[], int]) -> Iterator[str]:
-        """Yield what LeRobot would refuse or read wrong in an entry of info.json."""
-        names = self.feature.names or ()
-        if len(self.feature.shape) != 3 or len(names) != 3:
-            yield f"is {self.feature} with names {entry.get('names')}; expected height, width, channels"
-            return
-        if names[2] not in CHANNEL_NAMES and names[0] not in CHANNEL_NAMES:
-            yield f"names are {', '.join(names)} instead of height, width, channels"
-            return
-        height, width = frame_size(self.feature)
-        for block in ("info", "video_info"):  # the latter is that of older recorders, and of GR00T
-            known = entry.get(block)
-            for name, expected in (("video.height", height), ("video.width", width), ("video.fps", fps())):
-                if isinstance(known, dict) and known.get(name, expected) != expected:
-                    yield f"{name} is {known[name]} instead of {expected}"
-
-    def stats_shape(self, *, keep_axes: bool = False) -> Shape | None:
-        """See the base class."""
-        return (CHANNELS, 1, 1)
-
-    def known_stats_shapes(self) -> list[Shape]:
-        """Return (channels, 1, 1); other tools also store depth, which has one channel."""
-        return [(channels(self.feature), 1, 1)]
-
-
 class ColourImage(ColourCamera):
     """Rows of PNG files, copied when datasets are merged."""
 
     frames_writer = PictureWriter
-
-    @classmethod
-    def fits(cls, feature: Feature) -> bool:
-        """Return whether the dtype is LeRobot's for pictures."""
-        return feature.dtype == "image"
 
     @property
     def value_type(self) -> pa.DataType:

@@ -1,16 +1,49 @@
-"""Colour video: a camera whose frames are in video files."""
+"""Colour video: a camera whose frames are in video files, and what a colour image has in common with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ....core.columns import Array
 from ....core.errors import Damaged
-from ....core.features import Feature
+from ....core.features import CHANNEL_NAMES, Feature, channels, frame_size
 from ....core.prefetch import prefetch
 from ....media.encode.settings import VideoSettings
-from .colour_image import ColourCamera, FramesWriter
+from ..stats.feature_stats import FeatureStats, Shape
+from ..stats.image_stats import CHANNELS, ImageStats
+from .feature_kind import ColumnWriter, FeatureKind
+
+if TYPE_CHECKING:
+    from ....core.episode import Episode
+
+
+class FramesWriter(ColumnWriter):
+    """Writer of a camera's frames, which are counted on their way.
+
+    Args:
+        feature: What the camera is.
+        ep: The episode.
+        key: The camera.
+    """
+
+    def __init__(self, feature: Feature, ep: Episode, key: str) -> None:
+        self._feature, self._ep, self._key = feature, ep, key
+        self._seen = ImageStats(ep.length)
+        self.histogram: NDArray[np.int64] = self._seen.histogram
+
+    def stats(self) -> FeatureStats | None:
+        """See the base class."""
+        return self._seen.result()
+
+    def _counted(self, batches: Iterator[Array]) -> Iterator[Array]:
+        for batch in batches:
+            self._seen.add(batch)
+            yield batch
 
 
 class ClipWriter(FramesWriter):
@@ -30,16 +63,49 @@ class ClipWriter(FramesWriter):
         probe(path, expected_frames=ep.length, fps=ep.fps)
 
 
+class ColourCamera(FeatureKind):
+    """Frames, whose statistics are those of sampled pixels.
+
+    Attributes:
+        frames_writer: Class of the writer.
+    """
+
+    frames_writer: ClassVar[type[FramesWriter]]
+
+    def writer(self, ep: Episode, key: str) -> ColumnWriter:
+        """See the base class."""
+        return self.frames_writer(self.feature, ep, key)
+
+    def problems(self, key: str, entry: Mapping[str, Any], fps: Callable[[], int]) -> Iterator[str]:
+        """Yield what LeRobot would refuse or read wrong in an entry of info.json."""
+        names = self.feature.names or ()
+        if len(self.feature.shape) != 3 or len(names) != 3:
+            yield f"is {self.feature} with names {entry.get('names')}; expected height, width, channels"
+            return
+        if names[2] not in CHANNEL_NAMES and names[0] not in CHANNEL_NAMES:
+            yield f"names are {', '.join(names)} instead of height, width, channels"
+            return
+        height, width = frame_size(self.feature)
+        for block in ("info", "video_info"):  # the latter is that of older recorders, and of GR00T
+            known = entry.get(block)
+            for name, expected in (("video.height", height), ("video.width", width), ("video.fps", fps())):
+                if isinstance(known, dict) and known.get(name, expected) != expected:
+                    yield f"{name} is {known[name]} instead of {expected}"
+
+    def stats_shape(self, *, keep_axes: bool = False) -> Shape | None:
+        """See the base class."""
+        return (CHANNELS, 1, 1)
+
+    def known_stats_shapes(self) -> list[Shape]:
+        """Return (channels, 1, 1); other tools also store depth, which has one channel."""
+        return [(channels(self.feature), 1, 1)]
+
+
 class ColourVideo(ColourCamera):
     """Frames in video files, of which packets are copied when datasets are merged."""
 
     in_rows = False
     frames_writer = ClipWriter
-
-    @classmethod
-    def fits(cls, feature: Feature) -> bool:
-        """Return whether the dtype is LeRobot's for videos."""
-        return feature.dtype == "video"
 
     def info_entry(self, known: Mapping[str, Any], file: Path, fps: int) -> dict[str, Any]:
         """Return the entry of info.json with `info`, which has the keys that LeRobot 0.4 writes."""

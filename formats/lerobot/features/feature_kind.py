@@ -81,11 +81,6 @@ class FeatureKind(ABC):
     has_dictionary: ClassVar[bool] = False
     repeats: ClassVar[str] = ""
 
-    @classmethod
-    @abstractmethod
-    def fits(cls, feature: Feature) -> bool:
-        """Return whether a feature is of this kind."""
-
     @property
     def value_type(self) -> pa.DataType:
         """Arrow type of a single value; null for a kind that is not in the rows."""
@@ -326,11 +321,11 @@ class ValuesWriter(ColumnWriter):
 @lru_cache(maxsize=1024)
 def kind_of(feature: Feature) -> FeatureKind:
     """Return the kind of a feature; raises LookupError if there is none that holds its dtype."""
-    for kind in KINDS.values():
-        if kind.fits(feature):
-            found: FeatureKind = kind(feature)
-            return found
-    raise LookupError(feature.dtype)
+    name = "task_index" if feature.is_task_index else feature.dtype
+    if name not in KINDS:
+        raise LookupError(name)
+    kind: FeatureKind = KINDS[name](feature)
+    return kind
 
 
 def in_rows(features: Features) -> Features:

@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....core.features import Feature
 from .feature_kind import FeatureKind
 from .vector import Vector
 
@@ -17,11 +16,6 @@ class ListIndex(Vector):
     """Numbers of entries of the list of tasks, renumbered when datasets are merged."""
 
     repeats = "task_index"
-
-    @classmethod
-    def fits(cls, feature: Feature) -> bool:
-        """Return whether the name of the column's value says that it is a task_index."""
-        return feature.is_task_index
 
     def reference_field(self, name: str) -> pa.Field:
         """Return a single number, as for task_index itself."""

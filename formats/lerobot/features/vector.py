@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.errors import EpisodeRejected
-from ....core.features import NUMBER_DTYPES, Feature
 from ..dataset_files import ArrowColumn
 from ..stats.feature_stats import FeatureStats, Shape, numeric_stats
 from .feature_kind import FeatureKind
@@ -18,11 +17,6 @@ class Vector(FeatureKind):
     """Rows of numbers, copied when datasets are merged."""
 
     is_numeric = True
-
-    @classmethod
-    def fits(cls, feature: Feature) -> bool:
-        """Return whether the dtype is one of numpy's for numbers."""
-        return feature.dtype in NUMBER_DTYPES
 
     @property
     def value_type(self) -> pa.DataType:

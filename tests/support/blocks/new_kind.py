@@ -24,11 +24,6 @@ class Tags(FeatureKind):
 
     not_in = ("v2.1",)
 
-    @classmethod
-    def fits(cls, feature: Feature) -> bool:
-        """Return whether the dtype is that of tags."""
-        return feature.dtype == "tags"
-
     @property
     def value_type(self) -> pa.DataType:
         """Texts."""

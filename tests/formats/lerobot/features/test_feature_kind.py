@@ -88,14 +88,14 @@ def test_a_new_kind_is_written_merged_verified_and_left_out_for_v21(
 @pytest.mark.parametrize(
     ("feature", "name"),
     [
-        (Feature("float32", (3,)), "vector"),
-        (Feature("bool", (1,)), "vector"),
-        (Feature("int64", (1,)), "vector"),
-        (Feature("int64", (1,), ("other",)), "vector"),
-        (TASK_INDEX, "list index"),
-        (Feature("string", (1,)), "text"),
-        (PICTURE, "colour image"),
-        (CAMERA, "colour video"),
+        (Feature("float32", (3,)), "float32"),
+        (Feature("bool", (1,)), "bool"),
+        (Feature("int64", (1,)), "int64"),
+        (Feature("int64", (1,), ("other",)), "int64"),
+        (TASK_INDEX, "task_index"),
+        (Feature("string", (1,)), "string"),
+        (PICTURE, "image"),
+        (CAMERA, "video"),
     ],
 )
 def test_the_kind_of_a_feature(feature: Feature, name: str) -> None:
