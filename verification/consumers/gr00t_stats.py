@@ -65,7 +65,7 @@ class Gr00tStatsCheck(Check[DatasetV21]):
                 yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
                 continue
             problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
-            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset.kinds[column])
+            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset, column)
             problems += self._uncut(found, end, name)
             yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
 

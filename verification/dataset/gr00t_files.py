@@ -10,7 +10,6 @@ import numpy as np
 
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
-from ...formats.lerobot.features.feature_kind import FeatureKind
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
 from ...formats.lerobot.gr00t.modality import (
     MODALITY,
@@ -55,7 +54,7 @@ class Gr00tCheck(Check[DatasetV21]):
                 yield self.warning(place, f"has no {', '.join(missing)}: GR00T computes the file anew")
             if is_column and "count" in entry:
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
-            yield from (self.error(place, problem) for problem in unusable(entry, dataset.kinds[key]))
+            yield from (self.error(place, problem) for problem in unusable(entry, dataset, key))
 
     def _entry(self, dataset: DatasetV21, entry: ModalityEntry) -> Iterator[Diagnostic]:
         column = column_of(entry.section, entry.key, entry.content)
@@ -76,9 +75,9 @@ class Gr00tCheck(Check[DatasetV21]):
             yield self.error(entry.place, f"original_key is {column!r}, which is {feature} instead of one whole number")
 
 
-def unusable(entry: Mapping[str, Any], kind: FeatureKind) -> Iterator[str]:
+def unusable(entry: Mapping[str, Any], dataset: DatasetV21, key: str) -> Iterator[str]:
     """Yield statistics of a feature that are there, but not numbers of its shape."""
-    shapes = [(prod(kind.feature.shape),), *kind.known_stats_shapes()]
+    shapes = [(prod(dataset.features[key].shape),), *dataset.kinds[key].known_stats_shapes()]
     for name, value in numbers_of(entry).items():
         if value.shape not in (shapes if name != "count" else [(1,)]):
             was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"

@@ -108,7 +108,7 @@ class Dataset(DatasetFiles, ABC):
 
     @property
     def stat_kinds(self) -> dict[str, FeatureKind]:
-        """Those of the features that have statistics."""
+        """The kinds of the features that have statistics."""
         return with_stats(self.features)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 from ....core.errors import UsageError, printable
 from ....core.features import Features, difference, video_cameras
 from ....manifests.run_info import RunInfo
+from ..features.feature_kind import stat_shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class DatasetInfo:
     def camera_keys(self) -> list[str]:
         """Cameras stored as video."""
         return list(video_cameras(self.features))
+
+    @property
+    def stat_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Statistic of an episode to its shape, as in `feature_kind.stat_shapes`."""
+        return stat_shapes(self.features)
 
 
 def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:

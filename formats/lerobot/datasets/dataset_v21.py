@@ -16,7 +16,7 @@ from ....core.errors import Damaged, in_utf8
 from ....media.remux.clip import Clip
 from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
-from ..features.feature_kind import single_values, stat_shapes
+from ..features.feature_kind import single_values
 from ..stats.stored_stats import StatColumns, stat_columns
 from .dataset import Dataset, FolderSource, Note, check_templates, is_texts, selected
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
@@ -249,7 +249,7 @@ class V21Source(FolderSource[DatasetV21]):
     def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
         """Yield (lengths, statistics) of all episodes in order, some at a time; none if there is no file of them."""
         path = paths_v21.EPISODES_STATS
-        shapes = stat_shapes(self.facts.features) if (self.root / path).exists() else {}
+        shapes = self.facts.stat_shapes if (self.root / path).exists() else {}
         entries = self._stat_entries() if shapes else repeat(None)
         for first in range(0, len(self.view.lengths), EPISODE_BATCH_ROWS):
             lengths = self.view.lengths[first : first + EPISODE_BATCH_ROWS]

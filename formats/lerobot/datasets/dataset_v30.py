@@ -15,7 +15,6 @@ from ....core.errors import Damaged
 from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
-from ..features.feature_kind import stat_shapes
 from ..stats.stored_stats import Floats, StatColumns, stat_values
 from .dataset import Dataset, FolderSource, Note, check_templates
 from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
@@ -441,4 +440,4 @@ class V30Source(FolderSource[DatasetV30]):
 
     def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
         """Yield (lengths, statistics) of all episodes in order, some at a time."""
-        return stat_batches(self.view, stat_shapes(self.facts.features))
+        return stat_batches(self.view, self.facts.stat_shapes)

@@ -14,7 +14,6 @@ from ....manifests.shard import KeptEpisode, Shard
 from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import read_small
-from ..features.feature_kind import stat_shapes
 from .dataset import DatasetSource, Note
 from .dataset_info import DatasetInfo
 from .dataset_v30 import DatasetV30, stat_batches
@@ -83,10 +82,9 @@ class ShardSource(DatasetSource):
         """Yield what meta says of all episodes."""
         if not self.shard.kept:
             return
-        shapes = stat_shapes(self._facts.features)
         origins = read_small(self.root / paths_v30.PROVENANCE, ORIGIN_SCHEMA.names)
-        batches = stat_batches(DatasetV30(self.root), shapes)  # one, since a shard has at most 128 episodes
-        for _, stats in batches:
+        # One batch, since a shard has at most 128 episodes.
+        for _, stats in stat_batches(DatasetV30(self.root), self._facts.stat_shapes):
             yield EpisodeMetadata(stats, origins)
 
     def histograms(self) -> dict[str, Array]:

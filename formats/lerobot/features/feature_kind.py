@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 5  # LeRobot has Array2D to Array5D (lerobot/datasets/utils.py, get_hf_features_from_features)
 
+# Columns of rows that depend on their place in a new dataset, by name: (n,) each.
+PlacedColumns: TypeAlias = Mapping[str, NDArray[Any]]
 # Severity, as in verification, and sentence.
 Problem: TypeAlias = tuple[Literal["error", "warning"], str]
 
@@ -236,13 +238,13 @@ class FeatureKind(ABC):
 
     # Merging.
 
-    def merged(self, piece: pa.Table, field: pa.Field, made: Mapping[str, NDArray[Any]], where: str) -> pa.Array:
+    def merged(self, piece: pa.Table, field: pa.Field, made: PlacedColumns, where: str) -> pa.Array:
         """Return the column of a new dataset for rows of another one: the same values.
 
         Args:
             piece: The rows, as they are stored.
             field: The column of the new dataset.
-            made: Columns of the same rows that depend on their place in the new dataset.
+            made: Columns of the same rows.
             where: Place of the rows, for errors.
 
         Raises:
@@ -378,10 +380,15 @@ def stat_shapes(features: Features) -> dict[str, Shape]:
 
 def single_values(column: ArrowColumn, feature: Feature | None) -> ArrowColumn:
     """Return a column of single values as such where it holds lists of one, any other as it is."""
-    is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-    if feature is None or feature.shape != (1,) or not is_list or column.null_count:
+    may_wrap = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+    if feature is None or feature.shape != (1,) or not may_wrap or column.null_count:
         return column
     return column.flatten() if pc.all(pc.equal(pc.list_value_length(column), 1)).as_py() else column
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """True for lists of any length, of one length, and large ones."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -393,11 +400,6 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
         column = column.flatten()
     is_narrowing = pa.types.is_floating(column.type) and pa.types.is_floating(kind)
     return column.cast(kind, safe=not is_narrowing)
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """True for lists of any length, of one length, and large ones."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _numpy_kind(kind: pa.DataType) -> str:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from .feature_kind import FeatureKind
+from .feature_kind import FeatureKind, PlacedColumns
 from .vector import Vector
 
 
@@ -21,6 +17,6 @@ class ListIndex(Vector):
         """Return a single number, as for task_index itself."""
         return FeatureKind.reference_field(self, name)
 
-    def merged(self, piece: pa.Table, field: pa.Field, made: Mapping[str, NDArray[Any]], where: str) -> pa.Array:
+    def merged(self, piece: pa.Table, field: pa.Field, made: PlacedColumns, where: str) -> pa.Array:
         """Return the numbers that the new dataset's list gives these rows."""
         return pa.array(made[self.repeats], field.type)

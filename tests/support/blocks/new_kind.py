@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from robotrove.blocks.episode_step import EpisodeMap
 from robotrove.core.columns import Array, ArrayColumn
 from robotrove.core.episode import Episode
 from robotrove.core.features import Feature
-from robotrove.formats.lerobot.features.feature_kind import FeatureKind
+from robotrove.formats.lerobot.features.feature_kind import FeatureKind, PlacedColumns
 
 TAGS = Feature("tags", (1,))
 
@@ -41,7 +40,7 @@ class Tags(FeatureKind):
         """Return which values are no JSON lists."""
         return np.array([[not text.startswith("[")] for [text] in values])
 
-    def merged(self, piece: pa.Table, field: pa.Field, made: Mapping[str, NDArray[Any]], where: str) -> pa.Array:
+    def merged(self, piece: pa.Table, field: pa.Field, made: PlacedColumns, where: str) -> pa.Array:
         """Return each list sorted, and each word once."""
         texts = super().merged(piece, field, made, where).to_pylist()
         return pa.array([json.dumps(sorted(set(json.loads(text)))) for text in texts], field.type)
