@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib import import_module
 
 import click
 
-from ..core.errors import EpisodeRejected, RobotroveError, nearest
+from ..core.errors import COMMAND_LINE, EpisodeRejected, RobotroveError, UsageError, nearest
 
 # Name to the room that the command is in, and its line in the help.
 COMMANDS = {
@@ -82,17 +83,29 @@ def _flushed_exit_code() -> int:
 
 
 def _exit_code() -> int:
+    os.environ[COMMAND_LINE] = "1"
     try:
         return int(_root(prog_name="robotrove", standalone_mode=False) or 0)
     except click.ClickException as exc:
         exc.show()
+        _echo_json(UsageError("", exc.format_message()))
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return _INTERRUPTED
     except EpisodeRejected as exc:  # outside of a run: the file that was asked for cannot be used
         click.echo(f"error: {exc.detail} ({exc.reason})", err=True)
+        _echo_json(exc)
         return 2
     except RobotroveError as exc:
         click.echo(f"error: {exc}", err=True)
+        _echo_json(exc)
         return exc.exit_code
+    finally:
+        del os.environ[COMMAND_LINE]
+
+
+def _echo_json(error: RobotroveError) -> None:
+    """Print an error as one line of JSON, the last one of standard error, where the command was asked for JSON."""
+    if "--json" in sys.argv:
+        click.echo(json.dumps(error.to_json(), ensure_ascii=False), err=True)

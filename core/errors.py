@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+COMMAND_LINE = "ROBOTROVE_COMMAND_LINE"  # set while the command line runs, also for the processes that it starts
+
+
+def option(name: str, value: str = "") -> str:
+    """Return an option of a run as its user types it: `--run-dir DIR`, or `run_dir="DIR"` in Python."""
+    if COMMAND_LINE in os.environ:
+        return f"--{name} {value}".rstrip()
+    return f"{name.replace('-', '_')}=" + (f'"{value}"' if value else "True")
 
 
 class RobotroveError(Exception):
@@ -38,6 +49,11 @@ class RobotroveError(Exception):
         lines = [f"{self.where}: {self.found}" if self.where else self.found]
         more = {"expected": self.expected, "see": self.see, "to do": self.todo}
         return "\n".join([*lines, *(f"  {label}: {text}" for label, text in more.items() if text)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as values that JSON can hold: its class, and every attribute that says something."""
+        facts = {name: value for name, value in vars(self).items() if value}
+        return {"error": type(self).__name__, **json.loads(json.dumps(facts, default=asdict))}
 
     def __reduce__(self) -> tuple[Callable[..., RobotroveError], tuple[Any, ...]]:
         return _restored, (type(self), self.args, self.__dict__)  # subclasses take other arguments
@@ -105,7 +121,7 @@ class RunChanged(UsageError):
             run_dir,
             "was created with another pipeline, sources or versions:\n    " + "\n    ".join(differences),
             "the same pipeline, sources and versions as when the run was created",
-            "use --run-dir for a new run, or --fresh to move this one aside and start over",
+            f"{option('run-dir', 'DIR')} for a new run, or {option('fresh')} to move this one aside and start over",
         )
 
 
@@ -219,31 +235,27 @@ def naming_dataset(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def intact(folder: Path) -> Iterator[None]:
-    """Say how to go on where something that was committed below `folder` turns out to be damaged."""
+def undamaged(path: Path, *, is_recreated: bool = False) -> Iterator[None]:
+    """Turn what damaged files of a run raise into an error that says how to resume.
+
+    Args:
+        path: The file, or the folder that they are in.
+        is_recreated: Its contents are recreated by the same command once the damaged folder is deleted: a shard, or
+            an episode.
+    """
     try:
         yield
-    except (ValueError, KeyError, TypeError, FileNotFoundError, RobotroveError) as exc:
-        raise RobotroveError(
-            str(folder),
-            f"contains damaged or missing files: {exc}",
-            "the committed files, unchanged",
-            "delete the damaged folder (of a shard or an episode) named above and rerun the command; "
-            "its contents are recreated",
-        ) from exc
-
-
-@contextmanager
-def undamaged(path: Path) -> Iterator[None]:
-    """Turn what a damaged file raises into an error that says how to go on."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, RobotroveError) as exc:
+        if isinstance(exc, RobotroveError) and not is_recreated:
+            raise
         raise RobotroveError(
             str(path),
-            f"is damaged or missing: {type(exc).__name__}: {exc}",
-            "the file, as robotrove wrote it",
-            "restore it, or rerun the command with --fresh to move this run aside and start over",
+            f"is damaged or missing: {explained(exc)}",
+            "the files as robotrove wrote them",
+            "delete the damaged folder (of a shard or an episode) named above and rerun the command; "
+            "its contents are recreated"
+            if is_recreated
+            else f"restore it, or start over with {option('fresh')}, which moves this run aside",
         ) from exc
 
 

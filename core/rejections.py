@@ -87,3 +87,13 @@ def counted_reason(name: str, count: int) -> str:
     """Return a line for people: number, reason and its meaning; a block's own reason stands alone."""
     reason = REASONS.get(name)
     return f"{count} {name}: {reason.sentence}" if reason else f"{count} {name}"
+
+
+def reason_lines(rejected: Mapping[str, int]) -> list[str]:
+    """Return lines for people: each reason with its number of episodes, then its remedy."""
+    lines = []
+    for name, count in sorted(rejected.items()):
+        lines.append(counted_reason(name, count))
+        if name in REASONS:
+            lines.append(f"  to do: {REASONS[name].remedy}")
+    return lines

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .commit import TEMPORARY_SUFFIX
-from .errors import UsageError, in_utf8, printable
+from .errors import COMMAND_LINE, UsageError, in_utf8, option, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,20 @@ class Workspace:
         chosen = _absolute(run_dir) if run_dir else output.with_name(output.name + ".run")
         if chosen.is_relative_to(output):
             raise UsageError(
-                str(chosen), "the run directory is inside the output", "a folder outside the output", "--run-dir DIR"
+                str(chosen),
+                "the run directory is inside the output",
+                "a folder outside the output",
+                option("run-dir", "DIR"),
             )
         return cls(chosen, output)
+
+    @property
+    def resume(self) -> str:
+        """Command that resumes the run, or the same in Python."""
+        pipeline, run_dir, output = map(str, (self.pipeline, self.run_dir, self.output))
+        if COMMAND_LINE in os.environ:
+            return shlex.join(["robotrove", "run", pipeline, "--run-dir", run_dir, "--output", output])
+        return f"Pipeline.from_yaml({pipeline!r}).run(output={output!r}, run_dir={run_dir!r})"
 
     @property
     def pipeline(self) -> Path:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..core.errors import intact
+from ..core.errors import undamaged
 
 SHARD_FILE = "shard.json"
 _HISTOGRAMS = ', "histograms": '
@@ -72,7 +72,7 @@ class Shard:
             folder: The shard.
             pixels: Whether to read the histograms, which are most of the file.
         """
-        with intact(folder):
+        with undamaged(folder, is_recreated=True):
             text = (folder / SHARD_FILE).read_text(encoding="utf-8")
             if not pixels:  # they stand last, and no text in JSON has quotes like these in it
                 text = text.partition(_HISTOGRAMS)[0] + _HISTOGRAMS + "{}}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...core.commit import file_attempt
-from ...core.errors import UsageError
+from ...core.errors import UsageError, option
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
@@ -71,7 +71,8 @@ class Aggregator(DatasetMaker):
                     f"{source.root}, episode {episode}, {key}",
                     problem,
                     "clips whose packets can be copied",
-                    "--fresh --on-mismatch reencode (aggregator: {on_mismatch: reencode}) encodes such clips anew",
+                    f"{option('fresh')} {option('on-mismatch', 'reencode')} (aggregator: {{on_mismatch: reencode}}) "
+                    "re-encodes such clips",
                 )
             if problem:
                 self._anew[key] += 1

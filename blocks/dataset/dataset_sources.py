@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
-from ...core.errors import Damaged, DatasetDamaged, RobotroveError, intact, naming_dataset, printable
+from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, printable, undamaged
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeMetadata
@@ -57,7 +57,7 @@ class DatasetSources:
         """Say what to do where a source, by default any of them, turns out to be damaged."""
         root = source.root if source else self._binding.workspace.shards
         is_shard = isinstance(source, ShardSource) if source else self._datasets is None
-        return intact(root) if is_shard else readable(root)
+        return undamaged(root, is_recreated=True) if is_shard else readable(root)
 
     def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetadata]]:
         """Yield all planned episodes in order, some at a time, with what the sources say of them."""
@@ -71,7 +71,10 @@ class DatasetSources:
         if (lost := next(placed, None)) is not None:
             where = f"dataset {lost.source + 1}, episode {lost.episode}"
             raise RobotroveError(
-                where, "meta tells no more of it", "the datasets as they were planned", "mend it, or start with --fresh"
+                where,
+                "has no metadata any more",
+                "the datasets as they were planned",
+                f"restore the dataset, or start over with {option('fresh')}",
             )
 
     def video_info(self) -> dict[str, Mapping[str, Any]]:

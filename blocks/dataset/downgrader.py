@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.commit import files_attempt
-from ...core.errors import UsageError
+from ...core.errors import UsageError, option
 from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata
@@ -73,7 +73,7 @@ class Downgrader(DatasetMaker):
                 f"{source.root}, episode {episode}",
                 f"lasts {files.length / fps:.0f} s: LeRobot 0.3.3 refuses it, since float32 cannot hold its times",
                 "episodes of at most 1,024 s",
-                "--allow-long (downgrader: {allow_long: true}) for readers that do not mind",
+                f"{option('allow-long')} (downgrader: {{allow_long: true}}) for readers that accept it",
             )
         self._anew.update(key for key, track in files.tracks.items() if not track.is_copyable)
         return files

@@ -12,7 +12,7 @@ from datatrove.utils.logging import logger
 
 from ...core.commit import folder_attempt
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected, Superseded, intact
+from ...core.errors import EpisodeRejected, Superseded, undamaged
 from ...core.features import difference, named_like
 from ...formats.lerobot.datasets.dataset_info import dataset_info
 from ...formats.lerobot.datasets.episode_location import EpisodeRecord
@@ -134,7 +134,7 @@ class ShardWriter(EpisodeWriter):
 
     def finish(self, rank: int, progress: ShardProgress) -> None:
         """Join the committed episodes into the shard."""
-        with intact(progress.folder):
+        with undamaged(progress.folder, is_recreated=True):
             self._finish(rank, progress)
 
     def _finish(self, rank: int, progress: ShardProgress) -> None:

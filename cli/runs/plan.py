@@ -13,6 +13,7 @@ import click
 
 from ...core.errors import UsageError
 from ...core.features import Features
+from ...core.rejections import REASONS, reason_lines
 from ...pipelines.plan.input_datasets import DatasetInputs, read_inputs
 from ...pipelines.plan.planner import Plan, make_plan
 from ...pipelines.spec.resolved_pipeline import load_pipeline
@@ -78,7 +79,11 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     refused = [row for row in rows if row.reason]
     if as_json:
         listed = [
-            {"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error} for row in refused
+            {
+                **{"episode": row.label, "reason": row.reason, "detail": row.detail, "error": row.error},
+                "remedy": REASONS[row.reason].remedy if row.reason in REASONS else "",
+            }
+            for row in refused
         ]
         echo_json(facts | {"rejections": listed})
         return
@@ -87,6 +92,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         echo(f"  {row.label}: {row.reason}: {row.detail}")
     if len(refused) > MAX_SHOWN:
         echo(f"  and {len(refused) - MAX_SHOWN} more (--json lists them)")
+    for line in reason_lines(facts["rejected"]):
+        echo(f"  {line}")
     if plan.base is not None:
         base = plan.base.dataset
         echo(f"appends to {base.path}: {counted(base.episodes, 'episode')}, {counted(base.frames, 'frame')}")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ...core.errors import UsageError
-from ...core.rejections import counted_reason
+from ...core.rejections import reason_lines
 from ...core.workspace import Workspace
 from ...executors import EXECUTORS
 from ...executors.slurm.submission import Detached, Submission
@@ -128,4 +128,4 @@ def summary(report: RunReport) -> str:
 
 def _listed(report: RunReport) -> list[str]:
     head = f"  listed {report.listed} = kept {report.kept} + rejected {sum(report.rejected.values())}"
-    return [head, *(f"    {counted_reason(reason, count)}" for reason, count in sorted(report.rejected.items()))]
+    return [head, *(f"    {line}" for line in reason_lines(report.rejected))]

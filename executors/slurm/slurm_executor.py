@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import submitit
 from pydantic import Field
 
-from ...core.errors import RankFailed, RobotroveError, UsageError
+from ...core.errors import RankFailed, RobotroveError, UsageError, option
 from ...core.workspace import Workspace
 from ...manifests.run_info import Started
 from ..stage import Stage
@@ -134,7 +134,7 @@ class SlurmExecutor(Detached):
         jobs = _jobs_of(stages)
         if "%" in str(jobs) or "\\" in str(jobs):
             found = "has a % or a backslash in its path, and Slurm replaces them"
-            raise UsageError(str(jobs.parent), found, "a path without them", "--run-dir DIR")
+            raise UsageError(str(jobs.parent), found, "a path without them", option("run-dir", "DIR"))
         jobs.mkdir(parents=True, exist_ok=True)
         started = Started.now()
         where = slurm_queue.cluster_name() if self.is_detached else ""
@@ -279,7 +279,8 @@ def check_complete(stages: Sequence[Stage], jobs: Path) -> None:
     states = JobStates(jobs)
     for stage in stages:
         if missing := stage.missing():
-            resume = f"{stage.resume} --executor slurm"
+            here = option("executor", "slurm")
+            resume = f"{stage.resume} {here}" if here.startswith("--") else f"{stage.resume}, with {here}"
             raise RankFailed(stage.name, states.failures(stage, missing), str(jobs), resume)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ...core.errors import RobotroveError
+from ...core.errors import RobotroveError, option
 
 _TIMEOUT_S = 60
 NO_LIMIT = 2**31 - 1
@@ -175,7 +175,7 @@ def _ask(*command: str) -> str:
             command[0],
             "is missing on this machine",
             "a machine of a Slurm cluster",
-            "--executor local, or the same command on the cluster's login node",
+            f"{option('executor', 'local')}, or the same command on the cluster's login node",
         ) from exc
     except subprocess.TimeoutExpired as exc:
         raise RobotroveError(command[0], f"does not answer within {_TIMEOUT_S} s", todo="rerun the command") from exc

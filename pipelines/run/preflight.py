@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...blocks.binding import Binding
 from ...blocks.reader import Reader
-from ...core.errors import RobotroveError, RunChanged, RunLocked, RunOfOtherVersion, UsageError
+from ...core.errors import RobotroveError, RunChanged, RunLocked, RunOfOtherVersion, UsageError, option
 from ...core.lease import lease
 from ...core.version import __version__
 from ...core.workspace import Workspace
@@ -54,7 +54,9 @@ def check_writable(workspace: Workspace) -> list[Path]:
                     str(folder), f"cannot be made: {exc.strerror}", "a folder that can be written"
                 ) from exc
             if not os.access(folder, os.W_OK | os.X_OK):
-                raise UsageError(str(folder), "cannot be written", "a folder that can be written", "--output DIR")
+                raise UsageError(
+                    str(folder), "cannot be written", "a folder that can be written", option("output", "DIR")
+                )
     return made
 
 
@@ -114,7 +116,7 @@ def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | Non
             str(workspace.output),
             "exists already and is not the output of this run",
             "a folder that does not exist yet",
-            "choose another with --output DIR, or move it away",
+            f"choose another with {option('output', 'DIR')}, or move it away",
         )
 
 
@@ -137,7 +139,7 @@ def check_apart(spec: PipelineSpec, workspace: Workspace) -> None:
                     str(folder),
                     f"would be in the way of the {name} {other}: one is in the other",
                     "folders that are apart; what episodes are taken from is never changed",
-                    "choose another --output DIR" if name == "output" else "choose another --run-dir DIR",
+                    f"choose another: {option(name.replace(' directory', '-dir'), 'DIR')}",
                 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...blocks.binding import Binding
 from ...core.commit import sync_file
-from ...core.errors import RobotroveError, UsageError
+from ...core.errors import RobotroveError, UsageError, option
 from ...core.workspace import Workspace
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
@@ -127,13 +127,13 @@ def finished_run(run_dir: Path) -> Recordings:
         UsageError: If `run_dir` is no finished run that read recordings, or another version made it.
     """
     workspace = workspace_of(run_dir)
-    check_same_version(workspace, "run the pipeline again into another --output, or leave out --source")
+    check_same_version(workspace, f"run the pipeline with another {option('output', 'DIR')}, or leave out --source")
     if not workspace.report.exists():
         raise UsageError(
             str(run_dir),
             "this run is not finished",
             "the run directory of a complete dataset",
-            f"robotrove run {workspace.pipeline} --run-dir {run_dir}",
+            workspace.resume,
         )
     if not workspace.manifest.exists():
         raise UsageError(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from shlex import quote
 
 from ...blocks.binding import Binding
-from ...core.errors import UsageError
+from ...core.errors import UsageError, option
 from ...core.workspace import Workspace
 from ...executors.executor import Executor
 from ...executors.slurm.submission import Detached, Submission
@@ -98,7 +98,7 @@ def _opened(
         )  # first, since whatever comes next may change the folder
     if retry_rejected and pipeline.spec.source is None:
         raise UsageError(
-            "--retry-rejected", "this run takes all episodes of datasets and rejects none", todo="leave it out"
+            option("retry-rejected"), "this run takes all episodes of datasets and rejects none", todo="omit it"
         )
     preflight.check_apart(pipeline.spec, workspace)
     check_available(pipeline.video)
@@ -144,7 +144,7 @@ def _opened(
 
 def _afresh(workspace: Workspace) -> str:
     """Return how to start over; a base that an interrupted append had moved away has to come back first."""
-    start_over = "start over with --fresh, which moves this run aside, or with another --output"
+    start_over = f"start over with {option('fresh')}, which moves this run aside, or with {option('output', 'NEW')}"
     base = workspace.output_before(RunIdentity.read(workspace.run).run_id)
     is_between = base.exists() and not workspace.output.exists()
     return f"mv {quote(str(base))} {quote(str(workspace.output))}, then {start_over}" if is_between else start_over

@@ -83,8 +83,7 @@ def _stage(workspace: Workspace, name: str, size: _Size, run: RunInfo, earlier: 
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
         command=command(workspace.run_dir),
-        resume=f"robotrove run {_quoted(workspace.pipeline)} --run-dir {_quoted(workspace.run_dir)} "
-        f"--output {_quoted(workspace.output)}",
+        resume=workspace.resume,
         run_dir=workspace.run_dir,
         stop_on_failure=run.on_error == "stop",
         is_light=size.is_light,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.cli import COMMANDS
+from robotrove.tests.support.command import Outcome
 
 COMMAND = [sys.executable, "-m", "robotrove.cli"]
 HEAVY = {"huggingface_hub", "h5py", "av", "pyarrow", "datatrove", "pydantic", "numpy", "rich"}
@@ -81,3 +83,30 @@ def test_schema_is_one_document(robotrove: Callable) -> None:
     assert found.code == 0
     assert found.json["title"] == "robotrove pipeline"
     assert "success_filter arguments" in found.json["$defs"]
+
+
+def test_an_error_is_one_line_of_json_where_json_is_asked_for(
+    robotrove: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    found = robotrove("status", tmp_path / "no.run", "--json")
+    *text, line = found.err.splitlines()
+    assert (found.code, found.out) == (2, "")
+    assert text[0].startswith("error: ")
+    error = json.loads(line)
+    assert error["error"] == "UsageError"
+    assert str(tmp_path / "no.run") in error["where"]
+    assert text[0] == f"error: {error['where']}: {error['found']}"
+    assert robotrove("status", tmp_path / "no.run").err.splitlines() == text
+
+
+def test_every_error_of_a_file_is_in_the_json(robotrove: Callable[..., Outcome], tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text("source: {files: [a.hdf5], layout: isaaclab}\nsteps: [nothing_like_it]\nworkers: many\n")
+    error = json.loads(robotrove("plan", pipeline, "--json").err.splitlines()[-1])
+    assert [problem["line"] for problem in error["problems"]] == [2, 3]
+
+
+def test_bad_usage_in_json(robotrove: Callable[..., Outcome]) -> None:
+    found = robotrove("status", "--json", "--nothing")
+    assert found.code == 2
+    assert "No such option" in json.loads(found.err.splitlines()[-1])["found"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
 import pytest
 
 from robotrove.core.errors import (
+    COMMAND_LINE,
     ConfigError,
     Damaged,
     DatasetDamaged,
@@ -21,6 +23,8 @@ from robotrove.core.errors import (
     Superseded,
     UsageError,
     naming_dataset,
+    option,
+    undamaged,
 )
 
 ERRORS = [
@@ -72,3 +76,37 @@ def test_damage_is_told_with_its_dataset_and_the_command_that_checks_it() -> Non
     ]
     assert isinstance(caught.value.__cause__, Damaged)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_every_error_is_data_for_machines(error: RobotroveError) -> None:
+    found = json.loads(json.dumps(error.to_json()))
+    assert found["error"] == type(error).__name__
+    for name in ("where", "found", "expected", "see", "todo"):
+        assert found.get(name, "") == getattr(error, name)
+
+
+def test_what_an_error_knows_besides_is_in_its_json() -> None:
+    assert ERRORS[2].to_json()["problems"] == [
+        {"line": 1, "message": "no source"},
+        {"line": 3, "message": "no such block"},
+    ]
+    assert (ERRORS[3].to_json()["reason"], ERRORS[3].to_json()["detail"]) == ("bad_image", "row 3 ends early")
+    assert ERRORS[9].to_json()["failures"] == {"3": "killed"}
+
+
+def test_options_are_named_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (option("run-dir", "DIR"), option("fresh")) == ('run_dir="DIR"', "fresh=True")
+    assert 'run_dir="DIR" for a new run, or fresh=True' in RunChanged("out.run", []).todo
+    monkeypatch.setenv(COMMAND_LINE, "1")
+    assert (option("run-dir", "DIR"), option("fresh")) == ("--run-dir DIR", "--fresh")
+    assert "--run-dir DIR for a new run, or --fresh" in RunChanged("out.run", []).todo
+
+
+@pytest.mark.parametrize("is_recreated", [False, True])
+def test_damaged_files_of_a_run_say_how_to_resume(is_recreated: bool) -> None:
+    with pytest.raises(RobotroveError) as caught, undamaged(Path("out.run/run.json"), is_recreated=is_recreated):
+        raise KeyError("digest")
+    assert (caught.value.where, caught.value.found) == ("out.run/run.json", "is damaged or missing: KeyError: 'digest'")
+    assert ("its contents are recreated" in caught.value.todo) == is_recreated
+    assert ("fresh=True" in caught.value.todo) != is_recreated

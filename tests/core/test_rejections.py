@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from robotrove.core.rejections import REASONS, counted_reason
+from robotrove.core.rejections import REASONS, counted_reason, reason_lines
 from robotrove.tests.support.places import MODULES, ROOT
 
 PAGE = ROOT / "docs/rejections.md"
@@ -46,3 +46,11 @@ def test_texts_are_short_enough_for_a_terminal() -> None:
 def test_a_reason_of_somebody_else_stands_alone() -> None:
     assert counted_reason("too_short", 2) == "2 too_short: fewer frames than min_length"
     assert counted_reason("wrong_light", 3) == "3 wrong_light"
+
+
+def test_reasons_come_with_their_remedy() -> None:
+    assert reason_lines({"wrong_light": 3, "not_hdf5": 1}) == [
+        "1 not_hdf5: the file is not HDF5",
+        "  to do: remove it from source.files",
+        "3 wrong_light",
+    ]

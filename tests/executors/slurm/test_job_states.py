@@ -120,7 +120,7 @@ class TestQueue:
         assert not slurm_queue.is_here()
         with pytest.raises(RobotroveError, match="squeue: is missing on this machine") as caught:
             slurm_queue.live_jobs("x")
-        assert "--executor local" in str(caught.value)
+        assert 'executor="local"' in str(caught.value)
 
 
 # sacctmgr -nP show assoc …, show qos …; both are the same command

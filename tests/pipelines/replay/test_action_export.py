@@ -403,6 +403,7 @@ def test_rows_of_another_episode_are_never_taken(made: Callable[..., Path], tmp_
 LONG = """
 import re, sys
 from pathlib import Path
+from robotrove.pipelines.replay.action_export import export_actions
 export = export_actions(Path(sys.argv[1]), Path(sys.argv[2]), robot="g1")
 print(export.rows, int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().expandtabs())[1]) // 1024)
 """

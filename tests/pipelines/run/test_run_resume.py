@@ -90,8 +90,8 @@ class TestChanged:
         with pytest.raises(RunChanged) as caught:
             run_here(pipeline, out)
         assert caught.value.exit_code == 2
-        assert "--fresh" in str(caught.value)
-        assert "--run-dir" in str(caught.value)
+        assert "fresh=True" in str(caught.value), "it was started from Python"
+        assert 'run_dir="DIR"' in str(caught.value)
         return str(caught.value)
 
     @pytest.fixture(params=["finished", "interrupted"])

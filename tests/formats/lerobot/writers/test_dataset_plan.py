@@ -60,7 +60,7 @@ def test_the_rest_of_the_plan_is_read(tmp_path: Path) -> None:
 def test_a_plan_of_another_version_is_refused_in_words(tmp_path: Path) -> None:
     plan = {"files": [], "tasks": [], "source_tasks": [], "episodes": 0, "notes": []}
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    with pytest.raises(RobotroveError, match=r"(?s)plan\.json.*'frames'.*--fresh"):
+    with pytest.raises(RobotroveError, match=r"(?s)plan\.json.*'frames'.*fresh=True"):
         DatasetPlan.read(tmp_path)
 
 
