@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from .blocks.steps.unit_converter import UnitConverter
     from .blocks.writer.shard_writer import ShardWriter
     from .core.episode import Episode
-    from .core.errors import RobotroveError
+    from .core.errors import DatasetDamaged, RobotroveError
     from .executors.slurm.slurm_executor import SlurmExecutor
+    from .formats.lerobot.datasets.dataset import Dataset
+    from .formats.lerobot.datasets.open_dataset import open_dataset
     from .media.encode.settings import VideoSettings
     from .pipelines.pipeline import Pipeline
 
 _HOMES = {
+    "Dataset": "formats.lerobot.datasets.dataset",
+    "DatasetDamaged": "core.errors",
     "Episode": "core.episode",
     "EpisodeFilter": "blocks.episode_step",
     "EpisodeMap": "blocks.episode_step",
@@ -41,9 +45,12 @@ _HOMES = {
     "SuccessFilter": "blocks.steps.success_filter",
     "UnitConverter": "blocks.steps.unit_converter",
     "VideoSettings": "media.encode.settings",
+    "open_dataset": "formats.lerobot.datasets.open_dataset",
 }
 
 __all__ = [
+    "Dataset",
+    "DatasetDamaged",
     "Episode",
     "EpisodeFilter",
     "EpisodeMap",
@@ -61,6 +68,7 @@ __all__ = [
     "UnitConverter",
     "VideoSettings",
     "__version__",
+    "open_dataset",
 ]
 
 

@@ -151,13 +151,17 @@ class Damaged(RobotroveError):
     Args:
         where: File relative to the dataset, and the place in it.
         found: What is wrong there.
+
+    Attributes:
+        place: `where`, also where the error names the dataset too.
     """
 
     def __init__(self, where: str, found: str) -> None:
         super().__init__(where, found)
+        self.place = where
 
 
-class DatasetDamaged(UsageError):
+class DatasetDamaged(Damaged, UsageError):
     """A dataset cannot be read: `Damaged` with the dataset's folder and the command that checks it.
 
     Args:
@@ -168,7 +172,8 @@ class DatasetDamaged(UsageError):
 
     def __init__(self, root: Path, where: str, found: str) -> None:
         verify = f"robotrove verify {shlex.quote(str(root))}"
-        super().__init__(str(root / where), found, "a complete LeRobot dataset", verify)
+        RobotroveError.__init__(self, str(root / where), found, "a complete LeRobot dataset", verify)
+        self.place = where
 
 
 class RankFailed(RobotroveError):
@@ -230,6 +235,8 @@ def naming_dataset(root: Path) -> Iterator[None]:
     """
     try:
         yield
+    except DatasetDamaged:
+        raise
     except Damaged as exc:
         raise DatasetDamaged(root, exc.where, exc.found) from exc
 

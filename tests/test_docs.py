@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import robotrove
+from robotrove.formats.hdf5.samples import write_sample
 from robotrove.tests import structure
 from robotrove.tests.support.places import ROOT
 
@@ -103,6 +104,34 @@ def test_the_output_in_the_readme_is_that_of_its_commands(tmp_path: Path) -> Non
     lines = [re.escape(line).replace("…", ".*").replace("0:02", r"\d:\d\d") for line in shown.splitlines()]
     assert len(lines) > 5
     assert re.search("^" + r"$(?:\n.*)*?\n^".join(lines) + "$", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_the_code_of_the_reading_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every block, in order, on a dataset; then the last one where the rows of its second episode are missing."""
+    [recording] = write_sample("isaaclab", tmp_path, episodes=2, frames=12, height=48, width=64)
+    columns = {"action": "actions", "observation.images.front": "obs/front"}
+    source = robotrove.Hdf5Reader(files=[str(recording)], layout="isaaclab", columns=columns, task="lift")
+    robotrove.Pipeline(source=source, steps=[], formats=["v2.1"]).run(output=tmp_path / "cubes", workers=1)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    blocks = re.findall(r"```python\n(.+?)```", (ROOT / "docs/reading.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, object] = {}
+    printed = []
+    for block in blocks:
+        exec(block, names)
+        printed.append(capsys.readouterr().out.splitlines())
+    assert printed[0][0] == "v2.1 30 ['lift']"
+    assert "observation.images.front video (48, 64, 3)" in printed[0]
+    assert printed[1] == [*["(12, 7) float32"] * 2, "0 12 ('lift',) 12", "1 12 ('lift',) 12"]
+    assert printed[2:4] == [["0 (12, 48, 64, 3)", "1 (12, 48, 64, 3)"], ["{'lift': [0, 1]}"]]
+    assert printed[4][0].startswith("(2, 7) [")
+    assert printed[5] == ["2 episodes can be read"]
+    lost = "data/chunk-000/episode_000001.parquet"
+    (tmp_path / "cubes" / lost).unlink()
+    exec(blocks[-1], names)
+    assert capsys.readouterr().out.splitlines() == ["1 episodes can be read", f"cubes/{lost} does not exist"]
 
 
 def walks() -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ class Check(ABC, Generic[View]):
 
     def damaged(self, exc: Damaged) -> Diagnostic:
         """Return the finding that damage stands for."""
-        return self.error(exc.where, exc.found)
+        return self.error(exc.place, exc.found)
 
 
 class RowFaults:

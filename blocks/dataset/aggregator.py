@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ...core.commit import file_attempt
 from ...core.errors import UsageError, option
-from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
-from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation, EpisodeMetadata, Track
 from ...formats.lerobot.features.feature_kind import data_schema
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes
 from ...formats.lerobot.writers.file_planner import DatasetPlanner, PlannedFile
@@ -52,23 +52,24 @@ class Aggregator(DatasetMaker):
         """Return a fresh planner."""
         return DatasetPlanner(facts.camera_keys, facts.fps)
 
-    def check_columns(self, base: FolderSource[Any]) -> None:
+    def check_columns(self, base: Dataset) -> None:
         """Refuse to append to a dataset with other columns than new data files get."""
-        check_columns(base, data_schema(base.facts.features))
+        check_columns(base, data_schema(DatasetInfo.of_dataset(base).features))
 
-    def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
+    def admit(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return the episode with every clip marked that has to be encoded anew.
 
         Raises:
             UsageError: If there is one and that is not allowed, or its frames are of another size.
         """
         anew = {}
-        for key, track in files.tracks.items():
-            self._check_size(key, track, source, episode)
+        for key, track in location.tracks.items():
+            where = f"{source.root}, episode {location.index}, {key}"
+            self._check_size(key, track, where)
             problem = self._problem(key, track)
             if problem and self.on_mismatch == "refuse":
                 raise UsageError(
-                    f"{source.root}, episode {episode}, {key}",
+                    where,
                     problem,
                     "clips whose packets can be copied",
                     f"{option('fresh')} {option('on-mismatch', 'reencode')} (aggregator: {{on_mismatch: reencode}}) "
@@ -77,15 +78,15 @@ class Aggregator(DatasetMaker):
             if problem:
                 self._anew[key] += 1
                 anew[key] = replace(track, is_copyable=False)
-        return replace(files, tracks={**files.tracks, **anew}) if anew else files
+        return replace(location, tracks={**location.tracks, **anew}) if anew else location
 
-    def _check_size(self, key: str, track: Track, source: DatasetSource, episode: int) -> None:
+    def _check_size(self, key: str, track: Track, where: str) -> None:
         if track.encoding is None:  # of a shard of ours
             return
         first = self._reference.setdefault(key, track.encoding)
         if (track.encoding.width, track.encoding.height) != (first.width, first.height):
             raise UsageError(
-                f"{source.root}, episode {episode}, {key}",
+                where,
                 f"frames are {track.encoding.width}x{track.encoding.height}",
                 f"{first.width}x{first.height}, as in the first episode",
                 "leave the dataset out, or convert its recordings again (image_resizer)",
@@ -116,18 +117,18 @@ class Aggregator(DatasetMaker):
 
     def _encoded_anew(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:
         """Return the episode with one camera's clip encoded anew if it has to; that is done once, whatever happens."""
-        if placed.files.tracks[key].is_copyable:
+        if placed.location.tracks[key].is_copyable:
             return placed
         folder = self.folder / "encoded"
         folder.mkdir(exist_ok=True)
         camera = self.facts.camera_keys.index(key)
         target = folder / f"e{placed.index:07d}-{camera}.mp4"
-        track = placed.files.tracks[key]
+        track = placed.location.tracks[key]
         if not target.exists():
             (first,) = read_episodes(self.folder, 0, 1, key=key)
-            self.encode_anew(track, first.files.tracks[key].encoding, target)
-        tracks = dict(placed.files.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
-        return replace(placed, files=replace(placed.files, tracks=tracks))
+            self.encode_anew(track, first.location.tracks[key].encoding, target)
+        tracks = dict(placed.location.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
+        return replace(placed, location=replace(placed.location, tracks=tracks))
 
     def write_meta(
         self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], plan: DatasetPlan

@@ -11,14 +11,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ...core.errors import RobotroveError, UsageError
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource, Note
-from ...formats.lerobot.datasets.dataset_info import DatasetInfo, dataset_info
-from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata, Track
+from ...formats.lerobot.datasets.dataset import Dataset, Note
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation, EpisodeMetadata, Track
+from ...formats.lerobot.datasets.shard_dataset import ShardDataset
 from ...formats.lerobot.features.feature_kind import kind_of
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes, write_episodes
 from ...formats.lerobot.writers.file_planner import PlannedFile
@@ -40,7 +41,7 @@ Unit: TypeAlias = PlannedFile | Literal["meta"]
 class Planner(Keeper, Protocol):
     """Decides the files of a dataset from its episodes, given one after the other."""
 
-    def add(self, files: EpisodeFiles) -> None:
+    def add(self, location: EpisodeLocation) -> None:
         """Place the next episode."""
 
     def finish(self) -> list[PlannedFile]:
@@ -68,11 +69,11 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Return a fresh planner."""
 
     @abstractmethod
-    def check_columns(self, base: FolderSource[Any]) -> None:
+    def check_columns(self, base: Dataset) -> None:
         """Refuse to append to a dataset with other columns than new data files get."""
 
     @abstractmethod
-    def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
+    def admit(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return what is taken of an episode of a source; raise if it cannot be."""
 
     @abstractmethod
@@ -106,23 +107,23 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @cached_property
     def facts(self) -> DatasetInfo:
         """What is the same for every episode of the new dataset, without the columns that its version does not have."""
-        facts = dataset_info(self.binding.run)
+        facts = DatasetInfo.of_run(self.binding.run)
         return replace(facts, features={k: f for k, f in facts.features.items() if self.makes not in kind_of(f).not_in})
 
     @cached_property
     def sources(self) -> DatasetSources:
         """Where episodes come from."""
-        return DatasetSources(self.datasets, self.binding, self.facts)
+        return DatasetSources(self.datasets, self.binding)
 
-    def _taken(self, source: DatasetSource, planner: Planner, note: Note) -> Iterator[EpisodeFiles]:
+    def _taken(self, source: Dataset, planner: Planner, note: Note) -> Iterator[EpisodeLocation]:
         """Yield the episodes of a source, each with its place planned."""
-        if self.datasets is None and isinstance(source, FolderSource):
+        if self.datasets is None and not isinstance(source, ShardDataset):
             yield from kept_episodes(source, planner, note)
             return
-        for episode, found in enumerate(source.files(note)):
-            files = self.admit(found, source, episode)
-            planner.add(files)
-            yield files
+        for found in source.measured() if self.datasets is None else input_episodes(source, note):
+            location = self.admit(found, source)
+            planner.add(location)
+            yield location
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -141,9 +142,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             for number, source in enumerate(self.sources):
                 with self.sources.named(source):
                     source_tasks.append(source.tasks)
-                    for episode, files in enumerate(self._taken(source, planner, notes.append)):
-                        yield PlacedEpisode(total, index, number, episode, files)
-                        total, index = total + 1, index + files.length
+                    for location in self._taken(source, planner, notes.append):
+                        yield PlacedEpisode(total, index, number, location)
+                        total, index = total + 1, index + location.length
 
         write_episodes(self.folder, placed())
         if not total:

@@ -11,11 +11,14 @@ from typing import Any
 
 from ...core.columns import Array
 from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, printable, undamaged
-from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ...formats.lerobot.dataset_files import extra_files
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
+from ...formats.lerobot.datasets.dataset_stats import histograms
 from ...formats.lerobot.datasets.episode_location import EpisodeMetadata
-from ...formats.lerobot.datasets.open_dataset import open_source
-from ...formats.lerobot.datasets.shard_dataset import ShardSource
+from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.provenance import episode_metadata
+from ...formats.lerobot.datasets.shard_dataset import ShardDataset
 from ...formats.lerobot.writers.dataset_plan import PlacedEpisode
 from ...manifests.manifest import Manifest
 from ..binding import Binding
@@ -27,22 +30,20 @@ class DatasetSources:
     Args:
         datasets: Folders of finished datasets; None for the shards of the run, after the dataset that it appends to.
         binding: The run.
-        facts: What is the same for every episode of the new dataset.
     """
 
-    def __init__(self, datasets: Sequence[str] | None, binding: Binding, facts: DatasetInfo) -> None:
+    def __init__(self, datasets: Sequence[str] | None, binding: Binding) -> None:
         self._datasets = datasets
         self._binding = binding
-        self._facts = facts
 
-    def base(self) -> Iterator[FolderSource[Any]]:
+    def base(self) -> Iterator[Dataset]:
         """Yield the dataset that is appended to, if there is one."""
         if (root := self._binding.base_root) is not None:
-            yield open_source(root)
+            yield open_dataset(root)
 
-    def __iter__(self) -> Iterator[DatasetSource]:
+    def __iter__(self) -> Iterator[Dataset]:
         if self._datasets is not None:
-            yield from (open_source(Path(folder)) for folder in self._datasets)
+            yield from (open_dataset(folder) for folder in self._datasets)
             return
         yield from self.base()
         workspace = self._binding.workspace
@@ -50,26 +51,26 @@ class DatasetSources:
             shard = workspace.shard(rank)
             if not shard.exists():
                 raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")
-            if (source := ShardSource(shard, self._facts)).shard.kept:
+            if (source := ShardDataset(shard)).shard.kept:
                 yield source
 
-    def named(self, source: DatasetSource | None = None) -> AbstractContextManager[None]:
+    def named(self, source: Dataset | None = None) -> AbstractContextManager[None]:
         """Say what to do where a source, by default any of them, turns out to be damaged."""
         root = source.root if source else self._binding.workspace.shards
-        is_shard = isinstance(source, ShardSource) if source else self._datasets is None
+        is_shard = isinstance(source, ShardDataset) if source else self._datasets is None
         return undamaged(root, is_recreated=True) if is_shard else readable(root)
 
     def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetadata]]:
         """Yield all planned episodes in order, some at a time, with what the sources say of them."""
         for number, source in enumerate(self):
             with self.named(source):
-                for metas in source.metas():
-                    batch = list(islice(placed, len(metas)))
-                    if [episode.source for episode in batch] != [number] * len(metas):
+                for metadata in episode_metadata(source):
+                    batch = list(islice(placed, len(metadata)))
+                    if [episode.source for episode in batch] != [number] * len(metadata):
                         raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
-                    yield batch, metas
+                    yield batch, metadata
         if (lost := next(placed, None)) is not None:
-            where = f"dataset {lost.source + 1}, episode {lost.episode}"
+            where = f"dataset {lost.source + 1}, episode {lost.location.index}"
             raise RobotroveError(
                 where,
                 "has no metadata any more",
@@ -89,9 +90,9 @@ class DatasetSources:
         """Return the extra files that go on, each with one origin, and a note on every other."""
         return shared_extras(self._tellers())
 
-    def _tellers(self) -> Iterable[DatasetSource]:
-        """Return the sources that say something of the dataset besides its episodes: shards beside a base do not."""
-        return self if self._binding.run.base is None else self.base()
+    def _tellers(self) -> Iterable[Dataset]:
+        """Return the sources that say something of the dataset besides its episodes: shards do not."""
+        return self.base() if self._datasets is None else self
 
 
 @contextmanager
@@ -106,14 +107,14 @@ def readable(root: Path) -> Iterator[None]:
         raise DatasetDamaged(root, "", str(exc)) from exc
 
 
-def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], list[str]]:
+def shared_extras(sources: Iterable[Dataset]) -> tuple[dict[Path, Path], list[str]]:
     """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
     digests: dict[Path, set[bytes]] = {}
     origins: dict[Path, list[Path]] = {}
     count = 0
     for source in sources:
         count += 1
-        for path in source.extra_files():
+        for path in extra_files(source):
             digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
             origins.setdefault(path, []).append(source.root / path)
     shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
@@ -121,19 +122,19 @@ def shared_extras(sources: Iterable[DatasetSource]) -> tuple[dict[Path, Path], l
     return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
 
 
-def shared_video_info(sources: Iterable[DatasetSource]) -> dict[str, Mapping[str, Any]]:
+def shared_video_info(sources: Iterable[Dataset]) -> dict[str, Mapping[str, Any]]:
     """Return what all sources say alike of their videos; there may be more in it than can be read off a file."""
     shared: dict[str, Mapping[str, Any]] | None = None
     for source in sources:
-        infos = source.facts.video_info
+        infos = DatasetInfo.of_dataset(source).video_info
         shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
     return shared or {}
 
 
-def summed_histograms(sources: Iterable[DatasetSource]) -> dict[str, Array]:
+def summed_histograms(sources: Iterable[Dataset]) -> dict[str, Array]:
     """Return the histograms of all sources together, of cameras of which all have one."""
     sums: dict[str, Array] | None = None
     for source in sources:
-        part = source.histograms()
+        part = histograms(source)
         sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
     return sums or {}

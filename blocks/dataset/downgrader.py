@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from ...core.commit import files_attempt
 from ...core.errors import UsageError, option
-from ...formats.lerobot.datasets.dataset import DatasetSource, FolderSource
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
-from ...formats.lerobot.datasets.episode_location import EpisodeFiles, EpisodeMetadata
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation, EpisodeMetadata
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...formats.lerobot.writers import writer_v21
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
@@ -57,26 +56,26 @@ class Downgrader(DatasetMaker):
         """Return a fresh planner."""
         return writer_v21.UnitPlanner(facts.camera_keys)
 
-    def check_columns(self, base: FolderSource[Any]) -> None:
+    def check_columns(self, base: Dataset) -> None:
         """Refuse to append to a dataset with other columns than new data files get."""
-        check_columns(base, writer_v21.row_schema(base.facts, reference_exact=self.reference_exact))
+        check_columns(base, writer_v21.row_schema(DatasetInfo.of_dataset(base), reference_exact=self.reference_exact))
 
-    def admit(self, files: EpisodeFiles, source: DatasetSource, episode: int) -> EpisodeFiles:
+    def admit(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return the episode as it is.
 
         Raises:
             UsageError: If LeRobot could not load it; a run leaves such episodes out while it is planned.
         """
         fps = self.facts.fps
-        if not self.allow_long and is_too_long_for_v21(files.length, fps):
+        if not self.allow_long and is_too_long_for_v21(location.length, fps):
             raise UsageError(
-                f"{source.root}, episode {episode}",
-                f"lasts {files.length / fps:.0f} s: LeRobot 0.3.3 refuses it, since float32 cannot hold its times",
+                f"{source.root}, episode {location.index}",
+                f"lasts {location.length / fps:.0f} s: LeRobot 0.3.3 refuses it, since float32 cannot hold its times",
                 "episodes of at most 1,024 s",
                 f"{option('allow-long')} (downgrader: {{allow_long: true}}) for readers that accept it",
             )
-        self._anew.update(key for key, track in files.tracks.items() if not track.is_copyable)
-        return files
+        self._anew.update(key for key, track in location.tracks.items() if not track.is_copyable)
+        return location
 
     def targets(self, unit: PlannedFile) -> Iterator[Path]:
         """Yield a file per episode."""
@@ -87,7 +86,7 @@ class Downgrader(DatasetMaker):
         todo = [(e, t) for e, t in zip(episodes, self.targets(unit), strict=True) if not t.exists()]
         copied = []
         for placed, target in todo:
-            track = placed.files.tracks[unit.key] if unit.key else None
+            track = placed.location.tracks[unit.key] if unit.key else None
             if track is None or track.is_copyable:
                 copied.append((placed, target))
             else:
@@ -101,9 +100,9 @@ class Downgrader(DatasetMaker):
         with files_attempt([target for _, target in batch], self.root) as written:
             files = [(placed, path) for (placed, _), path in zip(batch, written, strict=True)]
             if key:
-                split([(placed.files.tracks[key].clip, path) for placed, path in files], self.facts.fps)
+                split([(placed.location.tracks[key].clip, path) for placed, path in files], self.facts.fps)
                 for placed, path in files:
-                    prove(path, placed.files.length, self.facts.fps)
+                    prove(path, placed.location.length, self.facts.fps)
             else:
                 tasks = TaskTable(plan.tasks)
                 rows = writer_v21.placed_rows(

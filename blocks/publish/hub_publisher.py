@@ -75,18 +75,18 @@ class HubPublisher(Bound, DatasetStep):
     @cached_property
     def _push(self) -> Push:
         with naming_dataset(self._root):
-            view = open_dataset(self._root)
-            if self.version not in (None, view.version):
-                raise UsageError(str(self._root), f"is of version {view.version}", self.version or "")
+            dataset = open_dataset(self._root)
+            if self.version not in (None, dataset.version):
+                raise UsageError(str(self._root), f"is of version {dataset.version}", self.version or "")
             facts = card_facts(
-                view, repo_id=self.repo_id, branch=self.branch, license=self.license, is_verified=self.verify
+                dataset, repo_id=self.repo_id, branch=self.branch, license=self.license, is_verified=self.verify
             )
         return Push(
             Hub(on_pause=lambda why: self.progress(why, 0, 0)),
             self._root,
             repo_id=self.repo_id,
             branch=self.branch,
-            version=view.version,
+            version=dataset.version,
             card=card(facts),
             progress=lambda done, total: self.progress("sending", done, total),
         )

@@ -14,9 +14,10 @@ from ...core.commit import folder_attempt
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, Superseded, undamaged
 from ...core.features import difference, named_like
-from ...formats.lerobot.datasets.dataset_info import dataset_info
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo
+from ...formats.lerobot.datasets.dataset_stats import histograms
 from ...formats.lerobot.datasets.episode_location import EpisodeRecord
-from ...formats.lerobot.datasets.shard_dataset import ShardSource
+from ...formats.lerobot.datasets.shard_dataset import ShardDataset
 from ...formats.lerobot.writers.episode_folder import read_episode, write_episode
 from ...formats.lerobot.writers.writer_v30 import write_dataset
 from ...manifests.events import Journal
@@ -138,14 +139,14 @@ class ShardWriter(EpisodeWriter):
             self._finish(rank, progress)
 
     def _finish(self, rank: int, progress: ShardProgress) -> None:
-        facts = dataset_info(self.binding.run)
+        facts = DatasetInfo.of_run(self.binding.run)
         earlier: dict[int, EpisodeRecord] = {}
-        histograms: list[Mapping[str, Any]] = []
+        counts: list[Mapping[str, Any]] = []
         if progress.previous:
-            source = ShardSource(progress.previous, facts)
-            earlier = {record.index: record for record in source.records()}
+            before = ShardDataset(progress.previous)
+            earlier = {record.index: record for record in before.records()}
             if earlier:  # a shard with nothing kept has no histograms
-                histograms.append(source.histograms())
+                counts.append(histograms(before))
         records: list[EpisodeRecord] = []
         rejected: list[RejectedEpisode] = []
         for row in Manifest.read(self.binding.workspace.manifest, shard=rank).rows:
@@ -153,15 +154,15 @@ class ShardWriter(EpisodeWriter):
                 records.append(earlier[row.index])
             elif progress.episode(row.index).exists():
                 records.append(read_episode(progress.episode(row.index)))
-                histograms.append(records[-1].histograms)
+                counts.append(records[-1].histograms)
             else:
                 # Only a stock datatrove filter drops an episode without a word.
                 rejected.append(
                     progress.rejected(row.index)
                     or RejectedEpisode(row.index, "dropped_by_step", "a step of the pipeline dropped it", error=False)
                 )
-        cameras = histograms[0].keys() if histograms else ()
-        sums = {key: np.sum([np.asarray(h[key], dtype=np.int64) for h in histograms], axis=0) for key in cameras}
+        cameras = counts[0].keys() if counts else ()
+        sums = {key: np.sum([np.asarray(h[key], dtype=np.int64) for h in counts], axis=0) for key in cameras}
         kept = [_kept(record) for record in records]
         shard = Shard(rank, kept, rejected, {key: value.tolist() for key, value in sums.items()})
         with folder_attempt(progress.target, beside=progress.folder) as folder:
@@ -172,5 +173,5 @@ class ShardWriter(EpisodeWriter):
 
 
 def _kept(record: EpisodeRecord) -> KeptEpisode:
-    files = record.files
-    return KeptEpisode(record.index, files.length, files.row_bytes, {key: t.size for key, t in files.tracks.items()})
+    location, sizes = record.location, dict(record.location.sizes)
+    return KeptEpisode(record.index, location.length, sizes.pop(""), sizes)

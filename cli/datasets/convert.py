@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ...core.errors import UsageError
-from ...formats.lerobot.datasets.open_dataset import version_of
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
 from ..arguments import force_option, given
 from .dataset_run import run_blocks, run_options
@@ -31,7 +31,7 @@ def command(dataset: str, version: str, robot: str | None, allow_long: bool, for
     source = given(dataset, force=force)
     folder = local_dataset(source)
     # One that is gone may be that of a finished run, which needs it no more.
-    if os.path.lexists(folder) and version_of(folder) == version and robot is None:
+    if os.path.lexists(folder) and open_dataset(folder).version == version and robot is None:
         raise UsageError(dataset, f"already has version {version}", "a dataset of another version")
     if version == "v3.0":
         if robot or allow_long:

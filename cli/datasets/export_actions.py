@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from ...core.errors import UsageError
-from ...formats.lerobot.datasets.open_dataset import check_is_dataset
+from ...core.errors import UsageError, naming_dataset
 from ...pipelines.replay.action_export import ActionExport, export_actions
 from ..display import Bar
 from ..output import counted, echo, echo_json
@@ -42,8 +41,7 @@ def command(
     simulator: joints by name, motor units converted back to radians. With --source each episode also has the initial
     state, the seed and the environment of its recording. A replay resets to them.
     """
-    check_is_dataset(dataset)
-    with Bar("exporting") as bar:
+    with Bar("exporting") as bar, naming_dataset(dataset):
         export = export_actions(
             dataset,
             output,

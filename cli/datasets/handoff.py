@@ -15,7 +15,7 @@ from ...core.commit import folder_attempt
 from ...core.errors import UsageError, exists_already
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
-from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
 from ...formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
@@ -57,16 +57,15 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     DATASET is of version 2.1, with meta/modality.json. For N1, N1.5 and RLinf, experiment_cfg/metadata.json is
     written too: the checkpoint must contain it.
     """
-    check_is_dataset(dataset)
-    view = open_dataset(dataset)
-    if not isinstance(view, DatasetV21):
+    existing = open_dataset(dataset)
+    if not isinstance(existing, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
-        raise UsageError(str(dataset), f"is {view.version}", "v2.1, the version that GR00T reads", action)
-    _refuse(view, f"gr00t-{version}")
-    training = gr00t_training(view, load_robot(robot), version, tag)
+        raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
+    _refuse(existing, f"gr00t-{version}")
+    training = gr00t_training(existing, load_robot(robot), version, tag)
     files = gr00t_files(training, folder)
     if training.is_old:
-        files[METADATA] = json.dumps(gr00t_metadata(view, training.tag), indent=4) + "\n"
+        files[METADATA] = json.dumps(gr00t_metadata(existing, training.tag), indent=4) + "\n"
     _write(folder, files)
     echo(f"{folder}: {', '.join(files)}\n  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
 
@@ -77,23 +76,24 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 @click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     """Write the files that start lerobot-train on a DATASET."""
-    check_is_dataset(dataset)
-    view = open_dataset(dataset)
-    _refuse(view, "lerobot")
-    files = lerobot_files(view, policy, folder)
+    existing = open_dataset(dataset)
+    _refuse(existing, "lerobot")
+    files = lerobot_files(existing, policy, folder)
     _write(folder, files)
     echo(f"{folder}: {', '.join(files)}\n  start: bash {quote(str(folder / TRAIN))}")
 
 
-def _refuse(view: Dataset, consumer: str) -> None:
+def _refuse(dataset: Dataset, consumer: str) -> None:
     """Hand over nothing that the trainer refuses or reads wrong."""
-    wrong = [f"{one.where}: {one.message}" for one in refusals(view, CONSUMERS[consumer]) if one.check not in _ELSEWISE]
+    wrong = [
+        f"{one.where}: {one.message}" for one in refusals(dataset, CONSUMERS[consumer]) if one.check not in _ELSEWISE
+    ]
     if wrong:
         raise UsageError(
-            str(view.root),
+            str(dataset.root),
             "\n    ".join([f"{CONSUMERS[consumer].title} would refuse or misread it", *wrong]),
             "a dataset without errors for it",
-            f"robotrove verify {quote(str(view.root))} --for {consumer}",
+            f"robotrove verify {quote(str(dataset.root))} --for {consumer}",
         )
 
 

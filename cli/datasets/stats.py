@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ...core.errors import UsageError
+from ...core.errors import UsageError, naming_dataset
 from ...formats.lerobot.recompute.dataset_recompute import StatsReport, recompute
 from ...formats.lerobot.stats.stats_comparison import FeatureDifferences, StatDifference
 from ...hub.address import is_on_hub
@@ -54,9 +54,10 @@ def command(
     """
     if is_on_hub(dataset) and not check:
         raise UsageError(dataset, "is on the Hub and cannot be changed in place", "--check, or a folder")
-    with Bar("reading files") as bar:
+    folder = local_dataset(dataset, force=force)
+    with Bar("reading files") as bar, naming_dataset(folder):
         report = recompute(
-            local_dataset(dataset, force=force),
+            folder,
             check=check,
             cameras=cameras,
             gr00t=gr00t,

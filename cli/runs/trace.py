@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...core.errors import naming_dataset
 from ...pipelines.run.trace import Trace, trace
 from ..output import echo, echo_json
 
@@ -20,7 +21,8 @@ def command(dataset: Path, episode: int, as_json: bool) -> None:
 
     EPISODE is its number in the DATASET, from 0.
     """
-    found = trace(dataset, episode)
+    with naming_dataset(dataset):
+        found = trace(dataset, episode)
     if as_json:
         echo_json({**asdict(found.origin), "source_path": found.path, "source_is_there": found.is_there})
     else:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -38,12 +39,6 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
 
 
-def read_small(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a small parquet file; `pq.read_table` and threads would take three times as long."""
-    with open_parquet(path) as file:
-        return file.read(columns, use_threads=False)
-
-
 def read_object(root: Path, path: str) -> dict[str, Any]:
     """Return a JSON file that holds an object; Damaged where it is not that."""
     try:
@@ -58,7 +53,7 @@ def read_object(root: Path, path: str) -> dict[str, Any]:
 
 
 class DatasetFiles:
-    """The files below one folder, each read in bounded memory; what cannot be read is Damaged.
+    """Files below one folder, each read in bounded memory; what cannot be read is Damaged.
 
     Args:
         root: The folder.
@@ -68,6 +63,23 @@ class DatasetFiles:
     def __init__(self, root: Path, on_file: Callable[[str], None] = lambda path: None) -> None:
         self.root = root
         self._on_file = on_file
+
+    @cached_property
+    def _homes(self) -> list[str]:
+        home = os.path.realpath(self.root)
+        parent = os.path.dirname(home)
+        if os.path.basename(parent) != "snapshots":
+            return [home]
+        # The Hub's cache: snapshots/<commit>/ holds links to ../../blobs.
+        return [home, os.path.join(os.path.dirname(parent), "blobs")]
+
+    def is_inside(self, path: str | Path) -> bool:
+        """Return True if a path does not lead out of the dataset, neither by itself nor by links."""
+        try:
+            target = os.path.realpath(self.root / path)
+        except ValueError:  # a zero byte
+            return False
+        return any(target.startswith(home + os.sep) for home in self._homes)
 
     def opened(self, path: str) -> Path:
         """Say that a file is about to be read; return its full path."""
@@ -115,57 +127,44 @@ class DatasetFiles:
             raise Damaged(path, f"cannot be read as parquet: {exc}") from None
 
     def batches(
-        self, path: str, columns: Sequence[str], rows: int = BATCH_ROWS, *, optional: Sequence[str] = ()
-    ) -> Iterator[dict[str, ArrowColumn]]:
-        """Yield batches of a parquet file as column name to array; optional columns are there if the file has them."""
+        self, path: str, columns: Sequence[str], rows: int = BATCH_ROWS, *, optional: Sequence[str] = (), first: int = 0
+    ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
+        """Yield (row in the file, column name to array) of each batch of a parquet file.
+
+        Args:
+            path: The file, relative to the dataset.
+            columns: Columns that it must have.
+            rows: Most rows of a batch.
+            optional: Columns that are read if the file has them.
+            first: Row from which on rows are wanted; reading begins with its row group.
+        """
         with self.parquet(path) as file:
-            names = set(file.schema_arrow.names)  # made anew each time that it is asked for
+            names = set(file.schema_arrow.names)  # computed each time that it is asked for
             if missing := [name for name in columns if name not in names]:
                 raise Damaged(path, f"has no column {', '.join(missing)}")
             found = [*columns, *(name for name in optional if name in names)]
             is_small = file.metadata.num_rows <= rows  # for which threads cost more than they save
-            for batch in file.iter_batches(batch_size=rows, columns=found, use_threads=not is_small):
+            row = group = 0
+            while group < file.num_row_groups and row + (size := file.metadata.row_group(group).num_rows) <= first:
+                row, group = row + size, group + 1
+            groups = list(range(group, file.num_row_groups))
+            for batch in file.iter_batches(rows, groups, found, use_threads=not is_small):
                 arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-                yield {name: arrays[name] for name in found}
+                yield row, {name: arrays[name] for name in found}
+                row += batch.num_rows
 
 
-class Inside:
-    """Paths that do not lead out of a dataset, neither by themselves nor by links.
-
-    Args:
-        root: The dataset's folder.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        home = os.path.realpath(root)
-        self._homes = [home]
-        parent = os.path.dirname(home)
-        if os.path.basename(parent) == "snapshots":
-            # The Hub's cache: snapshots/<commit>/ holds links to ../../blobs.
-            self._homes.append(os.path.join(os.path.dirname(parent), "blobs"))
-
-    def __contains__(self, path: str | Path) -> bool:
-        try:
-            target = os.path.realpath(self._root / path)
-        except ValueError:  # a zero byte
-            return False
-        return any(target.startswith(home + os.sep) for home in self._homes)
-
-
-def extra_files(root: Path, inside: Inside) -> list[Path]:
+def extra_files(files: DatasetFiles) -> list[Path]:
     """Return the files of meta/ that no writer of either version makes, relative to the dataset, sorted.
 
-    Args:
-        root: The dataset's folder.
-        inside: What is inside of it; links that lead out are left out, as are hidden and temporary files.
+    Links that lead out of it are no such files, nor are hidden and temporary ones.
     """
-    found = []
+    root, found = files.root, []
     for folder, folders, names in os.walk(root / "meta"):
         here = Path(folder).relative_to(root)
         folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
         for path in (here / name for name in names):
-            if path not in _OWN and not _is_passing(path.name) and (root / path).is_file() and path in inside:
+            if path not in _OWN and not _is_passing(path.name) and (root / path).is_file() and files.is_inside(path):
                 found.append(path)
     return sorted(found)
 

@@ -16,8 +16,8 @@ from ...core.errors import RobotroveError, RunChanged, UsageError, naming_datase
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
-from ...formats.lerobot.datasets.open_dataset import open_source
-from ...formats.lerobot.datasets.provenance import origins
+from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.provenance import has_origins, origins
 from ...formats.lerobot.writers.kept_files import kept_episodes
 from ...hub.address import is_on_hub
 from ...hub.source_files import dataset_place, local_dataset
@@ -61,17 +61,17 @@ def read_base(append_to: str, formats: Sequence[str]) -> Base:
     root = _folder(append_to)
     check_name(root)
     with naming_dataset(root):
-        source = open_source(root)
-        view = source.view
+        existing = open_dataset(root)
         digest = _digest(root)  # before it is read: what changes from here on is noticed
-        if [view.version] != list(formats):
-            raise UsageError(str(root), f"is of version {view.version}", " and ".join(formats), "see `formats:`")
-        known = origins(view, view.provenance_path) if (root / view.provenance_path).is_file() else ()
+        if [existing.version] != list(formats):
+            raise UsageError(str(root), f"is of version {existing.version}", " and ".join(formats), "see `formats:`")
+        known = origins(existing) if has_origins(existing) else ()
         episodes = {(origin.source_digest, origin.source_key): origin.episode_index for origin in known}
         sizes = {name: state.st_size for name, state in walk(root)}
         files = sum(name.endswith((".parquet", ".mp4")) for name in sizes)
-        counts = view.count("total_episodes"), view.count("total_frames")
-        return Base(BaseDataset(str(root), *counts, files, digest), source.facts, episodes, sum(sizes.values()))
+        counts = existing.count("total_episodes"), existing.count("total_frames")
+        info = DatasetInfo.of_dataset(existing)
+        return Base(BaseDataset(str(root), *counts, files, digest), info, episodes, sum(sizes.values()))
 
 
 def check_base(base: Base, pipeline: ResolvedPipeline) -> None:
@@ -82,15 +82,15 @@ def check_base(base: Base, pipeline: ResolvedPipeline) -> None:
     """
     root = Path(base.dataset.path)
     with naming_dataset(root):
-        source = open_source(root)
+        existing = open_dataset(root)
         for maker in pipeline.dataset:
             if isinstance(maker, DatasetMaker):
-                for _ in kept_episodes(source, maker.planner(base.facts), lambda note: None):
+                for _ in kept_episodes(existing, maker.planner(base.facts), lambda note: None):
                     pass
-                maker.check_columns(source)
+                maker.check_columns(existing)
         notes = [_other("robot_type", pipeline.robot_type, base.facts.robot_type)]
         for key in base.facts.camera_keys:
-            encoding = encoding_at(root / next(source.view.video_files(key)).path)
+            encoding = encoding_at(root / next(existing.video_files(key)).path)
             notes += [
                 _other(f"the codec of {key}", pipeline.video.format, encoding.codec),
                 _other(f"the pixel format of {key}", pipeline.video.pix_fmt, encoding.pix_fmt),
@@ -147,7 +147,7 @@ def workspace_of_append(spec: PipelineSpec, output: Path, run_dir: Path | None) 
             if not earlier.report.exists() and (is_between or Binding(earlier, run).made_output):
                 return earlier
     with naming_dataset(output):
-        open_source(output)
+        open_dataset(output)
     return Workspace(output.with_name(f"{begin}{_digest(output)[:12]}.run"), output)
 
 

@@ -15,7 +15,7 @@ from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
-from ...formats.lerobot.datasets.open_dataset import open_source
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
 from ...manifests.run_info import InputDataset
 from ..spec.pipeline_spec import PipelineSpec
@@ -109,7 +109,7 @@ def _is_same(dataset: InputDataset) -> bool:
 
 def _facts(folder: Path) -> DatasetInfo:
     with naming_dataset(folder):
-        return open_source(folder).facts
+        return DatasetInfo.of_dataset(open_dataset(folder))
 
 
 def local_folder(folder: str) -> Path:

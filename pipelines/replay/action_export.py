@@ -16,10 +16,9 @@ from ...core.errors import Damaged, RobotroveError, UsageError, exists_already, 
 from ...core.features import Feature
 from ...formats.hdf5.replay_file import ReplayFile, create, read_start
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
-from ...formats.lerobot.datasets.provenance import origins
-from ...formats.lerobot.datasets.row_reader import StoredStream, stored_episodes
+from ...formats.lerobot.datasets.provenance import has_origins, origins
 from ...manifests.robot import RobotManifest, load_robot, robots_of_type
 from ...verification.source.recordings import Pair, SourceEpisodes, SourceProblem
 from ...verification.source.source_check import Progress
@@ -38,7 +37,7 @@ class ExportedEpisode:
         pair: The recording that it is to begin like, None for none.
     """
 
-    stored: StoredEpisode
+    stored: EpisodeLocation
     success: bool | None
     way: WayBack
     pair: Pair | None
@@ -110,22 +109,22 @@ def _space(robot: RobotManifest, space: str | None) -> list[str]:
     return robot.spaces[space]
 
 
-def of_robot(view: Dataset, way: WayBack, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
+def of_robot(dataset: Dataset, way: WayBack, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
     """Yield chosen episodes of a dataset, all with the same way back and none with a recording.
 
     Raises:
         Damaged: If the dataset cannot be read.
     """
-    is_labelled = (view.root / view.provenance_path).is_file()
-    known = origins(view, view.provenance_path) if is_labelled else ()
-    for stored, origin in zip_longest(stored_episodes(view), known):
+    is_labelled = has_origins(dataset)
+    known = origins(dataset) if is_labelled else ()
+    for stored, origin in zip_longest(dataset.episodes(), known):
         if stored is None or (is_labelled and origin is None):
-            raise Damaged(view.provenance_path, "has not one row per episode")
+            raise Damaged(dataset.provenance_path, "has not one row per episode")
         if stored.index in chosen:
             yield ExportedEpisode(stored, origin.success if origin else None, way, None)
 
 
-def of_run(view: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
+def of_run(dataset: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator[ExportedEpisode]:
     """Yield chosen episodes of a dataset, each with the recording that a run made it from.
 
     Raises:
@@ -133,12 +132,12 @@ def of_run(view: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator[Ex
         RobotroveError: If a recording is gone or changed.
     """
     recordings = finished_run(run_dir)
-    sources = SourceEpisodes(view, recordings)
-    undo = Undo(recordings.steps, view.features, run_dir)
+    sources = SourceEpisodes(dataset, recordings)
+    undo = Undo(recordings.steps, dataset.features, run_dir)
     pairs = [pair for pair in sources.pairs(lambda problem: None) if pair.stored.index in chosen]
     if strange := sorted(set(chosen) - {pair.stored.index for pair in pairs}):
         raise UsageError(
-            str(view.root),
+            str(dataset.root),
             f"{len(strange)} episode(s) do not come from the run in {run_dir} (first: {strange[0]})",
             "episodes of that run",
             "choose those with --episodes, or leave out --source",
@@ -148,9 +147,9 @@ def of_run(view: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator[Ex
             why = f"{ep.rejection.reason}: {ep.rejection.detail}" if ep.rejection else f"has no {ACTION}"
             raise RobotroveError(pair.origin.label, why, "the recording as it was converted")
         way = undo.way(ACTION, ep.columns[ACTION].feature)
-        if way.width > view.features[ACTION].shape[0]:
+        if way.width > dataset.features[ACTION].shape[0]:
             raise UsageError(
-                str(view.root), f"{ACTION} has other entries than the run gave it", "the dataset of the run"
+                str(dataset.root), f"{ACTION} has other entries than the run gave it", "the dataset of the run"
             )
         yield ExportedEpisode(pair.stored, pair.origin.success, way, pair)
 
@@ -219,13 +218,13 @@ def export_actions(
         raise exists_already(target)
     if not target.parent.is_dir():
         raise UsageError(str(target), "its folder is not there", "a file in a folder that exists")
-    view = open_dataset(dataset)
-    stored = _action(view)
-    chosen = _chosen(view, episodes)
+    existing = open_dataset(dataset)
+    stored = _action(existing)
+    chosen = _chosen(existing, episodes)
     if run_dir is None:
-        parts = of_robot(view, way_of_robot(stored, view.info.get("robot_type"), robot, space), chosen)
+        parts = of_robot(existing, way_of_robot(stored, existing.info.get("robot_type"), robot, space), chosen)
     elif robot is None and space is None:
-        parts = of_run(view, run_dir, chosen)
+        parts = of_run(existing, run_dir, chosen)
     else:
         raise UsageError(
             "--robot and --space", "stand beside --source, whose pipeline says both", todo="leave them out"
@@ -233,9 +232,7 @@ def export_actions(
     attempt = target.with_name(attempt_name(target.name))
     try:
         with create(attempt) as file:
-            done = _written(
-                file, parts, StoredStream(view, [ACTION]), stored.dtype, lambda done: progress(done, len(chosen))
-            )
+            done = _written(file, parts, existing, stored.dtype, lambda done: progress(done, len(chosen)))
         sync_file(attempt)
         if not rename_new(attempt, target):
             raise exists_already(target)
@@ -248,7 +245,7 @@ def export_actions(
 def _written(
     file: ReplayFile,
     parts: Iterable[ExportedEpisode],
-    stream: StoredStream,
+    dataset: Dataset,
     dtype: str,
     progress: Callable[[int], None],
 ) -> ActionExport:
@@ -257,7 +254,7 @@ def _written(
     for part in parts:
         way = part.way  # the same for all: episodes of a dataset have the same features
         feature = Feature(dtype, (len(way.entries),))
-        file.add(part.stored.index, _actions(stream, part), feature, part.stored.length, part.success)
+        file.add(part.stored.index, _actions(dataset, part), feature, part.stored.length, part.success)
         if part.pair is not None:
             row = part.pair.origin.row_map[0]
             start = read_start(Path(part.pair.row.path), part.pair.row.key, row)
@@ -271,23 +268,23 @@ def _written(
     return ActionExport("", episodes, rows, names, way.missing, way.converted, starts, shifted_starts, late_starts)
 
 
-def _actions(stream: StoredStream, part: ExportedEpisode) -> Iterator[Array]:
-    for piece in stream.pieces(part.stored):
-        yield part.way.vectors(piece[ACTION].reshape(len(piece[ACTION]), -1))
+def _actions(dataset: Dataset, part: ExportedEpisode) -> Iterator[Array]:
+    for batch in dataset.rows([ACTION], part.stored):
+        yield part.way.vectors(batch[ACTION].reshape(len(batch[ACTION]), -1))
 
 
-def _action(view: Dataset) -> Feature:
-    feature = view.numeric_features.get(ACTION)
+def _action(dataset: Dataset) -> Feature:
+    feature = dataset.numeric_features.get(ACTION)
     if feature is None or len(feature.shape) != 1:
-        raise UsageError(str(view.root), f"has no vector {ACTION!r}", "a dataset of actions")
+        raise UsageError(str(dataset.root), f"has no vector {ACTION!r}", "a dataset of actions")
     return feature
 
 
-def _chosen(view: Dataset, episodes: Sequence[range] | None) -> set[int]:
-    known = {stored.index for stored in stored_episodes(view)}
+def _chosen(dataset: Dataset, episodes: Sequence[range] | None) -> set[int]:
+    known = {stored.index for stored in dataset.episodes()}
     if episodes is None:
         return known
     for numbers in episodes:
         if (strange := next((number for number in numbers if number not in known), None)) is not None:
-            raise UsageError("--episodes", f"{view.root} has no episode {strange}", f"0 to {max(known)}")
+            raise UsageError("--episodes", f"{dataset.root} has no episode {strange}", f"0 to {max(known)}")
     return {number for numbers in episodes for number in numbers}

@@ -18,7 +18,6 @@ from ...core.episode import Episode
 from ...core.errors import RobotroveError, UsageError, explained
 from ...core.features import DEFAULT_FEATURES, Feature, Features, cameras
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.datasets.row_reader import StoredStream
 from ...verification.source.episode_check import EpisodeDifference
 from ...verification.source.recordings import Pair
 
@@ -83,15 +82,14 @@ class EpisodeReplay:
     """Compares episodes of a dataset, in order, with their recordings as the reader gives them.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
         undo: The way back.
     """
 
-    def __init__(self, view: Dataset, undo: Undo) -> None:
-        self._view = view
+    def __init__(self, dataset: Dataset, undo: Undo) -> None:
+        self._dataset = dataset
         self._undo = undo
-        self._stream: StoredStream | None = None
-        self._keys: list[str] = []
+        self._keys: list[str] | None = None
 
     def differences(self, ep: Episode, pair: Pair) -> Iterator[EpisodeDifference]:
         """Yield the first difference of each entry of each vector.
@@ -103,10 +101,9 @@ class EpisodeReplay:
         if ep.rejection is not None:
             yield EpisodeDifference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
             return
-        if self._stream is None:
-            apart = DEFAULT_FEATURES | cameras(self._view.features)
-            self._keys = [key for key in self._view.features if key in ep.columns and key not in apart]
-            self._stream = StoredStream(self._view, self._keys)
+        if self._keys is None:  # compared in all episodes, or missing in them
+            apart = DEFAULT_FEATURES | cameras(self._dataset.features)
+            self._keys = [key for key in self._dataset.features if key in ep.columns and key not in apart]
         if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
             yield EpisodeDifference(missing[0], None, "is not in the recording")
             return
@@ -117,7 +114,7 @@ class EpisodeReplay:
             return
         ways = {key: self._undo.way(key, ep.columns[key].feature) for key in self._keys}
         for key, way in ways.items():
-            if way.width > (width := prod(self._view.features[key].shape)):
+            if way.width > (width := prod(self._dataset.features[key].shape)):
                 yield EpisodeDifference(key, None, f"has {width} entries, and at least {way.width} were recorded")
                 return
         try:
@@ -126,11 +123,10 @@ class EpisodeReplay:
             yield EpisodeDifference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
 
     def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[EpisodeDifference]:
-        assert self._stream is not None
         found: dict[tuple[str, int], EpisodeDifference] = {}
         counts: Counter[tuple[str, int]] = Counter()
         row = 0
-        for piece in self._stream.pieces(pair.stored):
+        for piece in self._dataset.rows(list(ways), pair.stored):
             count = len(piece[ACTION])
             for key, way in ways.items():
                 recorded = ep.columns[key].read(row, row + count).reshape(count, -1)

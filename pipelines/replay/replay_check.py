@@ -79,17 +79,17 @@ def check_replay(
     try:
         return _compared(open_dataset(dataset), recordings, problems, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
-        problems.note(SourceProblem(None, exc.where, "", None, exc.found))
+        problems.note(SourceProblem(None, exc.place, "", None, exc.found))
         return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
 
 
-def _compared(view: Dataset, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
-    sources = SourceEpisodes(view, recordings)
-    undo = Undo(recordings.steps, view.features, recordings.run_dir)
-    if ACTION not in view.features:
-        raise UsageError(str(view.root), f"has no feature {ACTION!r}", "a dataset of actions", "leave out --replay")
+def _compared(dataset: Dataset, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
+    sources = SourceEpisodes(dataset, recordings)
+    undo = Undo(recordings.steps, dataset.features, recordings.run_dir)
+    if ACTION not in dataset.features:
+        raise UsageError(str(dataset.root), f"has no feature {ACTION!r}", "a dataset of actions", "leave out --replay")
     pairs = sources.pairs(lambda problem: None)
-    check = EpisodeReplay(view, undo)
+    check = EpisodeReplay(dataset, undo)
     episodes = rows = 0
     for ep, pair in sources.opened(pairs, problems.note):
         for feature, row, message in check.differences(ep, pair):

@@ -11,8 +11,8 @@ from pathlib import Path
 from ...core.errors import RobotroveError, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
-from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
-from ...formats.lerobot.datasets.provenance import ProvenanceRow, origin_of
+from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origin_of
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity
 
@@ -43,17 +43,16 @@ def trace(dataset: Path, episode: int) -> Trace:
         UsageError: If there is no such dataset or episode, or nothing is known about its origin.
         Damaged: If the dataset cannot be read.
     """
-    check_is_dataset(dataset)
-    view = open_dataset(dataset)
-    if not (dataset / view.provenance_path).is_file():
+    existing = open_dataset(dataset)
+    if not has_origins(existing):
         raise UsageError(
             str(dataset),
-            f"does not say where its episodes come from, it has no {view.provenance_path}",
+            f"does not say where its episodes come from, it has no {existing.provenance_path}",
             "a dataset made by robotrove",
         )
-    origin = origin_of(view, view.provenance_path, episode)
+    origin = origin_of(existing, episode)
     if origin is None:
-        count = view.count("total_episodes")
+        count = existing.count("total_episodes")
         raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
     path = _source_path(dataset, origin)
     return Trace(origin, path, path is not None and Path(path).is_file())

@@ -10,7 +10,7 @@ import pytest
 
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.blocks.writer.shard_writer import ShardWriter
-from robotrove.formats.lerobot.datasets.open_dataset import version_of
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.tests.judges.expectations import check_access, check_episodes, check_facts, check_frames, check_rows
@@ -45,7 +45,7 @@ def append(recording: Path, base: Path, out: Path) -> None:
     Pipeline(
         source=Hdf5Reader(files=[str(recording)], layout="generic", columns=columns, options=options, fps=FPS),
         writer=ShardWriter(robot_type="recorded", video=VideoSettings(codec="libx264")),
-        formats=[version_of(base)],
+        formats=[open_dataset(base).version],
         append_to=base,
     ).run(output=out, workers=2)
 

@@ -29,23 +29,25 @@ class Seen:
     problem: str
 
 
-def seen_by_lerobot(view: Dataset, python: str = sys.executable) -> Seen:
+def seen_by_lerobot(dataset: Dataset, python: str = sys.executable) -> Seen:
     """Open a dataset with LeRobot and iterate it with PyTorch's DataLoader, in a process of its own.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
         python: The Python in which LeRobot is installed.
 
     Raises:
         UsageError: If LeRobot is not installed, or reads no dataset of this version.
         Damaged: If the number of frames and episodes cannot be read.
     """
-    if view.version != paths_v30.CODEBASE_VERSION:
+    if dataset.version != paths_v30.CODEBASE_VERSION:
         expected = f"a dataset of {paths_v30.CODEBASE_VERSION}, which the LeRobot of robotrove[lerobot] reads"
-        raise UsageError(str(view.root), f"is of version {view.version}", expected, "robotrove convert … --to v3.0")
-    wanted = (len(view.lengths), int(view.lengths.sum()))
+        raise UsageError(
+            str(dataset.root), f"is of version {dataset.version}", expected, "robotrove convert … --to v3.0"
+        )
+    wanted = (len(dataset.lengths), int(dataset.lengths.sum()))
     # -P: its folder has a module named lerobot too.
-    command = [python, "-P", lerobot_subprocess.__file__, str(view.root.absolute())]
+    command = [python, "-P", lerobot_subprocess.__file__, str(dataset.root.absolute())]
     # Otherwise it would look for missing files on the Hub.
     done = subprocess.run(command, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True)
     if done.returncode:
@@ -63,5 +65,5 @@ def seen_by_lerobot(view: Dataset, python: str = sys.executable) -> Seen:
     if (found["episodes"], found["frames"]) != wanted:
         text = f"gives {found['frames']} frames of {found['episodes']} episodes, not {wanted[1]} of {wanted[0]}"
         return Seen(found["lerobot"], found["frames"], text)
-    missing = [key for key in view.features if key not in found["keys"]]
+    missing = [key for key in dataset.features if key not in found["keys"]]
     return Seen(found["lerobot"], found["frames"], f"does not give {', '.join(missing)}" if missing else "")

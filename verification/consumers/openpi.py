@@ -81,7 +81,7 @@ class PromptCheck(Check[Dataset]):
 
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield tasks that say nothing."""
-        for number, task in enumerate(dataset.tasks):
+        for number, task in enumerate(dataset.task_texts):
             if not task.strip():
                 told = "is empty, and openpi would take it for the prompt"
                 mend = "give default_prompt, or `source: {task: TEXT}` in the pipeline"

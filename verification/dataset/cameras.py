@@ -172,7 +172,7 @@ class ImagesCheck(Check[Dataset]):
             for path in (data.path for data in dataset.data_files()):
                 try:
                     row = 0
-                    for batch in dataset.batches(path, (key,), _BATCH_ROWS):
+                    for _, batch in dataset.batches(path, (key,), _BATCH_ROWS):
                         for picture in batch[key].to_pylist():
                             if problem := kind.row_problem(picture):
                                 yield self.error(f"{path}, row {row}, column {key}", problem)

@@ -36,8 +36,8 @@ class EpisodesV21Check(Check[DatasetV21]):
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in episodes.jsonl."""
-        tasks = set(dataset.tasks)
-        rows = dataset.episodes(("episode_index", "tasks", "length"))
+        tasks = set(dataset.task_texts)
+        rows = dataset.entries(("episode_index", "tasks", "length"), as_stored=True)
         for episode, (where, row) in enumerate(rows):
             if row["episode_index"] != episode:
                 yield self.error(where, f"episode_index is {row['episode_index']!r} instead of {episode}")
@@ -88,10 +88,10 @@ class EpisodesV30Check(Check[DatasetV30]):
 
     def _rows(self, dataset: DatasetV30) -> Iterator[Diagnostic]:
         ranges = _row_ranges(dataset)
-        tasks = set(dataset.tasks)
+        tasks = set(dataset.task_texts)
         faults = Repeated(self)
         start = 0
-        for episode, (where, row) in enumerate(dataset.episodes(("tasks", *_INTEGERS))):
+        for episode, (where, row) in enumerate(dataset.entries(("tasks", *_INTEGERS))):
             if empty := [name for name, value in row.items() if value is None]:
                 yield self.error(where, f"{', '.join(empty)} is empty")
                 start += row["length"] or 0
@@ -126,7 +126,7 @@ class EpisodesV30Check(Check[DatasetV30]):
     def _windows(self, dataset: DatasetV30, key: str) -> Iterator[Diagnostic]:
         names = [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")]
         fps = dataset.fps
-        for where, row in dataset.episodes(("length", *names)):
+        for where, row in dataset.entries(("length", *names)):
             if None in row.values():
                 yield self.error(where, f"a value of videos/{key} or the length is empty")
                 continue

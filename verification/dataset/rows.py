@@ -94,12 +94,12 @@ class RowsCheck(Check[Dataset]):
 
     def _tasks(self, dataset: Dataset, used: set[tuple[int, int]]) -> Iterator[Diagnostic]:
         """Compare the tasks of the rows with those that meta names."""
-        texts = dataset.tasks
+        texts = dataset.task_texts
         by_episode: dict[int, set[str]] = {}
         for episode, task in used:
             if 0 <= task < len(texts):
                 by_episode.setdefault(episode, set()).add(texts[task])
-        for episode, (where, row) in enumerate(dataset.episodes(("tasks",))):
+        for episode, (where, row) in enumerate(dataset.entries(("tasks",))):
             if not isinstance(row["tasks"], list):
                 continue  # the check of episodes says so
             rows, meta = by_episode.get(episode, set()), set(map(str, row["tasks"]))
@@ -120,7 +120,7 @@ def _check_indices(
     faults.differences("episode_index", found["episode_index"][known], episode, row)
     faults.differences("frame_index", found["frame_index"][known], index[known] - starts[episode], row)
     task = found["task_index"]
-    total = len(dataset.tasks)
+    total = len(dataset.task_texts)
     faults.note(
         "task_index",
         (task < 0) | (task >= total),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import Damaged, UsageError
+from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ..check import Check, Consumer, Diagnostic, Severity
@@ -69,18 +70,19 @@ def verify(
         if progress is not None:
             progress(running, path)
 
+    if not (dataset / paths_v30.INFO).exists():
+        return _unreadable(Damaged(paths_v30.INFO, "does not exist"))
     try:
-        view = open_dataset(dataset, opened)
+        existing = open_dataset(dataset, on_file=opened)
     except Damaged as exc:
-        finding = Diagnostic("structure", exc.where, exc.found)
-        return Report((finding,), {"errors": 1, "warnings": 0})
+        return _unreadable(exc)
     kept: list[Diagnostic] = []
     totals: dict[Severity, int] = {"error": 0, "warning": 0}
     reported: set[tuple[str, str, str]] = set()
-    for consumer, check in _planned(view.version, consumers):
+    for consumer, check in _planned(existing.version, consumers):
         running = f"{consumer} {check.name}".lstrip()
         found: dict[Severity, int] = {"error": 0, "warning": 0}
-        for finding in _findings(check, view, deep):
+        for finding in _findings(check, existing, deep):
             told = (finding.where, finding.message)
             if reported & {("", *told), (consumer, *told)}:
                 continue  # damage that an earlier check has met
@@ -92,8 +94,13 @@ def verify(
         for severity, count in found.items():
             if count > MAX_FINDINGS:
                 kept.append(Diagnostic(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
-    counts = _counts(view) | {"errors": totals["error"], "warnings": totals["warning"]}
+    counts = _counts(existing) | {"errors": totals["error"], "warnings": totals["warning"]}
     return Report(tuple(kept), counts, tuple(consumers))
+
+
+def _unreadable(damage: Damaged) -> Report:
+    """Return the report on a dataset whose info.json is missing or cannot be read."""
+    return Report((Diagnostic("structure", damage.place, damage.found),), {"errors": 1, "warnings": 0})
 
 
 def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[str, Check[Any]]]:
@@ -108,28 +115,28 @@ def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[
         yield from ((name, check) for check in consumer.checks_for(version))
 
 
-def refusals(view: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
+def refusals(dataset: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
     """Yield the errors of a consumer's own checks alone."""
-    for check in consumer.checks_for(view.version):
-        for finding in _findings(check, view, deep=False):
+    for check in consumer.checks_for(dataset.version):
+        for finding in _findings(check, dataset, deep=False):
             if finding.severity == "error":
                 yield finding
 
 
-def _findings(check: Check[Any], view: Dataset, deep: bool) -> Iterator[Diagnostic]:
+def _findings(check: Check[Any], dataset: Dataset, deep: bool) -> Iterator[Diagnostic]:
     """Yield what a check finds, damage that ends it included."""
     try:
-        yield from check.run(view, deep=deep)
+        yield from check.run(dataset, deep=deep)
     except Damaged as exc:
         yield check.damaged(exc)
 
 
-def _counts(view: Dataset) -> dict[str, int]:
+def _counts(dataset: Dataset) -> dict[str, int]:
     counts: dict[str, int] = {}
     with suppress(Damaged):
-        counts |= {"episodes": len(view.lengths), "frames": int(view.lengths.sum())}
+        counts |= {"episodes": len(dataset.lengths), "frames": int(dataset.lengths.sum())}
     with suppress(Damaged):
-        counts["tasks"] = len(view.tasks)
+        counts["tasks"] = len(dataset.task_texts)
     with suppress(Damaged):
-        counts["cameras"] = len(view.cameras)
+        counts["cameras"] = len(dataset.cameras)
     return counts

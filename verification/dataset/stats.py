@@ -16,7 +16,6 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
-from ...formats.lerobot.datasets.row_reader import row_arrays
 from ...formats.lerobot.stats.exact_quantiles import QUANTILES
 from ...formats.lerobot.stats.feature_stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
 from ...formats.lerobot.stats.stats_comparison import (
@@ -179,7 +178,7 @@ def _episode_tables(dataset: Dataset) -> Iterator[dict[str, NDArray[Any]]]:
     parts: list[dict[str, NDArray[Any]]] = []
     for data in dataset.data_files():
         for _, batch in dataset.row_batches(data.path, names):
-            rows = row_arrays(dataset, data.path, batch)
+            rows = dataset.arrays(data.path, batch)
             total, first = len(rows[names[0]]), 0
             while first < total and needed:
                 last = min(total, first + needed)

@@ -134,7 +134,7 @@ class CountsCheck(Check[Dataset]):
         for key, found, place in (
             ("total_episodes", episodes, dataset.episodes_path),
             ("total_frames", frames, f"the lengths in {dataset.episodes_path}"),
-            ("total_tasks", len(dataset.tasks), dataset.tasks_path),
+            ("total_tasks", len(dataset.task_texts), dataset.tasks_path),
         ):
             if dataset.count(key) != found:
                 yield self.error(paths_v30.INFO, f"{key} is {dataset.count(key)}, but {place} gives {found}")

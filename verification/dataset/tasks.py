@@ -40,7 +40,7 @@ class TasksV30Check(Check[DatasetV30]):
 
     def run(self, dataset: DatasetV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in tasks.parquet."""
-        tasks = dataset.tasks
+        tasks = dataset.task_texts
         with dataset.parquet(paths_v30.TASKS) as file:
             schema = file.schema_arrow
             table = file.read()

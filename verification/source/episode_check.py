@@ -12,9 +12,8 @@ from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, RobotroveError
 from ...core.features import DEFAULT_FEATURES, Feature, cameras, difference, named_like
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.provenance import ProvenanceRow
-from ...formats.lerobot.datasets.row_reader import StoredRows
 from ...media.image.images import ImageDecoder
 from .camera_check import CameraCheck
 
@@ -28,7 +27,7 @@ class EpisodeDifference(NamedTuple):
 
 
 class EpisodeCheck:
-    """Compares episodes of one dataset with their sources; close it after use.
+    """Compares episodes of one dataset with their sources.
 
     Args:
         dataset: The dataset.
@@ -38,10 +37,9 @@ class EpisodeCheck:
     def __init__(self, dataset: Dataset, cameras: CameraCheck) -> None:
         self._dataset = dataset
         self._cameras = cameras
-        self._rows = StoredRows(dataset)
         self._features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
 
-    def differences(self, ep: Episode, stored: StoredEpisode, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
+    def differences(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         """Yield how a stored episode differs from what the pipeline makes of its source now.
 
         Args:
@@ -66,11 +64,7 @@ class EpisodeCheck:
         for key in cameras(self._features):
             yield from self._camera(ep, stored, key)
 
-    def close(self) -> None:
-        """Close the data file that is open."""
-        self._rows.close()
-
-    def _facts(self, ep: Episode, stored: StoredEpisode, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
+    def _facts(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         if stored.tasks != (ep.text,):
             yield EpisodeDifference("task", None, f"{_texts(stored.tasks)} in the dataset, {ep.text!r} from the source")
         if ep.fps != self._dataset.fps:
@@ -83,14 +77,14 @@ class EpisodeCheck:
             text = f"rows {origin.row_map} in the provenance, {ep.row_map} of the source are used"
             yield EpisodeDifference("", None, text)
 
-    def _vectors(self, ep: Episode, stored: StoredEpisode) -> Iterator[EpisodeDifference]:
+    def _vectors(self, ep: Episode, stored: EpisodeLocation) -> Iterator[EpisodeDifference]:
         seen = cameras(self._features)
         kinds = {key: self._dataset.kinds[key] for key in self._features if key not in seen}
         expected = {key: kind.stored(ep[key]) for key, kind in kinds.items()}
         found: dict[str, EpisodeDifference] = {}
         counts: dict[str, int] = {}
         first = 0
-        for piece in self._rows.pieces(stored.rows, [*kinds, "task_index"]):
+        for piece in self._dataset.rows([*kinds, "task_index"], stored):
             for key, kind in kinds.items():
                 rows = piece[key]
                 if kind.repeats:  # its numbers are those of this dataset
@@ -117,10 +111,10 @@ class EpisodeCheck:
         tasks = self._dataset.tasks
         return tasks[index] if 0 <= index < len(tasks) else None
 
-    def _camera(self, ep: Episode, stored: StoredEpisode, key: str) -> Iterator[EpisodeDifference]:
+    def _camera(self, ep: Episode, stored: EpisodeLocation, key: str) -> Iterator[EpisodeDifference]:
         try:
             if key in self._dataset.video_keys:
-                problem = self._cameras.first_problem(ep.columns[key], stored.clips[key])
+                problem = self._cameras.first_problem(ep.columns[key], stored.tracks[key].clip)
             else:
                 problem = self._first_wrong_picture(ep, stored, key)
         except RobotroveError as exc:
@@ -129,10 +123,10 @@ class EpisodeCheck:
         if problem is not None:
             yield EpisodeDifference(key, *problem)
 
-    def _first_wrong_picture(self, ep: Episode, stored: StoredEpisode, key: str) -> tuple[int, str] | None:
+    def _first_wrong_picture(self, ep: Episode, stored: EpisodeLocation, key: str) -> tuple[int, str] | None:
         decoder = ImageDecoder()
         sources = (frame for batch in ep.frames(key) for frame in batch)
-        pictures = (picture for piece in self._rows.pieces(stored.rows, [key]) for picture in piece[key])
+        pictures = (picture for piece in self._dataset.rows([key], stored) for picture in piece[key])
         for row, (picture, source) in enumerate(zip(pictures, sources, strict=True)):
             if not np.array_equal(decoder.decode(picture), source):
                 return row, "is not the source's frame"

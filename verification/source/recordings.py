@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...core.episode import Episode
-from ...core.errors import Damaged, UsageError
+from ...core.errors import Damaged, DatasetDamaged, UsageError
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.datasets.episode_location import StoredEpisode
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation
+from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins
-from ...formats.lerobot.datasets.row_reader import stored_episodes
 from ...manifests.manifest import EpisodeRow
 from ...media.encode.settings import VideoSettings
 
@@ -67,7 +67,7 @@ class Problems:
 class Pair:
     """An episode of the dataset, its provenance, and the row of the manifest that it comes from."""
 
-    stored: StoredEpisode
+    stored: EpisodeLocation
     origin: ProvenanceRow
     row: EpisodeRow
 
@@ -101,15 +101,15 @@ class SourceEpisodes:
     """Pairs the episodes of a dataset with the recordings of a run, and opens these.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
         recordings: Those of the run.
 
     Attributes:
         foreign: Episodes of the dataset that come from another run; counted by `pairs`.
     """
 
-    def __init__(self, view: Dataset, recordings: Recordings) -> None:
-        self._view = view
+    def __init__(self, dataset: Dataset, recordings: Recordings) -> None:
+        self._dataset = dataset
         self._recordings = recordings
         self.foreign = 0
 
@@ -122,9 +122,13 @@ class SourceEpisodes:
         """
         rows = {(row.source, row.key): row for row in self._recordings.rows}
         pairs: dict[tuple[str, str], Pair] = {}
-        for stored, origin in zip_longest(stored_episodes(self._view), origins(self._view, self._view.provenance_path)):
+        # Faults of the tables are for `verify` to tell, but for those that hide an episode. An episode whose rows are
+        # damaged is found when it is compared.
+        faults: list[DatasetDamaged] = []
+        located = open_dataset(self._dataset.root, damage=faults.append).episodes()
+        for stored, origin in zip_longest(located, origins(self._dataset)):
             if stored is None or origin is None:
-                raise Damaged(self._view.provenance_path, "has not one row per episode")
+                raise faults[0] if faults else Damaged(self._dataset.provenance_path, "has not one row per episode")
             name = (origin.source_name, origin.source_key)
             if origin.run_digest != self._recordings.run_digest:
                 self.foreign += 1
@@ -137,7 +141,7 @@ class SourceEpisodes:
                 pairs[name] = Pair(stored, origin, rows[name])
         if not pairs:
             found = f"does not come from the run in {self._recordings.run_dir}"
-            raise UsageError(str(self._view.root), found, "a dataset and the run directory that it was made in")
+            raise UsageError(str(self._dataset.root), found, "a dataset and the run directory that it was made in")
         for name, row in rows.items():
             if name not in pairs:
                 note(SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it"))

@@ -62,13 +62,13 @@ def check_source(
     try:
         return _compared(open_dataset(dataset), recordings, deep, progress)
     except Damaged as exc:  # of the tables that lead to the episodes
-        return SourceReport((SourceProblem(None, exc.where, "", None, exc.found),), 1, 0, 0, 0)
+        return SourceReport((SourceProblem(None, exc.place, "", None, exc.found),), 1, 0, 0, 0)
 
 
-def _compared(view: Dataset, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:
-    sources = SourceEpisodes(view, recordings)
-    cameras = CameraCheck(recordings.video, view.fps, deep=deep)
-    check = EpisodeCheck(view, cameras)
+def _compared(dataset: Dataset, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:
+    sources = SourceEpisodes(dataset, recordings)
+    cameras = CameraCheck(recordings.video, dataset.fps, deep=deep)
+    check = EpisodeCheck(dataset, cameras)
     problems = Problems()
     pairs = sources.pairs(problems.note)
     episodes = 0
@@ -77,5 +77,4 @@ def _compared(view: Dataset, recordings: Recordings, deep: bool, progress: Progr
             problems.note(pair.problem(message, feature, row))
         episodes += 1
         progress(episodes, len(pairs))
-    check.close()
     return SourceReport(tuple(problems.kept), problems.count, episodes, cameras.frames, sources.foreign)

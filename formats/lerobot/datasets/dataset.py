@@ -1,48 +1,57 @@
-"""Datasets on disk, whatever their version: a view reads one, a source gives its episodes to a new dataset."""
+"""Dataset: a LeRobot dataset on disk, read on demand; one class per version of the format."""
 
 from __future__ import annotations
 
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from contextlib import contextmanager
+from functools import cached_property, partial
+from itertools import islice
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.commit import is_attempt
-from ....core.errors import Damaged, in_utf8, printable
-from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, lost_names, video_cameras
+from ....core.errors import Damaged, DatasetDamaged, EpisodeRejected, RobotroveError, UsageError, printable
+from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from .. import paths_v30
-from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles, Inside, extra_files
-from ..features.feature_kind import FeatureKind, in_rows, kind_of, with_stats
-from ..stats.image_stats import CHANNELS, LEVELS
+from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles
+from ..features.feature_kind import FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
+from ..stats.feature_stats import Shape
+from ..stats.image_stats import CHANNELS
 from ..stats.stored_stats import StatColumns
-from .dataset_info import DatasetInfo
-from .episode_location import DataFile, EpisodeFiles, EpisodeMetadata, EpisodePlace, VideoFile
-from .provenance import OriginReader, missing_origins
+from .episode_location import DataFile, EpisodeLocation, Track, VideoFile
+from .row_reader import RowStream
 
-_BATCH_VALUES = 1 << 22
+if TYPE_CHECKING:
+    from ....media.image.images import ImageDecoder
+    from ....media.image.pixels import Pixels
 
 Note = Callable[[str], None]
+
+MOST = 1 << 53  # of frames, episodes and what else is counted
+_BATCH_VALUES = 1 << 22
+_FRAME_BYTES = 1 << 24  # of a batch of frames
+_MOST_STREAMS = 8  # data files that are open at a time
 _LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
-# Keys of info.json that the writers of both versions compute themselves.
-_MADE = {
-    *("codebase_version", "robot_type", "fps", "features", "splits", "data_path", "video_path"),
-    *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
-    *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"),
-}
 
 
 class Dataset(DatasetFiles, ABC):
     """One dataset on disk, read on demand; memory grows by some bytes per episode only.
 
-    Properties and methods raise Damaged where the dataset is not what it should be. Arguments as in DatasetFiles.
+    `tasks`, `episodes`, `rows`, `frames` and `stats` give what LeRobot reads. Where the dataset is damaged they raise
+    DatasetDamaged, or tell the collector and continue as far as they can; `fps` and `features` always raise. The rest
+    gives metadata as they are stored, for checks and makers of datasets, and raises Damaged.
+
+    Args:
+        root: Its folder.
+        damage: Collector: called with each fault instead of raising it.
+        on_file: Called with the relative path of each parquet, JSON lines or video file when it is opened.
 
     Attributes:
         version: The codebase_version of info.json.
@@ -56,6 +65,34 @@ class Dataset(DatasetFiles, ABC):
     tasks_path: ClassVar[str]
     provenance_path: ClassVar[str]
 
+    def __init__(
+        self,
+        root: Path,
+        damage: Callable[[DatasetDamaged], None] | None = None,
+        on_file: Callable[[str], None] = lambda path: None,
+    ) -> None:
+        super().__init__(root, on_file)
+        self._damage = damage
+        self._streams: dict[tuple[str, ...], RowStream] = {}
+
+    def _report(self, fault: Damaged) -> None:
+        """Tell the collector of a fault; raise it if there is none."""
+        if isinstance(fault, DatasetDamaged):
+            named = fault
+        else:
+            named = DatasetDamaged(self.root, fault.where, fault.found)
+            named.__cause__ = fault
+        if self._damage is None:
+            raise named
+        self._damage(named)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except Damaged as exc:
+            self._report(exc)
+
     @cached_property
     def info(self) -> dict[str, Any]:
         """info.json, as it is."""
@@ -65,7 +102,7 @@ class Dataset(DatasetFiles, ABC):
         """Return a non-negative integer of info.json."""
         value = self.info.get(key)
         if type(value) is not int or value < 0:
-            raise Damaged(paths_v30.INFO, f"{key} is {value!r} instead of a count")
+            raise DatasetDamaged(self.root, paths_v30.INFO, f"{key} is {value!r} instead of a count")
         return value
 
     @property
@@ -75,7 +112,7 @@ class Dataset(DatasetFiles, ABC):
         if isinstance(value, float) and value.is_integer() and value > 0:
             return int(value)
         if type(value) is not int or value < 1:
-            raise Damaged(paths_v30.INFO, f"fps is {value!r} instead of a positive whole number")
+            raise DatasetDamaged(self.root, paths_v30.INFO, f"fps is {value!r} instead of a positive whole number")
         return value
 
     @cached_property
@@ -83,22 +120,21 @@ class Dataset(DatasetFiles, ABC):
         """All features of info.json, in its order."""
         entries = self.info.get("features")
         if not isinstance(entries, dict):
-            raise Damaged(paths_v30.INFO, "features is no object")
+            raise DatasetDamaged(self.root, paths_v30.INFO, "features is no object")
         return {key: self._feature(key, entry) for key, entry in entries.items()}
 
-    @staticmethod
-    def _feature(key: str, entry: Any) -> Feature:
+    def _feature(self, key: str, entry: Any) -> Feature:
         where = f"{paths_v30.INFO}, feature {key}"
         if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
-            raise Damaged(where, "has no dtype")
+            raise DatasetDamaged(self.root, where, "has no dtype")
         shape = entry.get("shape")
         if not isinstance(shape, list) or not shape or not all(type(size) is int and size > 0 for size in shape):
-            raise Damaged(where, f"shape is {shape!r} instead of a list of sizes")
+            raise DatasetDamaged(self.root, where, f"shape is {shape!r} instead of a list of sizes")
         feature = Feature.from_json(entry)
         try:
             kind_of(feature)
         except LookupError:
-            raise Damaged(where, f"has the unknown dtype {entry['dtype']!r}") from None
+            raise DatasetDamaged(self.root, where, f"has the unknown dtype {entry['dtype']!r}") from None
         return feature
 
     @cached_property
@@ -131,19 +167,152 @@ class Dataset(DatasetFiles, ABC):
         """Features that are numbers in the data files: no camera, no text."""
         return {key: kind.feature for key, kind in self.kinds.items() if kind.is_numeric}
 
-    def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
-        """Yield (first row, columns) of a data file; wide rows come in smaller batches, none if there are no names."""
-        if not names:
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Instructions by task_index."""
+        with self._reporting():
+            return self._tasks_by_index()
+        return []
+
+    def episodes(self) -> Iterator[EpisodeLocation]:
+        """Yield where each episode lies, in order; an entry that says too little of its episode is skipped.
+
+        Raises:
+            DatasetDamaged: If episodes are not numbered 0, 1, 2 …, have no frames or an unknown task, or their rows
+                cannot be found.
+        """
+        with self._reporting():
+            yield from self._located()
+
+    def rows(self, names: Sequence[str], at: EpisodeLocation | None = None) -> Iterator[dict[str, Array]]:
+        """Yield rows in order, some at a time; memory does not grow with the length of an episode.
+
+        Rows that lie before those read last cost opening their file again.
+
+        Args:
+            names: Features that are columns of the data files.
+            at: The episode; the whole dataset by default.
+
+        Yields:
+            Feature name to (n, *shape), (n, 1) for single numbers, in the dtype of the file; texts are object arrays of
+            that shape, and pictures object arrays (n,) of the bytes of their files.
+
+        Raises:
+            UsageError: If a feature is missing, or is a camera stored as video.
+            DatasetDamaged: If rows are missing, not what info.json says, or of another episode.
+        """
+        if strange := [name for name in names if name not in self.row_features | DEFAULT_FEATURES]:
+            columns = f"columns of the data files: {', '.join(self.row_features)}"
+            raise UsageError(str(self.root), f"has no column {', '.join(strange)}", columns)
+        if at is not None:
+            with self._reporting():
+                yield from self._episode_rows(names, at)
             return
-        values = sum(prod(feature.shape) for name, feature in self.features.items() if name in names)
-        first = 0
-        for batch in self.batches(path, names, max(1, min(BATCH_ROWS, _BATCH_VALUES // max(values, 1)))):
-            yield first, batch
-            first += len(next(iter(batch.values())))
+        with self._reporting():
+            for data in self.data_files():
+                with self._reporting():
+                    for _, batch in self.row_batches(data.path, names):
+                        yield self.arrays(data.path, batch)
+
+    def _episode_rows(self, names: Sequence[str], at: EpisodeLocation) -> Iterator[dict[str, Array]]:
+        columns = tuple(dict.fromkeys([*names, "episode_index"]))
+        # Taken out while it is in use: another iterator over the same columns gets a stream of its own.
+        stream = self._streams.pop(columns, None) or RowStream(partial(self.row_batches, names=columns))
+        path = at.rows.path.relative_to(self.root).as_posix()
+        try:
+            for row, batch in stream.read(path, at.rows.first, at.rows.count):
+                arrays = self.arrays(path, batch)
+                if (arrays["episode_index"] != at.index).any():
+                    raise Damaged(path, f"row {row} and those after it are not all of episode {at.index}")
+                yield {name: arrays[name] for name in names}
+        finally:
+            self._streams[columns] = stream
+            if len(self._streams) > _MOST_STREAMS:
+                del self._streams[next(iter(self._streams))]
+
+    def frames(self, key: str, at: EpisodeLocation) -> Iterator[Pixels]:
+        """Yield the frames of a camera in an episode, some at a time; memory does not grow with its length.
+
+        Args:
+            key: Camera, stored as video or as pictures.
+            at: The episode.
+
+        Yields:
+            (n, height, width, 3) uint8 RGB.
+
+        Raises:
+            UsageError: If there is no such camera, or it has no colours.
+            DatasetDamaged: If a frame is missing or cannot be decoded.
+        """
+        feature = self.cameras.get(key)
+        if feature is None or len(feature.shape) != 3 or channels(feature) != CHANNELS:
+            found = f"has no colour camera {key!r}"
+            raise UsageError(str(self.root), found, f"one of its cameras: {', '.join(self.cameras) or 'it has none'}")
+        with self._reporting():
+            frames = self._filmed(key, at) if key in self.video_keys else self._pictures(key, at)
+            while batch := list(islice(frames, max(1, _FRAME_BYTES // prod(feature.shape)))):
+                yield np.stack(batch)
+
+    def _filmed(self, key: str, at: EpisodeLocation) -> Iterator[Pixels]:
+        from ....media.video.probe import iter_frames  # PyAV, which rows do not need
+
+        try:
+            clip = self.track(key, at).clip
+            yield from iter_frames(clip.path, clip.first, clip.frames)
+        except Damaged:
+            raise
+        except RobotroveError as exc:
+            path = at.tracks[key].clip.path.relative_to(self.root).as_posix()
+            raise Damaged(path, f"{exc.found}, and episode {at.index} is in it") from exc
+
+    def _pictures(self, key: str, at: EpisodeLocation) -> Iterator[Pixels]:
+        from ....media.image.images import ImageDecoder  # PyAV, which rows do not need
+
+        decoder = ImageDecoder()
+        pictures = (picture for batch in self.rows([key], at) for picture in batch[key])
+        for row, picture in enumerate(pictures):
+            yield decoded(decoder, picture, self.picture_place(key, at, row))
+
+    def stats(self, names: Sequence[str]) -> Iterator[StatColumns]:
+        """Yield the statistics of all episodes in order, some at a time, from the metadata alone.
+
+        Args:
+            names: Features; texts and indices have no statistics of their own.
+
+        Yields:
+            "stats/<feature>/<min, max, mean …>" to (episodes, *shape), NaN for an episode that has none that is usable;
+            what none of them has is left out. Shapes are (D,) for numbers, (3, 1, 1) for cameras, (1,) for count.
+        """
+        if strange := [name for name in names if name not in self.features]:
+            raise UsageError(str(self.root), f"has no {', '.join(strange)}", f"features: {', '.join(self.features)}")
+        shapes = stat_shapes({name: self.features[name] for name in names})
+        shapes = {
+            column: s for column, s in shapes.items() if column.removeprefix("stats/").rpartition("/")[0] in names
+        }
+        with self._reporting():
+            for _, columns in self.stat_batches(shapes):
+                yield columns
+
+    def row_batches(
+        self, path: str, names: Sequence[str], first: int = 0
+    ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
+        """Yield (row, columns) of a data file as `batches` does; wide rows come in smaller batches."""
+        if names:
+            values = sum(prod(feature.shape) for name, feature in self.features.items() if name in names)
+            rows = max(1, min(BATCH_ROWS, _BATCH_VALUES // max(values, 1)))
+            yield from self.batches(path, names, rows, first=first)
+
+    def arrays(self, path: str, batch: Mapping[str, ArrowColumn]) -> dict[str, NDArray[Any]]:
+        """Return the columns of a batch of a data file as arrays, see `rows`."""
+        kinds = {name: kind_of(self.features.get(name) or DEFAULT_FEATURES[name]) for name in batch}
+        return {
+            name: kinds[name].values(single_values(column, kinds[name].feature), f"{path}, column {name}")
+            for name, column in batch.items()
+        }
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """Frames of each episode, as meta has them."""
+        """Frames of each episode, as the metadata has them."""
         lengths = self.episode_column("length")
         if lengths.min() < 1:
             raise Damaged(self.episodes_path, f"episode {int(lengths.argmin())} has length {lengths.min()}")
@@ -156,26 +325,68 @@ class Dataset(DatasetFiles, ABC):
 
     @property
     @abstractmethod
-    def tasks(self) -> list[str]:
+    def task_texts(self) -> list[str]:
         """Task texts in the order of their file."""
 
     @abstractmethod
-    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield (place, values) of what meta says of each episode, in its order."""
+    def _tasks_by_index(self) -> list[str]:
+        """Return the instructions as LeRobot looks them up."""
+
+    @abstractmethod
+    def entries(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (place, values) of the metadata of each episode, in order."""
 
     @abstractmethod
     def episode_column(self, name: str) -> NDArray[np.int64]:
         """Return one whole number of each episode: (episodes,), at least one."""
 
     @abstractmethod
-    def places(self) -> Iterator[EpisodePlace]:
-        """Yield where each episode is said to be, in order."""
+    def _located(self) -> Iterator[EpisodeLocation]:
+        """Yield the episodes as `episodes` does."""
+
+    @abstractmethod
+    def track(self, key: str, at: EpisodeLocation) -> Track:
+        """Return the frames of a camera in an episode as its video file has them, with size and encoding.
+
+        Raises:
+            RobotroveError: If the file is missing, no video at a constant rate, or has too few frames.
+        """
+
+    def measured(self, note: Note = lambda text: None) -> Iterator[EpisodeLocation]:
+        """Yield the episodes with sizes and encodings, for a new dataset: opens each file once, and decodes nothing.
+
+        Args:
+            note: Called with a sentence about what is wrong in the dataset and will be right in the new one.
+
+        Raises:
+            RobotroveError: If a file is missing or holds less than the metadata says; names it.
+        """
+        check_names(self.features)
+        count = frames = 0
+        for location in self._measured(note):
+            yield location
+            count, frames = count + 1, frames + location.length
+        for name, found in (("total_episodes", count), ("total_frames", frames)):
+            if (said := self.info.get(name, found)) != found:
+                raise Damaged(paths_v30.INFO, f"{name} is {said!r}, but {self.episodes_path} has {found}")
+
+    @abstractmethod
+    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+        """Yield the episodes as `measured` does."""
+
+    @abstractmethod
+    def stat_batches(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """Yield (lengths, statistics) of all episodes as `stats` does.
+
+        Args:
+            shapes: Statistics to read, and the shapes of their values.
+        """
 
     @abstractmethod
     def episode_stats(
         self, keys: Sequence[str], names: Sequence[str]
     ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-        """Yield (place, feature to statistic to nested lists) of each episode in order.
+        """Yield (place, feature to statistic to nested lists) of each episode in order, as they are stored.
 
         What an episode does not have is left out.
         """
@@ -202,161 +413,59 @@ class Dataset(DatasetFiles, ABC):
             pass
         raise Damaged(paths_v30.INFO, f"{name} is {template!r} instead of a path with {', '.join(values)}")
 
-
-class DatasetSource(ABC):
-    """A dataset as a sequence of episodes.
-
-    Attributes:
-        root: Its folder.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @property
-    @abstractmethod
-    def facts(self) -> DatasetInfo:
-        """What is the same for every episode; raises Damaged if info.json cannot be used."""
-
-    @property
-    @abstractmethod
-    def tasks(self) -> list[str]:
-        """All instructions by task_index."""
-
-    @abstractmethod
-    def files(self, note: Note) -> Iterator[EpisodeFiles]:
-        """Yield where each episode is, in order, opening each file once and decoding nothing.
-
-        Args:
-            note: Called with a sentence about what is wrong in the dataset and will be right in the output, or
-                what the output will not have.
-
-        Raises:
-            RobotroveError: If a file is missing or holds less than meta says; names it.
-        """
-
-    @abstractmethod
-    def metas(self) -> Iterator[EpisodeMetadata]:
-        """Yield what meta says of all episodes, in order and some at a time, reading meta alone."""
-
-    @abstractmethod
-    def histograms(self) -> dict[str, Array]:
-        """Return camera key to (3, 256) counts of its sampled pixel values; empty if the dataset has none."""
-
-    def extra_files(self) -> list[Path]:
-        """Return files of meta/ that are no part of the format, relative to the dataset: they are carried over."""
-        return []
-
-
-_View = TypeVar("_View", bound=Dataset)
-
-
-class FolderSource(DatasetSource, Generic[_View]):
-    """A dataset that anyone may have written.
-
-    Args:
-        view: Reads it.
-    """
-
-    def __init__(self, view: _View) -> None:
-        super().__init__(view.root)
-        self.view = view
-        self._inside = Inside(view.root)
-
-    @cached_property
-    def facts(self) -> DatasetInfo:
-        """What is the same for every episode; raises Damaged if info.json cannot be used."""
-        return folder_facts(self.view)
-
-    def files(self, note: Note) -> Iterator[EpisodeFiles]:
-        """Yield where each episode is, in order; see the base class."""
-        sentences: list[str] = []
-        count = 0
-        for files in self.located(sentences.append):
-            yield files
-            count += 1
-        sentences += [*left_out(self.view, self.facts), self.missing_origins(count)]
-        for sentence in filter(None, sentences):
-            note(printable(sentence))
-
-    def missing_origins(self, episodes: int) -> str:
-        """Say how many of its episodes have no provenance beside others that do; empty if none is without."""
-        return missing_origins(self.view, self.view.provenance_path, self._name, episodes)
-
-    @abstractmethod
-    def located(self, note: Note) -> Iterator[EpisodeFiles]:
-        """Yield where each episode is, as `files` does, from what differs between the versions."""
-
-    def histograms(self) -> dict[str, Array]:
-        """Return camera key to (3, 256) counts of its sampled pixel values; empty if the dataset has none."""
-        if not (self.root / paths_v30.HISTOGRAMS).exists():
-            return {}
-        found = {}
-        for key, counts in self.view.json(paths_v30.HISTOGRAMS).items():
-            try:
-                found[key] = np.array(counts, np.int64)
-            except (ValueError, TypeError, OverflowError):
-                raise Damaged(f"{paths_v30.HISTOGRAMS}, {key}", "holds something else than counts") from None
-            if found[key].shape != (CHANNELS, LEVELS):
-                raise Damaged(
-                    f"{paths_v30.HISTOGRAMS}, {key}", f"is {found[key].shape} instead of {(CHANNELS, LEVELS)}"
-                )
-        return found
-
-    def extra_files(self) -> list[Path]:
-        """Return files of meta/ that are part of neither version, relative to the dataset, sorted."""
-        return extra_files(self.root, self._inside)
-
-    def described(self, columns: Sequence[str] = ()) -> Iterator[tuple[int, int, tuple[str, ...], dict[str, Any]]]:
-        """Yield (number, length, tasks, more columns) of each episode as meta has them, in order.
-
-        Raises:
-            Damaged: If episodes are not numbered 0, 1, 2 …, have no frames, or a task that is not in the list.
-        """
-        known = set(self.tasks)
-        count = frames = 0
-        for episode, (where, row) in enumerate(self.view.episodes(["episode_index", "length", "tasks", *columns])):
-            if empty := [name for name, value in row.items() if value is None]:
-                raise Damaged(where, f"{', '.join(empty)}: there is no value")
-            if (number := row.pop("episode_index")) != episode:
-                raise Damaged(where, f"is about episode {number!r} instead of {episode}; they are numbered in order")
-            if type(length := row.pop("length")) is not int or length < 1:
-                raise Damaged(where, f"episode {episode} has length {length!r} instead of at least one frame")
-            if not is_texts(tasks := row.pop("tasks")) or not tasks:
-                raise Damaged(where, f"tasks of episode {episode} is {tasks!r} instead of a list of texts")
-            if strange := [task for task in tasks if task not in known]:
-                raise Damaged(where, f"the task of episode {episode} is not in {self.view.tasks_path}: {strange[0]!r}")
-            count, frames = count + 1, frames + length
-            yield episode, length, tuple(tasks), row
-        for name, found in (("total_episodes", count), ("total_frames", frames)):
-            if (said := self.view.info.get(name, found)) != found:
-                raise Damaged(paths_v30.INFO, f"{name} is {said!r}, but {self.view.episodes_path} has {found}")
-
-    def place(self, path: str, episode: int) -> Path:
+    def existing(self, path: str, episode: int) -> Path:
         """Return the full path of a file of an episode.
 
         Raises:
             Damaged: If it leads out of the dataset, or there is no such file.
         """
-        if path not in self._inside:
+        if not self.is_inside(path):
             raise Damaged(path, f"leads out of the dataset, and episode {episode} should be in it")
         if not os.path.isfile(self.root / path):
             raise Damaged(path, f"does not exist, but episode {episode} should be in it")
         return self.root / path
 
-    @abstractmethod
-    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
-        """Yield (lengths, statistics as far as there are any) of all episodes, some at a time, reading meta alone."""
+    def _described(
+        self, columns: Sequence[str] = ()
+    ) -> Iterator[tuple[str, int, int, tuple[str, ...], dict[str, Any]]]:
+        """Yield (place, number, length, tasks, more columns) of each episode as the metadata has them, in order."""
+        known: set[str] | None = None
+        with self._reporting():
+            known = set(self.task_texts)
+        for episode, (where, row) in enumerate(self.entries(["episode_index", "length", "tasks", *columns])):
+            number, length, tasks = (row[name] for name in ("episode_index", "length", "tasks"))
+            empty = [name for name, value in row.items() if value is None]
+            is_counted = type(length) is int and 0 < length < MOST
+            fault = ""
+            if number != episode:
+                fault = f"is about episode {number!r} instead of {episode}; they are numbered in order"
+            elif not is_counted:
+                fault = f"episode {episode} has length {length!r} instead of a count of at least 1 frame"
+            elif empty:
+                fault = f"{', '.join(empty)}: there is no value"
+            elif not is_texts(tasks) or not tasks:
+                fault = f"tasks of episode {episode} is {tasks!r} instead of a list of texts"
+            elif strange := [task for task in tasks if known is not None and task not in known]:
+                fault = f"the task of episode {episode} is not in {self.tasks_path}: {strange[0]!r}"
+            if fault:
+                self._report(Damaged(where, fault))
+                if empty or type(number) is not int or not is_counted or not is_texts(tasks):
+                    continue
+            yield where, number, length, tuple(tasks), row
 
-    def metas(self) -> Iterator[EpisodeMetadata]:
-        """Yield what meta says of all episodes, in order; raises Damaged where it cannot be read."""
-        origins = OriginReader(self.view, self.view.provenance_path, self._name)
-        for lengths, stats in self.stats():
-            yield EpisodeMetadata(stats, origins.take(lengths))
+    def picture_place(self, key: str, at: EpisodeLocation, row: int) -> str:
+        """Return the place of a picture in words."""
+        return f"{at.rows.path.relative_to(self.root).as_posix()}, column {key}, row {row} of episode {at.index}"
 
-    @cached_property
-    def _name(self) -> str:
-        return os.path.basename(os.path.abspath(self.root))
+
+def decoded(decoder: ImageDecoder, picture: Any, where: str) -> Pixels:
+    """Return a picture of a data file as (height, width, 3) uint8 RGB; raise Damaged if it is none."""
+    if not isinstance(picture, bytes):
+        raise Damaged(where, "there is no picture")
+    try:
+        return decoder.decode(picture)
+    except EpisodeRejected as exc:
+        raise Damaged(where, exc.detail) from exc
 
 
 def selected(entry: Mapping[str, Any], keys: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -379,41 +488,13 @@ def check_templates(files: Iterable[str]) -> None:
         seen.add(path)
 
 
-def folder_facts(view: Dataset) -> DatasetInfo:
-    """Return what is the same for every episode of a dataset; raises Damaged if info.json cannot be used."""
-    info = view.info
-    text = json.dumps(info, ensure_ascii=False)
-    if in_utf8(text) != text:
-        raise Damaged(paths_v30.INFO, "holds half a character (\\ud800 to \\udfff), which UTF-8 cannot hold")
-    features = {key: feature for key, feature in view.features.items() if key not in DEFAULT_FEATURES}
-    for key in features:
-        _check_name(key)
-    robot_type = info.get("robot_type")
-    if not isinstance(robot_type, str | None):
-        raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
-    entries = info["features"]
-    infos = {
-        key: kind_of(feature).stored_info(entries[key], f"{paths_v30.INFO}, feature {key}")
-        for key, feature in features.items()
-    }
-    run = view.json(paths_v30.RUN) if (view.root / paths_v30.RUN).exists() else {}
-    lost = {key: names for key in features if (names := lost_names(entries[key]))}
-    return DatasetInfo(features, view.fps, robot_type, run, {key: info for key, info in infos.items() if info}, lost)
-
-
-def left_out(view: Dataset, facts: DatasetInfo) -> Iterator[str]:
-    """Say what info.json has that a new dataset will not have."""
-    if facts.lost_names:
-        yield f"not in the output: the names of {', '.join(facts.lost_names)}, which are not one list of texts"
-    if more := [key for key, value in view.info.items() if key not in _MADE and value is not None]:
-        yield f"not in the output: {', '.join(more)} of {paths_v30.INFO}"
-
-
-def _check_name(key: str) -> None:
-    where = f"{paths_v30.INFO}, feature {printable(key)}"
-    if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
-        raise Damaged(where, "its name cannot be that of a folder")
-    if len(key.encode()) > _LONGEST_NAME:
-        raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
-    if is_attempt(key):
-        raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")
+def check_names(keys: Iterable[str]) -> None:
+    """Raise Damaged if the name of a feature cannot be that of a folder."""
+    for key in keys:
+        where = f"{paths_v30.INFO}, feature {printable(key)}"
+        if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
+            raise Damaged(where, "its name cannot be that of a folder")
+        if len(key.encode()) > _LONGEST_NAME:
+            raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
+        if is_attempt(key):
+            raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")

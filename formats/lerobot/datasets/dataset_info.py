@@ -1,21 +1,33 @@
-"""Dataset info: what is the same for all episodes, and whether two datasets agree in it."""
+"""Dataset info: properties that all episodes share, compared between datasets, and the input of a new dataset."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....core.errors import UsageError, printable
-from ....core.features import Features, difference, video_cameras
+from ....core.errors import Damaged, UsageError, in_utf8, printable
+from ....core.features import DEFAULT_FEATURES, Features, difference, lost_names, video_cameras
 from ....manifests.run_info import RunInfo
-from ..features.feature_kind import stat_shapes
+from .. import paths_v30
+from ..features.feature_kind import kind_of
+from .dataset import Dataset, Note, check_names
+from .episode_location import EpisodeLocation
+from .provenance import missing_origins
+
+# Keys of info.json that the writers of both versions compute themselves.
+_MADE = {
+    *("codebase_version", "robot_type", "fps", "features", "splits", "data_path", "video_path"),
+    *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
+    *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What is the same for every episode of a dataset.
+    """Properties that all episodes of a dataset share.
 
     Attributes:
         features: What it holds, the default five aside.
@@ -38,10 +50,55 @@ class DatasetInfo:
         """Cameras stored as video."""
         return list(video_cameras(self.features))
 
-    @property
-    def stat_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Statistic of an episode to its shape, as in `feature_kind.stat_shapes`."""
-        return stat_shapes(self.features)
+    @classmethod
+    def of_run(cls, run: RunInfo) -> DatasetInfo:
+        """Return the properties of the dataset that a run makes."""
+        identity = {"run_digest": run.digest, "robotrove_version": run.version, "encoder_version": run.encoder}
+        return cls(run.features, run.fps, run.robot_type, identity)
+
+    @classmethod
+    def of_dataset(cls, dataset: Dataset) -> DatasetInfo:
+        """Return the properties of a dataset on disk; raises Damaged if a new dataset cannot have them."""
+        info = dataset.info
+        text = json.dumps(info, ensure_ascii=False)
+        if in_utf8(text) != text:
+            raise Damaged(paths_v30.INFO, "holds half a character (\\ud800 to \\udfff), which UTF-8 cannot hold")
+        features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
+        check_names(features)
+        robot_type = info.get("robot_type")
+        if not isinstance(robot_type, str | None):
+            raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
+        entries = info["features"]
+        infos = {
+            key: kind_of(feature).stored_info(entries[key], f"{paths_v30.INFO}, feature {key}")
+            for key, feature in features.items()
+        }
+        run = dataset.json(paths_v30.RUN) if (dataset.root / paths_v30.RUN).exists() else {}
+        lost = {key: names for key in features if (names := lost_names(entries[key]))}
+        return cls(features, dataset.fps, robot_type, run, {key: info for key, info in infos.items() if info}, lost)
+
+
+def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
+    """Yield the episodes of a dataset as `measured` does, and note what a new dataset drops.
+
+    Raises:
+        RobotroveError: As `measured`, or if a new dataset cannot have its tasks or info.json.
+    """
+    info, _ = DatasetInfo.of_dataset(dataset), dataset.tasks
+    sentences: list[str] = []
+    count = 0
+    for location in dataset.measured(sentences.append):
+        yield location
+        count += 1
+    if info.lost_names:
+        sentences.append(
+            f"not in the output: the names of {', '.join(info.lost_names)}, which are not one list of texts"
+        )
+    if more := [key for key, value in dataset.info.items() if key not in _MADE and value is not None]:
+        sentences.append(f"not in the output: {', '.join(more)} of {paths_v30.INFO}")
+    sentences.append(missing_origins(dataset, count))
+    for sentence in filter(None, sentences):
+        note(printable(sentence))
 
 
 def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
@@ -55,10 +112,10 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
     """
     folder, first = datasets[0]
     problems = []
-    for other, facts in datasets[1:]:
-        notes = [difference(first.features, facts.features), *_other_names(first, facts)]
+    for other, info in datasets[1:]:
+        notes = [difference(first.features, info.features), *_other_names(first, info)]
         for name in ("fps", "robot_type"):
-            if (found := getattr(facts, name)) != (expected := getattr(first, name)):
+            if (found := getattr(info, name)) != (expected := getattr(first, name)):
                 notes.append(f"{name} is {found!r} instead of {expected!r}")
         if text := "; ".join(filter(None, notes)):
             problems.append(f"{other}: {text}")
@@ -71,15 +128,9 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
         )
 
 
-def _other_names(first: DatasetInfo, facts: DatasetInfo) -> Iterator[str]:
+def _other_names(first: DatasetInfo, info: DatasetInfo) -> Iterator[str]:
     """Say which features differ in names that `features` cannot hold: the order of joints may be in them."""
-    for key in first.features.keys() & facts.features.keys():
-        expected, found = (side.lost_names.get(key, "null") for side in (first, facts))
-        if first.features[key].names == facts.features[key].names and expected != found:
+    for key in first.features.keys() & info.features.keys():
+        expected, found = (side.lost_names.get(key, "null") for side in (first, info))
+        if first.features[key].names == info.features[key].names and expected != found:
             yield f"{key} has other names: {printable(found)} instead of {printable(expected)}"
-
-
-def dataset_info(run: RunInfo) -> DatasetInfo:
-    """Return what every writer of the run's dataset has to know."""
-    identity = {"run_digest": run.digest, "robotrove_version": run.version, "encoder_version": run.encoder}
-    return DatasetInfo(run.features, run.fps, run.robot_type, identity)

@@ -13,23 +13,23 @@ import numpy as np
 
 from ....core.columns import Array
 from ....core.commit import write_file
+from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from .. import paths_v30
 from ..stats.exact_quantiles import Floats, as_table, column_quantiles
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
-from ..stats.image_stats import pixel_step, stats_from_histogram
+from ..stats.image_stats import CHANNELS, LEVELS, pixel_step, stats_from_histogram
 from ..stats.stats_comparison import numbers_of
 from ..stats.stored_stats import is_known
 from .dataset import Dataset
-from .dataset_v30 import DatasetV30, stat_batches
-from .row_reader import row_batches
+from .dataset_v30 import DatasetV30
 
 Quantiles: TypeAlias = Mapping[str, Mapping[str, Floats]]
 
 
-def feature_quantiles(view: Dataset, names: Sequence[str]) -> Quantiles:
+def feature_quantiles(dataset: Dataset, names: Sequence[str]) -> Quantiles:
     """Return the exact quantiles of numeric features over all rows of a dataset; each on its own, or all at once."""
-    return column_quantiles(lambda: row_batches(view, names))
+    return column_quantiles(lambda: dataset.rows(names))
 
 
 def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, FeatureStats]:
@@ -44,43 +44,61 @@ def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, F
         root: The dataset.
         quantiles: Those of all numeric features, where they are known already.
     """
-    view = DatasetV30(root)
-    merged = merged_stats(view)
-    missing = [key for key in view.numeric_features if key not in merged]
-    merged |= _moments(view, missing) if missing else {}
-    content = view.json(paths_v30.HISTOGRAMS) if (root / paths_v30.HISTOGRAMS).exists() else {}
-    histograms = {key: np.asarray(counts, np.int64) for key, counts in content.items()}
-    return whole_stats(view, merged, histograms, quantiles)
+    dataset = DatasetV30(root)
+    merged = merged_stats(dataset)
+    missing = [key for key in dataset.numeric_features if key not in merged]
+    merged |= _moments(dataset, missing) if missing else {}
+    return whole_stats(dataset, merged, histograms(dataset), quantiles)
+
+
+def histograms(dataset: Dataset) -> dict[str, Array]:
+    """Return camera key to (3, 256) counts of its sampled pixel values; empty if the dataset has none.
+
+    Raises:
+        Damaged: If they are anything else.
+    """
+    if not (dataset.root / paths_v30.HISTOGRAMS).exists():
+        return {}
+    found = {}
+    for key, counts in dataset.json(paths_v30.HISTOGRAMS).items():
+        where = f"{paths_v30.HISTOGRAMS}, {key}"
+        try:
+            found[key] = np.array(counts, np.int64)
+        except (ValueError, TypeError, OverflowError):
+            raise Damaged(where, "holds something else than counts") from None
+        if found[key].shape != (CHANNELS, LEVELS):
+            raise Damaged(where, f"is {found[key].shape} instead of {(CHANNELS, LEVELS)}")
+    return found
 
 
 def whole_stats(
-    view: Dataset,
+    dataset: Dataset,
     merged: Mapping[str, FeatureStats],
-    histograms: Mapping[str, Array],
+    counts: Mapping[str, Array],
     quantiles: Quantiles | None = None,
 ) -> dict[str, FeatureStats]:
     """Add quantiles to min, max, mean, std and count of a dataset.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
         merged: Those of all numeric features, and of cameras as far as they are known.
-        histograms: Camera key to (3, 256) counts; those that are not of all episodes are not used.
+        counts: Camera key to its histogram; those that are not of all episodes are not used.
         quantiles: Those of all numeric features; computed by default.
 
     Returns:
         By feature, in the order of info.json.
     """
     if quantiles is None:
-        quantiles = feature_quantiles(view, list(view.numeric_features))
-    before = view.json(paths_v30.STATS) if (view.root / paths_v30.STATS).exists() else {}
+        quantiles = feature_quantiles(dataset, list(dataset.numeric_features))
+    before = dataset.json(paths_v30.STATS) if (dataset.root / paths_v30.STATS).exists() else {}
     stats = {}
-    for key, feature in view.features.items():
+    for key, feature in dataset.features.items():
         if key not in merged:
             continue
         if key in quantiles:
             stats[key] = {**merged[key], **quantiles[key]}
-        elif key in histograms and covers(histograms[key], feature, int(merged[key]["count"][0])):
-            stats[key] = stats_from_histogram(histograms[key], int(merged[key]["count"][0]))
+        elif key in counts and covers(counts[key], feature, int(merged[key]["count"][0])):
+            stats[key] = stats_from_histogram(counts[key], int(merged[key]["count"][0]))
         else:
             known = numbers_of(before.get(key, {}))
             stats[key] = merged[key] | {name: value for name, value in known.items() if name not in MERGED_KEYS}
@@ -89,12 +107,12 @@ def whole_stats(
 
 def incomplete_cameras(root: Path) -> list[str]:
     """Return the cameras of a v3.0 dataset of which an episode has no complete statistics."""
-    view = DatasetV30(root)
+    dataset = DatasetV30(root)
     known: set[str] = set()
-    for path in view.files(view.episodes_path):
-        with view.parquet(path) as file:
+    for path in dataset.files(dataset.episodes_path):
+        with dataset.parquet(path) as file:
             known |= set(file.schema_arrow.names)
-    return [key for key in view.cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
+    return [key for key in dataset.cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
 
 
 def covers(histogram: Array, feature: Feature, count: int) -> bool:
@@ -104,14 +122,14 @@ def covers(histogram: Array, feature: Feature, count: int) -> bool:
     return int(histogram[0].sum()) == count * -(-height // step) * -(-width // step)
 
 
-def merged_stats(view: DatasetV30) -> dict[str, FeatureStats]:
+def merged_stats(dataset: DatasetV30) -> dict[str, FeatureStats]:
     """Merge those of the episodes, of features of which every episode has all in LeRobot's shape; without quantiles."""
-    usual = {key: kind.known_stats_shapes()[0] for key, kind in view.stat_kinds.items()}
+    usual = {key: kind.known_stats_shapes()[0] for key, kind in dataset.stat_kinds.items()}
     shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
     shapes |= {f"stats/{key}/count": (1,) for key in usual}
     merger = StatsMerger()
     mergeable = set(usual)
-    for lengths, columns in stat_batches(view, shapes):
+    for lengths, columns in dataset.stat_batches(shapes):
         # All features side by side: one by one, it would take longer than to read them.
         table = {name: np.empty((len(lengths), sum(map(prod, usual.values())))) for name in MERGED_KEYS}
         for key, place in _places(usual).items():
@@ -139,9 +157,9 @@ def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
     return {key: slice(end - prod(shape), end) for (key, shape), end in zip(shapes.items(), ends, strict=True)}
 
 
-def _moments(view: Dataset, keys: Sequence[str]) -> dict[str, FeatureStats]:
+def _moments(dataset: Dataset, keys: Sequence[str]) -> dict[str, FeatureStats]:
     mergers = {key: StatsMerger() for key in keys}
-    for batch in row_batches(view, keys):
+    for batch in dataset.rows(keys):
         for key, rows in batch.items():
             table = as_table(rows).astype(np.float64)
             part = {"min": table.min(axis=0), "max": table.max(axis=0), "mean": table.mean(axis=0)}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice, repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,19 +17,19 @@ from ....media.remux.clip import Clip
 from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
 from ..features.feature_kind import single_values
+from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_columns
-from .dataset import Dataset, FolderSource, Note, check_templates, is_texts, selected
-from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
+from .dataset import MOST, Dataset, Note, check_templates, selected
+from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
     from ....media.remux.video_index import VideoIndex
 
-_MOST = 1 << 53  # of frames, episodes and what else is counted
 _MOST_GAPS = 1 << 16  # numbers that no task has
 
 
 class DatasetV21(Dataset):
-    """One v2.1 dataset."""
+    """One v2.1 dataset; the lines of its metadata are read as LeRobot does: sorted by episode_index."""
 
     version = paths_v21.CODEBASE_VERSION
     episodes_path = paths_v21.EPISODES
@@ -54,64 +54,65 @@ class DatasetV21(Dataset):
 
     @cached_property
     def numbers(self) -> NDArray[np.int64]:
-        """episode_index of each line of episodes.jsonl: LeRobot finds files by it."""
-        return self.episode_column("episode_index")
+        """episode_index of each line of episodes.jsonl in the order of the file, as GR00T reads them."""
+        return self.episode_column("episode_index", as_stored=True)
+
+    @cached_property
+    def _numbers(self) -> NDArray[np.int64]:
+        return self.episode_column("episode_index")  # LeRobot finds files by it
 
     def data_files(self) -> Iterator[DataFile]:
         """See the base class."""
-        for number, first, length in zip(self.numbers, self.starts, self.lengths, strict=False):
+        for number, first, length in zip(self._numbers, self.starts, self.lengths, strict=False):
             yield DataFile(self.data_file(int(number)), int(first), int(length))
 
     def data_references(self) -> Iterator[str]:
         """See the base class."""
-        return map(self.data_file, np.unique(self.numbers).tolist())
+        return map(self.data_file, np.unique(self._numbers).tolist())
 
     def video_files(self, key: str) -> Iterator[VideoFile]:
         """See the base class."""
-        for episode, number in enumerate(self.numbers.tolist()):
+        for episode, number in enumerate(self._numbers.tolist()):
             episodes, firsts = np.array([episode]), np.array([0])
             yield VideoFile(key, self.video_file(key, number), episodes, firsts, self.lengths[episode : episode + 1])
 
-    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """See the base class."""
-        for where, line in self.json_lines(self.episodes_path):
+    def entries(self, columns: Sequence[str], *, as_stored: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See the base class; the lines as they are stored come in the order of the file."""
+        read = self.json_lines if as_stored else self.ordered_lines
+        for where, line in read(self.episodes_path):
             if missing := [name for name in columns if name not in line]:
                 raise Damaged(where, f"has no {', '.join(missing)}")
             yield where, {name: line[name] for name in columns}
 
-    def episode_column(self, name: str) -> NDArray[np.int64]:
+    def episode_column(self, name: str, *, as_stored: bool = False) -> NDArray[np.int64]:
         """See the base class."""
-        values = np.fromiter(self._whole_numbers(name), np.int64)
-        if not len(values):
-            raise Damaged(self.episodes_path, "holds no episode")
-        return values
-
-    def _whole_numbers(self, name: str) -> Iterator[int]:
-        for where, row in self.episodes((name,)):
-            if type(row[name]) is not int or not 0 <= row[name] < _MOST:
+        values = array("q")
+        for where, row in self.entries((name,), as_stored=as_stored):
+            if type(row[name]) is not int or not 0 <= row[name] < MOST:
                 raise Damaged(where, f"{name} is {row[name]!r} instead of a count")
-            yield row[name]
+            values.append(row[name])
+        if not values:
+            raise Damaged(self.episodes_path, "holds no episode")
+        return np.array(values, np.int64)
 
-    def places(self) -> Iterator[EpisodePlace]:
-        """See the base class."""
-        counts = zip(self.numbers.tolist(), self.lengths.tolist(), strict=True)
-        for (number, length), (where, row) in zip(counts, self.episodes(("tasks",)), strict=True):
-            if not is_texts(row["tasks"]):
-                raise Damaged(where, f"tasks is {row['tasks']!r} instead of a list of texts")
-            cameras = {key: (self.video_file(key, number), 0) for key in self.video_keys}
-            yield EpisodePlace(number, length, tuple(row["tasks"]), self.data_file(number), 0, cameras)
+    def _located(self) -> Iterator[EpisodeLocation]:
+        """See the base class; no file of rows or frames is opened."""
+        for _, number, length, tasks, _ in self._described():
+            rows = Rows(self.root / self.data_file(number), 0, length)
+            clips = {key: Clip(self.root / self.video_file(key, number), 0, length) for key in self.video_keys}
+            yield EpisodeLocation(number, length, tasks, rows, None, {key: Track(clip) for key, clip in clips.items()})
 
     def episode_stats(
         self, keys: Sequence[str], names: Sequence[str]
     ) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-        """See the base class; lines are taken in the order of the file."""
-        for where, line in self.json_lines(paths_v21.EPISODES_STATS):
+        """See the base class."""
+        for where, line in self.ordered_lines(paths_v21.EPISODES_STATS):
             if not isinstance(line.get("stats"), dict):
                 raise Damaged(where, "has no stats")
             yield where, selected(line["stats"], keys, names)
 
     @cached_property
-    def tasks(self) -> list[str]:
+    def task_texts(self) -> list[str]:
         """Task texts in the order of tasks.jsonl."""
         texts = []
         for where, line in self.json_lines(self.tasks_path):
@@ -120,26 +121,22 @@ class DatasetV21(Dataset):
             texts.append(line["task"])
         return texts
 
-    def row_batches(self, path: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
+    def row_batches(
+        self, path: str, names: Sequence[str], first: int = 0
+    ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """See the base class; lists of one value come as the values: LeRobot 0.3.3 reads both."""
-        for first, batch in super().row_batches(path, names):
-            yield first, {name: single_values(column, self.features.get(name)) for name, column in batch.items()}
+        for row, batch in super().row_batches(path, names, first):
+            yield row, {name: single_values(column, self.features.get(name)) for name, column in batch.items()}
 
+    def ordered_lines(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the lines of episodes.jsonl or episodes_stats.jsonl as `json_lines` does, sorted by episode_index.
 
-class OrderedViewV21(DatasetV21):
-    """Reads episodes.jsonl and episodes_stats.jsonl as LeRobot does: sorted by episode_index.
-
-    That is in lerobot 0.3.3, datasets/utils.py: load_episodes and load_episodes_stats. Memory grows by some
-    bytes per episode, and only where lines are not in order.
-    """
-
-    def json_lines(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """See the base class; a number that is missing, there twice or none is left to the reader to find."""
-        if path not in (paths_v21.EPISODES, paths_v21.EPISODES_STATS):
-            yield from super().json_lines(path)
-            return
+        LeRobot does so (lerobot 0.3.3, datasets/utils.py: load_episodes and load_episodes_stats). Memory grows by some
+        bytes per episode, and only where lines are not in order. A number that is missing, repeated or no number is
+        left to the reader to find.
+        """
         episode = 0
-        for where, line in super().json_lines(path):
+        for where, line in self.json_lines(path):
             if line.get("episode_index") != episode:
                 break
             yield where, line
@@ -170,35 +167,20 @@ class OrderedViewV21(DatasetV21):
                 where = f"{path}, line {numbers[at]}"
                 yield where, self._object(file.readline(), where)
 
-
-class V21Source(FolderSource[DatasetV21]):
-    """A v2.1 dataset that LeRobot or anyone else may have written.
-
-    Args:
-        root: Its folder.
-    """
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(OrderedViewV21(root))
-
-    @cached_property
-    def tasks(self) -> list[str]:
-        """All instructions by task_index, read as LeRobot does: in any order, numbers may be left out.
+    def _tasks_by_index(self) -> list[str]:
+        """Return the instructions as LeRobot reads them: in any order, numbers may be missing.
 
         A number that no task has stands for the first task, so that no other one comes up.
-
-        Raises:
-            Damaged: If there are two texts for a number, or what is no number or no text.
         """
         found: dict[int, str] = {}
-        for where, line in self.view.json_lines(paths_v21.TASKS):
+        for where, line in self.json_lines(paths_v21.TASKS):
             index, task = line.get("task_index"), line.get("task")
             if type(index) is not int or index < 0:
-                raise Damaged(where, f"task_index is {index!r} instead of a number")
-            if not isinstance(task, str) or in_utf8(task) != task:
-                raise Damaged(where, f"task is {task!r} instead of a text")
-            if found.setdefault(index, task) != task:
-                raise Damaged(where, f"task_index is {index}, but that is another task in a line before")
+                self._report(Damaged(where, f"task_index is {index!r} instead of a number"))
+            elif not isinstance(task, str) or in_utf8(task) != task:
+                self._report(Damaged(where, f"task is {task!r} instead of a text"))
+            elif found.setdefault(index, task) != task:
+                self._report(Damaged(where, f"task_index is {index}, but that is another task in a line before"))
         if not found:
             return []
         first, last = found[min(found)], max(found)
@@ -206,30 +188,37 @@ class V21Source(FolderSource[DatasetV21]):
             raise Damaged(paths_v21.TASKS, f"has a task {last}, but {len(found)} tasks only")
         return [found.get(index, first) for index in range(last + 1)]
 
-    def located(self, note: Note) -> Iterator[EpisodeFiles]:
-        """Yield where each episode is, in order; see the base class."""
+    def track(self, key: str, at: EpisodeLocation) -> Track:
+        """See the base class."""
+        return self._track(key, at)[0]
+
+    def _track(self, key: str, at: EpisodeLocation) -> tuple[Track, VideoIndex]:
+        """Return the frames of a camera in an episode, and all that its file has."""
         from ....media.remux.video_index import read_index  # PyAV, which rows do not need
 
-        view, keys = self.view, self.facts.camera_keys
-        check_templates(view.data_file(episode) for episode in (0, 1))
-        check_templates(view.video_file(key, episode) for key in keys for episode in (0, 1))
+        path = self.video_file(key, at.index)
+        file = self.existing(path, at.index)
+        index = read_index(file, self.fps)
+        first = _first_frame(index, at.length, path, at.index)
+        clip, size = Clip(file, first, at.length), index.size(first, at.length)
+        return Track(clip, size, index.encoding, index.is_copyable(first, at.length)), index
+
+    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+        """See the base class."""
+        check_templates(self.data_file(episode) for episode in (0, 1))
+        check_templates(self.video_file(key, episode) for key in self.video_keys for episode in (0, 1))
         late: list[str] = []
         long: list[str] = []
-        for episode, length, tasks, _ in self.described():
-            rows = self._rows(episode, length)
+        for at in self._located():
+            row_bytes = self._row_bytes(at)
             tracks = {}
-            for key in keys:
-                path = view.video_file(key, episode)
-                clip_file = self.place(path, episode)
-                index = read_index(clip_file, view.fps)
-                first = _first_frame(index, length, path, episode)
+            for key in at.tracks:
+                tracks[key], index = self._track(key, at)
                 if index.start > 0:
-                    late.append(path)
-                elif first + length < index.frames:
-                    long.append(path)
-                size, is_copyable = index.size(first, length), index.is_copyable(first, length)
-                tracks[key] = Track(Clip(clip_file, first, length), size, index.encoding, is_copyable)
-            yield EpisodeFiles(length, tasks, rows, rows.path.stat().st_size, tracks)
+                    late.append(self.video_file(key, at.index))
+                elif tracks[key].clip.first + at.length < index.frames:
+                    long.append(self.video_file(key, at.index))
+            yield replace(at, row_bytes=row_bytes, tracks=tracks)
         if late:
             begin = "1 video file begins" if len(late) == 1 else f"{len(late)} video files begin"
             note(f"{begin} later than at 0 s (first: {late[0]}): LeRobot does not find all frames; the output is right")
@@ -237,29 +226,29 @@ class V21Source(FolderSource[DatasetV21]):
             go_on = "1 video file goes on after its" if len(long) == 1 else f"{len(long)} video files go on after their"
             note(f"{go_on} episode (first: {long[0]}); the frames after it are left out")
 
-    def _rows(self, episode: int, length: int) -> Rows:
-        path = self.view.data_file(episode)
-        full = self.place(path, episode)
-        with self.view.parquet(path) as file:
+    def _row_bytes(self, at: EpisodeLocation) -> int:
+        path = self.data_file(at.index)
+        size = self.existing(path, at.index).stat().st_size
+        with self.parquet(path) as file:
             found = file.metadata.num_rows
-        if found != length:
-            raise Damaged(path, f"has {found} rows, but episode {episode} has {length} frames by {paths_v21.EPISODES}")
-        return Rows(full, 0, length)
+        if found != at.length:
+            text = f"has {found} rows, but episode {at.index} has {at.length} frames by {paths_v21.EPISODES}"
+            raise Damaged(path, text)
+        return size
 
-    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
-        """Yield (lengths, statistics) of all episodes in order, some at a time; none if there is no file of them."""
-        path = paths_v21.EPISODES_STATS
-        shapes = self.facts.stat_shapes if (self.root / path).exists() else {}
-        entries = self._stat_entries() if shapes else repeat(None)
-        for first in range(0, len(self.view.lengths), EPISODE_BATCH_ROWS):
-            lengths = self.view.lengths[first : first + EPISODE_BATCH_ROWS]
-            yield lengths, stat_columns(list(islice(entries, len(lengths))), shapes)
+    def stat_batches(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """See the base class; there are none if there is no file of them."""
+        has_stats = shapes and (self.root / paths_v21.EPISODES_STATS).exists()
+        entries = self._stat_entries() if has_stats else repeat(None)
+        for first in range(0, len(self.lengths), EPISODE_BATCH_ROWS):
+            lengths = self.lengths[first : first + EPISODE_BATCH_ROWS]
+            yield lengths, stat_columns(list(islice(entries, len(lengths))), shapes if has_stats else {})
         next(entries, None)  # refuses what is left over
 
     def _stat_entries(self) -> Iterator[Any]:
         path = paths_v21.EPISODES_STATS
-        lines = self.view.json_lines(path)
-        for episode in range(len(self.view.lengths)):
+        lines = self.ordered_lines(path)
+        for episode in range(len(self.lengths)):
             if (entry := next(lines, None)) is None:
                 raise Damaged(path, f"ends before episode {episode}")
             where, line = entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,10 @@ from ....core.errors import Damaged
 from ....media.remux.clip import Clip
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
-from ..stats.stored_stats import Floats, StatColumns, stat_values
-from .dataset import Dataset, FolderSource, Note, check_templates
-from .episode_location import DataFile, EpisodeFiles, EpisodePlace, Rows, Track, VideoFile
+from ..stats.feature_stats import Shape
+from ..stats.stored_stats import StatColumns, stat_values
+from .dataset import Dataset, Note, check_templates
+from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
     from ....media.remux.video_index import VideoIndex
@@ -69,7 +71,7 @@ class DatasetV30(Dataset):
             path = self.video_file(key, int(pairs[0][episodes[0]]), int(pairs[1][episodes[0]]))
             yield VideoFile(key, path, episodes, firsts[episodes], self.lengths[episodes])
 
-    def episodes(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def entries(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """See the base class."""
         for path, first, batch in self.episode_batches(columns, EPISODE_BATCH_ROWS):
             for row, values in enumerate(zip(*(batch[name].to_pylist() for name in columns), strict=True), start=first):
@@ -95,10 +97,8 @@ class DatasetV30(Dataset):
         if not files:
             raise Damaged(self.episodes_path, "holds no parquet file")
         for path in files:
-            first = 0
-            for batch in self.batches(path, columns, rows, optional=optional):
+            for first, batch in self.batches(path, columns, rows, optional=optional):
                 yield path, first, batch
-                first += len(next(iter(batch.values()), ()))
 
     def episode_column(self, name: str) -> NDArray[np.int64]:
         """See the base class."""
@@ -120,25 +120,64 @@ class DatasetV30(Dataset):
             raise Damaged(self.episodes_path, "holds no rows")
         return np.concatenate(parts)
 
-    def places(self) -> Iterator[EpisodePlace]:
-        """See the base class."""
-        columns = ["episode_index", "length", "tasks", "data/chunk_index", "data/file_index"]
+    def _located(self, places: RowPlaces | None = None) -> Iterator[EpisodeLocation]:
+        """See the base class; reads the numbers of rows of the data files, and of videos what the metadata says."""
+        names = ["data/chunk_index", "data/file_index"]
         for key in self.video_keys:
-            columns += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-        file, first = "", 0
-        for where, row in self.episodes(columns):
-            if empty := [name for name, value in row.items() if value is None]:
-                raise Damaged(where, f"{', '.join(empty)}: there is no value")
+            names += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
+        by_order: RowPlaces | None = places or RowPlaces(self)
+        stated = Rows(Path(), 0, 0)
+        for where, number, length, tasks, row in self._described(names):
             path = self.data_file(row["data/chunk_index"], row["data/file_index"])
-            if path != file:
-                file, first = path, 0
-            cameras = {key: self._clip(key, row) for key in self.video_keys}
-            yield EpisodePlace(row["episode_index"], row["length"], tuple(row["tasks"]), path, first, cameras)
-            first += row["length"]
+            follows = stated.path == self.root / path
+            stated = rows = Rows(self.root / path, stated.first + stated.count if follows else 0, length)
+            if by_order is not None:
+                try:
+                    rows = by_order.take(number, length, path)
+                except Damaged as exc:
+                    self._report(exc)
+                    by_order = None  # what follows is looked for where it is said to be
+            tracks = {key: Track(self._clip(key, row, where)) for key in self.video_keys}
+            yield EpisodeLocation(number, length, tasks, rows, None, tracks)
 
-    def _clip(self, key: str, row: Mapping[str, Any]) -> tuple[str, int]:
+    def _clip(self, key: str, row: Mapping[str, Any], where: str) -> Clip:
         chunk, file, begin = (row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp"))
-        return self.video_file(key, chunk, file), round(begin * self.fps)
+        if type(begin) is not float or not abs(begin) < _LONGEST:
+            raise Damaged(where, f"videos/{key}/from_timestamp is {begin!r} instead of a time")
+        return Clip(self.root / self.video_file(key, chunk, file), round(begin * self.fps), row["length"])
+
+    def track(self, key: str, at: EpisodeLocation) -> Track:
+        """See the base class; the index of one file of each camera is kept."""
+        if key not in self._windows:
+            self._windows[key] = CameraWindows(self, key)
+        return self._windows[key].track(self._positions[at.index])
+
+    @cached_property
+    def _windows(self) -> dict[str, CameraWindows]:
+        return {}
+
+    @cached_property
+    def _positions(self) -> dict[int, int]:
+        """Position of each episode in meta/episodes; where damage is collected that need not be its number."""
+        return {number: at for at, number in enumerate(self.episode_column("episode_index").tolist())}
+
+    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+        """See the base class."""
+        if not self.is_inside(path := self.data_file(0, 0)):  # rows are found without it, but by nobody else
+            raise Damaged(paths_v30.INFO, f"data_path gives {path}, which leads out of the dataset")
+        check_templates(self.data_file(0, file) for file in (0, 1))
+        check_templates(self.video_file(key, 0, file) for key in self.video_keys for file in (0, 1))
+        videos = [f"videos/{key}" for key in self.video_keys]
+        names = [f"{prefix}/{name}" for prefix in ("data", *videos) for name in ("chunk_index", "file_index")]
+        self.hold(["episode_index", "length", "tasks", *names, *(f"{prefix}/from_timestamp" for prefix in videos)])
+        cameras = {key: CameraWindows(self, key) for key in self.video_keys}
+        places = RowPlaces(self)
+        for at in self._located(places):
+            tracks = {key: camera.track(at.index) for key, camera in cameras.items()}
+            yield replace(at, row_bytes=places.share(at.length), tracks=tracks)
+        for sentence in (places.finish(), shifted_note(list(cameras.values()))):
+            if sentence:
+                note(sentence)
 
     def episode_stats(
         self, keys: Sequence[str], names: Sequence[str]
@@ -162,7 +201,7 @@ class DatasetV30(Dataset):
             return file.read(use_threads=False)
 
     @cached_property
-    def tasks(self) -> list[str]:
+    def task_texts(self) -> list[str]:
         """Task texts in the order of tasks.parquet."""
         table = self.task_table
         texts = [name for name in ("task", "__index_level_0__") if name in table.column_names]
@@ -170,18 +209,24 @@ class DatasetV30(Dataset):
             raise Damaged(paths_v30.TASKS, "has no column task")
         return [str(text) for text in table.column(texts[0]).to_pylist()]
 
+    def _tasks_by_index(self) -> list[str]:
+        """Return the instructions by row, as LeRobot looks them up."""
+        if "task_index" not in self.task_table.column_names:
+            raise Damaged(paths_v30.TASKS, "has no column task_index")
+        for row, index in enumerate(self.task_table.column("task_index").to_pylist()):
+            if index != row:
+                where = f"{paths_v30.TASKS}, row {row}"
+                self._report(Damaged(where, f"task_index is {index}; LeRobot looks tasks up by row"))
+        first: dict[str, int] = {}
+        for row, task in enumerate(self.task_texts):
+            if first.setdefault(task, row) != row:
+                where = f"{paths_v30.TASKS}, row {row}"
+                self._report(Damaged(where, f"the task of row {first[task]} is there again: {task!r}"))
+        return self.task_texts
 
-def stat_batches(
-    view: DatasetV30, shapes: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[NDArray[np.int64], dict[str, Floats]]]:
-    """Yield (lengths, statistics) of all episodes of a v3.0 dataset in order, some at a time.
-
-    Args:
-        view: The dataset.
-        shapes: Statistics to read and the shapes of their values; those that a file does not have are left out.
-    """
-    for path in view.files(view.episodes_path):
-        for batch in view.batches(path, ["length"], EPISODE_BATCH_ROWS, optional=list(shapes)):
+    def stat_batches(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
+        """See the base class."""
+        for _, _, batch in self._read_episodes(["length"], EPISODE_BATCH_ROWS, optional=list(shapes)):
             lengths = batch.pop("length").to_numpy(zero_copy_only=False)
             yield lengths, {name: stat_values(column, name, shapes[name]) for name, column in batch.items()}
 
@@ -193,18 +238,18 @@ class RowPlaces:
     Opens each file once, for its number of rows.
 
     Args:
-        source: The dataset.
+        dataset: The dataset.
     """
 
-    def __init__(self, source: FolderSource[DatasetV30]) -> None:
-        self._source = source
-        self._files = iter(source.view.files("data"))
-        self._path, self._full = "", source.root
+    def __init__(self, dataset: DatasetV30) -> None:
+        self._dataset = dataset
+        self._files = iter(dataset.files("data"))
+        self._path, self._full = "", dataset.root
         self._first = self._rows = self._bytes = 0
         self._wrong: list[tuple[int, str]] = []  # episodes and the files that they are said to be in
 
-    def take(self, episode: int, length: int, said: str) -> tuple[Rows, int]:
-        """Return the rows of the next episode, and the share of the file's bytes that they take.
+    def take(self, episode: int, length: int, said: str) -> Rows:
+        """Return the rows of the next episode.
 
         Args:
             episode: Its number.
@@ -234,7 +279,11 @@ class RowPlaces:
             )
         rows = Rows(self._full, self._first, length)
         self._first = stop
-        return rows, self._bytes * length // self._rows
+        return rows
+
+    def share(self, length: int) -> int:
+        """Return how many bytes of the file of the last episode are those of so many rows."""
+        return self._bytes * length // self._rows
 
     def finish(self) -> str:
         """Say what is wrong in meta/episodes after the last episode; raise Damaged if there are more rows."""
@@ -254,15 +303,15 @@ class RowPlaces:
     def _check_present(self) -> None:
         """Name the first file that an episode is said to be in and that is not there, now that rows are missing."""
         for episode, said in self._wrong:
-            self._source.place(said, episode)
+            self._dataset.existing(said, episode)
 
     def _culprit(self) -> str:
         """Name the first episode with another number of rows than meta/episodes says, by the rows themselves."""
-        lengths = self._source.view.lengths
+        lengths = self._dataset.lengths
         counts = np.zeros(len(lengths), np.int64)
         try:
-            for path in self._source.view.files("data"):
-                for batch in self._source.view.batches(path, ["episode_index"]):
+            for path in self._dataset.files("data"):
+                for _, batch in self._dataset.batches(path, ["episode_index"]):
                     found = batch["episode_index"].to_numpy(zero_copy_only=False)
                     known = found[(found >= 0) & (found < len(lengths))]
                     counts += np.bincount(known.astype(np.int64), minlength=len(lengths))
@@ -273,8 +322,8 @@ class RowPlaces:
         return "".join(texts)
 
     def _open(self, path: str, episode: int) -> None:
-        self._full = self._source.place(path, episode)
-        with self._source.view.parquet(path) as file:
+        self._full = self._dataset.existing(path, episode)
+        with self._dataset.parquet(path) as file:
             self._rows = file.metadata.num_rows
         self._path, self._first, self._bytes = path, 0, self._full.stat().st_size
 
@@ -283,19 +332,19 @@ class CameraWindows:
     """The frames of one camera. Keeps 40 bytes per episode, and the index of one file at a time.
 
     Args:
-        source: The dataset.
+        dataset: The dataset.
         key: Camera.
 
     Raises:
         Damaged: If meta/episodes has no usable place for an episode, or the same frames for two.
     """
 
-    def __init__(self, source: FolderSource[DatasetV30], key: str) -> None:
-        self._source, self._key, view = source, key, source.view
-        self._fps, self._lengths = view.fps, view.lengths
-        begins = _checked_seconds(view, f"videos/{key}/from_timestamp")
+    def __init__(self, dataset: DatasetV30, key: str) -> None:
+        self._dataset, self._key = dataset, key
+        self._fps, self._lengths = dataset.fps, dataset.lengths
+        begins = _checked_seconds(dataset, f"videos/{key}/from_timestamp")
         self._firsts = np.rint(begins * self._fps).astype(np.int64)
-        pairs = [view.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
+        pairs = [dataset.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
         self._pairs, groups = np.unique(np.stack(pairs, axis=1), axis=0, return_inverse=True)
         self._groups = groups.reshape(-1)  # numpy 2.0 gives another shape
         off = np.abs(begins * self._fps - self._firsts) > _TOLERANCE
@@ -319,7 +368,7 @@ class CameraWindows:
 
     def _path(self, episode: int) -> str:
         chunk, file = self._pairs[self._groups[episode]].tolist()
-        return self._source.view.video_file(self._key, chunk, file)
+        return self._dataset.video_file(self._key, chunk, file)
 
     def _check_overlaps(self) -> None:
         order = np.lexsort((self._firsts, self._groups))
@@ -348,7 +397,7 @@ class CameraWindows:
 
         path, group = self._path(episode), int(self._groups[episode])
         self._index = None  # only one at a time in memory
-        self._file = self._source.place(path, episode)
+        self._file = self._dataset.existing(path, episode)
         self._index = index = read_index(self._file, self._fps)
         low, high = int(self._low[group]), int(self._high[group])
         # LeRobot looks frames up by their times. Files that begin late were cut by tools that count from there.
@@ -377,67 +426,13 @@ def shifted_note(cameras: Sequence[CameraWindows]) -> str:
     return f"{files} not begin at 0 s (first: {paths[0]}), though its episodes are counted so; the output is right"
 
 
-def _checked_seconds(view: DatasetV30, name: str) -> NDArray[np.float64]:
+def _checked_seconds(dataset: DatasetV30, name: str) -> NDArray[np.float64]:
     """Return a column of times of meta/episodes: (episodes,)."""
     parts = []
-    for path, first, batch in view.episode_batches([name], BATCH_ROWS):
+    for path, first, batch in dataset.episode_batches([name], BATCH_ROWS):
         times = batch[name].to_numpy(zero_copy_only=False)
         usable = np.abs(times) < _LONGEST if times.dtype.kind == "f" else np.zeros(len(times), bool)
         for at in np.flatnonzero(~usable)[:1].tolist():
             raise Damaged(f"{path}, row {first + at}", f"{name} is {times[at]} instead of a time")
         parts.append(times.astype(np.float64))
     return np.concatenate(parts)
-
-
-class V30Source(FolderSource[DatasetV30]):
-    """A v3.0 dataset that LeRobot or anyone else may have written.
-
-    Args:
-        root: Its folder.
-    """
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(DatasetV30(root))
-
-    @cached_property
-    def tasks(self) -> list[str]:
-        """All instructions by task_index; raises Damaged if that is not the number of the row, or one is repeated."""
-        table = self.view.task_table
-        if "task_index" not in table.column_names:
-            raise Damaged(paths_v30.TASKS, "has no column task_index")
-        for row, index in enumerate(table.column("task_index").to_pylist()):
-            if index != row:
-                raise Damaged(f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
-        first: dict[str, int] = {}
-        for row, task in enumerate(self.view.tasks):
-            if first.setdefault(task, row) != row:
-                raise Damaged(
-                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}"
-                )
-        return self.view.tasks
-
-    def located(self, note: Note) -> Iterator[EpisodeFiles]:
-        """Yield where each episode is, in order; see the base class."""
-        view = self.view
-        if (path := view.data_file(0, 0)) not in self._inside:  # rows are found without it, but by nobody else
-            raise Damaged(paths_v30.INFO, f"data_path gives {path}, which leads out of the dataset")
-        check_templates(view.data_file(0, file) for file in (0, 1))
-        check_templates(view.video_file(key, 0, file) for key in self.facts.camera_keys for file in (0, 1))
-        videos = [f"videos/{key}" for key in self.facts.camera_keys]
-        places = [f"{prefix}/{name}" for prefix in ("data", *videos) for name in ("chunk_index", "file_index")]
-        times = [f"{prefix}/from_timestamp" for prefix in videos]
-        view.hold(["episode_index", "length", "tasks", *places, *times])
-        cameras = {key: CameraWindows(self, key) for key in self.facts.camera_keys}
-        rows = RowPlaces(self)
-        for episode, length, tasks, row in self.described(("data/chunk_index", "data/file_index")):
-            said = view.data_file(row["data/chunk_index"], row["data/file_index"])
-            where, size = rows.take(episode, length, said)
-            tracks = {key: camera.track(episode) for key, camera in cameras.items()}
-            yield EpisodeFiles(length, tasks, where, size, tracks)
-        for sentence in (rows.finish(), shifted_note(list(cameras.values()))):
-            if sentence:
-                note(sentence)
-
-    def stats(self) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
-        """Yield (lengths, statistics) of all episodes in order, some at a time."""
-        return stat_batches(self.view, self.facts.stat_shapes)

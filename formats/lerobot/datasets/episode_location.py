@@ -50,27 +50,6 @@ class VideoFile:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodePlace:
-    """Where one episode is.
-
-    Attributes:
-        index: Its number.
-        length: Frames.
-        tasks: Its instructions.
-        data: File of its rows, relative to the dataset.
-        row: First of them in the file.
-        cameras: Camera to its video file, relative to the dataset, and the first frame there.
-    """
-
-    index: int
-    length: int
-    tasks: tuple[str, ...]
-    data: str
-    row: int
-    cameras: Mapping[str, tuple[str, int]]
-
-
-@dataclass(frozen=True, slots=True)
 class Rows:
     """Rows first..first+count of a parquet file."""
 
@@ -85,13 +64,13 @@ class Track:
 
     Attributes:
         clip: Where they are.
-        size: Bytes of their packets, or of a file of their own.
-        encoding: What they are encoded with; None where it is the same for all clips that can meet this one.
+        size: Bytes of their packets, or of a file of their own; None until a maker of datasets asks for it.
+        encoding: What they are encoded with; None too where it is the same for all clips that can meet this one.
         is_copyable: False if the clip can only be encoded anew, since it begins at no keyframe.
     """
 
     clip: Clip
-    size: int
+    size: int | None = None
     encoding: Encoding | None = None
     is_copyable: bool = True
 
@@ -104,22 +83,30 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeFiles:
-    """Where one finished episode is.
+class EpisodeLocation:
+    """Where one episode lies.
 
     Attributes:
+        index: Number of the episode in its dataset.
         length: Frames.
         tasks: Its instructions, usually one.
         rows: Its rows.
-        row_bytes: Size of its rows as a file of their own.
+        row_bytes: Size of its rows as a file of their own; None until a maker of datasets asks for it.
         tracks: Camera key to its frames, of cameras stored as video.
     """
 
+    index: int
     length: int
     tasks: tuple[str, ...]
     rows: Rows
-    row_bytes: int
+    row_bytes: int | None
     tracks: Mapping[str, Track]
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Bytes by camera key, those of the rows by ""; only those that are known."""
+        sizes = {"": self.row_bytes} | {key: track.size for key, track in self.tracks.items()}
+        return {key: size for key, size in sizes.items() if size is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,43 +115,22 @@ class EpisodeRecord:
 
     Attributes:
         index: Row in the manifest.
-        files: Where it is.
-        metas: What meta says of it, and of no other.
+        location: Where it lies; its index is its number in the shard that it is from, if any.
+        metadata: Its own statistics and provenance.
         histograms: Camera key to (3, 256) counts of its sampled pixel values; empty where its shard has them.
-        episode: Its number in the shard that it is from, if any.
         source_tasks: Instructions of that shard by task_index.
     """
 
     index: int
-    files: EpisodeFiles
-    metas: EpisodeMetadata
+    location: EpisodeLocation
+    metadata: EpisodeMetadata
     histograms: Mapping[str, Any] = field(default_factory=dict)
-    episode: int = 0
     source_tasks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEpisode:
-    """One episode as meta describes it.
-
-    Attributes:
-        index: Number of the episode.
-        length: Frames.
-        tasks: Its instructions.
-        rows: Where its rows are.
-        clips: Camera key to where its frames are.
-    """
-
-    index: int
-    length: int
-    tasks: tuple[str, ...]
-    rows: Rows
-    clips: Mapping[str, Clip]
-
-
-@dataclass(frozen=True, slots=True)
 class EpisodeMetadata:
-    """What meta says of some consecutive episodes.
+    """Statistics and provenance of some consecutive episodes.
 
     Attributes:
         stats: Those of placed columns may be there.
@@ -178,6 +144,6 @@ class EpisodeMetadata:
         return int(self.provenance.num_rows)
 
     def part(self, first: int, last: int) -> EpisodeMetadata:
-        """Return what meta says of those from the first up to the last, which is not among them."""
+        """Return that of episodes first..last-1."""
         rows = slice(first, last)
         return EpisodeMetadata({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])

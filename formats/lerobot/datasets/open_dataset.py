@@ -1,29 +1,26 @@
-"""Opening a dataset by its path: its version decides the class."""
+"""Opening of a dataset by its path; its version decides the class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from ....core.errors import UsageError
+from ....core.errors import DatasetDamaged, UsageError, naming_dataset
 from ....core.registry import Registry
-from .. import paths_v21, paths_v30
+from .. import paths_v30
 from ..dataset_files import read_object
-from .dataset import Dataset, FolderSource
-from .dataset_v21 import V21Source
-from .dataset_v30 import V30Source
+from .dataset import Dataset
 
-VIEWS = Registry(
+VERSIONS = Registry(
     "format version",
     __package__ or "",
     {"v2.1": "dataset_v21:DatasetV21", "v3.0": "dataset_v30:DatasetV30"},
 )
-
-SOURCES: Mapping[str, Callable[[Path], FolderSource[Any]]] = {
-    paths_v30.CODEBASE_VERSION: V30Source,
-    paths_v21.CODEBASE_VERSION: V21Source,
-}
+_V20 = (
+    "convert it to v2.1 with LeRobot 0.3.3 (lerobot/datasets/v21/convert_dataset_v20_to_v21.py): v2.0 has statistics "
+    "of the whole only, none of its episodes"
+)
+_SUPPORTED = " or ".join(VERSIONS)
 
 
 def check_is_dataset(root: Path) -> None:
@@ -32,59 +29,36 @@ def check_is_dataset(root: Path) -> None:
     Raises:
         UsageError: If there is no info.json in it.
     """
-    if not (root / paths_v30.INFO).is_file():
-        raise UsageError(str(root), f"is not a dataset, it has no {paths_v30.INFO}", "a LeRobot dataset")
+    if not (root / paths_v30.INFO).exists():
+        raise UsageError(
+            str(root), f"is not a dataset, it has no {paths_v30.INFO}", f"a LeRobot dataset of version {_SUPPORTED}"
+        )
 
 
-def open_dataset(root: Path, on_file: Callable[[str], None] = lambda path: None) -> Dataset:
-    """Open a dataset by the codebase_version of its info.json.
+def open_dataset(
+    path: str | Path,
+    *,
+    damage: Callable[[DatasetDamaged], None] | None = None,
+    on_file: Callable[[str], None] = lambda path: None,
+) -> Dataset:
+    """Open a LeRobot dataset of version 3.0 or 2.1; PyAV is imported with the first frame.
 
     Args:
-        root: The dataset's folder.
-        on_file: As in DatasetFiles.
+        path: Its folder.
+        damage: Collector: called with each fault that is met while reading, which then continues as far as it can;
+            by default a fault is raised.
+        on_file: Called with the relative path of each parquet, JSON lines or video file when it is opened.
 
     Raises:
-        Damaged: If info.json cannot be read.
-        UsageError: If it names another version than v2.1 and v3.0.
+        UsageError: If it is no dataset, or one of another version.
+        DatasetDamaged: If info.json cannot be read.
     """
-    version = read_object(root, paths_v30.INFO).get("codebase_version")
-    if not isinstance(version, str) or version not in VIEWS:
-        raise UsageError(
-            str(root / paths_v30.INFO),
-            f"codebase_version is {version!r}",
-            " or ".join(VIEWS),
-            "convert an older dataset with the LeRobot that made it",
-        )
-    view: Dataset = VIEWS[version](root, on_file)
-    return view
-
-
-def version_of(root: Path) -> str:
-    """Return the codebase_version of a dataset that can be opened, such as "v3.0".
-
-    Args:
-        root: The dataset's folder.
-
-    Raises:
-        UsageError: If there is no dataset, or one of another version than v3.0 and v2.1.
-        Damaged: If info.json cannot be read.
-    """
-    supported = "a LeRobot dataset of version " + " or ".join(SOURCES)
-    if not (root / paths_v30.INFO).is_file():
-        raise UsageError(str(root), f"is no dataset: there is no {paths_v30.INFO}", supported)
-    version = read_object(root, paths_v30.INFO).get("codebase_version")
-    if version == "v2.0":
-        raise UsageError(
-            str(root),
-            "is of version v2.0, which has statistics of the whole only, none of its episodes",
-            supported,
-            "bring it to v2.1 with LeRobot 0.3.3: lerobot/datasets/v21/convert_dataset_v20_to_v21.py",
-        )
-    if not isinstance(version, str) or version not in SOURCES:
-        raise UsageError(str(root / paths_v30.INFO), f"codebase_version is {version!r}", supported)
-    return version
-
-
-def open_source(root: Path) -> FolderSource[Any]:
-    """Open a dataset by its version; raises as `version_of` does."""
-    return SOURCES[version_of(root)](root)
+    root = Path(path)
+    check_is_dataset(root)
+    with naming_dataset(root):
+        version = read_object(root, paths_v30.INFO).get("codebase_version")
+    if not isinstance(version, str) or version not in VERSIONS:
+        todo = _V20 if version == "v2.0" else ""
+        raise UsageError(str(root / paths_v30.INFO), f"codebase_version is {version!r}", _SUPPORTED, todo)
+    dataset: Dataset = VERSIONS[version](root, damage, on_file)
+    return dataset

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from ....core.columns import RowMap
 from ....core.errors import Damaged
-from ..dataset_files import EPISODE_BATCH_ROWS, DatasetFiles
+from ....core.features import DEFAULT_FEATURES
+from ..dataset_files import EPISODE_BATCH_ROWS
+from ..features.feature_kind import stat_shapes
+from .dataset import Dataset
+from .episode_location import EpisodeMetadata
 
 # The columns of the table, but episode_index.
 ORIGIN_SCHEMA = pa.schema(
@@ -95,71 +99,70 @@ def _runs(value: Any, where: str) -> tuple[tuple[int, int, int], ...] | None:
     return tuple((first, count, step) for first, count, step in runs)
 
 
-def origins(files: DatasetFiles, path: str) -> Iterator[ProvenanceRow]:
+def origins(dataset: Dataset) -> Iterator[ProvenanceRow]:
     """Yield the origin of each episode in order, in bounded memory.
-
-    Args:
-        files: The dataset.
-        path: Its table of provenance, `provenance_path` of the dataset.
 
     Raises:
         Damaged: If the table is missing or cannot be read.
     """
-    for row, (where, values) in enumerate(_entries(files, path)):
+    for row, (where, values) in enumerate(_entries(dataset)):
         origin = ProvenanceRow(**values | {_ADDED: _runs(values.get(_ADDED), where)})
         if origin.episode_index != row:
             raise Damaged(where, f"is about episode {origin.episode_index}")
         yield origin
 
 
-def _entries(files: DatasetFiles, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entries(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, columns) of each row of the table, or of each line where it is a file of JSON lines."""
+    path = dataset.provenance_path
     if path.endswith(".parquet"):
-        row = 0
-        for batch in files.batches(path, _COLUMNS, EPISODE_BATCH_ROWS, optional=[_ADDED]):
-            for values in zip(*(column.to_pylist() for column in batch.values()), strict=True):
+        for first, batch in dataset.batches(path, _COLUMNS, EPISODE_BATCH_ROWS, optional=[_ADDED]):
+            for row, values in enumerate(zip(*(column.to_pylist() for column in batch.values()), strict=True), first):
                 yield f"{path}, row {row}", dict(zip(batch, values, strict=True))
-                row += 1
         return
-    for where, line in files.json_lines(path):
+    for where, line in dataset.json_lines(path):
         if missing := [name for name in _COLUMNS if name not in line]:
             raise Damaged(where, f"has no {', '.join(missing)}")
         yield where, {name: line[name] for name in (*_COLUMNS, _ADDED) if name in line}
 
 
-def origin_of(files: DatasetFiles, path: str, episode: int) -> ProvenanceRow | None:
+def origin_of(dataset: Dataset, episode: int) -> ProvenanceRow | None:
     """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
-    return next((origin for origin in origins(files, path) if origin.episode_index == episode), None)
+    return next((origin for origin in origins(dataset) if origin.episode_index == episode), None)
 
 
-def known_origins(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
+def has_origins(dataset: Dataset) -> bool:
+    """Return True if a dataset says where its episodes come from."""
+    return (dataset.root / dataset.provenance_path).is_file()
+
+
+def _known_origins(dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the provenance of the episodes that have one, in order, some at a time; none if there is no table of it.
 
     Raises:
         Damaged: If the table cannot be read, or its episodes are not numbered 0, 1, 2 ….
     """
-    if not (files.root / path).exists():
+    path = dataset.provenance_path
+    if not (dataset.root / path).exists():
         return
     if path.endswith(".parquet"):
-        yield from _known_columns(files, path)
+        yield from _known_columns(dataset, path)
         return
-    rows = ({name: getattr(origin, name) for name in ORIGIN_SCHEMA.names} for origin in origins(files, path))
+    rows = ({name: getattr(origin, name) for name in ORIGIN_SCHEMA.names} for origin in origins(dataset))
     first = 0
     while batch := list(islice(rows, EPISODE_BATCH_ROWS)):
         yield _table({name: [row[name] for row in batch] for name in ORIGIN_SCHEMA.names}, path, first)
         first += len(batch)
 
 
-def _known_columns(files: DatasetFiles, path: str) -> Iterator[pa.Table]:
-    first = 0
+def _known_columns(dataset: Dataset, path: str) -> Iterator[pa.Table]:
     names = ["episode_index", *(name for name in ORIGIN_SCHEMA.names if name != _ADDED)]
-    for batch in files.batches(path, names, EPISODE_BATCH_ROWS, optional=[_ADDED]):
+    for first, batch in dataset.batches(path, names, EPISODE_BATCH_ROWS, optional=[_ADDED]):
         columns = {name: column.to_pylist() for name, column in batch.items()}
         for row, episode in enumerate(columns.pop("episode_index"), start=first):
             if episode != row:
                 raise Damaged(f"{path}, row {row}", f"is about episode {episode}")
         yield _table(columns, path, first)
-        first += len(columns["source_name"])
 
 
 def _table(columns: dict[str, list[Any]], path: str, first: int) -> pa.Table:
@@ -177,53 +180,50 @@ def _table(columns: dict[str, list[Any]], path: str, first: int) -> pa.Table:
     return pa.table([pa.array(columns[field.name], field.type) for field in ORIGIN_SCHEMA], schema=ORIGIN_SCHEMA)
 
 
-class OriginReader:
-    """Deals out the provenance of a dataset to its episodes in order; those that have none are the dataset's own.
+def episode_metadata(dataset: Dataset) -> Iterator[EpisodeMetadata]:
+    """Yield statistics and provenance of all episodes in order, some at a time, from the metadata alone.
 
-    Args:
-        files: The dataset.
-        path: Its table of provenance.
-        name: What it is called where it is the source itself.
+    Episodes that have no provenance come from the dataset itself.
+
+    Raises:
+        Damaged: If one of them cannot be read, or is not that of these episodes.
     """
-
-    def __init__(self, files: DatasetFiles, path: str, name: str) -> None:
-        self._name = name
-        self._known = known_origins(files, path)
-        self._held = ORIGIN_SCHEMA.empty_table()
-        self._taken = 0
-
-    def take(self, lengths: NDArray[Any]) -> pa.Table:
-        """Return the provenance of the next episodes, which have these lengths; raises as `known_origins`."""
-        while len(self._held) < len(lengths) and (more := next(self._known, None)) is not None:
-            self._held = pa.concat_tables([self._held, more])
-        known, self._held = self._held[: len(lengths)], self._held[len(lengths) :]
-        own = [self._own(self._taken + row, int(lengths[row])) for row in range(len(known), len(lengths))]
-        self._taken += len(lengths)
-        return pa.concat_tables([known, pa.Table.from_pylist(own, schema=ORIGIN_SCHEMA)])
-
-    def _own(self, episode: int, length: int) -> dict[str, Any]:
-        return {
-            "source_name": self._name,
-            "source_key": f"episode {episode}",
-            "source_length": length,
-            "first_row": 0,
-            "last_row": length - 1,
-        }
+    features = {name: feature for name, feature in dataset.features.items() if name not in DEFAULT_FEATURES}
+    known, held = _known_origins(dataset), ORIGIN_SCHEMA.empty_table()
+    episode = 0
+    for lengths, stats in dataset.stat_batches(stat_shapes(features)):
+        while len(held) < len(lengths) and (more := next(known, None)) is not None:
+            held = pa.concat_tables([held, more])
+        found, held = held[: len(lengths)], held[len(lengths) :]
+        rows = [_own(dataset, episode + row, int(lengths[row])) for row in range(len(found), len(lengths))]
+        yield EpisodeMetadata(stats, pa.concat_tables([found, pa.Table.from_pylist(rows, schema=ORIGIN_SCHEMA)]))
+        episode += len(lengths)
 
 
-def missing_origins(files: DatasetFiles, path: str, name: str, episodes: int) -> str:
+def _own(dataset: Dataset, episode: int, length: int) -> dict[str, Any]:
+    place = {"source_name": _name(dataset), "source_key": f"episode {episode}"}
+    return place | {"source_length": length, "first_row": 0, "last_row": length - 1}
+
+
+def _name(dataset: Dataset) -> str:
+    return os.path.basename(os.path.abspath(dataset.root))
+
+
+def missing_origins(dataset: Dataset, episodes: int) -> str:
     """Say how many of a dataset's episodes have no provenance beside others that do; empty if none is without.
 
     LeRobot goes on recording to a dataset of ours without touching its provenance.
 
     Raises:
-        Damaged: As `known_origins`, or if there is provenance of more episodes.
+        Damaged: If the table cannot be read, or there is provenance of more episodes.
     """
-    if not (files.root / path).exists():
+    path = dataset.provenance_path
+    if not (dataset.root / path).exists():
         return ""
-    known = sum(map(len, known_origins(files, path)))
+    known = sum(map(len, _known_origins(dataset)))
     if known > episodes:
         raise Damaged(path, f"tells of {known} episodes, more episodes than there are: {episodes}")
     if known == episodes:
         return ""
-    return f"{path} ends before episode {known} of {episodes}; from there on, the output names {name} as the source"
+    beginning = f"{path} ends before episode {known} of {episodes}"
+    return f"{beginning}; from there on, the output names {_name(dataset)} as the source"

@@ -1,29 +1,19 @@
-"""Row reader: rows of episodes from data files, in bounded batches, wherever they lie."""
+"""Row reader: runs of rows of data files, in bounded batches, wherever they lie."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ....core.columns import Array
 from ....core.errors import Damaged, RobotroveError
-from ....media.remux.clip import Clip
 from ..dataset_files import ArrowColumn, open_parquet
-from ..features.feature_kind import FeatureKind, single_values
-from .dataset import Dataset
-from .episode_location import Rows, StoredEpisode
+from .episode_location import Rows
 
-EPISODE_INDEX = "episode_index"
-RowArrays = dict[str, NDArray[Any]]
 _HELD_BYTES = 16 << 20
 
 
@@ -93,170 +83,44 @@ class RowReader:
             self._held = range(0)
 
 
-def stored_episodes(dataset: Dataset) -> Iterator[StoredEpisode]:
-    """Yield the episodes of a dataset in order.
+class RowStream:
+    """Reads columns of data files in order, going on where the last rows ended; memory holds one batch.
 
-    Raises:
-        Damaged: If what meta says of the episodes cannot be read, or a value that leads to an episode is missing.
-    """
-    for place in dataset.places():
-        clips = {key: Clip(dataset.root / path, first, place.length) for key, (path, first) in place.cameras.items()}
-        rows = Rows(dataset.root / place.data, place.row, place.length)
-        yield StoredEpisode(place.index, place.length, place.tasks, rows, clips)
-
-
-class StoredRows:
-    """Reads the rows of stored episodes; close it after use.
+    Rows that lie before the last ones cost opening their file again, at the row group that they are in.
 
     Args:
-        dataset: The dataset that they are in.
+        batches: Opens a file: yields (row in it, column name to array) from row `first` on, or from one before it.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self._dataset = dataset
-        self._reader = RowReader()
-
-    def pieces(self, rows: Rows, names: Sequence[str]) -> Iterator[dict[str, Array]]:
-        """Yield the rows in order as feature name to (n, *shape); pictures as object arrays (n,) of bytes.
-
-        Raises:
-            Damaged: If they cannot be read, or are not what info.json says.
-        """
-        where = rows.path.relative_to(self._dataset.root).as_posix()
-        pieces = self._reader.read(rows)
-        while True:
-            try:
-                table = next(pieces, None)
-            except (pa.ArrowException, OSError) as exc:
-                raise Damaged(where, f"cannot be read as parquet: {exc}") from exc
-            except RobotroveError as exc:
-                raise Damaged(where, str(exc)) from exc
-            if table is None:
-                return
-            if missing := [name for name in names if name not in table.column_names]:
-                raise Damaged(where, f"has no column {', '.join(missing)}")
-            columns = ((name, table.column(name).combine_chunks()) for name in names)
-            yield {name: _values(column, self._dataset.kinds[name], f"{where}, {name}") for name, column in columns}
-
-    def close(self) -> None:
-        """Close the open file."""
-        self._reader.close()
-
-
-class StoredStream:
-    """Reads columns of stored episodes in the order of their files; memory does not grow with their length.
-
-    An episode that lies before the one read last costs reading its file from the beginning.
-
-    Args:
-        dataset: The dataset that they are in.
-        names: Its features that are wanted, no cameras.
-    """
-
-    def __init__(self, dataset: Dataset, names: Sequence[str]) -> None:
-        self._dataset = dataset
-        self._names = (*names, EPISODE_INDEX)
+    def __init__(self, batches: Callable[..., Iterator[tuple[int, dict[str, ArrowColumn]]]]) -> None:
+        self._open = batches
         self._path = ""
         self._batches: Iterator[tuple[int, dict[str, ArrowColumn]]] = iter(())
-        self._first = self._end = 0
         self._held: dict[str, ArrowColumn] = {}
+        self._first = self._end = 0  # rows in memory
 
-    def pieces(self, episode: StoredEpisode) -> Iterator[dict[str, Array]]:
-        """Yield the rows of an episode in order as feature name to (n, *shape).
+    def read(self, path: str, first: int, count: int) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
+        """Yield (row in the file, columns) of some rows of a file in order.
 
         Raises:
-            Damaged: If they cannot be read, are not what info.json says, or are those of another episode.
+            Damaged: If they cannot be read, or are missing.
         """
-        path = episode.rows.path.relative_to(self._dataset.root).as_posix()
-        row, stop = episode.rows.first, episode.rows.first + episode.rows.count
-        if path != self._path or row < self._first:
+        if path != self._path or first < self._first:
             self._path, self._first, self._end = path, 0, 0
-            self._batches = self._dataset.row_batches(path, self._names)
+            self._batches = self._open(path, first=first)
+        row, stop = first, first + count
         while row < stop:
             while row >= self._end:
-                self._next(stop)
-            count = min(stop, self._end) - row
-            columns = {name: column.slice(row - self._first, count) for name, column in self._held.items()}
-            kinds = self._dataset.kinds
-            piece = {name: _values(column, kinds[name], f"{path}, {name}") for name, column in columns.items()}
-            if (piece.pop(EPISODE_INDEX) != episode.index).any():
-                raise Damaged(path, f"row {row} and those after it are not all of episode {episode.index}")
-            yield piece
-            row += count
+                self._advance(stop)
+            last = min(stop, self._end)
+            yield row, {name: column.slice(row - self._first, last - row) for name, column in self._held.items()}
+            row = last
 
-    def _next(self, stop: int) -> None:
+    def _advance(self, stop: int) -> None:
+        path, self._path = self._path, ""  # opened again if this fails
         batch = next(self._batches, None)
         if batch is None:
-            raise Damaged(self._path, f"has {self._end} rows, and at least {stop} are said to be in it")
+            raise Damaged(path, f"has no row {stop - 1}, but an episode is said to end there")
+        self._path = path
         self._first, self._held = batch
-        self._end = self._first + len(self._held[EPISODE_INDEX])
-
-
-def _values(column: ArrowColumn, kind: FeatureKind, where: str) -> Array:
-    return kind.values(single_values(column, kind.feature), where)
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some consecutive rows of one episode.
-
-    Attributes:
-        episode: Its number.
-        path: Data file that they are in, relative to the dataset.
-        columns: Feature name to as many values.
-    """
-
-    episode: int
-    path: str
-    columns: Mapping[str, ArrowColumn]
-
-
-def row_batches(view: Dataset, names: Sequence[str]) -> Iterator[RowArrays]:
-    """Yield numeric features of all rows as (n, *shape), batch by batch; raises as `episode_pieces`."""
-    for data in view.data_files():
-        for _, batch in view.row_batches(data.path, names):
-            yield row_arrays(view, data.path, batch)
-
-
-def episode_pieces(view: Dataset, names: Sequence[str]) -> Iterator[Piece]:
-    """Yield the rows of all episodes, each in one or more pieces.
-
-    The dataset must have as many rows as its episodes have frames; `DatasetSource.files` makes sure.
-
-    Raises:
-        Damaged: If a file cannot be read, lacks a feature, or has values that are not what info.json says.
-    """
-    ends = view.starts[1:].tolist()
-    episode = row = 0
-    for data in view.data_files():
-        for _, batch in view.row_batches(data.path, names):
-            rows, first = len(batch[names[0]]), 0
-            while first < rows:
-                count = min(rows - first, ends[episode] - row)
-                yield Piece(episode, data.path, {key: column.slice(first, count) for key, column in batch.items()})
-                first, row = first + count, row + count
-                episode += row == ends[episode]
-
-
-def episode_tables(view: Dataset, names: Sequence[str]) -> Iterator[RowArrays]:
-    """Yield numeric features of each episode as (length, *shape), one episode in memory at a time.
-
-    Raises:
-        Damaged: As `episode_pieces`, and if a number is NaN or infinite.
-    """
-    for episode, pieces in groupby(episode_pieces(view, names), key=attrgetter("episode")):
-        parts = []
-        for piece in pieces:
-            parts.append(row_arrays(view, piece.path, piece.columns))
-            for key, values in parts[-1].items():
-                if values.dtype.kind == "f" and not np.isfinite(values).all():
-                    raise Damaged(
-                        f"{piece.path}, column {key}", f"episode {episode} has NaN or infinite numbers, of which there "
-                        "are no statistics"
-                    )  # fmt: skip
-        yield {key: np.concatenate([part[key] for part in parts]) for key in names}
-
-
-def row_arrays(view: Dataset, path: str, batch: Mapping[str, ArrowColumn]) -> RowArrays:
-    """Return the columns of a batch of a data file as arrays (n, *shape)."""
-    return {key: view.kinds[key].values(column, f"{path}, column {key}") for key, column in batch.items()}
+        self._end = self._first + len(next(iter(self._held.values())))

@@ -176,7 +176,7 @@ def column_batches(file: Path, columns: Sequence[str]) -> Iterator[dict[str, NDA
     Raises:
         Damaged: If the file cannot be read or lacks a column, or rows are empty, no numbers or of different lengths.
     """
-    for batch in DatasetFiles(file.parent).batches(file.name, columns, _ROWS):
+    for _, batch in DatasetFiles(file.parent).batches(file.name, columns, _ROWS):
         yield {name: _table(column, f"{file.name}, column {name}") for name, column in batch.items()}
 
 

@@ -6,24 +6,19 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from ....core.columns import Array
-from ....core.errors import Damaged, EpisodeRejected
 from ....core.features import Features, cameras, channels
 from ....media.image.images import ImageDecoder
-from ....media.image.pixels import Pixels
 from ....media.remux.clip import Clip
 from ....media.video.probe import iter_frames
 from .. import paths_v30
-from ..datasets.dataset import Dataset, DatasetSource
+from ..datasets.dataset import Dataset, decoded
 from ..datasets.dataset_stats import covers
 from ..datasets.dataset_v30 import DatasetV30
-from ..datasets.row_reader import episode_pieces
 from ..features.feature_kind import kind_of
 from ..stats.feature_stats import STAT_KEYS
 from ..stats.image_stats import CHANNELS, ImageStats, sample_indices
@@ -65,7 +60,7 @@ def fault(found: Mapping[str, Floats], features: Features, key: str) -> str:
     return ""
 
 
-def camera_stats(source: DatasetSource, view: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+def camera_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
     """Yield camera to statistics of the frames that LeRobot would sample, episode by episode.
 
     Videos are decoded by as many threads as there are CPUs, a few episodes ahead.
@@ -73,21 +68,21 @@ def camera_stats(source: DatasetSource, view: Dataset, keys: Sequence[str]) -> I
     Raises:
         RobotroveError: If a frame is missing or cannot be decoded; names the file.
     """
-    filmed = [key for key in keys if key in view.video_keys]
-    pictures = [key for key in keys if key not in filmed]
-    stored = _picture_stats(view, pictures) if pictures else ({} for _ in view.lengths)
-    decoded = _video_stats(source, filmed) if filmed else ({} for _ in view.lengths)
-    for own, others in zip(stored, decoded, strict=True):
+    videos = [key for key in keys if key in dataset.video_keys]
+    pictures = [key for key in keys if key not in videos]
+    stored = _picture_stats(dataset, pictures) if pictures else ({} for _ in dataset.lengths)
+    filmed = _video_stats(dataset, videos) if videos else ({} for _ in dataset.lengths)
+    for own, others in zip(stored, filmed, strict=True):
         yield own | others
 
 
-def _video_stats(source: DatasetSource, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+def _video_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
     workers = os.cpu_count() or 1
     pool = ThreadPoolExecutor(workers)
     ahead: deque[dict[str, Future[ImageStats]]] = deque()
     try:
-        for files in source.files(lambda text: None):
-            ahead.append({key: pool.submit(_decoded, files.tracks[key].clip) for key in keys})
+        for location in dataset.measured():
+            ahead.append({key: pool.submit(_clip_stats, location.tracks[key].clip) for key in keys})
             if len(ahead) > workers:
                 yield {key: future.result() for key, future in ahead.popleft().items()}
         while ahead:
@@ -96,41 +91,28 @@ def _video_stats(source: DatasetSource, keys: Sequence[str]) -> Iterator[dict[st
         pool.shutdown(cancel_futures=True)
 
 
-def _decoded(clip: Clip) -> ImageStats:
+def _clip_stats(clip: Clip) -> ImageStats:
     stats = ImageStats(clip.frames)
     for frame in iter_frames(clip.path, clip.first, clip.frames):
         stats.add(frame[None])
     return stats
 
 
-def _picture_stats(view: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
+def _picture_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, ImageStats]]:
     decoder = ImageDecoder()
-    for episode, pieces in groupby(episode_pieces(view, keys), key=attrgetter("episode")):
-        length = int(view.lengths[episode])
-        sampled = set(sample_indices(length).tolist())
-        stats = {key: ImageStats(length) for key in keys}
+    for at in dataset.episodes():
+        sampled = set(sample_indices(at.length).tolist())
+        stats = {key: ImageStats(at.length) for key in keys}
         first = 0
-        for piece in pieces:
-            for key in keys:
-                pictures = piece.columns[key].to_pylist()
+        for batch in dataset.rows(keys, at):
+            for key, pictures in batch.items():
                 for row, picture in enumerate(pictures, first):
-                    if row not in sampled:
+                    if row in sampled:
+                        stats[key].add(decoded(decoder, picture, dataset.picture_place(key, at, row))[None])
+                    else:
                         stats[key].add(_UNSEEN)
-                        continue
-                    where = f"{piece.path}, column {key}, row {row} of episode {episode}"
-                    stats[key].add(_picture(decoder, picture, where)[None])
             first += len(pictures)
         yield stats
-
-
-def _picture(decoder: ImageDecoder, picture: Any, where: str) -> Pixels:
-    content = picture.get("bytes") if isinstance(picture, dict) else None
-    if not isinstance(content, bytes):
-        raise Damaged(where, "there is no picture")
-    try:
-        return decoder.decode(content)
-    except EpisodeRejected as exc:
-        raise Damaged(where, exc.detail) from exc
 
 
 def needed_cameras(store: StatsStore[Any], histograms: Mapping[str, Array]) -> dict[str, str]:
@@ -143,8 +125,8 @@ def needed_cameras(store: StatsStore[Any], histograms: Mapping[str, Array]) -> d
         store: The statistics of the episodes.
         histograms: Camera to (3, 256) counts, as the dataset has them.
     """
-    view = store.view
-    cameras = colour_cameras(view.features)
+    dataset = store.dataset
+    cameras = colour_cameras(dataset.features)
     counts = dict.fromkeys(cameras, 0)
     needed: dict[str, str] = {}
     for episode, (_, entries) in enumerate(store.found(list(cameras))):
@@ -155,12 +137,12 @@ def needed_cameras(store: StatsStore[Any], histograms: Mapping[str, Array]) -> d
             else:
                 counts[key] += int(found["count"][0])
     whole: dict[str, Any] = {}
-    if isinstance(view, DatasetV30) and (view.root / paths_v30.STATS).exists():
-        whole = view.json(paths_v30.STATS)
+    if isinstance(dataset, DatasetV30) and (dataset.root / paths_v30.STATS).exists():
+        whole = dataset.json(paths_v30.STATS)
     for key in cameras.keys() - needed.keys():
         if key in histograms and not covers(histograms[key], cameras[key], counts[key]):
             needed[key] = f"{paths_v30.HISTOGRAMS}: is not of these episodes"
-        elif key not in histograms and isinstance(view, DatasetV30):
+        elif key not in histograms and isinstance(dataset, DatasetV30):
             entry = whole.get(key)
             if problem := fault(numbers_of(entry if isinstance(entry, dict) else {}), cameras, key):
                 needed[key] = f"{paths_v30.STATS}: {problem}"

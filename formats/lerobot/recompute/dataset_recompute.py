@@ -14,11 +14,12 @@ import numpy as np
 from ....core.commit import Replacements
 from ....core.errors import Damaged, UsageError
 from .. import paths_v30
-from ..datasets.dataset import Dataset, FolderSource
-from ..datasets.dataset_stats import whole_stats
+from ..datasets.dataset import Dataset
+from ..datasets.dataset_info import input_episodes
+from ..datasets.dataset_stats import histograms, whole_stats
 from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
-from ..datasets.open_dataset import open_source
+from ..datasets.open_dataset import open_dataset
 from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
 from ..gr00t.modality import MODALITY
 from ..gr00t.relative_actions import RELATIVE_STATS, read_actions, relative_stats
@@ -92,52 +93,51 @@ def recompute(
         UsageError: If it is no such dataset, or files of GR00T are asked for with v3.0.
         RobotroveError: If a file is missing or damaged, or has less than meta says; nothing is written then.
     """
-    source = open_source(root)
-    assert isinstance(source, FolderSource)
-    view: DatasetV21 | DatasetV30 = source.view
-    if isinstance(view, DatasetV30) and (gr00t or relative is not None):
+    dataset = open_dataset(root)
+    assert isinstance(dataset, DatasetV21 | DatasetV30)
+    if isinstance(dataset, DatasetV30) and (gr00t or relative is not None):
         raise UsageError(
             str(root),
-            f"is {view.version}",
+            f"is {dataset.version}",
             "a dataset of v2.1 for --gr00t and --relative",
             f"robotrove convert {root} --to v2.1 --output OUTPUT",
         )
-    if not view.numeric_features:
+    if not dataset.numeric_features:
         raise Damaged(paths_v30.INFO, "has no features that are numbers")
-    total = len(view.lengths)
-    for done, _ in enumerate(source.files(lambda text: None), 1):
+    total = len(dataset.lengths)
+    for done, _ in enumerate(input_episodes(dataset, lambda text: None), 1):
         progress("reading files", done, total)
 
-    store: StatsStore[Any] = StatsStoreV21(view) if isinstance(view, DatasetV21) else StatsStoreV30(view)
-    before = source.histograms()
+    store: StatsStore[Any] = StatsStoreV21(dataset) if isinstance(dataset, DatasetV21) else StatsStoreV30(dataset)
+    before = histograms(dataset)
     needed = needed_cameras(store, before)
     if cameras:
-        chosen = colour_cameras(view.features) if cameras is True else cameras
+        chosen = colour_cameras(dataset.features) if cameras is True else cameras
         needed = {key: needed.get(key, "asked for") for key in chosen}
     differences = Differences()
-    episodes = EpisodeRecompute(source, view, store, list(needed), differences, check=check)
+    episodes = EpisodeRecompute(dataset, store, list(needed), differences, check=check)
     changes = _counted(episodes.changes(), total, progress)
     with Replacements(root) as aside:
         if not check:
-            recomputed = {key: kind for key, kind in view.kinds.items() if key in needed or kind.is_numeric}
+            recomputed = {key: kind for key, kind in dataset.kinds.items() if key in needed or kind.is_numeric}
             store.rewrite(changes, recomputed, aside)
         deque(changes, maxlen=0)  # to its end, which a check does not come to otherwise
         progress("computing the whole", total, total)
-        histograms = before | episodes.histograms
-        if isinstance(view, DatasetV21):
-            files = _gr00t(view, gr00t_files(view, gr00t=gr00t, relative=relative), differences, check=check)
+        counts = before | episodes.histograms
+        if isinstance(dataset, DatasetV21):
+            files = _gr00t(dataset, gr00t_files(dataset, gr00t=gr00t, relative=relative), differences, check=check)
         else:
-            whole = whole_stats(view, episodes.merged(), histograms)
-            files = _dataset(view, whole, list(needed), differences, check=check)
+            whole = whole_stats(dataset, episodes.merged(), counts)
+            files = _dataset(dataset, whole, list(needed), differences, check=check)
         written: tuple[str, ...] = ()
         if not check:
-            if any(not np.array_equal(histograms[key], before.get(key, ())) for key in histograms):
-                files[paths_v30.HISTOGRAMS] = {key: counts.tolist() for key, counts in histograms.items()}
+            if any(not np.array_equal(counts[key], before.get(key, ())) for key in counts):
+                files[paths_v30.HISTOGRAMS] = {key: values.tolist() for key, values in counts.items()}
             for path, content in files.items():
                 aside.write(path, _json(content))
             written = aside.commit(first=paths_v30.HISTOGRAMS)
-    frames = int(view.starts[-1])
-    return StatsReport(total, frames, tuple(view.numeric_features), needed, differences.by_feature, written)
+    frames = int(dataset.starts[-1])
+    return StatsReport(total, frames, tuple(dataset.numeric_features), needed, differences.by_feature, written)
 
 
 def _counted(changes: Iterator[Changes], total: int, progress: Progress) -> Iterator[Changes]:
@@ -147,7 +147,7 @@ def _counted(changes: Iterator[Changes], total: int, progress: Progress) -> Iter
 
 
 def _dataset(
-    view: Dataset,
+    dataset: Dataset,
     whole: Mapping[str, FeatureStats],
     cameras: Sequence[str],
     differences: Differences,
@@ -155,13 +155,13 @@ def _dataset(
     check: bool,
 ) -> dict[str, Any]:
     """Compare meta/stats.json with what should be in it; return it as it should be, unless it is."""
-    before = view.json(paths_v30.STATS) if (view.root / paths_v30.STATS).exists() else {}
+    before = dataset.json(paths_v30.STATS) if (dataset.root / paths_v30.STATS).exists() else {}
     changed = {}
     for key, exact in whole.items():
         entry = before.get(key)
         found = numbers_of(entry if isinstance(entry, dict) else {})
         if check and key in cameras:
-            names = differing_of_camera(found, exact, 1, lossy=key in view.video_keys)
+            names = differing_of_camera(found, exact, 1, lossy=key in dataset.video_keys)
         else:
             names = differing(found, exact, LEROBOT if check else EXACT)
         if names:
@@ -171,12 +171,12 @@ def _dataset(
 
 
 def _gr00t(
-    view: DatasetV21, files: Mapping[str, Mapping[str, Any]], differences: Differences, *, check: bool
+    dataset: DatasetV21, files: Mapping[str, Mapping[str, Any]], differences: Differences, *, check: bool
 ) -> dict[str, Any]:
     """Compare the files that GR00T reads with what should be in them; return those that differ as they should be."""
     changed = {}
     for path, content in files.items():
-        for difference in gr00t_differences(view, path, content, check=check):
+        for difference in gr00t_differences(dataset, path, content, check=check):
             differences.add(difference)
             changed[path] = content
     return changed
@@ -186,11 +186,11 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode()
 
 
-def gr00t_files(view: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
+def gr00t_files(dataset: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
     """Return the files that are asked for, with what should be in them.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
         gr00t: True for meta/stats.json.
         relative: For meta/relative_stats.json: which actions are relative, see `read_actions`.
 
@@ -199,25 +199,25 @@ def gr00t_files(view: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict
     """
     content: dict[str, dict[str, Any]] = {}
     if gr00t:
-        content[paths_v30.STATS] = gr00t_stats(data_files(view.root), gr00t_columns(view.root))
+        content[paths_v30.STATS] = gr00t_stats(data_files(dataset.root), gr00t_columns(dataset.root))
     if relative is not None:
-        files = [view.root / view.data_file(number) for number in view.numbers.tolist()]
-        content[RELATIVE_STATS] = relative_stats(files, read_actions(view.root / MODALITY, relative))
+        files = [dataset.root / dataset.data_file(number) for number in dataset.numbers.tolist()]
+        content[RELATIVE_STATS] = relative_stats(files, read_actions(dataset.root / MODALITY, relative))
     return content
 
 
 def gr00t_differences(
-    view: DatasetV21, path: str, content: Mapping[str, Mapping[str, Any]], *, check: bool
+    dataset: DatasetV21, path: str, content: Mapping[str, Mapping[str, Any]], *, check: bool
 ) -> Iterator[StatDifference]:
     """Yield how a file differs from what should be in it, bit for bit.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
         path: The file.
         content: What should be in it.
         check: Accept relative statistics that are off by no more than GR00T's own may be.
     """
-    there = view.json(path) if (view.root / path).exists() else {}
+    there = dataset.json(path) if (dataset.root / path).exists() else {}
     for key, stats in content.items():
         entry = there.get(key)
         for name, expected in stats.items():

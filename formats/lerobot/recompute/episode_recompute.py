@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....core.columns import Array
-from ..datasets.dataset import Dataset, DatasetSource
-from ..datasets.row_reader import episode_tables
+from ....core.errors import Damaged
+from ..datasets.dataset import Dataset
 from ..features.feature_kind import FeatureKind
 from ..stats.feature_stats import MERGED_KEYS, FeatureStats, StatsMerger, numeric_stats
 from ..stats.image_stats import CHANNELS, LEVELS, ImageStats
@@ -30,8 +30,7 @@ class EpisodeRecompute:
     """Recomputes numbers, and the cameras that are named, of every episode.
 
     Args:
-        source: The dataset.
-        view: The same.
+        dataset: The dataset.
         store: Its statistics.
         cameras: Cameras to compute from their frames.
         differences: Takes what differs.
@@ -43,18 +42,17 @@ class EpisodeRecompute:
 
     def __init__(
         self,
-        source: DatasetSource,
-        view: Dataset,
+        dataset: Dataset,
         store: StatsStore[Any],
         cameras: Sequence[str],
         differences: Differences,
         *,
         check: bool,
     ) -> None:
-        self._source, self._view, self._store = source, view, store
+        self._dataset, self._store = dataset, store
         self._differences, self._check = differences, check
-        self._kinds = view.stat_kinds
-        self._filmed = set(view.video_keys)
+        self._kinds = dataset.stat_kinds
+        self._filmed = set(dataset.video_keys)
         self._mergers = {key: StatsMerger() for key in self._kinds}
         self._keeps_axes: dict[str, bool] = {}
         self.histograms: dict[str, Array] = {key: np.zeros((CHANNELS, LEVELS), np.int64) for key in cameras}
@@ -65,8 +63,8 @@ class EpisodeRecompute:
         Raises:
             RobotroveError: If statistics, rows or frames cannot be read.
         """
-        rows = episode_tables(self._view, list(self._view.numeric_features))
-        pictures = camera_stats(self._source, self._view, list(self.histograms))
+        rows = _episode_rows(self._dataset, list(self._dataset.numeric_features))
+        pictures = camera_stats(self._dataset, list(self.histograms))
         found = self._store.found(list(self._kinds))
         for episode, ((file, entries), tables, seen) in enumerate(zip(found, rows, pictures, strict=True)):
             changed = {}
@@ -75,7 +73,7 @@ class EpisodeRecompute:
                 if key in tables:
                     exact, names = self._number(key, kind, known, tables[key])
                 elif key in seen:
-                    exact, names = self._camera(key, known, seen[key], int(self._view.lengths[episode]))
+                    exact, names = self._camera(key, known, seen[key], int(self._dataset.lengths[episode]))
                 else:
                     self._merge_known(key, kind, known)
                     continue
@@ -117,6 +115,23 @@ class EpisodeRecompute:
             self._mergers[key].add(dict(found))
         else:
             self._mergers.pop(key, None)
+
+
+def _episode_rows(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, Array]]:
+    """Yield numeric features of each episode as (length, *shape), one episode in memory at a time.
+
+    Raises:
+        DatasetDamaged: As `Dataset.rows`.
+        Damaged: If a number is NaN or infinite.
+    """
+    for at in dataset.episodes():
+        batches = list(dataset.rows(names, at))
+        for key, values in ((key, batch[key]) for batch in batches for key in names):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                where = f"{at.rows.path.relative_to(dataset.root).as_posix()}, column {key}"
+                found = f"episode {at.index} has NaN or infinite numbers, of which there are no statistics"
+                raise Damaged(where, found)
+        yield {key: np.concatenate([batch[key] for batch in batches]) for key in names}
 
 
 def _is_mergeable(found: Mapping[str, Floats], kind: FeatureKind) -> bool:

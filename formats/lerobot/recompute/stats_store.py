@@ -22,17 +22,17 @@ from ..features.feature_kind import FeatureKind
 from ..paths_v21 import EPISODES_STATS
 from ..stats.feature_stats import STAT_KEYS, FeatureStats
 
-View = TypeVar("View", bound=Dataset)
+StoredIn = TypeVar("StoredIn", bound=Dataset)
 
 # Of one episode: feature to its new statistics; those of other features stay as they are.
 Changes: TypeAlias = Mapping[str, FeatureStats]
 
 
-class StatsStore(ABC, Generic[View]):
+class StatsStore(ABC, Generic[StoredIn]):
     """The statistics of the episodes of one dataset.
 
     Args:
-        view: The dataset.
+        dataset: The dataset.
 
     Attributes:
         keeps_axes: True if statistics of a feature with several axes may have all of them.
@@ -40,8 +40,8 @@ class StatsStore(ABC, Generic[View]):
 
     keeps_axes = False
 
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, dataset: StoredIn) -> None:
+        self.dataset = dataset
 
     @abstractmethod
     def found(self, keys: Sequence[str]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
@@ -74,8 +74,10 @@ class StatsStoreV21(StatsStore[DatasetV21]):
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Yield a line for each episode, those that are not there without statistics."""
-        lines = self.view.json_lines(EPISODES_STATS) if (self.view.root / EPISODES_STATS).exists() else iter(())
-        for episode in range(len(self.view.lengths)):
+        lines = (
+            self.dataset.ordered_lines(EPISODES_STATS) if (self.dataset.root / EPISODES_STATS).exists() else iter(())
+        )
+        for episode in range(len(self.dataset.lengths)):
             where, line = next(lines, ("", {"episode_index": episode, "stats": {}}))
             if line.get("episode_index") != episode:
                 raise Damaged(where, f"is about episode {line.get('episode_index')!r} instead of {episode}")
@@ -83,7 +85,7 @@ class StatsStoreV21(StatsStore[DatasetV21]):
                 raise Damaged(where, "has no stats")
             yield line
         for where, _ in lines:
-            raise Damaged(where, f"is about an episode that is not in {self.view.episodes_path}")
+            raise Damaged(where, f"is about an episode that is not in {self.dataset.episodes_path}")
 
     def rewrite(self, changes: Iterator[Changes], kinds: Mapping[str, FeatureKind], aside: Replacements) -> None:
         """See the base class; what a line has besides statistics is kept."""
@@ -114,7 +116,7 @@ class StatsStoreV30(StatsStore[DatasetV30]):
 
     def found(self, keys: Sequence[str]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
         """See the base class."""
-        for where, entries in self.view.episode_stats(keys, STAT_KEYS):
+        for where, entries in self.dataset.episode_stats(keys, STAT_KEYS):
             yield where.partition(",")[0], entries
 
     def rewrite(self, changes: Iterator[Changes], kinds: Mapping[str, FeatureKind], aside: Replacements) -> None:
@@ -123,10 +125,10 @@ class StatsStoreV30(StatsStore[DatasetV30]):
         Smallest and largest values of integers and truth values become list<double> (LeRobot up to 0.5 writes
         list<int64> and list<bool>, 0.6 list<double>; all read both).
         """
-        for path in self.view.files(self.view.episodes_path):
+        for path in self.dataset.files(self.dataset.episodes_path):
             with ExitStack() as stack:
                 # Buffering ahead, which newer releases of pyarrow do, would hold all of the file.
-                file = stack.enter_context(open_parquet(self.view.root / path))
+                file = stack.enter_context(open_parquet(self.dataset.root / path))
                 writer: pq.ParquetWriter | None = None
                 for group in range(file.num_row_groups):
                     rows = file.metadata.row_group(group).num_rows

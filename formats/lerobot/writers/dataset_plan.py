@@ -21,7 +21,7 @@ from ....core.commit import attempt_name, sync_file, write_file
 from ....core.errors import undamaged
 from ....media.remux.clip import Clip, Encoding
 from ..dataset_files import open_parquet
-from ..datasets.episode_location import EpisodeFiles, Rows, Track
+from ..datasets.episode_location import EpisodeLocation, Rows, Track
 from .file_planner import PlannedFile
 
 PLAN_FILE = "plan.json"
@@ -66,15 +66,13 @@ class PlacedEpisode:
         index: Number of the episode in the new dataset.
         first_index: Global index of its first frame there.
         source: Number of the source that it is from.
-        episode: Number of the episode in that source.
-        files: Where it is.
+        location: Where it lies in that source.
     """
 
     index: int
     first_index: int
     source: int
-    episode: int
-    files: EpisodeFiles
+    location: EpisodeLocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +146,8 @@ def read_episodes(
 
 
 def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
-    files = [placed.files for placed in episodes]
-    tracks = [(key, track) for entry in files for key, track in entry.tracks.items()]
+    locations = [placed.location for placed in episodes]
+    tracks = [(key, track) for location in locations for key, track in location.tracks.items()]
     clips: dict[str, list[Any]] = {
         "key": [key for key, _ in tracks],
         "path": [str(track.clip.path) for _, track in tracks],
@@ -160,16 +158,16 @@ def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
     clips |= {name: [getattr(track.encoding, name, None) for _, track in tracks] for name in _ENCODING}
     clip_arrays = [pa.array(clips[field.name], field.type) for field in _CLIP]
     clips_column = pa.StructArray.from_arrays(clip_arrays, fields=list(_CLIP))
-    ends = [0, *accumulate(len(entry.tracks) for entry in files)]
+    ends = [0, *accumulate(len(location.tracks) for location in locations)]
     columns: dict[str, Any] = {
         "source": [placed.source for placed in episodes],
-        "episode": [placed.episode for placed in episodes],
+        "episode": [location.index for location in locations],
         "first_index": [placed.first_index for placed in episodes],
-        "length": [entry.length for entry in files],
-        "tasks": [entry.tasks for entry in files],
-        "row_path": [str(entry.rows.path) for entry in files],
-        "first_row": [entry.rows.first for entry in files],
-        "row_bytes": [entry.row_bytes for entry in files],
+        "length": [location.length for location in locations],
+        "tasks": [location.tasks for location in locations],
+        "row_path": [str(location.rows.path) for location in locations],
+        "first_row": [location.rows.first for location in locations],
+        "row_bytes": [location.row_bytes for location in locations],
         "tracks": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), clips_column),
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
@@ -181,8 +179,9 @@ def _placed(table: pa.Table, first: int, key: str | None) -> Iterator[PlacedEpis
     for row, values in enumerate(zip(*columns, strict=True)):
         source, episode, first_index, length, tasks, path, first_row, row_bytes = values
         own = {name: _track(length, *clip) for name, *clip in tracks.get(row, ())}
-        files = EpisodeFiles(length, tuple(tasks), Rows(_path(path), first_row, length), row_bytes, own)
-        yield PlacedEpisode(first + row, first_index, source, episode, files)
+        rows = Rows(_path(path), first_row, length)
+        location = EpisodeLocation(episode, length, tuple(tasks), rows, row_bytes, own)
+        yield PlacedEpisode(first + row, first_index, source, location)
 
 
 def _tracks(tracks: pa.ListArray, key: str | None) -> dict[int, list[tuple[Any, ...]]]:

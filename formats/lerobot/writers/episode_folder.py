@@ -16,7 +16,7 @@ from ....core.episode import Episode
 from ....core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Features
 from ....media.encode.settings import VideoSettings
 from ....media.remux.clip import Clip
-from ..datasets.episode_location import EpisodeFiles, EpisodeMetadata, EpisodeRecord, Rows, Track
+from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata, EpisodeRecord, Rows, Track
 from ..datasets.provenance import ORIGIN_SCHEMA
 from ..features.feature_kind import ColumnWriter, ValuesWriter, data_schema, kind_of
 
@@ -91,7 +91,7 @@ def read_episode(folder: Path) -> EpisodeRecord:
     rows = folder / ROWS_FILE
     clips = {key: Clip(folder / name, 0, length) for key, name in entry["files"].items()}
     tracks = {key: Track(clip, clip.path.stat().st_size) for key, clip in clips.items()}
-    files = EpisodeFiles(length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
+    location = EpisodeLocation(0, length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
     stats = {name: np.array([value], np.float64) for name, value in entry["stats"].items()}
-    metas = EpisodeMetadata(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
-    return EpisodeRecord(entry["index"], files, metas, entry["histograms"])
+    metadata = EpisodeMetadata(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
+    return EpisodeRecord(entry["index"], location, metadata, entry["histograms"])

@@ -88,10 +88,10 @@ class EpisodesTable:
         """
         columns: dict[str, Any] = {
             "episode_index": [episode.index for episode in placed],
-            "tasks": [episode.files.tasks for episode in placed],
-            "length": [episode.files.length for episode in placed],
+            "tasks": [episode.location.tasks for episode in placed],
+            "length": [episode.location.length for episode in placed],
             "dataset_from_index": [episode.first_index for episode in placed],
-            "dataset_to_index": [episode.first_index + episode.files.length for episode in placed],
+            "dataset_to_index": [episode.first_index + episode.location.length for episode in placed],
             **dict.fromkeys(("meta/episodes/chunk_index", "meta/episodes/file_index"), [0] * len(placed)),
         }
         for key, cursor in self._cursors.items():
@@ -109,7 +109,9 @@ class EpisodesTable:
     def _places(self, key: str, cursor: FileCursor, placed: Sequence[PlacedEpisode]) -> dict[str, list[Any]]:
         """Return the columns that say where the rows (key "") or the frames of a camera are."""
         prefix = f"videos/{key}" if key else "data"
-        starts = [(*cursor.advance(episode.index, episode.files.length), episode.files.length) for episode in placed]
+        starts = [
+            (*cursor.advance(episode.index, episode.location.length), episode.location.length) for episode in placed
+        ]
         numbers = [paths_v30.chunk_and_file(file.number) for file, *_ in starts]
         columns: dict[str, list[Any]] = {
             f"{prefix}/chunk_index": [chunk for chunk, _ in numbers],

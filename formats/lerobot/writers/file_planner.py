@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import paths_v30
-from ..datasets.episode_location import EpisodeFiles
+from ..datasets.episode_location import EpisodeLocation
 
 MB = 2**20
 
@@ -121,22 +121,22 @@ class DatasetPlanner:
             key: FilePlanner(key, max_bytes=paths_v30.VIDEO_FILES_MB * MB, max_frames=max_frames) for key in camera_keys
         }
 
-    def add(self, files: EpisodeFiles) -> None:
+    def add(self, location: EpisodeLocation) -> None:
         """Place the next episode."""
-        self._data.add(files.row_bytes, files.length)
+        sizes = location.sizes
+        self._data.add(sizes[""], location.length)
         for key, planner in self._videos.items():
-            track = files.tracks[key]
-            planner.add(track.size, files.length, track.kind)
+            planner.add(sizes[key], location.length, location.tracks[key].kind)
 
-    def keep(self, files: EpisodeFiles, root: Path) -> str:
+    def keep(self, location: EpisodeLocation, root: Path) -> str:
         """Place the next episode of a dataset whose files are kept; return what is in the way of that."""
-        places = {self._data: (files.rows.path, files.rows.first)}
+        places = {self._data: (location.rows.path, location.rows.first)}
         places |= {
-            planner: (files.tracks[key].clip.path, files.tracks[key].clip.first)
+            planner: (location.tracks[key].clip.path, location.tracks[key].clip.first)
             for key, planner in self._videos.items()
         }
         problems = [
-            planner.keep(path.relative_to(root).as_posix(), first, files.length)
+            planner.keep(path.relative_to(root).as_posix(), first, location.length)
             for planner, (path, first) in places.items()
         ]
         return next(filter(None, problems), "")

@@ -9,22 +9,23 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from ....core.errors import UsageError, printable
-from ..datasets.dataset import FolderSource, Note
-from ..datasets.episode_location import EpisodeFiles
+from ..datasets.dataset import Dataset, Note
+from ..datasets.episode_location import EpisodeLocation
+from ..datasets.provenance import missing_origins
 from .dataset_plan import TaskTable
 
 
 class Keeper(Protocol):
     """Decides the files of a dataset that begins with those of another one."""
 
-    def keep(self, files: EpisodeFiles, root: Path) -> str:
+    def keep(self, location: EpisodeLocation, root: Path) -> str:
         """Place the next episode of a dataset whose files are kept; return what is in the way of that."""
 
 
-def kept_episodes(base: FolderSource[Any], keeper: Keeper, note: Note) -> Iterator[EpisodeFiles]:
+def kept_episodes(base: Dataset, keeper: Keeper, note: Note) -> Iterator[EpisodeLocation]:
     """Yield where each episode of a dataset is, in order, and have its place planned.
 
-    What other readers mend while they write episodes anew cannot be mended here, so it is refused.
+    What makers of a new dataset fix while they write episodes cannot be fixed here, so it is refused.
 
     Args:
         base: The dataset.
@@ -33,44 +34,45 @@ def kept_episodes(base: FolderSource[Any], keeper: Keeper, note: Note) -> Iterat
 
     Raises:
         UsageError: If its files cannot be kept.
-        Damaged: As `DatasetSource.files`.
+        Damaged: As `Dataset.measured`.
     """
     if TaskTable(base.tasks).tasks != base.tasks:
         raise _not_kept(base, "its tasks are not numbered 0, 1, 2 … with a text each")
     faults: list[str] = []
     count = 0
-    for files, place in zip(base.located(faults.append), base.view.places(), strict=True):
-        for key, (path, first) in place.cameras.items():
-            if first != files.tracks[key].clip.first:
+    for location, stated in zip(base.measured(faults.append), base.episodes(), strict=True):
+        for key, track in stated.tracks.items():
+            if track.clip.first != location.tracks[key].clip.first:
+                path = track.clip.path.relative_to(base.root).as_posix()
                 raise _not_kept(base, f"{path} begins later than at 0 s")
-        if problem := keeper.keep(files, base.root):
+        if problem := keeper.keep(location, base.root):
             raise _not_kept(base, problem)
-        yield files
+        yield location
         count += 1
     if faults:
         raise _not_kept(base, f"what only a copy has right: {faults[0]}")
-    if sentence := base.missing_origins(count):
+    if sentence := missing_origins(base, count):
         note(printable(sentence))
 
 
-def kept_info(base: FolderSource[Any], made: Mapping[str, Any]) -> dict[str, Any]:
+def kept_info(base: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
     """Return the info.json of a longer dataset: all that the base's says of its features, and what only it knows.
 
     Args:
         base: The dataset that is appended to.
         made: What a new dataset of the same features says.
     """
-    return {**base.view.info, **made, "features": base.view.info["features"]}
+    return {**base.info, **made, "features": base.info["features"]}
 
 
-def check_columns(base: FolderSource[Any], schema: pa.Schema) -> None:
+def check_columns(base: Dataset, schema: pa.Schema) -> None:
     """Refuse a dataset whose data files have columns of other types than new ones get, by the first of its files.
 
     Raises:
         UsageError: Showing all differences.
     """
-    path = next(base.view.data_files()).path
-    with base.view.parquet(path) as file:
+    path = next(base.data_files()).path
+    with base.parquet(path) as file:
         found = {field.name: field.type for field in file.schema_arrow}
     expected = {field.name: field.type for field in schema}
     differing = [key for key in expected | found if not _is_same(expected.get(key), found.get(key))]
@@ -85,7 +87,7 @@ def _is_same(expected: pa.DataType | None, found: pa.DataType | None) -> bool:
     return expected is not None and found is not None and bool(expected.equals(found))
 
 
-def _not_kept(base: FolderSource[Any], problem: str) -> UsageError:
+def _not_kept(base: Dataset, problem: str) -> UsageError:
     anew = {
         "v3.0": f"robotrove aggregate {base.root} --on-mismatch reencode -o NEW",
         "v2.1": f"robotrove convert {base.root} --to v3.0 -o OTHER, robotrove convert OTHER --to v2.1 -o NEW",
@@ -94,5 +96,5 @@ def _not_kept(base: FolderSource[Any], problem: str) -> UsageError:
         str(base.root),
         f"cannot be appended to: {printable(problem)}",
         "a dataset whose files can stay as they are",
-        f"{anew[base.view.version]}, then append to that",
+        f"{anew[base.version]}, then append to that",
     )

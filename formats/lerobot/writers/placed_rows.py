@@ -40,12 +40,12 @@ class EpisodeRun:
     @cached_property
     def starts(self) -> NDArray[np.int64]:
         """First row of each episode in the run, and the number of all rows: (episodes + 1,)."""
-        return np.cumsum([0, *(placed.files.length for placed in self.episodes)])
+        return np.cumsum([0, *(placed.location.length for placed in self.episodes)])
 
     @property
     def rows(self) -> Rows:
         """Where they are."""
-        first = self.episodes[0].files.rows
+        first = self.episodes[0].location.rows
         return Rows(first.path, first.first, int(self.starts[-1]))
 
     def owners(self, first: int, count: int) -> NDArray[np.int64]:
@@ -55,7 +55,7 @@ class EpisodeRun:
     def place(self, row: int) -> tuple[str, int]:
         """Return where the episode of a row of the run begins, for people, and how many rows later that row is."""
         number = int(self.owners(row, 1)[0])
-        begin = self.episodes[number].files.rows
+        begin = self.episodes[number].location.rows
         return f"{begin.path}, row {begin.first}", row - int(self.starts[number])
 
 
@@ -64,17 +64,17 @@ def runs(episodes: Iterable[PlacedEpisode]) -> Iterator[EpisodeRun]:
     run: list[PlacedEpisode] = []
     count = 0
     for placed in episodes:
-        if run and (not _follows(placed, run[-1]) or count + placed.files.length > _MOST_ROWS):
+        if run and (not _follows(placed, run[-1]) or count + placed.location.length > _MOST_ROWS):
             yield EpisodeRun(run)
             run, count = [], 0
         run.append(placed)
-        count += placed.files.length
+        count += placed.location.length
     if run:
         yield EpisodeRun(run)
 
 
 def _follows(placed: PlacedEpisode, last: PlacedEpisode) -> bool:
-    rows, before = placed.files.rows, last.files.rows
+    rows, before = placed.location.rows, last.location.rows
     return (placed.source, rows.path, rows.first) == (last.source, before.path, before.first + before.count)
 
 
@@ -147,11 +147,14 @@ class PlacedRows:
             "frame_index": frames,
             "episode_index": of_each(placed.index for placed in run.episodes),
             "index": frames + of_each(placed.first_index for placed in run.episodes),
-            "task_index": of_each(self._tasks.index(placed.files.tasks[0]) for placed in run.episodes),
+            "task_index": of_each(self._tasks.index(placed.location.tasks[0]) for placed in run.episodes),
         }
         if self._lookups[run.episodes[0].source].size:
             said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES}
-            numbers = {"episode_index": of_each(placed.episode for placed in run.episodes), "frame_index": frames}
+            numbers = {
+                "episode_index": of_each(placed.location.index for placed in run.episodes),
+                "frame_index": frames,
+            }
             _check_place(said, numbers, times, run, first)
             made["task_index"] = self._task_index(said["task_index"], owners, run, first)
         columns = [
@@ -183,11 +186,11 @@ class PlacedRows:
         _, rows = np.unique(owners * len(texts) + own, return_index=True)  # one row of each task of each episode
         for at in np.sort(rows).tolist():
             placed = run.episodes[owners[at]]
-            if texts[own[at]] not in placed.files.tasks:
+            if texts[own[at]] not in placed.location.tasks:
                 raise RobotroveError(
                     run.place(first + at)[0],
-                    f"episode {placed.episode} has rows with the task {texts[own[at]]!r}",
-                    f"the tasks that meta names for it: {', '.join(map(repr, placed.files.tasks))}",
+                    f"episode {placed.location.index} has rows with the task {texts[own[at]]!r}",
+                    f"the tasks that meta names for it: {', '.join(map(repr, placed.location.tasks))}",
                 )
         indices: NDArray[np.int64] = self._lookups[source][own]
         return indices

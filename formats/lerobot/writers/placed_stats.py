@@ -57,14 +57,14 @@ class PlacedStats:
                 stats[f"stats/{key}/{name}"] = column
             if kind.is_numeric:
                 missing[key] = ~np.all([is_known(stats[f"stats/{key}/{name}"]) for name in STAT_KEYS], axis=0)
-        several = np.array([len(episode.files.tasks) > 1 for episode in placed])
+        several = np.array([len(episode.location.tasks) > 1 for episode in placed])
         missing |= dict.fromkeys(("task_index", *self._repeats), several)
         self._compute(placed, stats, {key: where for key, where in missing.items() if where.any()})
         return stats
 
     def _placed(self, placed: Sequence[PlacedEpisode]) -> dict[str, FeatureStats]:
-        lengths = np.array([episode.files.length for episode in placed])
-        numbers = np.array([self._tasks.index(episode.files.tasks[0]) for episode in placed])
+        lengths = np.array([episode.location.length for episode in placed])
+        numbers = np.array([self._tasks.index(episode.location.tasks[0]) for episode in placed])
         made = {
             "frame_index": index_stats(0, lengths),
             "episode_index": constant_stats(np.array([episode.index for episode in placed]), lengths),

@@ -17,7 +17,7 @@ from ....core.columns import Array
 from ....core.features import DEFAULT_FEATURES, Feature, Features, vectors, video_cameras
 from .. import paths_v21
 from ..datasets.dataset_info import DatasetInfo
-from ..datasets.episode_location import EpisodeFiles, EpisodeMetadata
+from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata
 from ..features.feature_kind import data_schema, in_rows, kind_of, with_stats
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS
 from ..stats.stored_stats import StatColumns, is_known, nested_lists
@@ -60,14 +60,14 @@ class UnitPlanner:
         self._keys = ("", *camera_keys)
         self._kept = self._episodes = 0
 
-    def add(self, files: EpisodeFiles) -> None:
+    def add(self, location: EpisodeLocation) -> None:
         """Take the next episode."""
         self._episodes += 1
 
-    def keep(self, files: EpisodeFiles, root: Path) -> str:
+    def keep(self, location: EpisodeLocation, root: Path) -> str:
         """Take the next episode of a dataset whose files are kept; return what is in the way of that."""
-        clips = {key: (files.tracks[key].clip.path, files.tracks[key].clip.first) for key in self._keys if key}
-        for key, (path, first) in ({"": (files.rows.path, 0)} | clips).items():
+        clips = {key: (location.tracks[key].clip.path, location.tracks[key].clip.first) for key in self._keys if key}
+        for key, (path, first) in ({"": (location.rows.path, 0)} | clips).items():
             if path != root / episode_path(key, self._episodes) or first:
                 return f"episode {self._episodes} is from frame {first} of {path}, not named as LeRobot does it"
         self._episodes += 1
@@ -129,7 +129,7 @@ def write_meta(
             entries = _nested(stats.complete(batch, metas.stats), facts)
             for placed, entry, origin in zip(batch, entries, metas.provenance.to_pylist(), strict=True):
                 index = {"episode_index": placed.index}
-                _line(meta_file, index | {"tasks": list(placed.files.tasks), "length": placed.files.length})
+                _line(meta_file, index | {"tasks": list(placed.location.tasks), "length": placed.location.length})
                 _line(stats_file, index | {"stats": entry})
                 _line(origin_file, index | origin)
     rows.close()

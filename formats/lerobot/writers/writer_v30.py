@@ -79,7 +79,7 @@ def write_planned_file(
         source_tasks: Per source, its tasks by its own task_index, for rows that have one.
     """
     if file.key:
-        join([placed.files.tracks[file.key].clip for placed in episodes], out, facts.fps, faststart=True)
+        join([placed.location.tracks[file.key].clip for placed in episodes], out, facts.fps, faststart=True)
         return
     rows = PlacedRows(facts.features, facts.fps, tasks, source_tasks)
     with rows.writer(out) as writer:
@@ -174,19 +174,19 @@ def write_dataset(
     root: Path, records: Sequence[EpisodeRecord], facts: DatasetInfo, histograms: Mapping[str, Array]
 ) -> None:
     """Write a whole small dataset (a shard) in one go."""
-    tasks = TaskTable(task for record in records for task in record.files.tasks)
+    tasks = TaskTable(task for record in records for task in record.location.tasks)
     planner = DatasetPlanner(facts.camera_keys, facts.fps)
     placed, index = [], 0
     for number, record in enumerate(records):
-        planner.add(record.files)
-        placed.append(PlacedEpisode(number, index, number, record.episode, record.files))
-        index += record.files.length
+        planner.add(record.location)
+        placed.append(PlacedEpisode(number, index, number, record.location))
+        index += record.location.length
     files = planner.finish()
     source_tasks = [record.source_tasks for record in records]
     for file in files:
         (root / file.path).parent.mkdir(parents=True, exist_ok=True)
         write_planned_file(root / file.path, file, placed[file.first : file.last], facts, tasks, source_tasks)
-    metas = joined([record.metas for record in records])
+    metas = joined([record.metadata for record in records])
     write_meta(root, [(placed, metas)], facts, files, tasks, source_tasks, histograms)
     counts = {"episodes": len(placed), "frames": index, "tasks": len(tasks.tasks)}
     write_info(root, root / paths_v30.INFO, facts, files, **counts)

@@ -90,7 +90,7 @@ def test_cameras(robotrove: Callable, dataset: Path) -> None:
 
 def test_usage(robotrove: Callable, dataset: Path, tmp_path: Path) -> None:
     found = robotrove("stats", tmp_path)
-    assert (found.code, "is no dataset" in found.err) == (2, True)
+    assert (found.code, "is not a dataset" in found.err) == (2, True)
     found = robotrove("stats", dataset, "--gr00t")
     assert found.code == 2
     assert f"to do: robotrove convert {dataset} --to v2.1" in found.err

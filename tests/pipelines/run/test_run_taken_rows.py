@@ -93,7 +93,7 @@ def test_values_labels_frames_and_provenance_follow_the_rows(tmp_path: Path, cas
     [video] = dataset.glob(f"videos/{FRONT}/*/*.mp4")
     assert [read_marker(frame) for frame in decoded(video)] == [(row, 0) for row in rows] * 2
     view = open_dataset(dataset)
-    for number, origin in enumerate(origins(view, view.provenance_path)):
+    for number, origin in enumerate(origins(view)):
         here = slice(number * len(rows), (number + 1) * len(rows))
         np.testing.assert_array_equal(np.array(table["action"].to_pylist()[here]), action(number, FRAMES, 6)[rows])
         assert origin.row_map.rows.tolist() == rows
@@ -114,7 +114,7 @@ def thinned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def origin_rows(dataset: Path) -> list[list[int]]:
     view = open_dataset(dataset)
-    return [origin.row_map.rows.tolist() for origin in origins(view, view.provenance_path)]
+    return [origin.row_map.rows.tolist() for origin in origins(view)]
 
 
 def test_both_versions_merging_and_converting_keep_the_rows(thinned: Path, tmp_path: Path) -> None:

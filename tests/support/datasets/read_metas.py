@@ -1,11 +1,12 @@
-"""What a source says of its episodes, one by one: as in JSON, and without what is not known."""
+"""Metadata of the episodes of a dataset, one by one: as in JSON, and without what is not known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from robotrove.formats.lerobot.datasets.dataset import DatasetSource
+from robotrove.formats.lerobot.datasets.dataset import Dataset
+from robotrove.formats.lerobot.datasets.provenance import episode_metadata
 from robotrove.formats.lerobot.stats.stored_stats import is_known, nested_lists
 
 
@@ -17,12 +18,12 @@ class Meta:
     provenance: dict[str, Any]
 
 
-def read_metas(source: DatasetSource) -> list[Meta]:
-    """Return what a source says of each episode, in order."""
+def read_metas(dataset: Dataset) -> list[Meta]:
+    """Return the metadata of each episode, in order."""
     found = []
-    for metas in source.metas():
-        lists = {name: nested_lists(name, column) for name, column in metas.stats.items()}
-        known = {name: is_known(column) for name, column in metas.stats.items()}
-        for row, origin in enumerate(metas.provenance.to_pylist()):
+    for metadata in episode_metadata(dataset):
+        lists = {name: nested_lists(name, column) for name, column in metadata.stats.items()}
+        known = {name: is_known(column) for name, column in metadata.stats.items()}
+        for row, origin in enumerate(metadata.provenance.to_pylist()):
             found.append(Meta({name: values[row] for name, values in lists.items() if known[name][row]}, origin))
     return found

@@ -10,9 +10,11 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
-from robotrove.formats.lerobot.datasets.dataset_v21 import V21Source
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
-from robotrove.formats.lerobot.datasets.open_dataset import open_source
+from robotrove.formats.lerobot.dataset_files import extra_files
+from robotrove.formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
+from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetV21
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeLocation, Rows
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.formats.lerobot.datasets.provenance import ProvenanceRow
 from robotrove.media.remux.clip import Clip
 from robotrove.media.video.probe import iter_frames
@@ -35,9 +37,9 @@ def root(original: Path, tmp_path: Path) -> Path:
     return tmp_path / "cubes"
 
 
-def read(root: Path) -> tuple[list[EpisodeFiles], list[str]]:
+def read(root: Path) -> tuple[list[EpisodeLocation], list[str]]:
     notes: list[str] = []
-    return list(V21Source(root).files(notes.append)), notes
+    return list(input_episodes(DatasetV21(root), notes.append)), notes
 
 
 def refused(root: Path) -> str:
@@ -57,15 +59,15 @@ def set_line(root: Path, path: str, line: int, **values: Any) -> None:
 
 def test_every_episode_is_found(root: Path) -> None:
     episodes, notes = read(root)
-    assert isinstance(open_source(root), V21Source)
+    assert isinstance(open_dataset(root), DatasetV21)
     assert notes == []
-    assert [files.length for files in episodes] == LENGTHS
+    assert [location.length for location in episodes] == LENGTHS
     assert episodes[2].tasks == ("stack the cubes", "open the drawer")
-    for episode, files in enumerate(episodes):
+    for episode, location in enumerate(episodes):
         rows = root / v21_path(episode)
-        assert (files.rows, files.row_bytes) == (Rows(rows, 0, LENGTHS[episode]), rows.stat().st_size)
+        assert (location.rows, location.row_bytes) == (Rows(rows, 0, LENGTHS[episode]), rows.stat().st_size)
         for key in (FRONT, WRIST):
-            track = files.tracks[key]
+            track = location.tracks[key]
             assert track.clip == Clip(root / v21_path(episode, key), 0, LENGTHS[episode])
             assert levels(track.clip) == list(written.frames_of(episode))
             assert track.is_copyable
@@ -75,7 +77,7 @@ def test_every_episode_is_found(root: Path) -> None:
 
 
 def test_facts(root: Path) -> None:
-    facts = V21Source(root).facts
+    facts = DatasetInfo.of_dataset(DatasetV21(root))
     assert list(facts.features) == ["observation.state", "grid", "done", "note", FRONT, WRIST]
     assert facts.features["observation.state"] == Feature("float32", (3,), ("x", "y", "z"))
     assert (facts.fps, facts.robot_type, facts.run) == (10, "so101", {})
@@ -178,7 +180,7 @@ def test_links_that_lead_out(root: Path, tmp_path: Path) -> None:
 
 def test_tasks_in_any_order(root: Path) -> None:
     written.edit_lines(root / TASKS, lambda entries: entries.reverse())
-    assert V21Source(root).tasks == ["stack the cubes", "open the drawer"]
+    assert DatasetV21(root).tasks == ["stack the cubes", "open the drawer"]
 
 
 @pytest.mark.parametrize(
@@ -192,22 +194,22 @@ def test_tasks_in_any_order(root: Path) -> None:
 )
 def test_tasks_that_lerobot_loads(root: Path, lines: list[tuple[int, str]], expected: list[str]) -> None:
     written.write_lines(root / TASKS, [{"task_index": index, "task": task} for index, task in lines])
-    assert V21Source(root).tasks == expected
+    assert DatasetV21(root).tasks == expected
 
 
 @pytest.mark.parametrize("order", [[3, 2, 1, 0], [0, 2, 1, 3], [1, 2, 3, 0]])
 def test_episodes_in_any_order(root: Path, order: list[int]) -> None:
-    right, metas = read(root), read_metas(V21Source(root))
+    right, metas = read(root), read_metas(DatasetV21(root))
     for path in (EPISODES, STATS):
         lines = (root / path).read_text().splitlines(keepends=True)
         (root / path).write_text("\n".join(lines[episode] for episode in order))  # with empty lines between
     assert read(root) == right
-    assert read_metas(V21Source(root)) == metas
-    assert V21Source(root).view.lengths.tolist() == LENGTHS
+    assert read_metas(DatasetV21(root)) == metas
+    assert DatasetV21(root).lengths.tolist() == LENGTHS
 
 
 def test_statistics_that_are_known(root: Path) -> None:
-    for episode, meta in enumerate(read_metas(V21Source(root))):
+    for episode, meta in enumerate(read_metas(DatasetV21(root))):
         expected = {
             f"stats/{key}/{name}": value
             for key, stats in written.known_stats(episode).items()
@@ -221,7 +223,7 @@ def test_statistics_with_all_axes(root: Path) -> None:
     table = [[1, 5, 3], [4, 2, 6]]
     stats = {"grid": {"min": table, "max": table, "mean": table, "std": table, "count": [4]}, "done": {"min": [False]}}
     set_line(root, STATS, 0, stats=stats)
-    meta = read_metas(V21Source(root))[0]
+    meta = read_metas(DatasetV21(root))[0]
     assert meta.stats == {
         "stats/grid/min": [1.0, 2.0, 3.0],
         "stats/grid/max": [4.0, 5.0, 6.0],
@@ -233,12 +235,12 @@ def test_statistics_with_all_axes(root: Path) -> None:
 @pytest.mark.parametrize("stats", [None, [], {}, {"done": 3}, {"done": {"min": 1.0, "max": ["1"], "std": [[0.5], []]}}])
 def test_statistics_that_are_not_usable(root: Path, stats: Any) -> None:
     set_line(root, STATS, 1, stats=stats)
-    assert [len(meta.stats) for meta in read_metas(V21Source(root))] == [70, 0, 70, 70]
+    assert [len(meta.stats) for meta in read_metas(DatasetV21(root))] == [70, 0, 70, 70]
 
 
 def test_dataset_without_statistics(root: Path) -> None:
     (root / STATS).unlink()
-    metas = read_metas(V21Source(root))
+    metas = read_metas(DatasetV21(root))
     assert [meta.stats for meta in metas] == [{}] * 4
     assert metas[1].provenance["source_key"] == "episode 1"
     assert (metas[1].provenance["source_name"], metas[1].provenance["last_row"]) == ("cubes", 2)
@@ -257,7 +259,7 @@ def test_dataset_without_statistics(root: Path) -> None:
 def test_statistics_of_other_episodes(root: Path, change: Callable[[list[Any]], Any], said: str) -> None:
     written.edit_lines(root / STATS, change)
     with pytest.raises(RobotroveError) as caught:
-        read_metas(V21Source(root))
+        read_metas(DatasetV21(root))
     assert said in str(caught.value)
 
 
@@ -268,7 +270,7 @@ def test_provenance_travels(root: Path) -> None:
     path = root / "meta/robotrove/episodes.jsonl"
     written.write_lines(path, [{"episode_index": episode, **origin, "first_row": episode} for episode in range(4)])
     expected = [origin | {"first_row": e, "row_runs": None} for e in range(4)]
-    assert [meta.provenance for meta in read_metas(V21Source(root))] == expected
+    assert [meta.provenance for meta in read_metas(DatasetV21(root))] == expected
 
 
 def test_episodes_that_were_added_later(root: Path) -> None:
@@ -279,7 +281,7 @@ def test_episodes_that_were_added_later(root: Path) -> None:
         "meta/robotrove/episodes.jsonl ends before episode 3 of 4; from there on, the output names cubes as the source"
     )
     assert read(root)[1] == [note]
-    assert [meta.provenance["source_name"] for meta in read_metas(V21Source(root))] == ["a.hdf5"] * 3 + ["cubes"]
+    assert [meta.provenance["source_name"] for meta in read_metas(DatasetV21(root))] == ["a.hdf5"] * 3 + ["cubes"]
     written.write_lines(path, [origin | {"episode_index": episode} for episode in range(5)])
     assert "tells of 5 episodes" in refused(root)
 
@@ -287,4 +289,4 @@ def test_episodes_that_were_added_later(root: Path) -> None:
 def test_extra_files(root: Path) -> None:
     for name in ("modality.json", "stats.json", "relative_stats.json", "tasks.parquet", "robotrove/episodes.jsonl"):
         written.write_json(root / "meta" / name, {})
-    assert V21Source(root).extra_files() == [Path("meta/modality.json")]
+    assert extra_files(DatasetV21(root)) == [Path("meta/modality.json")]

@@ -15,10 +15,12 @@ import pytest
 
 from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.features import Feature
-from robotrove.formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
-from robotrove.formats.lerobot.datasets.dataset_v30 import V30Source
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
-from robotrove.formats.lerobot.datasets.open_dataset import open_source, version_of
+from robotrove.formats.lerobot.dataset_files import extra_files
+from robotrove.formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike, input_episodes
+from robotrove.formats.lerobot.datasets.dataset_stats import histograms
+from robotrove.formats.lerobot.datasets.dataset_v30 import DatasetV30
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeLocation, Rows
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.formats.lerobot.writers.episodes_table import PROVENANCE_SCHEMA
 from robotrove.media.remux import video_index
 from robotrove.media.remux.clip import Clip
@@ -43,9 +45,9 @@ def root(original: Path, tmp_path: Path) -> Path:
     return tmp_path / "cubes"
 
 
-def read(root: Path) -> tuple[list[EpisodeFiles], list[str]]:
+def read(root: Path) -> tuple[list[EpisodeLocation], list[str]]:
     notes: list[str] = []
-    return list(V30Source(root).files(notes.append)), notes
+    return list(input_episodes(DatasetV30(root), notes.append)), notes
 
 
 def refused(root: Path) -> str:
@@ -66,9 +68,9 @@ def share_rows(root: Path, first: int, end: int) -> None:
     written.write_table(root / DATA_1, rows.slice(first, end - first))
 
 
-def first_levels(files: EpisodeFiles, key: str) -> list[int]:
+def first_levels(location: EpisodeLocation, key: str) -> list[int]:
     """The grey levels of a clip's first and last frame, to the nearest that was written."""
-    clip = files.tracks[key].clip
+    clip = location.tracks[key].clip
     frames = list(iter_frames(clip.path, clip.first, clip.frames))
     return [round((float(frame.mean()) - 20) / 15) for frame in (frames[0], frames[-1])]
 
@@ -78,48 +80,48 @@ def test_every_episode_is_found(root: Path) -> None:
     data = [root / DATA_0, root / DATA_1]
     sizes = [path.stat().st_size for path in data]
     assert notes == []
-    assert [files.length for files in episodes] == LENGTHS
-    assert [files.tasks for files in episodes] == [
+    assert [location.length for location in episodes] == LENGTHS
+    assert [location.tasks for location in episodes] == [
         ("stack the cubes",),
         ("open the drawer",),
         ("stack the cubes", "open the drawer"),
         ("open the drawer",),
     ]
-    assert [files.rows for files in episodes] == [
+    assert [location.rows for location in episodes] == [
         Rows(data[0], 0, 4),
         Rows(data[0], 4, 3),
         Rows(data[1], 0, 5),
         Rows(data[1], 5, 2),
     ]
     shares = [sizes[0] * 4 // 7, sizes[0] * 3 // 7, sizes[1] * 5 // 7, sizes[1] * 2 // 7]
-    assert [files.row_bytes for files in episodes] == shares
+    assert [location.row_bytes for location in episodes] == shares
     front = [root / f"videos/{FRONT}/chunk-000/file-{number:03d}.mp4" for number in (0, 1)]
-    assert [files.tracks[FRONT].clip for files in episodes] == [
+    assert [location.tracks[FRONT].clip for location in episodes] == [
         Clip(front[0], 0, 4),
         Clip(front[1], 0, 3),
         Clip(front[1], 3, 5),
         Clip(front[1], 8, 2),
     ]
-    for episode, files in enumerate(episodes):
+    for episode, location in enumerate(episodes):
         for key in (FRONT, WRIST):
             numbers = written.frames_of(episode)
-            assert first_levels(files, key) == [numbers[0], numbers[-1]]
-            assert files.tracks[key].is_copyable
-            assert files.tracks[key].encoding is not None
-            assert files.tracks[key].encoding.codec == "h264"
-    in_file = sum(files.tracks[FRONT].size for files in episodes[1:])
+            assert first_levels(location, key) == [numbers[0], numbers[-1]]
+            assert location.tracks[key].is_copyable
+            assert location.tracks[key].encoding is not None
+            assert location.tracks[key].encoding.codec == "h264"
+    in_file = sum(location.tracks[FRONT].size for location in episodes[1:])
     assert 0.3 * front[1].stat().st_size < in_file < front[1].stat().st_size
 
 
 def test_clip_that_begins_at_no_keyframe(root: Path) -> None:
     written.write_video(root / FRONT_1, range(4, 14), [0, 8])
-    assert [files.tracks[FRONT].is_copyable for files in read(root)[0]] == [True, True, False, True]
+    assert [location.tracks[FRONT].is_copyable for location in read(root)[0]] == [True, True, False, True]
 
 
 def test_facts(root: Path) -> None:
     written.edit_json(root / "meta/info.json", lambda info: info.update(fps=10.0))
     written.write_json(root / "meta/robotrove/run.json", {"run_digest": "ab"})
-    facts = V30Source(root).facts
+    facts = DatasetInfo.of_dataset(DatasetV30(root))
     camera = Feature("video", (16, 32, 3), ("height", "width", "channels"))
     assert facts.features == {
         "observation.state": Feature("float32", (3,), ("x", "y", "z")),
@@ -136,7 +138,10 @@ def test_facts(root: Path) -> None:
 @pytest.mark.parametrize("change", [lambda info: info.pop("robot_type"), lambda info: info.update(robot_type=None)])
 def test_no_robot_and_no_run(root: Path, change: Callable[[Any], Any]) -> None:
     written.edit_json(root / "meta/info.json", change)
-    assert (V30Source(root).facts.robot_type, V30Source(root).facts.run) == (None, {})
+    assert (DatasetInfo.of_dataset(DatasetV30(root)).robot_type, DatasetInfo.of_dataset(DatasetV30(root)).run) == (
+        None,
+        {},
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_names_of_other_recorders(names: Any, expected: tuple[str, ...] | None) 
 def test_unusable_info(root: Path, change: Callable[[Any], None], said: str) -> None:
     written.edit_json(root / "meta/info.json", change)
     with pytest.raises(RobotroveError, match=said):
-        _ = V30Source(root).facts
+        _ = DatasetInfo.of_dataset(DatasetV30(root))
 
 
 AXES, TURNED = ({"axes": list(axes), "unit": ["m"]} for axes in ("xyz", "zyx"))
@@ -194,7 +199,7 @@ ARMS = {"left": ["x"], "right": ["x", "y"]}
 
 def set_names(root: Path, names: Any) -> DatasetInfo:
     written.edit_json(root / "meta/info.json", lambda info: info["features"]["observation.state"].update(names=names))
-    return V30Source(root).facts
+    return DatasetInfo.of_dataset(DatasetV30(root))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +240,7 @@ def test_what_info_has_and_no_output_can_hold_is_noted(root: Path) -> None:
 def test_tasks_with_an_unnamed_index(root: Path) -> None:
     table = pa.table({"task_index": [0, 1], "__index_level_0__": ["stack the cubes", "open the drawer"]})
     written.write_table(root / "meta/tasks.parquet", table)
-    assert V30Source(root).tasks == ["stack the cubes", "open the drawer"]
+    assert DatasetV30(root).tasks == ["stack the cubes", "open the drawer"]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +254,7 @@ def test_tasks_with_an_unnamed_index(root: Path) -> None:
 def test_bad_tasks(root: Path, indices: list[int], texts: list[str], said: str) -> None:
     written.write_table(root / "meta/tasks.parquet", pa.table({"task_index": indices, "task": texts}))
     with pytest.raises(RobotroveError, match=said):
-        _ = V30Source(root).tasks
+        _ = DatasetV30(root).tasks
 
 
 def test_rows_are_found_by_their_order(root: Path) -> None:
@@ -324,7 +329,7 @@ def test_each_video_is_opened_once(root: Path, monkeypatch: pytest.MonkeyPatch) 
         return real(path, fps)
 
     monkeypatch.setattr(video_index, "read_index", read_index)
-    episodes = V30Source(root).files(print)
+    episodes = DatasetV30(root).measured()
     next(episodes)
     folders = [f"videos/{key}/chunk-000" for key in (FRONT, WRIST)]
     assert opened == [f"{folder}/file-000.mp4" for folder in folders]
@@ -341,7 +346,7 @@ def test_video_that_begins_late(root: Path) -> None:
     written.write_video(root / FRONT_1, range(4, 14), [0, 3, 8], first_pts=2)
     # Counted from 0 s, episodes 1 to 3 are frames 0 to 9 of 10.
     episodes, notes = read(root)
-    assert [first_levels(files, FRONT)[0] for files in episodes[1:]] == [4, 7, 12]
+    assert [first_levels(location, FRONT)[0] for location in episodes[1:]] == [4, 7, 12]
     assert notes == [
         f"1 video file does not begin at 0 s (first: {FRONT_1}), though its episodes are counted so; "
         "the output is right"
@@ -349,7 +354,7 @@ def test_video_that_begins_late(root: Path) -> None:
     for episode, begin in ((1, 0.2), (2, 0.5), (3, 1.0)):
         set_cell(root, episode, f"videos/{FRONT}/from_timestamp", begin)
     episodes, notes = read(root)
-    assert [first_levels(files, FRONT)[0] for files in episodes[1:]] == [4, 7, 12]
+    assert [first_levels(location, FRONT)[0] for location in episodes[1:]] == [4, 7, 12]
     assert notes == []
     set_cell(root, 3, f"videos/{FRONT}/from_timestamp", 1.1)
     assert "has 10 frames, the first of which is shown as frame 2, but episode 3 should be frames 11 to 12" in refused(
@@ -380,7 +385,7 @@ def test_links(root: Path, tmp_path: Path) -> None:
 
 
 def test_statistics_that_are_known(root: Path) -> None:
-    metas = read_metas(V30Source(root))
+    metas = read_metas(DatasetV30(root))
     placed = ("episode_index", "index", "task_index")
     for episode, meta in enumerate(metas):
         expected = {
@@ -416,7 +421,7 @@ def test_statistics_that_are_known(root: Path) -> None:
 )
 def test_statistics_are_usable_or_left_out(root: Path, column: str, value: Any, expected: Any) -> None:
     set_cell(root, 3, column, value)
-    metas = read_metas(V30Source(root))
+    metas = read_metas(DatasetV30(root))
     assert metas[3].stats.get(column) == expected
     assert [type(number) for number in metas[3].stats.get(column, [])] == [type(number) for number in expected or []]
     assert column in metas[2].stats
@@ -425,7 +430,7 @@ def test_statistics_are_usable_or_left_out(root: Path, column: str, value: Any, 
 
 def test_one_unusable_row_among_others(root: Path) -> None:
     set_cell(root, 1, "stats/observation.state/mean", [1.0, 2.0])
-    metas = read_metas(V30Source(root))
+    metas = read_metas(DatasetV30(root))
     known = [meta.stats.get("stats/observation.state/mean") for meta in metas]
     expected = [written.known(episode, "observation.state", "mean") for episode in range(4)]
     assert known == [expected[0], None, expected[2], expected[3]]
@@ -435,7 +440,7 @@ def test_files_with_other_statistics(root: Path) -> None:
     path = root / V30_EPISODES[0]
     table = pq.read_table(path)
     written.write_table(path, table.drop_columns([name for name in table.column_names if "/q" in name]))
-    metas = read_metas(V30Source(root))
+    metas = read_metas(DatasetV30(root))
     assert ["stats/done/q01" in meta.stats for meta in metas] == [False, False, False, True]
     assert metas[0].stats["stats/done/mean"] == written.known(0, "done", "mean")
 
@@ -465,12 +470,12 @@ def write_origins(root: Path, episodes: list[int], **more: Any) -> None:
 
 def test_provenance_travels(root: Path) -> None:
     write_origins(root, [0, 1, 2, 3])
-    metas = read_metas(V30Source(root))
+    metas = read_metas(DatasetV30(root))
     assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2", "row_runs": None}
 
 
 def test_dataset_without_provenance(root: Path) -> None:
-    meta = read_metas(V30Source(root))[2]
+    meta = read_metas(DatasetV30(root))[2]
     assert meta.provenance == dict.fromkeys(ORIGIN) | {
         "row_runs": None,
         "source_name": "cubes",
@@ -487,7 +492,7 @@ def test_episodes_that_were_added_later(root: Path) -> None:
     notes = read(root)[1]
     path = "meta/robotrove/episodes.parquet"
     assert notes == [f"{path} ends before episode 2 of 4; from there on, the output names cubes as the source"]
-    metas = read_metas(V30Source(root))
+    metas = read_metas(DatasetV30(root))
     assert [meta.provenance["source_key"] for meta in metas] == ["data/demo_0", "data/demo_1", "episode 2", "episode 3"]
     assert [meta.provenance["source_name"] for meta in metas] == ["a.hdf5", "a.hdf5", "cubes", "cubes"]
     assert [meta.provenance["last_row"] for meta in metas] == [8, 8, 4, 1]
@@ -509,15 +514,15 @@ def test_provenance_of_other_episodes(root: Path, episodes: list[int], more: dic
 
 
 def test_histograms(root: Path) -> None:
-    assert V30Source(root).histograms() == {}
+    assert histograms(DatasetV30(root)) == {}
     counts = np.arange(768).reshape(3, 256)
     written.write_json(root / "meta/robotrove/histograms.json", {FRONT: counts.tolist()})
-    found = V30Source(root).histograms()
+    found = histograms(DatasetV30(root))
     assert list(found) == [FRONT]
     np.testing.assert_array_equal(found[FRONT], counts)
     written.write_json(root / "meta/robotrove/histograms.json", {FRONT: [[1]]})
     with pytest.raises(RobotroveError, match="instead of"):
-        V30Source(root).histograms()
+        histograms(DatasetV30(root))
 
 
 def test_extra_files(root: Path, tmp_path: Path) -> None:
@@ -529,17 +534,17 @@ def test_extra_files(root: Path, tmp_path: Path) -> None:
         written.write_json(root / "meta" / name, {})
     (root / "meta/link.json").symlink_to(outside)
     (root / "meta/linked").symlink_to(tmp_path)
-    assert V30Source(root).extra_files() == [Path("meta/lab/notes.txt"), Path("meta/modality.json")]
+    assert extra_files(DatasetV30(root)) == [Path("meta/lab/notes.txt"), Path("meta/modality.json")]
 
 
 def test_versions(root: Path, tmp_path: Path) -> None:
-    assert isinstance(open_source(root), V30Source)
-    assert version_of(root) == "v3.0"
-    with pytest.raises(UsageError, match=r"no meta/info.json\n.*v3.0 or v2.1"):
-        open_source(tmp_path)
+    assert isinstance(open_dataset(root), DatasetV30)
+    assert open_dataset(root).version == "v3.0"
+    with pytest.raises(UsageError, match=r"no meta/info.json\n.*v2.1 or v3.0"):
+        open_dataset(tmp_path)
     for version, said in (("v2.0", "no|none of its episodes"), ("v9.9", "'v9.9'"), (None, "None")):
         info = json.loads((root / "meta/info.json").read_text()) | {"codebase_version": version}
         written.write_json(root / "meta/info.json", info)
         with pytest.raises(UsageError, match=said) as caught:
-            open_source(root)
-        assert "v3.0 or v2.1" in str(caught.value)
+            open_dataset(root)
+        assert "v2.1 or v3.0" in str(caught.value)

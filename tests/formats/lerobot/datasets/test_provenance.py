@@ -33,9 +33,9 @@ def view(root: Path, version: str, rows: list[dict[str, object]]) -> Dataset:
 @pytest.mark.parametrize("version", ["v2.1", "v3.0"])
 def test_origins_of_both_versions(tmp_path: Path, version: str) -> None:
     dataset = view(tmp_path, version, [asdict(origin) for origin in ORIGINS])
-    assert list(origins(dataset, dataset.provenance_path)) == ORIGINS
-    assert origin_of(dataset, dataset.provenance_path, 1) == ORIGINS[1]
-    assert origin_of(dataset, dataset.provenance_path, 2) is None
+    assert list(origins(dataset)) == ORIGINS
+    assert origin_of(dataset, 1) == ORIGINS[1]
+    assert origin_of(dataset, 2) is None
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_origins_of_both_versions(tmp_path: Path, version: str) -> None:
 def test_an_episode_that_is_left_out(tmp_path: Path, version: str, place: str) -> None:
     dataset = view(tmp_path, version, [asdict(ORIGINS[0]), asdict(ORIGINS[1]) | {"episode_index": 2}])
     with pytest.raises(Damaged) as caught:
-        list(origins(dataset, dataset.provenance_path))
+        list(origins(dataset))
     assert (caught.value.where, caught.value.found) == (place, "is about episode 2")
 
 
@@ -54,4 +54,4 @@ def test_a_line_that_lacks_a_column(tmp_path: Path) -> None:
     del row["source_key"], row["success"]
     dataset = view(tmp_path, "v2.1", [row])
     with pytest.raises(Damaged, match="line 1: has no source_key, success"):
-        list(origins(dataset, dataset.provenance_path))
+        list(origins(dataset))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import RobotroveError
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows, Track
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeLocation, Rows, Track
 from robotrove.formats.lerobot.writers import dataset_plan
 from robotrove.formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, read_episodes, write_episodes
 from robotrove.formats.lerobot.writers.file_planner import PlannedFile
@@ -25,7 +25,8 @@ def placed(index: int) -> PlacedEpisode:
         "right": Track(Clip(Path("/ü.mp4"), 0, length), 5),
     }
     rows = Rows(Path(f"/rows/{index}.parquet"), 3 * index, length)
-    return PlacedEpisode(index, 50 * index, index % 3, index // 3, EpisodeFiles(length, ("x", "grün"), rows, 9, tracks))
+    location = EpisodeLocation(index // 3, length, ("x", "grün"), rows, 9, tracks)
+    return PlacedEpisode(index, 50 * index, index % 3, location)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, None), (0, 1), (3, 4), (2, 9), (7, 12), (11, None), (12, 12)])
@@ -45,10 +46,12 @@ def test_the_tracks_of_one_camera_are_read(tmp_path: Path, key: str) -> None:
     write_episodes(tmp_path, iter(everything))
     found = list(read_episodes(tmp_path, 3, 9, key=key))
     wanted = [
-        replace(episode.files, tracks={name: track for name, track in episode.files.tracks.items() if name == key})
-        for episode in everything[3:9]
+        replace(location, tracks={name: track for name, track in location.tracks.items() if name == key})
+        for location in (episode.location for episode in everything[3:9])
     ]
-    assert found == [replace(episode, files=files) for episode, files in zip(everything[3:9], wanted, strict=True)]
+    assert found == [
+        replace(episode, location=location) for episode, location in zip(everything[3:9], wanted, strict=True)
+    ]
 
 
 def test_the_rest_of_the_plan_is_read(tmp_path: Path) -> None:

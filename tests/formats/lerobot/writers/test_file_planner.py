@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows, Track
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeLocation, Rows, Track
 from robotrove.formats.lerobot.writers.file_planner import MB, DatasetPlanner, FileCursor, PlannedFile
 from robotrove.formats.lerobot.writers.writer_v21 import UNIT_EPISODES, UnitPlanner
 from robotrove.media.remux.clip import Clip, Encoding
@@ -12,16 +12,16 @@ from robotrove.media.remux.clip import Clip, Encoding
 
 def episode(
     frames: int, row_bytes: int, tracks: dict[str, int | Track], source: str = "a", first: int = 0
-) -> EpisodeFiles:
+) -> EpisodeLocation:
     clip = Clip(Path(source + ".mp4"), first, frames)
     tracks_ = {key: t if isinstance(t, Track) else Track(clip, t) for key, t in tracks.items()}
-    return EpisodeFiles(frames, ("x",), Rows(Path(source + ".parquet"), first, frames), row_bytes, tracks_)
+    return EpisodeLocation(0, frames, ("x",), Rows(Path(source + ".parquet"), first, frames), row_bytes, tracks_)
 
 
-def plan_files(episodes: list[EpisodeFiles], cameras: list[str], fps: int) -> list[PlannedFile]:
+def plan_files(episodes: list[EpisodeLocation], cameras: list[str], fps: int) -> list[PlannedFile]:
     planner = DatasetPlanner(cameras, fps)
-    for files in episodes:
-        planner.add(files)
+    for location in episodes:
+        planner.add(location)
     return planner.finish()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
-from robotrove.formats.lerobot.datasets.episode_location import EpisodeFiles, Rows
+from robotrove.formats.lerobot.datasets.episode_location import EpisodeLocation, Rows
 from robotrove.formats.lerobot.features.feature_kind import data_schema
 from robotrove.formats.lerobot.writers.dataset_plan import PlacedEpisode, TaskTable
 from robotrove.formats.lerobot.writers.placed_rows import PlacedRows
@@ -58,8 +58,9 @@ def read(
 
 
 def placed(path: Path, episode: int, tasks: tuple[str, ...] = ("wave",)) -> PlacedEpisode:
-    files = EpisodeFiles(LENGTHS[episode], tasks, Rows(path, sum(LENGTHS[:episode]), LENGTHS[episode]), 0, {})
-    return PlacedEpisode(7 + episode, 100 + 10 * episode, 0, episode, files)
+    rows = Rows(path, sum(LENGTHS[:episode]), LENGTHS[episode])
+    location = EpisodeLocation(episode, LENGTHS[episode], tasks, rows, 0, {})
+    return PlacedEpisode(7 + episode, 100 + 10 * episode, 0, location)
 
 
 @pytest.mark.parametrize(
