@@ -94,10 +94,9 @@ class ResolvedPipeline:
     def kinds(self, key: Literal["dataset", "publish"]) -> list[tuple[str, type[DatasetStep]]]:
         """Return name and class of the blocks under a key; none is built for that."""
         blocks = self.spec.dataset if key == "dataset" else self.spec.publish
-        built = [self._built.get((key, index)) for index in range(len(blocks))]
         return [
-            (block.use, type(found) if found else block_class(block.use))
-            for block, found in zip(blocks, built, strict=True)
+            (block.use, type(self._built[key, at]) if (key, at) in self._built else block_class(block.use))
+            for at, block in enumerate(blocks)
         ]
 
     @property
