@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 from ...core.errors import RobotroveError
 from ..mp4.boxes import SampleEntry, Unusual
 from ..mp4.sample_table import SampleTable, parameters_within, read_keyframes, read_table
-from ..video.demux import codec_name, open_track, packets
 from ..video.frame_times import Grid
 from ..video.nal_units import read_keyframe
-from ..video.probe import VideoInfo, probe
+from ..video.probe import VideoInfo, codec_name, open_track, packets, probe
 from .clip import Encoding
 
 

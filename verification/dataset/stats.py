@@ -16,8 +16,7 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
-from ...formats.lerobot.stats.exact_quantiles import QUANTILES
-from ...formats.lerobot.stats.feature_stats import MERGED_KEYS, STAT_KEYS, StatsMerger, moments
+from ...formats.lerobot.stats.feature_stats import MERGED_KEYS, QUANTILES, STAT_KEYS, StatsMerger, moments
 from ...formats.lerobot.stats.stats_comparison import (
     TOLERANCES,
     Floats,

@@ -16,8 +16,8 @@ from ....core.commit import write_file
 from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from .. import paths_v30
-from ..stats.exact_quantiles import Floats, as_table, column_quantiles
-from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
+from ..stats.exact_quantiles import column_quantiles
+from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, Floats, StatsMerger, as_table
 from ..stats.image_stats import CHANNELS, LEVELS, pixel_step, stats_from_histogram
 from ..stats.stats_comparison import numbers_of
 from ..stats.stored_stats import is_known

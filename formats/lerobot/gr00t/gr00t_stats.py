@@ -22,7 +22,8 @@ from ..dataset_files import ArrowColumn, DatasetFiles
 from ..features.feature_kind import is_list
 from ..features.vector import Vector
 from ..paths_v30 import STATS
-from ..stats.exact_quantiles import column_bounds, gathered, interpolate
+from ..stats.exact_quantiles import column_bounds, gathered
+from ..stats.feature_stats import interpolate
 
 Table: TypeAlias = NDArray[np.float32]
 Stats: TypeAlias = dict[str, NDArray[np.float32] | NDArray[np.float64]]

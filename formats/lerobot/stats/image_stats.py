@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact_quantiles import QUANTILES, interpolate, neighbours
-from .feature_stats import FeatureStats, feature_stats
+from .feature_stats import QUANTILES, FeatureStats, feature_stats, interpolate, neighbours
 
 LEVELS = 256
 CHANNELS = 3

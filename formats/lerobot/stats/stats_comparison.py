@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact_quantiles import QUANTILES, as_table, neighbours
-from .feature_stats import STAT_KEYS, FeatureStats
+from .feature_stats import QUANTILES, STAT_KEYS, FeatureStats, as_table, neighbours
 
 # Relative to the largest value. LeRobot sums in float32 and takes the variance as E[x²] - E[x]².
 TOLERANCES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robotrove.formats.lerobot.stats import exact_quantiles as module
-from robotrove.formats.lerobot.stats.exact_quantiles import QUANTILES, ExactQuantiles, column_quantiles
+from robotrove.formats.lerobot.stats.exact_quantiles import ExactQuantiles, column_quantiles
+from robotrove.formats.lerobot.stats.feature_stats import QUANTILES
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=110)
 FLOATS32 = st.floats(width=32, min_value=-(2.0**120), max_value=2.0**120)
