@@ -1,4 +1,4 @@
-"""Binding of a block to a run: workspace, shard and CPUs, none of which is part of the pipeline."""
+"""Binding of a block to a run: workspace, shard and CPUs, not part of the pipeline."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Binding:
     run: RunInfo
 
     def dataset_root(self, version: str) -> Path:
-        """Where the dataset of a LeRobot version is built."""
+        """Folder in which the dataset of a LeRobot version is built."""
         return self.run.dataset_folders(self.workspace.output_partial(self.run.run_id))[version]
 
     def finished_root(self, version: str) -> Path:
-        """Where the dataset of a LeRobot version is: under its final name once all is complete, beside that before."""
+        """Folder of the dataset of a LeRobot version: in the output once that is committed, beside it before."""
         partial = self.workspace.output_partial(self.run.run_id)
         return self.run.dataset_folders(self.workspace.output if self.is_committed else partial)[version]
 
@@ -43,7 +43,7 @@ class Binding:
 
     @property
     def has_output(self) -> bool:
-        """True if there is an output, and not just the dataset whose name it is to get."""
+        """True if the output exists, and is not the base that it replaces."""
         return self.workspace.output.exists() and (not self.replaces_base or self.made_output)
 
     @property
@@ -63,7 +63,7 @@ class Binding:
 
     @property
     def base_root(self) -> Path | None:
-        """Where the dataset is that is appended to; it gives its name to its successor, if they are to be the same."""
+        """Folder of the base; under its new name once the output has replaced it."""
         if self.run.base is None:
             return None
         before = self.workspace.output_before(self.run.run_id)

@@ -1,4 +1,4 @@
-"""What a block is: a datatrove PipelineStep with one abstract method per kind.
+"""Episode blocks: datatrove's PipelineStep with one abstract method per kind.
 
 The keyword-only constructor of a block is its YAML schema, so every block keeps each constructor
 argument, unchanged, in an attribute of the same name, and opens nothing before `run`.
@@ -81,7 +81,7 @@ class EpisodeFilter(EpisodeStep):
         """Mark the episode if `reject` gives a reason."""
         if text := self.reject(ep):
             reason, _, detail = text.partition(": ")
-            ep.reject(reason, detail or f"left out by {self.name}", error=False)
+            ep.reject(reason, detail or f"rejected by {self.name}", error=False)
         return ep
 
 
@@ -129,7 +129,7 @@ def new_column(ep: Episode, key: str, column: Column) -> Episode:
         EpisodeRejected: `duplicate_column`.
     """
     if key in ep.columns:
-        raise EpisodeRejected("duplicate_column", f"{key} is there already; leave it out of `columns:`")
+        raise EpisodeRejected("duplicate_column", f"{key} already exists; remove it from `columns:`")
     return ep.with_column(key, column)
 
 
@@ -140,7 +140,7 @@ def vector(ep: Episode, key: str) -> Column:
         EpisodeRejected: `missing_column` or `not_a_vector`.
     """
     if key not in ep.columns:
-        raise EpisodeRejected("missing_column", f"there is no column {key!r}{nearest(key, ep.columns)}")
+        raise EpisodeRejected("missing_column", f"has no column {key!r}{nearest(key, ep.columns)}")
     column = ep.columns[key]
     if not vectors({key: column.feature}) or len(column.feature.shape) != 1:
         raise EpisodeRejected("not_a_vector", f"{key} is {column.feature}, expected a numeric vector")

@@ -164,12 +164,12 @@ class WayBack:
 
     @property
     def converted(self) -> tuple[str, ...]:
-        """Names of the entries whose units were changed."""
+        """Names of the entries with changed units."""
         return tuple(entry.name for entry in self.entries if entry.column is not None and entry.changes)
 
     @property
     def width(self) -> int:
-        """How many entries the dataset's vector has at least."""
+        """Lowest number of entries of the dataset's vector."""
         return 1 + max((entry.column for entry in self.entries if entry.column is not None), default=-1)
 
     def vectors(self, rows: Array) -> Array:

@@ -76,7 +76,7 @@ class RowFaults:
     """Gathers faults of single rows of a file into one finding per kind: the first row, and how many.
 
     Args:
-        check: Whose findings they are.
+        check: The check that finds them.
         path: The file.
     """
 
@@ -120,7 +120,7 @@ class Repeated:
     """Gathers faults that are alike in many episodes into one finding per kind: the first place, and how many.
 
     Args:
-        check: Whose findings they are.
+        check: The check that finds them.
     """
 
     def __init__(self, check: Check[Any]) -> None:
@@ -147,7 +147,7 @@ class Consumer:
     """A program that reads LeRobot datasets.
 
     An error of its checks is something that it refuses or reads wrong, a warning something that it
-    computes anew, is slow with, or only reads in some environments.
+    recomputes, reads slowly, or only reads in some environments.
 
     Attributes:
         title: Its name in sentences.

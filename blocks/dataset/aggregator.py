@@ -89,12 +89,12 @@ class Aggregator(DatasetMaker):
                 where,
                 f"frames are {track.encoding.width}x{track.encoding.height}",
                 f"{first.width}x{first.height}, as in the first episode",
-                "leave the dataset out, or convert its recordings again (image_resizer)",
+                "remove the dataset, or reconvert its recordings (image_resizer)",
             )
 
     def _problem(self, key: str, track: Track) -> str:
         if not track.is_copyable:
-            return "begins at no keyframe, or in a group of pictures that is not closed"
+            return "does not begin at a keyframe with a closed group of pictures"
         if track.encoding is None:
             return ""
         first = self._reference[key]

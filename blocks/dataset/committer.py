@@ -61,8 +61,8 @@ class Committer(Bound, DatasetStep):
                 raise
             raise UsageError(
                 str(self.binding.workspace.output),
-                "was made by another run while this one worked",
+                "was created by another run during this one",
                 "a folder that does not exist yet",
-                f"what this run made is in {root}; move one of them away and rerun the command",
+                f"the output of this run is in {root}; move one of them away and rerun the command",
             ) from exc
         sync_file(self.binding.workspace.output.parent)

@@ -51,18 +51,18 @@ class Planner(Keeper, Protocol):
 class DatasetMaker(Bound, DatasetStep, ABC):
     """Makes one dataset of the run's shards, or of finished datasets; rows and packets are copied.
 
-    Shards may be appended to a finished dataset, the base of the run, whose files are taken as they are. The output
+    Shards may be appended to a finished dataset, the base of the run; its files stay unchanged. The output
     does not depend on the number of ranks that write it.
 
     Args:
         datasets: Folders to take episodes from, in this order; the run's shards by default.
-        video: Quality of what is encoded anew.
+        video: Quality of re-encoded clips.
     """
 
     def __init__(self, *, datasets: list[str] | None = None, video: VideoSettings | None = None) -> None:
         self.datasets = datasets
         self.video = video
-        self._anew: Counter[str] = Counter()  # clips to be encoded anew, by camera; `admit` counts them
+        self._anew: Counter[str] = Counter()  # clips to re-encode, by camera; `admit` counts them
 
     @abstractmethod
     def planner(self, facts: DatasetInfo) -> Planner:
@@ -96,12 +96,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     @property
     def root(self) -> Path:
-        """Where the new dataset is built."""
+        """Folder in which the new dataset is built."""
         return self.binding.dataset_root(self.makes or "")
 
     @property
     def folder(self) -> Path:
-        """Where the plan is."""
+        """Folder of the plan."""
         return self.binding.workspace.plan(self.name)
 
     @cached_property
@@ -149,11 +149,11 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         write_episodes(self.folder, placed())
         if not total:
             raise UsageError(
-                self.name, "there is no episode to write", "at least one", "robotrove status RUN_DIR says why"
+                self.name, "has no episode to write", "at least one", "robotrove status RUN_DIR shows the reasons"
             )
         tasks = TaskTable(task for own in source_tasks for task in own)
         _, differing = self.sources.extras()
-        notes += [f"{count} clips of {key} were encoded anew" for key, count in self._anew.items()]
+        notes += [f"{count} clips of {key} were re-encoded" for key, count in self._anew.items()]
         notes += differing
         if lost := self.binding.run.features.keys() - self.facts.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")

@@ -83,7 +83,7 @@ class DatasetSources:
         return shared_video_info(self._tellers())
 
     def histograms(self) -> dict[str, Array]:
-        """Return the histograms of all sources together, of cameras of which all have one."""
+        """Return the summed histograms of all sources, for cameras with one in every source."""
         return summed_histograms(self)
 
     def extras(self) -> tuple[dict[Path, Path], list[str]]:
@@ -119,7 +119,7 @@ def shared_extras(sources: Iterable[Dataset]) -> tuple[dict[Path, Path], list[st
             origins.setdefault(path, []).append(source.root / path)
     shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
     dropped = [path for path in origins if path not in shared]
-    return shared, [f"{printable(str(path))} is not the same in all datasets: left out" for path in dropped]
+    return shared, [f"{printable(str(path))} differs between the datasets: not copied" for path in dropped]
 
 
 def shared_video_info(sources: Iterable[Dataset]) -> dict[str, Mapping[str, Any]]:

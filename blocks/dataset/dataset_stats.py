@@ -48,7 +48,7 @@ class DatasetStats(Bound, DatasetStep):
 
     @property
     def _folder(self) -> Path:
-        """Where the quantiles of each feature wait for those of the others."""
+        """Folder in which the quantiles of each feature wait for those of the others."""
         return self._own_folder if self._binding is None else self.binding.workspace.plan(self.name)
 
     def run_here(self) -> None:
@@ -83,7 +83,7 @@ class DatasetStats(Bound, DatasetStep):
         self._write(f"{unit:05d}.json", content)
 
     def finish(self) -> None:
-        """Write meta/stats.json; cameras of which sources had not all statistics are computed from their frames."""
+        """Write meta/stats.json; cameras with missing statistics are computed from their frames."""
         if cameras := self._read(_PLAN)["cameras"]:
             from ...formats.lerobot.recompute.dataset_recompute import recompute  # rare, and much to import
 

@@ -49,6 +49,6 @@ def check(root: Path, *, deep: bool = False, progress: Progress | None = None) -
         raise RobotroveError(
             str(root),
             f"{report.counts['errors']} problems\n    " + "\n    ".join(errors[:_SHOWN]),
-            "a dataset that `robotrove verify` finds nothing wrong with",
+            "a dataset without errors in `robotrove verify`",
             f"robotrove verify {root} shows all of them",
         )

@@ -99,7 +99,7 @@ class HubPublisher(Bound, DatasetStep):
         """
         check_logged_in()
         if not (self._root / paths_v30.INFO).is_file():
-            raise UsageError(str(self._root), f"is no dataset: there is no {paths_v30.INFO}", "a LeRobot dataset")
+            raise UsageError(str(self._root), f"is not a dataset: it has no {paths_v30.INFO}", "a LeRobot dataset")
         if self.verify:
             check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
         self._push.prepare(public=self.public)

@@ -72,7 +72,7 @@ class OsmoPublisher(Bound, DatasetStep):
                 f"osmo {' '.join(_UPLOAD)}",
                 f"this osmo does not know it: {_ended(code)}{_shown(lines)}",
                 "OSMO before 6.4, which removed its datasets",
-                "leave out osmo_publisher and hand the output to a workflow, or install an older client",
+                "remove osmo_publisher and pass the output to a workflow, or install an older client",
             )
 
     def plan(self) -> None:
@@ -104,7 +104,7 @@ class OsmoPublisher(Bound, DatasetStep):
                 f"osmo {' '.join(_UPLOAD)} {unit}",
                 f"{_ended(code)}{', but some files were not uploaded' if not code else ''}{_shown(lines)}",
                 "exit code 0, and all files uploaded",
-                "see to it (osmo login URL), then rerun the command of the run: only the upload is done again",
+                "fix it (osmo login URL), then rerun the command of the run: only the upload is repeated",
             )
 
     @property
@@ -119,7 +119,7 @@ def _osmo() -> str:
             "osmo",
             "this command is not installed, or not on PATH",
             "OSMO's command line, which osmo_publisher calls",
-            "install it and log in (osmo login URL), or leave out osmo_publisher",
+            "install it and log in (osmo login URL), or remove osmo_publisher",
         )
     return found
 
@@ -129,7 +129,7 @@ def _check_plain(root: Path) -> None:
     for folder, folders, files in os.walk(root):
         for path in (Path(folder, name) for name in (*folders, *files)):
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
-                raise RobotroveError(str(path), "is no plain file", "a dataset of plain files and folders")
+                raise RobotroveError(str(path), "is not a plain file", "a dataset of plain files and folders")
 
 
 def _run(command: Sequence[str]) -> tuple[int, list[str], bool]:

@@ -32,7 +32,7 @@ class Constant(BaseModel):
     def _fits(self) -> Constant:
         for value in (self.value, self.last):
             if value is not None and not _holds(self.dtype, value):
-                raise ValueError(f"{value!r} is no {self.dtype}")
+                raise ValueError(f"{value!r} is not a {self.dtype}")
         return self
 
 

@@ -33,7 +33,7 @@ _PARTS = ("data", "meta", "videos")
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a run has to know of the dataset that it appends to.
+    """Facts about the dataset that a run appends to.
 
     Attributes:
         dataset: What is written down of it.
@@ -121,7 +121,7 @@ def check_same_base(binding: Binding, name: str | None = None) -> None:
         if name and is_on_hub(name):
             local_dataset(name)  # what is not here any more is fetched again
         if not (root / paths_v30.INFO).is_file():
-            change = "is gone"
+            change = "is missing"
         elif _digest(root) != base.digest:
             change = "was changed"
     if change:

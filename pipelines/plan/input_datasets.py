@@ -23,7 +23,7 @@ from ..spec.pipeline_spec import PipelineSpec
 
 @dataclass(frozen=True, slots=True)
 class DatasetInputs:
-    """What a run of datasets starts from.
+    """Input datasets of a run.
 
     Attributes:
         datasets: The datasets, in order.
@@ -80,7 +80,7 @@ def read_inputs(
 def check_same_inputs(
     spec: PipelineSpec, inputs: Sequence[InputDataset], workspace: Workspace, *, is_finished: bool
 ) -> None:
-    """Refuse a run whose datasets are not those that it was created with; a finished one needs them no more.
+    """Refuse a run if its datasets changed since it was created; a finished one no longer needs them.
 
     Raises:
         RunChanged: Naming those that differ.
@@ -93,7 +93,7 @@ def check_same_inputs(
         if str(here) != dataset.path and here.exists():  # a relative one is looked up in another folder now
             differences.append(f"dataset {here} was {dataset.path}")
         elif not (Path(dataset.path) / paths_v30.INFO).is_file():
-            differences.append(f"dataset {dataset.path} is gone")
+            differences.append(f"dataset {dataset.path} is missing")
         elif not _is_same(dataset):
             differences.append(f"dataset {dataset.path} was changed")
     if differences:
@@ -147,7 +147,7 @@ def check_name(folder: Path, name: str = "") -> None:
     """Refuse names that are not UTF-8: neither a plan nor a report can hold them."""
     path = os.path.join(folder, name)
     if in_utf8(path) != path:
-        raise UsageError(printable(path), "its name is not UTF-8", "names in UTF-8", "rename it, or leave it out")
+        raise UsageError(printable(path), "its name is not UTF-8", "names in UTF-8", "rename or remove it")
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:

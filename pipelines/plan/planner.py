@@ -35,7 +35,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a run may need; other content, settings and machines give other figures.
+    """Estimated disk and time of a run; other content, settings and machines give other figures.
 
     Attributes:
         dataset_bytes: Size of a dataset.
@@ -61,7 +61,7 @@ def estimate(features: Features, frames: int, video: VideoSettings, datasets: in
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run would do.
+    """Plan of a run.
 
     Attributes:
         manifest: Every episode, kept or rejected.
@@ -145,7 +145,7 @@ def _episode(
     row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, file.size, file.mtime_ns)
     ep = scanned.episode
     if names != shown:
-        refused = Rejection("bad_name", "a name that is no text in UTF-8 cannot be written down; rename it", error=True)
+        refused = Rejection("bad_name", "a name that is not UTF-8 cannot be stored; rename it", error=True)
         return _Found(row.rejected(refused), None, 0)
     if ep is None:
         return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)

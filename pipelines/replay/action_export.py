@@ -103,9 +103,7 @@ def _space(robot: RobotManifest, space: str | None) -> list[str]:
         space = "action" if "action" in robot.spaces or len(robot.spaces) > 1 else next(iter(robot.spaces))
     if space not in robot.spaces:
         found = f"robot {robot.name} has no joint space {space!r}{nearest(space, robot.spaces)}"
-        raise UsageError(
-            "--space", found, "one of " + ", ".join(robot.spaces) if robot.spaces else "none: leave it out"
-        )
+        raise UsageError("--space", found, "one of " + ", ".join(robot.spaces) if robot.spaces else "none: remove it")
     return robot.spaces[space]
 
 
@@ -140,7 +138,7 @@ def of_run(dataset: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator
             str(dataset.root),
             f"{len(strange)} episode(s) do not come from the run in {run_dir} (first: {strange[0]})",
             "episodes of that run",
-            "choose those with --episodes, or leave out --source",
+            "choose those with --episodes, or remove --source",
         )
     for ep, pair in sources.opened(pairs, _raise):
         if ep.rejection is not None or ACTION not in ep.columns:
@@ -155,12 +153,12 @@ def of_run(dataset: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator
 
 
 def _raise(problem: SourceProblem) -> None:
-    raise RobotroveError(problem.where, problem.message, "the recordings of the run", "leave out --source")
+    raise RobotroveError(problem.where, problem.message, "the recordings of the run", "remove --source")
 
 
 @dataclass(frozen=True, slots=True)
 class ActionExport:
-    """What was written.
+    """Report of exported actions.
 
     Attributes:
         path: The file.
@@ -168,10 +166,10 @@ class ActionExport:
         rows: Rows of all of them.
         joints: Entries of a row of `actions`, in order.
         zeros: Those that the dataset does not have, which are 0.
-        converted: Those whose units were changed back.
+        converted: Those with units that were changed back.
         starts: Episodes that have the state which the simulator is reset to.
         shifted_starts: Of these, those that begin after the first row of their recording; theirs is the state there.
-        late_starts: Those that begin after it too, but of which the recording has its initial state alone.
+        late_starts: Those that begin after it too, with the initial state alone in the recording.
     """
 
     path: str
@@ -203,7 +201,7 @@ def export_actions(
     Args:
         dataset: Folder of the dataset, of either version.
         target: The file, which must not exist.
-        robot: Robot manifest (name or YAML file); by default the shipped one whose robot_type the dataset has.
+        robot: Robot manifest (name or YAML file); by default the shipped one with the dataset's robot_type.
         space: Joint space of the simulator in it, see `way_of_robot`.
         run_dir: The run directory.
         episodes: Numbers of the episodes to write; all by default.
@@ -226,9 +224,7 @@ def export_actions(
     elif robot is None and space is None:
         parts = of_run(existing, run_dir, chosen)
     else:
-        raise UsageError(
-            "--robot and --space", "stand beside --source, whose pipeline says both", todo="leave them out"
-        )
+        raise UsageError("--robot and --space", "contradict --source: its pipeline has both", todo="remove them")
     attempt = target.with_name(attempt_name(target.name))
     try:
         with create(attempt) as file:

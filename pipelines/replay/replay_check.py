@@ -16,11 +16,11 @@ from .episode_replay import ACTION, EpisodeReplay, Undo
 
 @dataclass(frozen=True, slots=True)
 class ReplayedColumn:
-    """How a feature was compared.
+    """Comparison of a feature with its recording.
 
     Attributes:
         exact: Entries that must be equal.
-        rounded: Entries whose units were changed: they must agree within what rounding explains.
+        rounded: Entries with changed units: they must agree within the rounding of float32.
         not_compared: Entries of the recording that the dataset does not have.
     """
 
@@ -31,7 +31,7 @@ class ReplayedColumn:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What the comparison came to.
+    """Result of the comparison of actions with the recordings.
 
     Attributes:
         problems: The first 20.

@@ -50,7 +50,7 @@ def create(
         run = _of_source(pipeline, workspace, encoder, plan)
     run = replace(run, dataset_ranks=min(run.dataset_ranks, most_ranks))
     workspace.shards.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):  # of a run with the same name whose run directory was removed
+    with suppress(FileNotFoundError):  # of a run with the same name and a removed run directory
         shutil.rmtree(workspace.output_partial(run.run_id))
     write_file(workspace.pipeline, pipeline.spec.to_yaml().encode())
     if plan is not None:
@@ -104,7 +104,10 @@ def _check_usable(plan: Plan, on_error: str) -> None:
     bad = next((row for row in plan.manifest.rows if row.error), None)
     if bad is not None and on_error == "stop":
         raise RobotroveError(
-            bad.label, f"{bad.reason}: {bad.detail}", "no bad episode (on_error: stop)", "mend it, or on_error: reject"
+            bad.label,
+            f"{bad.reason}: {bad.detail}",
+            "no damaged episode (on_error: stop)",
+            "fix it, or on_error: reject",
         )
 
 

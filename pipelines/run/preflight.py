@@ -37,7 +37,7 @@ def in_words(workspace: Workspace) -> Iterator[None]:
             str(exc.filename or workspace.run_dir),
             exc.strerror or str(exc),
             "room and permission to write in the run directory and beside the output",
-            "see to it, then rerun the command to resume",
+            "fix it, then rerun the command to resume",
         ) from exc
 
 
@@ -93,9 +93,9 @@ def _check_no_jobs(workspace: Workspace) -> None:
     if states.live is None:
         raise RobotroveError(
             str(workspace.jobs),
-            f"no cluster says whether the jobs {', '.join(states.numbers)} of {who} are over",
+            f"no cluster says whether the jobs {', '.join(states.numbers)} of {who} have ended",
             "a machine where squeue works",
-            f"rerun the command there; if they are known to be over, remove {workspace.jobs}",
+            f"rerun the command there; if they have ended, remove {workspace.jobs}",
         )
     run_dir = shlex.quote(str(workspace.run_dir))
     if states.live:
@@ -114,7 +114,7 @@ def check_output_free(workspace: Workspace, run: RunInfo | None, base: str | Non
     if base != str(workspace.output) and (run is None or not Binding(workspace, run).made_output):
         raise UsageError(
             str(workspace.output),
-            "exists already and is not the output of this run",
+            "already exists and is not the output of this run",
             "a folder that does not exist yet",
             f"choose another with {option('output', 'DIR')}, or move it away",
         )
@@ -191,7 +191,7 @@ def check_same_environment(workspace: Workspace) -> None:
             f"{sys.executable} on {socket.gethostname()}",
             "differs from where the run was created: " + "; ".join(differences),
             "the same versions everywhere, so that all episodes are encoded alike",
-            "install them there, or leave that machine out, and resume the run",
+            "install them there or exclude that machine, then resume the run",
         )
 
 
@@ -205,7 +205,7 @@ def _different_tools(pipeline: ResolvedPipeline, run: RunInfo, encoder: str) -> 
 
 
 def check_same_sources(reader: Reader, workspace: Workspace, *, is_finished: bool) -> None:
-    """Refuse a run whose sources are not those that it was planned with; a finished one needs them no more."""
+    """Refuse a run if its sources changed since it was planned; a finished one no longer needs them."""
     planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
     if is_finished and not all(map(os.path.exists, planned)):
         return
@@ -216,7 +216,7 @@ def check_same_sources(reader: Reader, workspace: Workspace, *, is_finished: boo
                 differences.append(f"source {path} was changed")
         except OSError:
             if row.reason != "missing_file":
-                differences.append(f"source {path} is gone")
+                differences.append(f"source {path} is missing")
     if not differences:
         found = {str(file.path) for file in reader.find(from_anywhere=True)}
         differences += [f"source {path} is new" for path in sorted(found - planned.keys())]

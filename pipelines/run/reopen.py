@@ -138,9 +138,9 @@ def finished_run(run_dir: Path) -> Recordings:
     if not workspace.manifest.exists():
         raise UsageError(
             str(run_dir),
-            "this run took its episodes from datasets, so there is no recording to compare with",
+            "this run took its episodes from datasets, so it has no recordings to compare with",
             "the run directory of a conversion",
-            "leave out --source",
+            "remove --source",
         )
     pipeline = load_frozen(workspace)
     lines = workspace.rejected.read_text(encoding="utf-8").splitlines()

@@ -43,7 +43,7 @@ def check_kept(workspace: Workspace) -> None:
         write_rejected(workspace.rejected, lines)
         raise UsageError(
             str(workspace.output),
-            f"none of {len(lines)} episodes was kept, so there is no dataset to write",
+            f"all {len(lines)} episodes were rejected, so no dataset is written",
             "at least one episode",
             f"see why in {workspace.rejected}",
         )
@@ -71,7 +71,7 @@ def check_books(binding: Binding) -> None:
 
 
 def write_report(binding: Binding, pipeline: ResolvedPipeline) -> None:
-    """Write report.json and rejected.jsonl of a run whose output has its name."""
+    """Write report.json and rejected.jsonl of a run after its output is committed."""
     workspace, run = binding.workspace, binding.run
     totals = _totals(binding)
     write_rejected(workspace.rejected, totals.rejected)
@@ -123,7 +123,7 @@ def _shards(workspace: Workspace) -> Iterator[Shard]:
 
 
 def _of_datasets(run: RunInfo) -> _Totals:
-    """Return the totals of a run of datasets, whose episodes are all taken or none is."""
+    """Return the totals of a run of datasets; it takes all episodes or none."""
     episodes, frames = (sum(getattr(d, name) for d in run.inputs) for name in ("episodes", "frames"))
     return _Totals(episodes, episodes, frames, [])
 
@@ -135,7 +135,7 @@ def _base_notes(binding: Binding) -> Iterator[str]:
         yield f"the dataset as it was before is {base}"
     for path in (paths_v30.STATS, RELATIVE_STATS):  # of the episodes before alone, so they are not carried over
         if (base / path).exists() and not (binding.finished_root(binding.run.formats[0]) / path).exists():
-            yield f"{path} is not in the output: make it anew with `robotrove stats`"
+            yield f"{path} is not in the output: recompute it with `robotrove stats`"
 
 
 def _plan_notes(pipeline: ResolvedPipeline, workspace: Workspace) -> list[str]:

@@ -62,7 +62,7 @@ class _Size(NamedTuple):
 
 
 def _block_stages(kinds: Sequence[tuple[str, type[DatasetStep]]], first: int, run: RunInfo) -> dict[str, _Size]:
-    """Return the stages of blocks, each its name and its class, of which the first one has this number."""
+    """Return the stages of blocks, each its name and its class; the first one has this number."""
     sizes: dict[str, _Size] = {}
     for number, (use, kind) in enumerate(kinds, first):
         sizes |= {block_stage(number, use, phase): _Size(1) for phase in PHASES}

@@ -45,7 +45,7 @@ class StageStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What a run has made.
+    """Progress of a run in numbers.
 
     Attributes:
         listed: Episodes in the manifest, or in the datasets that the run takes them from.
@@ -313,7 +313,7 @@ def status_reader(workspace: Workspace) -> StatusReader:
 
 
 def status_of_stages(workspace: Workspace, known: Sequence[Stage]) -> StatusReader:
-    """Return a reader for the status of a run whose stages are known."""
+    """Return a reader for the status of a run with known stages."""
     kind = DatasetStatusReader if RunInfo.read(workspace.run).inputs else ConversionStatusReader
     return kind(workspace, known)
 

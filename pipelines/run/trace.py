@@ -19,7 +19,7 @@ from ...manifests.run_info import RunIdentity
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where an episode comes from.
+    """Recording of an episode.
 
     Attributes:
         origin: What the dataset itself knows.

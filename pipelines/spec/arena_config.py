@@ -53,7 +53,7 @@ PolicyJoints: TypeAlias = Annotated[str, AfterValidator(partial(_known, is_polic
 
 
 class ArenaConfig(BaseModel):
-    """What such a file may say, with Arena's own defaults."""
+    """Options of such a file, with Arena's own defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -103,7 +103,7 @@ class ArenaConfig(BaseModel):
 
     @property
     def output(self) -> Path:
-        """Where Arena's converter puts the dataset."""
+        """Folder in which Arena's converter puts the dataset."""
         folder = Path(self.output_dir) if self.output_dir else self.recording.with_suffix("")
         return folder / "lerobot"
 
@@ -126,7 +126,7 @@ def read_arena_config(path: Path) -> ArenaConfig:
     root, problems = read_yaml(_text(path), str(path))
     data = root.plain() if root else None
     if root is None or not isinstance(data, dict):
-        raise ConfigError(str(path), [*problems, Problem(1, "is no mapping of options")])
+        raise ConfigError(str(path), [*problems, Problem(1, "is not a mapping of options")])
     config, found = None, []
     try:
         config = ArenaConfig.model_validate(data)
@@ -177,8 +177,8 @@ def _difference(path: Path, robot: RobotManifest, config: ArenaConfig, side: str
     if names == expected:
         return ""
     wrong = next((name for name in names if name not in expected), "")
-    hint = f": {wrong!r} is none of them{nearest(wrong, expected)}" if wrong else ", or has them in another order"
-    return f"has not the {len(expected)} joints of the robot {robot.name}{hint}; write a robot manifest of your own"
+    hint = f": {wrong!r} is not one of them{nearest(wrong, expected)}" if wrong else ", or has them in another order"
+    return f"does not have the {len(expected)} joints of the robot {robot.name}{hint}; write your own robot manifest"
 
 
 def arena_pipeline_text(config: ArenaConfig, name: str) -> str:

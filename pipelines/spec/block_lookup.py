@@ -30,7 +30,7 @@ _FILTERS = "datatrove.pipeline.filters"
 _STOCK_REASONS = {
     "decont": "compares documents with other data sets",
     "dedup": "compares documents with each other, so it needs all of them",
-    "executor": "runs pipelines and is no step",
+    "executor": "runs pipelines and is not a step",
     "inference": "sends many documents at a time",
     "readers": "reads text documents, not episodes",
     "stats": "measures text documents, not episodes",
@@ -88,7 +88,7 @@ def use_of(block: object) -> str:
         return registered
     use = f"{cls.__module__}:{cls.__qualname__}"
     if cls.__module__ == "__main__":
-        raise UsageError("", f"the class {cls.__qualname__} is one of __main__; put it in a module")
+        raise UsageError("", f"the class {cls.__qualname__} is in __main__; put it in a module")
     if "<locals>" in cls.__qualname__ or block_class(use) is not cls:
         raise UsageError("", f"the class {use} cannot be imported by name; put it at the top level of a module")
     return use
@@ -111,9 +111,7 @@ def check_role(cls: type[Any], role: Role) -> None:
     _refuse_stock(cls.__module__, cls.__qualname__)
     if stock_filter(cls):
         raise UsageError("", "is a datatrove filter with a run() of its own, which may batch or reorder episodes")
-    expected = (
-        "a class derived from EpisodeFilter or EpisodeMap" if role == "step" else f"a class whose role is {role!r}"
-    )
+    expected = "a class derived from EpisodeFilter or EpisodeMap" if role == "step" else f"a class with role = {role!r}"
     raise UsageError("", f"cannot be used as the {role} of a pipeline, that is {expected}")
 
 
@@ -173,7 +171,7 @@ def _module(name: str, folders: Sequence[Path]) -> ModuleType:
 
 def _as_class(found: Any) -> type[Any]:
     if not inspect.isclass(found) or not issubclass(found, _BLOCK_KINDS):
-        raise UsageError("", "is no block: a block is a class derived from EpisodeFilter or EpisodeMap")
+        raise UsageError("", "is not a block: a block is a class derived from EpisodeFilter or EpisodeMap")
     return found
 
 

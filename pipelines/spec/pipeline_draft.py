@@ -35,14 +35,14 @@ _VIDEO = {
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What was found in the files.
+    """Facts found in the files.
 
     Attributes:
         files: What to write under `source.files`.
         layout: Name of the layout, the same in all files.
         default_fps: What the layout assumes where a file says nothing.
         episodes: Every episode that can be opened, in order.
-        model: The first of those whose mapping is the most common one.
+        model: The first of those with the most common mapping.
         contents: Every dataset of that one.
         problems: A sentence for each file and episode that cannot be used.
     """
@@ -212,7 +212,7 @@ def _source(guess: Guess) -> Iterator[str]:
             name = _unused_name(_feature_name(facts), names)
             yield f"    # {flow(name)}: {flow(facts.path)}  # {_facts(facts)}"
     if others := [facts for facts in rest if facts.kind == "none"]:
-        yield "    # Not converted, and no columns as they are:"
+        yield "    # Not converted, and not possible as columns:"
         for facts in others:
             yield f"    #   {facts.path!r}  {facts.shape} {facts.dtype}: {_one_line(facts.problem)}"
 
@@ -252,16 +252,16 @@ def _steps(guess: Guess) -> Iterator[str]:
     features = guess.model.features
     yield "steps:"
     yield from _success(guess)
-    yield "  # What else can be done, one line each; without its '# ' it is done, in this order:"
-    yield f"  # - length_filter: {{min_length: {min(lengths)}}}  # leave out episodes with fewer frames"
-    yield "  # - frame_trimmer: {head: 0, tail: 1}  # cut frames off the beginning and the end of each episode"
+    yield "  # Further steps, one line each; remove its '# ' to use it. Keep this order:"
+    yield f"  # - length_filter: {{min_length: {min(lengths)}}}  # reject episodes with fewer frames"
+    yield "  # - frame_trimmer: {head: 0, tail: 1}  # drop frames at the beginning and the end of each episode"
     vectors = [key for key in ("observation.state", "action") if key in features and len(features[key].shape) == 1]
     if vectors and (joints := features[vectors[0]].names):
         example = {"order": list(joints), "columns": vectors[:1]}
         yield f"  # - joint_remapper: {flow(example)}  # entries in another order, or fewer, by name"
     if vectors:
         example = {"scale": 57.29577951308232, "columns": vectors}
-        yield f"  # - unit_converter: {flow(example)}  # value · scale + offset; this makes degrees of radians"
+        yield f"  # - unit_converter: {flow(example)}  # value · scale + offset; here radians to degrees"
     if cameras(features):
         yield "  # - image_resizer: {height: 224, width: 224}  # other frame sizes; {pad: even} where H.264 needs it"
 

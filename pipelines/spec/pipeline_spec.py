@@ -22,7 +22,7 @@ def differences(new: Any, old: Any, path: KeyPath = ()) -> list[str]:
     if new.get("use") != old.get("use") and path:
         return [f"{where}: {_show(new)} was {_show(old)}"]
     found = [f"{show_path((*path, key))}: {_show(value)} is new" for key, value in new.items() if key not in old]
-    found += [f"{show_path((*path, key))}: {_show(value)} is gone" for key, value in old.items() if key not in new]
+    found += [f"{show_path((*path, key))}: {_show(value)} is missing" for key, value in old.items() if key not in new]
     for key in new:
         if key in old:
             found += differences(new[key], old[key], (*path, key))

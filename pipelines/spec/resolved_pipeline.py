@@ -73,22 +73,22 @@ class ResolvedPipeline:
 
     @property
     def steps(self) -> list[Any]:
-        """What happens to each episode, in order."""
+        """Steps for each episode, in order."""
         return self._blocks("steps", self.spec.steps)
 
     @property
     def writer(self) -> Any:
-        """What writes shards; None without a source."""
+        """Writer of shards; None without a source."""
         return self._block(("writer",), self.spec.writer) if self.spec.writer else None
 
     @property
     def dataset(self) -> list[Any]:
-        """What makes the datasets, in order."""
+        """Blocks that make the datasets, in order."""
         return self._blocks("dataset", self.spec.dataset)
 
     @property
     def publish(self) -> list[Any]:
-        """What the finished datasets are handed to, in order."""
+        """Blocks that publish the finished datasets, in order."""
         return self._blocks("publish", self.spec.publish)
 
     def kinds(self, key: Literal["dataset", "publish"]) -> list[tuple[str, type[DatasetStep]]]:
@@ -101,7 +101,7 @@ class ResolvedPipeline:
 
     @property
     def video(self) -> VideoSettings:
-        """How videos are encoded: as the writer says, or the first dataset block that says it."""
+        """Settings of videos: those of the writer, or of the first dataset block that has them."""
         found = (getattr(block, "video", None) for block in ((self.writer,) if self.writer else self.dataset))
         return next((video for video in found if isinstance(video, VideoSettings)), VideoSettings())
 
@@ -121,7 +121,7 @@ class ResolvedPipeline:
         return spec_digest(self.spec, __version__)
 
     def fresh_steps(self, stage: str, binding: Binding) -> list[Any]:
-        """Build the steps of a stage anew, bound to a run: each rank has its own.
+        """Build the steps of a stage, bound to a run: each rank has its own.
 
         Args:
             stage: CONVERT, or a name by `block_stage`.

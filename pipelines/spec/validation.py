@@ -68,7 +68,7 @@ def format_mistakes(formats: Sequence[str] | None, makes: Mapping[KeyPath, str])
         yield ("dataset",), "none of its blocks makes a dataset; expected aggregator, downgrader, or both"
     elif formats is not None and sorted(formats) != sorted(first):
         made = ", ".join(in_order(first))
-        yield ("formats",), f"found {', '.join(formats)}, but the blocks of `dataset` make {made}; leave it out"
+        yield ("formats",), f"found {', '.join(formats)}, but the blocks of `dataset` make {made}; remove it"
 
 
 def place_mistakes(makes: Mapping[KeyPath, str], needs: Mapping[KeyPath, str]) -> Iterator[Found]:
@@ -105,7 +105,7 @@ def origin_mistakes(
         yield ("source",), f"missing, expected a mapping such as {{files: [data/*.hdf5], layout: isaaclab}}{other}"
     else:
         for key in filter(keys.__contains__, ("steps", "writer")):
-            yield (key,), "stands without a `source`: the episodes of datasets are taken as they are; leave it out"
+            yield (key,), "needs a `source`: episodes of datasets stay unchanged; remove it"
         for path, datasets in given.items():
             if not datasets:
                 yield (*path, "datasets"), "found a list of 0, expected at least one folder"
@@ -125,7 +125,7 @@ def append_mistakes(append_to: str | None, keys: Collection[str], formats: Seque
     if append_to is None:
         return
     if "source" not in keys:
-        yield ("append_to",), "stands without a `source`; `robotrove aggregate` joins datasets"
+        yield ("append_to",), "needs a `source`; `robotrove aggregate` merges datasets"
     if len(formats) > 1:
         yield ("append_to",), f"is one dataset, of one version, but {', '.join(formats)} are made; choose one"
 
@@ -135,7 +135,7 @@ def _takes_datasets(path: KeyPath, block: BlockSpec) -> bool:
 
 
 class Settings(BaseModel):
-    """What a pipeline file says besides its blocks."""
+    """Values of a pipeline file other than its blocks."""
 
     model_config = ConfigDict(extra="forbid")
 

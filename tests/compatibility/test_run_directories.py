@@ -30,7 +30,7 @@ EVERY_VERSION = pytest.mark.parametrize("version", VERSIONS)
 BUT_THE_FIRST = pytest.mark.parametrize("version", [version for version in VERSIONS if version != FIRST])
 
 START_OVER = "start over with --fresh, which moves this run aside, or with another --output"
-WITHOUT_SOURCE = "run the pipeline again into another --output, or leave out --source"
+WITHOUT_SOURCE = "rerun the pipeline into another --output, or remove --source"
 
 PLANNED = {"no_success_label": 1, "not_successful": 1}
 V30_STAGES = [
@@ -354,9 +354,7 @@ def test_trace_beside_a_run_that_is_damaged(robotrove: Command, unpacked: Unpack
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[:3] == ["episode 2", "  source:      isaaclab.hdf5", "  key:         data/demo_3"]
-    assert lines[3] == (
-        "  path:        not known here: there is no run directory v30.run that can be read and names the file"
-    )
+    assert lines[3] == ("  path:        unknown: no readable run directory v30.run names the file")
     assert lines[4:6] == ["  rows:        1..7, 7 of 8", "  success:     yes"]
 
 

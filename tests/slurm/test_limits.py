@@ -151,7 +151,7 @@ class TestMaxSubmitJobs:
         done = submit(_pipeline(tmp_path, source), tmp_path / "out")
         assert (done.returncode, done.stdout) == (2, "")
         assert "slurm: allows 2 more jobs (MaxSubmitJobs)" in done.stderr
-        assert "wait until other jobs of yours are over" in done.stderr
+        assert "wait until your other jobs have ended" in done.stderr
         _nothing_is_left(tmp_path / "out")
 
     def test_one_that_nobody_can_ask_for_ends_what_was_submitted(self, source: Path, tmp_path: Path) -> None:

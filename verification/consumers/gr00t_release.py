@@ -63,7 +63,7 @@ class Release(IntEnum):
         return column_of(entry.section, entry.key, content)
 
     def columns(self, dataset: DatasetV21, *sections: str) -> list[tuple[ModalityEntry, str, Feature]]:
-        """Return the entries of some sections whose feature is there; none where there is no modality.json.
+        """Return the entries of some sections with an existing feature; none without a modality.json.
 
         Raises:
             Damaged: If a file cannot be read.

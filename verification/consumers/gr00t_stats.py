@@ -31,12 +31,12 @@ _TOLERANCE = 1e-4  # of the largest value: statistics in float32
 
 
 class Gr00tStatsCheck(Check[DatasetV21]):
-    """Whether the file is taken as it is, computed anew, or refused.
+    """Statistics that the release uses as they are, recomputes, or refuses.
 
     N1 and N1.5 (`_get_metadata`, `calculate_dataset_statistics`): every entry of the file needs the
     six keys, else all columns are computed, which fails on pictures, on lists of lists and, in N1, on
     texts; then every statistic of a column in use is cut like the column, also one that is no vector
-    of its length. N1.6 and N1.7 (`generate_stats`, `check_stats_validity`): every feature whose dtype
+    of its length. N1.6 and N1.7 (`generate_stats`, `check_stats_validity`): every feature with a dtype that
     contains "float" needs the six keys, else these are computed; open-loop evaluation uses the loader
     alone, which needs the file.
     """
@@ -67,16 +67,16 @@ class Gr00tStatsCheck(Check[DatasetV21]):
             problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
             problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset, column)
             problems += self._uncut(found, end, name)
-            yield from (self.error(place, f"{problem}; {mend} anew") for problem in problems)
+            yield from (self.error(place, f"{problem}; {mend}") for problem in problems)
 
     def _incomplete(self, dataset: DatasetV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Yield (place, problem) of entries for which this release computes the file anew."""
+        """Yield (place, problem) of entries for which this release recomputes the file."""
         typed = self._release.is_typed
         keys = content if typed else [key for key, feature in dataset.features.items() if "float" in feature.dtype]
         for key in keys:
             entry = content.get(key)
             if not isinstance(entry, dict):
-                yield f"{paths_v30.STATS}, {key}", "is no object" if key in content else "is missing"
+                yield f"{paths_v30.STATS}, {key}", "is not an object" if key in content else "is missing"
             elif missing := [name for name in GR00T_KEYS if name not in entry or (typed and entry[name] is None)]:
                 yield f"{paths_v30.STATS}, {key}", f"has no {', '.join(missing)}"
 
@@ -85,10 +85,10 @@ class Gr00tStatsCheck(Check[DatasetV21]):
         in_use = {column for _, column, _ in self._release.columns(dataset, "state", "action")}
         hopeless = [key for key in dataset.row_features if self._cannot_compute(dataset, key, key in in_use)]
         if hopeless:
-            told = f"{title} would compute the file anew, and not get that of {', '.join(hopeless)}"
+            told = f"{title} would recompute the file, but cannot for {', '.join(hopeless)}"
             return self.error(where, f"{problem}: {told}; {command} writes what it takes")
         when = "when it opens the dataset" if self._release.is_typed else "before training; open-loop evaluation fails"
-        return self.warning(where, f"{problem}: {title} computes the file anew {when}; {command} does it now")
+        return self.warning(where, f"{problem}: {title} recomputes the file {when}; {command} does it now")
 
     def _cannot_compute(self, dataset: DatasetV21, key: str, is_in_use: bool) -> bool:
         feature = dataset.features[key]
@@ -106,7 +106,7 @@ class Gr00tStatsCheck(Check[DatasetV21]):
 
 
 class RelativeStatsCheck(Check[DatasetV21]):
-    """What is there belongs to the actions of modality.json and, where that can be seen, to the rows.
+    """Relative statistics that belong to the actions of modality.json and, as far as visible, to the rows.
 
     `generate_rel_stats` in gr00t/data/stats.py: an action that the file has is not computed. Which
     offsets and which state an action is relative to is the configuration's: the usual ones are tried.
@@ -128,12 +128,12 @@ class RelativeStatsCheck(Check[DatasetV21]):
         }
         mend = (
             f"{self._release.title} keeps it as it is; "
-            f"`robotrove stats {shlex.quote(str(dataset.root))} --relative CONFIG` writes the file anew"
+            f"`robotrove stats {shlex.quote(str(dataset.root))} --relative CONFIG` rewrites the file"
         )
         for key, found in dataset.json(RELATIVE_STATS).items():
             place, action = f"{RELATIVE_STATS}, {key}", parts.get(("action", key))
             if action is None:
-                yield self.warning(place, f"is no action of modality.json: {mend}")
+                yield self.warning(place, f"is not an action of modality.json: {mend}")
                 continue
             values = _values(found)
             shapes = {value.shape for value in values.values()}

@@ -16,7 +16,7 @@ from . import lerobot_subprocess
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What LeRobot saw.
+    """Result of reading a dataset with LeRobot.
 
     Attributes:
         lerobot: Its version.

@@ -12,7 +12,7 @@ _NAMED = "`source: {columns: {%s: PATH}}` in the pipeline names it"
 
 
 class ReleaseCheck(Check[Dataset]):
-    """Whether the current releases read the version.
+    """Version of the format, readable by the current releases.
 
     0.4.0 and later refuse v2.1 (BackwardCompatibilityError in datasets/utils.py); 0.3.3 is the last
     that reads it.
@@ -41,19 +41,17 @@ class PolicyFeaturesCheck(Check[Dataset]):
         """Yield features without which nothing, or not everything, can be trained."""
         features = dataset.features
         if "action" not in features:
-            yield self.error(
-                paths_v30.INFO, f"there is no feature action, which every policy learns; {_NAMED % 'action'}"
-            )
+            yield self.error(paths_v30.INFO, f"has no feature action, which every policy learns; {_NAMED % 'action'}")
         seen = dataset.cameras
         if not seen and not any(key.startswith("observation") for key in features):
-            told = "there is no camera and no feature whose name begins with observation: no policy sees anything"
+            told = "has no camera and no feature named observation…: a policy has no input"
             yield self.error(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
             return
         if "observation.state" not in features:
-            told = "there is no feature observation.state: diffusion, pi0 and SmolVLA fail"
+            told = "has no feature observation.state: diffusion, pi0 and SmolVLA fail"
             yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.state'}")
         if not seen and "observation.environment_state" not in features:
-            told = "there is no camera and no observation.environment_state: ACT and diffusion refuse it"
+            told = "has no camera and no observation.environment_state: ACT and diffusion refuse it"
             yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.images.front'}")
 
 

@@ -82,7 +82,7 @@ class ModalityCheck(Check[DatasetV21]):
         if feature is None:
             is_given = "original_key" in entry.content
             told = "original_key is" if is_given else f"has no original_key, so {self._release.title} reads"
-            yield f"{told} {column!r}, which is no feature of info.json{_instead(entry, column, dataset)}"
+            yield f"{told} {column!r}, which is missing in info.json{_instead(entry, column, dataset)}"
         elif entry.section in VECTORS:
             if problem := slice_problem(entry, column, feature):
                 yield f"{problem}; {written(dataset)}"
@@ -175,7 +175,7 @@ class AnnotationsCheck(Check[DatasetV21]):
             for first, batch in dataset.row_batches(data.path, (column,)):
                 values = kind.values(batch[column], f"{data.path}, column {column}")[:, 0]
                 if (wrong := np.flatnonzero(~np.isin(values, known))).size:
-                    told = f"is {values[wrong[0]]!s}, which is no task_index of tasks.jsonl"
+                    told = f"is {values[wrong[0]]!s}, which is not a task_index of tasks.jsonl"
                     where = f"{place}, {data.path}, row {first + wrong[0]}"
                     faults.note(column, where, f"{told}: {self._release.title} fails; {_MEND}")
                     break  # one per file

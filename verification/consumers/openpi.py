@@ -59,7 +59,7 @@ class ColumnsCheck(Check[Dataset]):
             if repack is None:
                 need = "a state, an action and a camera"
                 yield self.error(
-                    paths_v30.INFO, f"{told}, and there is not {need}; `source: {{columns: …}}` names them"
+                    paths_v30.INFO, f"{told}, and the dataset lacks {need}; `source: {{columns: …}}` names them"
                 )
             else:
                 yield self.warning(paths_v30.INFO, f"{told}; give {repack}")

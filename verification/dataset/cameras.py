@@ -86,7 +86,7 @@ class VideosCheck(Check[Dataset]):
             yield self.error(file.path, f"frames are {info.height}x{info.width} instead of {height}x{width}")
         yield from self._late(file, dataset.fps)
         for at in np.flatnonzero((file.firsts < info.frames) & ~np.isin(file.firsts, info.keyframes)).tolist():
-            message = f"frame {file.firsts[at]}, the first of episode {file.episodes[at]}, is no keyframe"
+            message = f"frame {file.firsts[at]}, the first of episode {file.episodes[at]}, is not a keyframe"
             yield self.warning(file.path, f"{message}: it cannot be cut there")
 
     def unused(self, where: str, message: str) -> Diagnostic:

@@ -15,7 +15,7 @@ from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ..check import Check, Diagnostic, Repeated
 
-# LeRobot compares times with a tolerance of 1e-4 s, most of which float32 needs; sums of durations drift by far less.
+# LeRobot compares times with a tolerance of 1e-4 s; float32 needs most of it. Sums of durations drift by far less.
 _TOLERANCE_S = 1e-5
 _INTEGERS = (
     "episode_index",
@@ -132,7 +132,7 @@ class EpisodesV30Check(Check[DatasetV30]):
                 continue
             begin, end = row[names[2]], row[names[3]]
             if not (0 <= begin < np.inf and _is_same(begin, round(begin * fps) / fps)):
-                yield self.error(where, f"{names[2]} is {begin}: no frame is there at {fps} frames per second")
+                yield self.error(where, f"{names[2]} is {begin}: not the time of a frame at {fps} frames per second")
             elif not _is_same(end, begin + row["length"] / fps):
                 expected = f"{begin + row['length'] / fps} (from_timestamp and {row['length']} frames)"
                 yield self.error(where, f"{names[3]} is {end} instead of {expected}")
@@ -154,7 +154,7 @@ def _is_same(found: float, expected: float) -> bool:
 
 
 def _mend(dataset: DatasetV30) -> str:
-    return f"`robotrove aggregate {dataset.root} -o OUT` writes it anew with right references"
+    return f"`robotrove aggregate {dataset.root} -o OUT` rewrites it with right references"
 
 
 def _row_ranges(dataset: DatasetV30) -> dict[str, tuple[int, int]]:

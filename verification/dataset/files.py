@@ -25,7 +25,7 @@ class FilesV21Check(Check[DatasetV21]):
         for number in sorted(numbers):
             for path in _paths(dataset, number):
                 if not (dataset.root / path).is_file():
-                    yield self.error(path, f"does not exist, but episode {number} should be there")
+                    yield self.error(path, f"does not exist, but should contain episode {number}")
         for path in _files(dataset.root):
             named = {int(digits) for digits in re.findall(r"\d+", path)}
             if not any(path in _paths(dataset, number) for number in named & numbers):

@@ -45,13 +45,13 @@ class Gr00tCheck(Check[DatasetV21]):
         for key, feature in dataset.features.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             if not isinstance(entry, dict):
-                # N1.6 and N1.7 write the file anew where a column of floats is missing; LeRobot never reads it.
+                # N1.6 and N1.7 rewrite the file if a column of floats is missing; LeRobot never reads it.
                 if has_modality and feature.dtype.startswith("float"):
-                    yield self.warning(place, "is missing: GR00T computes the file anew")
+                    yield self.warning(place, "is missing: GR00T recomputes the file")
                 continue
             is_column = has_modality and key not in seen
             if is_column and (missing := [name for name in GR00T_KEYS if name not in entry]):
-                yield self.warning(place, f"has no {', '.join(missing)}: GR00T computes the file anew")
+                yield self.warning(place, f"has no {', '.join(missing)}: GR00T recomputes the file")
             if is_column and "count" in entry:
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
             yield from (self.error(place, problem) for problem in unusable(entry, dataset, key))
@@ -60,7 +60,7 @@ class Gr00tCheck(Check[DatasetV21]):
         column = column_of(entry.section, entry.key, entry.content)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
-            yield self.error(entry.place, f"original_key is {column!r}, which is no feature of info.json")
+            yield self.error(entry.place, f"original_key is {column!r}, which is missing in info.json")
         elif entry.section in VECTORS:
             if problem := slice_problem(entry, column, feature):
                 yield self.error(entry.place, problem)

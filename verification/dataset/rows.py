@@ -78,7 +78,7 @@ class RowsCheck(Check[Dataset]):
 
     def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
-        return self.error(where, "is no feature of info.json: LeRobot cannot load the file")
+        return self.error(where, "is not a feature of info.json: LeRobot cannot load the file")
 
     def _features(self, path: str, schema: pa.Schema, dataset: Dataset, faults: RowFaults) -> Iterator[Diagnostic]:
         apart = {*_INDICES, *dataset.cameras}  # pictures have a check of their own
@@ -141,7 +141,7 @@ class RowsV21Check(RowsCheck):
 
     def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
-        return self.warning(where, "is no feature of info.json")
+        return self.warning(where, "is not a feature of info.json")
 
 
 class HfFeaturesCheck(Check[DatasetV21]):

@@ -24,14 +24,14 @@ Progress = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came out.
+    """Result of all checks.
 
     Attributes:
         findings: In order of the checks; for one with more than 20 errors or warnings, the last says how
             many more there are.
         counts: Episodes, frames, tasks and cameras of the dataset, as far as they can be read, and
             the number of all errors and warnings, those not listed included.
-        consumers: Whose own checks are among them.
+        consumers: Consumers with checks among them.
     """
 
     findings: tuple[Diagnostic, ...]
@@ -56,14 +56,14 @@ def verify(
     Args:
         dataset: Its folder.
         deep: Also decode every frame and recompute everything that takes long.
-        consumers: Name to consumer, whose own checks follow those of the dataset's version.
+        consumers: Name to consumer; its checks follow those of the dataset's version.
         progress: Called with the name of the check and the file it is about to read.
 
     Raises:
         UsageError: If there is no such folder, or its info.json names a version that is not known.
     """
     if not dataset.is_dir():
-        raise UsageError(str(dataset), "there is no such folder", "a LeRobot dataset")
+        raise UsageError(str(dataset), "does not exist", "a LeRobot dataset")
     running = ""
 
     def opened(path: str) -> None:

@@ -70,7 +70,7 @@ class _Group:
 
 
 class MissingStats:
-    """Gathers which statistics of which features are missing."""
+    """Gathers the missing statistics of features."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, ...], _Group] = {}
@@ -122,7 +122,7 @@ class StatsCheck(Check[View], Generic[View]):
                 if not self.is_complete(where, key, values, missing) or problems:
                     continue
                 if not kind.is_numeric:
-                    note_camera(place, key, kind.feature, values, advice(dataset, "computes it anew"), faults)
+                    note_camera(place, key, kind.feature, values, advice(dataset, "recomputes it"), faults)
                 else:
                     table, own = tables[key], exact[key]
                     if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
@@ -230,7 +230,7 @@ class StatsV30Check(StatsCheck[DatasetV30]):
     def _dataset(self, dataset: DatasetV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
         for key in content.keys() - dataset.features.keys():
-            yield self.warning(f"{paths_v30.STATS}, {key}", "is no feature of info.json")
+            yield self.warning(f"{paths_v30.STATS}, {key}", "is not a feature of info.json")
         missing, faults = MissingStats(), Repeated(self)
         usable: dict[str, dict[str, Floats]] = {}
         for key, kind in dataset.stat_kinds.items():
@@ -241,7 +241,7 @@ class StatsV30Check(StatsCheck[DatasetV30]):
             if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
                 continue
             if not kind.is_numeric:
-                note_camera(place, key, kind.feature, values, advice(dataset, "computes it anew"), faults)
+                note_camera(place, key, kind.feature, values, advice(dataset, "recomputes it"), faults)
                 continue
             exact = mergers[key].result()
             if values["min"].shape == exact["min"].shape:

@@ -28,7 +28,7 @@ class TasksV21Check(Check[DatasetV21]):
             if not isinstance(task, str):
                 yield self.error(where, f"task is {task!r} instead of a text")
             elif first.setdefault(task, number) != number:
-                yield self.error(where, f"the task of index {first[task]} is there again: {task!r}")
+                yield self.error(where, f"the task of index {first[task]} exists twice: {task!r}")
         if not first:
             yield self.error(dataset.tasks_path, "holds no task")
 
@@ -59,7 +59,7 @@ class TasksV30Check(Check[DatasetV30]):
         for row, task in enumerate(tasks):
             if first.setdefault(task, row) != row:
                 yield self.error(
-                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} is there again: {task!r}"
+                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} exists twice: {task!r}"
                 )
 
 

@@ -19,7 +19,7 @@ from .camera_check import CameraCheck
 
 
 class EpisodeDifference(NamedTuple):
-    """Where an episode differs from its source: feature (empty: the whole), first row that does, and how."""
+    """Difference of an episode from its source: feature (empty: the whole), first row, and message."""
 
     feature: str
     row: int | None

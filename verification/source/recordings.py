@@ -162,7 +162,7 @@ class SourceEpisodes:
                 else:
                     yield ep, pair
             if gone:
-                state = "was changed since" if Path(path).exists() else "is not there any more"
+                state = "was changed since" if Path(path).exists() else "is missing"
                 note(gone[0].problem(f"{path} {state}: {len(gone)} episode(s) cannot be compared"))
             for pair in waiting.values():
                 note(pair.problem("a step now drops it"))

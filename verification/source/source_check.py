@@ -20,7 +20,7 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """What the comparison came to.
+    """Result of the comparison of episodes with their recordings.
 
     Attributes:
         problems: The first 20.

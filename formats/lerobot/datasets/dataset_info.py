@@ -124,7 +124,7 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
             f"{len(problems)} of {len(datasets)} datasets",
             f"differ from {folder}\n    " + "\n    ".join(problems),
             "the same features, fps and robot_type",
-            "leave them out, or convert their recordings again with one pipeline",
+            "remove them, or reconvert their recordings with one pipeline",
         )
 
 

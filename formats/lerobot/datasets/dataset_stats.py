@@ -38,7 +38,7 @@ def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, F
     min, max and count are exact, mean and std merged in float64 in episode order, or computed from
     the rows where an episode has none; quantiles are exact over all rows. Those of cameras are exact
     over all sampled pixels where the dataset has their histogram (ours do); where it has none,
-    quantiles stay as they are in the dataset. A camera of which an episode has no statistics has none.
+    quantiles stay as they are in the dataset. A camera without statistics in an episode has none.
 
     Args:
         root: The dataset.

@@ -223,8 +223,12 @@ class DatasetV21(Dataset):
             begin = "1 video file begins" if len(late) == 1 else f"{len(late)} video files begin"
             note(f"{begin} later than at 0 s (first: {late[0]}): LeRobot does not find all frames; the output is right")
         if long:
-            go_on = "1 video file goes on after its" if len(long) == 1 else f"{len(long)} video files go on after their"
-            note(f"{go_on} episode (first: {long[0]}); the frames after it are left out")
+            go_on = (
+                "1 video file continues after its"
+                if len(long) == 1
+                else f"{len(long)} video files continue after their"
+            )
+            note(f"{go_on} episode (first: {long[0]}); the frames after it are dropped")
 
     def _row_bytes(self, at: EpisodeLocation) -> int:
         path = self.data_file(at.index)

@@ -351,7 +351,7 @@ class CameraWindows:
         for episode in np.flatnonzero(off)[:1].tolist():
             raise Damaged(
                 self._path(episode),
-                f"episode {episode} begins at {begins[episode]} s by meta/episodes, which is no frame at {self._fps} "
+                f"episode {episode} begins at {begins[episode]} s by meta/episodes, not a frame at {self._fps} "
                 "frames per second",
             )
         self._ends = self._firsts + self._lengths
@@ -412,7 +412,7 @@ class CameraWindows:
     def _outside(self, path: str, group: int, index: VideoIndex) -> Damaged:
         inside = (self._firsts >= index.start) & (self._ends <= index.start + index.frames)
         episode = int(np.flatnonzero((self._groups == group) & ~inside)[0])
-        begins = f", the first of which is shown as frame {index.start}" if index.start else ""
+        begins = f", the first one shown as frame {index.start}" if index.start else ""
         expected = f"episode {episode} should be frames {self._firsts[episode]} to {self._ends[episode] - 1} of it"
         return Damaged(path, f"has {index.frames} frames{begins}, but {expected} by meta/episodes")
 

@@ -76,9 +76,9 @@ class Track:
 
     @property
     def kind(self) -> str:
-        """What it has in common with the clips that it can share a file with."""
+        """Property that all clips of a file must share."""
         if not self.is_copyable:
-            return "encoded anew"
+            return "re-encoded"
         return self.encoding.extradata if self.encoding else ""
 
 

@@ -42,7 +42,7 @@ _TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool
 
 @dataclass(frozen=True, slots=True)
 class ProvenanceRow:
-    """What the provenance table says about one episode.
+    """Origin of an episode: a row of the provenance table.
 
     Attributes:
         episode_index: The episode.

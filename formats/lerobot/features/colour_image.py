@@ -74,9 +74,9 @@ class ColourImage(ColourCamera):
         """Say why a row is no PNG file of the right size; empty if it is one."""
         content = row.get("bytes") if isinstance(row, dict) else None
         if not isinstance(content, bytes) or not content:
-            return "there is no picture"
+            return "the picture is missing"
         if not content.startswith(_PNG) or len(content) < _SIZE_OFFSET + _SIZE.size:
-            return "the picture is no PNG"
+            return "the picture is not a PNG"
         width, height = _SIZE.unpack_from(content, _SIZE_OFFSET)
         size = frame_size(self.feature)
         return "" if (height, width) == size else f"the picture is {height}x{width} instead of {size[0]}x{size[1]}"

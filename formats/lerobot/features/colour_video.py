@@ -1,4 +1,4 @@
-"""Colour video: a camera whose frames are in video files, and what a colour image has in common with it."""
+"""Colour video: a camera with frames in video files, and its common part with a colour image."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ClipWriter(FramesWriter):
 
 
 class ColourCamera(FeatureKind):
-    """Frames, whose statistics are those of sampled pixels.
+    """Frames, with statistics of sampled pixels.
 
     Attributes:
         frames_writer: Class of the writer.
@@ -102,7 +102,7 @@ class ColourCamera(FeatureKind):
 
 
 class ColourVideo(ColourCamera):
-    """Frames in video files, of which packets are copied when datasets are merged."""
+    """Frames in video files; packets are copied when datasets are merged."""
 
     in_rows = False
     frames_writer = ClipWriter

@@ -64,7 +64,7 @@ class ColumnWriter(ABC):
 class FeatureKind(ABC):
     """The kind of one column.
 
-    Defaults are those of a column of the data files whose rows are arrays (*shape) of values of one arrow type.
+    Defaults are those of a column of the data files with rows that are arrays (*shape) of one arrow type.
 
     Attributes:
         feature: The column's entry in info.json.
@@ -72,7 +72,7 @@ class FeatureKind(ABC):
         is_numeric: True if the rows are numbers, from which statistics can be computed.
         not_in: Versions of LeRobot's format without such columns; their datasets are written without it.
         has_dictionary: True if values repeat, so that parquet's dictionaries save room.
-        repeats: The default column whose numbers a new dataset gives this one too; empty for a column of its own.
+        repeats: The default column that a new dataset copies the numbers from; empty for a column of its own.
     """
 
     feature: Feature
@@ -145,7 +145,7 @@ class FeatureKind(ABC):
         return self.arrow_field(name)
 
     def datasets_type(self, list_type: str) -> dict[str, Any]:
-        """Return the type in the package `datasets`, whose release calls vectors `list_type`."""
+        """Return the type in the package `datasets`; its release calls vectors `list_type`."""
         shape, dtype = self.feature.shape, self.feature.dtype
         value = {"dtype": dtype, "_type": "Value"}
         if shape == (1,):
@@ -205,7 +205,7 @@ class FeatureKind(ABC):
         return None
 
     def row_problem(self, row: Any) -> str:
-        """Say what is wrong with a row, as Python has it; empty for a kind whose rows `values` and `unusable` judge."""
+        """Say what is wrong with a row, as Python has it; empty for a kind that `values` and `unusable` judge."""
         return ""
 
     # Writing an episode.

@@ -29,7 +29,7 @@ Table: TypeAlias = NDArray[np.float32]
 Stats: TypeAlias = dict[str, NDArray[np.float32] | NDArray[np.float64]]
 
 _BLOCK = 8192  # numpy's buffer, in elements (np.getbufsize())
-_PIECE = 64  # columns whose quantiles are counted together: wide tables are cut, so that the counts stay small
+_PIECE = 64  # columns with quantiles counted together: wide tables are cut, so that the counts stay small
 _LEVELS = {"q01": 0.01, "q99": 0.99}
 _ROWS = 65_536
 
@@ -230,7 +230,7 @@ def gr00t_stats(files: Sequence[Path], columns: Sequence[str]) -> dict[str, dict
 
     found = float32_stats(batches, columns)
     if len(found) < len(columns):
-        raise UsageError(f"{len(files)} data files", "there are no rows in them", "the rows of at least one episode")
+        raise UsageError(f"{len(files)} data files", "they have no rows", "the rows of at least one episode")
     return {name: {key: stats[key].tolist() for key in GR00T_KEYS} for name, stats in found.items()}
 
 
@@ -238,7 +238,7 @@ def gr00t_columns(root: Path) -> list[str]:
     """Return the columns of a v2.1 dataset that get statistics: all numbers and lists of numbers, in parquet order.
 
     These are the columns that N1.5 takes where it computes statistics itself (N1 takes all, and
-    fails on text), and more than N1.6 and N1.7 ask for: features whose dtype in info.json contains
+    fails on text), and more than N1.6 and N1.7 ask for: features with a dtype in info.json that contains
     "float". Texts and pictures get none, nor do lists of lists, on which GR00T fails.
 
     Raises:
@@ -271,7 +271,7 @@ def data_files(root: Path) -> list[Path]:
     """
     files = sorted(root.glob("data/*/*.parquet"))
     if not files:
-        raise UsageError(str(root / "data"), "there is no parquet file", "a LeRobot v2.1 dataset with its episodes")
+        raise UsageError(str(root / "data"), "has no parquet file", "a LeRobot v2.1 dataset with its episodes")
     return files
 
 

@@ -44,7 +44,7 @@ def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str,
 
     Args:
         features: What the dataset holds.
-        robot: Whose joints the vectors are.
+        robot: Robot with the joints of the vectors.
 
     Raises:
         UsageError: If the joints of a group are not side by side in a vector, or none of them is there.
@@ -107,7 +107,7 @@ def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Itera
 def _names(column: str, feature: Feature | None, robot: RobotManifest) -> Sequence[str]:
     """Return the joint names of a vector; without any, or with numbers for names, it must have all of the robot's."""
     if feature is None:
-        raise UsageError(column, "is no feature of the dataset", "the vector of the robot's joints")
+        raise UsageError(column, "is not a feature of the dataset", "the vector of the robot's joints")
     if set(feature.names or ()) & set(robot.joint_names):
         return feature.names or ()
     if feature.shape == (len(robot.joints),) and all(map(_NUMBERED.fullmatch, feature.names or ())):
@@ -153,7 +153,7 @@ class ModalityEntry:
 
     @property
     def place(self) -> str:
-        """Where it is."""
+        """Place of the entry, for messages."""
         return f"{MODALITY}, {self.section}.{self.key}"
 
 
@@ -192,7 +192,7 @@ def slice_problem(entry: ModalityEntry, column: str, feature: Feature) -> str:
     found = slice_of(entry)
     if found is None or found[1] > feature.shape[0]:
         told = f"start is {entry.content.get('start')!r} and end is {entry.content.get('end')!r}"
-        return f"{told}, which is no part of the {feature.shape[0]} values of {column}"
+        return f"{told}, not a part of the {feature.shape[0]} values of {column}"
     return ""
 
 

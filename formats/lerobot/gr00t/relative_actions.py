@@ -129,7 +129,7 @@ class RelativeAction:
         action: Where it is.
         state: What it is relative to.
         deltas: Offsets of the predicted frames, ascending from 0 or more. The state is taken at the first one.
-        pose: Format of a pose of an end effector; None for plain numbers, of which differences are taken.
+        pose: Format of a pose of an end effector; None for plain numbers, compared by difference.
     """
 
     key: str
@@ -217,7 +217,7 @@ def _samples(action: RelativeAction, episode: dict[str, NDArray[Any]], first: in
 
 
 class ActionSpec(BaseModel):
-    """How GR00T represents one action (its ActionConfig).
+    """Representation of an action in GR00T (its ActionConfig).
 
     Attributes:
         rep: Only RELATIVE actions have relative statistics.

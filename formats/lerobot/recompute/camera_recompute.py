@@ -32,7 +32,7 @@ _LEAST_STD = 0.2
 
 
 def colour_cameras(features: Features) -> Features:
-    """Return the cameras whose statistics can be computed: those with three channels, not depth."""
+    """Return the cameras with computable statistics: those with three channels, not depth."""
     return {
         key: feature
         for key, feature in cameras(features).items()
@@ -116,7 +116,7 @@ def _picture_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, 
 
 
 def needed_cameras(store: StatsStore[Any], histograms: Mapping[str, Array]) -> dict[str, str]:
-    """Return the cameras of which something is missing or impossible, each with what it is, at its first place.
+    """Return the cameras with missing or impossible statistics, each with the problem at its first place.
 
     With v3.0, quantiles of the dataset come from the histogram of all episodes. Where there is none,
     those in meta/stats.json have to do, so that these are looked at too.

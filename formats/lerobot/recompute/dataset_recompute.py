@@ -45,7 +45,7 @@ _POSES = 1e-6  # what GR00T's own statistics of relative poses may differ by
 
 @dataclass(frozen=True, slots=True)
 class StatsReport:
-    """What was recomputed, and what came of it.
+    """Recomputed statistics and their differences.
 
     Attributes:
         episodes: Number of episodes.

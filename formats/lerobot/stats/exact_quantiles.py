@@ -164,7 +164,7 @@ def column_bounds(
 ) -> dict[str, Bounds]:
     """Return the values around quantiles of numeric columns.
 
-    Memory stays below about 250 MB whatever the number of rows: columns whose counts do not fit
+    Memory stays below about 250 MB whatever the number of rows: columns with counts that do not fit
     together are counted in separate passes.
 
     Args:
@@ -215,7 +215,7 @@ def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
 
 
 def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[str]:
-    """Return the first names whose counts fit into memory together; at least one."""
+    """Return the first names with counts that fit into memory together; at least one."""
     total = np.cumsum([selectors[name].pass_bytes for name in names])
     return names[: max(1, int(np.searchsorted(total, _PASS_BYTES, side="right")))]
 

@@ -94,7 +94,7 @@ def index_stats(start: int | NDArray[np.int64], length: int | NDArray[np.int64])
     The standard deviation of n consecutive integers is sqrt((n² - 1) / 12).
 
     Args:
-        start: Of one such column, or (n,) of many, whose statistics are then (n, 1) each.
+        start: Of one such column, or (n,) of many; their statistics are then (n, 1) each.
         length: The same.
     """
     low, count = (np.asarray(value, np.int64)[..., None] for value in np.broadcast_arrays(start, length))

@@ -118,7 +118,7 @@ class StatDifference:
 
     Attributes:
         file: Where it is, relative to the dataset.
-        feature: Whose it is.
+        feature: Feature of the statistic.
         statistic: Which one.
         episode: Number of the episode, None if it is that of the whole dataset.
         found: What is there, None if nothing usable.

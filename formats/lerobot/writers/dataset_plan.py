@@ -77,7 +77,7 @@ class PlacedEpisode:
 
 @dataclass(frozen=True, slots=True)
 class DatasetPlan:
-    """What is the same for all ranks.
+    """Plan of a new dataset, the same for all ranks.
 
     Attributes:
         files: Files to write, or runs of episodes to write one after the other.
@@ -131,7 +131,7 @@ def read_episodes(
         folder: Folder of the plan.
         first: Number of the first one.
         last: Number after the last one; all that there are by default.
-        key: The only camera of which to give tracks, "" for none; all by default.
+        key: The only camera to give tracks of, "" for none; all by default.
     """
     with open_parquet(folder / EPISODES_FILE) as file:
         last = file.metadata.num_rows if last is None else last

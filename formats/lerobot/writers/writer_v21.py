@@ -54,7 +54,7 @@ def reference_schema(features: Features) -> pa.Schema:
 
 
 class UnitPlanner:
-    """Cuts the episodes into runs, of each of which a rank writes the files of one kind."""
+    """Cuts the episodes into runs; a rank writes the files of one kind of each."""
 
     def __init__(self, camera_keys: Iterable[str]) -> None:
         self._keys = ("", *camera_keys)

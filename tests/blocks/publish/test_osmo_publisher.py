@@ -145,7 +145,7 @@ def test_a_link_in_the_dataset(record: Path, tmp_path: Path, monkeypatch: pytest
     (output / "meta/more.json").symlink_to(output / "meta/info.json")
     failed = run_cli(tmp_path / "pipeline.yaml", output)
     assert failed.returncode == 1
-    assert "meta/more.json: is no plain file" in failed.stderr
+    assert "meta/more.json: is not a plain file" in failed.stderr
     assert len(uploads(record)) == 1
 
 

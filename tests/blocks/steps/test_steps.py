@@ -47,7 +47,7 @@ class TestBase:
 
         seen = list(Picky().run([make_episode(length) for length in (1, 2, 3)]))
         assert [ep.rejection and (ep.rejection.reason, ep.rejection.detail, ep.rejection.error) for ep in seen] == [
-            ("short", "left out by picky", False),
+            ("short", "rejected by picky", False),
             ("short", "only 2: really", False),
             None,
         ]
@@ -393,7 +393,7 @@ class TestColumnAdder:
     )
     def test_a_value_that_the_column_cannot_hold(self, dtype: Any, value: Any) -> None:
         for other in ({"value": value}, {"value": False, "last": value}):
-            with pytest.raises(ValueError, match=f"is no {dtype}"):
+            with pytest.raises(ValueError, match=f"is not a {dtype}"):
                 Constant(dtype=dtype, **other)
 
 

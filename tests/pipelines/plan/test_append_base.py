@@ -278,7 +278,7 @@ def test_what_differs_is_shown(base: Made, news: tuple[Path, list[Recorded]], tm
     other = "v2.1" if version_of(base.root) == "v3.0" else "v3.0"
     with pytest.raises(UsageError, match=f"is of version {version_of(base.root)}"):
         grow(base.root, out, path, formats=[other])
-    with pytest.raises(UsageError, match=r"no dataset: there is no meta/info\.json"):
+    with pytest.raises(UsageError, match=r"not a dataset: it has no meta/info\.json"):
         conversion(path, append_to=tmp_path / "none").run(output=out, executor=Here())
     with pytest.raises(UsageError, match="one is in the other"):
         grow(base.root, base.root / "out", path)
@@ -356,7 +356,7 @@ def test_statistics_of_gr00t_are_left_out_unless_a_block_makes_them(
     for name in ("stats", "relative_stats"):
         (own / f"meta/{name}.json").write_text("{}")
     report = grow(own, tmp_path / "out", news[0])
-    left_out = {f"meta/{name}.json is not in the output: make it anew with `robotrove stats`" for name in
+    left_out = {f"meta/{name}.json is not in the output: recompute it with `robotrove stats`" for name in
                 ("stats", "relative_stats")}  # fmt: skip
     assert left_out <= set(report.notes)
     assert not any((tmp_path / "out/meta").glob("*stats.json"))
@@ -365,7 +365,7 @@ def test_statistics_of_gr00t_are_left_out_unless_a_block_makes_them(
 def test_pipelines_that_are_refused(news: tuple[Path, list[Recorded]]) -> None:
     with pytest.raises(ConfigError, match=r"is one dataset, of one version, but v3\.0, v2\.1 are made"):
         conversion(news[0], append_to="base", formats=["v3.0", "v2.1"])
-    with pytest.raises(ConfigError, match="`robotrove aggregate` joins datasets"):
+    with pytest.raises(ConfigError, match="`robotrove aggregate` merges datasets"):
         Pipeline(dataset=[Aggregator(datasets=["one"]), DatasetStats()], append_to="two")
 
 

@@ -325,11 +325,11 @@ def test_robot_and_source_exclude_each_other_and_the_folder_must_be_there(
     made: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = made("arena_gr1_microwave", "arena_gr1")
-    with pytest.raises(UsageError, match="stand beside --source"):
+    with pytest.raises(UsageError, match="contradict --source"):
         export_actions(folder / "dataset", tmp_path / "a.hdf5", robot="gr1", run_dir=folder / "dataset.run")
     with pytest.raises(UsageError, match="is not a run directory"):
         export_actions(folder / "dataset", tmp_path / "a.hdf5", run_dir=folder / "nothing")
-    with pytest.raises(UsageError, match="its folder is not there"):
+    with pytest.raises(UsageError, match="its folder is missing"):
         export_actions(folder / "dataset", tmp_path / "nothing/a.hdf5")
 
 
@@ -382,7 +382,7 @@ def test_a_recording_that_is_gone(tmp_path: Path) -> None:
     export_actions(tmp_path / "dataset", tmp_path / "a.hdf5", run_dir=tmp_path / "dataset.run")
     assert path.read_bytes() == before
     path.rename(tmp_path / "elsewhere.hdf5")
-    with pytest.raises(RobotroveError, match="is not there any more"):
+    with pytest.raises(RobotroveError, match="is missing"):
         export_actions(tmp_path / "dataset", tmp_path / "b.hdf5", run_dir=tmp_path / "dataset.run")
     assert not (tmp_path / "b.hdf5").exists()
 

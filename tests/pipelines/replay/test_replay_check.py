@@ -242,7 +242,7 @@ def test_a_recording_that_is_gone(tmp_path: Path) -> None:
     path.rename(tmp_path / "elsewhere.hdf5")
     report = check(tmp_path)
     assert (report.ok, report.episodes) == (False, 0)
-    assert report.problems[0].message == f"{path} is not there any more: 2 episode(s) cannot be compared"
+    assert report.problems[0].message == f"{path} is missing: 2 episode(s) cannot be compared"
 
 
 def small(folder: Path, *steps: Any, **reader: Any) -> Path:

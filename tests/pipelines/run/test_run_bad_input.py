@@ -428,7 +428,7 @@ class TestExitCodes:
         (tmp_path / "out" / "notes").write_text("mine")
         done = run_cli(write_pipeline(tmp_path, [path]), tmp_path / "out")
         assert done.returncode == 2
-        assert "exists already and is not the output of this run" in done.stderr
+        assert "already exists and is not the output of this run" in done.stderr
         assert (tmp_path / "out" / "notes").read_text() == "mine"
 
     def test_2_for_a_disk_that_is_read_only(self, tmp_path: Path) -> None:

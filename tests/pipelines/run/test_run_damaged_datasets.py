@@ -191,7 +191,7 @@ V30: dict[str, tuple[Change, str, str]] = {
         edit_table(META_30, f"videos/{FRONT}/from_timestamp", 4, lambda at: at + 3), "videos/", "episode 4 should be",
     ),
     "a window between frames": (
-        edit_table(META_30, f"videos/{FRONT}/from_timestamp", 1, lambda at: at + 0.05), "videos/", "is no frame",
+        edit_table(META_30, f"videos/{FRONT}/from_timestamp", 1, lambda at: at + 0.05), "videos/", "not a frame",
     ),
     "data_path leads out": (
         edit_json(data_path="../outside/file-{chunk_index:03d}-{file_index:03d}.parquet"), "../outside", "leads out",
@@ -398,7 +398,7 @@ class TestNoDataset:
             (folder / "videos").mkdir(parents=True)
         done = command("aggregate", sound["v3.0"].root, folder, "-o", tmp_path / "out")
         assert done.returncode == 2
-        assert f"{folder}: is no dataset: there is no {INFO}" in done.stderr
+        assert f"{folder}: is not a dataset: it has no {INFO}" in done.stderr
         assert not (tmp_path / "out").exists()
         assert not (tmp_path / "out.run/run.json").exists()
 
@@ -491,7 +491,7 @@ class TestPlaces:
         assert (done.returncode, "already finished" in done.stdout + done.stderr) == (0, True), done.stderr
         shutil.rmtree(tmp_path / "out")
         done = convert()
-        assert (done.returncode, f"dataset {root} is gone" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, f"dataset {root} is missing" in done.stderr) == (2, True), done.stderr
 
     def test_an_output_that_exists(self, sound: dict[str, Made], tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()

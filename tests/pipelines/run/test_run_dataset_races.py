@@ -66,7 +66,7 @@ def test_two_runs_into_one_output_leave_each_other_alone(two: list[Made], tmp_pa
     def other() -> None:
         joining(two).run(output=output, run_dir=tmp_path / "other", executor=Before("", lambda: None))
 
-    with pytest.raises(RobotroveError, match="was made by another run while this one worked"):
+    with pytest.raises(RobotroveError, match="was created by another run during this one"):
         joining(two).run(output=output, run_dir=tmp_path / "mine", executor=Before("commit", other))
     assert_holds(OnDisk(output), [episode for made in two for episode in made.episodes])
     assert len(list(tmp_path.glob("out.partial-*"))) == 1  # what this run made: nothing of anybody is deleted

@@ -346,7 +346,7 @@ class TestMixed:
         first, second = (codecs[number] for number in order)
         before = digests(first.root, second.root)
         report = aggregate([first.root, second.root], tmp_path / "out", on_mismatch="reencode")
-        assert report.notes == [f"{len(second.episodes)} clips of {FRONT} were encoded anew"]
+        assert report.notes == [f"{len(second.episodes)} clips of {FRONT} were re-encoded"]
         found = OnDisk(tmp_path / "out")
         assert_holds(found, [*first.episodes, *second.episodes])
         codecs_found = set()
@@ -363,7 +363,7 @@ class TestMixed:
         roots = [made.root for made in codecs]
         done = command("aggregate", *roots, "-o", tmp_path / "out", "--on-mismatch", "reencode", "--json")
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["notes"] == [f"3 clips of {FRONT} were encoded anew"]
+        assert json.loads(done.stdout)["notes"] == [f"3 clips of {FRONT} were re-encoded"]
 
     def test_everything_that_differs_is_shown(self, twenty: list[Made], tmp_path: Path) -> None:
         folder = tmp_path / "in"

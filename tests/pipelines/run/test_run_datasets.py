@@ -195,7 +195,7 @@ class TestRun:
             return admit(self, *episode)
 
         monkeypatch.setattr(Aggregator, "admit", counting)
-        assert run_here(pipeline, tmp_path / "out").notes == ["5 clips of a camera were encoded anew"]
+        assert run_here(pipeline, tmp_path / "out").notes == ["5 clips of a camera were re-encoded"]
 
     def test_progress_is_counted_in_ranks(self, pipeline: Path, tmp_path: Path) -> None:
         observer = Observer()
@@ -280,8 +280,8 @@ class TestResume:
             (lambda path: (path / "meta/modality.json").write_text("{}"), "was changed"),
             (lambda path: (path / "meta/tasks.parquet").unlink(), "was changed"),
             (lambda path: (path / "meta/info.json").write_text("{"), "was changed"),
-            (lambda path: shutil.rmtree(path), "is gone"),
-            (lambda path: (path / "meta/info.json").unlink(), "is gone"),
+            (lambda path: shutil.rmtree(path), "is missing"),
+            (lambda path: (path / "meta/info.json").unlink(), "is missing"),
         ],
     )
     def test_an_input_that_changed_is_named(
@@ -314,7 +314,7 @@ class TestResume:
     def test_other_datasets_are_named(self, pipeline: Path, inputs: list[Path], tmp_path: Path) -> None:
         self._started(pipeline, tmp_path / "out")
         write(tmp_path, {"aggregator": {"datasets": [str(inputs[0])]}}, "dataset_stats")
-        with pytest.raises(RunChanged, match=r"dataset\[0\].datasets\[1\]: .*two\" is gone"):
+        with pytest.raises(RunChanged, match=r"dataset\[0\].datasets\[1\]: .*two\" is missing"):
             run_here(pipeline, tmp_path / "out")
 
     def test_the_run_id_depends_on_what_the_inputs_hold(
@@ -480,5 +480,5 @@ class TestTooLongForV21:
 
 def test_a_run_of_datasets_has_no_recordings_to_compare_with(pipeline: Path, tmp_path: Path) -> None:
     run_here(pipeline, tmp_path / "out")
-    with pytest.raises(UsageError, match="no recording to compare with"):
+    with pytest.raises(UsageError, match="no recordings to compare with"):
         check_source(tmp_path / "out", finished_run(tmp_path / "out.run"))

@@ -130,7 +130,7 @@ class TestChanged:
         if started.exists():  # a finished run needs its sources no more: they may be archived
             assert run_here(pipeline, started).was_finished
         else:
-            assert f"source {two_files[0]} is gone" in self._refused(pipeline, started)
+            assert f"source {two_files[0]} is missing" in self._refused(pipeline, started)
 
     def test_a_new_source_is_named(self, started: Path, pipeline: Path, two_files: list[Path]) -> None:
         new = sample(two_files[0].parent, "c.hdf5", 1, 5, seed=9)

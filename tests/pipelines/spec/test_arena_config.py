@@ -189,8 +189,8 @@ def test_joint_files_that_are_there_are_compared_with_the_robot(tmp_path: Path) 
     joint_file(folder / "54dof_joint_space.yaml", renamed)
     (line, state), (other, action) = mistakes(path)
     assert (line, other) == (12, 13)
-    assert "has not the 36 joints of the robot gr1, or has them in another order" in state
-    assert "'head_rol_joint' is none of them (did you mean 'head_roll_joint'?)" in action
+    assert "does not have the 36 joints of the robot gr1, or has them in another order" in state
+    assert "'head_rol_joint' is not one of them (did you mean 'head_roll_joint'?)" in action
 
 
 def test_the_joints_of_the_g1_are_arenas_default(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_what_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_arena_config(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- a\n")
-    assert mistakes(tmp_path / "list.yaml") == [(1, "is no mapping of options")]
+    assert mistakes(tmp_path / "list.yaml") == [(1, "is not a mapping of options")]
 
 
 def test_a_full_disk_leaves_no_half_pipeline(disk: Callable[[int], Path]) -> None:

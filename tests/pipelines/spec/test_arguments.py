@@ -134,7 +134,7 @@ def test_classes_that_workers_cannot_import_are_refused() -> None:
     with pytest.raises(UsageError, match=r"Local cannot be imported by name; put it at the top level of a module"):
         use_of(Local())
     Local.__module__, Local.__qualname__ = "__main__", "Local"
-    with pytest.raises(UsageError, match="the class Local is one of __main__; put it in a module"):
+    with pytest.raises(UsageError, match="the class Local is in __main__; put it in a module"):
         use_of(Local())
     Local.__module__, Local.__qualname__ = SAMPLES, "LengthFilter"
     with pytest.raises(UsageError, match="cannot be imported by name"):

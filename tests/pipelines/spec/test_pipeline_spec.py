@@ -169,7 +169,7 @@ def test_differences_are_sentences(tmp_path: Path) -> None:
 def test_differences_name_changed_added_and_removed_steps(tmp_path: Path) -> None:
     one = load(tmp_path, "source: {files: [a]}\nsteps: [success_filter, length_filter]\nwriter: {robot_type: x}\n")
     two = load(tmp_path, "source: {files: [a]}\nsteps: [length_filter]\nwriter: {robot_type: x}\n")
-    assert two.differences(one) == ["steps[1]: length_filter is gone", "steps[0]: length_filter was success_filter"]
+    assert two.differences(one) == ["steps[1]: length_filter is missing", "steps[0]: length_filter was success_filter"]
     assert one.differences(two) == ["steps[1]: length_filter is new", "steps[0]: success_filter was length_filter"]
 
 

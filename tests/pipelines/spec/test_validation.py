@@ -257,10 +257,10 @@ def test_wrong_types_are_told_in_plain_words(mistakes_in: Mistakes, arguments: s
     [
         ("no_such_lab.blocks:X", "cannot be imported: ModuleNotFoundError: No module named 'no_such_lab'; looked in "),
         (f"{SAMPLES}:LenghtFilter", f"{SAMPLES} has no 'LenghtFilter' (did you mean 'LengthFilter'?)"),
-        (f"{SAMPLES}:Video", "is no block: a block is a class derived from EpisodeFilter or EpisodeMap"),
-        (f"{SAMPLES}:np", "is no block: "),
+        (f"{SAMPLES}:Video", "is not a block: a block is a class derived from EpisodeFilter or EpisodeMap"),
+        (f"{SAMPLES}:np", "is not a block: "),
         (f"{SAMPLES}:AnyArguments", "AnyArguments: its argument 'kwargs' cannot be checked; expected: named"),
-        (f"{SAMPLES}:_Keep.reject", "is no block: "),
+        (f"{SAMPLES}:_Keep.reject", "is not a block: "),
         ("robotrove.blocks.episode_step:EpisodeFilter", "TypeError: Can't instantiate abstract class EpisodeFilter"),
         ("my_lab.DeburrFilter", "no such block (for outside code write my_lab:DeburrFilter); blocks: "),
         (f"{SAMPLES}:NoStep", "cannot be used as the step of a pipeline, that is a class derived from EpisodeFilter"),

@@ -69,12 +69,12 @@ class TestFormats:
             (
                 "dataset: [aggregator]\nformats: [v2.1]\n",
                 4,
-                "formats: found v2.1, but the blocks of `dataset` make v3.0; leave it out",
+                "formats: found v2.1, but the blocks of `dataset` make v3.0; remove it",
             ),
             (
                 "formats: [v3.0]\ndataset:\n  - aggregator\n  - downgrader\n",
                 3,
-                "formats: found v3.0, but the blocks of `dataset` make v3.0, v2.1; leave it out",
+                "formats: found v3.0, but the blocks of `dataset` make v3.0, v2.1; remove it",
             ),
             ("dataset: [dataset_stats]\n", 3, "dataset: none of its blocks makes a dataset; expected aggregator"),
             (
@@ -139,8 +139,8 @@ class TestWithoutSource:
             (
                 "writer: {robot_type: x}\nsteps: [success_filter]\ndataset:\n  - aggregator: {datasets: [a]}\n",
                 [
-                    (1, "writer (shard_writer): stands without a `source`: the episodes of datasets are taken as they"),
-                    (2, "steps: stands without a `source`: the episodes of datasets are taken as they are"),
+                    (1, "writer (shard_writer): needs a `source`: episodes of datasets stay"),
+                    (2, "steps: needs a `source`: episodes of datasets stay unchanged"),
                 ],
             ),
             (
@@ -185,9 +185,9 @@ class TestWithoutSource:
 
     def test_steps_and_writer_in_python_are_mistakes_too(self) -> None:
         blocks = [sample_blocks.Joiner(datasets=["a"])]
-        with pytest.raises(ConfigError, match="steps: stands without"):
+        with pytest.raises(ConfigError, match="steps: needs"):
             pipeline_of(None, [sample_blocks.SuccessFilter()], None, blocks)
-        with pytest.raises(ConfigError, match=r"writer .*: stands without"):
+        with pytest.raises(ConfigError, match=r"writer .*: needs"):
             pipeline_of(None, [], sample_blocks.Writer(robot_type="x"), blocks)
         with pytest.raises(ConfigError, match="source: missing"):
             pipeline_of(None, [], None)

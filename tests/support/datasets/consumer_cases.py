@@ -152,7 +152,7 @@ CASES: dict[str, Case] = {
         modality(lambda m: m.pop("annotation")), "EEWW", f"{MODALITY}, annotation", '"original_key": "task_index"'
     ),
     "a slice beyond the column": Case(
-        action(end=9), "EEEE", f"{MODALITY}, action.arm", "end is 9, which is no part of the 7 values of action"
+        action(end=9), "EEEE", f"{MODALITY}, action.arm", "end is 9, not a part of the 7 values of action"
     ),
     "a column that is not there": Case(
         action(original_key="actions"), "EEEE", f"{MODALITY}, action.arm", 'write "original_key": "action"'
@@ -166,13 +166,13 @@ CASES: dict[str, Case] = {
         modality(lambda m: m["video"]["front"].clear()),
         "EE..",
         f"{MODALITY}, video.front",
-        f'reads \'front\', which is no feature of info.json; write "original_key": "{FRONT}"',
+        f'reads \'front\', which is missing in info.json; write "original_key": "{FRONT}"',
     ),
     "a camera by its feature": Case(
         modality(lambda m: m.update(video={FRONT: {}, "wrist": {"original_key": WRIST}})),
         "..EE",
         f"{MODALITY}, video.{FRONT}",
-        f"reads 'observation.images.{FRONT}', which is no feature",
+        f"reads 'observation.images.{FRONT}', which is missing",
     ),
     "null for a camera": Case(
         modality(lambda m: m.update(video={FRONT: {"original_key": None}, "wrist": {"original_key": WRIST}})),
@@ -198,10 +198,10 @@ CASES: dict[str, Case] = {
         unknown_task,
         "EEEE",
         f"{MODALITY}, annotation.human.action.task_description ({NOTE}), data/chunk-000/episode_000000.parquet, row 3",
-        "is 7, which is no task_index of tasks.jsonl",
+        "is 7, which is not a task_index of tasks.jsonl",
     ),
     "another annotation that is no task": Case(
-        another_annotation, "WWWW", f"{MODALITY}, annotation.human.valid (valid)", "is 1, which is no task_index"
+        another_annotation, "WWWW", f"{MODALITY}, annotation.human.valid (valid)", "is 1, which is not a task_index"
     ),
     "Arena's blocks": Case(
         camera(lambda c: c.update(names=["height", "width", "channel"], video_info=c.pop("info"))), "....", "", ""
@@ -217,7 +217,7 @@ CASES: dict[str, Case] = {
     ),
     "no block": Case(camera(lambda c: c.pop("info")), "EE..", FRONT_INFO, "it has no info"),
     "no names": Case(camera(lambda c: c.update(names=None)), "EE..", FRONT_INFO, '["height", "width", "channels"]'),
-    "no stats.json": Case(lambda copy: (copy.root / STATS).unlink(), "WWWW", STATS, "computes the file anew"),
+    "no stats.json": Case(lambda copy: (copy.root / STATS).unlink(), "WWWW", STATS, "recomputes the file"),
     "a statistic missing": Case(stats(lambda s: s["action"].pop("q99")), "WWWW", f"{STATS}, action", "has no q99"),
     "a statistic of null": Case(stats(lambda s: s["action"].update(q99=None)), "WWEE", f"{STATS}, action", "q99"),
     "a column without statistics": Case(stats(lambda s: s.pop("action")), "EEWW", f"{STATS}, action", "is missing"),
@@ -239,7 +239,7 @@ CASES: dict[str, Case] = {
     "whole numbers without statistics": Case(with_whole_numbers, "EEEE", f"{STATS}, mode", "is missing"),
     "a text, and no stats.json": Case(without_stats("string", [1], "x", pa.string()), "EWWW", STATS, "does not exist"),
     "a matrix, and no stats.json": Case(
-        without_stats("float32", [2, 2], [[1.0, 0.0], [0.0, 1.0]], LISTS), "EEEE", STATS, "and not get that of more"
+        without_stats("float32", [2, 2], [[1.0, 0.0], [0.0, 1.0]], LISTS), "EEEE", STATS, "but cannot for more"
     ),
     "whole numbers in a matrix, and no stats.json": Case(
         without_stats("int64", [2, 2], [[1, 0], [0, 1]], pa.list_(pa.list_(pa.int64()))), "EEWW", STATS, "does not"

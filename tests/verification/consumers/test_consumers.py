@@ -80,14 +80,14 @@ def rename(**names: str) -> Callable[[Any], Any]:
     ("change", "expected", "message"),
     [
         (drop(), [], ""),
-        (drop("action"), ["error"], "there is no feature action"),
-        (drop(FRONT, WRIST, "observation.state"), ["error"], "no policy sees anything"),
+        (drop("action"), ["error"], "has no feature action"),
+        (drop(FRONT, WRIST, "observation.state"), ["error"], "a policy has no input"),
         (drop("observation.state"), ["warning"], "diffusion, pi0 and SmolVLA fail"),
         (drop(FRONT, WRIST), ["warning"], "ACT and diffusion refuse it"),
         (
             lambda info: [drop(FRONT, WRIST)(info), rename(state="observation.environment_state")(info)],
             ["warning"],
-            "there is no feature observation.state",
+            "has no feature observation.state",
         ),
     ],
 )
@@ -150,7 +150,7 @@ def test_columns_as_rlinf_records_them_need_their_names(copy: Copy) -> None:
     )
     told = [message for _, where, message in copy.found("rlinf") if where == f"{MODALITY}, state.arm"]
     assert told == [
-        "has no original_key, so GR00T N1.5 reads 'observation.state', which is no feature of info.json; "
+        "has no original_key, so GR00T N1.5 reads 'observation.state', which is missing in info.json; "
         'write "original_key": "state"'
     ]
     told = [message for _, where, message in copy.found("rlinf") if where == f"{MODALITY}, action.arm"]
@@ -197,7 +197,7 @@ def test_columns_that_a_configuration_of_openpi_finds(copy: Copy, change: Any) -
             '"observation/state": "observation.state", "actions": "action", "prompt": "prompt"}) and '
             "base_config=DataConfig(prompt_from_task=True, action_sequence_keys=('action',))",
         ),
-        (drop("action"), "error", INFO, "there is not a state, an action and a camera"),
+        (drop("action"), "error", INFO, "the dataset lacks a state, an action and a camera"),
         (both(LIBERO, widen("state", width=33)), "error", f"{INFO}, feature state", "take at most 32 values"),
         (
             both(ALOHA, widen("action", width=7)),

@@ -84,7 +84,7 @@ def spoil(change: Callable[[Any], Any]) -> Callable[[dict[str, Any]], dict[str, 
         (spoil(lambda found: found["arm"]["max"][2].__setitem__(1, 9.5)), "warning", "max[2, 1] is 9.5, but actions"),
         (spoil(lambda found: found["arm"].pop("q01")), "error", "is not max, min, q01, q99, mean, std of 6 values"),
         (spoil(lambda found: found.update(arm={key: [[0.0] * 7] for key in found["arm"]})), "error", "of 6 values for"),
-        (spoil(lambda found: found.update(leg=found["arm"])), "warning", "is no action of modality.json"),
+        (spoil(lambda found: found.update(leg=found["arm"])), "warning", "is not an action of modality.json"),
         (
             lambda found: {"arm": {key: [[0.0] * 6] * (FRAMES + 1) for key in found["arm"]}},
             "warning",

@@ -26,7 +26,9 @@ def test_a_file_of_several_episodes_is_counted_with_its_own_episodes(tiny) -> No
 
 def test_an_episode_that_does_not_begin_with_a_keyframe(tiny) -> None:
     tiny.video(FRONT, FRAMES, [0, 4, 12, 14])
-    assert tiny.found("videos") == [(FRONT, "frame 7, the first of episode 2, is no keyframe: it cannot be cut there")]
+    assert tiny.found("videos") == [
+        (FRONT, "frame 7, the first of episode 2, is not a keyframe: it cannot be cut there")
+    ]
     assert tiny.errors() == []
 
 

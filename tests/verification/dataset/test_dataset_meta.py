@@ -12,7 +12,7 @@ from robotrove.verification.dataset.runner import verify
 
 INFO, TASKS, EPISODES = "meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet"
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
-MEND = "`robotrove aggregate DATASET -o OUT` writes it anew with right references"
+MEND = "`robotrove aggregate DATASET -o OUT` rewrites it with right references"
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -78,7 +78,7 @@ def test_what_lerobot_can_live_with_is_a_warning(tiny) -> None:
         (
             lambda t: t.set_column(1, "task", pa.array(["stack the cubes"] * 2)),
             f"{TASKS}, row 1",
-            "the task of row 0 is there again: 'stack the cubes'",
+            "the task of row 0 exists twice: 'stack the cubes'",
         ),
         (lambda t: t.drop_columns(["task_index"]), TASKS, "has no column task_index of int64"),
         (lambda t: t.rename_columns(["task_index", "text"]), TASKS, "has no column task"),
@@ -149,13 +149,13 @@ def test_rows_that_are_missing_are_counted(tiny) -> None:
             2,
             f"videos/{FRONT}/from_timestamp",
             0.701,
-            f"videos/{FRONT}/from_timestamp is 0.701: no frame is there at 10 frames per second",
+            f"videos/{FRONT}/from_timestamp is 0.701: not the time of a frame at 10 frames per second",
         ),
         (
             2,
             f"videos/{WRIST}/from_timestamp",
             float("nan"),
-            f"videos/{WRIST}/from_timestamp is nan: no frame is there at 10 frames per second",
+            f"videos/{WRIST}/from_timestamp is nan: not the time of a frame at 10 frames per second",
         ),
         (
             1,

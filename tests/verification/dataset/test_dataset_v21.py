@@ -64,7 +64,7 @@ def test_totals_that_lerobot_only_counts_on_from_are_warnings(tiny21) -> None:
     ("path", "line", "change", "check", "message"),
     [
         (TASKS, 1, {"task_index": 2}, "tasks", "task_index is 2 instead of 1"),
-        (TASKS, 1, {"task": "stack the cubes"}, "tasks", "the task of index 0 is there again: 'stack the cubes'"),
+        (TASKS, 1, {"task": "stack the cubes"}, "tasks", "the task of index 0 exists twice: 'stack the cubes'"),
         (TASKS, 1, {"task": None}, "tasks", "task is None instead of a text"),
         (EPISODES, 3, {"episode_index": 4}, "episodes", "episode_index is 4 instead of 3"),
         (EPISODES, 3, {"tasks": ["juggle"]}, "episodes", "its task 'juggle' is not in tasks.jsonl"),
@@ -98,8 +98,8 @@ def test_missing_and_stray_files(tiny21) -> None:
         (tiny21.root / path).touch()
     counted = "belongs to no episode: LeRobot counts such files when it adds episodes, and fails"
     assert tiny21.found("files") == [
-        (video_path(FRONT, 1), "does not exist, but episode 1 should be there"),
-        (data_path(3), "does not exist, but episode 3 should be there"),
+        (video_path(FRONT, 1), "does not exist, but should contain episode 1"),
+        (data_path(3), "does not exist, but should contain episode 3"),
         ("data/notes.txt", "belongs to no episode, but LeRobot would read it"),
         ("meta/old/a.parquet", counted),
         ("videos/notes.txt", "belongs to no episode"),
@@ -159,7 +159,7 @@ def test_columns_that_lerobot_reads_as_they_are(tiny21) -> None:
 
     tiny21.table(data_path(0), change)
     assert tiny21.found("rows") == [
-        (f"{data_path(0)}, column reward", "is no feature of info.json"),
+        (f"{data_path(0)}, column reward", "is not a feature of info.json"),
         (f"{data_path(0)}, column gripper_open", "is list<element: bool>, which does not hold bool[1]"),
     ]
     assert tiny21.errors() == []
@@ -313,7 +313,7 @@ def gr00t(tiny21):
 
 
 def test_what_gr00t_reads(gr00t) -> None:
-    assert gr00t.found("gr00t") == [(f"{GR00T_STATS}, grid", "is missing: GR00T computes the file anew")]
+    assert gr00t.found("gr00t") == [(f"{GR00T_STATS}, grid", "is missing: GR00T recomputes the file")]
     assert gr00t.errors() == []
     (gr00t.root / MODALITY).unlink()
     assert gr00t.found("gr00t") == []
@@ -322,14 +322,14 @@ def test_what_gr00t_reads(gr00t) -> None:
 @pytest.mark.parametrize(
     ("section", "entry", "message"),
     [
-        ("state", {"start": 0, "end": 4}, "start is 0 and end is 4, which is no part of the 3 values of"),
-        ("state", {"start": 2, "end": 2}, "start is 2 and end is 2, which is no part of the 3 values of"),
-        ("action", {"start": 0, "end": 3}, "original_key is 'action', which is no feature of info.json"),
+        ("state", {"start": 0, "end": 4}, "start is 0 and end is 4, not a part of the 3 values of"),
+        ("state", {"start": 2, "end": 2}, "start is 2 and end is 2, not a part of the 3 values of"),
+        ("action", {"start": 0, "end": 3}, "original_key is 'action', which is missing in info.json"),
         ("state", {"start": 0, "end": 2, "original_key": FRONT}, "which is video[32x48x3] and no vector"),
-        ("video", {}, "original_key is 'observation.images.hand', which is no feature of info.json"),
+        ("video", {}, "original_key is 'observation.images.hand', which is missing in info.json"),
         ("video", {"original_key": "note"}, "original_key is 'note', which is string[1] and no video"),
         ("annotation", {"original_key": "note"}, "which is string[1] instead of one whole number"),
-        ("annotation", {}, "original_key is 'annotation.hand', which is no feature of info.json"),
+        ("annotation", {}, "original_key is 'annotation.hand', which is missing in info.json"),
         ("annotation", None, "is None instead of an object"),
     ],
 )
@@ -343,7 +343,7 @@ def test_modality(gr00t, section: str, entry: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message", "is_error"),
     [
-        ({"q99": None}, "has no q99: GR00T computes the file anew", False),
+        ({"q99": None}, "has no q99: GR00T recomputes the file", False),
         ({"count": [20]}, "has a count: GR00T N1 and N1.5 slice it like the others, and fail", True),
         ({"mean": [0.0, 0.0]}, "mean is of shape (2,); expected shape (3,)", True),
         ({"mean": ["x"]}, "mean is no numbers; expected shape (3,)", True),

@@ -111,7 +111,7 @@ def test_empty_values_extra_and_missing_columns(tiny) -> None:
     tiny.table(FIRST, lambda table: table.append_column("reward", pa.array(range(12))))
     tiny.table(SECOND, lambda table: table.drop_columns(["gripper_open"]))
     assert tiny.found("rows") == [
-        (f"{FIRST}, column reward", "is no feature of info.json: LeRobot cannot load the file"),
+        (f"{FIRST}, column reward", "is not a feature of info.json: LeRobot cannot load the file"),
         (f"{FIRST}, column observation.state", "1 rows are empty"),
         (f"{FIRST}, column note", "1 values are empty"),
         (f"{SECOND}, column gripper_open", "is missing: LeRobot would fill it with nothing"),
@@ -141,9 +141,9 @@ def test_hardware_timestamps(tiny) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no picture"),
-        (b"", "there is no picture"),
-        (b"GIF89a", "the picture is no PNG"),
+        (None, "the picture is missing"),
+        (b"", "the picture is missing"),
+        (b"GIF89a", "the picture is not a PNG"),
         ("larger", "the picture is 8x6 instead of 6x8"),
     ],
 )

@@ -63,7 +63,7 @@ def test_warnings_alone_are_fine(tiny) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such folder"):
+    with pytest.raises(UsageError, match="does not exist"):
         verify(tmp_path / "absent")
     assert not verify(tmp_path).ok  # an empty one is a dataset without anything
 

@@ -43,7 +43,7 @@ def test_a_feature_without_statistics(tiny) -> None:
             "std",
             [[[0.0]]] * 3,
             "std is only 0 though values differ by 0.784314 (LeRobot 0.4.0 to 0.5.1 has this bug); "
-            "`robotrove stats DATASET` computes it anew",
+            "`robotrove stats DATASET` recomputes it",
         ),
     ],
 )

@@ -284,7 +284,7 @@ def test_sources_that_are_gone_or_changed(run: Path, source: Path) -> None:
     assert problem.message == f"{source} was changed since: 3 episode(s) cannot be compared"
     source.unlink()
     report = check(run / "dataset", run)
-    assert report.problems[0].message == f"{source} is not there any more: 3 episode(s) cannot be compared"
+    assert report.problems[0].message == f"{source} is missing: 3 episode(s) cannot be compared"
     assert (report.episodes, report.ok) == (0, False)
 
 

@@ -88,10 +88,10 @@ def test_frames_after_the_episode_are_left_out(root: Path) -> None:
     written.write_video(root / CLIP, [7, 8, 9, 10, 11, 12])
     episodes, notes = read(root)
     assert levels(episodes[2].tracks[FRONT].clip) == [7, 8, 9, 10, 11]
-    assert notes == [f"1 video file goes on after its episode (first: {CLIP}); the frames after it are left out"]
+    assert notes == [f"1 video file continues after its episode (first: {CLIP}); the frames after it are dropped"]
     written.write_video(root / v21_path(3, WRIST), [12, 13, 13])
     assert read(root)[1] == [
-        f"2 video files go on after their episode (first: {CLIP}); the frames after it are left out"
+        f"2 video files continue after their episode (first: {CLIP}); the frames after it are dropped"
     ]
 
 

@@ -248,7 +248,7 @@ def test_tasks_with_an_unnamed_index(root: Path) -> None:
     [
         ([1, 0], ["a", "b"], "row 0: task_index is 1"),
         ([0, 2], ["a", "b"], "row 1: task_index is 2"),
-        ([0, 1], ["a", "a"], "row 1: the task of row 0 is there again: 'a'"),
+        ([0, 1], ["a", "a"], "row 1: the task of row 0 exists twice: 'a'"),
     ],
 )
 def test_bad_tasks(root: Path, indices: list[int], texts: list[str], said: str) -> None:
@@ -290,7 +290,7 @@ def test_empty_data_file(root: Path) -> None:
         (lambda root: set_cell(root, 1, "length", 0), ["episode 1 has length 0"]),
         (lambda root: set_cell(root, 1, "episode_index", 2), [V30_EPISODES[0], "row 1: is about episode 2"]),
         (lambda root: set_cell(root, 1, "tasks", ["sing"]), ["row 1", "1 is not in meta/tasks.parquet: 'sing'"]),
-        (lambda root: set_cell(root, 1, "tasks", None), ["row 1", "tasks: there is no value"]),
+        (lambda root: set_cell(root, 1, "tasks", None), ["row 1", "tasks: the value is missing"]),
         (lambda root: (root / DATA_1).unlink(), [DATA_1, "does not exist, but episode 2"]),
         (lambda root: (root / FRONT_1).unlink(), [FRONT_1, "does not exist, but episode 1"]),
         (lambda root: (root / FRONT_1).write_bytes(b"no video"), [FRONT_1]),
@@ -302,7 +302,7 @@ def test_empty_data_file(root: Path) -> None:
         (lambda root: set_cell(root, 3, f"videos/{FRONT}/from_timestamp", 0.7),
          [FRONT_1, "episode 2 is frames 3 to 7, and episode 3 is frames 7 to 8: they overlap"]),
         (lambda root: set_cell(root, 3, f"videos/{FRONT}/from_timestamp", 0.86),
-         [FRONT_1, "episode 3 begins at 0.86 s", "no frame at 10 frames per second"]),
+         [FRONT_1, "episode 3 begins at 0.86 s", "not a frame at 10 frames per second"]),
         (lambda root: set_cell(root, 3, f"videos/{FRONT}/from_timestamp", math.nan), ["from_timestamp is nan"]),
         (lambda root: set_cell(root, 1, f"videos/{FRONT}/from_timestamp", -0.1), ["1 should be frames -1 to 1"]),
         (lambda root: (root / "meta/tasks.parquet").unlink(), ["meta/tasks.parquet: does not exist"]),
@@ -357,9 +357,7 @@ def test_video_that_begins_late(root: Path) -> None:
     assert [first_levels(location, FRONT)[0] for location in episodes[1:]] == [4, 7, 12]
     assert notes == []
     set_cell(root, 3, f"videos/{FRONT}/from_timestamp", 1.1)
-    assert "has 10 frames, the first of which is shown as frame 2, but episode 3 should be frames 11 to 12" in refused(
-        root
-    )
+    assert "has 10 frames, the first one shown as frame 2, but episode 3 should be frames 11 to 12" in refused(root)
 
 
 @pytest.mark.parametrize("template", ["../{video_key}/{chunk_index}/{file_index}.mp4", "/etc/{video_key}{file_index}"])

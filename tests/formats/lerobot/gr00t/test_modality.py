@@ -92,7 +92,7 @@ def test_names_of_rlinf() -> None:
         (features(action=vector("a", "c")), "group arm are not all there"),
         (features(action=vector(width=8)), r"float32\[8\] and names no joint of robot two"),
         (features(action=vector("x", "y", "z")), "names no joint of robot two"),
-        ({"action": vector(width=3)}, "observation.state: is no feature"),
+        ({"action": vector(width=3)}, "observation.state: is not a feature"),
         (features(observation__pose=vector(width=2)), r"observation.pose is float32\[2\][\s\S]*values 1 to 2"),
         (features(observation__pose=CAMERA), "observation.pose is video"),
     ],
