@@ -57,7 +57,7 @@ class Aggregator(DatasetMaker):
         check_columns(base, data_schema(DatasetInfo.of_dataset(base).features))
 
     def admit(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
-        """Return the episode with every clip marked that has to be encoded anew.
+        """Return the episode with a mark on every clip that must be re-encoded.
 
         Raises:
             UsageError: If there is one and that is not allowed, or its frames are of another size.
@@ -71,7 +71,7 @@ class Aggregator(DatasetMaker):
                 raise UsageError(
                     where,
                     problem,
-                    "clips whose packets can be copied",
+                    "clips with packets that can be copied",
                     f"{option('fresh')} {option('on-mismatch', 'reencode')} (aggregator: {{on_mismatch: reencode}}) "
                     "re-encodes such clips",
                 )
@@ -116,7 +116,7 @@ class Aggregator(DatasetMaker):
             return stack.pop_all().close  # syncs it and gives it its name
 
     def _encoded_anew(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:
-        """Return the episode with one camera's clip encoded anew if it has to; that is done once, whatever happens."""
+        """Return the episode with one camera's clip re-encoded if needed; that is done once, whatever happens."""
         if placed.location.tracks[key].is_copyable:
             return placed
         folder = self.folder / "encoded"

@@ -106,13 +106,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     @cached_property
     def facts(self) -> DatasetInfo:
-        """What is the same for every episode of the new dataset, without the columns that its version does not have."""
+        """Properties that all episodes of the new dataset share, without columns that its version lacks."""
         facts = DatasetInfo.of_run(self.binding.run)
         return replace(facts, features={k: f for k, f in facts.features.items() if self.makes not in kind_of(f).not_in})
 
     @cached_property
     def sources(self) -> DatasetSources:
-        """Where episodes come from."""
+        """Sources of the episodes."""
         return DatasetSources(self.datasets, self.binding)
 
     def _taken(self, source: Dataset, planner: Planner, note: Note) -> Iterator[EpisodeLocation]:

@@ -67,13 +67,13 @@ class DatasetSources:
                 for metadata in episode_metadata(source):
                     batch = list(islice(placed, len(metadata)))
                     if [episode.source for episode in batch] != [number] * len(metadata):
-                        raise Damaged("meta", "tells of other episodes than when the new dataset was planned")
+                        raise Damaged("meta", "has other episodes than when the new dataset was planned")
                     yield batch, metadata
         if (lost := next(placed, None)) is not None:
             where = f"dataset {lost.source + 1}, episode {lost.location.index}"
             raise RobotroveError(
                 where,
-                "has no metadata any more",
+                "the metadata ends before it",
                 "the datasets as they were planned",
                 f"restore the dataset, or start over with {option('fresh')}",
             )
@@ -132,7 +132,7 @@ def shared_video_info(sources: Iterable[Dataset]) -> dict[str, Mapping[str, Any]
 
 
 def summed_histograms(sources: Iterable[Dataset]) -> dict[str, Array]:
-    """Return the histograms of all sources together, of cameras of which all have one."""
+    """Return the summed histograms of all sources, for cameras with one in every source."""
     sums: dict[str, Array] | None = None
     for source in sources:
         part = histograms(source)

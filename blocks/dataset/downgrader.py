@@ -72,7 +72,7 @@ class Downgrader(DatasetMaker):
                 f"{source.root}, episode {location.index}",
                 f"lasts {location.length / fps:.0f} s: LeRobot 0.3.3 refuses it, since float32 cannot hold its times",
                 "episodes of at most 1,024 s",
-                f"{option('allow-long')} (downgrader: {{allow_long: true}}) for readers that accept it",
+                f"{option('allow-long')} (downgrader: {{allow_long: true}}) for other readers",
             )
         self._anew.update(key for key, track in location.tracks.items() if not track.is_copyable)
         return location

@@ -215,7 +215,7 @@ def export_actions(
     if os.path.lexists(target):
         raise exists_already(target)
     if not target.parent.is_dir():
-        raise UsageError(str(target), "its folder is not there", "a file in a folder that exists")
+        raise UsageError(str(target), "its folder is missing", "a file in a folder that exists")
     existing = open_dataset(dataset)
     stored = _action(existing)
     chosen = _chosen(existing, episodes)

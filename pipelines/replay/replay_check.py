@@ -87,7 +87,7 @@ def _compared(dataset: Dataset, recordings: Recordings, problems: Problems, prog
     sources = SourceEpisodes(dataset, recordings)
     undo = Undo(recordings.steps, dataset.features, recordings.run_dir)
     if ACTION not in dataset.features:
-        raise UsageError(str(dataset.root), f"has no feature {ACTION!r}", "a dataset of actions", "leave out --replay")
+        raise UsageError(str(dataset.root), f"has no feature {ACTION!r}", "a dataset of actions", "remove --replay")
     pairs = sources.pairs(lambda problem: None)
     check = EpisodeReplay(dataset, undo)
     episodes = rows = 0

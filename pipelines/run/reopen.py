@@ -127,7 +127,7 @@ def finished_run(run_dir: Path) -> Recordings:
         UsageError: If `run_dir` is no finished run that read recordings, or another version made it.
     """
     workspace = workspace_of(run_dir)
-    check_same_version(workspace, f"run the pipeline with another {option('output', 'DIR')}, or leave out --source")
+    check_same_version(workspace, f"rerun the pipeline into another {option('output', 'DIR')}, or remove --source")
     if not workspace.report.exists():
         raise UsageError(
             str(run_dir),

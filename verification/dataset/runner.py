@@ -99,7 +99,7 @@ def verify(
 
 
 def _unreadable(damage: Damaged) -> Report:
-    """Return the report on a dataset whose info.json is missing or cannot be read."""
+    """Return the report on a dataset with a missing or unreadable info.json."""
     return Report((Diagnostic("structure", damage.place, damage.found),), {"errors": 1, "warnings": 0})
 
 

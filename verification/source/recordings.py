@@ -122,8 +122,8 @@ class SourceEpisodes:
         """
         rows = {(row.source, row.key): row for row in self._recordings.rows}
         pairs: dict[tuple[str, str], Pair] = {}
-        # Faults of the tables are for `verify` to tell, but for those that hide an episode. An episode whose rows are
-        # damaged is found when it is compared.
+        # Faults of the tables are for `verify` to tell, except those that hide an episode. An episode with
+        # damaged rows is found when it is compared.
         faults: list[DatasetDamaged] = []
         located = open_dataset(self._dataset.root, damage=faults.append).episodes()
         for stored, origin in zip_longest(located, origins(self._dataset)):

@@ -120,7 +120,7 @@ class Dataset(DatasetFiles, ABC):
         """All features of info.json, in its order."""
         entries = self.info.get("features")
         if not isinstance(entries, dict):
-            raise DatasetDamaged(self.root, paths_v30.INFO, "features is no object")
+            raise DatasetDamaged(self.root, paths_v30.INFO, "features is not an object")
         return {key: self._feature(key, entry) for key, entry in entries.items()}
 
     def _feature(self, key: str, entry: Any) -> Feature:
@@ -442,7 +442,7 @@ class Dataset(DatasetFiles, ABC):
             elif not is_counted:
                 fault = f"episode {episode} has length {length!r} instead of a count of at least 1 frame"
             elif empty:
-                fault = f"{', '.join(empty)}: there is no value"
+                fault = f"{', '.join(empty)}: the value is missing"
             elif not is_texts(tasks) or not tasks:
                 fault = f"tasks of episode {episode} is {tasks!r} instead of a list of texts"
             elif strange := [task for task in tasks if known is not None and task not in known]:
@@ -461,7 +461,7 @@ class Dataset(DatasetFiles, ABC):
 def decoded(decoder: ImageDecoder, picture: Any, where: str) -> Pixels:
     """Return a picture of a data file as (height, width, 3) uint8 RGB; raise Damaged if it is none."""
     if not isinstance(picture, bytes):
-        raise Damaged(where, "there is no picture")
+        raise Damaged(where, "the picture is missing")
     try:
         return decoder.decode(picture)
     except EpisodeRejected as exc:

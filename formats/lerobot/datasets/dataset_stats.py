@@ -106,7 +106,7 @@ def whole_stats(
 
 
 def incomplete_cameras(root: Path) -> list[str]:
-    """Return the cameras of a v3.0 dataset of which an episode has no complete statistics."""
+    """Return the cameras of a v3.0 dataset with incomplete statistics in an episode."""
     dataset = DatasetV30(root)
     known: set[str] = set()
     for path in dataset.files(dataset.episodes_path):
@@ -123,7 +123,7 @@ def covers(histogram: Array, feature: Feature, count: int) -> bool:
 
 
 def merged_stats(dataset: DatasetV30) -> dict[str, FeatureStats]:
-    """Merge those of the episodes, of features of which every episode has all in LeRobot's shape; without quantiles."""
+    """Merge those of the episodes, for features with all in LeRobot's shape in every episode; without quantiles."""
     usual = {key: kind.known_stats_shapes()[0] for key, kind in dataset.stat_kinds.items()}
     shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
     shapes |= {f"stats/{key}/count": (1,) for key in usual}

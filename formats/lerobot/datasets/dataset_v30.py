@@ -221,7 +221,7 @@ class DatasetV30(Dataset):
         for row, task in enumerate(self.task_texts):
             if first.setdefault(task, row) != row:
                 where = f"{paths_v30.TASKS}, row {row}"
-                self._report(Damaged(where, f"the task of row {first[task]} is there again: {task!r}"))
+                self._report(Damaged(where, f"the task of row {first[task]} exists twice: {task!r}"))
         return self.task_texts
 
     def stat_batches(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:

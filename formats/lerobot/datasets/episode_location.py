@@ -66,7 +66,7 @@ class Track:
         clip: Where they are.
         size: Bytes of their packets, or of a file of their own; None until a maker of datasets asks for it.
         encoding: What they are encoded with; None too where it is the same for all clips that can meet this one.
-        is_copyable: False if the clip can only be encoded anew, since it begins at no keyframe.
+        is_copyable: False if the clip must be re-encoded, because it does not begin at a keyframe.
     """
 
     clip: Clip
@@ -84,7 +84,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeLocation:
-    """Where one episode lies.
+    """Location of an episode in a dataset.
 
     Attributes:
         index: Number of the episode in its dataset.

@@ -129,7 +129,7 @@ def _episode_rows(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, 
         for key, values in ((key, batch[key]) for batch in batches for key in names):
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 where = f"{at.rows.path.relative_to(dataset.root).as_posix()}, column {key}"
-                found = f"episode {at.index} has NaN or infinite numbers, of which there are no statistics"
+                found = f"episode {at.index} has NaN or infinite numbers, so it has no statistics"
                 raise Damaged(where, found)
         yield {key: np.concatenate([batch[key] for batch in batches]) for key in names}
 

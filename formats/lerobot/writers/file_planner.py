@@ -129,7 +129,7 @@ class DatasetPlanner:
             planner.add(sizes[key], location.length, location.tracks[key].kind)
 
     def keep(self, location: EpisodeLocation, root: Path) -> str:
-        """Place the next episode of a dataset whose files are kept; return what is in the way of that."""
+        """Place the next episode of a dataset with kept files; return the obstacle, if any."""
         places = {self._data: (location.rows.path, location.rows.first)}
         places |= {
             planner: (location.tracks[key].clip.path, location.tracks[key].clip.first)

@@ -19,7 +19,7 @@ class Keeper(Protocol):
     """Decides the files of a dataset that begins with those of another one."""
 
     def keep(self, location: EpisodeLocation, root: Path) -> str:
-        """Place the next episode of a dataset whose files are kept; return what is in the way of that."""
+        """Place the next episode of a dataset with kept files; return the obstacle, if any."""
 
 
 def kept_episodes(base: Dataset, keeper: Keeper, note: Note) -> Iterator[EpisodeLocation]:
@@ -66,7 +66,7 @@ def kept_info(base: Dataset, made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_columns(base: Dataset, schema: pa.Schema) -> None:
-    """Refuse a dataset whose data files have columns of other types than new ones get, by the first of its files.
+    """Refuse a dataset with other column types than those of new data files, by the first of its files.
 
     Raises:
         UsageError: Showing all differences.
@@ -95,6 +95,6 @@ def _not_kept(base: Dataset, problem: str) -> UsageError:
     return UsageError(
         str(base.root),
         f"cannot be appended to: {printable(problem)}",
-        "a dataset whose files can stay as they are",
+        "a dataset with files that can stay unchanged",
         f"{anew[base.version]}, then append to that",
     )

@@ -44,7 +44,7 @@ class EpisodeRun:
 
     @property
     def rows(self) -> Rows:
-        """Where they are."""
+        """Rows in their file."""
         first = self.episodes[0].location.rows
         return Rows(first.path, first.first, int(self.starts[-1]))
 

@@ -65,7 +65,7 @@ class UnitPlanner:
         self._episodes += 1
 
     def keep(self, location: EpisodeLocation, root: Path) -> str:
-        """Take the next episode of a dataset whose files are kept; return what is in the way of that."""
+        """Take the next episode of a dataset with kept files; return the obstacle, if any."""
         clips = {key: (location.tracks[key].clip.path, location.tracks[key].clip.first) for key in self._keys if key}
         for key, (path, first) in ({"": (location.rows.path, 0)} | clips).items():
             if path != root / episode_path(key, self._episodes) or first:
