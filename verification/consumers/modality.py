@@ -10,15 +10,7 @@ import numpy as np
 
 from ...core.errors import nearest
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
-from ...formats.lerobot.gr00t.modality import (
-    MODALITY,
-    SECTIONS,
-    VECTORS,
-    ModalityEntry,
-    entries,
-    misfits,
-    slice_problem,
-)
+from ...formats.lerobot.gr00t import modality
 from ..check import Check, Diagnostic, Repeated
 from .gr00t_release import Release, holds_lists
 
@@ -46,29 +38,29 @@ class ModalityCheck(Check[DatasetV21]):
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what this release refuses or reads wrong."""
-        if not (dataset.root / MODALITY).exists():
+        if not (dataset.root / modality.MODALITY).exists():
             told = f"does not exist: {self._release.title} refuses the dataset"
-            yield self.error(MODALITY, f"{told}; {written(dataset)}")
+            yield self.error(modality.MODALITY, f"{told}; {written(dataset)}")
             return
-        content = dataset.json(MODALITY)
-        for section in SECTIONS:
+        content = dataset.json(modality.MODALITY)
+        for section in modality.SECTIONS:
             if content.get(section) is None and section != "annotation":
                 told = f"is missing: {self._release.title} refuses the dataset"
-                yield self.error(f"{MODALITY}, {section}", f"{told}; {written(dataset)}")
+                yield self.error(f"{modality.MODALITY}, {section}", f"{told}; {written(dataset)}")
         if content.get("video") == {}:
             # The loaders open it; what they give to the policy has no pictures to stack (`_get_vlm_inputs` in N1.6
             # and N1.7, gr00t/model/…/processing_*.py; `data["video"]` in N1 and N1.5, gr00t/model/transforms.py).
             told = f"names no camera, but {self._release.title} trains on pictures"
-            yield self.error(f"{MODALITY}, video", f"{told}; `robotrove run` makes videos of all cameras")
+            yield self.error(f"{modality.MODALITY}, video", f"{told}; `robotrove run` makes videos of all cameras")
         if content.get("annotation") in (None, {}):
             yield self._silent()
-        yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in misfits(content))
-        for entry in entries(content):
+        yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in modality.misfits(content))
+        for entry in modality.entries(content):
             yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
 
     def _silent(self) -> Diagnostic:
         """Return the finding for no annotation at all."""
-        place, title = f"{MODALITY}, annotation", self._release.title
+        place, title = f"{modality.MODALITY}, annotation", self._release.title
         line = '"annotation": {"human.task_description": {"original_key": "task_index"}}'
         if self._release.is_typed:
             # `language_keys` of every class in gr00t/experiment/data_config.py; `_check_integrity` looks for them.
@@ -76,15 +68,15 @@ class ModalityCheck(Check[DatasetV21]):
         told = f'is missing: {title} finds instructions only by the language key "task"'
         return self.warning(place, f"{told}; add {line}")
 
-    def _problems(self, dataset: DatasetV21, entry: ModalityEntry) -> Iterator[str]:
+    def _problems(self, dataset: DatasetV21, entry: modality.ModalityEntry) -> Iterator[str]:
         column = self._release.column(entry)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
             is_given = "original_key" in entry.content
             told = "original_key is" if is_given else f"has no original_key, so {self._release.title} reads"
             yield f"{told} {column!r}, which is missing in info.json{_instead(entry, column, dataset)}"
-        elif entry.section in VECTORS:
-            if problem := slice_problem(entry, column, feature):
+        elif entry.section in modality.VECTORS:
+            if problem := modality.slice_problem(entry, column, feature):
                 yield f"{problem}; {written(dataset)}"
             elif self._release == Release.N1 and not holds_lists(dataset, column):
                 told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
@@ -96,7 +88,7 @@ class ModalityCheck(Check[DatasetV21]):
                 else _instead(entry, column, dataset)[2:]
             )
             yield f"original_key is {column!r}, which is {feature} and no video; {line}"
-        if self._release.is_typed and entry.section in VECTORS:
+        if self._release.is_typed and entry.section in modality.VECTORS:
             yield from _mistyped(entry, self._release.title)
 
 
@@ -106,24 +98,26 @@ def written(dataset: DatasetV21) -> str:
     return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
 
 
-def _instead(entry: ModalityEntry, column: Any, dataset: DatasetV21) -> str:
+def _instead(entry: modality.ModalityEntry, column: Any, dataset: DatasetV21) -> str:
     """Return what to write for a column that cannot be used."""
     fitting = [key for key in dataset.features if _fits(entry, key, dataset)]
-    usual = [key for key in (f"observation.images.{entry.key}", *VECTORS.get(entry.section, ())) if key in fitting]
+    usual = [
+        key for key in (f"observation.images.{entry.key}", *modality.VECTORS.get(entry.section, ())) if key in fitting
+    ]
     if usual or len(fitting) == 1:
         return f'; write "original_key": "{(usual or fitting)[0]}"'
     return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"
 
 
-def _fits(entry: ModalityEntry, key: str, dataset: DatasetV21) -> bool:
+def _fits(entry: modality.ModalityEntry, key: str, dataset: DatasetV21) -> bool:
     if entry.section == "video":
         return key in dataset.video_keys
     if entry.section == "annotation":
         return dataset.features[key].dtype == "int64"
-    return not slice_problem(entry, "", dataset.features[key])
+    return not modality.slice_problem(entry, "", dataset.features[key])
 
 
-def _mistyped(entry: ModalityEntry, title: str) -> Iterator[str]:
+def _mistyped(entry: modality.ModalityEntry, title: str) -> Iterator[str]:
     """Yield fields that `LeRobotStateActionMetadata` refuses, and a dtype that numpy does not know."""
     content = entry.content
     rotation, absolute, bounds = content.get("rotation_type"), content.get("absolute", True), content.get("range")

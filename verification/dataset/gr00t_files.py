@@ -10,16 +10,8 @@ import numpy as np
 
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.gr00t import modality
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
-from ...formats.lerobot.gr00t.modality import (
-    MODALITY,
-    VECTORS,
-    ModalityEntry,
-    column_of,
-    entries,
-    misfits,
-    slice_problem,
-)
 from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of
 from ..check import Check, Diagnostic
 
@@ -31,13 +23,13 @@ class Gr00tCheck(Check[DatasetV21]):
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what GR00T (N1 to N1.7) could not use."""
-        has_modality = (dataset.root / MODALITY).exists()
+        has_modality = (dataset.root / modality.MODALITY).exists()
         if (dataset.root / paths_v30.STATS).exists():
             yield from self._stats(dataset, has_modality)
         if has_modality:
-            content = dataset.json(MODALITY)
-            yield from (self.error(place, problem) for place, problem in misfits(content))
-            for entry in entries(content):
+            content = dataset.json(modality.MODALITY)
+            yield from (self.error(place, problem) for place, problem in modality.misfits(content))
+            for entry in modality.entries(content):
                 yield from self._entry(dataset, entry)
 
     def _stats(self, dataset: DatasetV21, has_modality: bool) -> Iterator[Diagnostic]:
@@ -56,13 +48,13 @@ class Gr00tCheck(Check[DatasetV21]):
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
             yield from (self.error(place, problem) for problem in unusable(entry, dataset, key))
 
-    def _entry(self, dataset: DatasetV21, entry: ModalityEntry) -> Iterator[Diagnostic]:
-        column = column_of(entry.section, entry.key, entry.content)
+    def _entry(self, dataset: DatasetV21, entry: modality.ModalityEntry) -> Iterator[Diagnostic]:
+        column = modality.column_of(entry.section, entry.key, entry.content)
         feature = dataset.features.get(column) if isinstance(column, str) else None
         if feature is None:
             yield self.error(entry.place, f"original_key is {column!r}, which is missing in info.json")
-        elif entry.section in VECTORS:
-            if problem := slice_problem(entry, column, feature):
+        elif entry.section in modality.VECTORS:
+            if problem := modality.slice_problem(entry, column, feature):
                 yield self.error(entry.place, problem)
         elif entry.section == "video":
             if column not in dataset.video_keys:
