@@ -189,6 +189,10 @@ def test_pictures_come_back_as_they_were_written() -> None:
     assert kind.row_problem(None) == "the picture is missing"
     with pytest.raises(Damaged, match="pictures are int64"):
         kind.values(pa.array([1]), "here")
+    assert kind.merged(pa.table({"camera": column}), field, {}, "here").equals(column)
+    gaps = pa.array([column[0].as_py(), {"bytes": None, "path": "a.png"}, None], field.type)
+    with pytest.raises(RobotroveError, match="here, column camera: 2 values are empty"):
+        kind.merged(pa.table({"camera": gaps}), field, {}, "here")
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -270,6 +274,18 @@ def test_types_of_columns(feature: Feature, found: pa.DataType, severity: str | 
     assert (problem and problem[0]) == severity
 
 
+def test_the_entry_of_a_video_in_info_json(tmp_path: Path) -> None:
+    kind = kind_of(CAMERA)
+    known = {"video.codec": "h264", "has_audio": False}
+    missing = tmp_path / "is_not_opened.mp4"
+    assert kind.info_entry(known, missing, 10) == CAMERA.to_json() | {"info": known}
+    writer = kind.writer(episode({"camera": (CAMERA, frames(3))}), "camera")
+    writer.write_file(tmp_path / "camera.mp4", VideoSettings(codec="libx264"), 1)
+    info = kind.info_entry({}, tmp_path / "camera.mp4", 10)["info"]
+    assert (info["video.height"], info["video.width"], info["video.fps"], info["video.codec"]) == (16, 32, 10, "h264")
+    assert kind_of(PICTURE).info_entry(known, missing, 10) == PICTURE.to_json()
+
+
 def test_single_values_as_lists_of_one() -> None:
     kind = kind_of(Feature("float32", (1,)))
     wrapped = pa.list_(pa.float32())
@@ -277,3 +293,8 @@ def test_single_values_as_lists_of_one() -> None:
         ("error", "is list<item: float>, which does not hold float32[1]"),
         ("warning", "is list<item: float>, which does not hold float32[1]"),
     ]
+    grid = kind_of(Feature("float32", (2, 3)))
+    assert grid.type_problem(wrapped, may_wrap=True) == (
+        "error",
+        "is list<item: float>, which does not hold float32[2x3]",
+    )
