@@ -84,7 +84,8 @@ def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
     Raises:
         RobotroveError: As `measured`, or if a new dataset cannot have its tasks or info.json.
     """
-    info, _ = DatasetInfo.of_dataset(dataset), dataset.tasks
+    info = DatasetInfo.of_dataset(dataset)
+    _ = dataset.tasks  # refused now if the numbers in the rows do not lead to a text each
     sentences: list[str] = []
     count = 0
     for location in dataset.measured(sentences.append):

@@ -375,4 +375,4 @@ def test_memory_does_not_grow_with_wide_rows(tmp_path: Path) -> None:
         rows, peak = map(int, done.stdout.split())
         assert rows == count
         peaks.append(peak)
-    assert peaks[1] - peaks[0] < 60, peaks
+    assert peaks[1] - peaks[0] < 120, peaks  # batches of 16 MB, and what pyarrow needs to make one
