@@ -6,24 +6,25 @@ import json
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ...core.errors import RobotroveError, UsageError
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset, Note
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
-from ...formats.lerobot.datasets.episode_location import EpisodeLocation, EpisodeMetadata, Track
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
 from ...formats.lerobot.datasets.shard_dataset import ShardDataset
 from ...formats.lerobot.features.feature_kind import kind_of
-from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable, read_episodes, write_episodes
+from ...formats.lerobot.writers import dataset_plan
+from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, VersionWriter
 from ...formats.lerobot.writers.file_planner import PlannedFile
-from ...formats.lerobot.writers.kept_files import Keeper, kept_episodes, kept_info
+from ...formats.lerobot.writers.kept_files import kept_episodes, kept_info
 from ...formats.lerobot.writers.writer_v30 import write_json
 from ...hub.source_files import source_file
 from ...media.encode.settings import VideoSettings
@@ -36,16 +37,6 @@ from .dataset_sources import DatasetSources, readable
 
 META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
-
-
-class Planner(Keeper, Protocol):
-    """Decides the files of a dataset from its episodes, given one after the other."""
-
-    def add(self, location: EpisodeLocation) -> None:
-        """Place the next episode."""
-
-    def finish(self) -> list[PlannedFile]:
-        """Return the units of work."""
 
 
 class DatasetMaker(Bound, DatasetStep, ABC):
@@ -65,34 +56,16 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self._anew: Counter[str] = Counter()  # clips to re-encode, by camera; `admit` counts them
 
     @abstractmethod
-    def planner(self, facts: DatasetInfo) -> Planner:
-        """Return a fresh planner."""
-
-    @abstractmethod
-    def check_columns(self, base: Dataset) -> None:
-        """Refuse to append to a dataset with other columns than new data files get."""
+    def writer(self, info: DatasetInfo) -> VersionWriter:
+        """Return the writer of a dataset with these properties."""
 
     @abstractmethod
     def admit(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return what is taken of an episode of a source; raise if it cannot be."""
 
     @abstractmethod
-    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> Commit | None:
-        """Write one unit, as `process` does."""
-
-    @abstractmethod
-    def targets(self, unit: PlannedFile) -> Iterator[Path]:
-        """Yield the files that a unit writes."""
-
-    @abstractmethod
-    def write_meta(
-        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], plan: DatasetPlan
-    ) -> None:
-        """Write meta/ into the folder `out`, all but info.json; files of the new dataset may not be there yet."""
-
-    @abstractmethod
-    def write_info(self, out: Path, facts: DatasetInfo, plan: DatasetPlan) -> None:
-        """Write info.json as `out`; all files of the new dataset are there."""
+    def encoding_like(self, track: Track, key: str) -> Encoding | None:
+        """Return the encoding that a clip is given when it is re-encoded; None for that of `video`."""
 
     @property
     def root(self) -> Path:
@@ -115,7 +88,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Sources of the episodes."""
         return DatasetSources(self.datasets, self.binding)
 
-    def _taken(self, source: Dataset, planner: Planner, note: Note) -> Iterator[EpisodeLocation]:
+    def _taken(self, source: Dataset, planner: dataset_plan.Planner, note: Note) -> Iterator[EpisodeLocation]:
         """Yield the episodes of a source, each with its place planned."""
         if self.datasets is None and not isinstance(source, ShardDataset):
             yield from kept_episodes(source, planner, note)
@@ -134,7 +107,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
         source_tasks: list[list[str]] = []
-        planner = self.planner(self.facts)
+        planner = self.writer(self.facts).planner()
         total = index = 0
 
         def placed() -> Iterator[PlacedEpisode]:
@@ -146,12 +119,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                         yield PlacedEpisode(total, index, number, location)
                         total, index = total + 1, index + location.length
 
-        write_episodes(self.folder, placed())
+        dataset_plan.write_episodes(self.folder, placed())
         if not total:
             raise UsageError(
                 self.name, "has no episode to write", "at least one", "robotrove status RUN_DIR shows the reasons"
             )
-        tasks = TaskTable(task for own in source_tasks for task in own)
+        tasks = dataset_plan.TaskTable(task for own in source_tasks for task in own)
         _, differing = self.sources.extras()
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._anew.items()]
         notes += differing
@@ -163,11 +136,20 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def _plan(self) -> DatasetPlan:
         return DatasetPlan.read(self.folder)
 
-    def encode_anew(self, track: Track, like: Encoding | None, target: Path) -> None:
-        """Encode a clip into a file of its own, with the codec and pixel format of `like`."""
-        video = self.video or VideoSettings()
-        with file_attempt(target) as attempt:
-            reencode(track.clip, attempt, self.facts.fps, settings_like(like, video) if like else video)
+    def _reencoded(self, placed: PlacedEpisode, key: str) -> PlacedEpisode:
+        """Return the episode with one camera's clip re-encoded if needed; that is done once, whatever happens."""
+        if placed.location.tracks[key].is_copyable:
+            return placed
+        folder = self.folder / "encoded"
+        folder.mkdir(exist_ok=True)
+        target = folder / f"e{placed.index:07d}-{self.facts.camera_keys.index(key)}.mp4"
+        track = placed.location.tracks[key]
+        if not target.exists():
+            video, like = self.video or VideoSettings(), self.encoding_like(track, key)
+            with file_attempt(target) as attempt:
+                reencode(track.clip, attempt, self.facts.fps, settings_like(like, video) if like else video)
+        tracks = dict(placed.location.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
+        return replace(placed, location=replace(placed.location, tracks=tracks))
 
     def units(self) -> list[Unit]:
         """Return meta, which takes longest, and the units as they were planned."""
@@ -175,28 +157,43 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     def process(self, unit: Unit) -> Commit | None:
         """Write one unit of the output."""
-        targets = self._targets(unit)
-        if all(target.exists() for target in targets) or self.binding.is_committed:
+        missing = [target for target in self._targets(unit) if not (self.root / target).exists()]
+        if not missing or self.binding.is_committed:
             return None  # done before; or the whole dataset is, and this process is a second one that lives on
+        targets = [self.root / target for target in missing]
         for target in targets:
             target.parent.mkdir(parents=True, exist_ok=True)
-        base = self.binding.run.base
         if unit == META:
             self._write_meta()
             return None
-        if base is not None and unit.last <= base.episodes:
-            return self._copy(unit)
-        with self.sources.named():
-            return self.write(unit, read_episodes(self.folder, unit.first, unit.last, key=unit.key), self._plan)
+        with ExitStack() as stack:
+            written = stack.enter_context(files_attempt(targets, self.root))
+            self._write(unit, dict(zip(missing, written, strict=True)))
+            return stack.pop_all().close  # syncs them and gives them their names
 
-    def _targets(self, unit: Unit) -> list[Path]:
-        return [self.root / META] if unit == META else list(self.targets(unit))
+    def _targets(self, unit: Unit) -> list[str]:
+        return [META] if unit == META else self.writer(self.facts).targets(unit)
+
+    def _write(self, unit: PlannedFile, files: Mapping[str, Path]) -> None:
+        """Write files of a unit; those of the base are copied as they are."""
+        base, root = self.binding.run.base, self.binding.base_root or Path()
+        if base is not None and unit.last <= base.episodes:
+            with readable(root):
+                for target, out in files.items():
+                    copy_file(source_file(root / target).open(), out)
+            return
+        with self.sources.named():
+            episodes = dataset_plan.read_episodes(self.folder, unit.first, unit.last, key=unit.key)
+            if unit.key:
+                episodes = (self._reencoded(placed, unit.key) for placed in episodes)
+            self.writer(self.facts).write(unit, episodes, files, self._plan)
 
     def _write_meta(self) -> None:
         attempt = self.root / attempt_name(META)
         attempt.mkdir()
         try:
-            self.write_meta(attempt, self.sources.described(read_episodes(self.folder, key="")), self._plan)
+            described = self.sources.described(dataset_plan.read_episodes(self.folder, key=""))
+            self.writer(self.facts).write_meta(attempt, described, self._plan, self.sources.histograms())
             for path, origin in self.sources.extras()[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
@@ -205,24 +202,15 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
-    def _copy(self, unit: PlannedFile) -> Commit:
-        """Copy the files of a unit as the base has them."""
-        root = self.binding.base_root or Path()
-        targets = [target for target in self.targets(unit) if not target.exists()]
-        with readable(root), ExitStack() as stack:
-            written = stack.enter_context(files_attempt(targets, self.root))
-            for target, out in zip(targets, written, strict=True):
-                copy_file(source_file(root / target.relative_to(self.root)).open(), out)
-            return stack.pop_all().close  # syncs them and gives them their names
-
     def finish(self) -> None:
         """Check that every file is there and write info.json."""
         if self.binding.is_committed:
             return
-        for target in (target for unit in self.units() for target in self._targets(unit)):
+        for target in (self.root / target for unit in self.units() for target in self._targets(unit)):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         with file_attempt(self.root / paths_v30.INFO) as attempt:
-            self.write_info(attempt, replace(self.facts, video_info=self.sources.video_info()), self._plan)
+            writer = self.writer(replace(self.facts, video_info=self.sources.video_info()))
+            writer.write_info(self.root, attempt, self._plan)
             for base in self.sources.base():
                 write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

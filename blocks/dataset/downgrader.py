@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from pathlib import Path
-
-from ...core.commit import files_attempt
 from ...core.errors import UsageError, option
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
-from ...formats.lerobot.datasets.episode_location import EpisodeLocation, EpisodeMetadata
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
 from ...formats.lerobot.time_limits import is_too_long_for_v21
-from ...formats.lerobot.writers import writer_v21
-from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
-from ...formats.lerobot.writers.file_planner import PlannedFile
-from ...formats.lerobot.writers.kept_files import check_columns
+from ...formats.lerobot.writers.dataset_plan import VersionWriter
+from ...formats.lerobot.writers.writer_v21 import WriterV21
 from ...media.encode.settings import VideoSettings
-from ...media.remux.concat import split
-from ...media.remux.video_index import prove
-from .dataset_maker import DatasetMaker, Planner
-
-BATCH_EPISODES = 64  # files synced together: one by one that would take longer than writing them
+from ...media.remux.clip import Encoding
+from .dataset_maker import DatasetMaker
 
 
 class Downgrader(DatasetMaker):
@@ -52,13 +42,9 @@ class Downgrader(DatasetMaker):
         self.reference_exact = reference_exact
         self.allow_long = allow_long
 
-    def planner(self, facts: DatasetInfo) -> Planner:
-        """Return a fresh planner."""
-        return writer_v21.UnitPlanner(facts.camera_keys)
-
-    def check_columns(self, base: Dataset) -> None:
-        """Refuse to append to a dataset with other columns than new data files get."""
-        check_columns(base, writer_v21.row_schema(DatasetInfo.of_dataset(base), reference_exact=self.reference_exact))
+    def writer(self, info: DatasetInfo) -> VersionWriter:
+        """Return the writer of v2.1."""
+        return WriterV21(info, self.reference_exact)
 
     def admit(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return the episode as it is.
@@ -77,55 +63,6 @@ class Downgrader(DatasetMaker):
         self._anew.update(key for key, track in location.tracks.items() if not track.is_copyable)
         return location
 
-    def targets(self, unit: PlannedFile) -> Iterator[Path]:
-        """Yield a file per episode."""
-        return (self.root / writer_v21.episode_path(unit.key, episode) for episode in range(unit.first, unit.last))
-
-    def write(self, unit: PlannedFile, episodes: Iterator[PlacedEpisode], plan: DatasetPlan) -> None:
-        """Write the files of a run of episodes."""
-        todo = [(e, t) for e, t in zip(episodes, self.targets(unit), strict=True) if not t.exists()]
-        copied = []
-        for placed, target in todo:
-            track = placed.location.tracks[unit.key] if unit.key else None
-            if track is None or track.is_copyable:
-                copied.append((placed, target))
-            else:
-                self.encode_anew(track, track.encoding, target)
-        batches = iter(copied)
-        while batch := list(islice(batches, BATCH_EPISODES)):
-            self._write_batch(batch, unit.key, plan)
-
-    def _write_batch(self, batch: Sequence[tuple[PlacedEpisode, Path]], key: str, plan: DatasetPlan) -> None:
-        """Write files aside, prove them, sync them together, and give each its name."""
-        with files_attempt([target for _, target in batch], self.root) as written:
-            files = [(placed, path) for (placed, _), path in zip(batch, written, strict=True)]
-            if key:
-                split([(placed.location.tracks[key].clip, path) for placed, path in files], self.facts.fps)
-                for placed, path in files:
-                    prove(path, placed.location.length, self.facts.fps)
-            else:
-                tasks = TaskTable(plan.tasks)
-                rows = writer_v21.placed_rows(
-                    self.facts, tasks, plan.source_tasks, reference_exact=self.reference_exact
-                )
-                writer_v21.write_rows(files, rows)
-                rows.close()
-
-    def write_meta(
-        self, out: Path, episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], plan: DatasetPlan
-    ) -> None:
-        """Write meta/ but info.json."""
-        tasks = TaskTable(plan.tasks)
-        writer_v21.write_meta(out, episodes, self.facts, tasks, plan.source_tasks, self.sources.histograms())
-
-    def write_info(self, out: Path, facts: DatasetInfo, plan: DatasetPlan) -> None:
-        """Write info.json."""
-        writer_v21.write_info(
-            self.root,
-            out,
-            facts,
-            episodes=plan.episodes,
-            frames=plan.frames,
-            tasks=len(plan.tasks),
-            reference_exact=self.reference_exact,
-        )
+    def encoding_like(self, track: Track, key: str) -> Encoding | None:
+        """Return the clip's own encoding."""
+        return track.encoding

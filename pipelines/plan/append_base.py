@@ -18,7 +18,7 @@ from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import has_origins, origins
-from ...formats.lerobot.writers.kept_files import kept_episodes
+from ...formats.lerobot.writers.kept_files import check_columns, kept_episodes
 from ...hub.address import is_on_hub
 from ...hub.source_files import dataset_place, local_dataset
 from ...manifests.run_info import BaseDataset, RunInfo
@@ -85,9 +85,10 @@ def check_base(base: Base, pipeline: ResolvedPipeline) -> None:
         existing = open_dataset(root)
         for maker in pipeline.dataset:
             if isinstance(maker, DatasetMaker):
-                for _ in kept_episodes(existing, maker.planner(base.facts), lambda note: None):
+                writer = maker.writer(base.facts)
+                for _ in kept_episodes(existing, writer.planner(), lambda note: None):
                     pass
-                maker.check_columns(existing)
+                check_columns(existing, writer.schema)
         notes = [_other("robot_type", pipeline.robot_type, base.facts.robot_type)]
         for key in base.facts.camera_keys:
             encoding = encoding_at(root / next(existing.video_files(key)).path)

@@ -6,22 +6,23 @@ Written once, from metadata alone; every rank then reads the part that it needs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ....core.columns import Array
 from ....core.commit import attempt_name, sync_file, write_file
 from ....core.errors import undamaged
 from ....media.remux.clip import Clip, Encoding
 from ..dataset_files import open_parquet
-from ..datasets.episode_location import EpisodeLocation, Rows, Track
+from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata, Rows, Track
 from .file_planner import PlannedFile
 
 PLAN_FILE = "plan.json"
@@ -73,6 +74,10 @@ class PlacedEpisode:
     first_index: int
     source: int
     location: EpisodeLocation
+
+
+# Episodes that follow each other, with their metadata, some at a time.
+PlacedBatches: TypeAlias = Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +212,60 @@ _path = lru_cache(maxsize=256)(Path)
 @lru_cache(maxsize=256)
 def _encoding(codec: str | None, *more: Any) -> Encoding | None:
     return None if codec is None else Encoding(codec, *more)
+
+
+class Planner(Protocol):
+    """Decides the files of a dataset from its episodes, given one after the other."""
+
+    def add(self, location: EpisodeLocation) -> None:
+        """Place the next episode."""
+
+    def keep(self, location: EpisodeLocation, root: Path) -> str:
+        """Place the next episode of a dataset with kept files; return the obstacle, if any."""
+
+    def finish(self) -> list[PlannedFile]:
+        """Return the units of work."""
+
+
+class VersionWriter(Protocol):
+    """Writer of datasets of one version of the format."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of the data files."""
+
+    def planner(self) -> Planner:
+        """Return a fresh planner."""
+
+    def targets(self, unit: PlannedFile) -> list[str]:
+        """Return the files that a unit writes, relative to the dataset."""
+
+    def write(
+        self, unit: PlannedFile, episodes: Iterable[PlacedEpisode], files: Mapping[str, Path], plan: DatasetPlan
+    ) -> None:
+        """Write files of a unit.
+
+        Args:
+            unit: The unit.
+            episodes: Its episodes, in order.
+            files: Each file to write, of `targets`, to the path under which it is written.
+            plan: The plan.
+        """
+
+    def write_meta(
+        self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
+    ) -> None:
+        """Write meta/, all but info.json and the statistics of the whole; the files of the dataset may be missing yet.
+
+        Args:
+            out: Folder that gets the folder meta.
+            episodes: All episodes in order, some at a time; read once, never held.
+            plan: The plan.
+            histograms: Camera key to (3, 256) counts of its sampled pixel values; none for those not known.
+        """
+
+    def write_info(self, root: Path, out: Path, plan: DatasetPlan) -> None:
+        """Write info.json as `out`, when all data and video files of the dataset in `root` exist."""
 
 
 class TaskTable:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,24 +11,17 @@ from ....core.errors import UsageError, printable
 from ..datasets.dataset import Dataset, Note
 from ..datasets.episode_location import EpisodeLocation
 from ..datasets.provenance import missing_origins
-from .dataset_plan import TaskTable
+from .dataset_plan import Planner, TaskTable
 
 
-class Keeper(Protocol):
-    """Decides the files of a dataset that begins with those of another one."""
-
-    def keep(self, location: EpisodeLocation, root: Path) -> str:
-        """Place the next episode of a dataset with kept files; return the obstacle, if any."""
-
-
-def kept_episodes(base: Dataset, keeper: Keeper, note: Note) -> Iterator[EpisodeLocation]:
+def kept_episodes(base: Dataset, planner: Planner, note: Note) -> Iterator[EpisodeLocation]:
     """Yield where each episode of a dataset is, in order, and have its place planned.
 
     What makers of a new dataset fix while they write episodes cannot be fixed here, so it is refused.
 
     Args:
         base: The dataset.
-        keeper: Plans the files of the new dataset.
+        planner: Plans the files of the new dataset.
         note: Called with a sentence about what the new dataset will not say.
 
     Raises:
@@ -45,7 +37,7 @@ def kept_episodes(base: Dataset, keeper: Keeper, note: Note) -> Iterator[Episode
             if track.clip.first != location.tracks[key].clip.first:
                 path = track.clip.path.relative_to(base.root).as_posix()
                 raise _not_kept(base, f"{path} begins later than at 0 s")
-        if problem := keeper.keep(location, base.root):
+        if problem := planner.keep(location, base.root):
             raise _not_kept(base, problem)
         yield location
         count += 1

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -15,13 +16,16 @@ import pyarrow as pa
 
 from ....core.columns import Array
 from ....core.features import DEFAULT_FEATURES, Feature, Features, vectors, video_cameras
+from ....media.remux.byte_copier import copy_file
+from ....media.remux.concat import split
+from ....media.remux.video_index import prove
 from .. import paths_v21
 from ..datasets.dataset_info import DatasetInfo
 from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata
 from ..features.feature_kind import data_schema, in_rows, kind_of, with_stats
 from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS
 from ..stats.stored_stats import StatColumns, is_known, nested_lists
-from .dataset_plan import PlacedEpisode, TaskTable
+from .dataset_plan import DatasetPlan, PlacedBatches, PlacedEpisode, TaskTable
 from .file_planner import PlannedFile
 from .placed_rows import PlacedRows
 from .placed_stats import PlacedStats
@@ -89,80 +93,117 @@ def episode_path(key: str, episode: int) -> str:
     return paths_v21.video_path(key, episode) if key else paths_v21.data_path(episode)
 
 
-def placed_rows(
-    facts: DatasetInfo, tasks: TaskTable, source_tasks: Sequence[Sequence[str]], *, reference_exact: bool = False
-) -> PlacedRows:
-    """Return a reader of rows as they are in the files of this version, or as the reference converters have them."""
-    schema = row_schema(facts, reference_exact=reference_exact)
-    return PlacedRows(facts.features, facts.fps, tasks, source_tasks, schema)
+@dataclass(frozen=True, slots=True)
+class WriterV21:
+    """Writer of v2.1; a unit is a run of episodes, each with a file of its own.
+
+    Attributes:
+        info: Properties that all episodes of the dataset share.
+        reference_exact: Write rows as the reference converters do, see `reference_features`.
+    """
+
+    info: DatasetInfo
+    reference_exact: bool = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """See the protocol."""
+        features = self.info.features
+        return reference_schema(features) if self.reference_exact else data_schema(features, "Sequence")
+
+    def planner(self) -> UnitPlanner:
+        """See the protocol."""
+        return UnitPlanner(self.info.camera_keys)
+
+    def targets(self, unit: PlannedFile) -> list[str]:
+        """See the protocol."""
+        return [episode_path(unit.key, episode) for episode in range(unit.first, unit.last)]
+
+    def write(
+        self, unit: PlannedFile, episodes: Iterable[PlacedEpisode], files: Mapping[str, Path], plan: DatasetPlan
+    ) -> None:
+        """See the protocol; clips that were re-encoded have a file of their own, which is copied."""
+        paired = ((placed, files.get(episode_path(unit.key, placed.index))) for placed in episodes)
+        outs = [(placed, out) for placed, out in paired if out is not None]
+        if not unit.key:
+            self._write_rows(outs, plan)
+            return
+        tracks = [(placed.location.tracks[unit.key], out) for placed, out in outs]
+        split([(track.clip, out) for track, out in tracks if track.is_copyable], self.info.fps)
+        for track, out in tracks:
+            if track.is_copyable:
+                prove(out, track.clip.frames, self.info.fps)
+            else:
+                copy_file(track.clip.path, out)
+
+    def _write_rows(self, files: Sequence[tuple[PlacedEpisode, Path]], plan: DatasetPlan) -> None:
+        rows = self._rows(plan, self.schema)
+        pieces = rows.tables(placed for placed, _ in files)
+        for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
+            with rows.writer(out) as writer:
+                for _, table in tables:
+                    writer.write_table(table, row_group_size=table.num_rows)
+        rows.close()
+
+    def _rows(self, plan: DatasetPlan, schema: pa.Schema) -> PlacedRows:
+        return PlacedRows(self.info.features, self.info.fps, TaskTable(plan.tasks), plan.source_tasks, schema)
+
+    def write_meta(
+        self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
+    ) -> None:
+        """See the protocol."""
+        rows = self._rows(plan, data_schema(self.info.features, "Sequence"))
+        stats = PlacedStats(self.info.features, TaskTable(plan.tasks), rows, keep_axes=True)
+        with ExitStack() as stack:
+            names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
+            episode_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
+            for batch, metadata in _in_parts(episodes, _most_episodes(self.info)):
+                entries = _nested(stats.complete(batch, metadata.stats), self.info)
+                for placed, entry, origin in zip(batch, entries, metadata.provenance.to_pylist(), strict=True):
+                    index = {"episode_index": placed.index}
+                    at = placed.location
+                    _line(episode_file, index | {"tasks": list(at.tasks), "length": at.length})
+                    _line(stats_file, index | {"stats": entry})
+                    _line(origin_file, index | origin)
+        rows.close()
+        with _created(out / paths_v21.TASKS) as file:
+            for number, task in enumerate(plan.tasks):
+                _line(file, {"task_index": number, "task": task})
+        write_own(out, self.info, histograms)
+
+    def write_info(self, root: Path, out: Path, plan: DatasetPlan) -> None:
+        """See the protocol."""
+        info, episodes = self.info, plan.episodes
+        features = reference_features(info.features) if self.reference_exact else info.features | DEFAULT_FEATURES
+        described = {
+            key: kind_of(feature).info_entry(info.video_info.get(key, {}), root / episode_path(key, 0), info.fps)
+            for key, feature in features.items()
+        }
+        content = {
+            "codebase_version": paths_v21.CODEBASE_VERSION,
+            "robot_type": info.robot_type,
+            "total_episodes": episodes,
+            "total_frames": plan.frames,
+            "total_tasks": len(plan.tasks),
+            "total_videos": episodes * len(info.camera_keys),
+            "total_chunks": -(-episodes // paths_v21.CHUNKS_SIZE),
+            "chunks_size": paths_v21.CHUNKS_SIZE,
+            "fps": info.fps,
+            "splits": {"train": f"0:{episodes}"},
+            "data_path": paths_v21.DATA_PATH,
+            "video_path": paths_v21.VIDEO_PATH if info.camera_keys else None,
+            "features": described,
+        }
+        write_json(out, content)
 
 
-def row_schema(facts: DatasetInfo, *, reference_exact: bool) -> pa.Schema:
-    """Return the columns of data files of this version, or as the reference converters have them."""
-    return reference_schema(facts.features) if reference_exact else data_schema(facts.features, "Sequence")
-
-
-def write_rows(files: Sequence[tuple[PlacedEpisode, Path]], rows: PlacedRows) -> None:
-    """Write the rows of each episode into a file of its own."""
-    pieces = rows.tables(placed for placed, _ in files)
-    for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
-        with rows.writer(out) as writer:
-            for _, table in tables:
-                writer.write_table(table, row_group_size=table.num_rows)
-
-
-def write_meta(
-    out: Path,
-    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]],
-    facts: DatasetInfo,
-    tasks: TaskTable,
-    source_tasks: Sequence[Sequence[str]],
-    histograms: Mapping[str, Array],
-) -> None:
-    """Write meta/, all but info.json; arguments as in writer_v30.write_meta."""
-    rows = placed_rows(facts, tasks, source_tasks)
-    stats = PlacedStats(facts.features, tasks, rows, keep_axes=True)
-    with ExitStack() as stack:
-        names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
-        meta_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
-        for batch, metas in _in_parts(episodes, _most_episodes(facts)):
-            entries = _nested(stats.complete(batch, metas.stats), facts)
-            for placed, entry, origin in zip(batch, entries, metas.provenance.to_pylist(), strict=True):
-                index = {"episode_index": placed.index}
-                _line(meta_file, index | {"tasks": list(placed.location.tasks), "length": placed.location.length})
-                _line(stats_file, index | {"stats": entry})
-                _line(origin_file, index | origin)
-    rows.close()
-    with _created(out / paths_v21.TASKS) as file:
-        for number, task in enumerate(tasks.tasks):
-            _line(file, {"task_index": number, "task": task})
-    write_own(out, facts, histograms)
-
-
-def write_info(
-    root: Path,
-    out: Path,
-    facts: DatasetInfo,
-    *,
-    episodes: int,
-    frames: int,
-    tasks: int,
-    reference_exact: bool = False,
-) -> None:
-    """Write info.json after all data and video files are there; arguments as in writer_v30.write_info."""
-    features = reference_features(facts.features) if reference_exact else facts.features | DEFAULT_FEATURES
-    write_json(out, _info(root, facts, features, episodes, frames, tasks))
-
-
-def _most_episodes(facts: DatasetInfo) -> int:
+def _most_episodes(info: DatasetInfo) -> int:
     """Return of how many episodes statistics are held at a time: here they have all axes of their feature."""
-    values = sum(math.prod(feature.shape) for feature in vectors(facts.features).values())
+    values = sum(math.prod(feature.shape) for feature in vectors(info.features).values())
     return max(1, _HELD_VALUES // max(1, values))
 
 
-def _in_parts(
-    episodes: Iterable[tuple[Sequence[PlacedEpisode], EpisodeMetadata]], most: int
-) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetadata]]:
+def _in_parts(episodes: PlacedBatches, most: int) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetadata]]:
     for batch, metas in episodes:
         for first in range(0, len(batch), most):
             yield batch[first : first + most], metas.part(first, first + most)
@@ -177,10 +218,10 @@ def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
     file.write(json.dumps(entry, ensure_ascii=False) + "\n")
 
 
-def _nested(stats: StatColumns, facts: DatasetInfo) -> list[dict[str, dict[str, Any]]]:
+def _nested(stats: StatColumns, info: DatasetInfo) -> list[dict[str, dict[str, Any]]]:
     """Return statistics by episode and feature; LeRobot takes a feature without any, but none that is incomplete."""
     episodes: list[dict[str, dict[str, Any]]] = [{} for _ in next(iter(stats.values()))]
-    for key, kind in with_stats(facts.features | DEFAULT_FEATURES).items():
+    for key, kind in with_stats(info.features | DEFAULT_FEATURES).items():
         columns = {name: stats[f"stats/{key}/{name}"] for name in STAT_KEYS if f"stats/{key}/{name}" in stats}
         lists = {name: nested_lists(f"stats/{key}/{name}", column) for name, column in columns.items()}
         known = {name: is_known(column) | kind.is_numeric for name, column in columns.items()}
@@ -189,25 +230,3 @@ def _nested(stats: StatColumns, facts: DatasetInfo) -> list[dict[str, dict[str, 
             if all(name in found for name in MERGED_KEYS):
                 episode[key] = found
     return episodes
-
-
-def _info(root: Path, facts: DatasetInfo, features: Features, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
-    described = {
-        key: kind_of(feature).info_entry(facts.video_info.get(key, {}), root / paths_v21.video_path(key, 0), facts.fps)
-        for key, feature in features.items()
-    }
-    return {
-        "codebase_version": paths_v21.CODEBASE_VERSION,
-        "robot_type": facts.robot_type,
-        "total_episodes": episodes,
-        "total_frames": frames,
-        "total_tasks": tasks,
-        "total_videos": episodes * len(facts.camera_keys),
-        "total_chunks": -(-episodes // paths_v21.CHUNKS_SIZE),
-        "chunks_size": paths_v21.CHUNKS_SIZE,
-        "fps": facts.fps,
-        "splits": {"train": f"0:{episodes}"},
-        "data_path": paths_v21.DATA_PATH,
-        "video_path": paths_v21.VIDEO_PATH if facts.camera_keys else None,
-        "features": described,
-    }
