@@ -29,8 +29,8 @@ Unpack = Callable[[str], Path]
 EVERY_VERSION = pytest.mark.parametrize("version", VERSIONS)
 BUT_THE_FIRST = pytest.mark.parametrize("version", [version for version in VERSIONS if version != FIRST])
 
-START_OVER = "start over with --fresh, which moves this run aside, or with another --output"
-WITHOUT_SOURCE = "rerun the pipeline into another --output, or remove --source"
+START_OVER = "start over with --fresh, which moves this run aside, or with --output NEW"
+WITHOUT_SOURCE = "rerun the pipeline into another --output DIR, or remove --source"
 
 PLANNED = {"no_success_label": 1, "not_successful": 1}
 V30_STAGES = [
@@ -165,7 +165,7 @@ def assert_worker_refuses(worker: list[str], run_dir: Path, version: str) -> Non
     before = files(run_dir)
     error = answer(worker, run_dir).splitlines()
     assert error[0].endswith(f"differs from where the run was created: robotrove {__version__} was {version}")
-    assert error[2] == "  to do: install them there, or leave that machine out, and resume the run"
+    assert error[2] == "  to do: install them there or exclude that machine, then resume the run"
     assert files(run_dir) == before
 
 
