@@ -56,7 +56,7 @@ class Downgrader(DatasetMaker):
         if not self.allow_long and is_too_long_for_v21(location.length, fps):
             raise UsageError(
                 f"{source.root}, episode {location.index}",
-                f"lasts {location.length / fps:.0f} s: LeRobot 0.3.3 refuses it, since float32 cannot hold its times",
+                f"lasts {location.length / fps:.0f} s: LeRobot 0.3.3 refuses it, because float32 cannot hold its times",
                 "episodes of at most 1,024 s",
                 f"{option('allow-long')} (downgrader: {{allow_long: true}}) for other readers",
             )
