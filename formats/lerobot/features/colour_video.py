@@ -13,13 +13,13 @@ from ....core.columns import Array
 from ....core.errors import Damaged
 from ....core.features import CHANNEL_NAMES, Feature, channels, frame_size
 from ....core.prefetch import prefetch
-from ....media.encode.settings import VideoSettings
 from ..stats.feature_stats import FeatureStats, Shape
 from ..stats.image_stats import CHANNELS, ImageStats
 from .feature_kind import ColumnWriter, FeatureKind
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
+    from ....media.encode.settings import VideoSettings
 
 
 class FramesWriter(ColumnWriter):

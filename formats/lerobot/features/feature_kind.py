@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.errors import Damaged, EpisodeRejected, RobotroveError
 from ....core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Feature, Features
-from ....media.encode.settings import VideoSettings
 from ..dataset_files import ArrowColumn
 from ..stats.feature_stats import STAT_KEYS, FeatureStats, Shape
 from . import KINDS
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
+    from ....media.encode.settings import VideoSettings
 
 _MOST_AXES = 5  # LeRobot has Array2D to Array5D (lerobot/datasets/utils.py, get_hf_features_from_features)
 
