@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..core.commit import file_attempt
-from ..core.errors import UsageError, exists_already
+from ..core.errors import exists_already, not_written
 from ..hub.address import is_on_hub
 from ..hub.source_files import local_dataset
 
@@ -46,4 +46,4 @@ def write_new(target: Path, text: str) -> None:
         with file_attempt(target) as attempt:
             attempt.write_text(text, encoding="utf-8", newline="\n")
     except OSError as exc:
-        raise UsageError(str(target), f"cannot be written: {exc.strerror}", "a file in a folder that exists") from exc
+        raise not_written(target, exc, "a file in a folder that exists") from exc

@@ -42,6 +42,9 @@ class Rejection:
     detail: str
     error: bool
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
     @classmethod
     def of(cls, exc: EpisodeRejected) -> Rejection:
         """Return the rejection that an exception about bad data stands for."""

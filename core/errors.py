@@ -203,6 +203,11 @@ def exists_already(target: Path, kind: str = "file") -> UsageError:
     return UsageError(str(target), "already exists", f"a {kind} that does not exist yet", "-o NAME, or move it away")
 
 
+def not_written(path: Path, exc: OSError, expected: str, todo: str = "") -> UsageError:
+    """Return the error for a file or a folder that the file system does not take."""
+    return UsageError(str(path), f"cannot be written: {exc.strerror}", expected, todo)
+
+
 def explained(exc: Exception) -> str:
     """Return an error for people: our own as they are, others after the name of their kind."""
     if isinstance(exc, EpisodeRejected):
@@ -213,6 +218,12 @@ def explained(exc: Exception) -> str:
 def in_utf8(text: str) -> str:
     """Return text with what UTF-8 cannot hold written as escapes: names in files may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def check_utf8(path: str, todo: str) -> None:
+    """Raise UsageError for a path that UTF-8 cannot hold."""
+    if in_utf8(path) != path:
+        raise UsageError(printable(path), "its name is not UTF-8", "a path in UTF-8", todo)
 
 
 def printable(text: str) -> str:

@@ -125,8 +125,13 @@ def difference(expected: Features, found: Features) -> str:
         if (left.dtype, left.shape) != (right.dtype, right.shape):
             notes.append(f"{key} is {right} instead of {left}")
         elif left.names != right.names:
-            notes.append(f"{key} has other names: {right.names} instead of {left.names}")
+            notes.append(other_names(key, right.names, left.names))
     return "; ".join(sorted(notes))
+
+
+def other_names(key: str, found: object, expected: object) -> str:
+    """Say that the entries of a feature have other names."""
+    return f"{key} has other names: {found} instead of {expected}"
 
 
 def frame_size(feature: Feature) -> tuple[int, int]:

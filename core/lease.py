@@ -17,6 +17,7 @@ from .errors import RunLocked
 
 HEARTBEAT_S = 10.0
 STALE_AFTER_S = 90.0
+_AT_ONCE = "another command that started at the same time"
 
 
 def _process_start(pid: int) -> str:
@@ -80,7 +81,7 @@ def _take_over_if_dead(path: Path, run_dir: str) -> None:
     if grave.read_text() != found:
         # Somebody else buried the dead one first, and this is the new lock: give it back.
         rename_new(grave, path)
-        raise RunLocked(run_dir, "another command that started at the same time")
+        raise RunLocked(run_dir, _AT_ONCE)
     grave.unlink()
 
 
@@ -125,7 +126,7 @@ def lease(path: Path) -> Iterator[None]:
     finally:
         attempt.unlink(missing_ok=True)
     if not is_ours:
-        raise RunLocked(str(path.parent), "another command that started at the same time")
+        raise RunLocked(str(path.parent), _AT_ONCE)
     with heartbeat(path, identity):
         yield
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .commit import TEMPORARY_SUFFIX
-from .errors import COMMAND_LINE, UsageError, in_utf8, option, printable
+from .errors import COMMAND_LINE, UsageError, check_utf8, option
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +154,7 @@ def _absolute(folder: Path) -> Path:
         absolute = Path(os.path.abspath(folder.expanduser()))
     except (RuntimeError, OSError) as exc:
         raise UsageError(str(folder), f"cannot be resolved: {exc}", "a folder that can be reached") from exc
-    if in_utf8(str(absolute)) != str(absolute):
-        raise UsageError(printable(str(absolute)), "its name is not UTF-8", "a path in UTF-8", "choose another folder")
+    check_utf8(str(absolute), "choose another folder")
     if not absolute.name:
         raise UsageError(str(folder), "is the root of the file system", "a folder that does not exist yet")
     return absolute

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from .errors import ConfigError, Problem
+from .errors import ConfigError, Problem, UsageError
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
@@ -103,6 +103,21 @@ def show_path(path: Sequence[str | int]) -> str:
         else:
             text += f'["{key}"]'
     return text
+
+
+def text_of(path: str, expected: str, todo: str = "") -> str:
+    """Return the text of a file.
+
+    Raises:
+        UsageError: If it cannot be read, or is not text in UTF-8.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except UnicodeDecodeError as exc:
+        raise UsageError(path, f"is not text in UTF-8 (byte {exc.start})", expected, todo) from exc
+    except OSError as exc:
+        raise UsageError(path, f"cannot be read: {exc.strerror}", expected, todo) from exc
 
 
 def read_yaml(text: str, source: str) -> tuple[Located | None, list[Problem]]:

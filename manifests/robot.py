@@ -7,37 +7,45 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
 from ..core.validation_messages import mistakes
-from ..core.yaml_source import KeyPath, read_yaml, show_path
+from ..core.yaml_source import KeyPath, read_yaml, show_path, text_of
 
 Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
 
 
-class RobotPart(BaseModel):
+class Slice(BaseModel):
+    """Consecutive values of a column.
+
+    Attributes:
+        start: First of its values.
+        end: The one after the last.
+    """
+
+    start: int = Field(ge=0)
+    end: int
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.end <= self.start:
+            raise ValueError(f"start {self.start} is not before end {self.end}")
+        return self
+
+
+class RobotPart(Slice):
     """Values of a column, as modality.json has them.
 
     Attributes:
         column: Feature of the dataset.
-        start: First of its values.
-        end: The one after the last.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     column: str
-    start: int = Field(ge=0)
-    end: int
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> RobotPart:
-        if self.end <= self.start:
-            raise ValueError(f"start {self.start} is not before end {self.end}")
-        return self
 
 
 class Parts(BaseModel):
@@ -179,12 +187,7 @@ def load_robot(name: str) -> RobotManifest:
     if name in known:
         text = _folder().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     elif _is_file(name):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except UnicodeDecodeError as exc:
-            raise UsageError(name, f"is not text in UTF-8 (byte {exc.start})", "a robot manifest in YAML") from exc
-        except OSError as exc:
-            raise UsageError(name, f"cannot be read: {exc.strerror}", "a robot manifest in YAML") from exc
+        text = text_of(name, "a robot manifest in YAML")
     else:
         raise UsageError(
             f"robot {name!r}",

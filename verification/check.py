@@ -67,6 +67,10 @@ class Check(ABC, Generic[View]):
         """Return a finding that LeRobot can live with."""
         return Diagnostic(self.name, where, message, "warning")
 
+    def unknown(self, where: str) -> Diagnostic:
+        """Return the finding for a column or an entry that LeRobot can live with, though info.json does not have it."""
+        return self.warning(where, "is not a feature of info.json")
+
     def damaged(self, exc: Damaged) -> Diagnostic:
         """Return the finding that damage stands for."""
         return self.error(exc.place, exc.found)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...core.errors import UsageError, naming_dataset
-from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
 from ...hub.card import card
 from ...hub.client import Hub, check_logged_in
 from ...hub.push import Published, Push
@@ -98,8 +97,7 @@ class HubPublisher(Bound, DatasetStep):
             RobotroveError: If the dataset is wrong, or the Hub says no.
         """
         check_logged_in()
-        if not (self._root / paths_v30.INFO).is_file():
-            raise UsageError(str(self._root), f"is not a dataset: it has no {paths_v30.INFO}", "a LeRobot dataset")
+        check_is_dataset(self._root)
         if self.verify:
             check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
         self._push.prepare(public=self.public)

@@ -12,7 +12,7 @@ from typing import get_args
 import click
 
 from ...core.commit import folder_attempt
-from ...core.errors import UsageError, exists_already
+from ...core.errors import UsageError, exists_already, not_written
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_dataset
@@ -110,5 +110,4 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
                 if path.suffix == ".sh":
                     path.chmod(0o755)
     except OSError as exc:
-        found = f"cannot be written: {exc.strerror}"
-        raise UsageError(str(folder), found, "a place that can be written, with room", "-o NAME") from exc
+        raise not_written(folder, exc, "a place that can be written, with room", "-o NAME") from exc

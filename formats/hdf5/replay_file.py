@@ -162,4 +162,4 @@ def create(path: Path) -> Iterator[ReplayFile]:
         with h5py.File(path, "x") as file:
             yield ReplayFile(file)
     except (OSError, RuntimeError) as exc:  # as HDF5 says it, for example of a disk that is full
-        raise RobotroveError(str(path), f"cannot be written: {exc}", "a folder that exists, with room") from exc
+        raise RobotroveError(str(path), f"HDF5 cannot write it: {exc}", "a folder that exists, with room") from exc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...core.errors import Damaged
+from ...core.errors import Damaged, RobotroveError
 from . import paths_v21, paths_v30
 
 # One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
@@ -21,10 +21,9 @@ ArrowColumn: TypeAlias = Any
 
 _BUFFER_BYTES = 1 << 20
 
+MOST = 1 << 53  # of frames, episodes and what else is counted
 EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
 BATCH_ROWS = 16_384
-# Errors that pyarrow raises on missing, truncated or foreign files.
-_READ_ERRORS = (pa.ArrowException, OSError, ValueError)
 # Files and folders of meta/ that a writer makes itself, of both versions: one that was left behind must not travel.
 _OWN = {
     Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
@@ -41,15 +40,53 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 def read_object(root: Path, path: str) -> dict[str, Any]:
     """Return a JSON file that holds an object; Damaged where it is not that."""
+    with _reading(path):
+        return parse_object((root / path).read_bytes(), path)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
     try:
-        content = json.loads((root / path).read_bytes())
+        yield
     except FileNotFoundError:
         raise Damaged(path, "does not exist") from None
-    except (OSError, ValueError, RecursionError) as exc:
-        raise Damaged(path, f"cannot be read as JSON: {exc}") from None
+    except OSError as exc:
+        raise Damaged(path, f"cannot be read: {exc.strerror}") from None
+
+
+def parse_object(text: bytes, where: str) -> dict[str, Any]:
+    """Return the object that a JSON text is; Damaged at `where` if it is none."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise Damaged(where, f"cannot be read as JSON: {exc}") from None
     if not isinstance(content, dict):
-        raise Damaged(path, f"holds a {type(content).__name__} instead of an object")
+        raise Damaged(where, f"holds a {type(content).__name__} instead of an object")
     return content
+
+
+def count_in(entry: Mapping[str, Any], name: str, where: str) -> int:
+    """Return a value of a JSON object that counts something, below MOST; Damaged at `where` if it is no such."""
+    value = entry.get(name)
+    if type(value) is not int or not 0 <= value < MOST:
+        raise Damaged(where, f"{name} is {value!r} instead of a count")
+    return value
+
+
+def other_episode(found: Any, expected: int) -> str:
+    """Say that an entry is about another episode than its place says."""
+    return f"is about episode {found!r} instead of {expected}"
+
+
+@contextmanager
+def reading_parquet(where: str, error: type[RobotroveError] = Damaged) -> Iterator[None]:
+    """Turn the errors of pyarrow on missing, truncated or foreign files into `error` at `where`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise error(where, "does not exist") from None
+    except (pa.ArrowException, OSError, ValueError) as exc:
+        raise error(where, f"cannot be read as parquet: {exc}") from None
 
 
 class DatasetFiles:
@@ -95,36 +132,16 @@ class DatasetFiles:
 
         LeRobot reads these files with `jsonlines`, which skips empty lines (lerobot 0.3.3, datasets/utils.py).
         """
-        try:
-            with open(self.opened(path), "rb") as file:
-                for number, line in enumerate(file, 1):
-                    if line.strip():
-                        yield f"{path}, line {number}", self._object(line, f"{path}, line {number}")
-        except FileNotFoundError:
-            raise Damaged(path, "does not exist") from None
-        except OSError as exc:
-            raise Damaged(path, f"cannot be read: {exc.strerror}") from None
-
-    @staticmethod
-    def _object(line: bytes, where: str) -> dict[str, Any]:
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError) as exc:
-            raise Damaged(where, f"cannot be read as JSON: {exc}") from None
-        if not isinstance(content, dict):
-            raise Damaged(where, f"holds a {type(content).__name__} instead of an object")
-        return content
+        with _reading(path), open(self.opened(path), "rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield f"{path}, line {number}", parse_object(line, f"{path}, line {number}")
 
     @contextmanager
     def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
         """Open a parquet file; read errors inside the block become Damaged too."""
-        try:
-            with open_parquet(self.opened(path)) as file:
-                yield file
-        except FileNotFoundError:
-            raise Damaged(path, "does not exist") from None
-        except _READ_ERRORS as exc:
-            raise Damaged(path, f"cannot be read as parquet: {exc}") from None
+        with reading_parquet(path), open_parquet(self.opened(path)) as file:
+            yield file
 
     def batches(
         self, path: str, columns: Sequence[str], rows: int = BATCH_ROWS, *, optional: Sequence[str] = (), first: int = 0

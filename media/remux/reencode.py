@@ -53,7 +53,7 @@ def reencode(clip: Clip, out: Path, fps: int, settings: VideoSettings) -> None:
     frames = iter_frames(clip.path, clip.first, clip.frames)
     head = next(frames, None)
     if head is None:
-        raise RobotroveError(str(clip.path), "has no frame to encode")
+        raise RobotroveError(str(clip.path), "the clip has no frame")
     height, width = head.shape[:2]
     batches: Iterator[Array] = (frame[None] for frame in chain([head], frames))
     make_encoder(settings).encode(out, batches, width=width, height=height, fps=fps)

@@ -20,7 +20,7 @@ from ..mp4.boxes import SampleEntry, Unusual
 from ..mp4.sample_table import SampleTable, parameters_within, read_keyframes, read_table
 from ..video.frame_times import Grid
 from ..video.nal_units import read_keyframe
-from ..video.probe import VideoInfo, codec_name, open_track, packets, probe
+from ..video.probe import VideoInfo, codec_name, missing, no_frames, open_track, packets, probe
 from .clip import Encoding
 
 
@@ -145,7 +145,7 @@ def _demuxed(path: Path, fps: int) -> VideoIndex:
         rest = packets(path, container, stream)
         first = next(rest, None)
         if first is None:
-            raise RobotroveError(str(path), "the video has no frames")
+            raise no_frames(path)
         if not first.is_keyframe:
             raise RobotroveError(
                 str(path), "the first stored frame is not a keyframe", "a keyframe, where decoding can begin"
@@ -205,7 +205,7 @@ def _check_complete(path: Path, order: NDArray[np.int64]) -> None:
     wrong = np.flatnonzero(found != np.arange(len(found)))
     if wrong.size:
         place, frame = int(wrong[0]), int(found[wrong[0]])
-        problem = f"frame {place} is missing" if frame > place else f"frame {frame} exists more than once"
+        problem = missing(place) if frame > place else f"frame {frame} exists more than once"
         if frame < 0:
             problem = f"{-frame} frames are shown before the first one that is stored"
         raise RobotroveError(str(path), problem, "each frame once, at a constant rate")

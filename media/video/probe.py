@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from ...core.errors import RobotroveError
 from ..image.pixels import Pixels, as_array, to_rgb
-from .frame_times import Grid
+from .frame_times import Grid, time_base
 
 # No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
 _MAX_AHEAD = 16
@@ -86,12 +86,21 @@ def codec_name(stream: VideoStream) -> str:
 
 def ticks_per_frame(path: Path, stream: VideoStream, fps: int | Fraction) -> int:
     """Return 1/fps in units of the stream's time base; RobotroveError if that is no whole number."""
-    if not stream.time_base:
-        raise RobotroveError(str(path), "the video stream has no time base")
-    ticks = 1 / (fps * stream.time_base)
+    unit = time_base(path, stream)
+    ticks = 1 / (fps * unit)
     if ticks.denominator != 1:
-        raise RobotroveError(str(path), f"its time base {stream.time_base} s cannot hold frames of 1/{fps} s exactly")
+        raise RobotroveError(str(path), f"its time base {unit} s cannot hold frames of 1/{fps} s exactly")
     return int(ticks)
+
+
+def no_frames(path: Path) -> RobotroveError:
+    """Return the error for a file without frames, which has no rate either."""
+    return RobotroveError(str(path), "the video has no frames")
+
+
+def missing(frame: int) -> str:
+    """Say that a video has frames after a number, but not that one."""
+    return f"frame {frame} is missing"
 
 
 class Order:
@@ -167,7 +176,7 @@ def probe(
     with open_track(path) as (container, stream):
         rate = Fraction(fps) if fps is not None else stream.average_rate
         if not rate:
-            raise RobotroveError(str(path), "the video has no frames")
+            raise no_frames(path)
         ticks = ticks_per_frame(path, stream, rate)
         frames = 0
         order = Order()
@@ -180,7 +189,7 @@ def probe(
                 keys.append((packet.pts or 0) // ticks)
             frames += 1
         if order.early:
-            raise RobotroveError(str(path), f"frame {order.complete} is missing", f"frame k at exactly k/{rate} s")
+            raise RobotroveError(str(path), missing(order.complete), f"frame k at exactly k/{rate} s")
         expected = stream.frames if expected_frames is None else expected_frames
         if frames != expected:
             raise RobotroveError(str(path), f"{frames} frames", f"{expected} frames")
@@ -232,7 +241,7 @@ def _frames(
 ) -> Iterator[Pixels]:
     scale = (stream.time_base or 0) * (stream.average_rate or 0)
     if not scale:
-        raise RobotroveError(str(path), "the video has no frames")
+        raise no_frames(path)
     origin = stream.start_time or 0
     convert = to_rgb()
     if seeks:
@@ -253,7 +262,7 @@ def _frames(
     else:
         if count is None:
             return
-    raise RobotroveError(str(path), f"frame {wanted} is missing")
+    raise RobotroveError(str(path), missing(wanted))
 
 
 def _decoded(stored: Iterator[av.Packet[VideoStream]], stream: VideoStream) -> Iterator[av.VideoFrame]:
@@ -280,7 +289,7 @@ def _problem_of_any(packet: av.Packet[VideoStream], order: Order, ticks: int) ->
     if not order.add(index):
         return f"frame {index} is stored twice, or shown before 0 s"
     if len(order.early) > _MAX_AHEAD:
-        return f"frame {order.complete} is missing"
+        return missing(order.complete)
     if first and index:
         return f"frame {index} is stored first"
     return _damage(packet, index)

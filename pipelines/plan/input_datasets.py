@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ...core.errors import RunChanged, UsageError, in_utf8, naming_dataset, printable
+from ...core.errors import Damaged, RunChanged, UsageError, check_utf8, naming_dataset
 from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
+from ...formats.lerobot.dataset_files import count_in, parse_object
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
@@ -121,8 +120,8 @@ def _describe(folder: Path) -> tuple[InputDataset, int]:
     """Return a dataset and its number of parquet and mp4 files."""
     try:
         content = (folder / paths_v30.INFO).read_bytes()
-        info = json.loads(content)
-        episodes, frames = _count(info, "total_episodes"), _count(info, "total_frames")
+        info = parse_object(content, paths_v30.INFO)
+        episodes, frames = (count_in(info, f"total_{name}", paths_v30.INFO) for name in ("episodes", "frames"))
         digest = hashlib.sha256()
         count = 0
         for name, state in walk(folder):
@@ -131,23 +130,14 @@ def _describe(folder: Path) -> tuple[InputDataset, int]:
             count += name.endswith((".parquet", ".mp4"))
     except OSError as exc:
         raise UsageError(str(exc.filename or folder), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
-    except (ValueError, RecursionError) as exc:
-        raise UsageError(str(folder / paths_v30.INFO), f"cannot be used: {exc}", "the info.json of LeRobot") from exc
+    except Damaged as exc:
+        raise UsageError(str(folder / exc.where), f"cannot be used: {exc.found}", "the info.json of LeRobot") from exc
     return InputDataset(str(folder), episodes, frames, digest.hexdigest(), hashlib.sha256(content).hexdigest()), count
-
-
-def _count(info: Any, key: str) -> int:
-    value = info.get(key) if isinstance(info, dict) else None
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{key} is {value!r} instead of a count")
-    return value
 
 
 def check_name(folder: Path, name: str = "") -> None:
     """Refuse names that are not UTF-8: neither a plan nor a report can hold them."""
-    path = os.path.join(folder, name)
-    if in_utf8(path) != path:
-        raise UsageError(printable(path), "its name is not UTF-8", "names in UTF-8", "rename or remove it")
+    check_utf8(os.path.join(folder, name), "rename or remove it")
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -12,13 +12,13 @@ from pathlib import Path
 from ...blocks.inverse import InverseEntry, WayBack, motor_units
 from ...core.columns import Array
 from ...core.commit import attempt_name, rename_new, sync_file
-from ...core.errors import Damaged, RobotroveError, UsageError, exists_already, nearest
+from ...core.errors import RobotroveError, UsageError, exists_already, nearest
 from ...core.features import Feature
 from ...formats.hdf5.replay_file import ReplayFile, create, read_start
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
-from ...formats.lerobot.datasets.provenance import has_origins, origins
+from ...formats.lerobot.datasets.provenance import has_origins, origins, uneven
 from ...manifests.robot import RobotManifest, load_robot, robots_of_type
 from ...verification.source.recordings import Pair, SourceEpisodes, SourceProblem
 from ...verification.source.source_check import Progress
@@ -117,7 +117,7 @@ def of_robot(dataset: Dataset, way: WayBack, chosen: Collection[int]) -> Iterato
     known = origins(dataset) if is_labelled else ()
     for stored, origin in zip_longest(dataset.episodes(), known):
         if stored is None or (is_labelled and origin is None):
-            raise Damaged(dataset.provenance_path, "has not one row per episode")
+            raise uneven(dataset)
         if stored.index in chosen:
             yield ExportedEpisode(stored, origin.success if origin else None, way, None)
 
@@ -142,7 +142,7 @@ def of_run(dataset: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator
         )
     for ep, pair in sources.opened(pairs, _raise):
         if ep.rejection is not None or ACTION not in ep.columns:
-            why = f"{ep.rejection.reason}: {ep.rejection.detail}" if ep.rejection else f"has no {ACTION}"
+            why = str(ep.rejection) if ep.rejection else f"has no {ACTION}"
             raise RobotroveError(pair.origin.label, why, "the recording as it was converted")
         way = undo.way(ACTION, ep.columns[ACTION].feature)
         if way.width > dataset.features[ACTION].shape[0]:

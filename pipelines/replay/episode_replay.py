@@ -15,7 +15,7 @@ from ...blocks.episode_step import EpisodeMap, EpisodeStep
 from ...blocks.inverse import InverseEntry, WayBack
 from ...core.columns import Array
 from ...core.episode import Episode
-from ...core.errors import RobotroveError, UsageError, explained
+from ...core.errors import RobotroveError, UsageError
 from ...core.features import DEFAULT_FEATURES, Feature, Features, cameras
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...verification.source.episode_check import EpisodeDifference
@@ -99,7 +99,7 @@ class EpisodeReplay:
             pair: The episode of the dataset, and where it says that it is from.
         """
         if ep.rejection is not None:
-            yield EpisodeDifference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
+            yield EpisodeDifference.not_compared(ep.rejection)
             return
         if self._keys is None:  # compared in all episodes, or missing in them
             apart = DEFAULT_FEATURES | cameras(self._dataset.features)
@@ -120,7 +120,7 @@ class EpisodeReplay:
         try:
             yield from self._values(ep.take(rows.rows), pair, ways)
         except RobotroveError as exc:
-            yield EpisodeDifference("", None, f"its rows cannot be compared: {' '.join(explained(exc).split())}")
+            yield EpisodeDifference.not_compared(exc)
 
     def _values(self, ep: Episode, pair: Pair, ways: Mapping[str, WayBack]) -> Iterator[EpisodeDifference]:
         found: dict[tuple[str, int], EpisodeDifference] = {}

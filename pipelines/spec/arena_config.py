@@ -9,9 +9,9 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ...core.errors import ConfigError, Problem, UsageError, nearest, printable
+from ...core.errors import ConfigError, Problem, nearest, printable
 from ...core.validation_messages import mistakes
-from ...core.yaml_source import KeyPath, read_yaml, show_path
+from ...core.yaml_source import KeyPath, read_yaml, show_path, text_of
 from ...manifests.robot import RobotManifest, load_robot
 from .pipeline_draft import flow
 
@@ -30,6 +30,7 @@ _JOINT_FILES = {
 }
 _SIDES = ("state_joints_config_path", "action_joints_config_path", "policy_joints_config_path")
 
+_FILE = "a configuration file of Isaac Lab Arena"
 _COMMANDS = ("base_height_command", "navigate_command", "torso_orientation_rpy_command")
 _NO_EFFECT = ("action_eef_name_sim", "valid_lerobot", "info_fname")  # nor have they one in Arena
 _FIXED = ("data_path", "video_path", "modality_fname", "episodes_fname", "tasks_fname", "chunks_size")
@@ -123,7 +124,7 @@ def read_arena_config(path: Path) -> ArenaConfig:
     Raises:
         UsageError: If it cannot be read; a ConfigError with every mistake, its line and the nearest right name.
     """
-    root, problems = read_yaml(_text(path), str(path))
+    root, problems = read_yaml(text_of(str(path), _FILE), str(path))
     data = root.plain() if root else None
     if root is None or not isinstance(data, dict):
         raise ConfigError(str(path), [*problems, Problem(1, "is not a mapping of options")])
@@ -137,13 +138,6 @@ def read_arena_config(path: Path) -> ArenaConfig:
     if problems or config is None:
         raise ConfigError(str(path), problems)
     return config
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(str(path), f"cannot be read: {exc}", "a configuration file of Isaac Lab Arena") from exc
 
 
 def _inconsistencies(config: ArenaConfig, folder: Path) -> Iterator[tuple[KeyPath, str]]:
@@ -167,7 +161,7 @@ def _found(path: Path, folder: Path) -> Path | None:
 
 def _difference(path: Path, robot: RobotManifest, config: ArenaConfig, side: str) -> str:
     """Say how the joints of a file differ from the robot's; empty if they do not."""
-    root, _ = read_yaml(_text(path), str(path))
+    root, _ = read_yaml(text_of(str(path), _FILE), str(path))
     joints: Any = root.plain().get("joints") if root and isinstance(root.value, dict) else None
     if not isinstance(joints, dict):
         return "has no mapping `joints`"

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ...core.errors import ConfigError, Problem, UsageError, nearest
-from ...core.yaml_source import KeyPath, Located, locate, read_yaml, show_path
+from ...core.yaml_source import KeyPath, Located, locate, read_yaml, show_path, text_of
 
 _SHIPPED = Path(__file__).parents[1] / "shipped"
 _PART = re.compile(r'\.?([^.\[\]"=]+)|\[(\d+)\]|\["([^"]*)"\]')
@@ -50,15 +50,12 @@ def pipeline_file_text(path: Path) -> str:
     """
     if is_shipped(path):
         return shipped_text(path.name)
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise UsageError(str(path), f"is not text in UTF-8 (byte {exc.start})", "a pipeline file in YAML") from exc
-    except OSError as exc:
-        names = [item.name for item in path.parent.glob("*.y*ml")]
-        close = get_close_matches(path.name, names, n=1)
-        action = f"did you mean {path.with_name(close[0])}?" if close else "robotrove init FILE… writes one"
-        raise UsageError(str(path), f"cannot be read: {exc.strerror}", "a pipeline file in YAML", action) from exc
+    return text_of(str(path), "a pipeline file in YAML", "" if path.is_file() else _instead(path))
+
+
+def _instead(path: Path) -> str:
+    close = get_close_matches(path.name, [item.name for item in path.parent.glob("*.y*ml")], n=1)
+    return f"did you mean {path.with_name(close[0])}?" if close else "robotrove init FILE… writes one"
 
 
 def apply_overrides(root: Located, overrides: Sequence[str]) -> tuple[Located, list[Problem]]:

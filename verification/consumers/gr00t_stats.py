@@ -23,7 +23,7 @@ from ...formats.lerobot.gr00t.relative_actions import (
     relative_stats,
 )
 from ..check import Check, Diagnostic
-from ..dataset.gr00t_files import unusable
+from ..dataset.gr00t_files import unusable_for
 from .gr00t_release import Release
 
 _AXES = 2  # offsets and values
@@ -65,7 +65,7 @@ class Gr00tStatsCheck(Check[DatasetV21]):
                 yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
                 continue
             problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
-            problems += unusable({key: found[key] for key in GR00T_KEYS}, dataset, column)
+            problems += unusable_for(dataset, column, {key: found[key] for key in GR00T_KEYS})
             problems += self._uncut(found, end, name)
             yield from (self.error(place, f"{problem}; {mend}") for problem in problems)
 

@@ -39,7 +39,7 @@ class InfoKeysCheck(Check[DatasetV21]):
                 continue
             message = f'{key} is missing; add "{key}": {json.dumps(usual)}, if that is how the files are named'
             if key != "video_path" or self._release.is_typed:
-                yield self.error(paths_v30.INFO, f"{title} cannot open the dataset: {message}")
+                yield self.error(paths_v30.INFO, _refused(self._release, message))
             elif dataset.video_keys:
                 yield self.error(paths_v30.INFO, f"{title} finds no video: {message}")
         if "fps" not in dataset.info and not self._release.is_typed:
@@ -67,20 +67,26 @@ class VideoInfoCheck(Check[DatasetV21]):
                 problem := self._problem(dataset.info["features"][column], dataset.info)
             ):
                 where = f"{paths_v30.INFO}, feature {column}"
-                yield self.error(where, f"{self._release.title} cannot open the dataset: {problem}")
+                yield self.error(where, _refused(self._release, problem))
 
     def _problem(self, entry: dict[str, Any], info: dict[str, Any]) -> str:
         names = entry.get("names")
         if not isinstance(names, list) or not {"height", "width"} <= {name for name in names if isinstance(name, str)}:
-            return f'names are {names!r}; write ["height", "width", "channels"]'
+            return _other_names(names)
         is_n1, has_channel = self._release == Release.N1, "channel" in names
         if has_channel and (is_n1 or _holds(entry, "video_info", _FPS)):
             return _missing(entry, "video_info", info, _FPS)
         if is_n1:
-            if "channels" not in names:
-                return f'names are {names!r}; write ["height", "width", "channels"]'
-            return _missing(entry, "info", info, _FPS)
+            return _missing(entry, "info", info, _FPS) if "channels" in names else _other_names(names)
         return _missing(entry, "info", info, _FPS, _CHANNELS)
+
+
+def _refused(release: Release, problem: str) -> str:
+    return f"{release.title} cannot open the dataset: {problem}"
+
+
+def _other_names(names: Any) -> str:
+    return f'names are {names!r}; write ["height", "width", "channels"]'
 
 
 def _holds(entry: dict[str, Any], block: str, key: str) -> bool:

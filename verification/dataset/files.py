@@ -33,12 +33,18 @@ class FilesV21Check(Check[DatasetV21]):
 
     def _stray(self, path: str) -> Iterator[Diagnostic]:
         if path.startswith("data/"):
-            yield self.error(path, "belongs to no episode, but LeRobot would read it")
+            yield _stray(self, path, is_read=True)
         elif path.endswith(_COUNTED):
             # `assert len(parquet_files) == self.num_episodes` in lerobot 0.3.3, LeRobotDataset.save_episode.
             yield self.error(path, "belongs to no episode: LeRobot counts such files when it adds episodes, and fails")
         elif path.startswith("videos/"):
-            yield self.warning(path, "belongs to no episode")
+            yield _stray(self, path, is_read=False)
+
+
+def _stray(check: FilesV21Check | FilesV30Check, path: str, *, is_read: bool) -> Diagnostic:
+    if is_read:
+        return check.error(path, "belongs to no episode, but LeRobot would read it")
+    return check.warning(path, "belongs to no episode")
 
 
 def _paths(dataset: DatasetV21, episode: int) -> list[str]:
@@ -71,9 +77,5 @@ class FilesV30Check(Check[DatasetV30]):
         for folder in ("data", "videos", "meta/episodes"):
             for found in sorted((dataset.root / folder).rglob("*")):
                 path = found.relative_to(dataset.root).as_posix()
-                if not found.is_file() or path in expected:
-                    continue
-                if path in read:
-                    yield self.error(path, "belongs to no episode, but LeRobot would read it")
-                else:
-                    yield self.warning(path, "belongs to no episode")
+                if found.is_file() and path not in expected:
+                    yield _stray(self, path, is_read=path in read)

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t import modality
 from ...formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS
-from ...formats.lerobot.stats.stats_comparison import NO_NUMBERS, numbers_of
+from ...formats.lerobot.stats.stats_comparison import numbers_of, unusable
 from ..check import Check, Diagnostic
 
 
@@ -46,7 +44,7 @@ class Gr00tCheck(Check[DatasetV21]):
                 yield self.warning(place, f"has no {', '.join(missing)}: GR00T recomputes the file")
             if is_column and "count" in entry:
                 yield self.error(place, "has a count: GR00T N1 and N1.5 slice it like the others, and fail")
-            yield from (self.error(place, problem) for problem in unusable(entry, dataset, key))
+            yield from (self.error(place, problem) for problem in unusable_for(dataset, key, entry))
 
     def _entry(self, dataset: DatasetV21, entry: modality.ModalityEntry) -> Iterator[Diagnostic]:
         column = modality.column_of(entry.section, entry.key, entry.content)
@@ -67,12 +65,7 @@ class Gr00tCheck(Check[DatasetV21]):
             yield self.error(entry.place, f"original_key is {column!r}, which is {feature} instead of one whole number")
 
 
-def unusable(entry: Mapping[str, Any], dataset: DatasetV21, key: str) -> Iterator[str]:
+def unusable_for(dataset: DatasetV21, key: str, entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield statistics of a feature that are there, but not numbers of its shape."""
     shapes = [(prod(dataset.features[key].shape),), *dataset.kinds[key].known_stats_shapes()]
-    for name, value in numbers_of(entry).items():
-        if value.shape not in (shapes if name != "count" else [(1,)]):
-            was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
-            yield f"{name} is {was}; expected shape {shapes[0]}"
-        elif not np.isfinite(value).all():
-            yield f"{name} holds NaN or Inf"
+    return unusable(numbers_of(entry), shapes)

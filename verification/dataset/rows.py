@@ -141,7 +141,7 @@ class RowsV21Check(RowsCheck):
 
     def extra(self, where: str) -> Diagnostic:
         """Return the finding for a column that info.json does not have."""
-        return self.warning(where, "is not a feature of info.json")
+        return self.unknown(where)
 
 
 class HfFeaturesCheck(Check[DatasetV21]):

@@ -12,20 +12,13 @@ from numpy.typing import NDArray
 from ...core.errors import Damaged
 from ...core.features import Feature, channels
 from ...formats.lerobot import paths_v21, paths_v30
+from ...formats.lerobot.dataset_files import count_in, other_episode
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
+from ...formats.lerobot.stats import stats_comparison as comparison
 from ...formats.lerobot.stats.feature_stats import MERGED_KEYS, QUANTILES, STAT_KEYS, StatsMerger, moments
-from ...formats.lerobot.stats.stats_comparison import (
-    TOLERANCES,
-    Floats,
-    difference,
-    differences,
-    misplaced_quantiles,
-    misshapen,
-    numbers_of,
-)
 from ..check import Check, Diagnostic, Repeated, Severity, View
 
 _COLOURS = 3
@@ -38,7 +31,7 @@ _PLACE_FEATURES = ("index", "episode_index", "task_index")
 
 
 def note_camera(
-    place: str, key: str, feature: Feature, values: Mapping[str, Floats], advice: str, faults: Repeated
+    place: str, key: str, feature: Feature, values: Mapping[str, comparison.Floats], advice: str, faults: Repeated
 ) -> None:
     """Note what is wrong with a camera's statistics, once for each camera.
 
@@ -51,8 +44,8 @@ def note_camera(
         faults: Where to note it.
     """
     # Depth has one channel and is in metres or millimetres.
-    if channels(feature) == _COLOURS and (values["min"].min() < 0 or values["max"].max() > 1):
-        faults.note(f"{key} range", place, "its values are not in [0, 1]")
+    if channels(feature) == _COLOURS and (problem := comparison.out_of_range(values)):
+        faults.note(f"{key} range", place, problem)
     spread, std = (values["max"] - values["min"]).max(), values["std"].max()
     if std < _FLAT_STD and spread > _WIDE_SPREAD:
         told = f"std is only {std:g} though values differ by {spread:g} (LeRobot 0.4.0 to 0.5.1 has this bug)"
@@ -116,8 +109,8 @@ class StatsCheck(Check[View], Generic[View]):
                     mergers[key].add(exact[key])
             for key, kind in kinds.items():
                 place = f"{where}, stats/{key}"
-                values = numbers_of(entries.get(key, {}))
-                problems = list(misshapen(values, kind.known_stats_shapes()))
+                values = comparison.numbers_of(entries.get(key, {}))
+                problems = list(comparison.misshapen(values, kind.known_stats_shapes()))
                 yield from (self.error(place, problem) for problem in problems)
                 if not self.is_complete(where, key, values, missing) or problems:
                     continue
@@ -128,7 +121,7 @@ class StatsCheck(Check[View], Generic[View]):
                     if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
                         table = table.reshape(len(table), -1)
                         values, own = {name: value.ravel() for name, value in values.items()}, moments(table)
-                    problems = [*differences(values, own), *misplaced_quantiles(values, table)]
+                    problems = [*comparison.differences(values, own), *comparison.misplaced_quantiles(values, table)]
                     yield from self.differing(place, key, problems, faults)
         yield from faults.findings()
         yield from self.told(dataset, missing)
@@ -203,10 +196,8 @@ class StatsV21Check(StatsCheck[DatasetV21]):
         """Yield missing, misshapen and wrong statistics."""
         lines = 0
         for where, line in dataset.json_lines(paths_v21.EPISODES_STATS):
-            number = line.get("episode_index")
-            if type(number) is not int or number != lines:
-                yield self.error(where, f"episode_index is {number!r} instead of {lines}")
-                return
+            if (number := count_in(line, "episode_index", where)) != lines:
+                raise Damaged(where, other_episode(number, lines))
             lines += 1
         if lines != len(dataset.lengths):
             yield self.error(
@@ -230,13 +221,13 @@ class StatsV30Check(StatsCheck[DatasetV30]):
     def _dataset(self, dataset: DatasetV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
         for key in content.keys() - dataset.features.keys():
-            yield self.warning(f"{paths_v30.STATS}, {key}", "is not a feature of info.json")
+            yield self.unknown(f"{paths_v30.STATS}, {key}")
         missing, faults = MissingStats(), Repeated(self)
-        usable: dict[str, dict[str, Floats]] = {}
+        usable: dict[str, dict[str, comparison.Floats]] = {}
         for key, kind in dataset.stat_kinds.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
-            values = numbers_of(entry if isinstance(entry, dict) else {})
-            problems = list(misshapen(values, kind.known_stats_shapes()))
+            values = comparison.numbers_of(entry if isinstance(entry, dict) else {})
+            problems = list(comparison.misshapen(values, kind.known_stats_shapes()))
             yield from (self.error(place, problem) for problem in problems)
             if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
                 continue
@@ -245,14 +236,16 @@ class StatsV30Check(StatsCheck[DatasetV30]):
                 continue
             exact = mergers[key].result()
             if values["min"].shape == exact["min"].shape:
-                yield from self.differing(place, key, differences(values, exact), faults)
+                yield from self.differing(place, key, comparison.differences(values, exact), faults)
                 usable[key] = values
         yield from faults.findings()
         yield from self.told(dataset, missing)
         if deep:
             yield from self._quantiles(dataset, usable)
 
-    def _quantiles(self, dataset: DatasetV30, stats: Mapping[str, Mapping[str, Floats]]) -> Iterator[Diagnostic]:
+    def _quantiles(
+        self, dataset: DatasetV30, stats: Mapping[str, Mapping[str, comparison.Floats]]
+    ) -> Iterator[Diagnostic]:
         for key, exact in feature_quantiles(dataset, list(stats)).items():
             found = stats[key]
             scale = np.maximum(np.abs(found["min"]), np.abs(found["max"]))
@@ -260,7 +253,11 @@ class StatsV30Check(StatsCheck[DatasetV30]):
                 problem
                 for name, value in exact.items()
                 if name in stats[key]
-                and (problem := difference(name, stats[key][name], value, TOLERANCES["min"] * scale))
+                and (
+                    problem := comparison.difference(
+                        name, stats[key][name], value, comparison.TOLERANCES["min"] * scale
+                    )
+                )
             ]
             if problems:
                 more = f"; {len(problems)} of {len(exact)} quantiles differ" if len(problems) > 1 else ""

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from ...core.errors import Damaged
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.datasets.dataset_v21 import DatasetV21, task_in
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ..check import Check, Diagnostic
 
@@ -24,10 +25,12 @@ class TasksV21Check(Check[DatasetV21]):
         for number, (where, line) in enumerate(dataset.json_lines(dataset.tasks_path)):
             if type(line.get("task_index")) is not int or line["task_index"] != number:
                 yield self.error(where, f"task_index is {line.get('task_index')!r} instead of {number}")
-            task = line.get("task")
-            if not isinstance(task, str):
-                yield self.error(where, f"task is {task!r} instead of a text")
-            elif first.setdefault(task, number) != number:
+            try:
+                task = task_in(line, where)
+            except Damaged as exc:
+                yield self.damaged(exc)
+                continue
+            if first.setdefault(task, number) != number:
                 yield self.error(where, f"the task of index {first[task]} exists twice: {task!r}")
         if not first:
             yield self.error(dataset.tasks_path, "holds no task")
@@ -40,27 +43,14 @@ class TasksV30Check(Check[DatasetV30]):
 
     def run(self, dataset: DatasetV30, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in tasks.parquet."""
-        tasks = dataset.task_texts
-        with dataset.parquet(paths_v30.TASKS) as file:
-            schema = file.schema_arrow
-            table = file.read()
+        schema = dataset.task_table.schema
         if _index_columns(schema) not in (["task"], ["__index_level_0__"]):
             # pandas then numbers the rows itself, and every item's task is a number.
             yield self.error(paths_v30.TASKS, "its pandas metadata does not name the task text as index")
         if "task_index" not in schema.names or schema.field("task_index").type != pa.int64():
             yield self.error(paths_v30.TASKS, "has no column task_index of int64")
             return
-        for row, index in enumerate(table.column("task_index").to_pylist()):
-            if index != row:
-                yield self.error(
-                    f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row"
-                )
-        first: dict[str, int] = {}
-        for row, task in enumerate(tasks):
-            if first.setdefault(task, row) != row:
-                yield self.error(
-                    f"{paths_v30.TASKS}, row {row}", f"the task of row {first[task]} exists twice: {task!r}"
-                )
+        yield from map(self.damaged, dataset.task_faults())
 
 
 def _index_columns(schema: pa.Schema) -> list[str]:

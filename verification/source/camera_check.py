@@ -31,7 +31,7 @@ SAMPLES = 5
 _SWAPPED = "red and blue are swapped"
 _EARLIER = "is more like the source's frame before its own"
 _LATER = "is more like the source's frame after its own"
-_OTHER = "is not the source's frame"
+OTHER_FRAME = "is not the source's frame"
 
 # Source frames: the one before, its own, the one after; None past the ends.
 _Window: TypeAlias = tuple[Pixels | None, Pixels, Pixels | None]
@@ -159,7 +159,7 @@ class CameraCheck:
             again = self._encoded_again(source, row)
         except RobotroveError:  # no such encoder on this machine
             return False
-        if doubt == _OTHER:
+        if doubt == OTHER_FRAME:
             own = window[1]
             return block_error(frame, own) <= 1.5 * block_error(again, own) + BLOCK_LEVELS / 4
         return _doubt(again, window) == doubt
@@ -195,7 +195,7 @@ def _doubt(frame: Pixels, window: _Window) -> str:
         return _EARLIER
     if after is not None and is_nearer(frame, after, own):
         return _LATER
-    return _OTHER if block_error(frame, own) > BLOCK_LEVELS else ""
+    return OTHER_FRAME if block_error(frame, own) > BLOCK_LEVELS else ""
 
 
 def _size(frame: Pixels) -> str:

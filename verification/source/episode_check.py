@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.columns import Array
-from ...core.episode import Episode
-from ...core.errors import EpisodeRejected, RobotroveError
+from ...core.episode import Episode, Rejection
+from ...core.errors import RobotroveError
 from ...core.features import DEFAULT_FEATURES, Feature, cameras, difference, named_like
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.provenance import ProvenanceRow
 from ...media.image.images import ImageDecoder
-from .camera_check import CameraCheck
+from .camera_check import OTHER_FRAME, CameraCheck
 
 
 class EpisodeDifference(NamedTuple):
@@ -24,6 +24,11 @@ class EpisodeDifference(NamedTuple):
     feature: str
     row: int | None
     message: str
+
+    @classmethod
+    def not_compared(cls, why: Rejection | RobotroveError, feature: str = "") -> EpisodeDifference:
+        """Return the difference of an episode, or a feature of it, that cannot be read."""
+        return cls(feature, None, f"cannot be compared: {' '.join(str(why).split())}")
 
 
 class EpisodeCheck:
@@ -48,7 +53,7 @@ class EpisodeCheck:
             origin: What its provenance says.
         """
         if ep.rejection is not None:
-            yield EpisodeDifference("", None, f"cannot be compared: {ep.rejection.reason}: {ep.rejection.detail}")
+            yield EpisodeDifference.not_compared(ep.rejection)
             return
         if notes := difference(self._features, named_like(self._features, ep.features)):
             yield EpisodeDifference("", None, f"the pipeline gives other features: {notes}")
@@ -60,13 +65,13 @@ class EpisodeCheck:
         try:
             yield from self._vectors(ep, stored)
         except RobotroveError as exc:
-            yield EpisodeDifference("", None, f"its rows cannot be compared: {_sentence(exc)}")
+            yield EpisodeDifference.not_compared(exc)
         for key in cameras(self._features):
             yield from self._camera(ep, stored, key)
 
     def _facts(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         if stored.tasks != (ep.text,):
-            yield EpisodeDifference("task", None, f"{_texts(stored.tasks)} in the dataset, {ep.text!r} from the source")
+            yield EpisodeDifference("task", None, _other_task(stored.tasks, ep.text))
         if ep.fps != self._dataset.fps:
             yield EpisodeDifference("timestamp", None, f"the dataset has {self._dataset.fps} fps, the source {ep.fps}")
         if ep.success != origin.success:
@@ -98,7 +103,7 @@ class EpisodeCheck:
                 counts[key] = counts.get(key, 0) + int(wrong.any(axis=1).sum())
             tasks = [self._task(int(index)) for index in piece["task_index"].ravel()]
             if (row := next((row for row, task in enumerate(tasks) if task != ep.text), -1)) >= 0:
-                text = f"{tasks[row]!r} in the dataset, {ep.text!r} from the source"
+                text = _other_task((tasks[row],), ep.text)
                 found.setdefault("task_index", EpisodeDifference("task_index", first + row, text))
             first += len(tasks)
         for key, entry in found.items():
@@ -118,7 +123,7 @@ class EpisodeCheck:
             else:
                 problem = self._first_wrong_picture(ep, stored, key)
         except RobotroveError as exc:
-            yield EpisodeDifference(key, None, f"cannot be compared: {_sentence(exc)}")
+            yield EpisodeDifference.not_compared(exc, key)
             return
         if problem is not None:
             yield EpisodeDifference(key, *problem)
@@ -129,7 +134,7 @@ class EpisodeCheck:
         pictures = (picture for piece in self._dataset.rows([key], stored) for picture in piece[key])
         for row, (picture, source) in enumerate(zip(pictures, sources, strict=True)):
             if not np.array_equal(decoder.decode(picture), source):
-                return row, "is not the source's frame"
+                return row, OTHER_FRAME
         return None
 
 
@@ -143,9 +148,5 @@ def _value_difference(feature: Feature, wrong: Array, found: Array, expected: Ar
     return f"{name}{left!r} in the dataset, {right!r} in the source"
 
 
-def _sentence(exc: RobotroveError) -> str:
-    return exc.detail if isinstance(exc, EpisodeRejected) else " ".join(str(exc).split())
-
-
-def _texts(tasks: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, tasks)) or "no task"
+def _other_task(tasks: tuple[str | None, ...], expected: str) -> str:
+    return f"{', '.join(map(repr, tasks)) or 'no task'} in the dataset, {expected!r} from the source"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...core.episode import Episode
-from ...core.errors import Damaged, DatasetDamaged, UsageError
+from ...core.errors import DatasetDamaged, UsageError
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
-from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins
+from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins, uneven
 from ...manifests.manifest import EpisodeRow
 from ...media.encode.settings import VideoSettings
 
@@ -128,7 +128,7 @@ class SourceEpisodes:
         located = open_dataset(self._dataset.root, damage=faults.append).episodes()
         for stored, origin in zip_longest(located, origins(self._dataset)):
             if stored is None or origin is None:
-                raise faults[0] if faults else Damaged(self._dataset.provenance_path, "has not one row per episode")
+                raise faults[0] if faults else uneven(self._dataset)
             name = (origin.source_name, origin.source_key)
             if origin.run_digest != self._recordings.run_digest:
                 self.foreign += 1

@@ -20,8 +20,8 @@ from ....core.commit import is_attempt
 from ....core.errors import Damaged, DatasetDamaged, EpisodeRejected, RobotroveError, UsageError, printable
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from .. import paths_v30
-from ..dataset_files import BATCH_ROWS, ArrowColumn, DatasetFiles
-from ..features.feature_kind import FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
+from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, other_episode
+from ..features.feature_kind import NO_PICTURE, FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
 from ..stats.feature_stats import Shape
 from ..stats.image_stats import CHANNELS
 from ..stats.stored_stats import StatColumns
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 
-MOST = 1 << 53  # of frames, episodes and what else is counted
 _BATCH_VALUES = 1 << 22
 _FRAME_BYTES = 1 << 24  # of a batch of frames
 _MOST_STREAMS = 8  # data files that are open at a time
@@ -100,10 +99,10 @@ class Dataset(DatasetFiles, ABC):
 
     def count(self, key: str) -> int:
         """Return a non-negative integer of info.json."""
-        value = self.info.get(key)
-        if type(value) is not int or value < 0:
-            raise DatasetDamaged(self.root, paths_v30.INFO, f"{key} is {value!r} instead of a count")
-        return value
+        try:
+            return count_in(self.info, key, paths_v30.INFO)
+        except Damaged as exc:
+            raise DatasetDamaged(self.root, exc.where, exc.found) from exc
 
     @property
     def fps(self) -> int:
@@ -438,7 +437,7 @@ class Dataset(DatasetFiles, ABC):
             is_counted = type(length) is int and 0 < length < MOST
             fault = ""
             if number != episode:
-                fault = f"is about episode {number!r} instead of {episode}; they are numbered in order"
+                fault = other_episode(number, episode)
             elif not is_counted:
                 fault = f"episode {episode} has length {length!r} instead of a count of at least 1 frame"
             elif empty:
@@ -461,7 +460,7 @@ class Dataset(DatasetFiles, ABC):
 def decoded(decoder: ImageDecoder, picture: Any, where: str) -> Pixels:
     """Return a picture of a data file as (height, width, 3) uint8 RGB; raise Damaged if it is none."""
     if not isinstance(picture, bytes):
-        raise Damaged(where, "the picture is missing")
+        raise Damaged(where, NO_PICTURE)
     try:
         return decoder.decode(picture)
     except EpisodeRejected as exc:

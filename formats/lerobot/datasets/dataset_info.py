@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import Damaged, UsageError, in_utf8, printable
-from ....core.features import DEFAULT_FEATURES, Features, difference, lost_names, video_cameras
+from ....core.features import DEFAULT_FEATURES, Features, difference, lost_names, other_names, video_cameras
 from ....manifests.run_info import RunInfo
 from .. import paths_v30
 from ..features.feature_kind import kind_of
@@ -134,4 +134,4 @@ def _other_names(first: DatasetInfo, info: DatasetInfo) -> Iterator[str]:
     for key in first.features.keys() & info.features.keys():
         expected, found = (side.lost_names.get(key, "null") for side in (first, info))
         if first.features[key].names == info.features[key].names and expected != found:
-            yield f"{key} has other names: {printable(found)} instead of {printable(expected)}"
+            yield other_names(key, printable(found), printable(expected))

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ....core.errors import Damaged, in_utf8
 from ....media.remux.clip import Clip
 from .. import paths_v21, paths_v30
-from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn
+from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn, count_in, other_episode, parse_object
 from ..features.feature_kind import single_values
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_columns
-from .dataset import MOST, Dataset, Note, check_templates, selected
+from .dataset import Dataset, Note, check_templates, selected
 from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class DatasetV21(Dataset):
         """See the base class."""
         values = array("q")
         for where, row in self.entries((name,), as_stored=as_stored):
-            if type(row[name]) is not int or not 0 <= row[name] < MOST:
-                raise Damaged(where, f"{name} is {row[name]!r} instead of a count")
-            values.append(row[name])
+            values.append(count_in(row, name, where))
         if not values:
             raise Damaged(self.episodes_path, "holds no episode")
         return np.array(values, np.int64)
@@ -116,9 +114,7 @@ class DatasetV21(Dataset):
         """Task texts in the order of tasks.jsonl."""
         texts = []
         for where, line in self.json_lines(self.tasks_path):
-            if not isinstance(line.get("task"), str):
-                raise Damaged(where, f"task is {line.get('task')!r} instead of a text")
-            texts.append(line["task"])
+            texts.append(task_in(line, where))
         return texts
 
     def row_batches(
@@ -153,7 +149,7 @@ class DatasetV21(Dataset):
             for number, line in enumerate(file, 1):
                 if line.strip() and (skip := skip - 1) < 0:
                     where = f"{path}, line {number}"
-                    content = self._object(line, where)
+                    content = parse_object(line, where)
                     index = content.get("episode_index")
                     if type(index) is not int or not 0 <= index < 1 << 62:
                         yield where, content
@@ -165,7 +161,7 @@ class DatasetV21(Dataset):
             for at in np.argsort(episodes, kind="stable").tolist():
                 file.seek(offsets[at])
                 where = f"{path}, line {numbers[at]}"
-                yield where, self._object(file.readline(), where)
+                yield where, parse_object(file.readline(), where)
 
     def _tasks_by_index(self) -> list[str]:
         """Return the instructions as LeRobot reads them: in any order, numbers may be missing.
@@ -174,13 +170,10 @@ class DatasetV21(Dataset):
         """
         found: dict[int, str] = {}
         for where, line in self.json_lines(paths_v21.TASKS):
-            index, task = line.get("task_index"), line.get("task")
-            if type(index) is not int or index < 0:
-                self._report(Damaged(where, f"task_index is {index!r} instead of a number"))
-            elif not isinstance(task, str) or in_utf8(task) != task:
-                self._report(Damaged(where, f"task is {task!r} instead of a text"))
-            elif found.setdefault(index, task) != task:
-                self._report(Damaged(where, f"task_index is {index}, but that is another task in a line before"))
+            with self._reporting():
+                index, task = count_in(line, "task_index", where), task_in(line, where)
+                if found.setdefault(index, task) != task:
+                    raise Damaged(where, f"task_index is {index}, but that is another task in a line before")
         if not found:
             return []
         first, last = found[min(found)], max(found)
@@ -250,17 +243,34 @@ class DatasetV21(Dataset):
         next(entries, None)  # refuses what is left over
 
     def _stat_entries(self) -> Iterator[Any]:
-        path = paths_v21.EPISODES_STATS
-        lines = self.ordered_lines(path)
-        for episode in range(len(self.lengths)):
-            if (entry := next(lines, None)) is None:
-                raise Damaged(path, f"ends before episode {episode}")
-            where, line = entry
-            if line.get("episode_index") != episode:
-                raise Damaged(where, f"is about episode {line.get('episode_index')!r} instead of {episode}")
+        for episode, (where, line) in enumerate(self.stat_lines()):
+            if line is None:
+                raise Damaged(where, f"ends before episode {episode}")
             yield line.get("stats")
+
+    def stat_lines(self) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        """Yield (place, line) of episodes_stats.jsonl for each episode; None as the line where the file ends before it.
+
+        Raises:
+            Damaged: If a line cannot be read, or is about another episode.
+        """
+        path = paths_v21.EPISODES_STATS
+        lines = self.ordered_lines(path) if (self.root / path).exists() else iter(())
+        for episode in range(len(self.lengths)):
+            where, line = next(lines, (path, None))
+            if line is not None and line.get("episode_index") != episode:
+                raise Damaged(where, other_episode(line.get("episode_index"), episode))
+            yield where, line
         for where, _ in lines:
             raise Damaged(where, f"is about an episode that is not in {paths_v21.EPISODES}")
+
+
+def task_in(line: Mapping[str, Any], where: str) -> str:
+    """Return the task of a line of tasks.jsonl; Damaged at `where` if it is no text."""
+    task = line.get("task")
+    if not isinstance(task, str) or in_utf8(task) != task:
+        raise Damaged(where, f"task is {task!r} instead of a text")
+    return task
 
 
 def _first_frame(index: VideoIndex, length: int, path: str, episode: int) -> int:

@@ -213,16 +213,20 @@ class DatasetV30(Dataset):
         """Return the instructions by row, as LeRobot looks them up."""
         if "task_index" not in self.task_table.column_names:
             raise Damaged(paths_v30.TASKS, "has no column task_index")
+        for fault in self.task_faults():
+            self._report(fault)
+        return self.task_texts
+
+    def task_faults(self) -> Iterator[Damaged]:
+        """Yield the rows of tasks.parquet, which has a column task_index, that LeRobot reads as another task."""
         for row, index in enumerate(self.task_table.column("task_index").to_pylist()):
             if index != row:
-                where = f"{paths_v30.TASKS}, row {row}"
-                self._report(Damaged(where, f"task_index is {index}; LeRobot looks tasks up by row"))
+                yield Damaged(f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
         first: dict[str, int] = {}
         for row, task in enumerate(self.task_texts):
             if first.setdefault(task, row) != row:
-                where = f"{paths_v30.TASKS}, row {row}"
-                self._report(Damaged(where, f"the task of row {first[task]} exists twice: {task!r}"))
-        return self.task_texts
+                found = f"the task of row {first[task]} exists twice: {task!r}"
+                yield Damaged(f"{paths_v30.TASKS}, row {row}", found)
 
     def stat_batches(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
         """See the base class."""

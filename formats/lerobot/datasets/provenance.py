@@ -13,7 +13,7 @@ import pyarrow as pa
 from ....core.columns import RowMap
 from ....core.errors import Damaged
 from ....core.features import DEFAULT_FEATURES
-from ..dataset_files import EPISODE_BATCH_ROWS
+from ..dataset_files import EPISODE_BATCH_ROWS, other_episode
 from ..features.feature_kind import stat_shapes
 from .dataset import Dataset
 from .episode_location import EpisodeMetadata
@@ -108,7 +108,7 @@ def origins(dataset: Dataset) -> Iterator[ProvenanceRow]:
     for row, (where, values) in enumerate(_entries(dataset)):
         origin = ProvenanceRow(**values | {_ADDED: _runs(values.get(_ADDED), where)})
         if origin.episode_index != row:
-            raise Damaged(where, f"is about episode {origin.episode_index}")
+            raise Damaged(where, other_episode(origin.episode_index, row))
         yield origin
 
 
@@ -129,6 +129,11 @@ def _entries(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
 def origin_of(dataset: Dataset, episode: int) -> ProvenanceRow | None:
     """Return the origin of one episode, None if the table has no such; raises as `origins` does."""
     return next((origin for origin in origins(dataset) if origin.episode_index == episode), None)
+
+
+def uneven(dataset: Dataset) -> Damaged:
+    """Return the error for a table with fewer or more rows than the dataset has episodes."""
+    return Damaged(dataset.provenance_path, "has not one row per episode")
 
 
 def has_origins(dataset: Dataset) -> bool:
@@ -161,7 +166,7 @@ def _known_columns(dataset: Dataset, path: str) -> Iterator[pa.Table]:
         columns = {name: column.to_pylist() for name, column in batch.items()}
         for row, episode in enumerate(columns.pop("episode_index"), start=first):
             if episode != row:
-                raise Damaged(f"{path}, row {row}", f"is about episode {episode}")
+                raise Damaged(f"{path}, row {row}", other_episode(episode, row))
         yield _table(columns, path, first)
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged, RobotroveError
-from ..dataset_files import ArrowColumn, open_parquet
+from ..dataset_files import ArrowColumn, open_parquet, reading_parquet
 from .episode_location import Rows
 
 _HELD_BYTES = 16 << 20
@@ -70,10 +70,8 @@ class RowReader:
             size += file.metadata.row_group(last).total_byte_size
             last += 1
         self._held = range(group, last)
-        try:
+        with reading_parquet(str(self._path), RobotroveError):
             self._table = file.read_row_groups(list(self._held), use_threads=False)
-        except (pa.ArrowException, OSError) as exc:
-            raise RobotroveError(str(self._path), f"cannot be read as parquet: {exc}") from exc
 
     def close(self) -> None:
         """Close the open file."""

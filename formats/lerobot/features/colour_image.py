@@ -12,7 +12,7 @@ from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from ..dataset_files import ArrowColumn
 from .colour_video import ColourCamera, FramesWriter
-from .feature_kind import Problem
+from .feature_kind import NO_PICTURE, Problem
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
@@ -74,7 +74,7 @@ class ColourImage(ColourCamera):
         """Say why a row is no PNG file of the right size; empty if it is one."""
         content = row.get("bytes") if isinstance(row, dict) else None
         if not isinstance(content, bytes) or not content:
-            return "the picture is missing"
+            return NO_PICTURE
         if not content.startswith(_PNG) or len(content) < _SIZE_OFFSET + _SIZE.size:
             return "the picture is not a PNG"
         width, height = _SIZE.unpack_from(content, _SIZE_OFFSET)

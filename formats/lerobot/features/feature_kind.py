@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ....core.episode import Episode
     from ....media.encode.settings import VideoSettings
 
+NO_PICTURE = "the picture is missing"
 _MOST_AXES = 5  # LeRobot has Array2D to Array5D (lerobot/datasets/utils.py, get_hf_features_from_features)
 
 # Columns of rows that depend on their place in a new dataset, by name: (n,) each.
@@ -192,7 +193,7 @@ class FeatureKind(ABC):
                 raise Damaged(where, f"rows have {', '.join(map(str, wrong))} values instead of {size}")
             column = column.flatten()
         if column.null_count:
-            raise Damaged(where, f"{column.null_count} values are empty")
+            raise Damaged(where, _empty(column.null_count))
         if pa.types.is_nested(column.type):
             raise Damaged(where, f"values are {column.type} instead of single ones")
         values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
@@ -267,7 +268,7 @@ class FeatureKind(ABC):
     def refuse_empty(self, column: ArrowColumn, where: str) -> None:
         """Raise RobotroveError if a row has no value."""
         if empty := self.empty_rows(column):
-            raise RobotroveError(where, f"{empty} values are empty", "a value in every row")
+            raise RobotroveError(where, _empty(empty), "a value in every row")
 
     def empty_rows(self, column: ArrowColumn) -> int:
         """Return the number of rows without a value."""
@@ -389,6 +390,10 @@ def single_values(column: ArrowColumn, feature: Feature | None) -> ArrowColumn:
 def is_list(kind: pa.DataType) -> bool:
     """True for lists of any length, of one length, and large ones."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _empty(count: int) -> str:
+    return f"{count} values are empty"
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:

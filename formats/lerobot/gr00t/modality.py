@@ -171,12 +171,10 @@ def misfits(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for section in SECTIONS:
         if (names := content.get(section)) is None:
             continue
-        if not isinstance(names, dict):
-            yield f"{MODALITY}, {section}", f"is {names!r} instead of an object"
-            continue
-        for key, entry in names.items():
+        inside = {f"{section}.{key}": entry for key, entry in names.items()} if isinstance(names, dict) else {}
+        for place, entry in (inside or {section: names}).items():
             if not isinstance(entry, dict):
-                yield f"{MODALITY}, {section}.{key}", f"is {entry!r} instead of an object"
+                yield f"{MODALITY}, {place}", f"is {entry!r} instead of an object"
 
 
 def slice_of(entry: ModalityEntry) -> tuple[int, int] | None:

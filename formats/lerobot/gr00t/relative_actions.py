@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ....core.errors import ConfigError, Damaged, Problem, UsageError, nearest
+from ....manifests.robot import Slice
 from .gr00t_stats import Table, column_batches, finite_float32, float32_stats
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -272,16 +273,8 @@ class ActionsFile(BaseModel):
         return tuple(self.action_delta_indices or range(first, first + (self.action_horizon or 0)))
 
 
-class _Slice(BaseModel):
-    start: int = Field(ge=0)
-    end: int
+class _Slice(Slice):
     original_key: str | None = None
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> _Slice:
-        if self.end <= self.start:
-            raise ValueError(f"start {self.start} is not before end {self.end}")
-        return self
 
     @property
     def width(self) -> int:

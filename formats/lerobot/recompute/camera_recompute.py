@@ -22,7 +22,7 @@ from ..datasets.dataset_v30 import DatasetV30
 from ..features.feature_kind import kind_of
 from ..stats.feature_stats import STAT_KEYS
 from ..stats.image_stats import CHANNELS, ImageStats, sample_indices
-from ..stats.stats_comparison import Floats, misshapen, numbers_of
+from ..stats.stats_comparison import Floats, misshapen, numbers_of, out_of_range
 from .stats_store import StatsStore
 
 _UNSEEN = np.zeros((1, 1, 1, CHANNELS), np.uint8)  # stands for a picture that is not sampled
@@ -47,11 +47,9 @@ def fault(found: Mapping[str, Floats], features: Features, key: str) -> str:
     """
     if absent := [name for name in STAT_KEYS if name not in found]:
         return f"has no {', '.join(absent)}"
-    if problem := next(misshapen(found, kind_of(features[key]).known_stats_shapes()), ""):
+    if problem := next(misshapen(found, kind_of(features[key]).known_stats_shapes()), "") or out_of_range(found):
         return problem
     spread, std = found["max"] - found["min"], found["std"]
-    if found["min"].min() < 0 or found["max"].max() > 1:
-        return "its values are not in [0, 1]"
     flat = (std < _FLAT * spread) & (spread > _WIDE_SPREAD)
     if ((spread > 0) & (flat | (std <= 0) | (std < _LEAST_STD * (found["q90"] - found["q10"])))).any():
         return (

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ....core.commit import Replacements
 from ....core.errors import Damaged
-from ..dataset_files import open_parquet
+from ..dataset_files import open_parquet, reading_parquet
 from ..datasets.dataset import Dataset, selected
 from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
@@ -74,18 +74,11 @@ class StatsStoreV21(StatsStore[DatasetV21]):
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         """Yield a line for each episode, those that are not there without statistics."""
-        lines = (
-            self.dataset.ordered_lines(EPISODES_STATS) if (self.dataset.root / EPISODES_STATS).exists() else iter(())
-        )
-        for episode in range(len(self.dataset.lengths)):
-            where, line = next(lines, ("", {"episode_index": episode, "stats": {}}))
-            if line.get("episode_index") != episode:
-                raise Damaged(where, f"is about episode {line.get('episode_index')!r} instead of {episode}")
+        for episode, (where, line) in enumerate(self.dataset.stat_lines()):
+            line = line or {"episode_index": episode, "stats": {}}
             if not isinstance(line.get("stats"), dict):
                 raise Damaged(where, "has no stats")
             yield line
-        for where, _ in lines:
-            raise Damaged(where, f"is about an episode that is not in {self.dataset.episodes_path}")
 
     def rewrite(self, changes: Iterator[Changes], kinds: Mapping[str, FeatureKind], aside: Replacements) -> None:
         """See the base class; what a line has besides statistics is kept."""
@@ -161,10 +154,8 @@ def _schema(found: pa.Schema, kinds: Mapping[str, FeatureKind]) -> pa.Schema:
 
 
 def _group(file: pq.ParquetFile, group: int, path: str) -> pa.Table:
-    try:
+    with reading_parquet(path):
         return file.read_row_group(group)
-    except (pa.ArrowException, OSError) as exc:
-        raise Damaged(path, f"cannot be read as parquet: {exc}") from exc
 
 
 def _write_group(writer: pq.ParquetWriter, schema: pa.Schema, table: pa.Table, changed: Sequence[Changes]) -> None:

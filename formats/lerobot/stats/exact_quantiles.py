@@ -127,8 +127,6 @@ class ExactQuantiles:
 
     def _begin_ranks(self) -> None:
         self._count = int(self.histogram[:1].sum())
-        if self._count == 0:
-            raise ValueError("quantiles of no rows are not defined")
         lower, upper, _ = neighbours(self._quantiles, self._count)
         self._rank = np.tile(np.concatenate([lower, upper]), (len(self._prefixes), 1))
         self._prefix = np.zeros(self._rank.shape, np.uint64)
@@ -202,8 +200,6 @@ def column_bounds(
 def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
     carrier_of(parts[0].dtype)  # refuses what has no order
     count = sum(map(len, parts))
-    if not count:
-        raise ValueError("quantiles of no rows are not defined")
     lower, upper, weight = neighbours(quantiles, count)
     low, high = np.empty((2, len(quantiles), parts[0].shape[1]))
     for column in range(parts[0].shape[1]):  # side by side in memory, and no more than one of them twice

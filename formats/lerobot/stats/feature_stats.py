@@ -27,7 +27,12 @@ def neighbours(quantiles: Floats, count: int | Counts) -> tuple[Counts, Counts, 
     """Return, per quantile, the ranks of the two values around it and the weight of the upper one.
 
     This is numpy's method "linear": position (count - 1) * q in the sorted values; counts (n, 1) give (n, quantiles).
+
+    Raises:
+        ValueError: If a count is 0.
     """
+    if not np.all(count):
+        raise ValueError("quantiles of no rows are not defined")
     position = (count - 1) * quantiles
     lower = np.floor(position).astype(np.int64)
     return lower, np.minimum(lower + 1, count - 1), position - lower

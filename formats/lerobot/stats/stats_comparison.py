@@ -49,18 +49,24 @@ def misshapen(found: Mapping[str, Floats], shapes: Sequence[tuple[int, ...]]) ->
     usual, *others = shapes
     present = {value.shape for name, value in found.items() if name != "count"}
     shape = next((other for other in others if present == {other}), usual)
-    complete = True
+    problems = list(unusable(found, [shape]))
+    yield from problems or _disordered(found)
+
+
+def unusable(found: Mapping[str, Floats], shapes: Sequence[tuple[int, ...]]) -> Iterator[str]:
+    """Yield statistics that are not numbers or in none of the shapes; count has the shape (1,)."""
     for name, value in found.items():
-        expected = (1,) if name == "count" else shape
-        if value.shape != expected:
+        expected = [(1,)] if name == "count" else shapes
+        if value.shape not in expected:
             was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
-            yield f"{name} is {was}; expected shape {expected}"
-            complete = False
+            yield f"{name} is {was}; expected shape {expected[0]}"
         elif not np.isfinite(value).all():
             yield f"{name} holds NaN or Inf"
-            complete = False
-    if complete:
-        yield from _disordered(found)
+
+
+def out_of_range(found: Mapping[str, Floats]) -> str:
+    """Say that the values of a camera are not in [0, 1]; empty if they are."""
+    return "its values are not in [0, 1]" if found["min"].min() < 0 or found["max"].max() > 1 else ""
 
 
 def _disordered(values: Mapping[str, Floats]) -> Iterator[str]:

@@ -39,7 +39,7 @@ def test_frames_that_are_not_there(tmp_path: Path) -> None:
     source = record(tmp_path / "a.mp4", "av1", 6)
     with pytest.raises(RobotroveError, match=r"a\.mp4: frame 6 is missing"):
         reencode(Clip(source, 4, 3), tmp_path / "out.mp4", FPS, VideoSettings())
-    with pytest.raises(RobotroveError, match=r"a\.mp4: has no frame to encode"):
+    with pytest.raises(RobotroveError, match=r"a\.mp4: the clip has no frame"):
         reencode(Clip(source, 4, 0), tmp_path / "out.mp4", FPS, VideoSettings())
 
 

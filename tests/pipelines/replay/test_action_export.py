@@ -355,7 +355,7 @@ def test_a_full_disk_leaves_nothing_behind(
     folder = made("arena_gr1_microwave", "arena_gr1")
     full = OSError(28, "No space left on device")
     monkeypatch.setattr(h5py.Dataset, "__setitem__", lambda *given: (_ for _ in ()).throw(full))
-    with pytest.raises(RobotroveError, match=r"cannot be written: .*No space left"):
+    with pytest.raises(RobotroveError, match=r"HDF5 cannot write it: .*No space left"):
         export_actions(folder / "dataset", tmp_path / "a.hdf5")
     assert list(tmp_path.iterdir()) == []
 
@@ -371,7 +371,7 @@ def test_a_place_that_cannot_be_written(
 
     monkeypatch.setattr(h5py, "File", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(RobotroveError, match=r"cannot be written: .*Read-only"):
+    with pytest.raises(RobotroveError, match=r"HDF5 cannot write it: .*Read-only"):
         export_actions(folder / "dataset", tmp_path / "a.hdf5")
 
 

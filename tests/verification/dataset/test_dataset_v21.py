@@ -66,12 +66,13 @@ def test_totals_that_lerobot_only_counts_on_from_are_warnings(tiny21) -> None:
         (TASKS, 1, {"task_index": 2}, "tasks", "task_index is 2 instead of 1"),
         (TASKS, 1, {"task": "stack the cubes"}, "tasks", "the task of index 0 exists twice: 'stack the cubes'"),
         (TASKS, 1, {"task": None}, "tasks", "task is None instead of a text"),
+        (TASKS, 1, {"task": "\udcff"}, "tasks", r"task is '\udcff' instead of a text"),  # as when reading
         (EPISODES, 3, {"episode_index": 4}, "episodes", "episode_index is 4 instead of 3"),
         (EPISODES, 3, {"tasks": ["juggle"]}, "episodes", "its task 'juggle' is not in tasks.jsonl"),
         (EPISODES, 3, {"tasks": []}, "episodes", "it has no task"),
         (EPISODES, 3, {"tasks": "juggle"}, "episodes", "tasks is 'juggle' instead of a list of texts"),
         (EPISODES, 3, {"length": 0}, "episodes", "length is 0 instead of a positive whole number"),
-        (STATS, 3, {"episode_index": 7}, "stats", "episode_index is 7 instead of 3"),
+        (STATS, 3, {"episode_index": 7}, "stats", "is about episode 7 instead of 3"),
         (STATS, 3, {"stats": None}, "stats", "has no stats"),
     ],
 )

@@ -251,6 +251,7 @@ def test_dataset_without_statistics(root: Path) -> None:
     [
         (lambda entries: entries[2].update(episode_index=1), f"{STATS}, line 3: is about episode 1 instead of 2"),
         (lambda entries: entries[2].update(episode_index=9), f"{STATS}, line 4: is about episode 3 instead of 2"),
+        (lambda entries: entries[2].clear(), f"{STATS}, line 3: is about episode None instead of 2"),
         (lambda entries: entries[2].update(episode_index="2"), f"{STATS}, line 3: is about episode '2' instead of 2"),
         (lambda entries: entries.pop(), f"{STATS}: ends before episode 3"),
         (lambda entries: entries.append({}), f"{STATS}, line 5: is about an episode that is not in {EPISODES}"),

@@ -296,7 +296,7 @@ def test_tasks_of_v21_that_are_damaged(tmp_path: Path) -> None:
     assert open_dataset(root, damage=faults.append).tasks == ["a", "d"]
     assert [(fault.place, fault.found) for fault in faults] == [
         ("meta/tasks.jsonl, line 2", "task_index is 0, but that is another task in a line before"),
-        ("meta/tasks.jsonl, line 3", "task_index is 'x' instead of a number"),
+        ("meta/tasks.jsonl, line 3", "task_index is 'x' instead of a count"),
         ("meta/tasks.jsonl, line 4", "task is 7 instead of a text"),
     ]
 

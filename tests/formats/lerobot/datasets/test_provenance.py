@@ -46,7 +46,7 @@ def test_an_episode_that_is_left_out(tmp_path: Path, version: str, place: str) -
     dataset = view(tmp_path, version, [asdict(ORIGINS[0]), asdict(ORIGINS[1]) | {"episode_index": 2}])
     with pytest.raises(Damaged) as caught:
         list(origins(dataset))
-    assert (caught.value.where, caught.value.found) == (place, "is about episode 2")
+    assert (caught.value.where, caught.value.found) == (place, "is about episode 2 instead of 1")
 
 
 def test_a_line_that_lacks_a_column(tmp_path: Path) -> None:
