@@ -78,8 +78,8 @@ def check_replay(
     problems = Problems()
     try:
         return _compared(open_dataset(dataset), recordings, problems, progress)
-    except Damaged as exc:  # of the tables that lead to the episodes
-        problems.note(SourceProblem(None, exc.place, "", None, exc.found))
+    except Damaged as exc:
+        problems.note(SourceProblem.of_tables(exc))
         return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ...core.episode import Episode
-from ...core.errors import DatasetDamaged, UsageError
+from ...core.errors import Damaged, DatasetDamaged, UsageError
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
@@ -37,6 +37,11 @@ class SourceProblem:
     feature: str
     row: int | None
     message: str
+
+    @classmethod
+    def of_tables(cls, damage: Damaged) -> SourceProblem:
+        """Return the problem that the tables which lead to the episodes are damaged."""
+        return cls(None, damage.place, "", None, damage.found)
 
     @property
     def where(self) -> str:

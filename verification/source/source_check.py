@@ -61,8 +61,8 @@ def check_source(
     """
     try:
         return _compared(open_dataset(dataset), recordings, deep, progress)
-    except Damaged as exc:  # of the tables that lead to the episodes
-        return SourceReport((SourceProblem(None, exc.place, "", None, exc.found),), 1, 0, 0, 0)
+    except Damaged as exc:
+        return SourceReport((SourceProblem.of_tables(exc),), 1, 0, 0, 0)
 
 
 def _compared(dataset: Dataset, recordings: Recordings, deep: bool, progress: Progress) -> SourceReport:

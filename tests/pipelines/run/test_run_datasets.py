@@ -225,16 +225,20 @@ class TestResume:
         assert not run_here(pipeline, tmp_path / "out").was_finished
         assert_same_dataset(tmp_path / "out", tmp_path / "kept")
 
-    @pytest.mark.parametrize("phase", ["plan", "write", "finish"])
+    @pytest.mark.parametrize(
+        ("of", "phase"),
+        [(Aggregator, "plan"), (WriterV30, "write"), (Aggregator, "finish")],
+        ids=["plan", "write", "finish"],
+    )
     def test_after_a_failure_it_goes_on(
-        self, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+        self, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: type, phase: str
     ) -> None:
         run_here(pipeline, tmp_path / "right")
 
         def fail(*args: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(Aggregator, phase, fail)
+        monkeypatch.setattr(of, phase, fail)
         with pytest.raises(RankFailed, match="No space left"):
             run_here(pipeline, tmp_path / "out")
         assert not (tmp_path / "out").exists()
