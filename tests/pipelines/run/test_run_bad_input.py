@@ -104,7 +104,7 @@ BROKEN_FILES = {
     "lfs.hdf5": ("not_hdf5", ["git lfs pull"]),
     "truncated.hdf5": ("truncated_file", ["bytes"]),
     "empty.hdf5": ("empty_file", ["0 bytes"]),
-    "busy.hdf5": ("being_written", ["run again"]),
+    "busy.hdf5": ("being_written", ["rerun when the recording is closed"]),
     "absent.hdf5": ("missing_file", ["does not exist"]),
     "bare.hdf5": ("no_episodes", ["data"]),
 }

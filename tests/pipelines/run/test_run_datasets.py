@@ -20,6 +20,7 @@ from robotrove.blocks.dataset.dataset_stats import DatasetStats
 from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageError
 from robotrove.core.version import __version__
 from robotrove.core.workspace import Workspace
+from robotrove.formats.lerobot.writers.writer_v30 import WriterV30
 from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.encoder import encoder_version

@@ -15,7 +15,7 @@ import h5py
 import pytest
 import yaml
 
-from robotrove.core.errors import RankFailed, RobotroveError, RunChanged, UsageError
+from robotrove.core.errors import COMMAND_LINE, RankFailed, RobotroveError, RunChanged, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.manifests.run_report import RunReport
@@ -168,11 +168,14 @@ class TestChanged:
 
 
 @pytest.mark.parametrize("files", [["data/b.hdf5", "data/a.hdf5"], ["data/*.hdf5"], []])
+@pytest.mark.parametrize("door", ["command line", "Python"])
 def test_the_frozen_pipeline_resumes_from_another_folder(
-    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str]
+    pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], door: str
 ) -> None:
-    """What a failure prints as the command to resume must work as it is."""
+    """The command, or the line of Python, that a failure prints must work as it is."""
     out = tmp_path / "out dir"
+    if door == "command line":
+        monkeypatch.setenv(COMMAND_LINE, "1")
     if files:
         pipeline = write_pipeline(tmp_path, files)
         monkeypatch.chdir(tmp_path)
@@ -186,11 +189,13 @@ def test_the_frozen_pipeline_resumes_from_another_folder(
     assert "rank 0: OSError: [Errno 28] No space left on device" in text
     resume = text.rpartition("resume with: ")[2]
     (tmp_path / "elsewhere").mkdir()
-    words = shlex.split(resume)
-    assert words[0] == "robotrove"
-    done = subprocess.run(
-        [sys.executable, "-m", "robotrove.cli", *words[1:]], cwd=tmp_path / "elsewhere", capture_output=True, text=True
-    )
+    if door == "command line":
+        words = shlex.split(resume)
+        assert words[0] == "robotrove"
+        command = ["-m", "robotrove.cli", *words[1:]]
+    else:
+        command = ["-c", f"from robotrove import Pipeline\n{resume}"]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path / "elsewhere", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (out / "meta/info.json").exists()
 
@@ -342,7 +347,7 @@ class TestEverythingRejected:
                 file[name]["state"][2, 3] = float("nan")
         pipeline = write_pipeline(tmp_path, [path], "piper")
         out = tmp_path / "out"
-        with pytest.raises(UsageError, match="none of 2 episodes was kept") as caught:
+        with pytest.raises(UsageError, match="all 2 episodes were rejected") as caught:
             run_here(pipeline, out)
         assert caught.value.exit_code == 2
         lines = [json.loads(line) for line in (tmp_path / "out.run" / "rejected.jsonl").read_text().splitlines()]
