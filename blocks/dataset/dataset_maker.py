@@ -78,10 +78,14 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         return self.binding.workspace.plan(self.name)
 
     @cached_property
-    def facts(self) -> DatasetInfo:
+    def info(self) -> DatasetInfo:
         """Properties that all episodes of the new dataset share, without columns that its version lacks."""
-        facts = DatasetInfo.of_run(self.binding.run)
-        return replace(facts, features={k: f for k, f in facts.features.items() if self.makes not in kind_of(f).not_in})
+        info = DatasetInfo.of_run(self.binding.run)
+        return replace(info, features={k: f for k, f in info.features.items() if self.makes not in kind_of(f).not_in})
+
+    @cached_property
+    def _writer(self) -> VersionWriter:
+        return self.writer(self.info)
 
     @cached_property
     def sources(self) -> DatasetSources:
@@ -107,7 +111,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
         source_tasks: list[list[str]] = []
-        planner = self.writer(self.facts).planner()
+        planner = self._writer.planner()
         total = index = 0
 
         def placed() -> Iterator[PlacedEpisode]:
@@ -128,7 +132,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         _, differing = self.sources.extras()
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._anew.items()]
         notes += differing
-        if lost := self.binding.run.features.keys() - self.facts.features.keys():
+        if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
         DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, index, notes).write(self.folder)
 
@@ -142,12 +146,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             return placed
         folder = self.folder / "encoded"
         folder.mkdir(exist_ok=True)
-        target = folder / f"e{placed.index:07d}-{self.facts.camera_keys.index(key)}.mp4"
+        target = folder / f"e{placed.index:07d}-{self.info.camera_keys.index(key)}.mp4"
         track = placed.location.tracks[key]
         if not target.exists():
             video, like = self.video or VideoSettings(), self.encoding_like(track, key)
             with file_attempt(target) as attempt:
-                reencode(track.clip, attempt, self.facts.fps, settings_like(like, video) if like else video)
+                reencode(track.clip, attempt, self.info.fps, settings_like(like, video) if like else video)
         tracks = dict(placed.location.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
         return replace(placed, location=replace(placed.location, tracks=tracks))
 
@@ -172,7 +176,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             return stack.pop_all().close  # syncs them and gives them their names
 
     def _targets(self, unit: Unit) -> list[str]:
-        return [META] if unit == META else self.writer(self.facts).targets(unit)
+        return [META] if unit == META else self._writer.targets(unit)
 
     def _write(self, unit: PlannedFile, files: Mapping[str, Path]) -> None:
         """Write files of a unit; those of the base are copied as they are."""
@@ -186,14 +190,14 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             episodes = dataset_plan.read_episodes(self.folder, unit.first, unit.last, key=unit.key)
             if unit.key:
                 episodes = (self._reencoded(placed, unit.key) for placed in episodes)
-            self.writer(self.facts).write(unit, episodes, files, self._plan)
+            self._writer.write(unit, episodes, files, self._plan)
 
     def _write_meta(self) -> None:
         attempt = self.root / attempt_name(META)
         attempt.mkdir()
         try:
             described = self.sources.described(dataset_plan.read_episodes(self.folder, key=""))
-            self.writer(self.facts).write_meta(attempt, described, self._plan, self.sources.histograms())
+            self._writer.write_meta(attempt, described, self._plan, self.sources.histograms())
             for path, origin in self.sources.extras()[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
@@ -210,7 +214,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         with file_attempt(self.root / paths_v30.INFO) as attempt:
-            writer = self.writer(replace(self.facts, video_info=self.sources.video_info()))
+            writer = self.writer(replace(self.info, video_info=self.sources.video_info()))
             writer.write_info(self.root, attempt, self._plan)
             for base in self.sources.base():
                 write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

@@ -52,7 +52,7 @@ class Downgrader(DatasetMaker):
         Raises:
             UsageError: If LeRobot could not load it; a run leaves such episodes out while it is planned.
         """
-        fps = self.facts.fps
+        fps = self.info.fps
         if not self.allow_long and is_too_long_for_v21(location.length, fps):
             raise UsageError(
                 f"{source.root}, episode {location.index}",

@@ -139,7 +139,7 @@ class ShardWriter(EpisodeWriter):
             self._finish(rank, progress)
 
     def _finish(self, rank: int, progress: ShardProgress) -> None:
-        facts = DatasetInfo.of_run(self.binding.run)
+        info = DatasetInfo.of_run(self.binding.run)
         earlier: dict[int, EpisodeRecord] = {}
         counts: list[Mapping[str, Any]] = []
         if progress.previous:
@@ -167,7 +167,7 @@ class ShardWriter(EpisodeWriter):
         shard = Shard(rank, kept, rejected, {key: value.tolist() for key, value in sums.items()})
         with folder_attempt(progress.target, beside=progress.folder) as folder:
             if records:
-                write_dataset(folder, records, facts, sums)
+                write_dataset(folder, records, info, sums)
             shard.write(folder)
         logger.info(f"shard {rank}: {len(kept)} episodes, {shard.frames} frames, {len(rejected)} rejected")
 

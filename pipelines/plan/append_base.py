@@ -37,13 +37,13 @@ class Base:
 
     Attributes:
         dataset: What is written down of it.
-        facts: What is the same for all of its episodes.
+        info: What is the same for all of its episodes.
         episodes: (digest, key) of a recording to the number of its episode.
         size: Bytes of all of its files.
     """
 
     dataset: BaseDataset
-    facts: DatasetInfo
+    info: DatasetInfo
     episodes: Mapping[tuple[str, str], int]
     size: int
 
@@ -85,12 +85,12 @@ def check_base(base: Base, pipeline: ResolvedPipeline) -> None:
         existing = open_dataset(root)
         for maker in pipeline.dataset:
             if isinstance(maker, DatasetMaker):
-                writer = maker.writer(base.facts)
+                writer = maker.writer(base.info)
                 for _ in kept_episodes(existing, writer.planner(), lambda note: None):
                     pass
                 check_columns(existing, writer.schema)
-        notes = [_other("robot_type", pipeline.robot_type, base.facts.robot_type)]
-        for key in base.facts.camera_keys:
+        notes = [_other("robot_type", pipeline.robot_type, base.info.robot_type)]
+        for key in base.info.camera_keys:
             encoding = encoding_at(root / next(existing.video_files(key)).path)
             notes += [
                 _other(f"the codec of {key}", pipeline.video.format, encoding.codec),

@@ -64,8 +64,8 @@ def read_inputs(
     folders = [local_folder(folder) for folder in datasets]
     for folder in folders:
         check_name(folder)
-    facts = [_facts(folder) for folder in folders]
-    check_alike(list(zip(folders, facts, strict=True)))
+    infos = [_info(folder) for folder in folders]
+    check_alike(list(zip(folders, infos, strict=True)))
     found: list[InputDataset] = []
     files = 0
     for folder in folders:
@@ -73,7 +73,7 @@ def read_inputs(
         found.append(dataset)
         files += count
         on_dataset(len(found), len(folders))
-    return DatasetInputs(found, files, facts[0].features, facts[0].fps, facts[0].robot_type)
+    return DatasetInputs(found, files, infos[0].features, infos[0].fps, infos[0].robot_type)
 
 
 def check_same_inputs(
@@ -106,7 +106,7 @@ def _is_same(dataset: InputDataset) -> bool:
         return False
 
 
-def _facts(folder: Path) -> DatasetInfo:
+def _info(folder: Path) -> DatasetInfo:
     with naming_dataset(folder):
         return DatasetInfo.of_dataset(open_dataset(folder))
 

@@ -117,7 +117,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     _refuse_duplicates(found, reader)
     features, fps, others = _most_have(found)
     if base is not None:
-        features, fps, others = base.facts.features, base.facts.fps, base.dataset.path
+        features, fps, others = base.info.features, base.info.fps, base.dataset.path
         for entry in found:
             entry.features = named_like(features, entry.features or {})
     _refuse_differing(found, features, fps, others)

@@ -169,7 +169,7 @@ def gathered(
     """
     held: list[tuple[Sequence[Placed], EpisodeMetadata]] = []
     for batch in batches:
-        is_full = sum(len(metas) for _, metas in held) >= GROUP_EPISODES
+        is_full = sum(len(metadata) for _, metadata in held) >= GROUP_EPISODES
         if held and (is_full or held[-1][1].stats.keys() != batch[1].stats.keys()):
             yield _together(held)
             held = []
@@ -179,7 +179,7 @@ def gathered(
 
 
 def _together(held: Sequence[tuple[Sequence[Placed], EpisodeMetadata]]) -> tuple[list[Placed], EpisodeMetadata]:
-    return [episode for episodes, _ in held for episode in episodes], joined([metas for _, metas in held])
+    return [episode for episodes, _ in held for episode in episodes], joined([metadata for _, metadata in held])
 
 
 def joined(parts: Sequence[EpisodeMetadata]) -> EpisodeMetadata:

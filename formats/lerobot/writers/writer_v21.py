@@ -204,9 +204,9 @@ def _most_episodes(info: DatasetInfo) -> int:
 
 
 def _in_parts(episodes: PlacedBatches, most: int) -> Iterator[tuple[Sequence[PlacedEpisode], EpisodeMetadata]]:
-    for batch, metas in episodes:
+    for batch, metadata in episodes:
         for first in range(0, len(batch), most):
-            yield batch[first : first + most], metas.part(first, first + most)
+            yield batch[first : first + most], metadata.part(first, first + most)
 
 
 def _created(path: Path) -> IO[str]:
