@@ -24,13 +24,6 @@ class Timed(Protocol):
         """Time of the first frame, in units of time."""
 
 
-def time_base(path: Path, track: Timed) -> Fraction:
-    """Return the unit of time of a video in seconds; RobotroveError if it has none."""
-    if not track.time_base:
-        raise RobotroveError(str(path), "the video stream has no time base")
-    return track.time_base
-
-
 class Grid:
     """Times of frames at a constant rate, counted from the first frame, whenever that is shown.
 
@@ -47,11 +40,13 @@ class Grid:
     """
 
     def __init__(self, path: Path, track: Timed, fps: int | Fraction) -> None:
+        if not track.time_base:
+            raise RobotroveError(str(path), "the video stream has no time base")
         self._path = path
         self._fps = fps
-        self._time_base = time_base(path, track)
+        self._time_base = track.time_base
         self._origin = track.start_time or 0
-        self._ticks = 1 / (fps * self._time_base)
+        self._ticks = 1 / (fps * track.time_base)
         # In integers: frame = (pts - origin) * per / span, a quarter of a frame is span / 4.
         self._per, self._span = 4 * self._ticks.denominator, 4 * self._ticks.numerator
         self._quarter, self._half = self._ticks.numerator, 2 * self._ticks.numerator

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from ...core.errors import RobotroveError
 from ..image.pixels import Pixels, as_array, to_rgb
-from .frame_times import Grid, time_base
+from .frame_times import Grid
 
 # No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
 _MAX_AHEAD = 16
@@ -84,9 +84,8 @@ def codec_name(stream: VideoStream) -> str:
     return stream.codec_context.codec.canonical_name
 
 
-def ticks_per_frame(path: Path, stream: VideoStream, fps: int | Fraction) -> int:
-    """Return 1/fps in units of the stream's time base; RobotroveError if that is no whole number."""
-    unit = time_base(path, stream)
+def _ticks_per_frame(path: Path, unit: Fraction, fps: int | Fraction) -> int:
+    """Return 1/fps in units of a time base; RobotroveError if that is no whole number."""
     ticks = 1 / (fps * unit)
     if ticks.denominator != 1:
         raise RobotroveError(str(path), f"its time base {unit} s cannot hold frames of 1/{fps} s exactly")
@@ -94,7 +93,7 @@ def ticks_per_frame(path: Path, stream: VideoStream, fps: int | Fraction) -> int
 
 
 def no_frames(path: Path) -> RobotroveError:
-    """Return the error for a file without frames, which has no rate either."""
+    """Return the error for a file without frames, which has neither a rate nor a time base."""
     return RobotroveError(str(path), "the video has no frames")
 
 
@@ -175,9 +174,9 @@ def probe(
     """
     with open_track(path) as (container, stream):
         rate = Fraction(fps) if fps is not None else stream.average_rate
-        if not rate:
+        if not (rate and stream.time_base):
             raise no_frames(path)
-        ticks = ticks_per_frame(path, stream, rate)
+        ticks = _ticks_per_frame(path, stream.time_base, rate)
         frames = 0
         order = Order()
         keys: list[int] = []
