@@ -78,7 +78,7 @@ def test_what_does_not_verify_is_refused(hub: HubServer, made: Path, tmp_path: P
     assert forced.returncode == 0, forced.stderr
     assert "(public)" in forced.stdout
     card = shown(hub)["README.md"].decode()
-    assert "without being checked" in card
+    assert "(`--no-verify`)" in card
     assert "license" not in front_matter(card.encode())
 
 
