@@ -14,7 +14,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from ..core.columns import Column
 from ..core.episode import Episode
-from ..core.errors import EpisodeRejected, RobotroveError, nearest
+from ..core.errors import EpisodeRejected, RobotroveError, nearest, option
 from ..core.features import vectors
 from .inverse import InverseEntry
 
@@ -50,14 +50,18 @@ class EpisodeStep(PipelineStep, ABC):
         """Apply the block unless an earlier one rejected the episode; bad data become a rejection."""
         if ep.rejection is None:
             try:
-                ep = self.step(ep)
+                changed = self.step(ep)
+                if not isinstance(changed, Episode):
+                    raise TypeError(f"{type(changed).__name__} came back, expected the episode; return it")
+                ep = changed
             except EpisodeRejected as exc:
                 ep.reject(exc.reason, exc.detail, error=True)
             except RobotroveError:
                 raise
             except Exception as exc:  # an error in a block, most likely one from outside
                 found = f"{type(exc).__name__}: {exc}, at episode {ep.id}"
-                raise RobotroveError(f"block {self.name}", found, todo="fix the block") from exc
+                todo = f"fix the block, then start over with {option('fresh')}"
+                raise RobotroveError(f"block {self.name}", found, todo=todo) from exc
             if ep.rejection is not None:
                 self.stat_update(f"rejected_{ep.rejection.reason}")
         return ep
@@ -79,7 +83,10 @@ class EpisodeFilter(EpisodeStep):
 
     def step(self, ep: Episode) -> Episode:
         """Mark the episode if `reject` gives a reason."""
-        if text := self.reject(ep):
+        text = self.reject(ep)
+        if not isinstance(text, str | None):
+            raise TypeError(f"reject returned {text!r}, expected a reason or None")
+        if text:
             reason, _, detail = text.partition(": ")
             ep.reject(reason, detail or f"rejected by {self.name}", error=False)
         return ep

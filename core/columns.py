@@ -195,24 +195,28 @@ class MappedColumn(Column):
         base: The column.
         feature: Dtype, shape and names of a changed row.
         function: Takes a batch (n, *base.feature.shape) and returns (n, *feature.shape).
+        name: The column, for errors.
     """
 
-    def __init__(self, base: Column, feature: Feature, function: Callable[[Array], Array]) -> None:
+    def __init__(
+        self, base: Column, feature: Feature, function: Callable[[Array], Array], name: str = "a mapped column"
+    ) -> None:
         super().__init__(feature, base.length)
         self._base = base
         self._function = function
+        self._name = name
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         for batch in self._base.batches(start, stop):
             changed = self._function(batch)
-            if changed.shape != (expected := (len(batch), *self.feature.shape)):
-                raise RobotroveError(
-                    "a mapped column", f"{changed.shape} came back from its function", str(expected), "fix the block"
-                )
+            shape, dtype = (len(batch), *self.feature.shape), self.feature.values_dtype
+            if changed.shape != shape or not np.can_cast(changed.dtype, dtype, "same_kind"):
+                found = f"its function returned {changed.dtype} {changed.shape}"
+                raise RobotroveError(self._name, found, f"{dtype} {shape}", "fix the block")
             yield changed
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
-        return MappedColumn(self._base.take(rows), self.feature, self._function)
+        return MappedColumn(self._base.take(rows), self.feature, self._function, self._name)
 
 
 class ConcatColumn(Column):
@@ -237,6 +241,13 @@ class ArrayColumn(Column):
     def __init__(self, feature: Feature, rows: Array) -> None:
         super().__init__(feature, len(rows))
         self._rows = rows
+
+    @classmethod
+    def of(cls, rows: Array) -> ArrayColumn:
+        """Return a column of an array (n, …) with its own dtype; (n,) becomes (n, 1)."""
+        rows = rows[:, None] if rows.ndim == 1 else rows
+        is_text = rows.dtype.kind in "OU"
+        return cls(Feature("string" if is_text else rows.dtype.name, rows.shape[1:]), rows)
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         yield self._rows[start:stop]

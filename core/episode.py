@@ -11,7 +11,7 @@ import numpy as np
 from datatrove.data import Document
 from numpy.typing import NDArray
 
-from .columns import Array, Column, MappedColumn, RowMap, checked_rows
+from .columns import Array, ArrayColumn, Column, MappedColumn, RowMap, checked_rows
 from .errors import EpisodeRejected, RobotroveError, nearest
 from .features import Feature, Features, cameras
 
@@ -212,12 +212,18 @@ class Episode(Document):
         taken._row_map = RowMap.of(self._row_map.rows[rows])
         return taken
 
-    def with_column(self, key: str, column: Column) -> Episode:
+    def with_column(self, key: str, column: Column | Array) -> Episode:
         """Return the episode with a column added at the end, or replaced where it stands.
 
+        Args:
+            key: The feature.
+            column: A column, or an array (length, …): numbers, bools or texts; (length,) is one value per row.
+
         Raises:
-            ValueError: If the column has another number of rows than the episode.
+            ValueError: If it has another number of rows than the episode.
         """
+        if isinstance(column, np.ndarray):
+            column = ArrayColumn.of(column)
         if column.length != self.length:
             raise ValueError(f"column {key!r} has {column.length} rows, expected {self.length}, those of the episode")
         return self._with({**self._columns, key: column})
@@ -242,8 +248,8 @@ class Episode(Document):
         Raises:
             EpisodeRejected: `missing_column` if it has no such column.
         """
-        column = self._column(key)
-        return self._with({**self._columns, key: MappedColumn(column, feature or column.feature, function)})
+        column, name = self._column(key), f"column {key} of episode {self.id}"
+        return self._with({**self._columns, key: MappedColumn(column, feature or column.feature, function, name)})
 
     def map_frames(
         self, key: str, function: Callable[[Array], Array], *, height: int | None = None, width: int | None = None
@@ -264,7 +270,13 @@ class Episode(Document):
         return self.map_column(key, function, Feature(feature.dtype, (*size, 3), feature.names))
 
     def with_facts(self, *, fps: int | None = None, success: bool | None = None) -> Episode:
-        """Return the episode with another frame rate, or another label; None leaves it as it is."""
+        """Return the episode with another frame rate, or another label; None leaves it as it is.
+
+        Raises:
+            ValueError: If the frame rate is not a whole number of at least 1.
+        """
+        if fps is not None and (not isinstance(fps, int) or fps < 1):
+            raise ValueError(f"fps is {fps!r}, expected a whole number of at least 1")
         changed = self._with(self._columns)
         changed._fps = self._fps if fps is None else fps
         changed._success = self._success if success is None else success

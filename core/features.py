@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
+import numpy as np
+
 VISUAL_NAMES = ("height", "width", "channels")
 VISUAL_DTYPES = ("video", "image")
 NUMBER_DTYPES = (
@@ -37,6 +39,11 @@ class Feature:
     def is_task_index(self) -> bool:
         """True for a column that repeats task_index, as GR00T's annotations do; its name of the entry says so."""
         return self.dtype == "int64" and self.names == ("task_index",)
+
+    @property
+    def values_dtype(self) -> np.dtype[Any]:
+        """Dtype of the values in memory: uint8 for frames, object for texts."""
+        return np.dtype({"video": "uint8", "image": "uint8", "string": "O"}.get(self.dtype, self.dtype))
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as info.json has it."""

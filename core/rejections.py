@@ -47,7 +47,7 @@ _DAMAGE = {
     "missing_column": ("a column that a block names is missing", "fix the block's arguments"),
     "unequal_lengths": ("datasets have different numbers of rows", "map datasets of one length under source.columns"),
     "empty_episode": ("the episode has no rows", "record it again"),
-    "nothing_left": ("a step dropped every frame", "lower head and tail of frame_trimmer"),
+    "nothing_left": ("a step dropped every frame", "let the step keep a frame (frame_trimmer: lower head and tail)"),
     "non_finite": ("a value is NaN or infinite", "fix the recording; the detail names row and entry"),
     "bad_image": ("a picture cannot be decoded", "fix the recording; the detail names the row"),
     "image_size_changed": ("pictures of one camera differ in size", "record with one size"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...blocks.episode_step import EpisodeStep
 from ...blocks.reader import Reader
-from ...core.episode import EpisodeOrigin, Rejection, Scanned
+from ...core.episode import Episode, Rejection, Scanned
 from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
 from ...core.source_file import SourceFile
@@ -110,7 +110,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
         for scanned in reader.scan(file):
             found.append(_episode(len(found), file, root, scanned, planned, video, for_v21))
             if scanned.episode is not None and not found[-1].row.reason:
-                _note(scanned.episode.origin, found[-1].row, notes)
+                _note(scanned.episode, found[-1].row.task, notes)
         on_file(number + 1, len(files))
     if base is not None:
         _refuse_known(found, base)
@@ -182,12 +182,13 @@ def _check_features(features: Features, video: VideoSettings) -> None:
             video.check_size(width, height)
 
 
-def _note(origin: EpisodeOrigin, row: EpisodeRow, notes: Counter[str]) -> None:
-    if origin.fps_source == "default":
-        notes[f"the files do not say their frame rate: {row.fps} fps is assumed, set source.fps if that is wrong"] += 1
-    if origin.unused:
-        notes[f"{len(origin.unused)} datasets are not converted; robotrove init FILE lists them"] += 1
-    if not row.task:
+def _note(ep: Episode, task: str, notes: Counter[str]) -> None:
+    """Count the notes on an episode as it was recorded, before any step, and on its task after the steps."""
+    if ep.origin.fps_source == "default":
+        notes[f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"] += 1
+    if ep.origin.unused:
+        notes[f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove init FILE lists them"] += 1
+    if not task:
         notes["no instruction: set source.task"] += 1
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robotrove.blocks.episode_step import EpisodeMap
+from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap
 from robotrove.core.columns import ArrayColumn, Column, ConcatColumn, ConstantColumn, MappedColumn, RowMap
 from robotrove.core.episode import Episode, EpisodeOrigin, Rejection
 from robotrove.core.errors import EpisodeRejected, RobotroveError, in_utf8
@@ -189,8 +189,48 @@ def test_columns_are_added_replaced_dropped_and_mapped() -> None:
         ep.with_column("b", column.take(np.arange(3)))
     with pytest.raises(EpisodeRejected, match="has no column 'acton'"):
         ep.without_column("acton")
-    with pytest.raises(RobotroveError, match=r"\(6, 1\) came back"):
+    with pytest.raises(RobotroveError, match=r"column action of episode a.hdf5:demo_0: .* float32 \(6, 1\)"):
         ep.map_column("action", lambda batch: batch[:, :1])["action"]
+    with pytest.raises(RobotroveError, match=r"(?s)returned float64 .*expected: int64"):
+        ep.with_column("b", column).map_column("b", lambda batch: batch * 0.5)["b"]
+    for fps in (0, 12.5):
+        with pytest.raises(ValueError, match="expected a whole number"):
+            ep.with_facts(fps=fps)  # type: ignore[arg-type]
+
+
+def test_arrays_become_columns() -> None:
+    ep = (
+        _episode().with_column("speed", np.arange(6, dtype=np.float32)).with_column("note", np.array(["a"] * 6, object))
+    )
+    assert ep.features["speed"] == Feature("float32", (1,))
+    assert ep.features["note"] == Feature("string", (1,))
+    assert ep.take(np.array([5, 1]))["speed"].tolist() == [[5], [1]]
+    assert ep["note"].tolist() == [["a"]] * 6
+    with pytest.raises(ValueError, match="'speed' has 5 rows"):
+        _episode().with_column("speed", np.zeros(5))
+
+
+@pytest.mark.parametrize("result", [None, True, "episode"])
+def test_a_block_that_does_not_return_the_episode_is_named(result: object) -> None:
+    class Forgets(EpisodeMap):
+        name = "forgets"
+
+        def apply(self, ep: Episode) -> Episode:
+            return result  # type: ignore[return-value]
+
+    with pytest.raises(RobotroveError, match=r"(?s)block forgets: .* came back, expected the episode.*start over with"):
+        Forgets().visit(_episode())
+
+
+def test_a_filter_that_returns_no_reason_is_named() -> None:
+    class Truth(EpisodeFilter):
+        name = "truth"
+
+        def reject(self, ep: Episode) -> str | None:
+            return ep.length > 3  # type: ignore[return-value]
+
+    with pytest.raises(RobotroveError, match=r"block truth: .*reject returned True, expected a reason or None"):
+        Truth().visit(_episode())
 
 
 def test_frames_are_mapped_in_their_new_size() -> None:

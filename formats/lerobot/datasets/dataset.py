@@ -72,6 +72,7 @@ class Dataset(DatasetFiles, ABC):
     ) -> None:
         super().__init__(root, on_file)
         self._damage = damage
+        self._told: set[tuple[str, str]] = set()
         self._streams: dict[tuple[str, ...], RowStream] = {}
 
     def _report(self, fault: Damaged) -> None:
@@ -83,7 +84,9 @@ class Dataset(DatasetFiles, ABC):
             named.__cause__ = fault
         if self._damage is None:
             raise named
-        self._damage(named)
+        if (told := (named.place, named.found)) not in self._told:
+            self._told.add(told)  # a file is read once for each of its episodes
+            self._damage(named)
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -202,7 +205,8 @@ class Dataset(DatasetFiles, ABC):
         """
         if strange := [name for name in names if name not in self.row_features | DEFAULT_FEATURES]:
             columns = f"columns of the data files: {', '.join(self.row_features)}"
-            raise UsageError(str(self.root), f"has no column {', '.join(strange)}", columns)
+            todo = "dataset.frames(key, episode) for cameras stored as video" if strange[0] in self.features else ""
+            raise UsageError(str(self.root), f"has no column {', '.join(strange)} in its rows", columns, todo)
         if at is not None:
             with self._reporting():
                 yield from self._episode_rows(names, at)
