@@ -14,7 +14,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from ..core.columns import Column
 from ..core.episode import Episode
-from ..core.errors import EpisodeRejected, RobotroveError, nearest, option
+from ..core.errors import EpisodeRejected, RobotroveError, in_utf8, nearest, option
 from ..core.features import vectors
 from .inverse import InverseEntry
 
@@ -53,6 +53,8 @@ class EpisodeStep(PipelineStep, ABC):
                 changed = self.step(ep)
                 if not isinstance(changed, Episode):
                     raise TypeError(f"{type(changed).__name__} came back, expected the episode; return it")
+                if not isinstance(changed.text, str) or in_utf8(changed.text) != changed.text:
+                    raise TypeError(f"text is {changed.text!r}, expected a text in UTF-8")
                 ep = changed
             except EpisodeRejected as exc:
                 ep.reject(exc.reason, exc.detail, error=True)
@@ -76,6 +78,7 @@ class EpisodeFilter(EpisodeStep):
     """Chooses episodes."""
 
     type = "🔻 - FILTER"
+    keeps_vectors = True
 
     @abstractmethod
     def reject(self, ep: Episode) -> str | None:

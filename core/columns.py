@@ -208,7 +208,12 @@ class MappedColumn(Column):
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         for batch in self._base.batches(start, stop):
-            changed = self._function(batch)
+            try:
+                changed = np.asarray(self._function(batch))
+            except RobotroveError:
+                raise
+            except Exception as exc:
+                raise RobotroveError(self._name, f"{type(exc).__name__}: {exc}", todo="fix the block") from exc
             shape, dtype = (len(batch), *self.feature.shape), self.feature.values_dtype
             if changed.shape != shape or not np.can_cast(changed.dtype, dtype, "same_kind"):
                 found = f"its function returned {changed.dtype} {changed.shape}"
@@ -250,7 +255,9 @@ class ArrayColumn(Column):
         return cls(Feature("string" if is_text else rows.dtype.name, rows.shape[1:]), rows)
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
-        yield self._rows[start:stop]
+        rows = self._rows[start:stop].view()
+        rows.flags.writeable = False  # a function that changes its batch in place would do so at every reading
+        yield rows
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return ArrayColumn(self.feature, self._rows[rows])

@@ -12,7 +12,7 @@ from datatrove.data import Document
 from numpy.typing import NDArray
 
 from .columns import Array, ArrayColumn, Column, MappedColumn, RowMap, checked_rows
-from .errors import EpisodeRejected, RobotroveError, nearest
+from .errors import EpisodeRejected, RobotroveError, nearest, printable
 from .features import Feature, Features, cameras
 
 _COLUMN_METHODS = "ep.with_column(key, column), ep.without_column(key), ep.map_column(key, function)"
@@ -275,11 +275,13 @@ class Episode(Document):
         Raises:
             ValueError: If the frame rate is not a whole number of at least 1.
         """
-        if fps is not None and (not isinstance(fps, int) or fps < 1):
+        if fps is not None and (not isinstance(fps, int | np.integer) or fps < 1):
             raise ValueError(f"fps is {fps!r}, expected a whole number of at least 1")
+        if not isinstance(success, bool | np.bool_ | None):
+            raise TypeError(f"success is {success!r}, expected True or False")
         changed = self._with(self._columns)
-        changed._fps = self._fps if fps is None else fps
-        changed._success = self._success if success is None else success
+        changed._fps = self._fps if fps is None else int(fps)
+        changed._success = self._success if success is None else bool(success)
         return changed
 
     def planned(self, origin: EpisodeOrigin, guard: Callable[[], None]) -> Episode:
@@ -304,7 +306,7 @@ class Episode(Document):
 
     def reject(self, reason: str, detail: str, *, error: bool) -> None:
         """Mark the episode as not to be written."""
-        self._rejection = Rejection(reason, detail, error)
+        self._rejection = Rejection(printable(reason), printable(detail), error)
 
     def close(self) -> None:
         """End the time in which columns can be read; the reader calls it when the next episode is due."""

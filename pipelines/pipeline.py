@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..blocks.writer.shard_writer import ShardWriter
+from ..core.errors import UsageError
 from ..executors.executor import Executor
 from ..manifests.run_report import RunReport
 from .plan.append_base import workspace_of_append
@@ -14,7 +15,7 @@ from .plan.input_datasets import DatasetInputs, read_inputs
 from .plan.planner import Plan, make_plan
 from .run.runner import execute
 from .run.status import Watcher
-from .spec.arguments import BlockSpec
+from .spec.arguments import BlockSpec, InvalidArguments
 from .spec.executor_spec import build_executor
 from .spec.pipeline_spec import PipelineSpec
 from .spec.resolved_pipeline import load_pipeline, pipeline_of
@@ -106,6 +107,9 @@ class Pipeline:
             RobotroveError: See `robotrove.pipelines.run.runner.execute`.
         """
         if isinstance(executor, str):
-            executor = build_executor(BlockSpec(executor), workers)
+            try:
+                executor = build_executor(BlockSpec(executor), workers)
+            except InvalidArguments as exc:
+                raise UsageError("executor", "; ".join(mistake.text for mistake in exc.found)) from exc
         workspace = workspace_of_append(self.spec, Path(output), Path(run_dir) if run_dir else None)
         return execute(self.resolved, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)

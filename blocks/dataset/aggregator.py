@@ -60,8 +60,8 @@ class Aggregator(DatasetMaker):
                     where,
                     problem,
                     "clips with packets that can be copied",
-                    f"{option('fresh')} {option('on-mismatch', 'reencode')} (aggregator: {{on_mismatch: reencode}}) "
-                    "re-encodes such clips",
+                    "aggregator: {on_mismatch: reencode} (robotrove aggregate --on-mismatch reencode), and "
+                    f"{option('fresh')}",
                 )
             if problem:
                 self._anew[key] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...core.errors import UsageError, option
+from ...core.errors import UsageError
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
@@ -58,7 +58,7 @@ class Downgrader(DatasetMaker):
                 f"{source.root}, episode {location.index}",
                 f"lasts {location.length / fps:.0f} s: LeRobot 0.3.3 refuses it, because float32 cannot hold its times",
                 "episodes of at most 1,024 s",
-                f"{option('allow-long')} (downgrader: {{allow_long: true}}) for other readers",
+                "downgrader: {allow_long: true} (robotrove convert --allow-long) for other readers",
             )
         self._anew.update(key for key, track in location.tracks.items() if not track.is_copyable)
         return location

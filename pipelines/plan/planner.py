@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
-from ...blocks.episode_step import EpisodeStep
+from ...blocks.episode_step import EpisodeFilter, EpisodeStep
 from ...blocks.reader import Reader
 from ...core.episode import Episode, Rejection, Scanned
 from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
 from ...core.source_file import SourceFile
+from ...formats.lerobot.features.feature_kind import kind_of
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ...media.encode.settings import VideoSettings
@@ -90,7 +92,8 @@ class _Found:
 def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
     """List the episodes of all files and apply the steps that need no data; writes nothing.
 
-    Stock datatrove filters wait for the run.
+    Steps that read data, and stock datatrove steps, wait for the run. Behind one that may change an episode, no step
+    rejects here.
 
     Args:
         pipeline: One that has a source.
@@ -100,7 +103,6 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     base = read_base(append_to, pipeline.formats) if (append_to := pipeline.spec.append_to) else None
     files = reader.find()
     root = Path(os.path.commonpath([file.name.parent for file in files]))
-    planned = [step for step in steps if isinstance(step, EpisodeStep) and not step.reads_data]
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
     for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in pipeline.dataset)
     found: list[_Found] = []
@@ -108,7 +110,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     for number, recording in enumerate(files):
         file = recording.measured()  # before it is read: what changes from here on is noticed
         for scanned in reader.scan(file):
-            found.append(_episode(len(found), file, root, scanned, planned, video, for_v21))
+            found.append(_episode(len(found), file, root, scanned, steps, video, for_v21))
             if scanned.episode is not None and not found[-1].row.reason:
                 _note(scanned.episode, found[-1].row.task, notes)
         on_file(number + 1, len(files))
@@ -135,7 +137,7 @@ def _episode(
     file: SourceFile,
     root: Path,
     scanned: Scanned,
-    steps: Sequence[EpisodeStep],
+    steps: Sequence[Any],
     video: VideoSettings,
     for_v21: bool,
 ) -> _Found:
@@ -150,8 +152,14 @@ def _episode(
     if ep is None:
         return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)
     row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
+    is_known = True  # False after a step that may change what the steps after it see, and waits for the run
     for step in steps:
-        ep = step.visit(ep)
+        if not isinstance(step, EpisodeStep) or step.reads_data:
+            is_known = is_known and isinstance(step, EpisodeFilter)
+            continue
+        tried = step.visit(ep.with_facts())
+        if is_known or tried.rejection is None:
+            ep = tried
     row = replace(row, length=ep.length, fps=ep.fps, task=ep.text)
     if ep.rejection is None:
         try:
@@ -166,7 +174,13 @@ def _episode(
 
 def _check_features(features: Features, video: VideoSettings) -> None:
     filmed = video_cameras(features)
-    for key in features:
+    for key, feature in features.items():
+        try:
+            kind_of(feature)
+        except LookupError:
+            raise EpisodeRejected("bad_dtype", f"{key} is {feature}, and no kind of column has this dtype") from None
+        if not feature.shape or min(feature.shape) < 1:
+            raise EpisodeRejected("bad_shape", f"{key} has shape {feature.shape}, expected sizes of at least 1")
         if not _SAFE_NAME.fullmatch(key) or ".." in key or len(key.encode()) > _LONGEST_NAME:
             raise EpisodeRejected(
                 "bad_feature_name",

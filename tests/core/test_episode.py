@@ -315,3 +315,34 @@ def test_difference_of_features_in_words() -> None:
     assert "c missing" in text
     assert "d unexpected" in text
     assert difference(left, dict(reversed(left.items()))) == ""
+
+
+def test_a_function_that_changes_its_batch_in_place_is_an_error() -> None:
+    def double(batch: np.ndarray) -> np.ndarray:
+        batch *= 2
+        return batch
+
+    ep = _episode().map_column("action", double)
+    with pytest.raises(RobotroveError, match=r"column action of episode a\.hdf5:demo_0: ValueError: .*read-only"):
+        ep["action"]
+    with pytest.raises(ValueError, match="read-only"):
+        _episode()["action"][:] = 7
+
+
+def test_reasons_are_safe_to_print() -> None:
+    ep = _episode()
+    ep.reject("bad", "why\n\x1b[31mred", error=True)
+    assert ep.rejection == Rejection("bad", "why\\n\\x1b[31mred", error=True)
+
+
+@pytest.mark.parametrize("text", [5, None, "\ud800"])
+def test_a_block_that_sets_something_else_than_a_text_is_named(text: object) -> None:
+    class Relabels(EpisodeMap):
+        name = "relabels"
+
+        def apply(self, ep: Episode) -> Episode:
+            ep.text = text  # type: ignore[assignment]
+            return ep
+
+    with pytest.raises(RobotroveError, match=r"block relabels: TypeError: text is "):
+        Relabels().visit(_episode())

@@ -208,14 +208,26 @@ class Dataset(DatasetFiles, ABC):
             todo = "dataset.frames(key, episode) for cameras stored as video" if strange[0] in self.features else ""
             raise UsageError(str(self.root), f"has no column {', '.join(strange)} in its rows", columns, todo)
         if at is not None:
+            self._check_own(at)
             with self._reporting():
                 yield from self._episode_rows(names, at)
             return
+        count = 0
         with self._reporting():
             for data in self.data_files():
                 with self._reporting():
                     for _, batch in self.row_batches(data.path, names):
                         yield self.arrays(data.path, batch)
+                        count += len(next(iter(batch.values())))
+            if names and count != self.starts[-1]:
+                raise Damaged("data", f"has {count} rows in all, and the episodes have {self.starts[-1]} frames")
+
+    def _check_own(self, at: EpisodeLocation) -> None:
+        if not isinstance(at, EpisodeLocation) or not at.rows.path.is_relative_to(self.root):
+            found = (
+                "the episode is of another dataset" if isinstance(at, EpisodeLocation) else f"{at!r} is not an episode"
+            )
+            raise UsageError(str(self.root), found, "an episode of dataset.episodes()")
 
     def _episode_rows(self, names: Sequence[str], at: EpisodeLocation) -> Iterator[dict[str, Array]]:
         columns = tuple(dict.fromkeys([*names, "episode_index"]))
@@ -247,6 +259,7 @@ class Dataset(DatasetFiles, ABC):
             UsageError: If there is no such camera, or it has no colours.
             DatasetDamaged: If a frame is missing or cannot be decoded.
         """
+        self._check_own(at)
         feature = self.cameras.get(key)
         if feature is None or len(feature.shape) != 3 or channels(feature) != CHANNELS:
             found = f"has no colour camera {key!r}"

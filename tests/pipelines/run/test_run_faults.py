@@ -204,11 +204,17 @@ class TestKilled:
         out = tmp_path / "out"
         first = start_cli(pipeline, out, "--workers", "1")
         _wait_for((tmp_path / "out.run" / "run.lock").exists, "the lock")
+        _wait_for(lambda: bool(_workers(first)), "its worker")
+        workers = _workers(first)
+        for worker in workers:  # so that the first command works as long as the others need, on any machine
+            worker.suspend()
         for more in ([], ["--fresh"], ["--retry-rejected"]):
             second = run_cli(pipeline, out, *more)
             assert second.returncode == 2, second.stderr
             assert f"process {first.pid} on " in second.stderr
             assert "working on this run" in second.stderr
+        for worker in workers:
+            worker.resume()
         _, stderr = first.communicate(timeout=300)
         assert first.returncode == 0, stderr
         assert_same_dataset(out, undisturbed)

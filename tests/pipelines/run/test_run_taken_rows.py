@@ -17,6 +17,7 @@ import pytest
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.blocks.steps.column_adder import ColumnAdder, Constant
 from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
+from robotrove.blocks.steps.length_filter import LengthFilter
 from robotrove.blocks.steps.success_filter import SuccessFilter
 from robotrove.core.errors import Damaged, RobotroveError
 from robotrove.formats.hdf5.samples import write_sample
@@ -29,7 +30,7 @@ from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.replay.replay_check import check_replay
 from robotrove.pipelines.run.reopen import finished_run
-from robotrove.tests.support.blocks.outside import Assigning, EveryNth, Mirrored
+from robotrove.tests.support.blocks.outside import Assigning, EveryNth, Mirrored, Relabelling
 from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.places import ROOT
@@ -188,3 +189,11 @@ def test_the_block_of_the_documentation(tmp_path: Path) -> None:
     assert table[LABEL].to_pylist() == [False] * 6 + [True]
     np.testing.assert_array_equal(np.array(table["action"].to_pylist()), action(0, FRAMES, 6)[::2])
     np.testing.assert_array_equal(table["timestamp"].to_numpy(), np.arange(7, dtype=np.float32) / np.float32(15))
+
+
+def test_what_a_block_changes_in_the_run_is_not_decided_while_planning(tmp_path: Path) -> None:
+    """The second episode is no success as recorded, and both are 13 rows long."""
+    dataset = convert(tmp_path, [Relabelling(), SuccessFilter(), LengthFilter(max_length=7), FrameTrimmer(head=1)])
+    assert origin_rows(dataset) == [[2, 4, 6, 8, 10, 12]] * 2
+    report = json.loads((tmp_path / "dataset.run/report.json").read_text())
+    assert (report["listed"], report["kept"]) == (2, 2)

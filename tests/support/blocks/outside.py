@@ -119,3 +119,14 @@ class NpyReader(Reader):
         values = np.load(file.open())
         column = ArrayColumn(Feature("float32", values.shape[1:], ("x", "y")), values)
         return Episode(id=file.path.stem, text="reach", length=len(values), fps=10, columns={"action": column})
+
+
+class Relabelling(EpisodeMap):
+    """Calls every episode a success, and takes every second row; waits for the run."""
+
+    name = "relabelling"
+    reads_data = True
+
+    def apply(self, ep: Episode) -> Episode:
+        """Relabel, and take the rows."""
+        return ep.take(np.arange(0, ep.length, 2)).with_facts(success=True)

@@ -376,3 +376,21 @@ def test_memory_does_not_grow_with_wide_rows(tmp_path: Path) -> None:
         assert rows == count
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 120, peaks  # batches of 16 MB, and what pyarrow needs to make one
+
+
+def test_an_episode_of_another_dataset_is_refused(root: Path, tmp_path: Path) -> None:
+    other = next(open_dataset(WRITERS[open_dataset(root).version](tmp_path / "other")).episodes())
+    dataset = open_dataset(root)
+    for read in (lambda at: dataset.rows(["index"], at), lambda at: dataset.frames(FRONT, at)):
+        for at in (other, 0):
+            with pytest.raises(UsageError, match=r"an episode of dataset\.episodes\(\)"):
+                list(read(at))
+
+
+def test_rows_of_the_whole_are_as_many_as_the_episodes_have_frames(v30: Path) -> None:
+    (v30 / DATA_30[1]).unlink()
+    with pytest.raises(DatasetDamaged, match=r"has \d+ rows in all, and the episodes have 14 frames"):
+        list(open_dataset(v30).rows(["index"]))
+    faults: list[DatasetDamaged] = []
+    assert sum(len(batch["index"]) for batch in open_dataset(v30, damage=faults.append).rows(["index"])) < 14
+    assert len(faults) == 1
