@@ -29,10 +29,11 @@ from robotrove.tests.support.pipelines.runs import (
     sample,
     write_pipeline,
 )
+from robotrove.tests.support.places import MODULES, ROOT
 
-ROOT = Path(__file__).parents[1]
 LIMIT = 25
-_ASIDE = ("core", "manifests", "tests")
+_OURS = set(map(str, MODULES))
+_ASIDE = ("core", "manifests")
 
 
 class Flow:
@@ -74,8 +75,8 @@ class Flow:
 
 
 def _module(frame: FrameType) -> str:
-    file = frame.f_code.co_filename
-    return file.removeprefix(f"{ROOT}/") if file.startswith(f"{ROOT}/") else ""
+    name = frame.f_code.co_filename.removeprefix(f"{ROOT}/")
+    return name if name in _OURS else ""  # an environment may lie in the checkout
 
 
 def _is_importing(frame: FrameType | None) -> bool:
