@@ -67,7 +67,7 @@ class Stage:
 
 
 class RankMarks:
-    """The marks of the ranks of one stage; nothing but what people are told rests on them.
+    """The marks of the ranks of one stage, for messages only: no decision depends on them.
 
     Args:
         logs: Logging folder of the stage.

@@ -50,7 +50,7 @@ class Aggregator(DatasetMaker):
         Raises:
             UsageError: If there is one and that is not allowed, or its frames are of another size.
         """
-        anew = {}
+        differing = {}
         for key, track in location.tracks.items():
             where = f"{source.root}, episode {location.index}, {key}"
             self._check_size(key, track, where)
@@ -64,9 +64,8 @@ class Aggregator(DatasetMaker):
                     f"{option('fresh')}",
                 )
             if problem:
-                self._anew[key] += 1
-                anew[key] = replace(track, is_copyable=False)
-        return replace(location, tracks={**location.tracks, **anew}) if anew else location
+                differing[key] = replace(track, is_copyable=False)
+        return replace(location, tracks={**location.tracks, **differing}) if differing else location
 
     def _check_size(self, key: str, track: Track, where: str) -> None:
         if track.encoding is None:  # of a shard of ours

@@ -53,7 +53,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def __init__(self, *, datasets: list[str] | None = None, video: VideoSettings | None = None) -> None:
         self.datasets = datasets
         self.video = video
-        self._anew: Counter[str] = Counter()  # clips to re-encode, by camera; `admit` counts them
+        self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
 
     @abstractmethod
     def writer(self, info: DatasetInfo) -> VersionWriter:
@@ -99,6 +99,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             return
         for found in source.measured() if self.datasets is None else input_episodes(source, note):
             location = self.admit(found, source)
+            self._reencodings.update(key for key, track in location.tracks.items() if not track.is_copyable)
             planner.add(location)
             yield location
 
@@ -130,7 +131,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             )
         tasks = dataset_plan.TaskTable(task for own in source_tasks for task in own)
         _, differing = self.sources.extras()
-        notes += [f"{count} clips of {key} were re-encoded" for key, count in self._anew.items()]
+        notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         notes += differing
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")

@@ -60,7 +60,6 @@ class Downgrader(DatasetMaker):
                 "episodes of at most 1,024 s",
                 "downgrader: {allow_long: true} (robotrove convert --allow-long) for other readers",
             )
-        self._anew.update(key for key, track in location.tracks.items() if not track.is_copyable)
         return location
 
     def encoding_like(self, track: Track, key: str) -> Encoding | None:

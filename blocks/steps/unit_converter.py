@@ -94,10 +94,11 @@ class UnitConverter(EpisodeMap):
             changes = self._scales(dtype, len(names))
         else:
             robot = load_robot(self.robot)
-            if not set(names) <= set(robot.joint_names):
-                if len(names) != len(robot.joints):
-                    return names, entries  # other_width: keep
-                names = robot.joint_names
+            joints = self._joints(names, len(names))
+            if joints is None:
+                return names, entries  # other_width: keep
+            if joints != names:
+                names = joints
                 entries = [
                     entry if entry.column is None else replace(entry, name=names[entry.column]) for entry in entries
                 ]
@@ -129,14 +130,20 @@ class UnitConverter(EpisodeMap):
 
     def _motor(self, ep: Episode, key: str, feature: Feature) -> Episode:
         known = self._ranges or {}
-        names = feature.names or ()
-        if not names or not known.keys() >= set(names):
-            names = tuple(known)
-            if feature.shape[0] != len(names) and self.other_width == "keep":
-                return ep
-            check_width(key, feature.shape[0], names)
-        named = Feature(feature.dtype, feature.shape, names)
-        return ep.map_column(key, _conversion([known[name] for name in names], feature.dtype), named)
+        joints = self._joints(feature.names or (), feature.shape[0])
+        if joints is None:
+            if self.other_width == "reject":
+                check_width(key, feature.shape[0], tuple(known))
+            return ep
+        named = Feature(feature.dtype, feature.shape, tuple(joints))
+        return ep.map_column(key, _conversion([known[joint] for joint in joints], feature.dtype), named)
+
+    def _joints(self, names: Sequence[str], width: int) -> list[str] | None:
+        """Return the joint of each entry: by its name, or in the robot's order; None for another number of entries."""
+        known = list(self._ranges or ())
+        if names and set(names) <= set(known):
+            return list(names)
+        return known if len(known) == width else None
 
 
 def _no_conversion(robot: str, what: str) -> UsageError:

@@ -157,7 +157,7 @@ def _episode(
         if not isinstance(step, EpisodeStep) or step.reads_data:
             is_known = is_known and isinstance(step, EpisodeFilter)
             continue
-        tried = step.visit(ep.with_facts())
+        tried = step.visit(ep.with_facts())  # of a copy, since a rejection stays with the episode that it is given
         if is_known or tried.rejection is None:
             ep = tried
     row = replace(row, length=ep.length, fps=ep.fps, task=ep.text)

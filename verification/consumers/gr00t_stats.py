@@ -60,14 +60,14 @@ class Gr00tStatsCheck(Check[DatasetV21]):
             _, end = slice_of(entry) or (0, 0)
             ends[column] = max(ends.get(column, (0, "")), (end, f"{entry.section}.{entry.key}"))
         for column, (end, name) in ends.items():
-            place, found, mend = f"{paths_v30.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
+            place, found, fix = f"{paths_v30.STATS}, {column}", content.get(column), f"{with_stats(dataset)} writes it"
             if not isinstance(found, dict):
-                yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {mend}")
+                yield self.error(place, f"is missing, and {self._release.title} needs it for {name}; {fix}")
                 continue
             problems = [f"{key} is null" for key in GR00T_KEYS if found[key] is None]
             problems += unusable_for(dataset, column, {key: found[key] for key in GR00T_KEYS})
             problems += self._uncut(found, end, name)
-            yield from (self.error(place, f"{problem}; {mend}") for problem in problems)
+            yield from (self.error(place, f"{problem}; {fix}") for problem in problems)
 
     def _incomplete(self, dataset: DatasetV21, content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield (place, problem) of entries for which this release recomputes the file."""
@@ -126,24 +126,24 @@ class RelativeStatsCheck(Check[DatasetV21]):
             for entry in entries(dataset.json(MODALITY))
             if isinstance(column := self._release.column(entry), str) and (bounds := slice_of(entry))
         }
-        mend = (
+        fix = (
             f"{self._release.title} keeps it as it is; "
             f"`robotrove stats {shlex.quote(str(dataset.root))} --relative CONFIG` rewrites the file"
         )
         for key, found in dataset.json(RELATIVE_STATS).items():
             place, action = f"{RELATIVE_STATS}, {key}", parts.get(("action", key))
             if action is None:
-                yield self.warning(place, f"is not an action of modality.json: {mend}")
+                yield self.warning(place, f"is not an action of modality.json: {fix}")
                 continue
             values = _values(found)
             shapes = {value.shape for value in values.values()}
             if len(values) < len(RELATIVE_KEYS) or len(shapes) != 1 or not _is_of(action, shape := shapes.pop()):
                 told = f"is not {', '.join(RELATIVE_KEYS)} of {action.end - action.start} values for each offset"
-                yield self.error(place, f"{told}, which the action has in modality.json: {mend}")
+                yield self.error(place, f"{told}, which the action has in modality.json: {fix}")
             elif (state := parts.get(("state", key))) and len(shape) == _AXES:
                 usual = RelativeAction(key, action, state, tuple(range(shape[0])))
                 if problem := _difference(dataset, usual, values):
-                    yield self.warning(place, f"{problem}: stale, or of poses or other offsets. {mend}")
+                    yield self.warning(place, f"{problem}: stale, or of poses or other offsets. {fix}")
 
 
 def _values(found: Any) -> dict[str, NDArray[np.float64]]:

@@ -49,8 +49,8 @@ class ColumnsCheck(Check[Dataset]):
         for key in (*_STATES, *_ACTIONS):
             if key in features and features[key].shape[0] > _DIM:
                 told = f"is {features[key]}, but the models of openpi take at most {_DIM} values"
-                mend = "`joint_remapper` among the steps keeps fewer joints"
-                yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {mend}")
+                fix = "`joint_remapper` among the steps keeps fewer joints"
+                yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {fix}")
         missing = {name: [key for key in keys if key not in features] for name, keys in CONFIGS.items()}
         name = min(missing, key=lambda name: len(missing[name]) / len(CONFIGS[name]))
         if missing[name]:
@@ -67,8 +67,8 @@ class ColumnsCheck(Check[Dataset]):
             for key in ("observation.state", "action"):
                 if features[key].shape != (14,):
                     told = f"is {features[key]} instead of 14 values, which {name} has"
-                    mend = "give adapt_to_pi=False and use_delta_joint_actions=False"
-                    yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {mend}")
+                    fix = "give adapt_to_pi=False and use_delta_joint_actions=False"
+                    yield self.error(f"{paths_v30.INFO}, feature {key}", f"{told}; {fix}")
 
 
 class PromptCheck(Check[Dataset]):
@@ -84,8 +84,8 @@ class PromptCheck(Check[Dataset]):
         for number, task in enumerate(dataset.task_texts):
             if not task.strip():
                 told = "is empty, and openpi would take it for the prompt"
-                mend = "give default_prompt, or `source: {task: TEXT}` in the pipeline"
-                yield self.warning(f"{dataset.tasks_path}, task {number}", f"{told}; {mend}")
+                fix = "give default_prompt, or `source: {task: TEXT}` in the pipeline"
+                yield self.warning(f"{dataset.tasks_path}, task {number}", f"{told}; {fix}")
 
 
 def _repack(dataset: Dataset) -> str | None:

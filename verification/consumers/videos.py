@@ -49,16 +49,16 @@ class DecodingCheck(Check[DatasetV21]):
             yield from faults.findings()
 
     def _codec(self, file: VideoFile, codec: str, faults: Repeated) -> None:
-        title, mend = self._release.title, "`writer: {video: {codec: libx264}}` in the pipeline gives H.264"
+        title, fix = self._release.title, "`writer: {video: {codec: libx264}}` in the pipeline gives H.264"
         if codec == "av1" and self._release == Release.N1:
             told = f"is AV1, which decord, the default of {title}, cannot decode"
-            faults.note("av1", file.path, f"{told}; {mend}, or train with `--video-backend torchvision_av`")
+            faults.note("av1", file.path, f"{told}; {fix}, or train with `--video-backend torchvision_av`")
         elif codec == "av1":
             told = f"is AV1: {title} decodes it where FFmpeg, which torchcodec uses, can; with decord never"
-            faults.note("av1", file.path, f"{told}; {mend}", "warning")
+            faults.note("av1", file.path, f"{told}; {fix}", "warning")
         elif codec == "hevc":
             told = f"is HEVC: with `--video-backend torchvision_av` {title} gets its first frame again and again"
-            faults.note("hevc", file.path, f"{told}; {mend}", "warning")
+            faults.note("hevc", file.path, f"{told}; {fix}", "warning")
 
 
 def _distance(file: VideoFile, path: Path, fps: int, faults: Repeated) -> None:

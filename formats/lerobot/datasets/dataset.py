@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.commit import is_attempt
-from ....core.errors import Damaged, DatasetDamaged, EpisodeRejected, RobotroveError, UsageError, printable
+from ....core.errors import (
+    Damaged,
+    DatasetDamaged,
+    EpisodeRejected,
+    RobotroveError,
+    UsageError,
+    naming_dataset,
+    printable,
+)
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, other_episode
@@ -102,10 +110,8 @@ class Dataset(DatasetFiles, ABC):
 
     def count(self, key: str) -> int:
         """Return a non-negative integer of info.json."""
-        try:
+        with naming_dataset(self.root):
             return count_in(self.info, key, paths_v30.INFO)
-        except Damaged as exc:
-            raise DatasetDamaged(self.root, exc.where, exc.found) from exc
 
     @property
     def fps(self) -> int:

@@ -12,7 +12,7 @@ from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from ..dataset_files import ArrowColumn
 from .colour_video import ColourCamera, FramesWriter
-from .feature_kind import NO_PICTURE, Problem
+from .feature_kind import NO_PICTURE, Problem, RowsWriter
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
@@ -23,7 +23,7 @@ _SIZE = struct.Struct(">II")  # width and height, right after the name of the fi
 _SIZE_OFFSET = 16
 
 
-class PictureWriter(FramesWriter):
+class PictureWriter(FramesWriter, RowsWriter):
     """Writer of frames as PNG files in the rows."""
 
     batch_rows = 32

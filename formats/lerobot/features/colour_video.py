@@ -15,7 +15,7 @@ from ....core.features import CHANNEL_NAMES, Feature, channels, frame_size
 from ....core.prefetch import prefetch
 from ..stats.feature_stats import FeatureStats, Shape
 from ..stats.image_stats import CHANNELS, ImageStats
-from .feature_kind import ColumnWriter, FeatureKind
+from .feature_kind import ColumnWriter, FeatureKind, FileWriter
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
@@ -46,7 +46,7 @@ class FramesWriter(ColumnWriter):
             yield batch
 
 
-class ClipWriter(FramesWriter):
+class ClipWriter(FramesWriter, FileWriter):
     """Writer of frames as an mp4 file of their own."""
 
     suffix = ".mp4"

@@ -39,26 +39,42 @@ class ColumnWriter(ABC):
     """One column of an episode while the episode is written.
 
     Attributes:
-        suffix: Of the file that the column has for itself; empty for a column of the rows.
-        batch_rows: Most rows at a time that memory allows.
         histogram: (3, 256) int64 counts of a camera's sampled pixels; None for other kinds.
     """
 
-    suffix: ClassVar[str] = ""
-    batch_rows: ClassVar[int] = 1 << 62
     histogram: NDArray[np.int64] | None = None
-
-    def rows(self, first: int, last: int, kind: pa.DataType) -> pa.Array:
-        """Return rows first..last of a column of the rows, which are asked for in order."""
-        raise NotImplementedError
-
-    def write_file(self, path: Path, video: VideoSettings, cpus: int) -> None:
-        """Write the column's own file, with frames read ahead where there is more than one CPU."""
-        raise NotImplementedError
 
     @abstractmethod
     def stats(self) -> FeatureStats | None:
         """Return the statistics of the rows or frames written so far; None for a kind that has none."""
+
+
+class RowsWriter(ColumnWriter):
+    """A column of the rows.
+
+    Attributes:
+        batch_rows: Most rows at a time that memory allows.
+    """
+
+    batch_rows: ClassVar[int] = 1 << 62
+
+    @abstractmethod
+    def rows(self, first: int, last: int, kind: pa.DataType) -> pa.Array:
+        """Return rows first..last, which are asked for in order."""
+
+
+class FileWriter(ColumnWriter):
+    """A column with a file of its own.
+
+    Attributes:
+        suffix: Of the file.
+    """
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def write_file(self, path: Path, video: VideoSettings, cpus: int) -> None:
+        """Write the file, with frames read ahead where there is more than one CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +317,7 @@ class FeatureKind(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class ValuesWriter(ColumnWriter):
+class ValuesWriter(RowsWriter):
     """Writer of values that are in memory.
 
     Attributes:

@@ -18,7 +18,7 @@ from ....media.encode.settings import VideoSettings
 from ....media.remux.clip import Clip
 from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata, EpisodeRecord, Rows, Track
 from ..datasets.provenance import ORIGIN_SCHEMA
-from ..features.feature_kind import ColumnWriter, ValuesWriter, data_schema, kind_of
+from ..features.feature_kind import FileWriter, RowsWriter, ValuesWriter, data_schema, kind_of
 
 EPISODE_FILE = "episode.json"
 ROWS_FILE = "rows.parquet"
@@ -49,7 +49,7 @@ def write_episode(
         EpisodeRejected: If the episode's data are unusable; the folder's content is then worthless.
     """
     columns = {key: kind_of(feature).writer(ep, key) for key, feature in features.items()}
-    filmed = [(key, column) for key, column in columns.items() if column.suffix]
+    filmed = [(key, column) for key, column in columns.items() if isinstance(column, FileWriter)]
     files = {key: f"camera_{number}{column.suffix}" for number, (key, column) in enumerate(filmed)}
     with ThreadPoolExecutor(max_workers=max(1, min(cpus, len(filmed)))) as pool:
         jobs = [pool.submit(column.write_file, folder / files[key], video, cpus) for key, column in filmed]
@@ -58,7 +58,8 @@ def write_episode(
     times = (np.arange(ep.length) / ep.fps).astype(np.float32)[:, None]
     columns["timestamp"] = ValuesWriter(kind_of(DEFAULT_FEATURES["timestamp"]), times)
     columns["frame_index"] = ValuesWriter(kind_of(DEFAULT_FEATURES["frame_index"]), np.arange(ep.length)[:, None])
-    _write_rows(folder / ROWS_FILE, data_schema(features), columns, ep.length)
+    rows = {key: column for key, column in columns.items() if isinstance(column, RowsWriter)}
+    _write_rows(folder / ROWS_FILE, data_schema(features), rows, ep.length)
     found = {key: column.stats() or {} for key, column in columns.items()}
     entry = {
         "index": index,
@@ -73,7 +74,7 @@ def write_episode(
     return ep.length * len(filmed)
 
 
-def _write_rows(path: Path, schema: pa.Schema, columns: Mapping[str, ColumnWriter], length: int) -> None:
+def _write_rows(path: Path, schema: pa.Schema, columns: Mapping[str, RowsWriter], length: int) -> None:
     """Write the rows; one row group per episode, several where images would make it large."""
     schema = pa.schema([field for field in schema if field.name not in PLACED_COLUMNS], schema.metadata)
     step = min(length, *(column.batch_rows for column in columns.values()))

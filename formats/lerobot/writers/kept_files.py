@@ -80,7 +80,7 @@ def _is_same(expected: pa.DataType | None, found: pa.DataType | None) -> bool:
 
 
 def _not_kept(base: Dataset, problem: str) -> UsageError:
-    anew = {
+    rewriting = {
         "v3.0": f"robotrove aggregate {base.root} --on-mismatch reencode -o NEW",
         "v2.1": f"robotrove convert {base.root} --to v3.0 -o OTHER, robotrove convert OTHER --to v2.1 -o NEW",
     }
@@ -88,5 +88,5 @@ def _not_kept(base: Dataset, problem: str) -> UsageError:
         str(base.root),
         f"cannot be appended to: {printable(problem)}",
         "a dataset with files that can stay unchanged",
-        f"{anew[base.version]}, then append to that",
+        f"{rewriting[base.version]}, then append to that",
     )

@@ -192,7 +192,7 @@ class TestRun:
         admit = Aggregator.admit
 
         def counting(self: Aggregator, *episode: Any) -> Any:
-            self._anew["a camera"] += 1
+            self._reencodings["a camera"] += 1
             return admit(self, *episode)
 
         monkeypatch.setattr(Aggregator, "admit", counting)

@@ -12,7 +12,7 @@ from robotrove.verification.dataset.runner import verify
 
 INFO, TASKS, EPISODES = "meta/info.json", "meta/tasks.parquet", "meta/episodes/chunk-000/file-000.parquet"
 FRONT, WRIST = "observation.images.front", "observation.images.wrist"
-MEND = "`robotrove aggregate DATASET -o OUT` rewrites it with right references"
+REWRITE = "`robotrove aggregate DATASET -o OUT` rewrites it with right references"
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -132,14 +132,14 @@ def test_rows_that_are_missing_are_counted(tiny) -> None:
             2,
             "data/file_index",
             1,
-            "its rows 7 to 11 are said to be in data/chunk-000/file-001.parquet, which holds 12 to 19; " + MEND,
+            "its rows 7 to 11 are said to be in data/chunk-000/file-001.parquet, which holds 12 to 19; " + REWRITE,
         ),
         (
             4,
             "meta/episodes/file_index",
             1,
             "it is said to be in meta/episodes/chunk-000/file-001.parquet: LeRobot could not merge it with others; "
-            + MEND,
+            + REWRITE,
         ),
         (0, "tasks", ["juggle"], "its task 'juggle' is not in tasks.parquet"),
         (0, "tasks", [], "it has no task"),
