@@ -63,6 +63,9 @@ class EpisodeOrigin:
         fps_source: Where the frame rate comes from: file, pipeline or default (assumed).
         task_source: Where the instruction comes from: file, pipeline, env_name, env_task, file_name or none.
         unused: Paths of its datasets that no column reads.
+        start: First of its rows in these datasets; above 0 where a file has its episodes end to end.
+        mapping: JSON of where each column is and of `unused`, as planning decided it; the run and the audit read by it.
+        notes: Sentences about it that a user should know, each the same for all such episodes.
     """
 
     file: str = ""
@@ -72,6 +75,9 @@ class EpisodeOrigin:
     fps_source: str = ""
     task_source: str = ""
     unused: tuple[str, ...] = ()
+    start: int = 0
+    mapping: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Columns(Mapping[str, Column]):

@@ -32,6 +32,7 @@ class EpisodeRow:
         digest: sha256 of the episode's structure and of the ends of its numeric datasets.
         length: Frames after the pipeline's steps, as far as planning can tell.
         source_length: Frames in the file.
+        start: First of its rows in the file's datasets.
         fps: Frames per second.
         task: Instruction.
         success: The recorder's label, None without one.
@@ -41,6 +42,7 @@ class EpisodeRow:
         reason: Name of the rejection, empty if kept.
         detail: One sentence about the rejection.
         error: True if it was rejected for bad data, not by a filter.
+        mapping: JSON of where its columns are, see `EpisodeOrigin`; one text for all episodes that share it.
     """
 
     index: int
@@ -59,6 +61,8 @@ class EpisodeRow:
     reason: str = ""
     detail: str = ""
     error: bool = False
+    start: int = 0
+    mapping: str = ""
 
     @property
     def label(self) -> str:
@@ -88,8 +92,11 @@ _SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("error", pa.bool_()),
+        ("start", pa.int64()),
+        ("mapping", pa.dictionary(pa.int32(), pa.string())),
     ]
 )
+_ADDED = {"start", "mapping"}  # in 0.2.3; status and trace read earlier manifests too
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,16 @@ class Manifest:
         with undamaged(path):
             _check_columns(path)
             table = pq.read_table(path, schema=_SCHEMA, filters=filters)
-        return cls([EpisodeRow(**row) for row in table.to_pylist()])
+        mappings = table["mapping"].combine_chunks()
+        texts = mappings.dictionary.to_pylist()  # one object for each, as equal rows would have one each
+        rows = zip(table.drop_columns([*_ADDED]).to_pylist(), mappings.indices.to_pylist(), strict=True)
+        starts = table["start"].to_pylist()
+        return cls(
+            [
+                EpisodeRow(**row, start=start or 0, mapping="" if text is None else texts[text])
+                for (row, text), start in zip(rows, starts, strict=True)
+            ]
+        )
 
     @staticmethod
     def columns(path: Path, *names: str) -> list[list[Any]]:
@@ -145,7 +161,7 @@ class Manifest:
 
 def _check_columns(path: Path) -> None:
     """Raise KeyError for columns that the file does not have: pyarrow would read nulls in their place."""
-    if missing := sorted(set(_SCHEMA.names) - set(pq.read_schema(path).names)):
+    if missing := sorted(set(_SCHEMA.names) - _ADDED - set(pq.read_schema(path).names)):
         raise KeyError(f"no column {', '.join(missing)}")
 
 

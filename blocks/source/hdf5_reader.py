@@ -106,7 +106,7 @@ class Hdf5Reader(Reader):
             layout = self._layout()
             for row in rows:
                 try:
-                    ep = layout.open(opened, row.key)
+                    ep = layout.open(opened, row.key, row.mapping)
                 except EpisodeRejected as exc:
                     ep = _unusable(row, exc)
                 origin = replace(ep.origin, row=row.index, digest=row.digest)

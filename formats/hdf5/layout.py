@@ -21,7 +21,7 @@ from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .columns import Flip
 from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading, source_digest
-from .mapping import ColumnSpec, build_column, is_picture
+from .mapping import ColumnSpec, build_column, is_picture, mapping_text, read_mapping
 
 _SUFFIXES = ("_rgb", "_image")
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
@@ -128,15 +128,25 @@ class Layout(ABC):
             raise EpisodeRejected("missing_dataset", f"{file.filename} has no group {key!r}")
         return group
 
-    def open(self, file: h5py.File, key: str) -> Episode:
+    def open(self, file: h5py.File, key: str, mapping: str = "") -> Episode:
         """Return one episode with lazy columns; only its structure is read.
+
+        Args:
+            file: The open file.
+            key: Its name in the file.
+            mapping: Where its columns are, as planning decided it; empty to decide it now.
 
         Raises:
             EpisodeRejected: missing_dataset, unequal_lengths, empty_episode, bad_fps, or what
                 `build_column` raises.
         """
         group = self.group(file, key)
-        specs = self.columns if self.columns is not None else self._ask(self.default_columns, group)
+        if mapping:
+            specs, unused = read_mapping(mapping)
+        else:
+            specs = self.columns if self.columns is not None else self._ask(self.default_columns, group)
+            mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
+            unused = tuple(path for path in datasets(group) if path not in mapped)
         columns = {name: build_column(group, spec, name) for name, spec in specs.items()}
         length = _common_length(columns)
         if (counted := self._ask(self.rows, group)) is not None:
@@ -144,7 +154,6 @@ class Layout(ABC):
         if length == 0:
             raise EpisodeRejected("empty_episode", f"{key} has 0 rows")
         task, fps = self._task(group), self._fps(group)
-        mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
         return Episode(
             id=f"{Path(file.filename).name}:{key}",
             text=in_utf8(task.value),
@@ -157,7 +166,8 @@ class Layout(ABC):
                 key,
                 fps_source=fps.source,
                 task_source=task.source,
-                unused=tuple(path for path in datasets(group) if path not in mapped),
+                unused=unused,
+                mapping=mapping or mapping_text(specs, unused),
             ),
         )
 

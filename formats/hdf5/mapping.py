@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
@@ -97,6 +98,24 @@ class ColumnSpec(_Shorthand):
         if self.slice is not None and not isinstance(self.source, str):
             raise ValueError("with a list of sources write the slice beside each: - {from: path, slice: [0, 3]}")
         return self
+
+
+def mapping_text(columns: Mapping[str, ColumnSpec], unused: Sequence[str]) -> str:
+    """Return where the columns of an episode are, as JSON for the manifest.
+
+    Args:
+        columns: Feature name to its source.
+        unused: Paths of the episode's datasets that none of them reads.
+    """
+    specs = {key: spec.model_dump(mode="json", by_alias=True, exclude_defaults=True) for key, spec in columns.items()}
+    return json.dumps({"columns": specs, "unused": list(unused)})
+
+
+def read_mapping(text: str) -> tuple[dict[str, ColumnSpec], tuple[str, ...]]:
+    """Return columns and unused datasets of `mapping_text`."""
+    entry = json.loads(text)
+    columns = {key: ColumnSpec.model_validate(spec) for key, spec in entry["columns"].items()}
+    return columns, tuple(entry["unused"])
 
 
 def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:

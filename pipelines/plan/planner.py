@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -152,6 +153,7 @@ def _episode(
     if ep is None:
         return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)
     row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
+    row = replace(row, start=ep.origin.start, mapping=sys.intern(ep.origin.mapping))
     is_known = True  # False after a step that may change what the steps after it see, and waits for the run
     for step in steps:
         if not isinstance(step, EpisodeStep) or step.reads_data:
@@ -202,6 +204,8 @@ def _note(ep: Episode, task: str, notes: Counter[str]) -> None:
         notes[f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"] += 1
     if ep.origin.unused:
         notes[f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove init FILE lists them"] += 1
+    for note in ep.origin.notes:
+        notes[note] += 1
     if not task:
         notes["no instruction: set source.task"] += 1
 
