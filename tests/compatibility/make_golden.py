@@ -6,9 +6,10 @@ For version 0.2.1, which is commit 254d5eb:
     /tmp/robotrove-golden/python-0.2.1/bin/pip install "git+file://$PWD@254d5eb"
     python tests/compatibility/make_golden.py /tmp/robotrove-golden/python-0.2.1/bin/python
 
-This writes tests/compatibility/golden/0.2.1.tar.xz. A second argument renames the archive. The other archives: 54d374d
-(0.2.0), eb0d45a (0.1.0), e51a79d (0.1.0-e51a79d, early 0.1.0 with an older run.json). Interpreter and output are in
-/tmp/robotrove-golden, because run directories contain absolute paths, and the logs of a run its interpreter.
+This writes tests/compatibility/golden/0.2.1.tar.xz. A second argument renames the archive. The other archives: dc010c3
+(0.2.2), 54d374d (0.2.0), eb0d45a (0.1.0), e51a79d (0.1.0-e51a79d, early 0.1.0 with an older run.json). Interpreter and
+output are in /tmp/robotrove-golden, because run directories contain absolute paths, and the logs of a run its
+interpreter.
 
 An archive holds, as far as its version can make it:
 
