@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 SAFE_S = 1024  # below, float32 holds times to 2⁻¹⁵ s, and two rounded ones are less than the tolerance apart
 TOLERANCE_S = 1e-4
 _BATCH = 1 << 20
+
+
+def is_lost(
+    found: NDArray[np.floating], exact: NDArray[np.float64], tolerance: float = TOLERANCE_S
+) -> NDArray[np.bool_]:
+    """Return which times (n,) LeRobot would not take for those of their frames.
+
+    float32 holds times below 1,024 s to less than LeRobot's tolerance, and those beyond 4,096 s only to 0.5 ms: the
+    step of float32 from one number to the next is allowed where it is larger than the tolerance.
+
+    Args:
+        found: Times (n,) in seconds as stored; NaN is lost.
+        exact: frame_index / fps, (n,).
+        tolerance: In seconds.
+    """
+    nearest = exact.astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        return ~(np.abs(found - nearest) <= np.maximum(tolerance, np.spacing(nearest)))  # not `>`: NaN must not pass
 
 
 def is_too_long_for_v21(length: int, fps: int) -> bool:

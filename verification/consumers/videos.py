@@ -10,7 +10,7 @@ import numpy as np
 from ...core.errors import RobotroveError
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.episode_location import VideoFile
-from ...formats.lerobot.time_limits import TOLERANCE_S
+from ...formats.lerobot.time_limits import is_lost
 from ...media.remux.video_index import encoding_at
 from ...media.video.probe import keyframes
 from ..check import Check, Diagnostic, Repeated
@@ -87,7 +87,7 @@ class FrameTimesCheck(Check[DatasetV21]):
             for first, batch in dataset.row_batches(data.path, ("timestamp", "frame_index")):
                 found, frames = (column_of(batch, name, data.path) for name in ("timestamp", "frame_index"))
                 times, exact = found.astype(np.float64), frames / fps
-                is_early = (times < exact) & (times > exact - TOLERANCE_S)  # others: the check of timestamps
+                is_early = (times < exact) & ~is_lost(times, exact)  # others: the check of timestamps
                 if is_early.any() and not early:
                     row = int(np.argmax(is_early))
                     where, shown = f"{data.path}, row {first + row}", f"{times[row]:.12g} before {exact[row]:.12g}"

@@ -15,7 +15,7 @@ from ...formats.lerobot.dataset_files import ArrowColumn
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import DataFile
 from ...formats.lerobot.features.feature_kind import kind_of
-from ...formats.lerobot.time_limits import TOLERANCE_S, is_too_long_for_v21
+from ...formats.lerobot.time_limits import TOLERANCE_S, is_lost, is_too_long_for_v21
 from ..check import Check, Diagnostic, RowFaults
 
 
@@ -32,7 +32,7 @@ class TimestampsCheck(Check[Dataset]):
             try:
                 for first, batch in dataset.row_batches(data.path, ("timestamp", "frame_index")):
                     found, frames = (column_of(batch, name, data.path) for name in ("timestamp", "frame_index"))
-                    _compare(found.astype(np.float32), (frames / fps).astype(np.float32), first, faults)
+                    _compare(found.astype(np.float32), frames / fps, first, faults)
             except Damaged as exc:
                 yield self.damaged(exc)
             yield from faults.findings()
@@ -43,9 +43,8 @@ def column_of(batch: Mapping[str, ArrowColumn], name: str, path: str) -> NDArray
     return kind_of(DEFAULT_FEATURES[name]).values(batch[name], f"{path}, column {name}")[:, 0]
 
 
-def _compare(found: NDArray[np.float32], expected: NDArray[np.float32], first: int, faults: RowFaults) -> None:
-    with np.errstate(invalid="ignore"):
-        lost = ~(np.abs(found - expected) <= np.float32(TOLERANCE_S))  # not `>`: NaN must not pass
+def _compare(found: NDArray[np.float32], exact: NDArray[np.float64], first: int, faults: RowFaults) -> None:
+    lost, expected = is_lost(found, exact), exact.astype(np.float32)
 
     def describe(row: int) -> str:
         return f"timestamp is {found[row]!s} instead of {expected[row]!s}"

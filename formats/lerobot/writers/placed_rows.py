@@ -19,11 +19,12 @@ from ....core.features import DEFAULT_FEATURES, Feature, Features
 from ..datasets.episode_location import Rows
 from ..datasets.row_reader import RowReader
 from ..features.feature_kind import data_schema, kind_of, row_kinds
+from ..time_limits import is_lost
 from .dataset_plan import PlacedEpisode, TaskTable
 
 _MOST_ROWS = 1 << 14  # of an episode at least
 
-# LeRobot takes a frame for that of its time within 1e-4 s (tolerance_s); float32 adds half a step beyond 1,024 s.
+# LeRobot takes a frame for that of its time within 1e-4 s (tolerance_s); rounding may have added to that.
 _TIME_TOLERANCE_S = 2e-4
 
 
@@ -222,7 +223,7 @@ def _check_place(
                 f"{rows_on} rows on, {name} is {said[name][at]}",
                 f"{numbers[at]}, by the lengths of the episodes before",
             )
-    for at in np.flatnonzero(~(np.abs(said["timestamp"] - times) <= _TIME_TOLERANCE_S))[:1].tolist():
+    for at in np.flatnonzero(is_lost(said["timestamp"], times, _TIME_TOLERANCE_S))[:1].tolist():
         where, rows_on = run.place(first + at)
         raise RobotroveError(
             where,

@@ -12,8 +12,11 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from robotrove.blocks.dataset.aggregator import Aggregator
 from robotrove.blocks.dataset.dataset_stats import DatasetStats
@@ -25,6 +28,7 @@ from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.run_report import RunReport
 from robotrove.media.encode.encoder import encoder_version
 from robotrove.media.encode.settings import VideoSettings
+from robotrove.media.video.probe import iter_frames
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.plan.planner import make_plan
 from robotrove.pipelines.run.reopen import finished_run
@@ -45,6 +49,8 @@ from robotrove.tests.support.pipelines.runs import (
     tree,
     write_pipeline,
 )
+from robotrove.verification.check import Diagnostic
+from robotrove.verification.dataset.runner import verify
 from robotrove.verification.source.source_check import check_source
 
 
@@ -481,6 +487,99 @@ class TestTooLongForV21:
     def test_unless_it_does_not_matter(self, tmp_path: Path, source: dict[str, Any], more: dict[str, Any]) -> None:
         plan = make_plan(load_pipeline(self._pipeline(tmp_path, source, **more)))
         assert [row.length for row in plan.manifest.kept] == [16_500, 20]
+
+
+def _times(dataset: Path) -> NDArray[np.float32]:
+    files = sorted((dataset / "data").glob("*/*.parquet"))
+    return np.concatenate([pq.read_table(path)["timestamp"].to_numpy() for path in files])
+
+
+def _errors(dataset: Path) -> list[Diagnostic]:
+    return [finding for finding in verify(dataset).findings if finding.severity == "error"]
+
+
+class TestBeyond4096Seconds:
+    """float32 holds such times to half a millisecond only."""
+
+    LENGTHS = (20, 61_600, 30)  # the second lasts 4,107 s at 15 fps
+
+    @pytest.fixture
+    def expected(self) -> NDArray[np.float32]:
+        return np.concatenate([(np.arange(length) / 15).astype(np.float32) for length in self.LENGTHS])
+
+    @pytest.fixture
+    def pipeline(self, tmp_path: Path) -> Path:
+        with h5py.File(tmp_path / "long.h5", "w") as file:
+            for name, length in zip("abc", self.LENGTHS, strict=True):
+                file[f"runs/{name}/q"] = np.arange(2 * length, dtype=np.float32).reshape(length, 2)
+        columns = {"action": "q", "observation.state": "q"}
+        source = {"options": {"episodes": "/runs/*"}, "columns": columns, "fps": 15, "task": "wait"}
+        more = {
+            "formats": ["v3.0", "v2.1"],
+            "dataset": ["aggregator", {"downgrader": {"allow_long": True}}, "dataset_stats"],
+        }
+        return write_pipeline(tmp_path, [tmp_path / "long.h5"], "generic", source=source, **more)
+
+    def test_both_versions_have_its_times(self, pipeline: Path, tmp_path: Path, expected: NDArray[np.float32]) -> None:
+        report = run_here(pipeline, tmp_path / "out")
+        assert (report.kept, report.frames, report.exit_code) == (3, sum(self.LENGTHS), 0)
+        for version in ("v3.0", "v2.1"):
+            assert np.array_equal(_times(tmp_path / "out" / version), expected)
+        assert _errors(tmp_path / "out" / "v3.0") == []
+        # LeRobot 0.3.3 cannot load it, and that is all.
+        told = [finding.message for finding in _errors(tmp_path / "out" / "v2.1")]
+        assert [message.partition(":")[0] for message in told] == ["too long"]
+
+    def test_it_is_merged_and_converted(self, pipeline: Path, tmp_path: Path, expected: NDArray[np.float32]) -> None:
+        run_here(pipeline, tmp_path / "out")
+        for version in ("v3.0", "v2.1"):
+            given = [str(tmp_path / "out" / version)]
+            made = tmp_path / f"from_{version}"
+            run_here(write(tmp_path, {"aggregator": {"datasets": given}}, "dataset_stats"), made)
+            assert np.array_equal(_times(made), expected)
+            assert _errors(made) == []
+        with pytest.raises(RankFailed, match=r"episode 1: lasts 4107 s: LeRobot 0\.3\.3 refuses it"):
+            run_here(write(tmp_path, {"downgrader": {"datasets": given}}), tmp_path / "down")
+
+    @pytest.mark.parametrize("row", [20 + 61_500, 20 + 61_500 - 20_000])
+    def test_a_wrong_time_in_it_is_found(self, pipeline: Path, tmp_path: Path, row: int) -> None:
+        run_here(pipeline, tmp_path / "out")
+        path = tmp_path / "out" / "v3.0" / "data" / "chunk-000" / "file-000.parquet"
+        table = pq.read_table(path)
+        times = table["timestamp"].to_numpy().copy()
+        times[row] += np.float32(0.002)  # a thirtieth of a frame
+        pq.write_table(table.set_column(table.column_names.index("timestamp"), "timestamp", pa.array(times)), path)
+        [finding] = _errors(path.parents[2])
+        assert (finding.check, finding.message) == (
+            "timestamps",
+            f"timestamp is {times[row]!s} instead of {np.float32((row - 20) / 15)!s}",
+        )
+        with pytest.raises(RobotroveError, match=rf"{row - 20} rows on, timestamp is {times[row]}"):
+            run_here(write(tmp_path, {"aggregator": {"datasets": [str(path.parents[2])]}}), tmp_path / "again")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fps", "length"), [(15, 61_600), (50, 205_100)])
+def test_frames_beyond_4096_seconds_are_at_their_times(tmp_path: Path, fps: int, length: int) -> None:
+    greys = (np.arange(length) // 100 % 12 * 20).astype(np.uint8)
+    with h5py.File(tmp_path / "long.h5", "w") as file:
+        file["runs/a/q"] = np.arange(length, dtype=np.float32)[:, None]
+        frames = np.broadcast_to(greys[:, None, None, None], (length, 16, 16, 3))
+        file.create_dataset("runs/a/front", data=frames, chunks=(100, 16, 16, 3))
+    columns = {"action": "q", "observation.state": "q", "observation.images.front": "front"}
+    source = {"options": {"episodes": "/runs/*"}, "columns": columns, "fps": fps, "task": "wait"}
+    files = [tmp_path / "long.h5"]
+    run_here(write_pipeline(tmp_path, files, "generic", source=source, formats=["v3.0"]), tmp_path / "out")
+    run_here(
+        write(tmp_path, {"aggregator": {"datasets": [str(tmp_path / "out")]}}, "dataset_stats"), tmp_path / "again"
+    )
+    for made in (tmp_path / "out", tmp_path / "again"):
+        assert _errors(made) == []
+        assert np.array_equal(_times(made), (np.arange(length) / fps).astype(np.float32))
+        [clip] = made.glob("videos/*/*/*.mp4")
+        first = 4_098 * fps
+        shown = [round(frame.mean()) for frame in iter_frames(clip, first, 100)]
+        assert np.abs(np.subtract(shown, greys[first : first + 100])).max() <= 4
 
 
 def test_a_run_of_datasets_has_no_recordings_to_compare_with(pipeline: Path, tmp_path: Path) -> None:
