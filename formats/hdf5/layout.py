@@ -21,7 +21,7 @@ from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .columns import Flip
 from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading, source_digest
-from .mapping import ColumnSpec, build_column, is_picture, mapping_text, read_mapping
+from .mapping import ColumnSpec, build_column, check_lengths, is_picture, mapping_text, read_mapping
 
 _SUFFIXES = ("_rgb", "_image")
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
@@ -84,6 +84,10 @@ class Layout(ABC):
             EpisodeRejected: missing_dataset if there is nothing to make a state from.
         """
 
+    def mapping(self, group: h5py.Group) -> Mapping[str, ColumnSpec]:
+        """Return where the columns of an episode are: the pipeline's mapping, or the layout's own."""
+        return self.columns if self.columns is not None else self.default_columns(group)
+
     def success(self, group: h5py.Group) -> bool | None:
         """Return the recorder's label, None where there is none."""
         return None
@@ -144,7 +148,7 @@ class Layout(ABC):
         if mapping:
             specs, unused = read_mapping(mapping)
         else:
-            specs = self.columns if self.columns is not None else self._ask(self.default_columns, group)
+            specs = self._ask(self.mapping, group)
             mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
             unused = tuple(path for path in datasets(group) if path not in mapped)
         columns = {name: build_column(group, spec, name) for name, spec in specs.items()}
@@ -238,9 +242,7 @@ def _common_length(columns: Mapping[str, Column]) -> int:
     lengths = {name: column.length for name, column in columns.items()}
     if not lengths:
         raise EpisodeRejected("missing_dataset", "has no columns")
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise EpisodeRejected("unequal_lengths", f"the columns differ in their number of rows: {listed}")
+    check_lengths(lengths)
     return next(iter(lengths.values()))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import h5py
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -20,7 +20,6 @@ from .columns import (
     Color,
     EncodedFrameColumn,
     Flip,
-    FrameColumn,
     NumericColumn,
     RawFrameColumn,
     StringColumn,
@@ -31,7 +30,18 @@ from .hdf5_file import datasets, reading
 Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
 Dtype: TypeAlias = Literal["float32", "float64", "keep"]
 Entries: TypeAlias = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+_RowRange: TypeAlias = tuple[int | None, int | None]
 _IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+def _leaves_rows(rows: _RowRange) -> _RowRange:
+    start, stop = rows[0] or 0, rows[1]
+    if stop is not None and (stop == 0 or (start >= stop and (start < 0) == (stop < 0))):
+        raise ValueError(f"rows {json.dumps(rows)} select nothing; [1, null] drops the first row, [null, -1] the last")
+    return rows
+
+
+Rows: TypeAlias = Annotated[_RowRange, AfterValidator(_leaves_rows)]
 
 
 class _Shorthand(BaseModel):
@@ -57,10 +67,16 @@ class ColumnPart(_Shorthand):
     Attributes:
         source: Path of the dataset, relative to the episode's group (`from` in YAML).
         slice: Entries [start, stop) of its last axis; all of them by default.
+        rows: Rows [start, stop), as a Python slice: each may be negative or null; all of them by default.
     """
 
     source: str = Field(validation_alias="from", serialization_alias="from", min_length=1)
     slice: Entries | None = None
+    rows: Rows | None = None
+
+    def span(self, length: int) -> range:
+        """Return the rows of a dataset of so many rows that count."""
+        return range(length)[slice(*self.rows or (None,))]
 
 
 class ColumnSpec(_Shorthand):
@@ -70,6 +86,7 @@ class ColumnSpec(_Shorthand):
         source: Path of a dataset relative to the episode's group, or several, with their vectors side by
             side (`from` in YAML).
         slice: Entries [start, stop) of the last axis; in a list each source has its own.
+        rows: Rows [start, stop), as a Python slice: each may be negative or null; in a list each source has its own.
         dtype: None stores floats as float32, integers as int64 and booleans as they are; `float32`
             and `float64` convert all numbers; `keep` stores what the file has.
         names: A name per entry of a vector.
@@ -80,6 +97,7 @@ class ColumnSpec(_Shorthand):
 
     source: str | list[ColumnPart] = Field(validation_alias="from", serialization_alias="from", min_length=1)
     slice: Entries | None = None
+    rows: Rows | None = None
     dtype: Dtype | None = None
     names: list[str] | None = None
     kind: Kind = "auto"
@@ -89,14 +107,17 @@ class ColumnSpec(_Shorthand):
     @property
     def parts(self) -> tuple[ColumnPart, ...]:
         """The sources in order."""
-        return (
-            (ColumnPart(source=self.source, slice=self.slice),) if isinstance(self.source, str) else tuple(self.source)
-        )
+        if isinstance(self.source, str):
+            return (ColumnPart(source=self.source, slice=self.slice, rows=self.rows),)
+        return tuple(self.source)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.slice is not None and not isinstance(self.source, str):
-            raise ValueError("with a list of sources write the slice beside each: - {from: path, slice: [0, 3]}")
+        if not isinstance(self.source, str):
+            if self.slice is not None:
+                raise ValueError("with a list of sources write the slice beside each: - {from: path, slice: [0, 3]}")
+            if self.rows is not None:
+                raise ValueError("with a list of sources write rows beside each: - {from: path, rows: [null, -1]}")
         return self
 
 
@@ -116,6 +137,34 @@ def read_mapping(text: str) -> tuple[dict[str, ColumnSpec], tuple[str, ...]]:
     entry = json.loads(text)
     columns = {key: ColumnSpec.model_validate(spec) for key, spec in entry["columns"].items()}
     return columns, tuple(entry["unused"])
+
+
+def without_last(group: h5py.Group, specs: Mapping[str, ColumnSpec]) -> dict[str, ColumnSpec]:
+    """Return a mapping without the observation after the last action: sources of T + 1 rows lose their last.
+
+    T is the smallest number of rows of all sources, each cut by its own `rows` before.
+
+    Raises:
+        EpisodeRejected: missing_dataset.
+    """
+    spans: dict[ColumnPart, tuple[int, range]] = {}
+    for part in (part for spec in specs.values() for part in spec.parts):
+        length = len(find_dataset(group, part.source))
+        spans[part] = length, part.span(length)
+    shortest = min(len(span) for _, span in spans.values())
+
+    def cut(part: ColumnPart) -> dict[str, Any]:
+        length, span = spans[part]
+        if len(span) != shortest + 1 or not shortest:
+            return {}
+        return {"rows": (part.rows and part.rows[0], span.stop - 1 - length)}
+
+    return {
+        key: spec.model_copy(update=cut(spec.parts[0]))
+        if isinstance(spec.source, str)
+        else spec.model_copy(update={"source": [part.model_copy(update=cut(part)) for part in spec.parts]})
+        for key, spec in specs.items()
+    }
 
 
 def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
@@ -138,6 +187,25 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
     if kind == "string":
         return _string(sources, spec, key)
     return _vector(sources, spec, key)
+
+
+def check_lengths(lengths: Mapping[str, int], where: str = "") -> None:
+    """Refuse columns, or sources of one, with different numbers of rows.
+
+    Raises:
+        EpisodeRejected: unequal_lengths, with what to write where one has the observation after the last action.
+    """
+    if len(set(lengths.values())) <= 1:
+        return
+    shortest, longest = min(lengths.values()), max(lengths.values())
+    text = where + ", ".join(f"{name} {length}" for name, length in lengths.items())
+    if longest == shortest + 1:
+        longer = next(name for name, length in lengths.items() if length == longest)
+        text += (
+            f"; {{from: …, rows: [null, -1]}} drops the last row of {longer}, rows: [1, null] the first; with layout "
+            "generic, options: {last_observation: drop} drops the last of all that have one more"
+        )
+    raise EpisodeRejected("unequal_lengths", f"numbers of rows differ: {text}")
 
 
 def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
@@ -195,20 +263,29 @@ def is_picture(dataset: h5py.Dataset) -> bool:
     return bool(dataset.dtype == np.uint8 or (dataset.dtype.kind == "f" and dataset.shape[3] != 1))
 
 
-def _frames(
-    sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str, kind: Literal["video", "image"]
-) -> FrameColumn:
+def _cut(column: Column, part: ColumnPart) -> Column:
+    """Return the rows of a source that count."""
+    if part.rows is None or not column.length:
+        return column
+    rows = part.span(column.length)
+    if not rows:
+        text = f"rows {json.dumps(part.rows)} of {part.source} select nothing: it has {column.length}"
+        raise EpisodeRejected("bad_slice", text)
+    return column.take(np.arange(rows.start, rows.stop))
+
+
+def _frames(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str, kind: Literal["video", "image"]) -> Column:
     if len(sources) > 1 or spec.parts[0].slice or spec.names:
         raise EpisodeRejected("bad_shape", f"camera {key!r} is made from one dataset, without slice and names")
     column = EncodedFrameColumn if is_encoded(sources[0]) else RawFrameColumn
-    return column(sources[0], kind, spec.color, spec.flip)
+    return _cut(column(sources[0], kind, spec.color, spec.flip), spec.parts[0])
 
 
-def _string(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> StringColumn:
+def _string(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Column:
     first = sources[0]
     if len(sources) > 1 or h5py.check_string_dtype(first.dtype) is None or first.ndim != 1:
         raise EpisodeRejected("bad_dtype", f"text {key!r} needs one dataset of strings, {first.name} is {first.dtype}")
-    return StringColumn(first)
+    return _cut(StringColumn(first), spec.parts[0])
 
 
 def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Column:
@@ -217,20 +294,16 @@ def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
             raise EpisodeRejected("bad_dtype", f"{source.name} is {source.dtype}, not numbers for {key!r}")
         if source.ndim > (3 if len(sources) == 1 else 2):
             raise EpisodeRejected("bad_shape", f"{source.name} has shape {source.shape}, too many axes for {key!r}")
-        if len(source) != len(sources[0]):
-            raise EpisodeRejected(
-                "unequal_lengths",
-                f"{key!r}: {source.name} has {len(source)} rows, {sources[0].name} has {len(sources[0])}",
-            )
     kinds = {source.dtype.kind for source in sources}
     # numpy would make floats of int64 beside uint64, which have not the digits.
     common = np.dtype(np.int64) if kinds == {"i", "u"} else np.result_type(*(source.dtype for source in sources))
     dtype = _target(common, spec.dtype)
     labels = _labels(spec.parts)
     columns = [
-        _numbers(source, part.slice, dtype, label)
+        _cut(_numbers(source, part.slice, dtype, label), part)
         for source, part, label in zip(sources, spec.parts, labels, strict=True)
     ]
+    check_lengths({part.source: column.length for part, column in zip(spec.parts, columns, strict=True)}, f"{key!r}: ")
     if len(columns) > 1:
         names = [
             name for column, label in zip(columns, labels, strict=True) for name in column.feature.names or (label,)

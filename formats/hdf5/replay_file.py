@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from ...core.errors import RobotroveError, UsageError
 from ...core.features import Feature
 from .hdf5_file import datasets, open_hdf5, reading
 from .layout import json_attribute, text
-from .mapping import find_dataset
+from .mapping import ColumnPart, ColumnSpec, find_dataset
 
 INITIAL_STATE = "initial_state"
 _STATES = "states"
@@ -37,7 +37,8 @@ class Start:
         format_version: 1 where quaternions are xyzw (Isaac Lab 3.0), 0 where they are wxyz.
         seed: Of the episode, None if it was not recorded.
         state: Path below initial_state to an array of one row; empty if there is none.
-        row: The row that it is the state before.
+        row: The row of the recorded actions that it is the state before.
+        is_late: True if the actions begin at a later row, before which the recorder kept no state.
     """
 
     env_args: str
@@ -46,10 +47,11 @@ class Start:
     seed: int | None
     state: Mapping[str, Array]
     row: int
+    is_late: bool
 
 
-def read_start(path: Path, key: str, row: int) -> Start:
-    """Return the state of a recorded episode before one of its rows.
+def read_start(path: Path, key: str, row: int, actions: ColumnSpec | None) -> Start:
+    """Return the state of a recorded episode before one of its actions.
 
     Before row 0 that is `initial_state`, before others the row before in `states`, which are those after the action of
     their row. Where the recorder kept no such states, it is `initial_state` all the same.
@@ -57,15 +59,18 @@ def read_start(path: Path, key: str, row: int) -> Start:
     Args:
         path: The recording.
         key: Name of the episode in it.
-        row: The row.
+        row: The row of the episode.
+        actions: Where its actions are, to find the row of their dataset; None if that is `row`.
 
     Raises:
         EpisodeRejected: If the recording cannot be read.
+        UsageError: If the actions are from several datasets, and begin at different rows of them.
     """
     with open_hdf5(path, locking=False) as file, reading(f"{path}:{key}"):
         episode = file[key or "/"]
         arguments = json_attribute(episode.parent, "env_args")
         names, states = _below(episode, INITIAL_STATE), _below(episode, _STATES)
+        wanted = row = row + _first(episode, actions.parts if actions else ())
         if not all(name in states and len(states[name]) >= row for name in names):
             row = 0
         group, rows = (_STATES, slice(row - 1, row)) if row else (INITIAL_STATE, slice(None))
@@ -77,7 +82,18 @@ def read_start(path: Path, key: str, row: int) -> Start:
             seed=None if seed is None else _whole(seed),
             state={name: find_dataset(episode, f"{group}/{name}")[rows] for name in names},
             row=row,
+            is_late=row < wanted,
         )
+
+
+def _first(episode: h5py.Group, parts: Sequence[ColumnPart]) -> int:
+    """Return the row of the datasets at which the actions of an episode begin."""
+    firsts = {part.source: part.span(len(find_dataset(episode, part.source))).start for part in parts}
+    if len(set(firsts.values())) > 1:
+        begin = ", ".join(f"{source} at row {first}" for source, first in firsts.items())
+        todo = "remove --source to export the actions without the recorded start"
+        raise UsageError(f"{episode.file.filename}:{episode.name}", f"its actions begin with {begin}", "one row", todo)
+    return next(iter(firsts.values()), 0)
 
 
 def _below(episode: h5py.Group, name: str) -> dict[str, h5py.Dataset]:

@@ -14,6 +14,7 @@ from ...core.columns import Array
 from ...core.commit import attempt_name, rename_new, sync_file
 from ...core.errors import RobotroveError, UsageError, exists_already, nearest
 from ...core.features import Feature
+from ...formats.hdf5.mapping import read_mapping
 from ...formats.hdf5.replay_file import ReplayFile, create, read_start
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
@@ -252,12 +253,13 @@ def _written(
         feature = Feature(dtype, (len(way.entries),))
         file.add(part.stored.index, _actions(dataset, part), feature, part.stored.length, part.success)
         if part.pair is not None:
-            row = part.pair.origin.row_map[0]
-            start = read_start(Path(part.pair.row.path), part.pair.row.key, row)
+            row = part.pair.row
+            actions = read_mapping(row.mapping)[0].get(ACTION) if row.mapping else None
+            start = read_start(Path(row.path), row.key, row.start + part.pair.origin.row_map[0], actions)
             file.begin(part.stored.index, start, part.pair.origin.label)
             starts += bool(start.state)
             shifted_starts += bool(start.state) and start.row > 0
-            late_starts += bool(start.state) and start.row < row
+            late_starts += bool(start.state) and start.is_late
         episodes, rows = episodes + 1, rows + part.stored.length
         progress(episodes)
     names = tuple(entry.name for entry in way.entries)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
 
 from ....core.errors import UsageError
 from ..layout import Layout, flag, groups, text
-from ..mapping import ColumnSpec
+from ..mapping import ColumnSpec, without_last
+
+_LastObservation = Literal["keep", "drop"]
 
 
 class GenericLayout(Layout):
@@ -26,6 +28,8 @@ class GenericLayout(Layout):
             counts by its last one.
         task_from: Where the instruction is, written likewise.
         fps_from: Where the frames per second are, written likewise.
+        last_observation: "drop" for recorders that keep the observation after the last action: with T the smallest
+            number of rows of all sources, those of T + 1 rows lose their last.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class GenericLayout(Layout):
         success: str | None = None,
         task_from: str | None = None,
         fps_from: str | None = None,
+        last_observation: _LastObservation = "keep",
     ) -> None:
         if not columns:
             raise UsageError(
@@ -55,6 +60,10 @@ class GenericLayout(Layout):
         for name, place in (("success", success), ("task_from", task_from), ("fps_from", fps_from)):
             if place is not None and not place.startswith(("attr:", "dataset:")):
                 raise UsageError(f"layout generic, {name}: {place!r}", "is not a place", "attr:NAME or dataset:PATH")
+        if last_observation not in get_args(_LastObservation):
+            where = f"layout generic, last_observation: {last_observation!r}"
+            raise UsageError(where, "is not a choice", " or ".join(get_args(_LastObservation)))
+        self.last_observation = last_observation
 
     def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the groups that the pattern fits, in natural order."""
@@ -66,6 +75,11 @@ class GenericLayout(Layout):
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return nothing: the constructor insists on `columns`."""
         return {}
+
+    def mapping(self, group: h5py.Group) -> Mapping[str, ColumnSpec]:
+        """Return `columns`, without the observation after the last action if it is to be dropped."""
+        specs = super().mapping(group)
+        return without_last(group, specs) if self.last_observation == "drop" else specs
 
     def success(self, group: h5py.Group) -> bool | None:
         """Return the label found where `success` says."""

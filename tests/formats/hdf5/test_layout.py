@@ -13,6 +13,7 @@ from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import guess_layout
 from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.tests.support.places import SHARED_DATA, needs
 
 STATE = np.arange(12, dtype=np.float32).reshape(4, 3)
 FRAMES = np.zeros((4, 8, 8, 3), np.uint8)
@@ -220,6 +221,95 @@ def test_generic_places(file: h5py.File) -> None:
     assert LAYOUTS["generic"](columns=_columns()).list(file) == ["/"]
 
 
+OBSERVED = np.arange(15, dtype=np.float64).reshape(5, 3) + 100  # one more than STATE
+
+
+def test_the_observation_after_the_last_action_is_dropped(file: h5py.File) -> None:
+    demo(
+        file, **{"obs/joint_pos": OBSERVED, "obs/front": np.arange(5, dtype=np.uint8)[:, None, None, None] + FRAMES[:1]}
+    )
+    demo(file, "demo_1", **{"actions": STATE[:1], "obs/joint_pos": OBSERVED[3:], "obs/front": FRAMES[:2]})
+    columns: Any = {
+        "action": "actions",
+        "observation.state": ["obs/joint_pos", {"from": "obs/joint_pos", "rows": [1, None]}],
+        "late": {"from": "obs/joint_pos", "rows": [0, 4]},
+        "observation.images.front": "obs/front",
+    }
+    columns = {key: ColumnSpec.model_validate(spec) for key, spec in columns.items()}
+    options = {"columns": columns, "episodes": "/data/*"}
+    kept = rejected(file, "generic", **options)
+    assert (kept.reason, "5" in kept.detail, "4" in kept.detail) == ("unequal_lengths", True, True)
+    layout = LAYOUTS["generic"](**options, last_observation="drop")
+    ep = layout.open(file, "data/demo_0")
+    assert ep.length == 4
+    np.testing.assert_array_equal(ep["observation.state"], np.concatenate([OBSERVED[:4], OBSERVED[1:]], axis=1))
+    np.testing.assert_array_equal(ep["late"], OBSERVED[:4])
+    assert ep["observation.images.front"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    written = json.loads(ep.origin.mapping)["columns"]
+    assert written["observation.images.front"] == {"from": "obs/front", "rows": [None, -1]}
+    assert written["observation.state"]["from"][1] == {"from": "obs/joint_pos", "rows": [1, None]}
+    assert "rows" not in written["action"]
+    # A run reads by the manifest, and asks for no option.
+    again = LAYOUTS["generic"](**options).open(file, "data/demo_0", ep.origin.mapping)
+    np.testing.assert_array_equal(again["observation.state"], ep["observation.state"])
+    assert layout.open(file, "data/demo_1").length == 1
+
+
+def test_only_one_more_row_is_dropped(file: h5py.File) -> None:
+    """A row that is missing twice is a fault of the recording, and so is an episode of no action."""
+    demo(file, **{"obs/joint_pos": np.concatenate([OBSERVED, OBSERVED[:1]])})
+    demo(file, "demo_1", **{"actions": STATE[:0], "obs/joint_pos": STATE[:1]})
+    options = {"columns": _columns(), "episodes": "/data/*", "last_observation": "drop"}
+    assert "action 4, observation.state 6" in rejected(file, "generic", **options).detail
+    assert rejected(file, "generic", "data/demo_1", **options).reason == "unequal_lengths"
+
+
+SIMS = SHARED_DATA / "sims"
+MANISKILL = {"action": "actions", "observation.state": ["obs/agent/qpos", "obs/agent/qvel"]}
+CAMERA = {"observation.images.base": "obs/sensor_data/base_camera/rgb"}
+SIMULATORS = {
+    "maniskill/pickcube_rgb.h5": ("/traj_*", MANISKILL | CAMERA, "dataset:success"),
+    "maniskill/pushcube_rgbd.h5": ("/traj_*", MANISKILL | CAMERA, "dataset:success"),
+    "maniskill/peg_state.h5": ("/traj_*", {"action": "actions", "observation.state": "obs"}, "dataset:success"),
+    "minari/door-v0/data/main_data.hdf5": (
+        "/episode_*", {"action": "actions", "observation.state": "observations"}, None,
+    ),
+    "minari/fetchpix-v0/data/main_data.hdf5": (
+        "/episode_*",
+        {"action": "actions", "observation.state": "observations/state/observation",
+         "observation.images.top": "observations/pixels"},
+        None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIMULATORS)
+@needs(SIMS)
+def test_recordings_of_simulators_keep_one_more_observation(name: str) -> None:
+    episodes, columns, success = SIMULATORS[name]
+    specs = {key: ColumnSpec.model_validate(spec) for key, spec in columns.items()}
+    layout = LAYOUTS["generic"](columns=specs, episodes=episodes, success=success, last_observation="drop")
+    with h5py.File(SIMS / name, "r") as file:
+        keys = layout.list(file)
+        assert len(keys) == 12
+        for key in keys:
+            ep, group = layout.open(file, key), file[key]
+            assert ep.length == len(group["actions"])
+            np.testing.assert_array_equal(ep["action"], group["actions"][()])
+            state = (
+                [columns["observation.state"]]
+                if isinstance(columns["observation.state"], str)
+                else MANISKILL["observation.state"]
+            )
+            expected = np.concatenate([group[path][:-1] for path in state], axis=1).astype(np.float32)
+            np.testing.assert_array_equal(ep["observation.state"], expected)
+            if "observation.images.base" in columns:
+                frames = group[columns["observation.images.base"]][:-1]
+                np.testing.assert_array_equal(ep["observation.images.base"], frames)
+            if success:
+                assert ep.success == bool(group["success"][-1])
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -228,6 +318,7 @@ def test_generic_places(file: h5py.File) -> None:
         {"columns": {"observation/state": ColumnSpec(source="a")}},
         {"columns": {"timestamp": ColumnSpec(source="a")}},
         {"columns": _columns(), "success": "ok"},
+        {"columns": _columns(), "last_observation": "trim"},
     ],
 )
 def test_mistakes_are_told_before_any_file_is_opened(options: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,56 @@ def test_texts(group: h5py.Group) -> None:
     assert (column.feature.dtype, column.feature.shape) == ("string", (1,))
     assert column.read()[:, 0].tolist() == ["a", "é", "", "d", "e"]
     assert rejected(group, {"from": "left/q", "kind": "string"}).reason == "bad_dtype"
+
+
+ROWS = [[1, None], [None, -1], [0, -1], [1, -1], [-3, None], [2, 4], [None, None], [0, 99], [-99, 2], [-2, 5]]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_rows_are_cut_like_a_slice(group: h5py.Group, rows: list[int | None]) -> None:
+    cut = slice(*rows)
+    vector = build(group, {"from": "left/q", "rows": rows, "slice": [1, 3], "names": ["a", "b"]})
+    assert (vector.length, vector.feature.names) == (len(LEFT[cut]), ("a", "b"))
+    np.testing.assert_array_equal(vector.read(), LEFT[cut, 1:3].astype(np.float32))
+    for path in ("rgb", "png"):
+        np.testing.assert_array_equal(build(group, {"from": path, "rows": rows}).read(), PIXELS[cut])
+    assert build(group, {"from": "words", "rows": rows}).read()[:, 0].tolist() == ["a", "é", "", "d", "e"][cut]
+    np.testing.assert_array_equal(build(group, {"from": "counts", "rows": rows}).read()[:, 0], np.arange(5)[cut])
+
+
+def test_rows_of_each_source_are_cut_before_lengths_are_compared(group: h5py.Group) -> None:
+    column = build(group, [{"from": "left/q", "rows": [1, -1]}, "short", {"from": "counts", "rows": [-3, None]}])
+    expected = np.concatenate([LEFT[1:4], LEFT[:3], np.arange(2, 5)[:, None]], axis=1).astype(np.float32)
+    np.testing.assert_array_equal(column.read(), expected)
+    np.testing.assert_array_equal(column.read(1, 2), expected[1:2])
+    error = rejected(group, [{"from": "left/q", "rows": [None, -1]}, "short"])
+    assert error.reason == "unequal_lengths"
+    for words in ("'x': left/q 4, short 3", "last row of left/q", "rows: [null, -1]", "last_observation: drop"):
+        assert words in error.detail
+    assert "{from:" not in rejected(group, ["left/q", "short"]).detail, "they differ by two"
+
+
+def test_rows_that_select_nothing(group: h5py.Group) -> None:
+    for rows in ([5, None], [7, 9], [None, -5], [-1, 2]):
+        error = rejected(group, {"from": "left/q", "rows": rows})
+        assert error.reason == "bad_slice"
+        assert f"rows {json.dumps(rows)} of left/q select nothing: it has 5" in error.detail
+    for wrong in ([5, 2], [3, 3], [-1, -2], [None, 0], [0, 0], [1], [1, 2, 3], [-3, 0], [0.5, 2], ["a", 2], 3, {}):
+        with pytest.raises(ValidationError):
+            ColumnSpec.model_validate({"from": "left/q", "rows": wrong})
+        with pytest.raises(ValidationError):
+            ColumnSpec.model_validate([{"from": "left/q", "rows": wrong}])
+    with pytest.raises(ValidationError, match="beside each"):
+        ColumnSpec.model_validate({"from": ["left/q", "right/q"], "rows": [1, None]})
+
+
+def test_rows_stream_from_the_dataset(group: h5py.Group) -> None:
+    """Batches are those of the dataset, so that memory does not grow with the rows that are left."""
+    group.create_dataset("long", data=np.zeros((64, 256, 256, 3), np.uint8), chunks=(1, 256, 256, 3))
+    group["long"][:, 0, 0, 0] = np.arange(64)
+    batches = list(build(group, {"from": "long", "rows": [1, -1]}).batches(0, 62))
+    assert max(batch.nbytes for batch in batches) <= 4 << 20
+    assert [int(frame[0, 0, 0]) for batch in batches for frame in batch] == list(range(1, 63))
 
 
 def test_what_is_not_there(group: h5py.Group) -> None:

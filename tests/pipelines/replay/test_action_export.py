@@ -41,6 +41,8 @@ from robotrove.tests.support.pipelines.replay_reader import ReplayReader
 from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
+    run_here,
+    write_pipeline,
 )
 from robotrove.tests.support.pipelines.shipped_runs import column, rows, run_shipped
 
@@ -187,6 +189,49 @@ def test_an_episode_that_begins_late_starts_from_the_state_there(made: Callable[
     initial = recorded(folder, "leisaac", "initial_state/articulation/robot/joint_position", 1)
     np.testing.assert_array_equal(robot["joint_position"], initial)
     assert set(robot) == {"joint_position", "joint_velocity", "root_pose"}
+
+
+@pytest.mark.parametrize(
+    ("actions", "states", "first"),
+    [([1, None], [1, None], 1), ([0, -1], [1, None], 0), ([-10, None], [-10, None], 4), ([None, -1], [0, -1], 0)],
+)
+@pytest.mark.parametrize("head", [0, 2])
+def test_rows_that_the_mapping_cuts(tmp_path: Path, actions: list, states: list, first: int, head: int) -> None:
+    """The simulator starts before the first action of the dataset, wherever it is in the recording."""
+    [path] = write_sample("isaaclab", tmp_path / "in", episodes=2, frames=FRAMES, cameras=())
+    with h5py.File(path, "a") as file:
+        for demo in file["data"].values():
+            del demo["initial_state/articulation/robot/joint_velocity"]
+    columns = {"action": ("actions", actions), "observation.state": ("obs/joint_pos", states)}
+    source = {"columns": {key: {"from": place, "rows": cut} for key, (place, cut) in columns.items()}}
+    pipeline = write_pipeline(tmp_path, [path], source=source, steps=[{"frame_trimmer": {"head": head}}])
+    run_here(pipeline, tmp_path / "dataset")
+    replayed = check_replay(tmp_path / "dataset", finished_run(tmp_path / "dataset.run"))
+    assert (replayed.problems, replayed.episodes) == ((), 2)
+    export = export_actions(tmp_path / "dataset", tmp_path / "a.hdf5", run_dir=tmp_path / "dataset.run")
+    begin = first + head
+    assert (export.starts, export.shifted_starts, export.late_starts) == (2, 2 if begin else 0, 0)
+    for number, episode in enumerate(ReplayReader(tmp_path / "a.hdf5").episodes.values()):
+        with h5py.File(path) as file:
+            demo = file[f"data/demo_{number}"]
+            expected = demo["actions"][slice(*actions)][head:]
+            before = "initial_state", slice(None)
+            if begin:
+                before = "states", slice(begin - 1, begin)
+            state = demo[before[0]]["articulation/robot/joint_position"][before[1]]
+        np.testing.assert_array_equal(np.stack(list(episode.steps())), expected)
+        np.testing.assert_array_equal(episode.initial_state["articulation"]["robot"]["joint_position"], state)
+
+
+def test_actions_of_two_rows_have_no_start(tmp_path: Path) -> None:
+    [path] = write_sample("isaaclab", tmp_path / "in", episodes=1, frames=FRAMES, cameras=())
+    parts = [{"from": "actions", "rows": [1, None]}, {"from": "processed_actions", "rows": [0, -1]}]
+    columns = {"action": parts, "observation.state": {"from": "obs/joint_pos", "rows": [0, -1]}}
+    run_here(write_pipeline(tmp_path, [path], source={"columns": columns}), tmp_path / "dataset")
+    with pytest.raises(UsageError, match="its actions begin with actions at row 1, processed_actions at row 0"):
+        export_actions(tmp_path / "dataset", tmp_path / "a.hdf5", run_dir=tmp_path / "dataset.run")
+    replayed = check_replay(tmp_path / "dataset", finished_run(tmp_path / "dataset.run"))
+    assert (replayed.problems, replayed.rows) == ((), FRAMES - 1)
 
 
 def test_in_pieces_as_in_one(made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,9 @@ def test_every_option_that_has_an_effect(tmp_path: Path) -> None:
         "observation.body": "obs/joints",
         "action.body": "targets",
         "observation.eef_pose": [
-            {"from": f"obs/{side}_eef_{part}", "slice": None} for side in ("left", "right") for part in ("pos", "quat")
+            {"from": f"obs/{side}_eef_{part}", "slice": None, "rows": None}
+            for side in ("left", "right")
+            for part in ("pos", "quat")
         ],
         "observation.images.eye": "camera_obs/robot_pov_cam_rgb",
     }, "without the teleoperator's commands there is no group action"
