@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
+
+from .errors import UsageError
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
 
@@ -14,6 +17,38 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
 def is_remote(text: str) -> bool:
     """True for an address, PROTOCOL://…, of the Hub or anywhere else."""
     return _ADDRESS.fullmatch(text) is not None
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files in a folder and below that end in one of the suffixes, in upper or lower case.
+
+    Hidden folders, unfinished outputs (`NAME.partial…`) and LeRobot datasets below the folder are not searched: what a
+    conversion left there is no recording. A folder that links lead to again is searched once.
+
+    Raises:
+        UsageError: If a folder cannot be read: its recordings would be missing without a word.
+    """
+    found: list[Path] = []
+    searched: set[str] = set()
+    for name, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
+        place = Path(name)
+        is_dataset = place != folder and (place / "meta/info.json").exists()
+        if is_dataset or (real := os.path.realpath(place)) in searched:
+            folders.clear()
+            continue
+        searched.add(real)
+        found += [place / file for file in files if os.path.splitext(file)[1].lower() in suffixes]
+        # Links come last, so that a folder keeps its own name.
+        folders[:] = sorted(filter(_is_searched, folders), key=lambda inner: ((place / inner).is_symlink(), inner))
+    return found
+
+
+def _is_searched(folder: str) -> bool:
+    return not folder.startswith(".") and ".partial" not in folder
+
+
+def _unreadable(exc: OSError) -> None:
+    raise UsageError(str(exc.filename), f"cannot be read: {exc.strerror}", "a folder of recordings") from exc
 
 
 @dataclass(frozen=True, slots=True)

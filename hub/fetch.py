@@ -33,7 +33,7 @@ def places(text: str, suffixes: Sequence[str]) -> list[cache.Place]:
         found = [path for path in files if _matches(path.split("/"), address.path.split("/"))]
     else:
         inside = [path for path in files if path.rpartition("/")[0] == address.path]
-        found = [path for path in inside if path.endswith(tuple(suffixes))]
+        found = [path for path in inside if path.lower().endswith(tuple(suffixes))]
     return [cache.Place(address.repo_id, commit, path) for path in found]
 
 

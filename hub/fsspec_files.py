@@ -30,13 +30,14 @@ def files(text: str, suffixes: Sequence[str]) -> list[cache.Elsewhere]:
     system, path = _opened(text)
     protocol = text.partition("://")[0]
     try:
-        if path.endswith(tuple(suffixes)) and not has_magic(path):
+        if path.lower().endswith(tuple(suffixes)) and not has_magic(path):
             found = [path]
         elif has_magic(path):
             found = [str(name) for name in system.glob(path)]
         else:
             inside = [entry for entry in system.ls(path, detail=True) if entry["type"] == "file"]
-            found = [entry["name"] for entry in inside if entry["name"].endswith(tuple(suffixes))]
+            names = [entry["name"] for entry in inside]
+            found = [name for name in names if name == path or name.lower().endswith(tuple(suffixes))]
         places = []
         for name in found:
             url = system.unstrip_protocol(name) if "://" not in name else name

@@ -51,7 +51,7 @@ def find(text: str, suffixes: Sequence[str]) -> list[SourceFile]:
 
     Args:
         text: hf://datasets/OWNER/NAME[@REVISION]/PATH, or PROTOCOL://… of fsspec.
-        suffixes: Of a folder, the files right in it that end like this.
+        suffixes: Of a folder, the files right in it that end like this, in upper or lower case.
     """
     places: Sequence[cache.Place | cache.Elsewhere]
     if is_on_hub(text):

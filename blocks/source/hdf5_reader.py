@@ -12,7 +12,7 @@ from typing import Any
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError
-from ...core.source_file import SourceFile, is_remote
+from ...core.source_file import SourceFile, files_below, is_remote
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, same_content
 from ...formats.hdf5.layout import Layout
@@ -26,10 +26,10 @@ class Hdf5Reader(Reader):
     """Reads the episodes of HDF5 files, lazily.
 
     Args:
-        files: Files, folders (their *.hdf5 and *.h5, not deeper) or glob patterns (** goes deeper),
-            relative to the working directory; hf://datasets/OWNER/NAME[@REVISION]/PATH for files on the Hub,
-            s3://BUCKET/PATH and other protocols for files that fsspec reads. Each file is fetched when it is
-            needed.
+        files: Files, folders (the *.hdf5 and *.h5 in them and below, .HDF5 and .H5 too) or glob patterns (** goes
+            deeper), relative to the working directory; hf://datasets/OWNER/NAME[@REVISION]/PATH for files on the
+            Hub, s3://BUCKET/PATH and other protocols for files that fsspec reads (a folder there: not deeper). Each
+            file is fetched when it is needed.
         layout: Layout of the demonstrations in the files.
         columns: Feature name to its source in the file, instead of the layout's defaults.
         task: Instruction for episodes without one in the file.
@@ -80,7 +80,7 @@ class Hdf5Reader(Reader):
             if may_lead_nowhere:
                 files = {match: file for match, file in files.items() if os.path.exists(match)}
             elif not files:
-                raise UsageError("source.files", f"{pattern!r} matches no file", "HDF5 files", f"ls {pattern}")
+                raise UsageError("source.files", f"{pattern!r} matches no file", "HDF5 files", _instead(pattern))
             found |= {files[name].path: files[name] for name in sorted(files, key=natural_key)}
         return list(found.values())
 
@@ -129,10 +129,17 @@ class Hdf5Reader(Reader):
 def _matches(pattern: str) -> list[str]:
     expanded = os.path.expanduser(pattern)
     if os.path.isdir(expanded):
-        return [str(path) for path in Path(expanded).iterdir() if path.suffix in HDF5_SUFFIXES]
+        return [str(path) for path in files_below(Path(expanded), HDF5_SUFFIXES)]
     # A plain name is taken as it is, so that a missing file is one rejection, not a failed run.
     matches = glob.glob(expanded, recursive=True) if glob.has_magic(expanded) else [expanded]
     return matches or ([expanded] if os.path.exists(expanded) else [])
+
+
+def _instead(pattern: str) -> str:
+    """Return the pattern with its suffix in the other case if that matches files, else a command that looks."""
+    stem, suffix = os.path.splitext(pattern)
+    other = stem + suffix.swapcase()
+    return f"files: [{other!r}]" if suffix and not is_remote(pattern) and _matches(other) else f"ls {pattern}"
 
 
 def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.features import DEFAULT_FEATURES, cameras
+from ...core.source_file import files_below
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
@@ -65,7 +66,7 @@ def guess(given: Sequence[Path], on_file: Callable[[int, int], None] = lambda do
     """Find out what a pipeline for files needs to know.
 
     Args:
-        given: Files, and folders that stand for their *.hdf5 and *.h5.
+        given: Files, and folders that stand for the *.hdf5 and *.h5 in them and below.
         on_file: Called with (files done, files in all).
 
     Raises:
@@ -102,10 +103,10 @@ def guess(given: Sequence[Path], on_file: Callable[[int, int], None] = lambda do
 def _expanded(item: Path) -> list[Path]:
     if not item.is_dir():
         return [item]
-    found = sorted((path for path in item.iterdir() if path.suffix in HDF5_SUFFIXES), key=lambda p: natural_key(p.name))
+    found = files_below(item, HDF5_SUFFIXES)
     if not found:
-        raise UsageError(str(item), "holds no HDF5 files", "a folder with *.hdf5 or *.h5")
-    return found
+        raise UsageError(str(item), "holds no HDF5 files", "a folder with *.hdf5 or *.h5, in it or below")
+    return sorted(found, key=lambda path: natural_key(str(path)))
 
 
 def _only_layout(found: Sequence[FileFacts]) -> str:
@@ -141,7 +142,7 @@ def _patterns(given: Sequence[Path], paths: Sequence[Path]) -> tuple[str, ...]:
     parents = {path.parent for path in paths}
     if len(paths) > 1 and len(parents) == 1:
         parent = parents.pop()
-        if {path for path in parent.iterdir() if path.suffix in HDF5_SUFFIXES} == set(paths):
+        if set(files_below(parent, HDF5_SUFFIXES)) == set(paths):
             return (str(parent),)
     return tuple(dict.fromkeys(map(str, given)))
 

@@ -73,6 +73,9 @@ def test_files_folders_and_patterns(repository: Repository) -> None:
     assert names(f"{base}/deep") == ["deep/b.h5"]
     assert names(f"{base}/*.hdf5") == ["a.hdf5"]
     assert names(f"{base}/**/*.hdf5") == ["a.hdf5", "deep/er/c.hdf5"]
+    add(repository, {"deep/D.HDF5": b"d", "deep/take": b"t"})
+    assert names(f"{base}/deep") == ["deep/D.HDF5", "deep/b.h5"]
+    assert names(f"{base}/deep/take") == ["deep/take"]
     assert names(f"{base}/deep/?.h*") == ["deep/b.h5"]
     assert names(f"{base}/none/*") == []
 

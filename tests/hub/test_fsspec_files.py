@@ -180,7 +180,7 @@ def test_a_download_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_names_folders_and_patterns(memory: Any) -> None:
-    for path in ("/lab/a.hdf5", "/lab/b.h5", "/lab/notes.txt", "/lab/deep/c d.hdf5"):
+    for path in ("/lab/a.hdf5", "/lab/b.h5", "/lab/notes.txt", "/lab/deep/c d.hdf5", "/up/A.HDF5", "/up/take"):
         memory.pipe(path, path.encode())
     expected = {
         "memory://lab/a.hdf5": ["a.hdf5"],
@@ -189,6 +189,9 @@ def test_names_folders_and_patterns(memory: Any) -> None:
         "memory://lab/**/*.hdf5": ["a.hdf5", "c d.hdf5"],
         "memory://lab/none.hdf5": [],
         "memory://none": [],
+        "memory://up": ["A.HDF5"],
+        "memory://up/A.HDF5": ["A.HDF5"],
+        "memory://up/take": ["take"],
     }
     for text, names in expected.items():
         found = find(text, SUFFIXES)

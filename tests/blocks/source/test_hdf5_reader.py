@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
+from robotrove.core.errors import UsageError
 from robotrove.core.source_file import SourceFile
 from robotrove.hub import cache
 from robotrove.hub.source_files import RemoteFile
@@ -22,6 +23,54 @@ def test_found_files_are_in_natural_order_and_listed_once(tmp_path: Path) -> Non
     reader = Hdf5Reader(files=[str(tmp_path / "demo_10.hdf5"), str(tmp_path)], layout="isaaclab")
     paths = [tmp_path / name for name in ("demo_10.hdf5", "b.h5", "demo_2.hdf5")]
     assert reader.find() == [SourceFile(path) for path in paths]
+
+
+def found(folder: Path, *patterns: str) -> list[str]:
+    """Make a tree of files; return those that the reader finds, relative to it."""
+    files = Hdf5Reader(files=[str(folder / pattern) for pattern in patterns], layout="isaaclab").find()
+    return [str(file.path.relative_to(folder)) for file in files]
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_a_folder_stands_for_the_recordings_in_it_and_below(tmp_path: Path) -> None:
+    make(tmp_path, "b/10.HDF5", "b/2.h5", "b/c/1.Hdf5", "a.H5", "b/notes.txt", "b/hdf5", "day 1/x.hdf5")
+    assert found(tmp_path, "") == ["a.H5", "b/2.h5", "b/10.HDF5", "b/c/1.Hdf5", "day 1/x.hdf5"]
+    assert found(tmp_path, "b") == ["b/2.h5", "b/10.HDF5", "b/c/1.Hdf5"]
+
+
+def test_what_a_conversion_leaves_in_a_folder_is_no_recording(tmp_path: Path) -> None:
+    left = (".cache/a.hdf5", "out.partial/b.hdf5", "out.partial-1a2b-0/c.hdf5", "deep/out/replay.hdf5", "out/x/d.hdf5")
+    make(tmp_path, "1.hdf5", "deep/2.hdf5", *left, "deep/out/meta/info.json", "out/meta/info.json")
+    assert found(tmp_path, "") == ["1.hdf5", "deep/2.hdf5"]
+    assert found(tmp_path, "deep/out") == ["deep/out/replay.hdf5"]  # by its own name it is the user's choice
+    assert found(tmp_path, "out/**/*.hdf5") == ["out/x/d.hdf5"]
+
+
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    make(tmp_path, "disk/far/1.hdf5", "here/z/2.hdf5")
+    (tmp_path / "here/a").symlink_to(tmp_path / "here/z")  # sorts first, but it is the link
+    (tmp_path / "here/far").symlink_to(tmp_path / "disk/far")
+    (tmp_path / "here/z/up").symlink_to(tmp_path / "here")
+    (tmp_path / "disk/far/self").symlink_to(tmp_path / "disk/far")
+    assert found(tmp_path, "here") == ["here/far/1.hdf5", "here/z/2.hdf5"]
+
+
+def test_a_name_needs_no_suffix_and_a_pattern_has_its_own_case(tmp_path: Path) -> None:
+    make(tmp_path, "take_1", "B.HDF5", "a.HDF5", "c.h5")
+    assert found(tmp_path, "take_1") == ["take_1"]
+    assert found(tmp_path, "*.HDF5") == ["B.HDF5", "a.HDF5"]
+    for pattern, other in (("*.hdf5", "*.HDF5"), ("*.H5", "*.h5")):
+        with pytest.raises(UsageError, match="matches no file") as caught:
+            found(tmp_path, pattern)
+        assert caught.value.todo == f"files: [{str(tmp_path / other)!r}]"
+    with pytest.raises(UsageError) as caught:
+        found(tmp_path, "*.mat")
+    assert caught.value.todo == f"ls {tmp_path}/*.mat"
 
 
 def test_a_local_file_is_not_looked_up_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

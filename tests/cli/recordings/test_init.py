@@ -42,6 +42,22 @@ def test_from_nothing_to_a_verified_dataset(robotrove: Callable, layout: str, ke
     np.testing.assert_array_equal(np.array(table["action"].to_pylist(), np.float32), expected)
 
 
+def test_a_folder_with_folders_and_upper_case_suffixes(robotrove: Callable, tmp_path: Path) -> None:
+    """What init counts is what run converts: action 3·d is that of the first episode in day d."""
+    for day, name in enumerate(("rec/one.HDF5", "rec/day_2/two.H5", "rec/day_10/deep/three.hdf5", "rec/.old/x.hdf5")):
+        options = {"episodes": 1, "frames": 4, "height": 48, "width": 48, "cameras": ("front",), "seed": day}
+        (path,) = write_sample("isaaclab", tmp_path / f"sample_{day}", **options)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / name)
+    assert "layout isaaclab, 3 episodes, 12 frames" in robotrove("init", "rec").out
+    assert load_pipeline(Path("pipeline.yaml")).spec.source.arguments["files"] == ["rec"]
+    run = robotrove("run", "pipeline.yaml", "--workers", 1, "--json")
+    assert (run.code, run.json["kept"]) == (0, 3)
+    rows = pq.read_table("rec_lerobot/data/chunk-000/file-000.parquet")["action"].to_pylist()
+    expected = np.concatenate([action(0, 4, 7, day) for day in (1, 2, 0)])  # day_2, day_10, one
+    np.testing.assert_array_equal(np.array(rows, np.float32), expected)
+
+
 @needs(RECORDINGS)
 def test_real_recordings(robotrove: Callable) -> None:
     assert "26 episodes, 5,899 frames" in robotrove("init", *sorted(RECORDINGS.glob("*.hdf5"))).out
