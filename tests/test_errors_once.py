@@ -64,10 +64,6 @@ TWO_ERRORS = {
         "is more like the source's frame before its own",
     ): "late; early",
     (
-        "files: {} # relative to the folder that robotrove is run in",
-        "{}{} files: {} # relative to the folder that robotrove is run in {}",
-    ): "a part of a draft; the draft",
-    (
         "{}/obs has no joint_pos, nor left_joint_pos and right_joint_pos; map observation.state under `columns:`",
         "{}/obs has no joint_pos, robot_joint_pos or left_joint_pos and right_joint_pos; "
         "map observation.state under `columns:`",

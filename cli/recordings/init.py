@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ...pipelines.spec.pipeline_file import shipped_names
 from ..arguments import target_option, write_new
 from ..display import Bar
 from ..output import counted, echo
+
+_RECORDINGS = Path("recordings")
 
 
 @click.command(epilog="Shipped pipelines: " + ", ".join(shipped_names()) + ".")
@@ -28,14 +31,16 @@ def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None
     if target.exists():
         raise exists_already(target)
     if pipeline is not None:
-        text, told = copied_text(pipeline, [str(file) for file in files]), f"the pipeline {pipeline}"
+        places = files or (_RECORDINGS,)
+        text, told = copied_text(pipeline, list(map(str, places)), _name(places)), f"the pipeline {pipeline}"
     elif files:
         text, told = _guessed(files)
     else:
         raise UsageError("robotrove init", "has no files", "HDF5 files, or --pipeline NAME")
     write_new(target, text)
     echo(f"{target}: {told}")
-    echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
+    first = "" if files else f"put the recordings into {_RECORDINGS}/, or change source.files in {target}, then\n      "
+    echo(f"\nnext: {first}robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
 
 
 def _guessed(files: tuple[Path, ...]) -> tuple[str, str]:
@@ -50,6 +55,6 @@ def _guessed(files: tuple[Path, ...]) -> tuple[str, str]:
 
 def _name(files: tuple[Path, ...]) -> str:
     """Return what to call the dataset: as the only file, or as the folder of all."""
-    first = files[0].absolute()
+    first = Path(os.path.abspath(files[0]))
     is_one_file = len(files) == 1 and not first.is_dir()
     return first.stem if is_one_file else (first if first.is_dir() else first.parent).name

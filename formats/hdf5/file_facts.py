@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,9 +13,10 @@ import h5py
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
-from .hdf5_file import datasets, dtype_name, open_hdf5, reading
+from .hdf5_file import DAMAGE, datasets, dtype_name, open_hdf5, reading
 from .layout import Layout, guess_layout
 from .mapping import ColumnSpec, build_column, find_dataset
+from .unrendered import unrendered_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +95,22 @@ def describe(path: Path) -> FileFacts:
     """Return what a file says about itself and its episodes; no data are read.
 
     Raises:
-        EpisodeRejected: If the file cannot be read, or has no episodes.
+        EpisodeRejected: If the file cannot be read, has no episodes, or none with observations.
     """
     with open_hdf5(path, locking=True) as file:
         name = guess_layout(file)
-        if name is None:
-            return FileFacts(path, None, [], [])
-        # With a rate of its own the layout does not reject a file with a fractional rate.
-        layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps)
         episodes: list[EpisodeFacts] = []
         rejected: list[EpisodeRejected] = []
-        for key in layout.list(file):
-            try:
-                episodes.append(_episode(file, layout, key))
-            except EpisodeRejected as exc:
-                rejected.append(exc)
+        if name is not None:
+            # With a rate of its own the layout does not reject a file with a fractional rate.
+            layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps)
+            for key in layout.list(file):
+                try:
+                    episodes.append(_episode(file, layout, key))
+                except EpisodeRejected as exc:
+                    rejected.append(exc)
+        if not episodes and (why := unrendered_file(file)):
+            raise EpisodeRejected("missing_dataset", why)
         return FileFacts(path, name, episodes, rejected)
 
 
@@ -130,6 +133,14 @@ def contents(path: Path, episode: EpisodeFacts) -> list[ArrayFacts]:
         mapped = next(iter(episode.columns.values())).parts[0].source
         rows = len(find_dataset(group, mapped))
         return [_dataset(group, name, item, rows) for name, item in datasets(group).items()]
+
+
+def absolute_state(path: Path, layout: str, episode: EpisodeFacts) -> tuple[str, str] | None:
+    """Return `Layout.absolute_state` of an episode, None if its states cannot be read."""
+    with open_hdf5(path, locking=True) as file, suppress(*DAMAGE):
+        found: tuple[str, str] | None = LAYOUTS[layout]().absolute_state(file[episode.key or "/"])
+        return found
+    return None
 
 
 def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> ArrayFacts:

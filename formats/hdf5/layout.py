@@ -22,6 +22,7 @@ from . import LAYOUTS
 from .columns import Flip
 from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading, source_digest
 from .mapping import ColumnSpec, build_column, check_lengths, is_picture, mapping_text, read_mapping
+from .unrendered import unrendered_file
 
 _SUFFIXES = ("_rgb", "_image")
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
@@ -106,6 +107,10 @@ class Layout(ABC):
 
     def rows(self, group: h5py.Group) -> int | None:
         """Return how many rows of each dataset count, None for all."""
+        return None
+
+    def absolute_state(self, group: h5py.Group) -> tuple[str, str] | None:
+        """Return another dataset for the state, of absolute joint positions, and why; None where the state is one."""
         return None
 
     def list(self, file: h5py.File) -> Sequence[str]:
@@ -221,8 +226,8 @@ def guess_layout(file: h5py.File) -> str | None:
 
 def _no_episodes(file: h5py.File, looked_for: str) -> EpisodeRejected:
     """Return the error for a file without episodes; it names the layout that the file seems to have."""
-    guess = guess_layout(file)
-    hint = f"; it looks like layout {guess!r}" if guess else ""
+    guess, why = guess_layout(file), unrendered_file(file)
+    hint = f"; it looks like layout {guess!r}" if guess else f"; {why}" if why else ""
     with reading("the root group"):
         inside = ", ".join(sorted(map(object_name, file), key=natural_key)[:8]) or "nothing"
     return EpisodeRejected("no_episodes", f"{file.filename} has no {looked_for}, its root contains {inside}{hint}")

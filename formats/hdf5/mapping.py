@@ -26,6 +26,7 @@ from .columns import (
     is_encoded,
 )
 from .hdf5_file import datasets, reading
+from .unrendered import unrendered
 
 Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
 Dtype: TypeAlias = Literal["float32", "float64", "keep"]
@@ -221,6 +222,8 @@ def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
         return item
     if isinstance(item, h5py.Dataset):
         raise EpisodeRejected("missing_dataset", f"{item.name} is a single value, not one row per frame")
+    if path.strip("/").startswith("obs") and (why := unrendered(group)):
+        raise EpisodeRejected("missing_dataset", why)
     where = f"{group.name} has no dataset {path!r}"
     if isinstance(item, h5py.Group):
         inside = ", ".join(list(item)[:8])

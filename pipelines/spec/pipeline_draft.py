@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ...core.errors import EpisodeRejected, UsageError
+from ...core.errors import EpisodeRejected, UsageError, printable
 from ...core.features import DEFAULT_FEATURES, cameras
 from ...core.source_file import files_below
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, contents, describe
+from ...formats.hdf5.file_facts import ArrayFacts, EpisodeFacts, FileFacts, absolute_state, contents, describe
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
 from ...formats.hdf5.mapping import ColumnSpec
 from ...media.encode.settings import VideoSettings
@@ -45,6 +46,7 @@ class Guess:
         episodes: Every episode that can be opened, in order.
         model: The first of those with the most common mapping.
         contents: Every dataset of that one.
+        absolute_state: A dataset for its state with absolute joint positions, and why; None where the state has them.
         problems: A sentence for each file and episode that cannot be used.
     """
 
@@ -54,6 +56,7 @@ class Guess:
     episodes: tuple[EpisodeFacts, ...]
     model: EpisodeFacts
     contents: tuple[ArrayFacts, ...]
+    absolute_state: tuple[str, str] | None
     problems: tuple[str, ...]
 
     @property
@@ -96,6 +99,7 @@ def guess(given: Sequence[Path], on_file: Callable[[int, int], None] = lambda do
         episodes=tuple(episode for _, episode in episodes),
         model=model,
         contents=tuple(contents(path, model)),
+        absolute_state=absolute_state(path, layout, model),
         problems=tuple(f"{exc.detail} ({exc.reason})" for exc in failures),
     )
 
@@ -113,28 +117,38 @@ def _only_layout(found: Sequence[FileFacts]) -> str:
     groups: dict[str | None, list[Path]] = {}
     for file in found:
         groups.setdefault(file.layout, []).append(file.path)
+    name, paths = next(iter(groups.items()))
     if len(groups) > 1:
         listed = [f"{name or 'no known layout'}: {_some(paths)}" for name, paths in groups.items()]
         raise UsageError(
             "these files",
             "differ in their layout\n    " + "\n    ".join(listed),
             "files of one layout in one pipeline",
-            "robotrove init for each layout on its own",
+            "\n    ".join(["one command for each layout", *(_next(name, paths) for name, paths in groups.items())]),
         )
-    name = next(iter(groups))
     if name is None:
         raise UsageError(
-            _some(groups[name]),
+            _some(paths),
             "is of no layout that can be recognised",
             "one of " + ", ".join(LAYOUTS),
-            f"`robotrove inspect {groups[name][0]}` shows what is in it; with `layout: generic` say what is where",
+            _next(name, paths),
         )
     return name
 
 
+def _next(layout: str | None, paths: Sequence[Path]) -> str:
+    """Return the command that goes on with files of one layout, or of none that is known."""
+    if layout is not None:
+        return f"robotrove init {shlex.join(_patterns(paths, paths))} -o {layout}.yaml"
+    return (
+        f"robotrove inspect {shlex.quote(str(paths[0]))}  # then map what it shows with `layout: generic` "
+        "(docs/pipelines.md, Layouts)"
+    )
+
+
 def _some(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(map(str, paths[:3])) + more
+    return printable(", ".join(map(str, paths[:3]))) + more
 
 
 def _patterns(given: Sequence[Path], paths: Sequence[Path]) -> tuple[str, ...]:
@@ -158,15 +172,20 @@ def pipeline_text(guess: Guess, output: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def copied_text(name: str, sources: Sequence[str]) -> str:
-    """Return a shipped pipeline as a file of one's own, with files to convert or a place for them.
+def copied_text(name: str, sources: Sequence[str], dataset: str) -> str:
+    """Return a shipped pipeline as a file of one's own, with files to convert and an output.
+
+    Args:
+        name: Name of the pipeline.
+        sources: Files and folders.
+        dataset: Name of the dataset. GR00T's tools look for it in a folder `lerobot`.
 
     Raises:
         UsageError: If there is no such pipeline.
     """
-    places = flow(list(sources) or ["recordings/*.hdf5"])
     before, key, after = shipped_text(name).partition("\nsource:\n")
-    return f"{before}{key}  files: {places}  # relative to the folder that robotrove is run in\n{after}"
+    output = flow(f"{dataset}/lerobot" if "gr00t_files" in after else f"{dataset}_lerobot")
+    return f"{before}{key}{_files(sources)}\n{after}output: {output}  # likewise\n"
 
 
 def flow(value: Any) -> str:
@@ -192,7 +211,7 @@ def _head(guess: Guess) -> Iterator[str]:
 
 def _source(guess: Guess) -> Iterator[str]:
     yield "source:"
-    yield f"  files: {flow(list(guess.files))}  # relative to the folder that robotrove is run in"
+    yield _files(guess.files)
     yield f"  layout: {guess.layout}"
     yield f"  task: null  # {_task(guess)}"
     yield f"  fps: {_fps(guess)}"
@@ -206,6 +225,11 @@ def _source(guess: Guess) -> Iterator[str]:
         name = _unused_name(key, names)
         shown = " + ".join(_facts(known[source]) for source in sources if source in known)
         yield f"    {flow(name)}: {flow(_short(spec))}  # {shown}".rstrip(" #")
+        if key == "observation.state" and guess.absolute_state:
+            path, why = guess.absolute_state
+            mapped.add(path)
+            yield f"    # {why}. For absolute positions, those after the action of their row, use this line instead:"
+            yield f"    # {key}: {flow(path)}  # {_facts(known[path])}"
     rest = [facts for facts in guess.contents if facts.path not in mapped]
     if possible := [facts for facts in rest if facts.kind != "none"]:
         yield "    # Not converted; a line without its '# ' adds the feature:"
@@ -216,6 +240,10 @@ def _source(guess: Guess) -> Iterator[str]:
         yield "    # Not converted, and not possible as columns:"
         for facts in others:
             yield f"    #   {facts.path!r}  {facts.shape} {facts.dtype}: {_one_line(facts.problem)}"
+
+
+def _files(sources: Sequence[str]) -> str:
+    return f"  files: {flow(list(sources))}  # relative to the folder that robotrove is run in"
 
 
 def _task(guess: Guess) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import h5py
+import numpy as np
 
 from ....core.errors import EpisodeRejected
 from ..hdf5_file import datasets
 from ..layout import Fact, Layout, camera_columns, flag, groups, json_attribute
-from ..mapping import ColumnPart, ColumnSpec
+from ..mapping import ColumnPart, ColumnSpec, find_dataset
 
+_TOLERANCE_RAD = 1e-3  # between a state and its observation; the simulator computes in float32
 # The first that exists whole is the state: single arm, humanoids of Arena and EvalTasks, two arms.
 _STATES = (("joint_pos",), ("robot_joint_pos",), ("left_joint_pos", "right_joint_pos"))
 
@@ -46,6 +48,27 @@ class IsaacLabLayout(Layout):
             "observation.state": _state(group),
             **camera_columns(group, ("obs", "camera_obs")),
         }
+
+    def absolute_state(self, group: h5py.Group) -> tuple[str, str] | None:
+        """Return the dataset of joint positions in `states`, where the state does not repeat it.
+
+        Isaac Lab's own tasks record `joint_pos_rel`, relative to the robot's default pose, under the name joint_pos
+        (stack_env_cfg.py). `states` are those after the action of their row, `initial_state` that before the first.
+        """
+        source = self.default_columns(group)["observation.state"].parts[0].source
+        recorded = find_dataset(group, source)[()]
+        for robot in group.get("states/articulation", ()):
+            place = f"articulation/{robot}/joint_position"
+            path = f"states/{place}"
+            if path in group and group[path].shape == recorded.shape:
+                first = group[f"initial_state/{place}"][()].reshape(1, -1)
+                offset = np.concatenate([first, group[path][:-1]]) - recorded
+                if np.abs(offset).max() <= _TOLERANCE_RAD:
+                    return None
+                is_constant = np.ptp(offset, axis=0).max() <= _TOLERANCE_RAD
+                meaning = "is relative to the robot's default pose" if is_constant else "differs from the robot's state"
+                return path, f"{source} {meaning}"
+        return None
 
     def success(self, group: h5py.Group) -> bool | None:
         """Return the attribute `success`."""

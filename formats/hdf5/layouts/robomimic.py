@@ -10,6 +10,7 @@ from ....core.errors import EpisodeRejected
 from ..columns import Flip
 from ..layout import Fact, Layout, camera_columns, groups, json_attribute, text
 from ..mapping import ColumnPart, ColumnSpec
+from ..unrendered import unrendered
 
 _JOINTS = ("joint_pos", "gripper_qpos")
 _POSE = ("eef_pos", "eef_quat", "gripper_qpos")
@@ -76,6 +77,7 @@ class RobomimicLayout(Layout):
                 return ColumnSpec(source=[ColumnPart(source=f"obs/{term}") for term in terms])
         raise EpisodeRejected(
             "missing_dataset",
-            f"{group.name}/obs has no robot0_joint_pos and robot0_gripper_qpos, nor other known sensors of a robot; "
+            unrendered(group)
+            or f"{group.name}/obs has no robot0_joint_pos and robot0_gripper_qpos, nor other known sensors of a robot; "
             "map observation.state under `columns:`",
         )

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.sample_spec import action
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
-from robotrove.tests.support.places import SHARED_DATA, needs
+from robotrove.tests.support.places import SHARED_DATA, missing, needs
 
 RECORDINGS = SHARED_DATA / "isaaclab"
 
@@ -71,6 +74,62 @@ def test_real_recordings(robotrove: Callable) -> None:
     assert (verify.code, verify.json["ok"], verify.json["source"]["episodes"]) == (0, True, 10)
 
 
+@needs(RECORDINGS)
+def test_absolute_joint_positions_of_a_real_recording(robotrove: Callable) -> None:
+    """Isaac Lab's stacking task records `joint_pos_rel` as joint_pos; the other line of the draft has the absolute."""
+    recording = RECORDINGS / "dataset.hdf5"
+    robotrove("init", recording)
+    text = Path("pipeline.yaml").read_text()
+    given = "    observation.state: obs/joint_pos  # (T, 9) float32\n"
+    why, line = text.partition(given)[2].splitlines()[:2]
+    assert why.startswith("    # obs/joint_pos is relative to the robot's default pose.")
+    assert line == "    # observation.state: states/articulation/robot/joint_position  # (T, 9) float32"
+    Path("pipeline.yaml").write_text(text.replace(given, "").replace(line, line.replace("# ", "", 1)))
+    assert robotrove("run", "pipeline.yaml", "--workers", 1).code == 0
+    with h5py.File(recording) as file:
+        demos = sorted(file["data"].values(), key=lambda demo: int(demo.name.rpartition("_")[2]))
+        expected = np.concatenate([demo["states/articulation/robot/joint_position"][()] for demo in demos])
+    rows = pq.read_table("dataset_lerobot/data/chunk-000/file-000.parquet")["observation.state"].to_pylist()
+    np.testing.assert_array_equal(np.array(rows, np.float32), expected)
+
+
+@pytest.mark.parametrize("name", ["leisaac_so101", "arena_gr1_microwave", "libero"])
+def test_the_commands_after_a_shipped_pipeline_run_as_printed(robotrove: Callable, tmp_path: Path, name: str) -> None:
+    layout = {"arena_gr1_microwave": "arena_gr1", "leisaac_so101": "leisaac"}
+    options = ("--episodes", 2, "--frames", 16, "--height", 48, "--width", 48)
+    assert robotrove("sample", layout.get(name, name), "my recordings", *options).code == 0
+    init = robotrove("init", "my recordings", "--pipeline", name, "-o", "my pipeline.yaml")
+    assert init.code == 0
+    outcomes = [robotrove(*shlex.split(command)[1:]) for command in commands(init.out)]
+    assert [outcome.code for outcome in outcomes] == [0, 0]
+    output = "my recordings/lerobot" if "gr1" in name else "my recordings_lerobot"
+    assert Path(output, "meta/info.json").exists()
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of robotrove in a text, each in a line of its own."""
+    return [line.strip().removeprefix("next: ") for line in text.splitlines() if "robotrove " in line]
+
+
+def test_a_shipped_pipeline_without_files_says_where_they_belong(robotrove: Callable, tmp_path: Path) -> None:
+    init = robotrove("init", "--pipeline", "aloha", "-o", "a.yaml")
+    assert "next: put the recordings into recordings/, or change source.files in a.yaml, then\n" in init.out
+    write_sample("aloha", tmp_path / "recordings", episodes=2, frames=2)
+    outcomes = [robotrove(*shlex.split(command)[1:]) for command in commands(init.out)]
+    assert [outcome.code for outcome in outcomes] == [0, 0]
+    assert Path("recordings_lerobot/meta/info.json").exists()
+
+
+def test_the_name_of_a_folder_above_is_its_own(
+    robotrove: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sample("aloha", tmp_path / "day", episodes=1, frames=2)
+    (tmp_path / "day/work").mkdir()
+    monkeypatch.chdir(tmp_path / "day/work")
+    assert robotrove("init", "..", "--pipeline", "aloha").code == 0
+    assert "output: day_lerobot  #" in Path("pipeline.yaml").read_text()
+
+
 def test_never_overwrites(robotrove: Callable, tmp_path: Path) -> None:
     write_sample("aloha", tmp_path / "a", frames=2)
     Path("pipeline.yaml").write_text("mine")
@@ -83,21 +142,57 @@ def test_never_overwrites(robotrove: Callable, tmp_path: Path) -> None:
 
 
 def test_mixed_layouts(robotrove: Callable, tmp_path: Path) -> None:
-    for layout in ("aloha", "piper"):
-        write_sample(layout, tmp_path / "a", episodes=1, frames=2)
-    found = robotrove("init", "a")
+    for layout in ("aloha", "piper", "generic"):
+        write_sample(layout, tmp_path / "a b", episodes=1, frames=2)
+    write_sample("robomimic", tmp_path / "c", episodes=1, frames=2)
+    found = robotrove("init", "a b", "c")
     assert found.code == 2
     assert "differ in their layout" in found.err
-    assert "aloha: a/episode_0.hdf5" in found.err
-    assert "piper: a/piper.hdf5" in found.err
+    assert "aloha: a b/episode_0.hdf5" in found.err
+    assert "piper: a b/piper.hdf5" in found.err
+    assert "no known layout: a b/generic.hdf5" in found.err
     assert not Path("pipeline.yaml").exists()
+    todo = [shlex.split(command, comments=True)[1:] for command in commands(found.err)]
+    assert todo == [
+        ["init", "a b/episode_0.hdf5", "-o", "aloha.yaml"],
+        ["inspect", "a b/generic.hdf5"],
+        ["init", "a b/piper.hdf5", "-o", "piper.yaml"],
+        ["init", "c/robomimic.hdf5", "-o", "robomimic.yaml"],
+    ]
+    assert [robotrove(*command).code for command in todo] == [0, 0, 0, 0]
 
 
-def test_no_known_layout(robotrove: Callable, tmp_path: Path) -> None:
-    write_sample("generic", tmp_path, frames=2)
-    found = robotrove("init", "generic.hdf5")
+@pytest.mark.parametrize("names", [("generic.hdf5",), ("a b/take",), ("one.H5", "a b/take", "generic.hdf5")])
+def test_no_known_layout(robotrove: Callable, tmp_path: Path, names: tuple[str, ...]) -> None:
+    (path,) = write_sample("generic", tmp_path, frames=2)
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if not (tmp_path / name).exists():
+            shutil.copy(path, tmp_path / name)
+    found = robotrove("init", *names)
     assert found.code == 2
-    assert "robotrove inspect generic.hdf5" in found.err
+    assert "`layout: generic` (docs/pipelines.md, Layouts)" in found.err
+    (todo,) = commands(found.err.replace("to do: ", ""))
+    assert shlex.split(todo, comments=True) == ["robotrove", "inspect", names[0]]
+    inspect = robotrove(*shlex.split(todo, comments=True)[1:])
+    assert (inspect.code, " gripper " in inspect.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [
+        ("robosuite/demo.hdf5", "-m robomimic.scripts.dataset_states_to_obs --dataset {} --output_name image.hdf5"),
+        ("maniskill/pickcube_none.h5", "-m mani_skill.trajectory.replay_trajectory --traj-path {} --use-env-states -o"),
+    ],
+)
+def test_real_recordings_without_observations(robotrove: Callable, name: str, tool: str) -> None:
+    recording = SHARED_DATA / "sims" / name
+    if not recording.exists():
+        pytest.skip(missing(recording))
+    found = robotrove("init", recording)
+    assert (found.code, found.out) == (2, "")
+    assert f"`python {tool.format(recording)}" in found.err
+    assert not Path("pipeline.yaml").exists()
 
 
 def test_a_bad_file_among_good_ones_is_named(robotrove: Callable, tmp_path: Path) -> None:

@@ -174,6 +174,54 @@ def test_a_rate_that_is_no_whole_number(tmp_path: Path) -> None:
     assert planned(text).fps == 30
 
 
+ABSOLUTE = "observation.state: states/articulation/robot/joint_position  # (T, 7) float32"
+DEFAULT_POSE = np.array([0.04, -0.19, -0.11, -2.5, 0.004, 2.4, 0.7], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "meaning"),
+    [
+        (np.zeros(7), None),
+        (np.full(7, 2e-4), None),  # rounding of the recorder
+        (DEFAULT_POSE, "is relative to the robot's default pose"),
+        (DEFAULT_POSE * [0, 0, 0, 1, 0, 0, 0], "is relative to the robot's default pose"),
+        (np.arange(7 * FRAMES).reshape(FRAMES, 7) / 10, "differs from the robot's state"),
+    ],
+)
+def test_a_state_that_is_not_the_joint_positions(tmp_path: Path, change: np.ndarray, meaning: str | None) -> None:
+    (path,) = sample(tmp_path)
+    with h5py.File(path, "a") as file:
+        for demo in file["data"].values():
+            demo["obs/joint_pos"][...] -= change.astype(np.float32)
+    text = text_of(path)
+    lines = [line.strip() for line in text.splitlines()]
+    assert f"# {ABSOLUTE}" in lines if meaning else f"# {ABSOLUTE}" not in lines
+    if meaning:
+        given = lines.index("observation.state: obs/joint_pos  # (T, 7) float32")
+        assert lines[given + 1].startswith(f"# obs/joint_pos {meaning}. For absolute positions, those after the action")
+        switched = uncommented(text.replace("    observation.state: obs/joint_pos", "    # "), "observation.state:")
+        assert planned(switched).features["observation.state"].names[0] == "joint_position_0"
+        assert not [line for line in lines if line.startswith("# states.articulation.robot.joint_position:")]
+
+
+@pytest.mark.parametrize("damage", ["no states", "no initial state", "other width", "no rows"])
+def test_states_that_cannot_be_compared_are_no_error(tmp_path: Path, damage: str) -> None:
+    (path,) = sample(tmp_path)
+    with h5py.File(path, "a") as file:
+        for demo in file["data"].values():
+            demo["obs/joint_pos"][...] -= DEFAULT_POSE
+            if damage == "no states":
+                del demo["states"]
+            elif damage == "no initial state":
+                del demo["initial_state/articulation/robot/joint_position"]
+            else:
+                del demo["states/articulation/robot/joint_position"]
+                shape = (FRAMES, 9) if damage == "other width" else (0, 7)
+                demo["states/articulation/robot/joint_position"] = np.zeros(shape, np.float32)
+    assert line_of(text_of(path), "observation.state:") == "observation.state: obs/joint_pos  # (T, 7) float32"
+    assert "default pose" not in text_of(path)
+
+
 @pytest.mark.parametrize(
     ("labels", "line"),
     [
