@@ -23,5 +23,6 @@ def command(kind: str, file: Path, target: Path) -> None:
     """
     config = read_arena_config(file)
     write_new(target, arena_pipeline_text(config, file.name))
-    echo(f"{target}: robot {config.robot}, output {config.output}")
-    echo(f"\nnext: robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
+    echo(f"{target}: robot {config.robot or 'unknown'}, output {config.output}")
+    first = "" if config.robot else f"fill in the robot in {target}, then\n      "
+    echo(f"\nnext: {first}robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")

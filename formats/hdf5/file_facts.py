@@ -135,6 +135,18 @@ def contents(path: Path, episode: EpisodeFacts) -> list[ArrayFacts]:
         return [_dataset(group, name, item, rows) for name, item in datasets(group).items()]
 
 
+def row_widths(path: Path, layout: str, sources: Sequence[str]) -> tuple[int, ...]:
+    """Return how many entries rows of datasets have in the first episode of a file.
+
+    Raises:
+        EpisodeRejected: If the file cannot be read, or lacks one.
+    """
+    with open_hdf5(path, locking=True) as file:
+        found: Layout = LAYOUTS[layout]()
+        group = found.group(file, found.list(file)[0])
+        return tuple(find_dataset(group, source).shape[-1] for source in sources)
+
+
 def absolute_state(path: Path, layout: str, episode: EpisodeFacts) -> tuple[str, str] | None:
     """Return `Layout.absolute_state` of an episode, None if its states cannot be read."""
     with open_hdf5(path, locking=True) as file, suppress(*DAMAGE):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ...core.errors import ConfigError, Problem, nearest, printable
+from ...core.errors import ConfigError, EpisodeRejected, Problem, nearest, printable
 from ...core.validation_messages import mistakes
 from ...core.yaml_source import KeyPath, read_yaml, show_path, text_of
+from ...formats.hdf5.file_facts import row_widths
 from ...manifests.robot import RobotManifest, load_robot
 from .pipeline_draft import flow
 
@@ -28,7 +30,9 @@ _JOINT_FILES = {
     "8dof_joint_space.yaml": ("droid", "action"),
     "gr00t_8dof_joint_space.yaml": ("droid", ""),
 }
-_SIDES = ("state_joints_config_path", "action_joints_config_path", "policy_joints_config_path")
+_SIDES = ("policy_joints_config_path", "state_joints_config_path", "action_joints_config_path")
+# The joint spaces of the state and of the action in recordings of each robot.
+_SPACES = {"droid": ("state", "action"), "g1": ("sim", "sim"), "gr1": ("state", "action")}
 
 _FILE = "a configuration file of Isaac Lab Arena"
 _COMMANDS = ("base_height_command", "navigate_command", "torso_orientation_rpy_command")
@@ -90,9 +94,9 @@ class ArenaConfig(BaseModel):
     episodes_fname: str | None = None
     tasks_fname: str | None = None
     info_fname: str | None = None
-    policy_joints_config_path: PolicyJoints = "g1/gr00t_43dof_joint_space.yaml"
-    action_joints_config_path: RecordedJoints = "g1/43dof_joint_space.yaml"
-    state_joints_config_path: RecordedJoints = "g1/43dof_joint_space.yaml"
+    policy_joints_config_path: PolicyJoints | None = None
+    action_joints_config_path: RecordedJoints | None = None
+    state_joints_config_path: RecordedJoints | None = None
     robot_type: str | None = None
     original_image_size: Size = (480, 640, 3)
     target_image_size: Size = (480, 640, 3)
@@ -104,18 +108,41 @@ class ArenaConfig(BaseModel):
 
     @property
     def output(self) -> Path:
-        """Folder in which Arena's converter puts the dataset."""
-        folder = Path(self.output_dir) if self.output_dir else self.recording.with_suffix("")
-        return folder / "lerobot"
+        """Folder of the dataset in Arena's converter: `output_dir` itself, else a folder beside the recording."""
+        return Path(self.output_dir) if self.output_dir else self.recording.with_suffix("") / "lerobot"
 
-    def space(self, side: str) -> tuple[str, str]:
-        """Return the robot and its joint space that one of the joint files stands for."""
-        return _JOINT_FILES[Path(getattr(self, side)).name]
+    def named(self) -> dict[str, tuple[str, str]]:
+        """Return, for each option that names a joint file, the robot of that file and its joint space."""
+        paths = {side: getattr(self, side) for side in _SIDES}
+        return {side: _JOINT_FILES[Path(path).name] for side, path in paths.items() if path}
+
+    @cached_property
+    def robot(self) -> str:
+        """Name of the robot's manifest, by the joint files, else by the recording; empty if neither says it."""
+        return next((robot for robot, _ in self.named().values()), "") or self.fitting
 
     @property
-    def robot(self) -> str:
-        """Name of the robot's manifest."""
-        return self.space("policy_joints_config_path")[0]
+    def fitting(self) -> str:
+        """Name of the robot with as many joints as the recording has entries; empty if none has."""
+        return next((robot for robot in _SPACES if self.joints(robot) == self.widths), "")
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Entries of the state and of the action in the recording, empty if they cannot be read."""
+        with suppress(EpisodeRejected):
+            return row_widths(self.recording, "isaaclab", [f"obs/{self.state_name_sim}", self.action_name_sim])
+        return ()
+
+    def joints(self, robot: str) -> tuple[int, ...]:
+        """Return how many joints the state and the action of a robot have."""
+        return tuple(len(load_robot(robot).spaces[space]) for space in self.spaces(robot))
+
+    def spaces(self, robot: str) -> tuple[str, ...]:
+        """Return the joint spaces of the state and of the action: those of the robot's joint files, or the usual."""
+        named = (self.named().get(side, ("", "")) for side in _SIDES[1:])
+        return tuple(
+            space if owner == robot else usual for (owner, space), usual in zip(named, _SPACES[robot], strict=True)
+        )
 
 
 def read_arena_config(path: Path) -> ArenaConfig:
@@ -143,14 +170,27 @@ def read_arena_config(path: Path) -> ArenaConfig:
 def _inconsistencies(config: ArenaConfig, folder: Path) -> Iterator[tuple[KeyPath, str]]:
     if not (config.hdf5_name or config.hdf5_path):
         yield ("hdf5_name",), "missing, expected the name of the HDF5 file in data_root"
+    if not config.robot:
+        return
     robot = load_robot(config.robot)
-    for side in _SIDES:
-        if (other := config.space(side)[0]) != robot.name:
-            yield (side,), f"is of the robot {other}, policy_joints_config_path of {robot.name}"
-        elif (place := _found(Path(getattr(config, side)), folder)) and (
-            text := _difference(place, robot, config, side)
-        ):
+    named = config.named()
+    for side, (other, space) in named.items():
+        if other != robot.name:
+            yield (side,), f"is of the robot {other}, {next(iter(named))} of {robot.name}"
+        elif (place := _found(Path(getattr(config, side)), folder)) and (text := _difference(place, robot, space)):
             yield (side,), f"{place} {text}"
+    if config.widths and named and config.joints(robot.name) != config.widths:
+        files = ", ".join(name for name, (owner, _) in _JOINT_FILES.items() if owner == config.fitting)
+        other = f"it is of the robot {config.fitting}: name {files}" if files else "no known robot has these"
+        yield (
+            (next(iter(named)),),
+            f"is of the robot {robot.name}, with {_entries(config.joints(robot.name))}, but "
+            f"{printable(str(config.recording))} has {_entries(config.widths)}; {other}",
+        )
+
+
+def _entries(widths: tuple[int, ...]) -> str:
+    return "{} entries of the state and {} of the action".format(*widths)
 
 
 def _found(path: Path, folder: Path) -> Path | None:
@@ -159,13 +199,12 @@ def _found(path: Path, folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _difference(path: Path, robot: RobotManifest, config: ArenaConfig, side: str) -> str:
-    """Say how the joints of a file differ from the robot's; empty if they do not."""
+def _difference(path: Path, robot: RobotManifest, space: str) -> str:
+    """Say how the joints of a file differ from a space of the robot, "" for the policy's; empty if they do not."""
     root, _ = read_yaml(text_of(str(path), _FILE), str(path))
     joints: Any = root.plain().get("joints") if root and isinstance(root.value, dict) else None
     if not isinstance(joints, dict):
         return "has no mapping `joints`"
-    space = config.space(side)[1]
     names = sorted(joints, key=joints.__getitem__) if space else [name for group in joints.values() for name in group]
     expected = robot.spaces[space] if space else robot.joint_names
     if names == expected:
@@ -185,9 +224,15 @@ def arena_pipeline_text(config: ArenaConfig, name: str) -> str:
     lines = [f"# Made from {printable(name)} of Isaac Lab Arena by `robotrove import-config arena`.", *_remarks(config)]
     lines += [*_source(config), *_steps(config), "writer:", f"  robot_type: {flow(config.robot_type)}"]
     lines += ["  video: {codec: libx264, crf: 23, g: 10}", "dataset:"]
-    lines += ["  - downgrader: {reference_exact: true}", f"  - gr00t_files: {flow({'robot': config.robot})}"]
+    lines += ["  - downgrader: {reference_exact: true}", f"  - gr00t_files: {flow({'robot': config.robot or None})}"]
     lines += [f"output: {flow(str(config.output))}"]
     return "\n".join(lines) + "\n"
+
+
+def _remapped(config: ArenaConfig, robot: str) -> str:
+    state, action = config.spaces(robot) if robot else (None, None)
+    spaces = {config.state_name_lerobot: state, config.action_name_lerobot: action}
+    return flow({"robot": robot or None, "spaces": spaces})
 
 
 def _remarks(config: ArenaConfig) -> Iterator[str]:
@@ -238,13 +283,15 @@ def _column(source: str) -> str:
 
 
 def _steps(config: ArenaConfig) -> Iterator[str]:
-    spaces = {
-        config.state_name_lerobot: config.space("state_joints_config_path")[1],
-        config.action_name_lerobot: config.space("action_joints_config_path")[1],
-    }
     yield "steps:"
     yield "  - frame_trimmer: {tail: 1}"
-    yield f"  - joint_remapper: {flow({'robot': config.robot, 'spaces': spaces})}"
+    if not config.robot:
+        found = f"has {_entries(config.widths)}" if config.widths else "cannot be read"
+        yield f"  # No joint file is given, and {flow(str(config.recording))} {found}. Fill in `robot:` and `spaces:`"
+        yield "  # here, and the same `robot:` in gr00t_files; one of"
+        for robot in _SPACES:
+            yield f"  #   {_remapped(config, robot)}  # {_entries(config.joints(robot))}"
+    yield f"  - joint_remapper: {_remapped(config, config.robot)}"
     if config.target_image_size != config.original_image_size:
         height, width, _ = config.target_image_size
         yield f"  - image_resizer: {flow({'pad': 'square', 'height': height, 'width': width})}"

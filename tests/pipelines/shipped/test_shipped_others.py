@@ -118,10 +118,12 @@ def test_the_documentation_names_each_of_them() -> None:
 
 
 @pytest.mark.parametrize("name", shipped_names())
-def test_a_copy_is_the_same_pipeline(tmp_path: Path, name: str) -> None:
+def test_a_copy_is_the_same_pipeline_with_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
     copied(tmp_path, name, "a.hdf5", "more/b c.hdf5")
-    given = 'source.files=["a.hdf5", "more/b c.hdf5"]'
-    assert load_pipeline(tmp_path / f"{name}.yaml").spec == load_pipeline(Path(name), [given]).spec
+    output = f"{tmp_path.name}/lerobot" if name.startswith(("arena", "evaltasks")) else f"{tmp_path.name}_lerobot"
+    given = ['source.files=["a.hdf5", "more/b c.hdf5"]', f"output={output}"]
+    assert load_pipeline(tmp_path / f"{name}.yaml").spec == load_pipeline(Path(name), given).spec
 
 
 def test_a_folder_may_bear_the_name_of_a_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

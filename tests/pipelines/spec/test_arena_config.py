@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -43,8 +45,11 @@ COMMANDS = {
     "teleop_navigate_command_name_sim": "navigate_cmd",
     "teleop_torso_orientation_rpy_command_name_sim": "torso_orientation_rpy_cmd",
 }
-# As in the file for the static apple; what it leaves out are Arena's defaults, which are those of the G1.
+# As in the file for the static apple.
 APPLE: dict[str, Any] = {
+    "policy_joints_config_path": "isaaclab_arena_gr00t/embodiments/g1/gr00t_43dof_joint_space.yaml",
+    "action_joints_config_path": "isaaclab_arena_gr00t/embodiments/g1/43dof_joint_space.yaml",
+    "state_joints_config_path": "isaaclab_arena_gr00t/embodiments/g1/43dof_joint_space.yaml",
     "language_instruction": "move the apple to the plate",
     "task_index": 3,
     "data_root": "/data",
@@ -63,8 +68,8 @@ def write(folder: Path, options: dict[str, Any]) -> Path:
     return path
 
 
-def imported(folder: Path, options: dict[str, Any]) -> Path:
-    target = folder / "pipeline.yaml"
+def imported(folder: Path, options: dict[str, Any], name: str = "pipeline.yaml") -> Path:
+    target = folder / name
     arguments = ["arena", str(write(folder, options)), "-o", str(target)]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -134,7 +139,11 @@ def test_one_hand_is_no_column_as_in_arena(tmp_path: Path) -> None:
 def test_the_newer_names_of_input_and_output(tmp_path: Path) -> None:
     options = {key: value for key, value in GR1.items() if key not in ("data_root", "hdf5_name")}
     spec = load_pipeline(imported(tmp_path, {**options, "hdf5_path": "/a/b.hdf5", "output_dir": "/c"})).spec
-    assert (spec.source.arguments["files"], spec.output) == (["/a/b.hdf5"], "/c/lerobot")
+    assert (spec.source.arguments["files"], spec.output) == (["/a/b.hdf5"], "/c")  # output_dir is the dataset itself
+    spec = load_pipeline(imported(tmp_path, {**options, "hdf5_path": "/a/b.c.hdf5"}, "other.yaml")).spec
+    assert spec.output == "/a/b.c/lerobot"
+    spec = load_pipeline(imported(tmp_path, {**GR1, "output_dir": "datasets/gr1"}, "older.yaml")).spec
+    assert spec.output == "datasets/gr1"
 
 
 def mistakes(path: Path) -> list[tuple[int, str]]:
@@ -195,11 +204,113 @@ def test_joint_files_that_are_there_are_compared_with_the_robot(tmp_path: Path) 
     assert "'head_rol_joint' is not one of them (did you mean 'head_roll_joint'?)" in action
 
 
-def test_the_joints_of_the_g1_are_arenas_default(tmp_path: Path) -> None:
-    joint_file(tmp_path / "g1/43dof_joint_space.yaml", {name: index for index, name in enumerate(G1)})
+def test_the_files_of_the_g1_are_compared_too(tmp_path: Path) -> None:
+    place = tmp_path / "isaaclab_arena_gr00t/embodiments/g1/43dof_joint_space.yaml"
+    joint_file(place, {name: index for index, name in enumerate(G1)})
     assert read_arena_config(write(tmp_path, APPLE)).robot == "g1"
-    joint_file(tmp_path / "g1/43dof_joint_space.yaml", G1)
+    joint_file(place, G1)
     assert {text.partition(": ")[2].endswith("has no mapping `joints`") for _, text in mistakes(write(tmp_path, APPLE))}
+
+
+def without_joint_files(options: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if not key.endswith("joints_config_path")} | more
+
+
+def recorded(
+    folder: Path, state: int, action: int, names: tuple[str, str] = ("robot_joint_pos", "processed_actions")
+) -> dict[str, Any]:
+    """Write a recording whose state and action have so many entries; return the options that name it."""
+    path = folder / "rec.hdf5"
+    with h5py.File(path, "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo[f"obs/{names[0]}"] = np.zeros((3, state), np.float32)
+        demo[names[1]] = np.zeros((3, action), np.float32)
+    return {"hdf5_path": str(path), "state_name_sim": names[0], "action_name_sim": names[1]}
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "robot", "spaces"),
+    [(54, 36, "gr1", ("state", "action")), (43, 43, "g1", ("sim", "sim")), (13, 8, "droid", ("state", "action"))],
+)
+@pytest.mark.parametrize("names", [("robot_joint_pos", "processed_actions"), ("policy/joints", "targets")])
+def test_without_joint_files_the_recording_says_the_robot(
+    tmp_path: Path, state: int, action: int, robot: str, spaces: tuple[str, str], names: tuple[str, str]
+) -> None:
+    options = without_joint_files(GR1, **recorded(tmp_path, state, action, names))
+    spec = load_pipeline(imported(tmp_path, options)).spec
+    [remapper] = [step.arguments for step in spec.steps if step.use == "joint_remapper"]
+    assert (remapper["robot"], tuple(remapper["spaces"].values())) == (robot, spaces)
+    assert spec.dataset[-1].arguments["robot"] == robot
+
+
+@pytest.mark.parametrize(
+    ("shape", "found"),
+    [
+        ((54, 8), "has 54 entries of the state and 8 of the action"),
+        ((36, 54), "has 36 entries of the state and 54 of the action"),
+        (None, "cannot be read"),
+    ],
+)
+def test_else_the_robot_is_to_be_filled_in(tmp_path: Path, shape: tuple[int, int] | None, found: str) -> None:
+    recording = recorded(tmp_path, *shape) if shape else {"hdf5_path": str(tmp_path / "none.hdf5")}
+    target = imported(tmp_path, without_joint_files(GR1, **recording))
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(target)
+    text = target.read_text()
+    lines = text.splitlines()
+    for problem in caught.value.problems:
+        assert "null" in lines[problem.line - 1]
+        assert "found nothing (null)" in problem.message
+    assert {"joint_remapper", "gr00t_files"} == {
+        word for word in ("joint_remapper", "gr00t_files") if word in str(caught.value)
+    }
+    assert f"{recording['hdf5_path']} {found}. Fill in `robot:` and `spaces:`" in text
+    choices = [line.removeprefix("  #   ") for line in lines if line.startswith("  #   {robot")]
+    assert [choice.partition("  # ")[2] for choice in choices] == [
+        "13 entries of the state and 8 of the action",
+        "43 entries of the state and 43 of the action",
+        "54 entries of the state and 36 of the action",
+    ]
+    chosen = choices[2].partition("  # ")[0]
+    empty = "{robot: null, spaces: {observation.state: null, action: null}}"
+    target.write_text(text.replace(empty, chosen).replace("gr00t_files: {robot: null}", "gr00t_files: {robot: gr1}"))
+    assert (
+        load_pipeline(target).spec
+        == load_pipeline(imported(tmp_path, {**GR1, **none_there(recording)}, "whole.yaml")).spec
+    )
+
+
+def none_there(recording: dict[str, Any]) -> dict[str, Any]:
+    """Take the recording away, so that only the configuration counts."""
+    Path(recording["hdf5_path"]).unlink(missing_ok=True)
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "action", "words"),
+    [
+        (GR1, 13, 8, "it is of the robot droid: name 13dof_joint_space.yaml, 8dof_joint_space.yaml, gr00t_8dof_"),
+        (GR1, 43, 43, "it is of the robot g1: name 43dof_joint_space.yaml, gr00t_43dof_joint_space.yaml"),
+        (APPLE, 54, 36, "it is of the robot gr1: name 54dof_joint_space.yaml, 36dof_joint_space.yaml, gr00t_26dof_"),
+        (GR1, 54, 7, "no known robot has these"),
+    ],
+)
+def test_a_recording_of_another_robot_is_told_with_the_robot_that_fits(
+    tmp_path: Path, options: dict[str, Any], state: int, action: int, words: str
+) -> None:
+    path = write(tmp_path, {**options, **recorded(tmp_path, state, action)})
+    [(line, message)] = mistakes(path)
+    assert "policy_joints_config_path" in path.read_text().splitlines()[line - 1]
+    joints = "54 entries of the state and 36" if options is GR1 else "43 entries of the state and 43"
+    assert joints in message
+    assert f"rec.hdf5 has {state} entries of the state and {action} of the action; {words}" in message
+
+
+def test_a_recording_that_fits_its_joint_files_is_no_mistake(tmp_path: Path) -> None:
+    assert read_arena_config(write(tmp_path, {**GR1, **recorded(tmp_path, 54, 36)})).robot == "gr1"
+    assert read_arena_config(write(tmp_path, {**APPLE, **recorded(tmp_path, 43, 43)})).robot == "g1"
+    one = without_joint_files(GR1, policy_joints_config_path="gr1/gr00t_26dof_joint_space.yaml")
+    assert load_pipeline(imported(tmp_path, one)).spec == load_pipeline(imported(tmp_path, GR1, "b.yaml")).spec
 
 
 def test_what_is_no_configuration(tmp_path: Path) -> None:
