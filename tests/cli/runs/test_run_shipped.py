@@ -42,7 +42,7 @@ def test_an_imported_configuration_runs_and_a_wrong_one_is_told(robotrove: Calla
     Path("config.yaml").write_text(text + "pov_cam_name_sim: robot_head_cam_rgb\n")
     assert robotrove("import-config", "arena", "config.yaml").code == 0
     run = robotrove("run", "pipeline.yaml", "--workers", 1, "--json")
-    assert (run.code, run.json["frames"], Path(run.json["output"])) == (0, 22, Path("made/lerobot").absolute())
+    assert (run.code, run.json["frames"], Path(run.json["output"])) == (0, 22, Path("made").absolute())
     again = robotrove("import-config", "arena", "config.yaml")
     assert (again.code, "pipeline.yaml: already exists" in again.err) == (2, True)
     Path("wrong.yaml").write_text(text + "pov_cam_name: robot_head_cam_rgb\n")
