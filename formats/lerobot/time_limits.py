@@ -25,7 +25,8 @@ def is_lost(
     """
     nearest = exact.astype(np.float32)
     with np.errstate(invalid="ignore"):
-        return ~(np.abs(found - nearest) <= np.maximum(tolerance, np.spacing(nearest)))  # not `>`: NaN must not pass
+        kept: NDArray[np.bool_] = np.abs(found - nearest) <= np.maximum(tolerance, np.spacing(nearest))
+    return ~kept  # not `>`: NaN must not pass
 
 
 def is_too_long_for_v21(length: int, fps: int) -> bool:
