@@ -86,11 +86,24 @@ def test_absolute_joint_positions_of_a_real_recording(robotrove: Callable) -> No
     assert line == "    # observation.state: states/articulation/robot/joint_position  # (T, 9) float32"
     Path("pipeline.yaml").write_text(text.replace(given, "").replace(line, line.replace("# ", "", 1)))
     assert robotrove("run", "pipeline.yaml", "--workers", 1).code == 0
+    shift = "source.columns={observation.state: {from: states/articulation/robot/joint_position, rows: [null, -1]}, "
+    shift += "action: {from: actions, rows: [1, null]}}"
+    assert robotrove("run", "pipeline.yaml", shift, "--output", "before", "--workers", 1).code == 0
     with h5py.File(recording) as file:
         demos = sorted(file["data"].values(), key=lambda demo: int(demo.name.rpartition("_")[2]))
-        expected = np.concatenate([demo["states/articulation/robot/joint_position"][()] for demo in demos])
-    rows = pq.read_table("dataset_lerobot/data/chunk-000/file-000.parquet")["observation.state"].to_pylist()
-    np.testing.assert_array_equal(np.array(rows, np.float32), expected)
+        states = [demo["states/articulation/robot/joint_position"][()] for demo in demos]
+        actions = [demo["actions"][()] for demo in demos]
+    np.testing.assert_array_equal(stored("dataset_lerobot", "observation.state"), np.concatenate(states))
+    np.testing.assert_array_equal(stored("dataset_lerobot", "action"), np.concatenate(actions))
+    np.testing.assert_array_equal(
+        stored("before", "observation.state"), np.concatenate([state[:-1] for state in states])
+    )
+    np.testing.assert_array_equal(stored("before", "action"), np.concatenate([action[1:] for action in actions]))
+
+
+def stored(dataset: str, column: str) -> np.ndarray:
+    table = pq.read_table(Path(dataset, "data/chunk-000/file-000.parquet"))
+    return np.array(table[column].to_pylist(), np.float32)
 
 
 @pytest.mark.parametrize("name", ["leisaac_so101", "arena_gr1_microwave", "libero"])
