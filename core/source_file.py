@@ -32,7 +32,7 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     searched: set[str] = set()
     for name, folders, files in os.walk(folder, onerror=_unreadable, followlinks=True):
         place = Path(name)
-        is_dataset = place != folder and (place / "meta/info.json").exists()
+        is_dataset = place != folder and os.path.exists(place / "meta/info.json")
         if is_dataset or (real := os.path.realpath(place)) in searched:
             folders.clear()
             continue
@@ -44,7 +44,7 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def _is_searched(folder: str) -> bool:
-    return not folder.startswith(".") and ".partial" not in folder
+    return not (folder.startswith(".") or folder.endswith(".partial") or ".partial-" in folder)
 
 
 def _unreadable(exc: OSError) -> None:

@@ -27,7 +27,9 @@ def unrendered(group: h5py.Group) -> str:
     `obs_mode="none"` records `env_states` and an empty group `obs`: the simulator can render observations from them.
     """
     obs, states = group.get("obs"), group.get("states")
-    if "actions" not in group or (obs is not None and not (isinstance(obs, h5py.Group) and len(obs) == 0)):
+    is_empty = isinstance(obs, h5py.Group) and len(obs) == 0
+    # A link that leads nowhere is a fault of its own.
+    if "actions" not in group or not (is_empty or group.get("obs", getlink=True) is None):
         return ""
     file = shlex.quote(group.file.filename)
     if "env_states" in group:

@@ -139,11 +139,9 @@ def _only_layout(found: Sequence[FileFacts]) -> str:
 def _next(layout: str | None, paths: Sequence[Path]) -> str:
     """Return the command that goes on with files of one layout, or of none that is known."""
     if layout is not None:
-        return f"robotrove init {shlex.join(_patterns(paths, paths))} -o {layout}.yaml"
-    return (
-        f"robotrove inspect {shlex.quote(str(paths[0]))}  # then map what it shows with `layout: generic` "
-        "(docs/pipelines.md, Layouts)"
-    )
+        return printable(f"robotrove init {shlex.join(_patterns(paths, paths))} -o {layout}.yaml")
+    inspect = printable(f"robotrove inspect {shlex.quote(str(paths[0]))}")
+    return f"{inspect}  # then map what it shows with `layout: generic` (docs/pipelines.md, Layouts)"
 
 
 def _some(paths: Sequence[Path]) -> str:

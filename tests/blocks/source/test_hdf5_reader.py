@@ -45,8 +45,9 @@ def test_a_folder_stands_for_the_recordings_in_it_and_below(tmp_path: Path) -> N
 
 def test_what_a_conversion_leaves_in_a_folder_is_no_recording(tmp_path: Path) -> None:
     left = (".cache/a.hdf5", "out.partial/b.hdf5", "out.partial-1a2b-0/c.hdf5", "deep/out/replay.hdf5", "out/x/d.hdf5")
-    make(tmp_path, "1.hdf5", "deep/2.hdf5", *left, "deep/out/meta/info.json", "out/meta/info.json")
-    assert found(tmp_path, "") == ["1.hdf5", "deep/2.hdf5"]
+    make(tmp_path, "1.hdf5", "deep/2.hdf5", "deep/out.partially/3.hdf5", *left)
+    make(tmp_path, "deep/out/meta/info.json", "out/meta/info.json")
+    assert found(tmp_path, "") == ["1.hdf5", "deep/2.hdf5", "deep/out.partially/3.hdf5"]
     assert found(tmp_path, "deep/out") == ["deep/out/replay.hdf5"]  # by its own name it is the user's choice
     assert found(tmp_path, "out/**/*.hdf5") == ["out/x/d.hdf5"]
 

@@ -114,6 +114,15 @@ def test_a_file_without_groups_and_a_damaged_one_need_no_tool(tmp_path: Path) ->
         assert unrendered_file(file) == ""
 
 
+@pytest.mark.parametrize("link", [h5py.SoftLink("/nowhere"), h5py.ExternalLink("gone.hdf5", "/obs")])
+def test_observations_behind_a_link_that_leads_nowhere_are_another_fault(tmp_path: Path, link: object) -> None:
+    group, arrays, attrs, above, _ = RECORDERS["ManiSkill"]
+    path = record(tmp_path / "a.hdf5", group, arrays, attrs, above)
+    with h5py.File(path, "a") as file:
+        file[f"{group}/obs"] = link
+        assert unrendered(file[group]) == unrendered_file(file) == ""
+
+
 def planned(folder: Path, path: Path, source: dict[str, Any]) -> Plan:
     pipeline = {"source": {"files": [str(path)], "fps": 20, "task": "t", **source}, "output": "out"}
     (folder / "pipeline.yaml").write_text(json.dumps(pipeline))
