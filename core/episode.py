@@ -15,6 +15,8 @@ from .columns import Array, ArrayColumn, Column, MappedColumn, RowMap, checked_r
 from .errors import EpisodeRejected, RobotroveError, nearest, printable
 from .features import Feature, Features, cameras
 
+EXAMPLE = ", for example: "
+
 _COLUMN_METHODS = "ep.with_column(key, column), ep.without_column(key), ep.map_column(key, function)"
 _CHANGED_BY = {
     "length": "ep = ep.take(rows)",
@@ -63,9 +65,11 @@ class EpisodeOrigin:
         fps_source: Where the frame rate comes from: file, pipeline or default (assumed).
         task_source: Where the instruction comes from: file, pipeline, env_name, env_task, file_name or none.
         unused: Paths of its datasets that no column reads.
-        start: First of its rows in these datasets; above 0 where a file has its episodes end to end.
+        start: First of its rows in the columns of its group; above 0 where a file has its episodes end to end.
         mapping: JSON of where each column is and of `unused`, as planning decided it; the run and the audit read by it.
-        notes: Sentences about it that a user should know, each the same for all such episodes.
+        notes: Sentences about it that a user should know, each the same for all such episodes. After EXAMPLE may stand
+            what is true of this one.
+        lacking: Options of the source that name a place which it does not have, each with what it has instead.
     """
 
     file: str = ""
@@ -78,6 +82,7 @@ class EpisodeOrigin:
     start: int = 0
     mapping: str = ""
     notes: tuple[str, ...] = ()
+    lacking: tuple[tuple[str, str], ...] = ()
 
 
 class Columns(Mapping[str, Column]):

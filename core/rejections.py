@@ -73,6 +73,7 @@ _DAMAGE = {
     "bad_shape": ("the shape cannot be stored", "fix kind under source.columns"),
     "bad_names": ("names do not fit the width", "fix names under source.columns"),
     "bad_name": ("a file or key is not UTF-8", "rename it"),
+    "bad_text": ("a text of the file is not UTF-8, or no text", "set source.task, or write it as UTF-8"),
     "out_of_range": ("a number does not fit the stored dtype", "fix the recording"),
     "bad_fill": ("fill does not fit the column", "fix fill of joint_remapper"),
     "duplicate_column": ("a block adds a column that exists", "rename or remove one of them"),

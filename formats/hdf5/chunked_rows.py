@@ -189,7 +189,8 @@ class _Band:
             extents = tuple(s.stop - s.start for s in block)
             row_bytes = prod(extents) * self.dtype.itemsize
             raw = os.pread(self.scratch.fileno(), (stop - start) * row_bytes, offset + start * row_bytes)
-            out[(slice(None), *block)] = np.frombuffer(raw, self.dtype).reshape(stop - start, *extents)
+            entry = out.shape[1 + len(extents) :]  # of the type H5T_ARRAY
+            out[(slice(None), *block)] = np.frombuffer(raw, out.dtype).reshape(stop - start, *extents, *entry)
             offset += self.rows * row_bytes
         return out
 

@@ -15,7 +15,7 @@ from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.image.images import ImageDecoder, image_size
 from .chunked_rows import BATCH_BYTES, ChunkedRows
-from .hdf5_file import reading
+from .hdf5_file import form, reading, undecodable
 
 Storage: TypeAlias = Literal["video", "image"]
 Color: TypeAlias = Literal["rgb", "bgr"]
@@ -54,7 +54,7 @@ class NumericColumn(Column):
 
 
 class StringColumn(Column):
-    """One text per row, from fixed or variable-length strings (T,); bytes that are no UTF-8 are replaced."""
+    """One text per row, from fixed or variable-length strings (T,) in UTF-8."""
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         super().__init__(Feature("string", (1,)), len(dataset))
@@ -63,7 +63,10 @@ class StringColumn(Column):
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         """Yield object arrays (n, 1) of str."""
         with reading(f"{self._dataset.name} rows {start}..{stop}"):
-            rows = self._dataset.asstr(errors="replace")[start:stop]
+            rows = self._dataset.asstr("utf-8", "surrogateescape")[start:stop]
+        for row, text in enumerate(rows, start):
+            if problem := undecodable(f"{self._dataset.name} row {row}", text):
+                raise EpisodeRejected("bad_text", problem)
         yield np.asarray(rows, dtype=object).reshape(-1, 1)
 
 
@@ -103,16 +106,16 @@ class RawFrameColumn(FrameColumn):
     def __init__(
         self, dataset: h5py.Dataset, storage: Storage = "video", color: Color = "rgb", flip: Flip = "none"
     ) -> None:
-        shape = dataset.shape
+        shape, dtype = form(dataset)
         if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
             raise EpisodeRejected(
                 "bad_image", f"{dataset.name} has shape {shape}; frames are (T, height, width, 1, 3 or 4), channel last"
             )
-        if dataset.dtype != np.uint8 and dataset.dtype.kind != "f":
+        if dtype != np.uint8 and dtype.kind != "f":
             raise EpisodeRejected(
-                "bad_image", f"{dataset.name} is {dataset.dtype}; frames are uint8, or floats between 0 and 1"
+                "bad_image", f"{dataset.name} is {dtype}; frames are uint8, or floats between 0 and 1"
             )
-        super().__init__(shape[1:3], shape[0], storage, color, flip)
+        super().__init__((shape[1], shape[2]), shape[0], storage, color, flip)
         self._rows = ChunkedRows(dataset.file, dataset.name)
 
     def _stored(self, start: int, stop: int) -> Iterator[Array]:
@@ -152,7 +155,7 @@ class EncodedFrameColumn(FrameColumn):
     ) -> None:
         self._path = dataset.name
         self._file = dataset.file
-        self._padded = dataset.dtype == np.uint8
+        self._padded = form(dataset)[1] == np.uint8
         if len(dataset) == 0:
             raise EpisodeRejected("empty_episode", f"{self._path} has no rows")
         # The decoder swaps the colours while it converts, which costs nothing.
@@ -208,9 +211,10 @@ class EncodedFrameColumn(FrameColumn):
 
 def is_encoded(dataset: h5py.Dataset) -> bool:
     """True if the rows of a dataset can be JPEG or PNG files rather than arrays of pixels."""
-    if len(dataset.shape) == 1:
-        return dataset.dtype.kind in "SV" or _is_vlen(dataset.dtype)
-    return len(dataset.shape) == 2 and dataset.dtype == np.uint8
+    shape, dtype = form(dataset)
+    if len(shape) == 1:
+        return dtype.kind in "SV" or _is_vlen(dtype)
+    return len(shape) == 2 and dtype == np.uint8
 
 
 def _is_vlen(dtype: np.dtype[Any]) -> bool:

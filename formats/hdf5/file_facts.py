@@ -14,7 +14,7 @@ from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
 from .hdf5_file import DAMAGE, datasets, dtype_name, open_hdf5, reading
-from .layout import Layout, guess_layout
+from .layout import Layout, guess_layout, rate
 from .mapping import ColumnSpec, build_column, find_dataset
 from .unrendered import unrendered_file
 
@@ -118,7 +118,9 @@ def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:
     ep = layout.open(file, key)
     group = layout.group(file, key)
     with reading(f"the structure of {group.name}"):
-        columns, fps = layout.default_columns(group), layout.file_fps(group)
+        columns = layout.default_columns(group)
+    found = layout.found(layout.file_fps, group)
+    fps = None if found is None else rate(found.value)
     return EpisodeFacts(key, ep.length, fps, ep.text, ep.origin.task_source, ep.success, columns, ep.features)
 
 

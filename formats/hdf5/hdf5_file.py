@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...core.errors import EpisodeRejected
+from ...core.errors import EpisodeRejected, in_utf8
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that another holds
@@ -26,9 +26,44 @@ _MAX_DIGEST_ROW = 64 * 1024
 HDF5_SUFFIXES = (".hdf5", ".h5")
 
 
+class FlatGroup(h5py.Group):
+    """One of the episodes that lie end to end in the datasets of a group.
+
+    Attributes:
+        rows: Its rows of each dataset with a row per frame.
+        total: Rows of such a dataset.
+    """
+
+    def __init__(self, group: h5py.Group, rows: range, total: int) -> None:
+        super().__init__(group.id)
+        self.rows = rows
+        self.total = total
+
+
+def rows_of(group: h5py.Group, dataset: h5py.Dataset) -> range:
+    """Return the rows of a dataset that belong to the episode in `group`: all, unless it has several end to end."""
+    is_shared = isinstance(group, FlatGroup) and len(dataset) == group.total
+    return group.rows if is_shared else range(len(dataset))
+
+
+def split_key(key: str) -> tuple[str, range | None]:
+    """Return the path of a group, and the rows of an episode in it: `data/a[12:24]` has 12 to 23 of data/a."""
+    found = re.fullmatch(r"(.*)\[([0-9]+):([0-9]+)\]", key, re.DOTALL)
+    return (found[1], range(int(found[2]), int(found[3]))) if found else (key, None)
+
+
 def object_name(name: str | bytes) -> str:
     """Return the name of an object as text; h5py gives one that is no UTF-8 as bytes, and cannot open it."""
     return name if isinstance(name, str) else name.decode(errors="backslashreplace")
+
+
+def undecodable(where: str, text: str) -> str:
+    """Return the problem of a text that UTF-8 cannot hold, an empty string for others."""
+    if in_utf8(text) == text:
+        return ""
+    with suppress(UnicodeEncodeError):  # a surrogate that is written in JSON stands for no bytes
+        return f"{where} is not UTF-8: it begins with the bytes {text.encode(errors='surrogateescape')[:8].hex(' ')}"
+    return f"{where} is not UTF-8: {in_utf8(text[:20])}"
 
 
 def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
@@ -137,27 +172,35 @@ def source_digest(group: h5py.Group) -> str:
     sha256 over the sorted (path, shape, dtype, attributes) of the group and all below it, and the
     first and last row of its numeric datasets of at most two dimensions. Rows of images are left
     out: reading one row of h5py's automatic chunks inflates a whole band of frames. So are rows
-    over 64 KiB, which are encoded images.
+    over 64 KiB, which are encoded images. Of a `FlatGroup` the rows of the episode count, and where they are.
 
     Raises:
         EpisodeRejected: unreadable_data if an object of the episode is damaged.
     """
     digest = hashlib.sha256()
+    if isinstance(group, FlatGroup):
+        digest.update(f"{group.rows}\0".encode())
     for path, item in sorted({"": group, **objects(group)}.items()):
         with reading(f"{group.name}/{path}"):
-            shape = tuple(item.shape or ()) if isinstance(item, h5py.Dataset) else "group"
+            shape = "group" if isinstance(item, h5py.Group) else _shape(group, item)
             dtype = dtype_name(item.dtype) if isinstance(item, h5py.Dataset) else ""
             digest.update(f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape"))
             for name in sorted(item.attrs):
                 digest.update(f"{name}\0".encode(errors="surrogateescape"))
                 digest.update(_canonical(item.attrs[name]))
             if isinstance(item, h5py.Dataset):
-                for row in _edge_rows(item):
+                for row in _edge_rows(group, item):
                     digest.update(row)
     return digest.hexdigest()
 
 
-def same_content(one: tuple[Path, str], other: tuple[Path, str]) -> bool:
+def _shape(group: h5py.Group, dataset: h5py.Dataset) -> tuple[int, ...]:
+    return (len(rows_of(group, dataset)), *dataset.shape[1:]) if dataset.shape else ()
+
+
+def same_content(
+    one: tuple[Path, str], other: tuple[Path, str], group_of: Callable[[h5py.File, str], h5py.Group]
+) -> bool:
     """True if two episodes, each a file and a key, that have the same digest hold the same data.
 
     The digest looks at the ends of the numeric datasets only: recordings that begin and end at rest
@@ -165,27 +208,40 @@ def same_content(one: tuple[Path, str], other: tuple[Path, str]) -> bool:
     """
     with suppress(EpisodeRejected, *DAMAGE):  # damaged data are found, and named, when they are converted
         with open_hdf5(one[0], locking=False) as left, open_hdf5(other[0], locking=False) as right:
-            first, second = datasets(left[one[1]]), datasets(right[other[1]])
-            return first.keys() == second.keys() and all(_same(first[path], second[path]) for path in first)
+            groups = group_of(left, one[1]), group_of(right, other[1])
+            first, second = map(datasets, groups)
+            return first.keys() == second.keys() and all(_same(*groups, first[path], second[path]) for path in first)
     return False
 
 
-def _same(one: h5py.Dataset, other: h5py.Dataset) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype:
+def _same(left: h5py.Group, right: h5py.Group, one: h5py.Dataset, other: h5py.Dataset) -> bool:
+    if _shape(left, one) != _shape(right, other) or one.dtype != other.dtype:
         return False
-    if not one.shape or (one.ndim <= 2 and one.dtype.kind in "biufc"):
+    if not one.shape:
         return bool(np.array_equal(one[()], other[()]))
-    rows = {0, len(one) // 2, len(one) - 1} if len(one) else set()
-    return all(np.array_equal(one[row], other[row]) for row in rows)
+    rows, others = rows_of(left, one), rows_of(right, other)
+    if one.ndim <= 2 and one.dtype.kind in "biufc":
+        return bool(np.array_equal(one[rows.start : rows.stop], other[others.start : others.stop]))
+    chosen = {0, len(rows) // 2, len(rows) - 1} if rows else set()
+    return all(np.array_equal(one[rows[row]], other[others[row]]) for row in chosen)
 
 
-def _edge_rows(dataset: h5py.Dataset) -> Iterator[bytes]:
+def _edge_rows(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[bytes]:
     if dataset.shape is None or not 1 <= len(dataset.shape) <= 2 or dataset.dtype.kind not in "biufc":
         return
     if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > _MAX_DIGEST_ROW:
         return
-    yield dataset[0].tobytes()
-    yield dataset[-1].tobytes()
+    rows = rows_of(group, dataset)
+    yield dataset[rows[0]].tobytes()
+    yield dataset[rows[-1]].tobytes()
+
+
+def form(dataset: h5py.Dataset) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return shape and dtype of a dataset as it is read: rows of the type H5T_ARRAY have axes of their own."""
+    shape, dtype = tuple(dataset.shape or ()), dataset.dtype
+    while dtype.subdtype is not None:
+        shape, dtype = (*shape, *dtype.shape), dtype.base
+    return shape, dtype
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,36 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ...core.columns import Column
-from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
+from ...core.columns import Array, Column
+from ...core.episode import EXAMPLE, Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .columns import Flip
-from .hdf5_file import DAMAGE, datasets, natural_key, object_name, reading, source_digest
+from .hdf5_file import (
+    DAMAGE,
+    FlatGroup,
+    datasets,
+    natural_key,
+    object_name,
+    reading,
+    rows_of,
+    source_digest,
+    undecodable,
+)
 from .mapping import ColumnSpec, build_column, check_lengths, is_picture, mapping_text, read_mapping
 from .unrendered import unrendered_file
 
+_SEVERAL = "the first of several instructions is used"
+_OTHER_TASK = "source.task is used, because the instruction of the file cannot be"
+_OTHER_FPS = "source.fps is used, because the frame rate of the file cannot be"
+_NO_LABEL = (
+    "the success label says neither success nor failure; a number other than 0 and 1 needs "
+    "options: {success_threshold: 0.5}"
+)
+_RATE = re.compile(
+    r"\s*([0-9]+\.?[0-9]*)\s*(?:/\s*([0-9]+\.?[0-9]*)\s*)?(?:hz|fps|frames per second)?\s*", re.IGNORECASE
+)
 _SUFFIXES = ("_rgb", "_image")
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
     ("false", "no", "0", "failure", "failed", "fail"), False
@@ -37,10 +58,38 @@ class Fact:
     Attributes:
         value: The text or number.
         source: Where it comes from: file, pipeline, default, env_name, env_task, file_name or none.
+        note: What a user should know about it, see `EpisodeOrigin.notes`.
     """
 
     value: Any
     source: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Value at a place of a file, as it is there.
+
+    Attributes:
+        where: The place.
+        value: As h5py or JSON gives it.
+        names: Name of each number of an enum; None for other types.
+    """
+
+    where: str
+    value: Any
+    names: Mapping[str, int] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True for nothing, an array of no entries, and texts of no letters."""
+        return not _entries(self.value) or texts(self.value) == []
+
+    def __str__(self) -> str:
+        names = {number: name for name, number in (self.names or {}).items()}
+        entries = [names.get(entry, entry) if names else entry for entry in _entries(self.value)]
+        shown = ", ".join(f"{entry:g}" if isinstance(entry, float) else repr(entry) for entry in entries[-3:])
+        return f"{self.where} is {'…, ' if len(entries) > 3 else ''}{shown[:80]}{'…' if len(shown) > 80 else ''}"
 
 
 class Layout(ABC):
@@ -50,6 +99,7 @@ class Layout(ABC):
         columns: Feature name to its source in the file; replaces the layout's own mapping as a whole.
         task: Instruction of episodes without one in the file.
         fps: Frames per second of episodes without a rate in the file.
+        success_threshold: A label that is a number says success if it is at least this; without it only 0 and 1 count.
 
     Attributes:
         default_fps: Assumed where neither file nor pipeline says it.
@@ -60,11 +110,19 @@ class Layout(ABC):
     episodes_are = "groups in /data"
 
     def __init__(
-        self, *, columns: Mapping[str, ColumnSpec] | None = None, task: str | None = None, fps: int | None = None
+        self,
+        *,
+        columns: Mapping[str, ColumnSpec] | None = None,
+        task: str | None = None,
+        fps: int | None = None,
+        success_threshold: float | None = None,
     ) -> None:
+        if success_threshold is not None and type(success_threshold) not in (int, float):
+            raise UsageError("source.options.success_threshold", repr(success_threshold), "a number, such as 0.5")
         self.columns = columns
         self.task = task
         self.fps = fps
+        self.success_threshold = success_threshold
         for key in columns or {}:
             _check_feature_name(key)
 
@@ -89,11 +147,11 @@ class Layout(ABC):
         """Return where the columns of an episode are: the pipeline's mapping, or the layout's own."""
         return self.columns if self.columns is not None else self.default_columns(group)
 
-    def success(self, group: h5py.Group) -> bool | None:
+    def success(self, group: h5py.Group) -> Found | bool | None:
         """Return the recorder's label, None where there is none."""
         return None
 
-    def file_task(self, group: h5py.Group) -> str | None:
+    def file_task(self, group: h5py.Group) -> Found | str | None:
         """Return the instruction that the file gives."""
         return None
 
@@ -101,9 +159,17 @@ class Layout(ABC):
         """Return what stands in for an instruction when neither file nor pipeline gives one."""
         return Fact("", "none")
 
-    def file_fps(self, group: h5py.Group) -> float | None:
+    def file_fps(self, group: h5py.Group) -> Found | float | None:
         """Return the frames per second that the file gives, not rounded."""
         return None
+
+    def notes(self, group: h5py.Group, length: int) -> Iterator[str]:
+        """Yield what a user should know of an episode of `length` rows, see `EpisodeOrigin.notes`."""
+        yield from ()
+
+    def lacking(self, group: h5py.Group) -> Iterator[tuple[str, str]]:
+        """Yield options that name a place which an episode does not have, see `EpisodeOrigin.lacking`."""
+        yield from ()
 
     def rows(self, group: h5py.Group) -> int | None:
         """Return how many rows of each dataset count, None for all."""
@@ -146,10 +212,11 @@ class Layout(ABC):
             mapping: Where its columns are, as planning decided it; empty to decide it now.
 
         Raises:
-            EpisodeRejected: missing_dataset, unequal_lengths, empty_episode, bad_fps, or what
+            EpisodeRejected: missing_dataset, unequal_lengths, empty_episode, bad_fps, bad_text, or what
                 `build_column` raises.
         """
         group = self.group(file, key)
+        start = group.rows.start if isinstance(group, FlatGroup) else 0
         if mapping:
             specs, unused = read_mapping(mapping)
         else:
@@ -158,25 +225,35 @@ class Layout(ABC):
             unused = tuple(path for path in datasets(group) if path not in mapped)
         columns = {name: build_column(group, spec, name) for name, spec in specs.items()}
         length = _common_length(columns)
+        if isinstance(group, FlatGroup):
+            columns, length = _part(columns, length, group)
         if (counted := self._ask(self.rows, group)) is not None:
             columns, length = _shortened(columns, length, counted)
         if length == 0:
             raise EpisodeRejected("empty_episode", f"{key} has 0 rows")
-        task, fps = self._task(group), self._fps(group)
+        task, fps, success = self._task(group), self._fps(group), self._success(group)
+        notes = [fact.note for fact in (task, fps, success) if fact.note]
+        lacking: Sequence[tuple[str, str]] = ()
+        if not mapping:  # a run is told nothing that its planning was not
+            notes += self._ask(lambda group: list(self.notes(group, length)), group)
+            lacking = self._ask(lambda group: list(self.lacking(group)), group)
         return Episode(
             id=f"{Path(file.filename).name}:{key}",
             text=in_utf8(task.value),
             length=length,
             fps=fps.value,
             columns=columns,
-            success=self._ask(self.success, group),
+            success=success.value,
             origin=EpisodeOrigin(
                 str(file.filename),
                 key,
                 fps_source=fps.source,
                 task_source=task.source,
                 unused=unused,
+                start=start,
                 mapping=mapping or mapping_text(specs, unused),
+                notes=tuple(notes),
+                lacking=tuple(lacking),
             ),
         )
 
@@ -190,27 +267,48 @@ class Layout(ABC):
             return Scanned(key, digest, None, Rejection.of(exc))
 
     def _task(self, group: h5py.Group) -> Fact:
-        text = self._ask(self.file_task, group)
-        if text:
-            return Fact(text, "file")
-        return Fact(self.task, "pipeline") if self.task else self._ask(self.fallback_task, group)
+        problem, found = "", self.found(self.file_task, group)
+        if found is not None and not found.is_empty:
+            said = _instructions(found.value)
+            if said and not (problem := undecodable(found.where, said[0])):
+                several = f"{_SEVERAL}{EXAMPLE}{found.where} has {len(said)}" if len(set(said)) > 1 else ""
+                return Fact(said[0], "file", several)
+            problem = problem or f"{found}, not a text"
+        if self.task:
+            return Fact(self.task, "pipeline", f"{_OTHER_TASK}{EXAMPLE}{problem}" if problem else "")
+        fact: Fact = self._ask(self.fallback_task, group)
+        if problem := problem or undecodable(f"the {fact.source} of {group.name}", fact.value):
+            raise EpisodeRejected("bad_text", f"{problem}; set source.task (`task:` in the pipeline)")
+        return fact
 
     def _fps(self, group: h5py.Group) -> Fact:
-        found = self._ask(self.file_fps, group)
-        if found is not None and math.isfinite(found) and abs(found - round(found)) <= 1e-6 and found >= 1:
-            return Fact(round(found), "file")
+        problem, found = "", self.found(self.file_fps, group)
+        if found is not None and not found.is_empty:
+            value = rate(found.value)
+            if value is not None and abs(value - round(value)) <= 1e-6 and value >= 1:
+                return Fact(round(value), "file")
+            problem = f"{found}, not a number of frames per second"
+            if value is not None:
+                problem = f"{found}, {value:g} frames per second; a dataset needs a whole number"
         if self.fps is not None:
-            return Fact(self.fps, "pipeline")
-        if found is not None:
-            raise EpisodeRejected(
-                "bad_fps",
-                f"{group.name} was recorded at {found:g} frames per second, and a dataset needs a whole number; "
-                "set `fps:` in the pipeline",
-            )
+            return Fact(self.fps, "pipeline", f"{_OTHER_FPS}{EXAMPLE}{problem}" if problem else "")
+        if problem:
+            raise EpisodeRejected("bad_fps", f"{problem}: set source.fps (`fps:` in the pipeline)")
         return Fact(self.default_fps, "default")
 
+    def _success(self, group: h5py.Group) -> Fact:
+        found = self.found(self.success, group)
+        label = None if found is None else flag(found.value, self.success_threshold, found.names)
+        is_strange = label is None and found is not None and not found.is_empty
+        return Fact(label, "file", f"{_NO_LABEL}{EXAMPLE}{found}" if is_strange else "")
+
+    def found(self, hook: Callable[[h5py.Group], Any], group: h5py.Group) -> Found | None:
+        """Return what a hook finds; one of your own may return the value alone."""
+        found = self._ask(hook, group)
+        return found if found is None or isinstance(found, Found) else Found(f"{hook.__name__} of {group.name}", found)
+
     @staticmethod
-    def _ask(hook: Any, group: h5py.Group) -> Any:
+    def _ask(hook: Callable[[h5py.Group], Any], group: h5py.Group) -> Any:
         with reading(f"the structure of {group.name}"):
             return hook(group)
 
@@ -249,6 +347,14 @@ def _common_length(columns: Mapping[str, Column]) -> int:
         raise EpisodeRejected("missing_dataset", "has no columns")
     check_lengths(lengths)
     return next(iter(lengths.values()))
+
+
+def _part(columns: Mapping[str, Column], length: int, group: FlatGroup) -> tuple[dict[str, Column], int]:
+    """Return the rows of an episode that lies end to end with others, and their number."""
+    if not group.rows.stop <= group.total == length:
+        text = f"the columns of {group.name} have {length} rows, the flags that end its episodes have {group.total}"
+        raise EpisodeRejected("unequal_lengths", text)
+    return {name: column.take(np.asarray(group.rows)) for name, column in columns.items()}, len(group.rows)
 
 
 def _shortened(columns: dict[str, Column], length: int, counted: int) -> tuple[dict[str, Column], int]:
@@ -315,31 +421,117 @@ def _may_be_group(folder: h5py.Group, name: str) -> bool:
         return True
 
 
+def found_at(group: h5py.Group, place: str) -> Found | None:
+    """Return what an episode has at a place, None if nothing.
+
+    Args:
+        group: The episode.
+        place: `attr:NAME` or `dataset:PATH`. Of a dataset with rows, texts and vectors (T,) of numbers are read whole,
+            others give their last row.
+    """
+    kind, _, name = place.partition(":")
+    if kind == "attr":
+        if name not in group.attrs:
+            return None
+        names = h5py.check_enum_dtype(group.attrs.get_id(name).dtype)
+        return Found(f"attribute {name!r} of {group.name}", group.attrs[name], names)
+    item = group.get(name)
+    if not isinstance(item, h5py.Dataset):
+        return None
+    value = item[()] if not item.shape else _rows(group, item)
+    return Found(f"dataset {name!r} of {group.name}", value, h5py.check_enum_dtype(item.dtype))
+
+
+def _rows(group: h5py.Group, dataset: h5py.Dataset) -> Array:
+    rows = rows_of(group, dataset)
+    first = rows.start if dataset.ndim == 1 else max(rows.start, rows.stop - 1)
+    values: Array = dataset[first : rows.stop]
+    return values
+
+
+def texts(value: Any) -> list[str] | None:
+    """Return the texts of a value that are not empty, None if it is no text; surrogates stand for undecodable bytes."""
+    entries = _entries(value)
+    if not all(isinstance(entry, str | bytes) for entry in entries):
+        return None
+    found = (entry.decode(errors="surrogateescape") if isinstance(entry, bytes) else entry for entry in entries)
+    return [stripped for entry in found if (stripped := entry.rstrip("\0").strip())]
+
+
+def _entries(value: Any) -> list[Any]:
+    """Return the entries of an array in order, or the one that a value is, as Python has them; nothing has none."""
+    if value is None or isinstance(value, h5py.Empty):
+        return []
+    array = value if isinstance(value, np.ndarray | np.generic) else np.asarray(value, dtype=object)
+    return np.ravel(array).tolist()
+
+
 def text(value: Any) -> str | None:
-    """Return an attribute or a single value as text, None if it is missing or no text."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    if isinstance(value, bytes):
-        value = value.decode(errors="replace")
-    return str(value).strip() or None if isinstance(value, str) else None
+    """Return the first text of a value, None if it has none."""
+    return next(iter(texts(value) or ()), None)
+
+
+def _instructions(value: Any) -> list[str] | None:
+    """Return the texts of a value, or those of the JSON list that it is."""
+    found = texts(value)
+    if found and len(found) == 1 and found[0].startswith("["):
+        with suppress(ValueError):
+            return texts(json.loads(found[0])) or found
+    return found
 
 
 def json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:
     """Return a JSON object kept in an attribute; empty if it is missing or broken."""
     try:
-        value = json.loads(text(group.attrs.get(name)) or "{}")
+        value = json.loads(text(group.attrs.get(name, "")) or "{}")
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def flag(value: Any) -> bool | None:
-    """Return a label as bool, None if it is missing or says neither; an array counts by its last entry."""
-    if value is None or np.size(value) == 0:
+def rate(value: Any) -> float | None:
+    """Return a number of frames per second, also from a text such as `30 Hz` or `30000/1001`; None if it is none.
+
+    An array counts if all its entries are equal.
+    """
+    said = texts(value)
+    if said is None:
+        numbers = {float(entry) if _is_number(entry) else math.nan for entry in _entries(value)}
+    else:
+        numbers = {_quotient(*found.groups()) if (found := _RATE.fullmatch(entry)) else math.nan for entry in said}
+    number = numbers.pop() if len(numbers) == 1 else math.nan
+    return number if 0 < number < math.inf else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+
+
+def _quotient(numerator: str, denominator: str | None) -> float:
+    divisor = float(denominator or 1)
+    return float(numerator) / divisor if divisor else math.nan
+
+
+def flag(value: Any, threshold: float | None = None, names: Mapping[str, int] | None = None) -> bool | None:
+    """Return a label as bool, None if it is missing or says neither; an array counts by its last entry.
+
+    Args:
+        value: The label: bool, text, number, or an array of them.
+        threshold: Smallest number that says success; without it 1 does, and 0 says failure.
+        names: Names of an enum's numbers; what they say counts.
+    """
+    if not (entries := _entries(value)):
         return None
-    last = np.reshape(value, -1)[-1]
-    if (word := text(last)) is not None:
-        return _WORDS.get(word.lower())
-    if not isinstance(last, np.bool_ | np.number) or not np.isfinite(last) or last < 0:
-        return None
-    return bool(last)
+    last = entries[-1]
+    if names is not None:
+        return next((_WORDS.get(name.lower()) for name, number in names.items() if number == last), None)
+    if isinstance(last, bool):
+        return last
+    word = text(last)
+    try:
+        number = float(last if word is None else word)
+    except (TypeError, ValueError):
+        return None if word is None else _WORDS.get(word.lower())
+    if threshold is None:
+        return bool(number) if number in (0, 1) else None
+    return None if math.isnan(number) else number >= threshold

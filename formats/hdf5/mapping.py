@@ -25,7 +25,7 @@ from .columns import (
     StringColumn,
     is_encoded,
 )
-from .hdf5_file import datasets, reading
+from .hdf5_file import datasets, dtype_name, form, reading
 from .unrendered import unrendered
 
 Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
@@ -176,6 +176,8 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
             bad_feature_name, unequal_lengths or unreadable_data.
     """
     sources = [find_dataset(group, part.source) for part in spec.parts]
+    for source in sources:
+        _check_type(source)
     kind = spec.kind if spec.kind != "auto" else _guess_kind(sources)
     if kind in ("video", "image"):
         return _frames(sources, spec, key, kind)
@@ -244,13 +246,30 @@ def _check_outside_files(dataset: h5py.Dataset) -> None:
             )
 
 
+def _check_type(dataset: h5py.Dataset) -> None:
+    """Refuse a type of several values, and one that numpy does not have."""
+    with reading(dataset.name):
+        _, dtype = form(dataset)
+    if dtype.names is not None:
+        text = f"{dataset.name} is {_type(dtype)}; `from:` takes no field: store each as a dataset"
+        raise EpisodeRejected("bad_dtype", text)
+
+
+def _type(dtype: np.dtype[Any]) -> str:
+    if dtype.names is not None:
+        return f"a compound table with the fields {', '.join(dtype.names)}"
+    if h5py.check_ref_dtype(dtype) is not None:
+        return "references"
+    return f"opaque bytes ({dtype})" if dtype.kind == "V" else dtype_name(dtype)
+
+
 def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
     first = sources[0]
     if len(sources) > 1:
         return "vector"
     if is_encoded(first):
         with reading(f"{first.name} row 0"):
-            if h5py.check_string_dtype(first.dtype) is None and first.ndim == 1:
+            if h5py.check_string_dtype(first.dtype) is None and first.dtype.kind == "O":
                 return "video"
             if len(first) and bytes(first[0]).startswith(_IMAGE_SIGNATURES):
                 return "video"
@@ -261,9 +280,10 @@ def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
 
 def is_picture(dataset: h5py.Dataset) -> bool:
     """True for uint8 or float frames with colours last: (T, H, W, 1, 3 or 4); one channel only as uint8."""
-    if dataset.ndim != 4 or dataset.shape[3] not in (1, 3, 4):
+    shape, dtype = form(dataset)
+    if len(shape) != 4 or shape[3] not in (1, 3, 4):
         return False
-    return bool(dataset.dtype == np.uint8 or (dataset.dtype.kind == "f" and dataset.shape[3] != 1))
+    return bool(dtype == np.uint8 or (dtype.kind == "f" and shape[3] != 1))
 
 
 def _cut(column: Column, part: ColumnPart) -> Column:
@@ -293,17 +313,22 @@ def _string(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
 
 def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Column:
     for source in sources:
-        if source.dtype.kind not in "biuf":
-            raise EpisodeRejected("bad_dtype", f"{source.name} is {source.dtype}, not numbers for {key!r}")
-        if source.ndim > (3 if len(sources) == 1 else 2):
-            raise EpisodeRejected("bad_shape", f"{source.name} has shape {source.shape}, too many axes for {key!r}")
-    kinds = {source.dtype.kind for source in sources}
+        shape, dtype = form(source)
+        if dtype.kind not in "biuf":
+            raise EpisodeRejected("bad_dtype", f"{source.name} is {_type(dtype)}, not numbers for {key!r}")
+        is_wide = dtype.kind == "f" and dtype.itemsize > 8
+        if is_wide and (spec.dtype is None or _target(dtype, spec.dtype) == dtype.name):
+            text = f"{source.name} is {dtype.name}, which no column of a dataset has; dtype: float64 rounds its numbers"
+            raise EpisodeRejected("bad_dtype", text)
+        if len(shape) > (3 if len(sources) == 1 else 2):
+            raise EpisodeRejected("bad_shape", f"{source.name} has shape {shape}, too many axes for {key!r}")
+    dtypes = [form(source)[1] for source in sources]
     # numpy would make floats of int64 beside uint64, which have not the digits.
-    common = np.dtype(np.int64) if kinds == {"i", "u"} else np.result_type(*(source.dtype for source in sources))
-    dtype = _target(common, spec.dtype)
+    common = np.dtype(np.int64) if {dtype.kind for dtype in dtypes} == {"i", "u"} else np.result_type(*dtypes)
+    target = _target(common, spec.dtype)
     labels = _labels(spec.parts)
     columns = [
-        _cut(_numbers(source, part.slice, dtype, label), part)
+        _cut(_numbers(source, part.slice, target, label), part)
         for source, part, label in zip(sources, spec.parts, labels, strict=True)
     ]
     check_lengths({part.source: column.length for part, column in zip(spec.parts, columns, strict=True)}, f"{key!r}: ")
@@ -311,24 +336,25 @@ def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
         names = [
             name for column, label in zip(columns, labels, strict=True) for name in column.feature.names or (label,)
         ]
-        whole: Column = ConcatColumn(columns, Feature(dtype, (len(names),), tuple(names)))
+        whole: Column = ConcatColumn(columns, Feature(target, (len(names),), tuple(names)))
     else:
         whole = columns[0]
     return _renamed(whole, spec.names, key)
 
 
 def _numbers(source: h5py.Dataset, entries: tuple[int, int] | None, dtype: str, label: str) -> NumericColumn:
-    if source.ndim == 1:
+    shape, _ = form(source)
+    if len(shape) == 1:
         if entries is not None:
             raise EpisodeRejected("bad_slice", f"{source.name} has one number per row, so `slice` does not apply")
         return NumericColumn(source, Feature(dtype, (1,)))
-    width = source.shape[-1]
+    width = shape[-1]
     first, last = entries or (0, width)
     _check_slice(source.name, width, first, last)
-    if source.ndim == 2:
+    if len(shape) == 2:
         names = tuple(f"{label}_{index}" for index in range(first, last))
         return NumericColumn(source, Feature(dtype, (last - first,), names), entries)
-    return NumericColumn(source, Feature(dtype, (*source.shape[1:-1], last - first)), entries)
+    return NumericColumn(source, Feature(dtype, (*shape[1:-1], last - first)), entries)
 
 
 def _check_slice(where: str, width: int, first: int, last: int) -> None:

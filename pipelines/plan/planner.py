@@ -14,8 +14,8 @@ from typing import Any
 
 from ...blocks.episode_step import EpisodeFilter, EpisodeStep
 from ...blocks.reader import Reader
-from ...core.episode import Episode, Rejection, Scanned
-from ...core.errors import EpisodeRejected, in_utf8
+from ...core.episode import EXAMPLE, Episode, Rejection, Scanned
+from ...core.errors import EpisodeRejected, UsageError, in_utf8, printable
 from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
 from ...core.source_file import SourceFile
 from ...formats.lerobot.features.feature_kind import kind_of
@@ -107,13 +107,13 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.
     for_v21 = any(maker.makes == "v2.1" and not getattr(maker, "allow_long", False) for maker in pipeline.dataset)
     found: list[_Found] = []
-    notes: Counter[str] = Counter()
+    notes = _Notes()
     for number, recording in enumerate(files):
         file = recording.measured()  # before it is read: what changes from here on is noticed
         for scanned in reader.scan(file):
             found.append(_episode(len(found), file, root, scanned, steps, video, for_v21))
-            if scanned.episode is not None and not found[-1].row.reason:
-                _note(scanned.episode, found[-1].row.task, notes)
+            if scanned.episode is not None:
+                notes.add(scanned.episode, found[-1].row)
         on_file(number + 1, len(files))
     if base is not None:
         _refuse_known(found, base)
@@ -127,7 +127,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     for maker in pipeline.dataset if features else ():
         maker.check_features(features)
     rows = cut_shards(entry.row for entry in found)
-    told = [f"{text} ({n} episodes)" for text, n in sorted(notes.items())]
+    told = notes.told()
     frames = sum(row.length for row in rows if not row.reason)
     needed = estimate(features, frames, video, len(pipeline.formats), base.size if base is not None else 0)
     return Plan(Manifest(rows), features, fps, told, needed, base)
@@ -198,16 +198,54 @@ def _check_features(features: Features, video: VideoSettings) -> None:
             video.check_size(width, height)
 
 
-def _note(ep: Episode, task: str, notes: Counter[str]) -> None:
-    """Count the notes on an episode as it was recorded, before any step, and on its task after the steps."""
-    if ep.origin.fps_source == "default":
-        notes[f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"] += 1
-    if ep.origin.unused:
-        notes[f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove init FILE lists them"] += 1
-    for note in ep.origin.notes:
-        notes[note] += 1
-    if not task:
-        notes["no instruction: set source.task"] += 1
+class _Notes:
+    """Notes on the episodes as they were recorded, before any step, each with the number of its episodes."""
+
+    def __init__(self) -> None:
+        self._opened = 0
+        self._lacking: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+
+    def add(self, ep: Episode, row: EpisodeRow) -> None:
+        """Count the notes on an episode; of a rejected one only that it could be opened."""
+        self._opened += 1
+        for option, instead in ep.origin.lacking:
+            self._lacking[option] += 1
+            self._examples.setdefault(option, instead)
+        if row.reason:
+            return
+        if ep.origin.fps_source == "default":
+            self._count(
+                f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"
+            )
+        if ep.origin.unused:
+            self._count(f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove init FILE lists them")
+        for note in ep.origin.notes:
+            self._count(*note.split(EXAMPLE, maxsplit=1))
+        if not row.task:
+            self._count("no instruction: set source.task")
+
+    def _count(self, text: str, example: str = "") -> None:
+        self._counts[text] += 1
+        self._examples.setdefault(text, example)
+
+    def told(self) -> list[str]:
+        """Return the notes in the order of the alphabet.
+
+        Raises:
+            UsageError: If an option of the source names a place that no episode has.
+        """
+        for option, count in self._lacking.items():
+            if count == self._opened:
+                found = printable(self._examples[option])
+                raise UsageError(option, found, "a place that the recordings have", "robotrove inspect FILE")
+            text = f"{option}: some episodes have no such place"
+            self._counts[text], self._examples[text] = count, self._examples[option]
+        return [
+            printable(f"{text} ({count} episodes{EXAMPLE if (example := self._examples[text]) else ''}{example})")
+            for text, count in sorted(self._counts.items())
+        ]
 
 
 def _refuse_duplicates(found: Sequence[_Found], reader: Reader) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import h5py
 
-from ..layout import Layout, camera_key, text
+from ..layout import Found, Layout, camera_key, found_at
 from ..mapping import ColumnSpec
 
 # Feature name to dataset; those that a file lacks are left out, except the first two.
@@ -48,10 +48,7 @@ class AlohaLayout(Layout):
             columns[camera_key(name)] = ColumnSpec(source=f"{_CAMERAS}/{name}", kind="video")
         return columns
 
-    def file_task(self, group: h5py.Group) -> str | None:
+    def file_task(self, group: h5py.Group) -> Found | None:
         """Return the attribute or the dataset `instruction`."""
-        found = text(group.attrs.get("instruction"))
-        item = group.get("instruction")
-        if found is None and isinstance(item, h5py.Dataset) and item.size == 1:
-            found = text(item[()])
-        return found
+        found = found_at(group, "attr:instruction")
+        return found_at(group, "dataset:instruction") if found is None or found.is_empty else found

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import h5py
 import numpy as np
 
-from ....core.errors import UsageError
-from ..layout import Layout, flag, groups, text
-from ..mapping import ColumnSpec, without_last
+from ....core.columns import Array
+from ....core.episode import EXAMPLE
+from ....core.errors import EpisodeRejected, UsageError, nearest
+from ..hdf5_file import FlatGroup, datasets, object_name, rows_of, split_key
+from ..layout import Found, Layout, found_at, groups
+from ..mapping import ColumnSpec, find_dataset, without_last
 
 _LastObservation = Literal["keep", "drop"]
+_FLAGS = ("done", "dones", "terminals", "terminations", "timeouts", "truncations")  # of d4rl, Minari and robomimic
 
 
 class GenericLayout(Layout):
@@ -26,10 +30,13 @@ class GenericLayout(Layout):
         episodes: Pattern of group paths, as in `/data/demo_*`; `/` is one episode per file.
         success: `attr:NAME` or `dataset:PATH` of the episode's group; a dataset with a row per frame
             counts by its last one.
-        task_from: Where the instruction is, written likewise.
+        task_from: Where the instruction is, written likewise; of several different texts the first counts.
         fps_from: Where the frames per second are, written likewise.
+        success_threshold: A label that is a number says success if it is at least this; without it only 0 and 1 count.
         last_observation: "drop" for recorders that keep the observation after the last action: with T the smallest
             number of rows of all sources, those of T + 1 rows lose their last.
+        split: Datasets (T,) of flags, such as terminals and timeouts, in files with episodes end to end: each row with
+            one of them set is the last of an episode.
     """
 
     def __init__(
@@ -42,7 +49,9 @@ class GenericLayout(Layout):
         success: str | None = None,
         task_from: str | None = None,
         fps_from: str | None = None,
+        success_threshold: float | None = None,
         last_observation: _LastObservation = "keep",
+        split: Sequence[str] = (),
     ) -> None:
         if not columns:
             raise UsageError(
@@ -51,7 +60,7 @@ class GenericLayout(Layout):
                 "a mapping such as {action: actions, observation.state: obs/joint_pos}",
                 "`robotrove inspect FILE` shows the content of a file",
             )
-        super().__init__(columns=columns, task=task, fps=fps)
+        super().__init__(columns=columns, task=task, fps=fps, success_threshold=success_threshold)
         self.episodes = episodes
         self.episodes_are = f"groups like {episodes!r}"
         self.success_from = success
@@ -64,13 +73,56 @@ class GenericLayout(Layout):
             where = f"layout generic, last_observation: {last_observation!r}"
             raise UsageError(where, "is not a choice", " or ".join(get_args(_LastObservation)))
         self.last_observation = last_observation
+        if isinstance(split, str) or not all(isinstance(name, str) and name for name in split):
+            raise UsageError(f"layout generic, split: {split!r}", "is not a list of datasets", "[terminals, timeouts]")
+        self.split = tuple(split)
 
     def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the groups that the pattern fits, in natural order."""
         keys = [""]
         for pattern in filter(None, self.episodes.split("/")):
             keys = [f"{key}/{name}" for key in keys for name in groups(file, key or "/") if fnmatchcase(name, pattern)]
-        return [key.strip("/") or "/" for key in keys]
+        keys = [key.strip("/") or "/" for key in keys]
+        return [key for whole in keys for key in self._parts(file, whole)] if self.split else keys
+
+    def _parts(self, file: h5py.File, key: str) -> Iterator[str]:
+        """Yield the keys of the episodes in a group; its own if it cannot be split, so that its reason is told."""
+        try:
+            ends = self._ends(super().group(file, key))
+        except EpisodeRejected:
+            yield key
+            return
+        stops = [*(np.flatnonzero(ends[:-1]) + 1).tolist(), len(ends)]
+        for start, stop in zip([0, *stops], stops, strict=False):
+            yield f"{key}[{start}:{stop}]"
+
+    def group(self, file: h5py.File, key: str) -> h5py.Group:
+        """Return the group of an episode, a `FlatGroup` where files are split."""
+        if not self.split:
+            return super().group(file, key)
+        path, rows = split_key(key)
+        group = super().group(file, path)
+        total = len(self._flags(group)[0] if rows is not None else self._ends(group))
+        return FlatGroup(group, rows or range(total), total)
+
+    def _flags(self, group: h5py.Group) -> list[h5py.Dataset]:
+        """Return the datasets that split a group."""
+        names = [name for name in self.split if isinstance(group.get(name), h5py.Dataset)] or self.split
+        flags = [find_dataset(group, name) for name in names]
+        for flag in flags:
+            if flag.dtype.kind not in "biuf" or flag.size != len(flags[0]):
+                text = f"{flag.name} is {flag.dtype} {flag.shape}, not one flag in each of {len(flags[0])} rows"
+                raise EpisodeRejected("bad_dtype", text)
+        return flags
+
+    def _ends(self, group: h5py.Group) -> Array:
+        """Return per row if it is the last of an episode."""
+        flags = [(flag.name, flag[()].reshape(-1)) for flag in self._flags(group)]
+        for name, flag in flags:
+            if len(strange := flag[(flag != 0) & (flag != 1)]):
+                raise EpisodeRejected("bad_dtype", f"{name} has {strange[0]}, a flag is 0 or 1")
+        ends: Array = np.any([flag != 0 for _, flag in flags], axis=0)
+        return ends
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return nothing: the constructor insists on `columns`."""
@@ -81,25 +133,43 @@ class GenericLayout(Layout):
         specs = super().mapping(group)
         return without_last(group, specs) if self.last_observation == "drop" else specs
 
-    def success(self, group: h5py.Group) -> bool | None:
+    def success(self, group: h5py.Group) -> Found | None:
         """Return the label found where `success` says."""
-        return flag(_value(group, self.success_from))
+        return found_at(group, self.success_from) if self.success_from else None
 
-    def file_task(self, group: h5py.Group) -> str | None:
+    def file_task(self, group: h5py.Group) -> Found | None:
         """Return the text found where `task_from` says."""
-        return text(_value(group, self.task_from))
+        return found_at(group, self.task_from) if self.task_from else None
 
-    def file_fps(self, group: h5py.Group) -> float | None:
+    def file_fps(self, group: h5py.Group) -> Found | None:
         """Return the number found where `fps_from` says."""
-        value = _value(group, self.fps_from)
-        return None if value is None else float(np.reshape(value, -1)[0])
+        return found_at(group, self.fps_from) if self.fps_from else None
 
+    def lacking(self, group: h5py.Group) -> Iterator[tuple[str, str]]:
+        """Yield `task_from` and `fps_from` where they name a place that an episode does not have."""
+        for option, place in (("task_from", self.task_from), ("fps_from", self.fps_from)):
+            if place is not None and found_at(group, place) is None:
+                kind, _, name = place.partition(":")
+                names = list(map(object_name, group.attrs)) if kind == "attr" else list(datasets(group))
+                kinds = "attributes" if kind == "attr" else "datasets"
+                inside = ", ".join(names[:8]) or "none"
+                text = f"{place!r} is missing in {group.name}{nearest(name, names)}; its {kinds}: {inside}"
+                yield f"source.options.{option}", text
 
-def _value(group: h5py.Group, place: str | None) -> Any:
-    if place is None:
-        return None
-    kind, _, name = place.partition(":")
-    if kind == "attr":
-        return group.attrs.get(name)
-    item = group.get(name)
-    return item[-1:] if isinstance(item, h5py.Dataset) and item.shape else item[()] if item is not None else None
+    def notes(self, group: h5py.Group, length: int) -> Iterator[str]:
+        """Yield whether an episode has no end, and whether flags say that it is several."""
+        if isinstance(group, FlatGroup):
+            flags = self._flags(group)
+            if group.rows.stop == group.total and not any(flag[-1:].any() for flag in flags):
+                yield f"the last episode of a group has no end: no flag is set in its last row{EXAMPLE}{group.name}"
+            if missing := [name for name in self.split if name not in group]:
+                yield f"split: {', '.join(missing)} is missing in some groups{EXAMPLE}{group.name}"
+        for name in (name for name in _FLAGS if name not in self.split):
+            item = group.get(name)
+            if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in "biuf":
+                rows = rows_of(group, item)
+                if len(rows) == length and np.any(item[rows.start : rows.stop - 1] != 0):
+                    yield (
+                        f"{name} ends an episode before its last row: options: {{split: [{name}]}} makes it several"
+                        f"{EXAMPLE}{group.name}"
+                    )

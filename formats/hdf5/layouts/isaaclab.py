@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import h5py
 import numpy as np
 
 from ....core.errors import EpisodeRejected
 from ..hdf5_file import datasets
-from ..layout import Fact, Layout, camera_columns, flag, groups, json_attribute
+from ..layout import Fact, Found, Layout, camera_columns, found_at, groups, json_attribute
 from ..mapping import ColumnPart, ColumnSpec, find_dataset
 
 _TOLERANCE_RAD = 1e-3  # between a state and its observation; the simulator computes in float32
@@ -70,22 +71,26 @@ class IsaacLabLayout(Layout):
                 return path, f"{source} {meaning}"
         return None
 
-    def success(self, group: h5py.Group) -> bool | None:
+    def success(self, group: h5py.Group) -> Found | None:
         """Return the attribute `success`."""
-        return flag(group.attrs.get("success"))
+        return found_at(group, "attr:success")
 
     def fallback_task(self, group: h5py.Group) -> Fact:
         """Return the environment's name."""
         name = json_attribute(group.parent, "env_args").get("env_name")
         return Fact(str(name), "env_name") if name else super().fallback_task(group)
 
-    def file_fps(self, group: h5py.Group) -> float | None:
+    def file_fps(self, group: h5py.Group) -> Found | None:
         """Return 1 / (dt · decimation) from the sim_args of env_args."""
         arguments = json_attribute(group.parent, "env_args").get("sim_args")
         if not isinstance(arguments, dict) or not {"dt", "decimation"} <= arguments.keys():
             return None
-        step_s = float(arguments["dt"]) * float(arguments["decimation"])
-        return 1 / step_s if step_s > 0 else None
+        dt, decimation = arguments["dt"], arguments["decimation"]
+        with suppress(TypeError, ValueError, ZeroDivisionError):
+            rate = 1 / (float(dt) * float(decimation))
+            return Found(f"1 / (dt · decimation) in attribute 'env_args' of {group.parent.name}", rate)
+        where = f"dt and decimation in attribute 'env_args' of {group.parent.name}"
+        return Found(where, f"{dt!r} and {decimation!r}")
 
 
 def _state(group: h5py.Group) -> ColumnSpec:

@@ -40,6 +40,7 @@ class LeIsaacLayout(IsaacLabLayout):
         columns: Feature name to its source in the file; replaces the layout's own mapping as a whole.
         task: Instruction instead of the environment's.
         fps: Frames per second of episodes without a rate in the file.
+        success_threshold: A label that is a number says success if it is at least this; without it only 0 and 1 count.
         direct_actions: Environments of the Direct workflow record in `actions` the action of the step
             before; "processed" takes theirs from `processed_actions`, which are of the step itself.
     """
@@ -50,9 +51,10 @@ class LeIsaacLayout(IsaacLabLayout):
         columns: Mapping[str, ColumnSpec] | None = None,
         task: str | None = None,
         fps: int | None = None,
+        success_threshold: float | None = None,
         direct_actions: _Actions = "recorded",
     ) -> None:
-        super().__init__(columns=columns, task=task, fps=fps)
+        super().__init__(columns=columns, task=task, fps=fps, success_threshold=success_threshold)
         if direct_actions not in get_args(_Actions):
             found = f"{direct_actions!r}{nearest(str(direct_actions), get_args(_Actions))}"
             raise UsageError("layout leisaac, direct_actions", found, "one of " + ", ".join(get_args(_Actions)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 
 from ..columns import Flip
-from ..layout import Fact, flag, json_attribute, text
+from ..layout import Fact, Found, found_at, json_attribute, text
 from .robomimic import RobomimicLayout
 
 
@@ -31,15 +31,15 @@ class LiberoLayout(RobomimicLayout):
         """Return "vertical" for the opengl convention."""
         return "vertical" if text(group.parent.attrs.get("macros_image_convention")) == "opengl" else "none"
 
-    def success(self, group: h5py.Group) -> bool | None:
-        """Return the last entry of dones; creators keep successes, and mark their last step."""
-        dones = group.get("dones")
-        return flag(dones[-1:]) if isinstance(dones, h5py.Dataset) and dones.shape else None
+    def success(self, group: h5py.Group) -> Found | None:
+        """Return dones; the last entry counts. Creators keep successes, and mark their last step."""
+        return found_at(group, "dataset:dones")
 
-    def file_task(self, group: h5py.Group) -> str | None:
+    def file_task(self, group: h5py.Group) -> Found | None:
         """Return the language instruction of problem_info, without the quotes that are often in it."""
-        instruction = text(json_attribute(group.parent, "problem_info").get("language_instruction"))
-        return instruction.strip("\"' ") or None if instruction else None
+        found = json_attribute(group.parent, "problem_info").get("language_instruction")
+        where = f"language_instruction in attribute 'problem_info' of {group.parent.name}"
+        return None if found is None else Found(where, found.strip("\"' ") if isinstance(found, str) else found)
 
     def fallback_task(self, group: h5py.Group) -> Fact:
         """Return the instruction that the file's name spells: KITCHEN_SCENE1_open_the_drawer_demo.hdf5."""

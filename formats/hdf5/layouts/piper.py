@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import h5py
 
 from ..columns import is_encoded
-from ..layout import Layout, camera_key, groups, text
+from ..layout import Found, Layout, camera_key, found_at, groups
 from ..mapping import ColumnSpec, is_picture
 
 
@@ -38,9 +38,9 @@ class PiperLayout(Layout):
                 columns[camera_key(name.removeprefix("image_"))] = ColumnSpec(source=name, kind="video")
         return columns
 
-    def file_task(self, group: h5py.Group) -> str | None:
+    def file_task(self, group: h5py.Group) -> Found | None:
         """Return the attribute `instruction`."""
-        return text(group.attrs.get("instruction"))
+        return found_at(group, "attr:instruction")
 
     def rows(self, group: h5py.Group) -> int | None:
         """Return the attribute `length`."""

@@ -8,7 +8,7 @@ import h5py
 
 from ....core.errors import EpisodeRejected
 from ..columns import Flip
-from ..layout import Fact, Layout, camera_columns, groups, json_attribute, text
+from ..layout import Fact, Found, Layout, camera_columns, groups, json_attribute
 from ..mapping import ColumnPart, ColumnSpec
 from ..unrendered import unrendered
 
@@ -49,20 +49,21 @@ class RobomimicLayout(Layout):
         """Return how the file's frames differ from upright ones."""
         return "none"
 
-    def file_task(self, group: h5py.Group) -> str | None:
+    def file_task(self, group: h5py.Group) -> Found | None:
         """Return RoboCasa's instruction."""
-        return text(json_attribute(group, "ep_meta").get("lang"))
+        facts = json_attribute(group, "ep_meta")
+        return Found(f"lang in attribute 'ep_meta' of {group.name}", facts["lang"]) if "lang" in facts else None
 
     def fallback_task(self, group: h5py.Group) -> Fact:
         """Return the environment's name."""
         name = json_attribute(group.parent, "env_args").get("env_name")
         return Fact(str(name), "env_name") if name else super().fallback_task(group)
 
-    def file_fps(self, group: h5py.Group) -> float | None:
+    def file_fps(self, group: h5py.Group) -> Found | None:
         """Return control_freq from the env_kwargs of env_args."""
         arguments = json_attribute(group.parent, "env_args").get("env_kwargs")
         rate = arguments.get("control_freq") if isinstance(arguments, dict) else None
-        return float(rate) if rate else None
+        return None if rate is None else Found(f"control_freq in attribute 'env_args' of {group.parent.name}", rate)
 
     def _state(self, group: h5py.Group) -> ColumnSpec:
         obs = group.get("obs")

@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from robotrove.core.errors import EpisodeRejected
+from robotrove.formats.hdf5.chunked_rows import ChunkedRows
 from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.media.image.images import encode_png
 
@@ -168,6 +169,162 @@ def test_rows_stream_from_the_dataset(group: h5py.Group) -> None:
     batches = list(build(group, {"from": "long", "rows": [1, -1]}).batches(0, 62))
     assert max(batch.nbytes for batch in batches) <= 4 << 20
     assert [int(frame[0, 0, 0]) for batch in batches for frame in batch] == list(range(1, 63))
+
+
+def write_array(
+    group: h5py.Group, name: str, values: np.ndarray, stored: Any, *entry: tuple[int, ...], **create: Any
+) -> None:
+    """Write rows of the type H5T_ARRAY; more than one shape makes arrays of arrays."""
+    kind = stored
+    for shape in reversed(entry):
+        kind = h5py.h5t.array_create(kind, shape)
+    axes = values.ndim - sum(map(len, entry))
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    if chunks := create.get("chunks"):
+        plist.set_chunk(chunks)
+        plist.set_deflate(4)
+    space = h5py.h5s.create_simple(values.shape[:axes])
+    dataset = h5py.h5d.create(group.id, name.encode(), kind, space, plist)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(values), kind)
+
+
+T = h5py.h5t
+ARRAYS = {
+    "float32": (T.IEEE_F32LE, "<f4", "float32"),
+    "float64 big": (T.IEEE_F64BE, ">f8", "float32"),
+    "int16": (T.STD_I16LE, "<i2", "int64"),
+    "uint32 big": (T.STD_U32BE, ">u4", "int64"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_rows_of_array_type_are_vectors(group: h5py.Group, name: str) -> None:
+    stored, dtype, expected = ARRAYS[name]
+    values = np.arange(35).reshape(5, 7).astype(dtype)
+    write_array(group, "q7", values, stored, (7,))
+    assert group["q7"].shape == (5,)
+    column = build(group, "q7")
+    assert (column.feature.dtype, column.feature.shape) == (expected, (7,))
+    assert column.feature.names == tuple(f"q7_{index}" for index in range(7))
+    np.testing.assert_array_equal(column.read(), values)
+    kept = build(group, {"from": "q7", "dtype": "keep", "slice": [2, 5], "names": ["a", "b", "c"], "rows": [1, None]})
+    assert kept.feature.dtype == np.dtype(dtype).name
+    np.testing.assert_array_equal(kept.read(), values[1:, 2:5])
+    both = build(group, ["left/q", {"from": "q7", "slice": [6, 7]}, "counts"])
+    np.testing.assert_array_equal(both.read()[:, 4], values[:, 6])
+    assert rejected(group, {"from": "q7", "slice": [6, 8]}).reason == "bad_slice"
+
+
+def test_arrays_of_arrays_and_rows_of_arrays(group: h5py.Group) -> None:
+    values = np.arange(60, dtype="<f4").reshape(5, 3, 4)
+    write_array(group, "matrix", values, T.IEEE_F32LE, (3, 4))
+    write_array(group, "nested", values, T.IEEE_F32LE, (3,), (4,))
+    write_array(group, "beside", values, T.IEEE_F32LE, (4,))
+    assert [group[name].shape for name in ("matrix", "nested", "beside")] == [(5,), (5,), (5, 3)]
+    for name in ("matrix", "nested", "beside"):
+        column = build(group, name)
+        assert column.feature.shape == (3, 4)
+        np.testing.assert_array_equal(column.read(1, 4), values[1:4])
+
+
+@pytest.mark.parametrize("chunks", [None, (2, 4, 9), (5, 8, 9)])
+def test_pixels_of_array_type_are_frames(group: h5py.Group, chunks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_array(group, "pixels", PIXELS, T.STD_U8LE, (3,), chunks=chunks)
+    write_array(group, "rows", PIXELS, T.STD_U8LE, (8, 9, 3))
+    for name in ("pixels", "rows"):
+        column = build(group, {"from": name, "color": "bgr"}, "observation.images.front")
+        assert column.feature.shape == (8, 9, 3)
+        np.testing.assert_array_equal(column.read(), PIXELS[..., ::-1])
+    # Bands too large for memory go through a scratch file.
+    rows = ChunkedRows(group.file, "/ep/pixels", batch_bytes=500, slab_bytes=200, band_bytes=100)
+    np.testing.assert_array_equal(np.concatenate(list(rows.batches(1, 5))), PIXELS[1:])
+
+
+def test_padded_jpegs_of_array_type(group: h5py.Group) -> None:
+    files = [encode_png(frame) for frame in PIXELS]
+    longest = max(map(len, files))
+    padded = np.array([np.frombuffer(data.ljust(longest, b"\0"), np.uint8) for data in files])
+    write_array(group, "files", padded, T.STD_U8LE, (longest,))
+    np.testing.assert_array_equal(build(group, "files").read(), PIXELS)
+
+
+def test_types_that_numpy_believes(group: h5py.Group) -> None:
+    group.create_dataset("enum", data=np.array([0, 2, 1, 0, 2], "i1"), dtype=h5py.enum_dtype({"A": 0, "B": 1, "C": 2}))
+    group["half"] = np.array([[0.1, 65504], [1, 2], [3, 4], [5, 6], [7, 8]], np.float16)
+    bits = h5py.h5d.create(group.id, b"bits", T.STD_B8LE, h5py.h5s.create_simple((5,)))
+    bits.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([0, 1, 128, 255, 7], np.uint8), T.STD_B8LE)
+    brain = T.IEEE_F32LE.copy()  # bfloat16
+    brain.set_fields(15, 7, 8, 0, 7)
+    brain.set_size(2)
+    brain.set_ebias(127)
+    h5py.h5d.create(group.id, b"brain", brain, h5py.h5s.create_simple((5,)))
+    group["brain"][:] = np.array([1.5, -2, 3e38, 0, 0.0078125], np.float32)
+    assert build(group, "enum").read()[:, 0].tolist() == [0, 2, 1, 0, 2]
+    assert build(group, "enum").feature.dtype == "int64"
+    np.testing.assert_array_equal(build(group, "half").read(), group["half"][()].astype(np.float32))
+    assert build(group, "bits").read()[:, 0].tolist() == [0, 1, 128, 255, 7]
+    np.testing.assert_array_equal(build(group, "brain").read()[:, 0], group["brain"][()])
+
+
+def test_types_that_no_column_has_are_named(group: h5py.Group) -> None:
+    group["gps"] = np.zeros(5, [("east", "f4"), ("north", "f8")])
+    write_array(
+        group,
+        "poses",
+        np.zeros((5, 2), [("east", "f4"), ("up", "f4")]),
+        T.py_create(np.dtype([("east", "f4"), ("up", "f4")])),
+        (2,),
+    )
+    group["long"] = np.arange(5, dtype=np.longdouble)
+    group["when"] = np.array(["2020-01-01"] * 5, "M8[us]").astype(h5py.opaque_dtype("M8[us]"))
+    group["blob"] = np.array([b"ab"] * 5, "V2")
+    group["refs"] = np.array([group["rgb"].ref] * 5, h5py.ref_dtype)
+    group.create_dataset("ragged", (5,), dtype=h5py.vlen_dtype("f4"))
+    h5py.h5d.create(group.id, b"time", T.UNIX_D32LE, h5py.h5s.create_simple((5,)))
+    expected = {
+        "gps": ("bad_dtype", "compound table with the fields east, north"),
+        "poses": ("bad_dtype", "compound table with the fields east, up"),
+        "long": ("bad_dtype", "float128"),
+        "when": ("bad_dtype", "datetime64[us]"),
+        "blob": ("bad_dtype", "opaque bytes (|V2)"),
+        "refs": ("bad_dtype", "references"),
+        "ragged": ("bad_dtype", "vlen float32"),
+        "complex": ("bad_dtype", "complex128"),
+        "time": ("unreadable_data", "TypeTimeID"),
+    }
+    for name, (reason, words) in expected.items():
+        for spec in (name, {"from": name, "kind": "vector"}, ["counts", name]):
+            error = rejected(group, spec)
+            assert error.reason == reason, (name, error.detail)
+            assert f"/ep/{name} " in error.detail
+            assert words in error.detail
+    for kind in ("video", "image", "string"):
+        assert "fields east, north" in rejected(group, {"from": "gps", "kind": kind}).detail
+    wide = build(group, {"from": "long", "dtype": "float64"})
+    assert wide.read()[:, 0].tolist() == [0, 1, 2, 3, 4], "rounding was asked for"
+
+
+def test_texts_of_any_charset_are_utf8_or_named(group: h5py.Group) -> None:
+    """What the file calls its charset is not asked: recorders write UTF-8 as ASCII."""
+    words = ["抓取方块", "là", "", "a b ", "é"]
+    stored = [word.encode() for word in words]
+    group.create_dataset("ascii", data=stored, dtype=h5py.string_dtype("ascii"))
+    group["fixed"] = np.array(stored, "S16")
+    group.create_dataset("fixed8", data=np.array(stored, h5py.string_dtype("utf-8", 16)))
+    for name in ("ascii", "fixed", "fixed8"):
+        assert build(group, name).read()[:, 0].tolist() == words, name
+    for code, text in {"gbk": "抓取方块", "shift_jis": "つかむ", "latin-1": "là, pose-le", "utf-16": "là"}.items():
+        for dtype in (h5py.string_dtype(), h5py.string_dtype("ascii"), np.dtype("S20")):
+            data = text.encode(code).rstrip(b"\0").replace(b"\0", b" ")
+            column = group.create_dataset(f"{code}{dtype.kind}{dtype.metadata}", (5,), dtype)
+            column[:] = b"a"
+            column[3] = data
+            assert build(group, {"from": column.name, "kind": "string"}).read(0, 3)[:, 0].tolist() == ["a"] * 3
+            with pytest.raises(EpisodeRejected) as caught:
+                build(group, {"from": column.name, "kind": "string"}).read(1)
+            assert caught.value.reason == "bad_text"
+            assert f"{column.name} row 3 is not UTF-8" in caught.value.detail
+            assert data[:8].hex(" ") in caught.value.detail
 
 
 def test_what_is_not_there(group: h5py.Group) -> None:
