@@ -10,11 +10,11 @@ from typing import Literal
 
 import h5py
 
-from ...core.errors import EpisodeRejected
+from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
-from .hdf5_file import DAMAGE, datasets, dtype_name, open_hdf5, reading
-from .layout import Layout, guess_layout, rate
+from .hdf5_file import DAMAGE, datasets, dtype_name, form, open_hdf5, reading
+from .layout import Fact, Layout, guess_layout, rate
 from .mapping import ColumnSpec, build_column, find_dataset
 from .unrendered import unrendered_file
 
@@ -102,8 +102,8 @@ def describe(path: Path) -> FileFacts:
         episodes: list[EpisodeFacts] = []
         rejected: list[EpisodeRejected] = []
         if name is not None:
-            # With a rate of its own the layout does not reject a file with a fractional rate.
-            layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps)
+            # With a rate and a task of its own the layout does not reject a file for those that it has.
+            layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps, task="unknown")
             for key in layout.list(file):
                 try:
                     episodes.append(_episode(file, layout, key))
@@ -119,9 +119,10 @@ def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:
     group = layout.group(file, key)
     with reading(f"the structure of {group.name}"):
         columns = layout.default_columns(group)
+        task = Fact(ep.text, "file") if ep.origin.task_source == "file" else layout.fallback_task(group)
     found = layout.found(layout.file_fps, group)
     fps = None if found is None else rate(found.value)
-    return EpisodeFacts(key, ep.length, fps, ep.text, ep.origin.task_source, ep.success, columns, ep.features)
+    return EpisodeFacts(key, ep.length, fps, in_utf8(task.value), task.source, ep.success, columns, ep.features)
 
 
 def contents(path: Path, episode: EpisodeFacts) -> list[ArrayFacts]:
@@ -158,7 +159,8 @@ def absolute_state(path: Path, layout: str, episode: EpisodeFacts) -> tuple[str,
 
 
 def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> ArrayFacts:
-    shape, dtype = tuple(item.shape or ()), dtype_name(item.dtype)
+    shape, numbers = form(item)
+    dtype = dtype_name(numbers)
     try:
         column = build_column(group, ColumnSpec(source=path), "column")
     except EpisodeRejected as exc:

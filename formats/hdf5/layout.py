@@ -233,10 +233,10 @@ class Layout(ABC):
             raise EpisodeRejected("empty_episode", f"{key} has 0 rows")
         task, fps, success = self._task(group), self._fps(group), self._success(group)
         notes = [fact.note for fact in (task, fps, success) if fact.note]
-        lacking: Sequence[tuple[str, str]] = ()
+        lacking: tuple[tuple[str, str], ...] = ()
         if not mapping:  # a run is told nothing that its planning was not
-            notes += self._ask(lambda group: list(self.notes(group, length)), group)
-            lacking = self._ask(lambda group: list(self.lacking(group)), group)
+            with reading(f"the structure of {group.name}"):
+                notes, lacking = [*notes, *self.notes(group, length)], tuple(self.lacking(group))
         return Episode(
             id=f"{Path(file.filename).name}:{key}",
             text=in_utf8(task.value),
@@ -253,7 +253,7 @@ class Layout(ABC):
                 start=start,
                 mapping=mapping or mapping_text(specs, unused),
                 notes=tuple(notes),
-                lacking=tuple(lacking),
+                lacking=lacking,
             ),
         )
 

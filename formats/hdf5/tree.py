@@ -10,7 +10,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from .hdf5_file import DAMAGE, dtype_name, natural_key, object_name
+from .hdf5_file import DAMAGE, dtype_name, form, natural_key, object_name
 
 MAX_BYTES = 16 << 20
 MAX_ROW = 32  # values shown of one row
@@ -89,10 +89,9 @@ def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
     attrs = {name: plain(item.attrs[name]) for name in sorted(map(object_name, item.attrs), key=natural_key)}
     if isinstance(item, h5py.Dataset):
         size = item.id.get_storage_size()
-        shape = tuple(item.shape) if item.shape is not None else None
-        return Node(
-            path, "dataset", level, shape, dtype_name(item.dtype), item.chunks, item.compression, size, attrs, 0
-        )
+        shape, dtype = form(item)
+        shown = None if item.shape is None else shape
+        return Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, item.compression, size, attrs, 0)
     return Node(path, "group", level, None, "", None, None, 0, attrs, len(item))
 
 

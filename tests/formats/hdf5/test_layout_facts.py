@@ -281,3 +281,24 @@ def test_control_freq_may_have_a_unit(file: h5py.File) -> None:
         assert (ep.fps, ep.origin.fps_source) == (expected, "default" if value is None else "file")
     file["data"].attrs["env_args"] = json.dumps({"env_kwargs": {"control_freq": 0}})
     assert "control_freq in attribute 'env_args' of /data is 0" in rejected(file, "robomimic", columns=COLUMNS).detail
+
+
+def test_a_layout_of_one_s_own_may_return_values(file: h5py.File) -> None:
+    class Lab(LAYOUTS["isaaclab"]):
+        rate: Any = 12
+
+        def success(self, group: h5py.Group) -> bool:
+            return True
+
+        def file_task(self, group: h5py.Group) -> str:
+            return "stack"
+
+        def file_fps(self, group: h5py.Group) -> float:
+            return self.rate
+
+    demo(file)
+    ep = Lab().open(file, "data/demo_0")
+    assert (ep.success, ep.text, ep.fps, ep.origin.fps_source, ep.origin.notes) == (True, "stack", 12, "file", ())
+    Lab.rate = 12.5
+    with pytest.raises(EpisodeRejected, match=r"file_fps of /data/demo_0 is 12\.5"):
+        Lab().open(file, "data/demo_0")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.core.errors import EpisodeRejected, UsageError
+from robotrove.core.errors import ConfigError, EpisodeRejected, UsageError
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.hdf5_file import source_digest
 from robotrove.formats.hdf5.layout import Layout
@@ -299,6 +299,24 @@ def test_notes_of_many_episodes_are_one_line(tmp_path: Path) -> None:
     source["options"] |= {"success_threshold": "high"}
     with pytest.raises(UsageError, match="success_threshold"):
         load_pipeline(write_pipeline(tmp_path, [tmp_path / "a.hdf5"], "generic", source=source))
+
+
+def test_rows_that_select_nothing_are_told_before_any_file_is_opened(tmp_path: Path) -> None:
+    columns = {
+        "action": {"from": "actions", "rows": [5, 2]},
+        "state": [{"from": "a", "rows": [None, 0]}, {"from": "b", "rows": [1, None]}],
+        "other": {"from": ["a", "b"], "rows": [1, None]},
+        "good": {"from": "a", "rows": [None, -1]},
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_pipeline(write_pipeline(tmp_path, ["missing.h5"], "generic", source={"columns": columns}))
+    hint = "select nothing; [1, null] drops the first row, [null, -1] the last"
+    found = [problem.message.partition(" (hdf5_reader): ")[::2] for problem in caught.value.problems]
+    assert sorted(found) == [
+        ("source.columns.action.rows", f"rows [5, 2] {hint}"),
+        ("source.columns.other", "with a list of sources write rows beside each: - {from: path, rows: [null, -1]}"),
+        ("source.columns.state[0].rows", f"rows [null, 0] {hint}"),
+    ]
 
 
 D4RL = SHARED_DATA / "sims/other/d4rl_door-random.hdf5"
