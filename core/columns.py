@@ -127,6 +127,11 @@ class Column(ABC):
         self.feature = feature
         self.length = length
 
+    @property
+    def stored(self) -> Column:
+        """The column that it takes rows of; itself where it has all rows."""
+        return self
+
     @abstractmethod
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         """Yield rows start..stop in order as arrays (n, *feature.shape), n chosen to bound memory.
@@ -163,6 +168,11 @@ class TakenColumn(Column):
         super().__init__(base.feature, len(rows))
         self._base = base
         self._rows = rows
+
+    @property
+    def stored(self) -> Column:
+        """See the base class."""
+        return self._base.stored
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         before = 0

@@ -128,6 +128,7 @@ class Episode(Document):
         success: bool | None = None,
         origin: EpisodeOrigin = EpisodeOrigin(),
         metadata: dict[str, Any] | None = None,
+        content: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(text=text, id=id, metadata=metadata if metadata is not None else {})
         self._columns = Columns(columns)
@@ -135,6 +136,7 @@ class Episode(Document):
         self._fps = fps
         self._success = success
         self._origin = origin
+        self._content = content
         self._guard: Callable[[], None] | None = None
         self._rejection: Rejection | None = None
         self._validity = _Validity()  # shared by all episodes that were made from this one
@@ -314,6 +316,14 @@ class Episode(Document):
         """
         if self._guard is not None:
             self._guard()
+
+    def content_digest(self) -> str:
+        """Return the digest that tells its recording apart from others with the same digest.
+
+        It reads the recording, and is cheaper once the columns have been read. Without a function for it the digest
+        itself does; it is empty if data are damaged.
+        """
+        return self._content() if self._content is not None else self._origin.digest
 
     def reject(self, reason: str, detail: str, *, error: bool) -> None:
         """Mark the episode as not to be written."""

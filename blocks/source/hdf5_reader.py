@@ -14,7 +14,7 @@ from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError
 from ...core.source_file import SourceFile, files_below, is_remote
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, same_content
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
 from ...formats.hdf5.layout import Layout
 from ...formats.hdf5.mapping import ColumnSpec
 from ...hub.source_files import find, source_file
@@ -114,11 +114,6 @@ class Hdf5Reader(Reader):
                 self.stat_update("episodes")
                 yield ep
                 ep.close()
-
-    def holds_same(self, one: EpisodeRow, other: EpisodeRow) -> bool:
-        """See the base class; the digest looks at the ends of the numeric datasets only."""
-        left, right = ((self.file_of(row).open(), row.key) for row in (one, other))
-        return same_content(left, right, self._layout().group)
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """See the base class."""

@@ -7,11 +7,12 @@ frames (275 MB), each of many small tiles; LeIsaac's chunks are 100 whole frames
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from typing import IO, Any
@@ -140,6 +141,58 @@ class ChunkedRows:
             itemsize = self.file[self.path].dtype.itemsize
             access.set_chunk_cache(521, chunk_items * itemsize + 1, 1.0)
             return h5py.Dataset(h5py.h5d.open(self.file.id, self.path.encode(errors="surrogateescape"), access))
+
+
+@dataclass(slots=True)
+class SampledRows:
+    """Rows of a dataset, and hashes of the first, the middle and the last of them, kept when they are read anyway.
+
+    Attributes:
+        file: The open file.
+        path: Absolute path of the dataset.
+        rows: Rows that count: those of the episode.
+    """
+
+    file: h5py.File
+    path: str
+    rows: range
+    _hashes: dict[int, bytes] = field(default_factory=dict, init=False)
+
+    @property
+    def _sample(self) -> tuple[int, int, int]:
+        return self.rows[0], self.rows[len(self.rows) // 2], self.rows[-1]
+
+    def batches(self, start: int, stop: int) -> Iterator[Array]:
+        """See `ChunkedRows`."""
+        for rows in ChunkedRows(self.file, self.path).batches(start, stop):
+            self.passed(start, rows)
+            yield rows
+            start += len(rows)
+
+    def passed(self, first: int, rows: Array) -> None:
+        """Take note of consecutive rows from `first` on that were read elsewhere."""
+        for row in self._sample:
+            if first <= row < first + len(rows) and row not in self._hashes:
+                self._hashes[row] = hashlib.sha256(row_bytes(rows[row - first])).digest()
+
+    def digest(self) -> bytes:
+        """Return the hashes of the three rows; only those that have not passed are read.
+
+        Raises:
+            EpisodeRejected: unreadable_data if HDF5 cannot read one.
+        """
+        for row in self._sample:
+            if row not in self._hashes:
+                for _ in self.batches(row, row + 1):
+                    pass
+        return b"".join(self._hashes[row] for row in self._sample)
+
+
+def row_bytes(row: Any) -> bytes:
+    """Return a row as bytes: those of the file where it is an encoded image."""
+    if isinstance(row, str):
+        row = row.encode(errors="surrogateescape")
+    return bytes(row) if isinstance(row, bytes) else np.asarray(row).tobytes()
 
 
 def block_grid(shape: Sequence[int], chunks: Sequence[int], bytes_per_item: int, limit: int) -> list[tuple[slice, ...]]:

@@ -14,7 +14,7 @@ from ...core.columns import Array, Column
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.image.images import ImageDecoder, image_size
-from .chunked_rows import BATCH_BYTES, ChunkedRows
+from .chunked_rows import BATCH_BYTES, SampledRows, row_bytes
 from .hdf5_file import form, reading, undecodable
 
 Storage: TypeAlias = Literal["video", "image"]
@@ -71,10 +71,17 @@ class StringColumn(Column):
 
 
 class FrameColumn(Column):
-    """A camera. Subclasses give frames as stored; colour order and orientation are put right here."""
+    """A camera. Subclasses give frames as stored; colour order and orientation are put right here.
 
-    def __init__(self, size: tuple[int, int], length: int, storage: Storage, color: Color, flip: Flip) -> None:
-        super().__init__(Feature(storage, (*size, 3), VISUAL_NAMES), length)
+    Attributes:
+        rows: Its rows as stored.
+    """
+
+    def __init__(
+        self, dataset: h5py.Dataset, size: tuple[int, int], storage: Storage, color: Color, flip: Flip
+    ) -> None:
+        super().__init__(Feature(storage, (*size, 3), VISUAL_NAMES), len(dataset))
+        self.rows = SampledRows(dataset.file, dataset.name, range(len(dataset)))
         self._color = color
         self._flip = flip
 
@@ -115,12 +122,11 @@ class RawFrameColumn(FrameColumn):
             raise EpisodeRejected(
                 "bad_image", f"{dataset.name} is {dtype}; frames are uint8, or floats between 0 and 1"
             )
-        super().__init__((shape[1], shape[2]), shape[0], storage, color, flip)
-        self._rows = ChunkedRows(dataset.file, dataset.name)
+        super().__init__(dataset, (shape[1], shape[2]), storage, color, flip)
 
     def _stored(self, start: int, stop: int) -> Iterator[Array]:
         first = start
-        for rows in self._rows.batches(start, stop):
+        for rows in self.rows.batches(start, stop):
             frames = rows.reshape(*rows.shape[:3], -1)[..., :3]
             if frames.dtype.kind == "f":
                 frames = self._to_uint8(frames, first)
@@ -133,7 +139,7 @@ class RawFrameColumn(FrameColumn):
         if len(bad):
             raise EpisodeRejected(
                 "bad_image",
-                f"{self._rows.path} row {first + bad[0]} has values from {low[bad[0]]:g} to {high[bad[0]]:g}; "
+                f"{self.rows.path} row {first + bad[0]} has values from {low[bad[0]]:g} to {high[bad[0]]:g}; "
                 "float frames must be between 0 and 1 (record with normalize=False)",
             )
         pixels: Array = np.rint(frames * 255).astype(np.uint8)
@@ -160,11 +166,11 @@ class EncodedFrameColumn(FrameColumn):
             raise EpisodeRejected("empty_episode", f"{self._path} has no rows")
         # The decoder swaps the colours while it converts, which costs nothing.
         self._bgr = color == "bgr"
-        super().__init__(self._first_size(dataset), len(dataset), storage, "rgb", flip)
+        super().__init__(dataset, self._first_size(dataset), storage, "rgb", flip)
 
     def _first_size(self, dataset: h5py.Dataset) -> tuple[int, int]:
         with reading(f"{self._path} row 0"):
-            data = _image_bytes(dataset[0])
+            data = row_bytes(dataset[0])
         try:
             return image_size(data)
         except EpisodeRejected as exc:
@@ -193,13 +199,14 @@ class EncodedFrameColumn(FrameColumn):
 
     def _images(self, start: int, stop: int) -> Iterator[bytes]:
         if self._padded:
-            for rows in ChunkedRows(self._file, self._path).batches(start, stop):
-                yield from map(_image_bytes, rows)
+            for rows in self.rows.batches(start, stop):
+                yield from map(row_bytes, rows)
             return
         for first in range(start, stop, _ENCODED_ROWS):
             with reading(f"{self._path} rows {first}..{min(stop, first + _ENCODED_ROWS)}"):
                 rows = self._file[self._path][first : min(stop, first + _ENCODED_ROWS)]
-            yield from map(_image_bytes, rows)
+            self.rows.passed(first, rows)
+            yield from map(row_bytes, rows)
 
     def _bad(self, row: int, data: bytes, exc: EpisodeRejected) -> EpisodeRejected:
         begin = data[:8].hex(" ") or "nothing"
@@ -221,10 +228,3 @@ def _is_vlen(dtype: np.dtype[Any]) -> bool:
     vlen = h5py.check_vlen_dtype(dtype)
     text = h5py.check_string_dtype(dtype)
     return (vlen is not None and np.dtype(vlen).itemsize == 1) or (text is not None and text.length is None)
-
-
-def _image_bytes(row: Any) -> bytes:
-    """Return one row as the bytes of a file."""
-    if isinstance(row, str):
-        row = row.encode(errors="surrogateescape")
-    return bytes(row) if isinstance(row, bytes) else np.asarray(row).tobytes()

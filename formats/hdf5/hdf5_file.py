@@ -1,11 +1,11 @@
-"""HDF5 file: open it, name its damage, compute the digest of its content, compare episodes."""
+"""HDF5 file: open it, name its damage, compute the digest of its content."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
@@ -21,7 +21,7 @@ _BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that 
 # h5py's ways to say that an object is damaged, or of a type that numpy does not have.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
-_MAX_DIGEST_ROW = 64 * 1024
+MAX_DIGEST_ROW = 64 * 1024
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 
@@ -198,38 +198,10 @@ def _shape(group: h5py.Group, dataset: h5py.Dataset) -> tuple[int, ...]:
     return (len(rows_of(group, dataset)), *dataset.shape[1:]) if dataset.shape else ()
 
 
-def same_content(
-    one: tuple[Path, str], other: tuple[Path, str], group_of: Callable[[h5py.File, str], h5py.Group]
-) -> bool:
-    """True if two episodes, each a file and a key, that have the same digest hold the same data.
-
-    The digest looks at the ends of the numeric datasets only: recordings that begin and end at rest
-    may share it. Compared are all numbers, and of frames the first, the middle and the last.
-    """
-    with suppress(EpisodeRejected, *DAMAGE):  # damaged data are found, and named, when they are converted
-        with open_hdf5(one[0], locking=False) as left, open_hdf5(other[0], locking=False) as right:
-            groups = group_of(left, one[1]), group_of(right, other[1])
-            first, second = map(datasets, groups)
-            return first.keys() == second.keys() and all(_same(*groups, first[path], second[path]) for path in first)
-    return False
-
-
-def _same(left: h5py.Group, right: h5py.Group, one: h5py.Dataset, other: h5py.Dataset) -> bool:
-    if _shape(left, one) != _shape(right, other) or one.dtype != other.dtype:
-        return False
-    if not one.shape:
-        return bool(np.array_equal(one[()], other[()]))
-    rows, others = rows_of(left, one), rows_of(right, other)
-    if one.ndim <= 2 and one.dtype.kind in "biufc":
-        return bool(np.array_equal(one[rows.start : rows.stop], other[others.start : others.stop]))
-    chosen = {0, len(rows) // 2, len(rows) - 1} if rows else set()
-    return all(np.array_equal(one[rows[row]], other[others[row]]) for row in chosen)
-
-
 def _edge_rows(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[bytes]:
     if dataset.shape is None or not 1 <= len(dataset.shape) <= 2 or dataset.dtype.kind not in "biufc":
         return
-    if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > _MAX_DIGEST_ROW:
+    if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > MAX_DIGEST_ROW:
         return
     rows = rows_of(group, dataset)
     yield dataset[rows[0]].tobytes()

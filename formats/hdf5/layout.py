@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
 from .columns import Flip
+from .content_digest import content_digest
 from .hdf5_file import (
     DAMAGE,
     FlatGroup,
@@ -224,6 +226,7 @@ class Layout(ABC):
             mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
             unused = tuple(path for path in datasets(group) if path not in mapped)
         columns = {name: build_column(group, spec, name) for name, spec in specs.items()}
+        stored = {part.source: columns[name].stored for name, spec in specs.items() for part in spec.parts}
         length = _common_length(columns)
         if isinstance(group, FlatGroup):
             columns, length = _part(columns, length, group)
@@ -255,6 +258,7 @@ class Layout(ABC):
                 notes=tuple(notes),
                 lacking=lacking,
             ),
+            content=partial(content_digest, group, stored),
         )
 
     def scan(self, file: h5py.File, key: str) -> Scanned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,19 +33,34 @@ _PARTS = ("data", "meta", "videos")
 
 
 @dataclass(frozen=True, slots=True)
+class KnownEpisode:
+    """An episode of the dataset that a run appends to.
+
+    Attributes:
+        index: Its number.
+        length: Rows of its recording.
+        content: Second digest of its recording; None where 0.2.2 or earlier wrote it, or its data were damaged.
+    """
+
+    index: int
+    length: int
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Base:
     """Facts about the dataset that a run appends to.
 
     Attributes:
         dataset: What is written down of it.
         info: What is the same for all of its episodes.
-        episodes: (digest, key) of a recording to the number of its episode.
+        episodes: (digest, key) of a recording to its episode; recordings that begin and end alike may share them.
         size: Bytes of all of its files.
     """
 
     dataset: BaseDataset
     info: DatasetInfo
-    episodes: Mapping[tuple[str, str], int]
+    episodes: Mapping[tuple[str, str], Sequence[KnownEpisode]]
     size: int
 
 
@@ -65,8 +81,10 @@ def read_base(append_to: str, formats: Sequence[str]) -> Base:
         digest = _digest(root)  # before it is read: what changes from here on is noticed
         if [existing.version] != list(formats):
             raise UsageError(str(root), f"is of version {existing.version}", " and ".join(formats), "see `formats:`")
-        known = origins(existing) if has_origins(existing) else ()
-        episodes = {(origin.source_digest, origin.source_key): origin.episode_index for origin in known}
+        episodes: dict[tuple[str, str], list[KnownEpisode]] = defaultdict(list)
+        for origin in origins(existing) if has_origins(existing) else ():
+            known = KnownEpisode(origin.episode_index, origin.source_length, origin.content_digest)
+            episodes[origin.source_digest, origin.source_key].append(known)
         sizes = {name: state.st_size for name, state in walk(root)}
         files = sum(name.endswith((".parquet", ".mp4")) for name in sizes)
         counts = existing.count("total_episodes"), existing.count("total_frames")

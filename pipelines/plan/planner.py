@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from ...blocks.episode_step import EpisodeFilter, EpisodeStep
-from ...blocks.reader import Reader
 from ...core.episode import EXAMPLE, Episode, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8, printable
 from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
@@ -115,9 +115,9 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
             if scanned.episode is not None:
                 notes.add(scanned.episode, found[-1].row)
         on_file(number + 1, len(files))
-    if base is not None:
-        _refuse_known(found, base)
-    _refuse_duplicates(found, reader)
+    content = cache(reader.content_digest)
+    by_length = _refuse_known(found, base, content) if base is not None else []
+    _refuse_duplicates(found, content)
     features, fps, others = _most_have(found)
     if base is not None:
         features, fps, others = base.info.features, base.info.fps, base.dataset.path
@@ -127,7 +127,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     for maker in pipeline.dataset if features else ():
         maker.check_features(features)
     rows = cut_shards(entry.row for entry in found)
-    told = notes.told()
+    told = [*notes.told(), *by_length]
     frames = sum(row.length for row in rows if not row.reason)
     needed = estimate(features, frames, video, len(pipeline.formats), base.size if base is not None else 0)
     return Plan(Manifest(rows), features, fps, told, needed, base)
@@ -248,29 +248,45 @@ class _Notes:
         ]
 
 
-def _refuse_duplicates(found: Sequence[_Found], reader: Reader) -> None:
+def _refuse_duplicates(found: Sequence[_Found], content: Callable[[EpisodeRow], str]) -> None:
     """Reject each episode that is listed before, under the same name in another file."""
-    seen: dict[tuple[str, str], list[EpisodeRow]] = {}
+    alike: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+    for entry in found:
+        if not entry.row.reason:
+            alike[entry.row.digest, entry.row.key].append(entry)
+    for group in alike.values():
+        first: dict[str, EpisodeRow] = {}
+        for entry in group if len(group) > 1 else ():
+            digest = content(entry.row)  # of damaged data it is empty: the run finds them, and names them
+            twin = first.setdefault(digest, entry.row)
+            if digest and twin is not entry.row:
+                detail = f"is the same episode as {twin.label}"
+                entry.row = entry.row.rejected(Rejection("duplicate_episode", detail, error=True))
+
+
+def _refuse_known(found: Sequence[_Found], base: Base, content: Callable[[EpisodeRow], str]) -> list[str]:
+    """Reject each episode that is in the dataset already; return notes on what is not certain."""
+    by_length: list[str] = []
+    others = 0
     for entry in found:
         row = entry.row
-        if row.reason:
-            continue
-        others = seen.setdefault((row.digest, row.key), [])
-        twin = next((other for other in others if reader.holds_same(row, other)), None)
-        if twin is not None:
-            detail = f"is the same episode as {twin.label}"
-            entry.row = row.rejected(Rejection("duplicate_episode", detail, error=True))
-        else:
-            others.append(row)
-
-
-def _refuse_known(found: Sequence[_Found], base: Base) -> None:
-    """Reject each episode that is in the dataset already."""
-    for entry in found:
-        known = base.episodes.get((entry.row.digest, entry.row.key))
-        if known is not None and not entry.row.reason:
-            detail = f"is episode {known} of {base.dataset.path}"
-            entry.row = entry.row.rejected(Rejection(ALREADY_THERE, detail, error=False))
+        alike = () if row.reason else base.episodes.get((row.digest, row.key), ())
+        same = [known for known in alike if known.content is not None and known.content == content(row)]
+        same += [known for known in alike if known.content is None and known.length == row.source_length]
+        if same:
+            detail = f"is episode {same[0].index} of {base.dataset.path}"
+            entry.row = row.rejected(Rejection(ALREADY_THERE, detail, error=False))
+            if same[0].content is None:
+                by_length.append(f"{row.label} (episode {same[0].index})")
+        others += bool(alike and not same)
+    path, notes = base.dataset.path, []
+    if by_length:
+        named = ", ".join(by_length)
+        notes.append(f"{path} has no content digest of these episodes, their digest, name and length agree: {named}")
+    if others:
+        told = f"new, although an episode of {path} begins and ends alike: other numbers, frames or length"
+        notes.append(f"{told} ({others} episodes)")
+    return notes
 
 
 def _most_have(found: Sequence[_Found]) -> tuple[Features, int, str]:

@@ -70,9 +70,13 @@ def numbered(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**line, "episode_index": number} for number, line in enumerate(lines)]
 
 
-def with_rows(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return lines of provenance with the column that 0.2.2 added: rows that follow each other need none."""
-    return [{"row_runs": None, **line} for line in lines]
+# Columns of the provenance since 0.2.2 and 0.2.3; rows that follow each other need no runs.
+ADDED = {"row_runs": None, "content_digest": None}
+
+
+def with_added(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return lines of provenance with the columns that later versions added."""
+    return [{**ADDED, **line} for line in lines]
 
 
 def assert_holds(dataset: Path, *recordings: dict[str, np.ndarray]) -> None:
@@ -105,7 +109,7 @@ def test_trace(robotrove: Command, unpacked: Unpack, version: str, dataset: str)
         done = robotrove("trace", dataset, number, "--json")
         source = Path(f"/tmp/robotrove-golden/{version}/recordings/isaaclab.hdf5")
         place = {"source_path": str(source), "source_is_there": source.exists()}
-        assert (done.code, done.json) == (0, lines[number] | place | {"row_runs": None})
+        assert (done.code, done.json) == (0, ADDED | lines[number] | place)
         expected = {
             "source_key": key,
             "source_length": 8,
@@ -127,7 +131,7 @@ def test_aggregate(robotrove: Command, unpacked: Unpack, version: str) -> None:
     recordings = recorded(folder / "recordings/isaaclab.hdf5")
     assert_holds(folder / "both", recordings, recordings)
     assert tasks(folder / "both") == [TASK]
-    assert provenance(folder / "both") == with_rows(numbered(provenance(folder / "v30") + provenance(folder / "v21")))
+    assert provenance(folder / "both") == with_added(numbered(provenance(folder / "v30") + provenance(folder / "v21")))
     checked = robotrove("verify", "both", "--deep", "--json")
     assert (checked.code, checked.json["counts"]) == (0, COUNTS | {"episodes": 6, "frames": 42})
 
@@ -142,9 +146,21 @@ def test_convert(robotrove: Command, unpacked: Unpack, version: str, dataset: st
     assert (info["codebase_version"], info["total_episodes"], info["total_frames"]) == (to, 3, 21)
     assert_holds(folder / "other", recorded(folder / "recordings/isaaclab.hdf5"))
     assert tasks(folder / "other") == [TASK]
-    assert provenance(folder / "other") == with_rows(provenance(folder / dataset))
+    assert provenance(folder / "other") == with_added(provenance(folder / dataset))
     checked = robotrove("verify", "other", "--deep", "--json")
     assert (checked.code, checked.json["counts"], checked.json["findings"]) == (0, COUNTS, [])
+
+
+@EVERY_DATASET
+def test_nothing_is_appended_twice(robotrove: Command, unpacked: Unpack, version: str, dataset: str) -> None:
+    folder = unpacked(version)
+    made = {"v30": "v3.0", "v21": "v2.1"}[dataset]
+    more = ("source.files=[recordings,more]", f"append_to={folder / dataset}", f"formats=[{made}]")
+    done = robotrove("run", "pipeline.yaml", *more, "--output", "new", "--workers", 1, "--json")
+    assert (done.json["kept"], done.json["rejected"]["already_in_dataset"]) == (2, 3), done.err
+    assert [line["source_key"] for line in provenance(folder / "new")] == [*KEPT, "data/demo_0", "data/demo_1"]
+    named = ", ".join(f"recordings/isaaclab.hdf5:{key} (episode {number})" for number, key in enumerate(KEPT))
+    assert [note.partition("agree: ")[2] for note in done.json["notes"] if "no content digest" in note] == [named]
 
 
 @OF_BOTH_FORMATS
@@ -165,7 +181,7 @@ def test_append(robotrove: Command, unpacked: Unpack, version: str, dataset: str
     assert tasks(longer) == [TASK, "open the drawer"]
     np.testing.assert_array_equal(stored(longer)["task_index"], np.repeat([0, 1], [21, 14]))
     lines = provenance(longer)
-    assert lines[:3] == with_rows(before)
+    assert lines[:3] == with_added(before)
     assert [(line["source_key"], line["robotrove_version"]) for line in lines[3:]] == [
         ("data/demo_0", __version__),
         ("data/demo_1", __version__),

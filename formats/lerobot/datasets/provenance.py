@@ -33,9 +33,10 @@ ORIGIN_SCHEMA = pa.schema(
         ("robotrove_version", pa.string()),
         ("encoder_version", pa.string()),
         ("row_runs", pa.list_(pa.list_(pa.int64()))),
+        ("content_digest", pa.string()),
     ]
 )
-_ADDED = "row_runs"  # in 0.2.2
+_ADDED = ("row_runs", "content_digest")  # in 0.2.2, in 0.2.3
 
 _TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
@@ -58,6 +59,7 @@ class ProvenanceRow:
         robotrove_version: Version that converted it.
         encoder_version: Encoder and FFmpeg that made its videos.
         row_runs: Rows that were used, as runs (first, count, step); None for every row from the first to the last.
+        content_digest: Second digest, of all numbers and some frames; None where it is not known.
     """
 
     episode_index: int
@@ -73,6 +75,7 @@ class ProvenanceRow:
     robotrove_version: str
     encoder_version: str
     row_runs: tuple[tuple[int, int, int], ...] | None = None
+    content_digest: str | None = None
 
     @property
     def row_map(self) -> RowMap:
@@ -85,7 +88,7 @@ class ProvenanceRow:
         return f"{self.source_name}:{self.source_key}"
 
 
-_COLUMNS = tuple(field.name for field in fields(ProvenanceRow) if field.name != _ADDED)
+_COLUMNS = tuple(field.name for field in fields(ProvenanceRow) if field.name not in _ADDED)
 
 
 def _runs(value: Any, where: str) -> tuple[tuple[int, int, int], ...] | None:
@@ -95,7 +98,7 @@ def _runs(value: Any, where: str) -> tuple[tuple[int, int, int], ...] | None:
     runs = value if isinstance(value, list | tuple) and value else [value]
     for run in runs:
         if not isinstance(run, list | tuple) or list(map(type, run)) != [int, int, int] or run[1] < 1:
-            raise Damaged(where, f"{_ADDED} has {run!r} instead of a run: [first row, count, step]")
+            raise Damaged(where, f"row_runs has {run!r} instead of a run: [first row, count, step]")
     return tuple((first, count, step) for first, count, step in runs)
 
 
@@ -106,7 +109,7 @@ def origins(dataset: Dataset) -> Iterator[ProvenanceRow]:
         Damaged: If the table is missing or cannot be read.
     """
     for row, (where, values) in enumerate(_entries(dataset)):
-        origin = ProvenanceRow(**values | {_ADDED: _runs(values.get(_ADDED), where)})
+        origin = ProvenanceRow(**values | {"row_runs": _runs(values.get("row_runs"), where)})
         if origin.episode_index != row:
             raise Damaged(where, other_episode(origin.episode_index, row))
         yield origin
@@ -116,14 +119,14 @@ def _entries(dataset: Dataset) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (place, columns) of each row of the table, or of each line where it is a file of JSON lines."""
     path = dataset.provenance_path
     if path.endswith(".parquet"):
-        for first, batch in dataset.batches(path, _COLUMNS, EPISODE_BATCH_ROWS, optional=[_ADDED]):
+        for first, batch in dataset.batches(path, _COLUMNS, EPISODE_BATCH_ROWS, optional=_ADDED):
             for row, values in enumerate(zip(*(column.to_pylist() for column in batch.values()), strict=True), first):
                 yield f"{path}, row {row}", dict(zip(batch, values, strict=True))
         return
     for where, line in dataset.json_lines(path):
         if missing := [name for name in _COLUMNS if name not in line]:
             raise Damaged(where, f"has no {', '.join(missing)}")
-        yield where, {name: line[name] for name in (*_COLUMNS, _ADDED) if name in line}
+        yield where, {name: line[name] for name in (*_COLUMNS, *_ADDED) if name in line}
 
 
 def origin_of(dataset: Dataset, episode: int) -> ProvenanceRow | None:
@@ -161,8 +164,8 @@ def _known_origins(dataset: Dataset) -> Iterator[pa.Table]:
 
 
 def _known_columns(dataset: Dataset, path: str) -> Iterator[pa.Table]:
-    names = ["episode_index", *(name for name in ORIGIN_SCHEMA.names if name != _ADDED)]
-    for first, batch in dataset.batches(path, names, EPISODE_BATCH_ROWS, optional=[_ADDED]):
+    names = ["episode_index", *(name for name in ORIGIN_SCHEMA.names if name not in _ADDED)]
+    for first, batch in dataset.batches(path, names, EPISODE_BATCH_ROWS, optional=_ADDED):
         columns = {name: column.to_pylist() for name, column in batch.items()}
         for row, episode in enumerate(columns.pop("episode_index"), start=first):
             if episode != row:
@@ -171,13 +174,11 @@ def _known_columns(dataset: Dataset, path: str) -> Iterator[pa.Table]:
 
 
 def _table(columns: dict[str, list[Any]], path: str, first: int) -> pa.Table:
-    runs = columns.get(_ADDED) or [None] * len(columns["source_name"])
-    columns[_ADDED] = [_runs(value, f"{path}, episode {episode}") for episode, value in enumerate(runs, start=first)]
+    columns = dict.fromkeys(_ADDED, [None] * len(columns["source_name"])) | columns
+    columns["row_runs"] = [_runs(runs, f"{path}, episode {row}") for row, runs in enumerate(columns["row_runs"], first)]
     for field in ORIGIN_SCHEMA:
-        if field.name == _ADDED:
-            continue
-        kind = _TYPES[field.type]
-        if not set(map(type, columns[field.name])) <= {kind, type(None)}:
+        kind = _TYPES.get(field.type)
+        if kind and not set(map(type, columns[field.name])) <= {kind, type(None)}:
             for episode, value in enumerate(columns[field.name], start=first):
                 if value is not None and type(value) is not kind:
                     where = f"{path}, episode {episode}"

@@ -42,7 +42,7 @@ def write_episode(
         index: The episode's row in the manifest.
         features: What the dataset holds, default features aside.
         video: Encoder settings.
-        provenance: Stored beside the statistics.
+        provenance: Stored beside the statistics, with the digest of the content.
         cpus: Cameras encoded at the same time, with frames read ahead when more than 1.
 
     Raises:
@@ -68,7 +68,7 @@ def write_episode(
         "files": files,
         "stats": {f"stats/{key}/{name}": v.tolist() for key, stats in found.items() for name, v in stats.items()},
         "histograms": {key: seen.tolist() for key, column in columns.items() if (seen := column.histogram) is not None},
-        "provenance": dict(provenance),
+        "provenance": {**provenance, "content_digest": ep.content_digest() or None},
     }
     (folder / EPISODE_FILE).write_text(json.dumps(entry, ensure_ascii=False))
     return ep.length * len(filmed)

@@ -13,7 +13,7 @@ from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap
 from robotrove.blocks.reader import Reader
 from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode, EpisodeOrigin, Scanned
-from robotrove.core.features import Feature
+from robotrove.core.features import Feature, cameras
 from robotrove.core.source_file import SourceFile
 from robotrove.formats.hdf5.layouts.isaaclab import IsaacLabLayout
 from robotrove.manifests.manifest import EpisodeRow
@@ -72,6 +72,18 @@ class Mirrored(EpisodeMap):
     def apply(self, ep: Episode) -> Episode:
         """Take the rows."""
         return ep.take(np.array([0, 0, 0, *range(ep.length - 1, -1, -1)]))
+
+
+class WithoutCameras(EpisodeMap):
+    """Removes all cameras."""
+
+    name = "without_cameras"
+
+    def apply(self, ep: Episode) -> Episode:
+        """Remove them."""
+        for key in cameras(ep.features):
+            ep = ep.without_column(key)
+        return ep
 
 
 class Assigning(EpisodeMap):

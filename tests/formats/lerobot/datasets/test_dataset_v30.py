@@ -469,13 +469,14 @@ def write_origins(root: Path, episodes: list[int], **more: Any) -> None:
 def test_provenance_travels(root: Path) -> None:
     write_origins(root, [0, 1, 2, 3])
     metas = read_metas(DatasetV30(root))
-    assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2", "row_runs": None}
+    assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2", "row_runs": None, "content_digest": None}
 
 
 def test_dataset_without_provenance(root: Path) -> None:
     meta = read_metas(DatasetV30(root))[2]
     assert meta.provenance == dict.fromkeys(ORIGIN) | {
         "row_runs": None,
+        "content_digest": None,
         "source_name": "cubes",
         "source_key": "episode 2",
         "source_length": 5,

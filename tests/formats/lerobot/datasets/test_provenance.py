@@ -55,3 +55,18 @@ def test_a_line_that_lacks_a_column(tmp_path: Path) -> None:
     dataset = view(tmp_path, "v2.1", [row])
     with pytest.raises(Damaged, match="line 1: has no source_key, success"):
         list(origins(dataset))
+
+
+@pytest.mark.parametrize("version", ["v2.1", "v3.0"])
+def test_columns_that_earlier_versions_lack(tmp_path: Path, version: str) -> None:
+    added = [{"row_runs": [[0, 2, 4]], "content_digest": "9f"}, {"row_runs": None, "content_digest": None}]
+    rows = [asdict(origin) | more for origin, more in zip(ORIGINS, added, strict=True)]
+    found = list(origins(view(tmp_path / "now", version, rows)))
+    assert [(origin.row_runs, origin.content_digest) for origin in found] == [(((0, 2, 4),), "9f"), (None, None)]
+    for names in (["content_digest"], ["row_runs", "content_digest"]):
+        earlier = [{name: value for name, value in row.items() if name not in names} for row in rows]
+        found = list(origins(view(tmp_path / f"{len(names)}", version, earlier)))
+        assert [(origin.row_runs is None, origin.content_digest) for origin in found] == [
+            ("row_runs" in names, None),
+            (True, None),
+        ]
