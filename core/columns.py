@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -115,6 +115,29 @@ def checked_rows(rows: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return rows.astype(np.int64, copy=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A recorded value that its column cannot hold.
+
+    Attributes:
+        dataset: Path of its dataset in the recording.
+        row: Its row in the dataset.
+        entry: Its number in a row of the column, counted over all axes.
+        name: Name of the entry, or its number; empty where it is alone.
+        value: As recorded.
+        stored: As the column gives it.
+        share: Its change, as a share of the range of its entry in the episode.
+    """
+
+    dataset: str
+    row: int
+    entry: int
+    name: str
+    value: float
+    stored: float
+    share: float
+
+
 class Column(ABC):
     """One feature of one episode, read on demand.
 
@@ -149,6 +172,17 @@ class Column(ABC):
             return np.empty((0, *self.feature.shape), dtype=object)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def loss(self, rows: NDArray[np.int64] | None = None) -> Loss | None:
+        """Return the value that loses most by a cast to float32 that nobody decided; None if none loses much.
+
+        Args:
+            rows: Rows that count (n,), all by default.
+
+        Raises:
+            EpisodeRejected: If the data turn out to be unusable.
+        """
+        return None
+
     def take(self, rows: NDArray[np.int64]) -> Column:
         """Return some rows as a column of their own: (n,) int64, which may drop, repeat and reorder rows.
 
@@ -159,6 +193,13 @@ class Column(ABC):
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return TakenColumn(self, RowMap.of(rows))
+
+    def _named(self, loss: Loss | None, before: int = 0) -> Loss | None:
+        """Return the loss of a part with the number and the name that its entry has here, behind others."""
+        if loss is None:
+            return None
+        entry, names = before + loss.entry, self.feature.names
+        return replace(loss, entry=entry, name=names[entry] if names else loss.name)
 
 
 class TakenColumn(Column):
@@ -193,6 +234,11 @@ class TakenColumn(Column):
             rows = first + step * np.arange(begin, min(begin + size, count))
             low = int(rows.min())
             yield self._base.read(low, int(rows.max()) + 1)[rows - low]
+
+    def loss(self, rows: NDArray[np.int64] | None = None) -> Loss | None:
+        """See the base class."""
+        own = self._rows.rows
+        return self._named(self._base.loss(own if rows is None else own[rows]))
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return TakenColumn(self._base, RowMap.of(self._rows.rows[rows]))
@@ -230,6 +276,10 @@ class MappedColumn(Column):
                 raise RobotroveError(self._name, found, f"{dtype} {shape}", "fix the block")
             yield changed
 
+    def loss(self, rows: NDArray[np.int64] | None = None) -> Loss | None:
+        """Return that of the column before the function."""
+        return self._base.loss(rows)
+
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return MappedColumn(self._base.take(rows), self.feature, self._function, self._name)
 
@@ -245,6 +295,12 @@ class ConcatColumn(Column):
         # Vectors of an episode may be in memory (design §3); frames are never concatenated.
         rows = [part.read(start, stop).reshape(stop - start, -1) for part in self._parts]
         yield np.concatenate(rows, axis=1)
+
+    def loss(self, rows: NDArray[np.int64] | None = None) -> Loss | None:
+        """See the base class."""
+        widths = [prod(part.feature.shape) for part in self._parts]
+        found = [self._named(part.loss(rows), sum(widths[:at])) for at, part in enumerate(self._parts)]
+        return max(filter(None, found), key=lambda loss: loss.share, default=None)
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return ConcatColumn([part.take(rows) for part in self._parts], self.feature)

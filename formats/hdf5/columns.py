@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from ...core.columns import Array, Column
+from ...core.columns import Array, Column, Loss
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.image.images import ImageDecoder, image_size
@@ -24,6 +25,8 @@ Flip: TypeAlias = Literal["none", "vertical", "rotate180"]
 # Variable-length rows are small descriptors in the dataset and live elsewhere in the file.
 _ENCODED_ROWS = 64
 _INT64_MAX = np.iinfo(np.int64).max
+# Joint angles of simulators lose less in float32; epoch times, UTM metres and encoder counts lose what they are about.
+_LEAST_CHANGE, _LEAST_SHARE = 1e-6, 1e-4
 
 
 class NumericColumn(Column):
@@ -33,24 +36,65 @@ class NumericColumn(Column):
         dataset: Numeric, (T, …).
         feature: dtype and shape of a row; values are cast to the dtype.
         entries: Slice of the last axis, or None for all of it.
+        is_decided: True if the pipeline says the dtype, so that what the cast loses is meant.
     """
 
-    def __init__(self, dataset: h5py.Dataset, feature: Feature, entries: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: h5py.Dataset,
+        feature: Feature,
+        entries: tuple[int, int] | None = None,
+        *,
+        is_decided: bool = False,
+    ) -> None:
         super().__init__(feature, len(dataset))
         self._dataset = dataset
         self._entries = entries
+        self._is_decided = is_decided
+
+    def _recorded(self, start: int, stop: int) -> Array:
+        """Return rows with the dtype of the dataset."""
+        with reading(f"{self._dataset.name} rows {start}..{stop}"):
+            rows: Array = self._dataset[start:stop]
+        if self._entries is not None:
+            rows = rows[..., self._entries[0] : self._entries[1]]
+        return rows.reshape(stop - start, *self.feature.shape)
 
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         """Yield all rows at once: the vectors of an episode may be in memory."""
-        with reading(f"{self._dataset.name} rows {start}..{stop}"):
-            rows = self._dataset[start:stop]
-        if self._entries is not None:
-            rows = rows[..., self._entries[0] : self._entries[1]]
+        rows = self._recorded(start, stop)
         with np.errstate(over="ignore"):  # what overflows becomes inf, which the writer refuses by row
             if rows.dtype == np.uint64 and self.feature.dtype == "int64" and rows.size and rows.max() > _INT64_MAX:
                 raise EpisodeRejected("out_of_range", f"{self._dataset.name} has {rows.max()}, too large for int64")
-            rows = rows.reshape(stop - start, *self.feature.shape).astype(self.feature.dtype, copy=False)
+            rows = rows.astype(self.feature.dtype, copy=False)
         yield rows
+
+    def loss(self, rows: NDArray[np.int64] | None = None) -> Loss | None:
+        """Return the value that loses most of its entry's range, if that is more than 1e-4 of it, and 1e-6."""
+        is_exact = np.can_cast(form(self._dataset)[1], np.float32) or self.feature.values_dtype != np.float32
+        if self._is_decided or is_exact or not self.length:
+            return None
+        rows = np.arange(self.length) if rows is None else rows
+        first = int(rows.min())  # of a long dataset an episode may have a part
+        values = self._recorded(first, int(rows.max()) + 1)[rows - first].reshape(len(rows), -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored, wide = values.astype(np.float32), values.astype(np.float64, copy=False)
+            changes = np.abs(wide - stored)
+        if (strange := ~np.isfinite(changes)).any():  # NaN, infinity, overflow: refused when they are written
+            changes[strange] = 0
+        worst = changes.max(axis=0)
+        if worst.max() <= _LEAST_CHANGE:
+            return None
+        ranges = wide.max(axis=0, where=~strange, initial=-np.inf) - wide.min(axis=0, where=~strange, initial=np.inf)
+        lost = (worst > _LEAST_CHANGE) & (worst > _LEAST_SHARE * ranges)
+        if not lost.any():
+            return None
+        shares = np.divide(worst, ranges, out=np.full_like(worst, np.inf), where=ranges > 0)
+        entry = max(np.flatnonzero(lost).tolist(), key=lambda at: (shares[at], worst[at]))
+        at = int(changes[:, entry].argmax())
+        value, cast = values[at, entry].item(), stored[at, entry].item()
+        name = str(entry) if values.shape[1] > 1 else ""
+        return self._named(Loss(self._dataset.name, int(rows[at]), entry, name, value, cast, float(shares[entry])))
 
 
 class StringColumn(Column):

@@ -328,7 +328,7 @@ def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
     target = _target(common, spec.dtype)
     labels = _labels(spec.parts)
     columns = [
-        _cut(_numbers(source, part.slice, target, label), part)
+        _cut(_numbers(source, part.slice, target, label, spec.dtype is not None), part)
         for source, part, label in zip(sources, spec.parts, labels, strict=True)
     ]
     check_lengths({part.source: column.length for part, column in zip(spec.parts, columns, strict=True)}, f"{key!r}: ")
@@ -342,19 +342,22 @@ def _vector(sources: Sequence[h5py.Dataset], spec: ColumnSpec, key: str) -> Colu
     return _renamed(whole, spec.names, key)
 
 
-def _numbers(source: h5py.Dataset, entries: tuple[int, int] | None, dtype: str, label: str) -> NumericColumn:
+def _numbers(
+    source: h5py.Dataset, entries: tuple[int, int] | None, dtype: str, label: str, is_decided: bool
+) -> NumericColumn:
     shape, _ = form(source)
     if len(shape) == 1:
         if entries is not None:
             raise EpisodeRejected("bad_slice", f"{source.name} has one number per row, so `slice` does not apply")
-        return NumericColumn(source, Feature(dtype, (1,)))
+        return NumericColumn(source, Feature(dtype, (1,)), is_decided=is_decided)
     width = shape[-1]
     first, last = entries or (0, width)
     _check_slice(source.name, width, first, last)
     if len(shape) == 2:
         names = tuple(f"{label}_{index}" for index in range(first, last))
-        return NumericColumn(source, Feature(dtype, (last - first,), names), entries)
-    return NumericColumn(source, Feature(dtype, (*shape[1:-1], last - first)), entries)
+        return NumericColumn(source, Feature(dtype, (last - first,), names), entries, is_decided=is_decided)
+    feature = Feature(dtype, (*shape[1:-1], last - first))
+    return NumericColumn(source, feature, entries, is_decided=is_decided)
 
 
 def _check_slice(where: str, width: int, first: int, last: int) -> None:

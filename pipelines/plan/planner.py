@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from ...blocks.episode_step import EpisodeFilter, EpisodeStep
+from ...core.columns import Loss
 from ...core.episode import EXAMPLE, Episode, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8, printable
 from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
@@ -88,6 +90,8 @@ class _Found:
     row: EpisodeRow
     features: Features | None
     fps: int
+    losses: dict[str, Loss] = field(default_factory=dict)
+    comparing_s: float = 0.0
 
 
 def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
@@ -124,10 +128,13 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
         for entry in found:
             entry.features = named_like(features, entry.features or {})
     _refuse_differing(found, features, fps, others)
+    _check_losses(found)
     for maker in pipeline.dataset if features else ():
         maker.check_features(features)
     rows = cut_shards(entry.row for entry in found)
     told = [*notes.told(), *by_length]
+    if (comparing_s := sum(entry.comparing_s for entry in found)) > 1:
+        told.append(f"comparing values with float32 took {comparing_s:.1f} s; a `dtype:` of such columns saves that")
     frames = sum(row.length for row in rows if not row.reason)
     needed = estimate(features, frames, video, len(pipeline.formats), base.size if base is not None else 0)
     return Plan(Manifest(rows), features, fps, told, needed, base)
@@ -163,15 +170,20 @@ def _episode(
         if is_known or tried.rejection is None:
             ep = tried
     row = replace(row, length=ep.length, fps=ep.fps, task=ep.text)
+    losses: dict[str, Loss] = {}
+    started = time.perf_counter()
     if ep.rejection is None:
         try:
             _check_features(ep.features, video)
+            losses = {key: loss for key, column in ep.columns.items() if (loss := column.loss()) is not None}
         except EpisodeRejected as exc:
             ep.reject(exc.reason, exc.detail, error=True)
+    comparing_s = time.perf_counter() - started
     if ep.rejection is None and for_v21 and is_too_long_for_v21(ep.length, ep.fps):
         detail = f"lasts {ep.length / ep.fps:.0f} s, {ep.length} frames: LeRobot 0.3.3 cannot load it in version 2.1"
         ep.reject("too_long_for_v21", f"{detail}; downgrader: {{allow_long: true}} keeps it", error=False)
-    return _Found(row.rejected(ep.rejection) if ep.rejection else row, ep.features, ep.fps)
+    row = row.rejected(ep.rejection) if ep.rejection else row
+    return _Found(row, ep.features, ep.fps, losses, comparing_s)
 
 
 def _check_features(features: Features, video: VideoSettings) -> None:
@@ -246,6 +258,30 @@ class _Notes:
             printable(f"{text} ({count} episodes{EXAMPLE if (example := self._examples[text]) else ''}{example})")
             for text, count in sorted(self._counts.items())
         ]
+
+
+def _check_losses(found: Sequence[_Found]) -> None:
+    """Stop where float32 would lose what a column is about, with the worst example of each column."""
+    worst: dict[str, tuple[Loss, EpisodeRow]] = {}
+    for entry in found:
+        for key, loss in entry.losses.items():
+            if not entry.row.reason and (key not in worst or loss.share > worst[key][0].share):
+                worst[key] = loss, entry.row
+    if not worst:
+        return
+    lines = [f"float32 is too coarse for {', '.join(worst)}"]
+    for key, (loss, row) in worst.items():
+        place = f"{loss.dataset} row {loss.row} of {row.path}, episode {row.key}"
+        name = f", entry {loss.name}" if loss.name else ""
+        lines.append(printable(f"{key}{name}: {place} has {loss.value!r}, in float32 {loss.stored!r}"))
+    columns = ", ".join(f"{key}: {{from: …, dtype: float64}}" for key in worst)
+    raise UsageError(
+        "loses_precision",
+        "\n    ".join(lines),
+        "a `dtype:`, or changes of at most 1e-6, or of 1e-4 of the range of their entry in the episode",
+        f"source: {{columns: {{{columns}}}}} keeps the values, dtype: float32 accepts the loss; "
+        "`robotrove init FILE` writes the columns of a layout",
+    )
 
 
 def _refuse_duplicates(found: Sequence[_Found], content: Callable[[EpisodeRow], str]) -> None:

@@ -206,3 +206,33 @@ def test_planning_and_run_compute_the_same(tmp_path: Path, name: str, steps: str
     assert reader is not None
     [row] = Manifest.read(tmp_path / "out.run/manifest.parquet").rows
     assert stored == reader.content_digest(row) == digest_of(path)
+
+
+@pytest.mark.parametrize("name", ["raw", "tiles", "vlen"])
+def test_of_episodes_end_to_end_only_the_own_rows_count(tmp_path: Path, name: str) -> None:
+    """Rows 3 to 8 of two files are equal, those before differ."""
+
+    def change(seed: int) -> Callable[[h5py.Group], None]:
+        def change(group: h5py.Group) -> None:
+            group["terminals"] = np.arange(ROWS) == 2
+            group["q"][:3] = seed
+            frame = group["front"][seed]
+            group["front"][0] = frame
+
+        return change
+
+    found = []
+    for seed in (1, 2):
+        path = record(tmp_path / f"{seed}.h5", STORED[name], change(seed))
+        specs = {key: ColumnSpec.model_validate(source) for key, source in COLUMNS.items()}
+        layout = GenericLayout(columns=specs, episodes="/episode", split=["terminals"])
+        with h5py.File(path) as file:
+            episodes = [layout.open(file, key) for key in layout.list(file)]
+            assert [ep.length for ep in episodes] == [3, 6]
+            before = [ep.content_digest() for ep in episodes]
+            for ep in episodes:
+                assert sum(map(len, ep.frames("observation.images.front"))) == ep.length
+            assert [ep.content_digest() for ep in episodes] == before
+            found.append(before)
+    assert found[0][1] == found[1][1]
+    assert found[0][0] != found[1][0]

@@ -86,6 +86,26 @@ class WithoutCameras(EpisodeMap):
         return ep
 
 
+class WithoutTime(EpisodeMap):
+    """Removes a column."""
+
+    name = "without_time"
+
+    def apply(self, ep: Episode) -> Episode:
+        """Remove it."""
+        return ep.without_column("observation.time")
+
+
+class Halved(EpisodeMap):
+    """Halves the values of a column."""
+
+    name = "halved"
+
+    def apply(self, ep: Episode) -> Episode:
+        """Change it."""
+        return ep.map_column("observation.state", lambda rows: rows / 2)
+
+
 class Assigning(EpisodeMap):
     """Drops every second frame as blocks did before `take`: by assigning fields."""
 
