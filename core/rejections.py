@@ -54,7 +54,7 @@ _DAMAGE = {
     "non_finite": ("a value is NaN or infinite", "fix the recording; the detail names row and entry"),
     "bad_image": ("a picture cannot be decoded", "fix the recording; the detail names the row"),
     "image_size_changed": ("pictures of one camera differ in size", "record with one size"),
-    "image_dtype": ("pictures are not uint8", "convert them to uint8, or remove the camera from source.columns"),
+    "image_dtype": ("depth, a mask, or not uint8", "convert them to uint8, or remove the camera from source.columns"),
     "odd_image_size": ("the codec needs even sizes", "image_resizer: {pad: even}"),
     "no_frames": ("a camera has no frames", "remove the camera from source.columns"),
     "not_encodable": ("the encoder refuses the frames", "choose other writer.video settings"),

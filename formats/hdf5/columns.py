@@ -1,9 +1,11 @@
-"""Columns that read an HDF5 dataset: numbers, strings, raw frames, encoded frames."""
+"""Columns that read an HDF5 dataset: numbers, strings, raw frames, encoded frames; what is depth or a mask."""
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from math import prod
 from typing import Any, Literal, TypeAlias
 
@@ -14,19 +16,26 @@ from numpy.typing import NDArray
 from ...core.columns import Array, Column, Loss
 from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
-from ...media.image.images import ImageDecoder, image_size
-from .chunked_rows import BATCH_BYTES, SampledRows, row_bytes
-from .hdf5_file import form, reading, undecodable
+from ...media.image.images import Header, ImageDecoder, read_header
+from .chunked_rows import BATCH_BYTES, ChunkedRows, SampledRows, row_bytes
+from .hdf5_file import DAMAGE, form, reading, rows_of, undecodable
 
 Storage: TypeAlias = Literal["video", "image"]
 Color: TypeAlias = Literal["rgb", "bgr"]
 Flip: TypeAlias = Literal["none", "vertical", "rotate180"]
+Assume: TypeAlias = Literal["grey", "colour"]
 
 # Variable-length rows are small descriptors in the dataset and live elsewhere in the file.
 _ENCODED_ROWS = 64
 _INT64_MAX = np.iinfo(np.int64).max
 # Joint angles of simulators lose less in float32; epoch times, UTM metres and encoder counts lose what they are about.
 _LEAST_CHANGE, _LEAST_SHARE = 1e-6, 1e-4
+_CHANNELS = (1, 3, 4)
+# Poses and other matrices, (T, n, m) or (T, k, n, m), have fewer rows or columns than frames.
+_FEWEST_PIXELS = 16
+_MASK_WORDS = ("seg", "segmentation", "mask", "masks", "instance_id")
+_WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 class NumericColumn(Column):
@@ -122,7 +131,7 @@ class FrameColumn(Column):
     """
 
     def __init__(
-        self, dataset: h5py.Dataset, size: tuple[int, int], storage: Storage, color: Color, flip: Flip
+        self, dataset: h5py.Dataset, size: tuple[int, ...], storage: Storage, color: Color, flip: Flip
     ) -> None:
         super().__init__(Feature(storage, (*size, 3), VISUAL_NAMES), len(dataset))
         self.rows = SampledRows(dataset.file, dataset.name, range(len(dataset)))
@@ -146,32 +155,37 @@ class FrameColumn(Column):
 
 
 class RawFrameColumn(FrameColumn):
-    """Frames as arrays: (T, H, W) or (T, H, W, 1) grey, (T, H, W, 3), or (T, H, W, 4) without its alpha.
+    """Frames as arrays: (T, H, W) grey, or with 1, 3 or 4 channels, as (T, H, W, C) or (T, C, H, W); alpha is dropped.
 
-    dtype uint8, or floats in [0, 1], which become round(255·x).
+    dtype uint8, or floats in [0, 1], which become round(255·x). Channels are first where the second axis
+    can be that of the colours, and the last cannot.
 
     Raises:
-        EpisodeRejected: bad_image if the dataset holds no such frames.
+        EpisodeRejected: bad_image or image_dtype if the dataset holds no such frames.
     """
 
     def __init__(
         self, dataset: h5py.Dataset, storage: Storage = "video", color: Color = "rgb", flip: Flip = "none"
     ) -> None:
         shape, dtype = form(dataset)
-        if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)):
+        size = _frame_size(shape)
+        if size is None:
             raise EpisodeRejected(
-                "bad_image", f"{dataset.name} has shape {shape}; frames are (T, height, width, 1, 3 or 4), channel last"
+                "bad_image",
+                f"{dataset.name} has shape {shape}; frames are (T, height, width, C) or (T, C, height, width), "
+                "and C is 1, 3 or 4",
             )
         if dtype != np.uint8 and dtype.kind != "f":
             raise EpisodeRejected(
-                "bad_image", f"{dataset.name} is {dtype}; frames are uint8, or floats between 0 and 1"
+                "image_dtype", f"{dataset.name} {shape} is {dtype.name}; frames are uint8, or floats between 0 and 1"
             )
-        super().__init__(dataset, (shape[1], shape[2]), storage, color, flip)
+        super().__init__(dataset, size, storage, color, flip)
+        self._axis = _colour_axis(shape)
 
     def _stored(self, start: int, stop: int) -> Iterator[Array]:
         first = start
         for rows in self.rows.batches(start, stop):
-            frames = rows.reshape(*rows.shape[:3], -1)[..., :3]
+            frames = rows[..., None] if self._axis is None else np.moveaxis(rows, self._axis, 3)[..., :3]
             if frames.dtype.kind == "f":
                 frames = self._to_uint8(frames, first)
             first += len(rows)
@@ -193,11 +207,12 @@ class RawFrameColumn(FrameColumn):
 class EncodedFrameColumn(FrameColumn):
     """One JPEG or PNG per row: variable-length uint8, bytes objects, or (T, N) uint8 padded with zeros.
 
-    The decoder ignores the zeros at the end of a padded row, so ALOHA's compress_len is not needed
-    (its rows are in the writer's camera order, which the file does not give).
+    The decoder ignores what follows the end of an image, so ALOHA's compress_len is not needed
+    (its rows are in the writer's camera order, which the file does not give). Frames are as stored:
+    no EXIF orientation turns them.
 
     Raises:
-        EpisodeRejected: bad_image if the first row holds no image.
+        EpisodeRejected: bad_image if the first row holds no image, image_dtype if it has more than 8 bits.
     """
 
     def __init__(
@@ -213,12 +228,13 @@ class EncodedFrameColumn(FrameColumn):
         super().__init__(dataset, self._first_size(dataset), storage, "rgb", flip)
 
     def _first_size(self, dataset: h5py.Dataset) -> tuple[int, int]:
-        with reading(f"{self._path} row 0"):
-            data = row_bytes(dataset[0])
+        data = _first_row(dataset)
         try:
-            return image_size(data)
+            header = read_header(data)
+            header.check_bits()
         except EpisodeRejected as exc:
             raise self._bad(0, data, exc) from exc
+        return header.height, header.width
 
     def _stored(self, start: int, stop: int) -> Iterator[Array]:
         decoder = ImageDecoder()
@@ -255,9 +271,103 @@ class EncodedFrameColumn(FrameColumn):
     def _bad(self, row: int, data: bytes, exc: EpisodeRejected) -> EpisodeRejected:
         begin = data[:8].hex(" ") or "nothing"
         return EpisodeRejected(
-            "bad_image",
+            exc.reason,
             f"{self._path} row {row} cannot be decoded ({len(data):,} bytes, beginning with {begin}): {exc.detail}",
         )
+
+
+def is_camera(dataset: h5py.Dataset) -> bool:
+    """True for frames with an axis of colours, of any numbers; `depth_or_mask` tells what they show."""
+    shape, dtype = form(dataset)
+    return _colour_axis(shape) is not None and dtype.kind in "biuf"
+
+
+def depth_or_mask(group: h5py.Group, path: str, assume: Assume | None = None) -> str:
+    """Return why a camera is no picture: "depth (…)" or "a mask (…)"; empty if it is one, or cannot be read.
+
+    Of encoded rows the header of the first is read; of four channels the last is read whole, up to a
+    value that is not opaque.
+
+    Args:
+        group: The episode.
+        path: Path in it of frames, raw or encoded.
+        assume: "grey": one channel of floats is a picture. "colour": four channels are. Either: whatever its name.
+    """
+    if assume is None and (word := _mask_word(path)):
+        return f"a mask (its name has the word {word!r}; `assume: colour` makes it a picture)"
+    dataset = group[path]
+    if is_encoded(dataset):
+        header = _header_of(dataset)
+        return f"depth (grey of {header.bits} bits)" if header and header.bits > 8 and header.channels == 1 else ""
+    shape, dtype = form(dataset)
+    if _frame_size(shape) is None:
+        return ""
+    axis = _colour_axis(shape)
+    channels = 1 if axis is None else shape[axis]
+    if dtype.kind in "biu" and dtype != np.uint8:
+        if dtype.itemsize == 1:
+            return f"a mask ({dtype.name}; pictures are uint8)"
+        if channels == 1:
+            return f"depth (one channel of {dtype.name})"
+        return f"a mask, or colours of more than 8 bits ({dtype.name}; pictures are uint8)"
+    if dtype.kind == "f" and channels == 1 and assume != "grey":
+        return f"depth (one channel of {dtype.name}; `assume: grey` makes values from 0 to 1 a picture)"
+    if channels == 4 and assume != "colour" and not _is_opaque(dataset, rows_of(group, dataset), axis):
+        return "a mask (the fourth channel has other values than 255; `assume: colour` makes it a picture)"
+    return ""
+
+
+def left_out(group: h5py.Group, path: str) -> str:
+    """Return `depth_or_mask` of any dataset of an episode, empty if it is no camera."""
+    with suppress(EpisodeRejected, *DAMAGE):  # what no column reads may be unreadable
+        dataset = group[path]
+        shape, dtype = form(dataset)
+        size = _frame_size(shape) if dtype.kind in "biuf" else None
+        if (size and min(size) >= _FEWEST_PIXELS) or (is_encoded(dataset) and begins_like_image(dataset)):
+            return depth_or_mask(group, path)
+    return ""
+
+
+def orientation(dataset: h5py.Dataset) -> int:
+    """Return the EXIF orientation of the first of encoded rows, 1 to 8; 1 of any other dataset."""
+    header = _header_of(dataset) if is_encoded(dataset) and begins_like_image(dataset) else None
+    return header.orientation if header else 1
+
+
+def _colour_axis(shape: tuple[int, ...]) -> int | None:
+    """Return the axis of the colours of frames: 3 of (T, H, W, C), 1 of (T, C, H, W), None if neither fits."""
+    return next((axis for axis in (3, 1) if len(shape) == 4 and shape[axis] in _CHANNELS), None)
+
+
+def _frame_size(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return (height, width) of frames, None if they have none."""
+    axis = _colour_axis(shape)
+    if axis is None and len(shape) != 3:
+        return None
+    return shape[2:] if axis == 1 else shape[1:3]
+
+
+def _mask_word(path: str) -> str:
+    words = f"_{'_'.join(_WORDS.findall(path))}_".lower()
+    return next((word for word in _MASK_WORDS if f"_{word}_" in words), "")
+
+
+def _is_opaque(dataset: h5py.Dataset, rows: range, axis: int | None) -> bool:
+    batches = ChunkedRows(dataset.file, dataset.name).batches(rows.start, rows.stop)
+    return all((np.take(batch, 3, axis) == (255 if batch.dtype == np.uint8 else 1)).all() for batch in batches)
+
+
+def _header_of(dataset: h5py.Dataset) -> Header | None:
+    """Return the header of the first row, None if it is no image: the column that reads it says so."""
+    try:
+        return read_header(_first_row(dataset)) if len(dataset) else None
+    except EpisodeRejected:
+        return None
+
+
+def _first_row(dataset: h5py.Dataset) -> bytes:
+    with reading(f"{dataset.name} row 0"):
+        return row_bytes(dataset[0])
 
 
 def is_encoded(dataset: h5py.Dataset) -> bool:
@@ -266,6 +376,11 @@ def is_encoded(dataset: h5py.Dataset) -> bool:
     if len(shape) == 1:
         return dtype.kind in "SV" or _is_vlen(dtype)
     return len(shape) == 2 and dtype == np.uint8
+
+
+def begins_like_image(dataset: h5py.Dataset) -> bool:
+    """True if the first row of encoded rows begins like a JPEG or PNG."""
+    return len(dataset) > 0 and _first_row(dataset).startswith(_IMAGE_SIGNATURES)
 
 
 def _is_vlen(dtype: np.dtype[Any]) -> bool:

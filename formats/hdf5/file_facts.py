@@ -13,9 +13,10 @@ import h5py
 from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
+from .columns import left_out
 from .hdf5_file import DAMAGE, datasets, dtype_name, form, open_hdf5, reading
 from .layout import Fact, Layout, guess_layout, rate
-from .mapping import ColumnSpec, build_column, find_dataset
+from .mapping import ColumnSpec, build_column, find_dataset, read_mapping
 from .unrendered import unrendered_file
 
 
@@ -70,7 +71,7 @@ class ArrayFacts:
         shape: Shape, empty for a single value.
         dtype: numpy's name of the dtype, `string` or `vlen uint8`.
         kind: What column it can be: `camera`, `vector` or `text`; `none` if it cannot be one.
-        problem: Why it cannot.
+        problem: Why it cannot, or why a vector is more likely depth or a mask.
     """
 
     path: str
@@ -116,9 +117,9 @@ def describe(path: Path) -> FileFacts:
 
 def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:
     ep = layout.open(file, key)
+    columns, _ = read_mapping(ep.origin.mapping)
     group = layout.group(file, key)
     with reading(f"the structure of {group.name}"):
-        columns = layout.default_columns(group)
         task = Fact(ep.text, "file") if ep.origin.task_source == "file" else layout.fallback_task(group)
     found = layout.found(layout.file_fps, group)
     fps = None if found is None else rate(found.value)
@@ -171,4 +172,4 @@ def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> Arr
     kind: Literal["camera", "vector", "text"] = (
         "camera" if feature.dtype in VISUAL_DTYPES else "text" if feature.dtype == "string" else "vector"
     )
-    return ArrayFacts(path, shape, dtype, kind)
+    return ArrayFacts(path, shape, dtype, kind, left_out(group, path) if kind == "vector" else "")

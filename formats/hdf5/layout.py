@@ -21,7 +21,7 @@ from ...core.episode import EXAMPLE, Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
 from . import LAYOUTS
-from .columns import Flip
+from .columns import Flip, depth_or_mask, is_camera, left_out, orientation
 from .content_digest import content_digest
 from .hdf5_file import (
     DAMAGE,
@@ -34,7 +34,7 @@ from .hdf5_file import (
     source_digest,
     undecodable,
 )
-from .mapping import ColumnSpec, build_column, check_lengths, is_picture, mapping_text, read_mapping
+from .mapping import ColumnSpec, build_column, check_lengths, find_dataset, mapping_text, read_mapping
 from .unrendered import unrendered_file
 
 _SEVERAL = "the first of several instructions is used"
@@ -48,6 +48,7 @@ _RATE = re.compile(
     r"\s*([0-9]+\.?[0-9]*)\s*(?:/\s*([0-9]+\.?[0-9]*)\s*)?(?:hz|fps|frames per second)?\s*", re.IGNORECASE
 )
 _SUFFIXES = ("_rgb", "_image")
+_FLIPS: Mapping[int, Flip] = {3: "rotate180", 4: "vertical"}  # EXIF orientations that a flip makes upright
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
     ("false", "no", "0", "failure", "failed", "fail"), False
 )
@@ -106,10 +107,12 @@ class Layout(ABC):
     Attributes:
         default_fps: Assumed where neither file nor pipeline says it.
         episodes_are: What the episodes of such a file are, for error texts.
+        copies: Beginnings of paths; datasets there repeat others, and no note names them.
     """
 
     default_fps = 30
     episodes_are = "groups in /data"
+    copies: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -139,7 +142,7 @@ class Layout(ABC):
 
     @abstractmethod
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
-        """Return the mapping used where the pipeline gives none: every camera, action and state.
+        """Return the mapping used where the pipeline gives none: action, state and every camera that shows pictures.
 
         Raises:
             EpisodeRejected: missing_dataset if there is nothing to make a state from.
@@ -219,13 +222,15 @@ class Layout(ABC):
         """
         group = self.group(file, key)
         start = group.rows.start if isinstance(group, FlatGroup) else 0
+        specs: Mapping[str, ColumnSpec]
         if mapping:
             specs, unused = read_mapping(mapping)
         else:
             specs = self._ask(self.mapping, group)
             mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
             unused = tuple(path for path in datasets(group) if path not in mapped)
-        columns = {name: build_column(group, spec, name) for name, spec in specs.items()}
+        is_planned = bool(mapping) or self.columns is None
+        columns = {name: build_column(group, spec, name, is_planned=is_planned) for name, spec in specs.items()}
         stored = {part.source: columns[name].stored for name, spec in specs.items() for part in spec.parts}
         length = _common_length(columns)
         if isinstance(group, FlatGroup):
@@ -240,6 +245,7 @@ class Layout(ABC):
         if not mapping:  # a run is told nothing that its planning was not
             with reading(f"the structure of {group.name}"):
                 notes, lacking = [*notes, *self.notes(group, length)], tuple(self.lacking(group))
+            notes += self._camera_notes(group, specs, unused)
         return Episode(
             id=f"{Path(file.filename).name}:{key}",
             text=in_utf8(task.value),
@@ -311,6 +317,21 @@ class Layout(ABC):
         found = self._ask(hook, group)
         return found if found is None or isinstance(found, Found) else Found(f"{hook.__name__} of {group.name}", found)
 
+    def _camera_notes(self, group: h5py.Group, specs: Mapping[str, ColumnSpec], unused: Sequence[str]) -> Iterator[str]:
+        """Yield a note for each depth and mask that is no column by default, and for each EXIF orientation."""
+        for path in unused if self.columns is None else ():
+            if not path.startswith(self.copies) and (reason := left_out(group, path)):
+                yield f"{path} is not converted by default: {reason}"
+        for key, spec in specs.items():
+            turned = 1 if "flip" in spec.model_fields_set else orientation(find_dataset(group, spec.parts[0].source))
+            if turned != 1:
+                flip = _FLIPS.get(turned)
+                yield (
+                    f"{key}: the frames are stored as they are, without their EXIF orientation {turned}; "
+                    + (f"`flip: {flip}` turns them upright" if flip else "no `flip:` turns them upright")
+                    + ", `flip: none` ends this note"
+                )
+
     @staticmethod
     def _ask(hook: Callable[[h5py.Group], Any], group: h5py.Group) -> Any:
         with reading(f"the structure of {group.name}"):
@@ -370,7 +391,7 @@ def _shortened(columns: dict[str, Column], length: int, counted: int) -> tuple[d
 
 
 def camera_columns(group: h5py.Group, folders: Sequence[str], flip: Flip = "none") -> dict[str, ColumnSpec]:
-    """Return a column for every uint8 (T, H, W, C) dataset below the folders.
+    """Return a column for every uint8 (T, H, W, C) or (T, C, H, W) dataset below the folders that shows pictures.
 
     `obs/front_rgb` becomes `observation.images.front`, `obs/left/wrist` `observation.images.left.wrist`.
     A name that is taken already keeps its whole path.
@@ -386,8 +407,8 @@ def camera_columns(group: h5py.Group, folders: Sequence[str], flip: Flip = "none
         if not isinstance(parent, h5py.Group):
             continue
         for path, dataset in datasets(parent).items():
-            if dataset.shape and dataset.dtype == np.uint8 and is_picture(dataset):
-                source = f"{folder}/{path}"
+            source = f"{folder}/{path}"
+            if dataset.dtype == np.uint8 and is_camera(dataset) and not depth_or_mask(group, source):
                 key = camera_key(path)
                 if key in columns:
                     key = camera_key(source)

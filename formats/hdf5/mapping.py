@@ -17,12 +17,15 @@ from ...core.columns import Column, ConcatColumn
 from ...core.errors import EpisodeRejected, nearest
 from ...core.features import Feature
 from .columns import (
+    Assume,
     Color,
     EncodedFrameColumn,
     Flip,
     NumericColumn,
     RawFrameColumn,
     StringColumn,
+    begins_like_image,
+    depth_or_mask,
     is_encoded,
 )
 from .hdf5_file import datasets, dtype_name, form, reading
@@ -32,7 +35,6 @@ Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
 Dtype: TypeAlias = Literal["float32", "float64", "keep"]
 Entries: TypeAlias = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 _RowRange: TypeAlias = tuple[int | None, int | None]
-_IMAGE_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
 def _leaves_rows(rows: _RowRange) -> _RowRange:
@@ -93,7 +95,10 @@ class ColumnSpec(_Shorthand):
         names: A name per entry of a vector.
         kind: Kind of the feature; `auto` makes uint8 frames and encoded images a video.
         color: Order of the colours in the file.
-        flip: Difference between the file's frames and upright ones.
+        flip: Difference between the file's frames and upright ones; given, no EXIF orientation is reported.
+        assume: What frames are that could also be depth or a mask: `grey` takes one channel of floats from 0
+            to 1 for grey pictures, `colour` takes four channels for colour with alpha, which is dropped; each of
+            them takes a camera with mask or seg in its name for pictures.
     """
 
     source: str | list[ColumnPart] = Field(validation_alias="from", serialization_alias="from", min_length=1)
@@ -104,6 +109,7 @@ class ColumnSpec(_Shorthand):
     kind: Kind = "auto"
     color: Color = "rgb"
     flip: Flip = "none"
+    assume: Assume | None = None
 
     @property
     def parts(self) -> tuple[ColumnPart, ...]:
@@ -168,11 +174,17 @@ def without_last(group: h5py.Group, specs: Mapping[str, ColumnSpec]) -> dict[str
     }
 
 
-def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
+def build_column(group: h5py.Group, spec: ColumnSpec, key: str, *, is_planned: bool = False) -> Column:
     """Return the column for feature `key` of the episode in `group`, without reading its rows.
 
+    Args:
+        group: The episode.
+        spec: Source of the column.
+        key: The feature.
+        is_planned: The camera is known to be no depth and no mask; to find out may take its fourth channel.
+
     Raises:
-        EpisodeRejected: missing_dataset, bad_image, bad_dtype, bad_shape, bad_slice, bad_names,
+        EpisodeRejected: missing_dataset, bad_image, image_dtype, bad_dtype, bad_shape, bad_slice, bad_names,
             bad_feature_name, unequal_lengths or unreadable_data.
     """
     sources = [find_dataset(group, part.source) for part in spec.parts]
@@ -180,6 +192,10 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str) -> Column:
         _check_type(source)
     kind = spec.kind if spec.kind != "auto" else _guess_kind(sources)
     if kind in ("video", "image"):
+        if not is_planned and (reason := depth_or_mask(group, spec.parts[0].source, spec.assume)):
+            shape, dtype = form(sources[0])
+            text = f"{sources[0].name} {shape} of {dtype_name(dtype)} is not a picture but {reason}"
+            raise EpisodeRejected("image_dtype", text)
         return _frames(sources, spec, key, kind)
     if "image" in key:
         raise EpisodeRejected(
@@ -268,22 +284,14 @@ def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
     if len(sources) > 1:
         return "vector"
     if is_encoded(first):
-        with reading(f"{first.name} row 0"):
-            if h5py.check_string_dtype(first.dtype) is None and first.dtype.kind == "O":
-                return "video"
-            if len(first) and bytes(first[0]).startswith(_IMAGE_SIGNATURES):
-                return "video"
+        if h5py.check_string_dtype(first.dtype) is None and first.dtype.kind == "O":
+            return "video"
+        if begins_like_image(first):
+            return "video"
     if h5py.check_string_dtype(first.dtype) is not None:
         return "string"
-    return "video" if is_picture(first) else "vector"
-
-
-def is_picture(dataset: h5py.Dataset) -> bool:
-    """True for uint8 or float frames with colours last: (T, H, W, 1, 3 or 4); one channel only as uint8."""
-    shape, dtype = form(dataset)
-    if len(shape) != 4 or shape[3] not in (1, 3, 4):
-        return False
-    return bool(dtype == np.uint8 or (dtype.kind == "f" and shape[3] != 1))
+    shape, dtype = form(first)
+    return "video" if len(shape) == 4 and dtype.kind in "biuf" else "vector"
 
 
 def _cut(column: Column, part: ColumnPart) -> Column:

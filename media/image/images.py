@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import cast
@@ -15,11 +17,16 @@ from ...core.columns import Array
 from ...core.errors import EpisodeRejected
 from .pixels import Converter, Pixels, as_array, rgb_frame, to_bt601, to_rgb
 
-# The first chunk is always IHDR, 13 bytes that begin with width and height (PNG specification, 11.2.2).
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"IEND\xaeB`\x82"
-_JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-# Start-of-frame markers (ITU-T T.81, table B.1): C0 to CF without DHT (C4), JPG (C8) and DAC (CC).
+_JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+# A marker of ITU-T T.81, B.1.1.2: FF and its code. FF 00 is a pixel value, FF FF is fill, D0 to D7 are inside a scan.
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])")
+_START_OF_IMAGE, _END_OF_IMAGE, _APP1 = 0xD8, 0xD9, 0xE1
+# Start-of-frame markers (table B.1): C0 to CF without DHT (C4), JPG (C8) and DAC (CC).
 _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Channels by the colour type in IHDR (PNG specification, 11.2.2); alpha is not counted.
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
+_EXIF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_EXIF_ORIENTATION, _EXIF_SHORT, _EXIF_LONG = 0x0112, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +37,94 @@ class Header:
         codec: FFmpeg's name: ``mjpeg`` or ``png``.
         height: Rows.
         width: Pixels per row.
+        channels: 1 for grey, 3 for colour; alpha is not counted.
+        bits: Of one channel of a pixel.
+        orientation: EXIF orientation, 1 to 8; 1 is upright, or not given.
+        end: Bytes of the image; what comes after them is no part of it.
     """
 
     codec: str
     height: int
     width: int
+    channels: int
+    bits: int
+    orientation: int
+    end: int
+
+    def check_bits(self) -> None:
+        """Refuse more than 8 bits; EpisodeRejected ``image_dtype``."""
+        if self.bits > 8:
+            kind = "PNG" if self.codec == "png" else "JPEG"
+            found = "grey pixel" if self.channels == 1 else "colour of a pixel"
+            raise EpisodeRejected("image_dtype", f"a {kind} with {self.bits} bits for each {found}; pictures have 8")
 
 
 def read_header(content: bytes) -> Header:
-    """Return kind and size of an image.
+    """Return kind and size of an image, and where it ends.
 
     Args:
-        content: All bytes of it, nothing after its end.
+        content: The bytes of it; others may follow.
 
     Raises:
         EpisodeRejected: ``bad_image`` if it is neither JPEG nor PNG, or ends early.
     """
     if content.startswith(_JPEG_START):
-        if not content.endswith(_JPEG_END):
-            raise _bad(f"a JPEG of {len(content)} bytes ends early: its end-of-image marker is missing")
-        return Header("mjpeg", *_jpeg_size(content))
+        return _jpeg_header(content)
     if content.startswith(_PNG_START):
-        if not content.endswith(_PNG_END):
-            raise _bad(f"a PNG of {len(content)} bytes ends early: its IEND chunk is missing")
-        width, height = struct.unpack_from(">II", content, 16)
-        return Header("png", height, width)
+        return _png_header(content)
     raise _bad(f"{len(content)} bytes are neither JPEG nor PNG; they begin with {content[:8]!r}")
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int]:
-    """Return (height, width) from the frame header (ITU-T T.81, B.2.2)."""
-    position = 2
-    while position + 10 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-        elif marker in _START_OF_FRAME:
-            height, width, components = struct.unpack_from(">HHB", content, position + 5)
-            if components not in (1, 3):
-                raise _bad(f"a JPEG with {components} colour components; only grey and colour are supported")
-            return height, width
-        else:
-            position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    raise _bad("a JPEG without a frame header")
+def _jpeg_header(content: bytes) -> Header:
+    """Walk the segments (ITU-T T.81, B.1.1.4); a thumbnail inside one has an end marker of its own."""
+    frame, orientation, position = None, 1, 2
+    while found := _MARKER.search(content, position):
+        marker, begin = found[1][0], found.end() + 2
+        if marker == _END_OF_IMAGE:
+            if frame is None:
+                raise _bad("a JPEG without a frame header")
+            bits, height, width, channels = frame
+            return Header("mjpeg", height, width, channels, bits, orientation, found.end())
+        if marker == _START_OF_IMAGE or begin > len(content):
+            break
+        position = found.end() + int.from_bytes(content[found.end() : begin], "big")
+        if marker in _START_OF_FRAME and begin + 6 <= len(content):
+            frame = struct.unpack_from(">BHHB", content, begin)  # B.2.2
+            if frame[3] not in (1, 3):
+                raise _bad(f"a JPEG with {frame[3]} colour components; only grey and colour are supported")
+        elif marker == _APP1 and content.startswith(b"Exif\0\0", begin):
+            orientation = _orientation(content[begin + 6 : position])
+    raise _bad(f"a JPEG of {len(content)} bytes ends early: its end-of-image marker is missing")
+
+
+def _png_header(content: bytes) -> Header:
+    """Walk the chunks (PNG specification, 5.3); IHDR comes first."""
+    orientation, position = 1, 8
+    while position + 12 <= len(content):
+        begin, kind = position + 8, content[position + 4 : position + 8]
+        position = begin + int.from_bytes(content[position : position + 4], "big") + 4
+        if kind == b"eXIf":
+            orientation = _orientation(content[begin : position - 4])
+        if kind == b"IEND" and position <= len(content):
+            width, height, bits, colours = struct.unpack_from(">IIBB", content, 16)
+            return Header("png", height, width, _PNG_CHANNELS.get(colours, 3), bits, orientation, position)
+    raise _bad(f"a PNG of {len(content)} bytes ends early: its IEND chunk is missing")
+
+
+def _orientation(exif: bytes) -> int:
+    """Return the orientation (1 to 8) of EXIF data (CIPA DC-008, 4.6.4), 1 where they give none."""
+    order = _EXIF_ORDERS.get(exif[:4])
+    if order is None:
+        return 1
+    with suppress(struct.error):  # EXIF data that are damaged do not spoil the picture
+        (directory,) = struct.unpack_from(f"{order}I", exif, 4)
+        (entries,) = struct.unpack_from(f"{order}H", exif, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind = struct.unpack_from(f"{order}HH", exif, entry)
+            if tag == _EXIF_ORIENTATION and kind in (_EXIF_SHORT, _EXIF_LONG):
+                (value,) = struct.unpack_from(order + ("H" if kind == _EXIF_SHORT else "I"), exif, entry + 8)
+                return value if 1 <= value <= 8 else 1
+    return 1
 
 
 def _bad(detail: str) -> EpisodeRejected:
@@ -91,30 +143,26 @@ class ImageDecoder:
         """Return the image as (height, width, 3) uint8 RGB; grey is repeated, alpha dropped.
 
         Args:
-            data: A file's bytes, or as 1-D uint8 array; zeros after its end are ignored.
+            data: A file's bytes, or as 1-D uint8 array; what follows its end is ignored.
             bgr: The writer took RGB for BGR (OpenCV): swap red and blue.
 
         Raises:
-            EpisodeRejected: ``bad_image`` if the data are no image, damaged, or end early.
+            EpisodeRejected: ``bad_image`` if the data are no image, damaged, or end early; ``image_dtype`` if they
+                have more than 8 bits.
         """
-        content = _content(data)
+        content = bytes(data)
         header = read_header(content)
+        header.check_bits()
         try:
             # FFmpeg's PNG decoder mixes remains of one image into the next, so that each gets its own.
             context = self._jpeg if header.codec == "mjpeg" else _new_decoder(header.codec)
-            frames = context.decode(av.Packet(content))
+            frames = context.decode(av.Packet(content[: header.end]))
         except av.error.FFmpegError as exc:
             raise _bad(f"damaged {header.codec.upper()} data: {exc.strerror}") from exc
         if len(frames) != 1 or (frames[0].height, frames[0].width) != (header.height, header.width):
             raise _bad(f"damaged {header.codec.upper()} data: it does not contain exactly one image")
         convert: Converter = self._to_bgr if bgr else self._to_rgb
         return as_array(convert(frames[0]))
-
-
-def image_size(data: bytes | Array) -> tuple[int, int]:
-    """Return (height, width) of a JPEG or PNG without decoding it; EpisodeRejected ``bad_image`` if it is none."""
-    header: Header = read_header(_content(data))
-    return header.height, header.width
 
 
 def encode_png(rgb: Pixels) -> bytes:
@@ -148,8 +196,3 @@ def _encode(codec: str, frame: av.VideoFrame, options: dict[str, str]) -> bytes:
     context.thread_count = 1
     context.options = options
     return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-
-
-def _content(data: bytes | Array) -> bytes:
-    # Layouts with one fixed-size row per image fill up with zeros; neither JPEG nor PNG ends with one.
-    return (data if isinstance(data, bytes) else data.tobytes()).rstrip(b"\0")

@@ -233,7 +233,8 @@ def _source(guess: Guess) -> Iterator[str]:
         yield "    # Not converted; a line without its '# ' adds the feature:"
         for facts in possible:
             name = _unused_name(_feature_name(facts), names)
-            yield f"    # {flow(name)}: {flow(facts.path)}  # {_facts(facts)}"
+            doubt = f": {facts.problem}" if facts.problem else ""
+            yield f"    # {flow(name)}: {flow(facts.path)}  # {_facts(facts)}{doubt}"
     if others := [facts for facts in rest if facts.kind == "none"]:
         yield "    # Not converted, and not possible as columns:"
         for facts in others:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import h5py
 
+from ..columns import depth_or_mask
 from ..layout import Found, Layout, camera_key, found_at
 from ..mapping import ColumnSpec
 
@@ -45,7 +46,9 @@ class AlohaLayout(Layout):
         columns = {key: ColumnSpec(source=path) for key, path in _VECTORS.items() if key in _REQUIRED or path in group}
         cameras = group.get(_CAMERAS)
         for name in cameras if isinstance(cameras, h5py.Group) else ():
-            columns[camera_key(name)] = ColumnSpec(source=f"{_CAMERAS}/{name}", kind="video")
+            source, item = f"{_CAMERAS}/{name}", cameras.get(name)
+            if not isinstance(item, h5py.Dataset) or not item.shape or not depth_or_mask(group, source):
+                columns[camera_key(name)] = ColumnSpec(source=source, kind="video")
         return columns
 
     def file_task(self, group: h5py.Group) -> Found | None:

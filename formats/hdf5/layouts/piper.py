@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import h5py
 
-from ..columns import is_encoded
+from ..columns import depth_or_mask, is_camera, is_encoded
 from ..layout import Found, Layout, camera_key, found_at, groups
-from ..mapping import ColumnSpec, is_picture
+from ..mapping import ColumnSpec
 
 
 class PiperLayout(Layout):
@@ -34,7 +34,7 @@ class PiperLayout(Layout):
         """Return action, observation.state and every camera."""
         columns = {"action": ColumnSpec(source="action"), "observation.state": ColumnSpec(source="state")}
         for name in group:
-            if _is_camera(name, group.get(name)):
+            if _is_camera(group, name):
                 columns[camera_key(name.removeprefix("image_"))] = ColumnSpec(source=name, kind="video")
         return columns
 
@@ -48,7 +48,8 @@ class PiperLayout(Layout):
         return None if length is None else int(length)
 
 
-def _is_camera(name: str, item: object) -> bool:
+def _is_camera(group: h5py.Group, name: str) -> bool:
+    item = group.get(name)
     if not isinstance(item, h5py.Dataset) or not item.shape:
         return False
-    return is_picture(item) or (name.startswith("image") and is_encoded(item))
+    return (is_camera(item) or (name.startswith("image") and is_encoded(item))) and not depth_or_mask(group, name)

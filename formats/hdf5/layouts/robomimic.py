@@ -25,6 +25,7 @@ class RobomimicLayout(Layout):
     """
 
     default_fps = 20
+    copies = ("next_obs/",)
     states: Sequence[Sequence[str]] = ()
 
     @classmethod

@@ -13,6 +13,7 @@ from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.chunked_rows import ChunkedRows
 from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.media.image.images import encode_png
+from robotrove.tests.support.media.pictures16 import png16
 
 LEFT = np.arange(20, dtype=np.float64).reshape(5, 4) / 3
 RIGHT = LEFT + 100
@@ -96,7 +97,7 @@ def test_matrices_only_when_asked_for(group: h5py.Group) -> None:
     assert (column.feature.shape, column.feature.names) == ((4, 4), None)
     np.testing.assert_array_equal(column.read(), np.arange(80, dtype=np.float32).reshape(5, 4, 4))
     assert rejected(group, ["pose", "counts"]).reason == "bad_shape"
-    assert rejected(group, "depth").reason == "bad_shape"
+    assert rejected(group, "depth").reason == "image_dtype"
 
 
 def test_cameras(group: h5py.Group) -> None:
@@ -112,6 +113,86 @@ def test_cameras(group: h5py.Group) -> None:
     assert encoded.feature.dtype == "video"
     np.testing.assert_array_equal(encoded.read(), PIXELS[..., ::-1])
     assert rejected(group, {"from": "rgb", "slice": [0, 2]}).reason == "bad_shape"
+
+
+DEPTH = np.arange(5 * 8 * 9, dtype=np.float64).reshape(5, 8, 9, 1) / 360
+NO_PICTURES = {
+    "float": (DEPTH.astype(np.float32), "(5, 8, 9, 1) of float32", "depth"),
+    "half": (DEPTH.astype(np.float16), "(5, 8, 9, 1) of float16", "depth"),
+    "first": (DEPTH.transpose(0, 3, 1, 2), "(5, 1, 8, 9) of float64", "depth"),
+    "millimetres": ((DEPTH * 3000).astype(np.uint16), "(5, 8, 9, 1) of uint16", "depth"),
+    "big_endian": ((DEPTH * 3000).astype(">u2"), "(5, 8, 9, 1) of uint16", "depth"),
+    "signed": ((DEPTH * 3000).astype(np.int16), "(5, 8, 9, 1) of int16", "depth"),
+    "labels": ((PIXELS[..., :1] > 9), "(5, 8, 9, 1) of bool", "a mask"),
+    "wide": (PIXELS.astype(np.int32), "(5, 8, 9, 3) of int32", "a mask, or colours of more than 8 bits"),
+    "colours16": (PIXELS.astype(np.uint16), "(5, 8, 9, 3) of uint16", "a mask, or colours of more than 8 bits"),
+    "rgba": (np.concatenate([PIXELS, PIXELS[..., :1]], axis=3), "(5, 8, 9, 4) of uint8", "a mask (the fourth channel"),
+    "cam_seg": (PIXELS, "(5, 8, 9, 3) of uint8", "a mask (its name has the word 'seg'"),
+}
+
+
+@pytest.mark.parametrize("kind", ["auto", "video", "image"])
+@pytest.mark.parametrize("name", NO_PICTURES)
+def test_depth_and_masks_are_no_cameras(group: h5py.Group, name: str, kind: str) -> None:
+    rows, found, reason = NO_PICTURES[name]
+    group[name] = rows
+    error = rejected(group, {"from": name, "kind": kind}, "observation.images.x")
+    assert error.reason == "image_dtype"
+    assert error.detail.startswith(f"/ep/{name} {found} is not a picture but {reason}")
+
+
+@pytest.mark.parametrize("kind", ["auto", "video", "image"])
+def test_encoded_depth_and_masks_are_no_cameras(group: h5py.Group, kind: str) -> None:
+    rows = {
+        "far": ([png16(np.full((8, 9), 1000 + row, np.uint16)) for row in range(5)], "depth (grey of 16 bits)"),
+        "alpha": ([png16(np.full((8, 9, 2), 1000, np.uint16))] * 5, "depth (grey of 16 bits)"),
+        "colours": ([png16(np.full((8, 9, 3), 9000, np.uint16))] * 5, "16 bits for each colour"),
+        "mask": ([encode_png(frame) for frame in PIXELS], "a mask (its name has the word 'mask'"),
+    }
+    for name, (files, reason) in rows.items():
+        for storage in ("fixed", "vlen"):
+            path = f"{storage}/{name}"
+            if storage == "fixed":
+                group[path] = np.array(files, "S")
+            else:
+                group.create_dataset(path, (5,), h5py.vlen_dtype(np.uint8))[:] = [
+                    np.frombuffer(f, np.uint8) for f in files
+                ]
+            error = rejected(group, {"from": path, "kind": kind}, "observation.images.x")
+            assert error.reason == "image_dtype"
+            assert error.detail.startswith(f"/ep/{path} ")
+            assert reason in error.detail
+
+
+def test_assume_makes_pictures_of_them(group: h5py.Group) -> None:
+    for name in ("float", "half", "first", "rgba", "cam_seg"):
+        group[name] = NO_PICTURES[name][0]
+    group["plain"] = DEPTH[..., 0]
+    grey = np.rint(DEPTH * 255).astype(np.uint8)[..., [0, 0, 0]]
+    for name in ("float", "first"):
+        np.testing.assert_array_equal(build(group, {"from": name, "kind": "video", "assume": "grey"}).read(), grey)
+    plain = build(group, {"from": "plain", "kind": "image", "assume": "grey"})
+    np.testing.assert_array_equal(plain.read(), grey)
+    assert plain.feature.to_json() == {"dtype": "image", "shape": [8, 9, 3], "names": ["height", "width", "channels"]}
+    for name in ("rgba", "cam_seg"):
+        np.testing.assert_array_equal(build(group, {"from": name, "assume": "colour"}).read(), PIXELS)
+    # It is for these alone: depth in metres is no grey, sixteen bits are no colour.
+    group["metres"], group["millimetres"] = DEPTH * 3, NO_PICTURES["millimetres"][0]
+    with pytest.raises(EpisodeRejected, match=r"bad_image: /ep/metres row 1 has values from 0.6\d* to 1.1\d*"):
+        build(group, {"from": "metres", "kind": "video", "assume": "grey"}).read()
+    for assume in ("grey", "colour"):
+        assert rejected(group, {"from": "millimetres", "assume": assume}).reason == "image_dtype"
+    assert rejected(group, {"from": "rgba", "assume": "grey"}).reason == "image_dtype"
+
+
+def test_channels_first(group: h5py.Group) -> None:
+    group["chw"] = PIXELS.transpose(0, 3, 1, 2)
+    column = build(group, "chw", "observation.images.top")
+    assert column.feature.to_json() == {"dtype": "video", "shape": [8, 9, 3], "names": ["height", "width", "channels"]}
+    np.testing.assert_array_equal(column.read(), PIXELS)
+    group["flow"] = PIXELS[..., :2]
+    error = rejected(group, "flow", "observation.images.flow")
+    assert (error.reason, "/ep/flow has shape (5, 8, 9, 2)" in error.detail) == ("bad_image", True)
 
 
 def test_texts(group: h5py.Group) -> None:
@@ -353,6 +434,7 @@ def test_yaml_forms() -> None:
     for wrong in (
         {"from": "a", "colour": "bgr"},
         {"from": "a", "color": "grb"},
+        {"from": "a", "assume": "gray"},
         {"from": ""},
         {},
         [],

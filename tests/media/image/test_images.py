@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
 
 from robotrove.core.errors import EpisodeRejected
-from robotrove.media.image.images import ImageDecoder, encode_jpeg, encode_png, image_size
+from robotrove.media.image.images import ImageDecoder, encode_jpeg, encode_png, read_header
+from robotrove.tests.support.media.pictures16 import chunk, png16
 
 Image = pytest.importorskip("PIL.Image", reason="pillow, the other decoder to compare with, is in the dev extra")
 
@@ -29,6 +31,11 @@ def jpeg(**options) -> bytes:
 
 def pillow_pixels(data: bytes) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def image_size(data: bytes | np.ndarray) -> tuple[int, int]:
+    header = read_header(bytes(data))
+    return header.height, header.width
 
 
 def mean_error(left: np.ndarray, right: np.ndarray) -> float:
@@ -116,6 +123,144 @@ def test_what_is_no_image_is_rejected(data: bytes) -> None:
     for function in (ImageDecoder().decode, image_size):
         with pytest.raises(EpisodeRejected, match="bad_image"):
             function(data)
+
+
+THUMBNAIL = pillow_bytes(Image.new("RGB", (16, 16), "white"), "JPEG")
+
+
+def with_segment(data: bytes, marker: int, content: bytes) -> bytes:
+    """Put a segment behind the start of a JPEG."""
+    return data[:2] + bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content + data[2:]
+
+
+def with_chunk(data: bytes, kind: bytes, content: bytes) -> bytes:
+    """Put a chunk behind the IHDR of a PNG."""
+    return data[:33] + chunk(kind, content) + data[33:]
+
+
+def tiff(orientation: int, order: str = "<", kind: str = "H") -> bytes:
+    """Return EXIF data with a maker note before the orientation."""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    entries = [struct.pack(f"{order}HHI4s", 0x010F, 2, 4, b"cam\0")]
+    value = struct.pack(order + kind, orientation).ljust(4, b"\0")
+    entries.append(struct.pack(f"{order}HHI4s", 0x0112, {"H": 3, "I": 4}[kind], 1, value))
+    return head + struct.pack(f"{order}H", len(entries)) + b"".join(entries) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\r\n",
+        b"\xff" * 7,
+        b"   ",
+        b"\xff\xd9",
+        THUMBNAIL,
+        encode_png(picture(16, 16)),
+        bytes(9) + b"\x01\x02",
+        b"\xff\xc4",
+    ],
+    ids=["line end", "fill", "spaces", "second end", "jpeg", "png", "zeros and more", "half a marker"],
+)
+@pytest.mark.parametrize("make", [jpeg, lambda: jpeg(progressive=True), lambda: encode_png(picture())])
+def test_bytes_after_the_end_are_ignored(make, tail: bytes) -> None:
+    data = make()
+    assert read_header(data).end == read_header(data + tail).end == len(data)
+    np.testing.assert_array_equal(ImageDecoder().decode(data + tail), ImageDecoder().decode(data))
+
+
+def test_of_pictures_one_after_the_other_the_first_counts() -> None:
+    wide = Image.fromarray(picture())
+    data = pillow_bytes(wide, "MPO", save_all=True, append_images=[Image.new("RGB", (16, 16))], quality=92)
+    assert image_size(data) == (120, 200)
+    assert mean_error(ImageDecoder().decode(data), pillow_pixels(data)) <= 2
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_end_marker_of_a_thumbnail_is_not_the_end(progressive: bool) -> None:
+    whole = jpeg(progressive=progressive)
+    data = with_segment(whole, 0xE1, b"Exif\0\0" + tiff(1) + THUMBNAIL)
+    np.testing.assert_array_equal(ImageDecoder().decode(data), ImageDecoder().decode(whole))
+    in_thumbnail = data.index(THUMBNAIL) + len(THUMBNAIL)
+    for short in (data[:-2], data[:-40], data[: len(data) // 2], data[:in_thumbnail], data[:-40] + THUMBNAIL):
+        with pytest.raises(EpisodeRejected, match=rf"bad_image: a JPEG of {len(short)} bytes ends early"):
+            ImageDecoder().decode(short)
+
+
+def test_what_stands_between_the_segments_of_a_jpeg_is_no_damage() -> None:
+    whole = jpeg()
+    scan = whole.index(b"\xff\xda")
+    for filled in (
+        whole[:2] + b"\xff\xff\xff" + whole[2:],  # fill bytes (T.81, B.1.1.2)
+        whole[:scan] + b"\xff\xff" + whole[scan:],
+        with_segment(whole, 0xFE, b"a comment with \xff\xd9 in it"),
+    ):
+        assert read_header(filled).end == len(filled)
+        np.testing.assert_array_equal(ImageDecoder().decode(filled), ImageDecoder().decode(whole))
+
+
+def test_the_end_of_a_png_inside_a_text_is_not_the_end() -> None:
+    data = with_chunk(encode_png(picture()), b"tEXt", b"Comment\0" + chunk(b"IEND", b""))
+    np.testing.assert_array_equal(ImageDecoder().decode(data), picture())
+    for short in (data[:-1], data[:-12], data[: len(data) // 2], data[:90]):
+        with pytest.raises(EpisodeRejected, match=rf"bad_image: a PNG of {len(short)} bytes ends early"):
+            ImageDecoder().decode(short)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_read_and_turns_nothing(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for data, plain in (
+        (jpeg(exif=exif), jpeg()),
+        (with_segment(jpeg(), 0xE1, b"Exif\0\0" + tiff(orientation, ">")), jpeg()),
+        (with_segment(jpeg(), 0xE1, b"Exif\0\0" + tiff(orientation, "<", "I")), jpeg()),
+        (with_chunk(encode_png(picture()), b"eXIf", tiff(orientation, ">")), encode_png(picture())),
+        (with_chunk(encode_png(picture()), b"eXIf", tiff(orientation, "<")), encode_png(picture())),
+    ):
+        assert read_header(data).orientation == orientation
+        np.testing.assert_array_equal(ImageDecoder().decode(data), ImageDecoder().decode(plain))
+
+
+@pytest.mark.parametrize(
+    "exif", [b"", b"II", b"MM\0*", tiff(6)[:20], tiff(9), tiff(0), b"II*\0" + struct.pack("<I", 10**9), b"none of it"]
+)
+def test_exif_without_an_orientation_is_upright(exif: bytes) -> None:
+    assert read_header(with_segment(jpeg(), 0xE1, b"Exif\0\0" + exif)).orientation == 1
+    assert read_header(with_chunk(encode_png(picture()), b"eXIf", exif)).orientation == 1
+    assert read_header(with_segment(jpeg(), 0xE1, b"http://ns.adobe.com/xap/1.0/\0" + tiff(6))).orientation == 1
+    assert read_header(with_segment(jpeg(), 0xE2, b"Exif\0\0" + tiff(6))).orientation == 1
+
+
+@pytest.mark.parametrize(
+    ("channels", "found"),
+    [(1, "grey pixel"), (2, "grey pixel"), (3, "colour of a pixel"), (4, "colour of a pixel")],
+)
+def test_more_than_8_bits_are_refused(channels: int, found: str) -> None:
+    data = png16(np.arange(64 * 48 * channels, dtype=np.uint16).reshape(48, 64, channels) * 5)
+    header = read_header(data)
+    assert (header.bits, header.channels) == (16, 1 if "grey" in found else 3)
+    with pytest.raises(EpisodeRejected, match=f"image_dtype: a PNG with 16 bits for each {found}; pictures have 8"):
+        ImageDecoder().decode(data)
+
+
+def test_a_jpeg_of_12_bits_is_refused() -> None:
+    data = bytearray(jpeg())
+    data[data.index(b"\xff\xc0") + 4] = 12
+    with pytest.raises(EpisodeRejected, match="image_dtype: a JPEG with 12 bits"):
+        ImageDecoder().decode(bytes(data))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB", "L"])
+def test_alpha_is_dropped_and_changes_no_colour(mode: str) -> None:
+    colours = Image.fromarray(picture()).convert({"RGBA": "RGB", "LA": "L"}.get(mode, mode))
+    expected = np.array(colours.convert("RGB"))
+    if mode in ("RGBA", "LA"):
+        colours.putalpha(Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (120, 1))))
+        data = pillow_bytes(colours, "PNG")
+    else:  # the tRNS chunk makes one colour transparent
+        data = pillow_bytes(colours, "PNG", transparency={"P": 0, "L": 9, "RGB": tuple(expected[7, 7].tolist())}[mode])
+    np.testing.assert_array_equal(ImageDecoder().decode(data), expected)
+    np.testing.assert_array_equal(ImageDecoder().decode(data, bgr=True), expected[..., ::-1])
 
 
 def test_cmyk_is_rejected_instead_of_decoded_wrongly() -> None:
