@@ -190,7 +190,7 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str, *, is_planned: b
     sources = [find_dataset(group, part.source) for part in spec.parts]
     for source in sources:
         _check_type(source)
-    kind = spec.kind if spec.kind != "auto" else _guess_kind(sources)
+    kind = spec.kind if spec.kind != "auto" else _guess_kind(sources, spec.assume)
     if kind in ("video", "image"):
         if not is_planned and (reason := depth_or_mask(group, spec.parts[0].source, spec.assume)):
             shape, dtype = form(sources[0])
@@ -279,8 +279,10 @@ def _type(dtype: np.dtype[Any]) -> str:
     return f"opaque bytes ({dtype})" if dtype.kind == "V" else dtype_name(dtype)
 
 
-def _guess_kind(sources: Sequence[h5py.Dataset]) -> Kind:
+def _guess_kind(sources: Sequence[h5py.Dataset], assume: Assume | None) -> Kind:
     first = sources[0]
+    if assume:
+        return "video"
     if len(sources) > 1:
         return "vector"
     if is_encoded(first):

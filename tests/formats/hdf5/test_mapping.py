@@ -174,6 +174,7 @@ def test_assume_makes_pictures_of_them(group: h5py.Group) -> None:
     plain = build(group, {"from": "plain", "kind": "image", "assume": "grey"})
     np.testing.assert_array_equal(plain.read(), grey)
     assert plain.feature.to_json() == {"dtype": "image", "shape": [8, 9, 3], "names": ["height", "width", "channels"]}
+    assert build(group, {"from": "plain", "assume": "grey"}).feature.dtype == "video"
     for name in ("rgba", "cam_seg"):
         np.testing.assert_array_equal(build(group, {"from": name, "assume": "colour"}).read(), PIXELS)
     # It is for these alone: depth in metres is no grey, sixteen bits are no colour.
