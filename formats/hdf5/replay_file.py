@@ -150,7 +150,8 @@ class ReplayFile:
         found = (start.env_name, start.format_version)
         if self._environment is None:
             self._environment = found
-            self._data.attrs["env_args"] = start.env_args or _NO_ENVIRONMENT
+            content = (start.env_args or _NO_ENVIRONMENT).encode(errors="surrogateescape")  # its own bytes
+            self._data.attrs.create("env_args", content, dtype=h5py.string_dtype())
             if start.format_version:
                 self._file.attrs["format_version"] = start.format_version
         elif found != self._environment:

@@ -234,6 +234,18 @@ def test_actions_of_two_rows_have_no_start(tmp_path: Path) -> None:
     assert (replayed.problems, replayed.rows) == ((), FRAMES - 1)
 
 
+def test_an_environment_in_other_bytes_is_exported_as_it_is(tmp_path: Path) -> None:
+    [path] = write_sample("isaaclab", tmp_path / "in", episodes=1, frames=FRAMES, cameras=())
+    content = json.dumps({"env_name": "Küche", "type": 2}, ensure_ascii=False).encode("latin-1")
+    with h5py.File(path, "a") as file:
+        file["data"].attrs["env_args"] = np.bytes_(content)
+    source = {"task": "stack"}
+    run_here(write_pipeline(tmp_path, [path], source=source), tmp_path / "dataset")
+    export_actions(tmp_path / "dataset", tmp_path / "a.hdf5", run_dir=tmp_path / "dataset.run")
+    with h5py.File(tmp_path / "a.hdf5") as file:
+        assert file["data"].attrs["env_args"].encode(errors="surrogateescape") == content
+
+
 def test_in_pieces_as_in_one(made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("arena_gr1_microwave", "arena_gr1", "dataset=[aggregator]")
     export_actions(folder / "dataset", tmp_path / "one.hdf5")
