@@ -45,7 +45,7 @@ _NO_LABEL = (
     "options: {success_threshold: 0.5}"
 )
 _RATE = re.compile(
-    r"\s*([0-9]+\.?[0-9]*)\s*(?:/\s*([0-9]+\.?[0-9]*)\s*)?(?:hz|fps|frames per second)?\s*", re.IGNORECASE
+    r"\s*([0-9]+\.?[0-9]*)\s*(?:/\s*([0-9]+\.?[0-9]*)\s*)?(?:hz|fps|frames(?: per second|/s))?\s*", re.IGNORECASE
 )
 _SUFFIXES = ("_rgb", "_image")
 _FLIPS: Mapping[int, Flip] = {3: "rotate180", 4: "vertical"}  # EXIF orientations that a flip makes upright

@@ -214,7 +214,7 @@ def test_instructions_in_json(file: h5py.File) -> None:
 # What the file says, its dtype, and the rate that it is; None where it is none.
 RATES: list[tuple[Any, Any, int | None]] = [
     ("30 Hz", None, 30), ("30hz", None, 30), (" 30 fps ", None, 30), ("25 Frames per second", None, 25),
-    (b"30", "S9", 30),
+    ("25 frames/s", None, 25), (b"30", "S9", 30),
     ("30.0", None, 30), ("60/2", None, 30), ("30000/1000 Hz", None, 30), (30.0, "f4", 30), (np.int8(30), None, 30),
     ([30], "i4", 30), ([30.0, 30.0, 30.0], "f8", 30), (["30 Hz", "30"], VLEN, 30), ([[15]], "f2", 15),
     ("29.97 fps", None, None), ("30000/1001", None, None), (29.97, "f8", None), ("30/0", None, None),
