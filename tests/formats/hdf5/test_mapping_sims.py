@@ -103,6 +103,14 @@ def lift(file: h5py.File) -> Iterator[Recorded]:
         yield Recorded(vectors, {"observation.images.agentview": demo["obs/agentview_image"][()]})
 
 
+def d4rl(file: h5py.File) -> Iterator[Recorded]:
+    ends = np.flatnonzero(file["terminals"][()]) + 1
+    for first, last in zip([0, *ends[:-1]], ends, strict=True):
+        values = {"action": "actions", "observation.state": "observations", "next.reward": "rewards"}
+        rows = last - first
+        yield Recorded({key: file[path][first:last].reshape(rows, -1) for key, path in values.items()})
+
+
 def roboset(file: h5py.File) -> Iterator[Recorded]:
     for trial in groups(file, "Trial"):
         data = trial["data"]
@@ -162,6 +170,7 @@ CASES = {
     "door": Case("minari/door-v0/data/main_data.hdf5", "Minari", (FLAT,), door, 25, "observations_0"),
     "fetchpix": Case("minari/fetchpix-v0/data/main_data.hdf5", "Minari", (), fetch, 25, "observation_0"),
     "image_depth": Case("robosuite/image_depth.hdf5", "robomimic", (), lift, 20, "robot0_joint_pos_0"),
+    "d4rl": Case("other/d4rl_door-random.hdf5", "d4rl", (), d4rl, 100),
     "roboset": Case("other/roboset.h5", "RoboSet", (KEPT_ALL,), roboset, 20, "qp_arm_0"),
     "d4rl": Case("other/d4rl_door-random.hdf5", "D4RL", (), d4rl, 25, "observations_0"),
     "agibot": Case("other/agibot/meta_info", "AgiBot", (), agibot, 30, "position_0"),
@@ -175,7 +184,7 @@ def test_every_value_and_sampled_frames(tmp_path: Path, name: str) -> None:
     if not place.exists():
         pytest.skip(missing(place))
     own = f"source: {{layout: {case.pipeline}}}\noutput: out\n"
-    (tmp_path / "pipeline.yaml").write_text(own if case.pipeline.islower() else page(case.pipeline))
+    (tmp_path / "pipeline.yaml").write_text(own if case.pipeline.islower() and name != "d4rl" else page(case.pipeline))
     out = tmp_path / "out"
     files = f"source.files=[{json.dumps(str(place))}]"
     run = run_robotrove(
