@@ -124,16 +124,6 @@ def roboset(file: h5py.File) -> Iterator[Recorded]:
         )
 
 
-def d4rl(file: h5py.File) -> Iterator[Recorded]:
-    ends = np.flatnonzero(file["terminals"][()]) + 1
-    assert (len(ends), ends[-1]) == (12, len(file["actions"]))
-    for first, stop in zip([0, *ends], ends, strict=False):
-        names = {"action": "actions", "observation.state": "observations", "next.reward": "rewards"}
-        values = {key: file[path][first:stop] for key, path in names.items()}
-        values["next.reward"] = values["next.reward"].reshape(-1, 1)
-        yield Recorded(values)
-
-
 def agibot(file: h5py.File) -> Iterator[Recorded]:
     yield Recorded({"action": file["action/joint/position"][()], "observation.state": file["state/joint/position"][()]})
 
@@ -172,7 +162,6 @@ CASES = {
     "image_depth": Case("robosuite/image_depth.hdf5", "robomimic", (), lift, 20, "robot0_joint_pos_0"),
     "d4rl": Case("other/d4rl_door-random.hdf5", "d4rl", (), d4rl, 100),
     "roboset": Case("other/roboset.h5", "RoboSet", (KEPT_ALL,), roboset, 20, "qp_arm_0"),
-    "d4rl": Case("other/d4rl_door-random.hdf5", "D4RL", (), d4rl, 25, "observations_0"),
     "agibot": Case("other/agibot/meta_info", "AgiBot", (), agibot, 30, "position_0"),
 }
 
