@@ -183,6 +183,10 @@ class Column(ABC):
         """
         return None
 
+    def as_recorded(self) -> tuple[Column, ...]:
+        """Return the columns that it is made of, before any cast: one per dataset of the recording."""
+        return (self,)
+
     def take(self, rows: NDArray[np.int64]) -> Column:
         """Return some rows as a column of their own: (n,) int64, which may drop, repeat and reorder rows.
 
@@ -239,6 +243,9 @@ class TakenColumn(Column):
         """See the base class."""
         own = self._rows.rows
         return self._named(self._base.loss(own if rows is None else own[rows]))
+
+    def as_recorded(self) -> tuple[Column, ...]:
+        return tuple(TakenColumn(column, self._rows) for column in self._base.as_recorded())
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return TakenColumn(self._base, RowMap.of(self._rows.rows[rows]))
@@ -301,6 +308,9 @@ class ConcatColumn(Column):
         widths = [prod(part.feature.shape) for part in self._parts]
         found = [self._named(part.loss(rows), sum(widths[:at])) for at, part in enumerate(self._parts)]
         return max(filter(None, found), key=lambda loss: loss.share, default=None)
+
+    def as_recorded(self) -> tuple[Column, ...]:
+        return tuple(column for part in self._parts for column in part.as_recorded())
 
     def _taken(self, rows: NDArray[np.int64]) -> Column:
         return ConcatColumn([part.take(rows) for part in self._parts], self.feature)

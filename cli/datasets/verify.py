@@ -17,7 +17,7 @@ from ...verification.check import Diagnostic
 from ...verification.consumers import CONSUMERS, chosen
 from ...verification.consumers.installed_lerobot import Seen, seen_by_lerobot
 from ...verification.dataset.runner import Report, verify
-from ...verification.source.source_check import SourceReport, check_source
+from ...verification.source.source_check import Audited, SourceReport, check_source
 from ..display import Bar
 from ..output import counted, echo, echo_json
 
@@ -131,6 +131,7 @@ def _lines(
             yield f"{consumer}: no errors or warnings"
     if source is not None:
         yield f"source: {counted(source.episodes, 'episode')} and {counted(source.frames, 'video frame')} compared"
+        yield from _audit_lines(source.audited)
         yield from _problem_lines(source)
     if replayed is not None:
         yield from _replay_lines(replayed)
@@ -144,6 +145,15 @@ def _finding(finding: Diagnostic) -> str:
     severity = "" if finding.severity == "error" else f"{finding.severity}: "
     where = f"{finding.where}: " if finding.where else ""
     return f"{severity}{where}{finding.message}"
+
+
+def _audit_lines(audited: Audited) -> Iterator[str]:
+    read = f"{counted(audited.pyfive, 'dataset')} read by pyfive, {audited.h5py} by h5py"
+    yield f"second opinion: {counted(audited.episodes, 'episode')}, {read}"
+    for key, loss in audited.losses.items():
+        yield f"  {key}: {counted(loss.entries, 'entry')} changed by the cast, by up to {loss.largest:.2g}"
+    if audited.without:
+        yield f"  {counted(audited.without, 'episode')} without: the source has no mapping"
 
 
 def _replay_lines(replayed: ReplayReport) -> Iterator[str]:

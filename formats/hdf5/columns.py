@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from math import prod
 from typing import Any, Literal, TypeAlias
 
@@ -104,6 +105,11 @@ class NumericColumn(Column):
         value, cast = values[at, entry].item(), stored[at, entry].item()
         name = str(entry) if values.shape[1] > 1 else ""
         return self._named(Loss(self._dataset.name, int(rows[at]), entry, name, value, cast, float(shares[entry])))
+
+    def as_recorded(self) -> tuple[Column, ...]:
+        """Return its rows with the dtype of the file."""
+        feature = replace(self.feature, dtype=self._dataset.dtype.base.name)
+        return (NumericColumn(self._dataset, feature, self._entries),)
 
 
 class StringColumn(Column):

@@ -50,6 +50,7 @@ def test_a_source_from_outside(pipeline: Path, tmp_path: Path) -> None:
     recordings = finished_run(tmp_path / "out.run")
     compared, replayed = check_source(tmp_path / "out", recordings), check_replay(tmp_path / "out", recordings)
     assert (compared.ok, compared.episodes, replayed.ok, replayed.rows) == (True, 2, True, 11)
+    assert (compared.audited.episodes, compared.audited.without) == (0, 2)  # it says not where its columns are
 
 
 def test_its_recordings_are_compared_when_the_run_goes_on(pipeline: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601-7, 2.5.1
 _VISIBLE = 20.5
 _FEWEST = 16  # pixels that a verdict may rest on
 
-SAMPLES = 5
+_SAMPLES = 5
 _SWAPPED = "red and blue are swapped"
 _EARLIER = "is more like the source's frame before its own"
 _LATER = "is more like the source's frame after its own"
@@ -35,6 +35,14 @@ OTHER_FRAME = "is not the source's frame"
 
 # Source frames: the one before, its own, the one after; None past the ends.
 _Window: TypeAlias = tuple[Pixels | None, Pixels, Pixels | None]
+
+
+def sampled(start: int, stop: int, *, deep: bool) -> list[tuple[int, int]]:
+    """Return the rows [first, last) to compare: all of start..stop, or 5 spread over them, first and last included."""
+    if deep or stop - start <= _SAMPLES:
+        return [(start, stop)]
+    rows = (start + round(step * (stop - start - 1) / (_SAMPLES - 1)) for step in range(_SAMPLES))
+    return [(row, row + 1) for row in rows]
 
 
 def mean_error(decoded: Pixels, source: Pixels) -> float:
@@ -130,19 +138,13 @@ class CameraCheck:
         Raises:
             RobotroveError: If frames cannot be read.
         """
-        for first, last in self._spans(clip.frames):
+        for first, last in sampled(0, clip.frames, deep=self._deep):
             decoded = iter_frames(clip.path, clip.first + first, last - first)
             for row, frame, window in zip(range(first, last), decoded, _windows(source, first, last), strict=False):
                 self.frames += 1
                 if problem := self._problem(frame, source, row, window):
                     return row, problem
         return None
-
-    def _spans(self, length: int) -> list[tuple[int, int]]:
-        if self._deep or length <= SAMPLES:
-            return [(0, length)]
-        rows = (round(step * (length - 1) / (SAMPLES - 1)) for step in range(SAMPLES))
-        return [(row, row + 1) for row in rows]
 
     def _problem(self, frame: Pixels, source: Column, row: int, window: _Window) -> str:
         own = window[1]
