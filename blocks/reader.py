@@ -46,9 +46,9 @@ class Reader(Bound, PipelineStep, ABC):
     def episodes(self, file: SourceFile, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
         """Yield the listed episodes of a recording; those that cannot be used any more come as rejected."""
 
-    def content_digest(self, row: EpisodeRow) -> str:
-        """Return the second digest of a listed episode, empty if it cannot be read; see `Episode.content_digest`."""
-        return next("" if ep.rejection else ep.content_digest() for ep in self.read([row]))
+    def content_digests(self, rows: Iterable[EpisodeRow]) -> dict[int, str]:
+        """Return `Episode.content_digest` of listed episodes by their row, empty for those that cannot be read."""
+        return {ep.origin.row: "" if ep.rejection else ep.content_digest() for ep in self.read(rows)}
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """Return the recording of an episode, as it was planned."""

@@ -6,10 +6,9 @@ import os
 import re
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...manifests.manifest import EpisodeRow, Manifest, cut_shards
 from ...media.encode.settings import VideoSettings
 from ..spec.resolved_pipeline import ResolvedPipeline
-from .append_base import ALREADY_THERE, Base, read_base
+from .append_base import ALREADY_THERE, Base, KnownEpisode, read_base
 
 # Measured on a recording of Isaac Lab Arena (512x512, resized to 256 and 480) with each codec's default
 # settings: bytes in the file, and CPU nanoseconds, per pixel.
@@ -119,8 +118,9 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
             if scanned.episode is not None:
                 notes.add(scanned.episode, found[-1].row)
         on_file(number + 1, len(files))
-    content = cache(reader.content_digest)
-    by_length = _refuse_known(found, base, content) if base is not None else []
+    alike = _alike(found, base.episodes if base is not None else {})
+    content = reader.content_digests(alike) if alike else {}
+    uncertain = _refuse_known(found, base, content) if base is not None else []
     _refuse_duplicates(found, content)
     features, fps, others = _most_have(found)
     if base is not None:
@@ -132,7 +132,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     for maker in pipeline.dataset if features else ():
         maker.check_features(features)
     rows = cut_shards(entry.row for entry in found)
-    told = [*notes.told(), *by_length]
+    told = [*notes.told(), *uncertain]
     if (comparing_s := sum(entry.comparing_s for entry in found)) > 1:
         told.append(f"comparing values with float32 took {comparing_s:.1f} s; a `dtype:` of such columns saves that")
     frames = sum(row.length for row in rows if not row.reason)
@@ -284,30 +284,36 @@ def _check_losses(found: Sequence[_Found]) -> None:
     )
 
 
-def _refuse_duplicates(found: Sequence[_Found], content: Callable[[EpisodeRow], str]) -> None:
+def _alike(found: Sequence[_Found], known: Mapping[tuple[str, str], Sequence[KnownEpisode]]) -> list[EpisodeRow]:
+    """Return the episodes that begin and end like others, listed or known: their content tells them apart."""
+    rows = [entry.row for entry in found if not entry.row.reason]
+    counts = Counter((row.digest, row.key) for row in rows)
+    counts.update({place: 1 for place, episodes in known.items() if any(ep.content for ep in episodes)})
+    return [row for row in rows if counts[row.digest, row.key] > 1]
+
+
+def _refuse_duplicates(found: Sequence[_Found], content: Mapping[int, str]) -> None:
     """Reject each episode that is listed before, under the same name in another file."""
-    alike: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+    first: dict[tuple[str, str, str], EpisodeRow] = {}
     for entry in found:
-        if not entry.row.reason:
-            alike[entry.row.digest, entry.row.key].append(entry)
-    for group in alike.values():
-        first: dict[str, EpisodeRow] = {}
-        for entry in group if len(group) > 1 else ():
-            digest = content(entry.row)  # of damaged data it is empty: the run finds them, and names them
-            twin = first.setdefault(digest, entry.row)
-            if digest and twin is not entry.row:
-                detail = f"is the same episode as {twin.label}"
-                entry.row = entry.row.rejected(Rejection("duplicate_episode", detail, error=True))
+        row = entry.row
+        # Of damaged data it is empty: the run finds them, and names them.
+        if row.reason or not (digest := content.get(row.index)):
+            continue
+        twin = first.setdefault((row.digest, row.key, digest), row)
+        if twin is not row:
+            detail = f"is the same episode as {twin.label}"
+            entry.row = row.rejected(Rejection("duplicate_episode", detail, error=True))
 
 
-def _refuse_known(found: Sequence[_Found], base: Base, content: Callable[[EpisodeRow], str]) -> list[str]:
+def _refuse_known(found: Sequence[_Found], base: Base, content: Mapping[int, str]) -> list[str]:
     """Reject each episode that is in the dataset already; return notes on what is not certain."""
     by_length: list[str] = []
     others = 0
     for entry in found:
         row = entry.row
         alike = () if row.reason else base.episodes.get((row.digest, row.key), ())
-        same = [known for known in alike if known.content is not None and known.content == content(row)]
+        same = [known for known in alike if known.content is not None and known.content == content.get(row.index)]
         same += [known for known in alike if known.content is None and known.length == row.source_length]
         if same:
             detail = f"is episode {same[0].index} of {base.dataset.path}"
