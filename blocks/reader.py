@@ -10,7 +10,7 @@ from pathlib import Path
 from datatrove.pipeline.base import PipelineStep
 
 from ..core.episode import Episode, Scanned
-from ..core.source_file import SourceFile
+from ..core.source_file import SourceFile, read_files
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.shard_progress import ShardProgress
 from .binding import Bound
@@ -53,6 +53,10 @@ class Reader(Bound, PipelineStep, ABC):
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """Return the recording of an episode, as it was planned."""
         return SourceFile(Path(row.path), row.size, row.mtime_ns)
+
+    def other_files_of(self, row: EpisodeRow) -> list[SourceFile]:
+        """Return the other files that an episode takes data from, as they were when it was planned."""
+        return [SourceFile(*file) for file in read_files(row.files)]
 
     def read(self, rows: Iterable[EpisodeRow]) -> Iterator[Episode]:
         """Yield the listed episodes, recording by recording."""

@@ -70,6 +70,7 @@ class EpisodeOrigin:
         notes: Sentences about it that a user should know, each the same for all such episodes. After EXAMPLE may stand
             what is true of this one.
         lacking: Options of the source that name a place which it does not have, each with what it has instead.
+        files: Other files that it takes data from, as planning found them (`files_text`).
     """
 
     file: str = ""
@@ -83,6 +84,7 @@ class EpisodeOrigin:
     mapping: str = ""
     notes: tuple[str, ...] = ()
     lacking: tuple[tuple[str, str], ...] = ()
+    files: str = ""
 
 
 class Columns(Mapping[str, Column]):
@@ -362,12 +364,14 @@ class Scanned:
         digest: Digest of its content; empty if the episode could not be read so far.
         episode: The episode, None if it cannot be opened; valid until the next one is taken.
         rejection: Why it cannot.
+        earlier_digest: Digest by the rule of 0.2.2, which is another one if the episode contains links.
     """
 
     key: str
     digest: str
     episode: Episode | None
     rejection: Rejection | None
+    earlier_digest: str = ""
 
 
 def _read_only(name: str) -> AttributeError:

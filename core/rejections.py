@@ -44,6 +44,11 @@ _DAMAGE = {
     "being_written": ("a recorder has the file open", "end the recording"),
     "no_episodes": ("the file has no episodes of this layout", "robotrove init FILE guesses the layout"),
     "missing_dataset": ("a dataset that the mapping names is missing", "fix source.columns; robotrove inspect FILE"),
+    "missing_rows": (
+        "rows of a dataset are not stored",
+        "copy missing files, or cut the rows with rows: under source.columns",
+    ),
+    "missing_filter": ("HDF5 lacks the filter of a dataset", "pip install hdf5plugin"),
     "missing_column": ("a column that a block names is missing", "fix the block's arguments"),
     "unequal_lengths": (
         "datasets have different numbers of rows",

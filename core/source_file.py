@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -97,3 +98,14 @@ class SourceFile:
         """
         state = os.stat(self.path)
         return (state.st_size, state.st_mtime_ns) != (self.size, self.mtime_ns)
+
+
+def files_text(paths: Iterable[Path]) -> str:
+    """Return files as they are now, with size and time, as JSON for the manifest; empty without any."""
+    files = [SourceFile(path).measured() for path in sorted(paths)]
+    return json.dumps([(str(file.path), file.size, file.mtime_ns) for file in files]) if files else ""
+
+
+def read_files(text: str) -> list[tuple[Path, int, int]]:
+    """Return path, size and time of each file of `files_text`."""
+    return [(Path(path), size, mtime_ns) for path, size, mtime_ns in json.loads(text or "[]")]

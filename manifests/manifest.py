@@ -43,6 +43,7 @@ class EpisodeRow:
         detail: One sentence about the rejection.
         error: True if it was rejected for bad data, not by a filter.
         mapping: JSON of where its columns are, see `EpisodeOrigin`; one text for all episodes that share it.
+        files: JSON of the other files that it takes data from, see `EpisodeOrigin`; likewise.
     """
 
     index: int
@@ -63,6 +64,7 @@ class EpisodeRow:
     error: bool = False
     start: int = 0
     mapping: str = ""
+    files: str = ""
 
     @property
     def label(self) -> str:
@@ -94,9 +96,10 @@ _SCHEMA = pa.schema(
         ("error", pa.bool_()),
         ("start", pa.int64()),
         ("mapping", pa.dictionary(pa.int32(), pa.string())),
+        ("files", pa.dictionary(pa.int32(), pa.string())),
     ]
 )
-_ADDED = {"start", "mapping"}  # in 0.2.3; status and trace read earlier manifests too
+_ADDED = {"start", "mapping", "files"}  # in 0.2.3; status and trace read earlier manifests too
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +136,10 @@ class Manifest:
         with undamaged(path):
             _check_columns(path)
             table = pq.read_table(path, schema=_SCHEMA, filters=filters)
-        mappings = table["mapping"].combine_chunks()
-        texts = mappings.dictionary.to_pylist()  # one object for each, as equal rows would have one each
-        rows = zip(table.drop_columns([*_ADDED]).to_pylist(), mappings.indices.to_pylist(), strict=True)
-        starts = table["start"].to_pylist()
+        mappings, files = _shared_texts(table["mapping"]), _shared_texts(table["files"])
+        rows = zip(table.drop_columns([*_ADDED]).to_pylist(), table["start"].to_pylist(), mappings, files, strict=True)
         return cls(
-            [
-                EpisodeRow(**row, start=start or 0, mapping="" if text is None else texts[text])
-                for (row, text), start in zip(rows, starts, strict=True)
-            ]
+            [EpisodeRow(**row, start=start or 0, mapping=mapping, files=others) for row, start, mapping, others in rows]
         )
 
     @staticmethod
@@ -157,6 +155,13 @@ class Manifest:
         """Return the number of shards, reading little else."""
         [shards] = cls.columns(path, "shard")
         return 1 + max(shards, default=-1)
+
+
+def _shared_texts(column: pa.ChunkedArray) -> list[str]:
+    """Return the texts of a column, one object for equal ones."""
+    encoded = column.combine_chunks()
+    texts = encoded.dictionary.to_pylist()
+    return ["" if index is None else texts[index] for index in encoded.indices.to_pylist()]
 
 
 def _check_columns(path: Path) -> None:

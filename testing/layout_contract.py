@@ -13,7 +13,7 @@ import pytest
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected
 from ..formats.hdf5 import LAYOUTS
-from ..formats.hdf5.hdf5_file import natural_key, open_hdf5, source_digest
+from ..formats.hdf5.hdf5_file import natural_key, open_hdf5, source_digests
 from ..formats.hdf5.layout import Layout, guess_layout
 from ..formats.hdf5.samples import write_sample
 from ..formats.hdf5.samples.pictures import PATCHES, patch, read_marker
@@ -118,7 +118,7 @@ class LayoutContract:
         layout, digests = self.make(), []
         for path in paths:
             with open_hdf5(path, locking=True) as file:
-                digests += [source_digest(layout.group(file, key)) for key in layout.list(file)]
+                digests += [source_digests(layout.group(file, key))[0] for key in layout.list(file)]
         return digests
 
     def test_a_missing_action_is_named(self, paths: list[Path], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError
-from ...core.source_file import SourceFile, files_below, is_remote
+from ...core.source_file import SourceFile, files_below, is_remote, read_files
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
 from ...formats.hdf5.layout import Layout
@@ -90,14 +90,14 @@ class Hdf5Reader(Reader):
         try:
             with open_hdf5(file.open(), locking=True) as opened:
                 for key in layout.list(opened):
-                    yield layout.scan(opened, key)
+                    yield _fetched_alone(layout.scan(opened, key), file)
         except EpisodeRejected as exc:
-            yield Scanned("", "", None, Rejection.of(exc))
+            yield _fetched_alone(Scanned("", "", None, Rejection.of(exc)), file)
 
     def episodes(self, file: SourceFile, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
         """See the base class."""
         try:
-            _check_unchanged(file, rows[0].source)
+            _check_unchanged({rows[0].source: file})
             opened = open_hdf5(file.path, locking=False)
         except EpisodeRejected as exc:
             yield from (_unusable(row, exc) for row in rows)
@@ -105,20 +105,28 @@ class Hdf5Reader(Reader):
         with opened:
             layout = self._layout()
             for row in rows:
+                others = {f"{other.path}, with data of {row.source},": other for other in self.other_files_of(row)}
                 try:
+                    _check_unchanged(others)
                     ep = layout.open(opened, row.key, row.mapping)
                 except EpisodeRejected as exc:
                     ep = _unusable(row, exc)
                 origin = replace(ep.origin, row=row.index, digest=row.digest)
-                ep = ep.planned(origin, partial(_check_unchanged, file, row.source))
+                ep = ep.planned(origin, partial(_check_unchanged, {row.source: file, **others}))
                 self.stat_update("episodes")
                 yield ep
                 ep.close()
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """See the base class."""
-        make = source_file if any(map(is_remote, self.files)) else SourceFile
-        return make(Path(row.path), row.size, row.mtime_ns)
+        return self._source_file(Path(row.path), row.size, row.mtime_ns)
+
+    def other_files_of(self, row: EpisodeRow) -> list[SourceFile]:
+        """See the base class."""
+        return [self._source_file(*file) for file in read_files(row.files)]
+
+    def _source_file(self, path: Path, size: int, mtime_ns: int) -> SourceFile:
+        return (source_file if any(map(is_remote, self.files)) else SourceFile)(path, size, mtime_ns)
 
 
 def _matches(pattern: str) -> list[str]:
@@ -144,11 +152,22 @@ def _unusable(row: EpisodeRow, why: EpisodeRejected) -> Episode:
     return ep
 
 
-def _check_unchanged(file: SourceFile, source: str) -> None:
-    try:
-        file.open()
-        is_changed = file.is_changed()
-    except OSError as exc:
-        raise EpisodeRejected("source_changed", f"{source} is missing now: {exc.strerror}") from exc
-    if is_changed:
-        raise EpisodeRejected("source_changed", f"{source} was changed after the run was planned")
+def _fetched_alone(scanned: Scanned, file: SourceFile) -> Scanned:
+    """Return what was found, with the reason why a file beside a fetched recording is missing."""
+    why = scanned.rejection
+    if why is None or why.reason != "missing_file" or not file.origin:
+        return scanned
+    detail = f"{why.detail}; {file.origin} is fetched without other files: download its folder and convert it there"
+    return replace(scanned, rejection=replace(why, detail=detail))
+
+
+def _check_unchanged(files: Mapping[str, SourceFile]) -> None:
+    """Refuse files that are not as they were planned; the keys name them for people."""
+    for name, file in files.items():
+        try:
+            file.open()
+            is_changed = file.is_changed()
+        except OSError as exc:
+            raise EpisodeRejected("source_changed", f"{name} is missing now: {exc.strerror}") from exc
+        if is_changed:
+            raise EpisodeRejected("source_changed", f"{name} was changed after the run was planned")

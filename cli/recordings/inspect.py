@@ -88,7 +88,8 @@ def _facts(node: Node) -> str:
     if node.kind == "group":
         return f"group, {counted(node.n_children, 'member')}"
     if node.kind == "link":
-        return "link, not followed"
+        nowhere = f", LEADS NOWHERE: {node.problem}" if node.problem else ""
+        return f"link to {node.target}{nowhere}" if node.target else "link, not followed"
     if node.kind == "unreadable":
         return "CANNOT BE READ"
     storage = f"chunks {node.chunks}" if node.chunks else "contiguous"

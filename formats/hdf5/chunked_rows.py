@@ -22,7 +22,7 @@ import numpy as np
 
 from ...core.columns import Array
 from ...core.errors import RobotroveError
-from .hdf5_file import reading
+from .hdf5_file import open_dataset, reading
 
 SCRATCH_VARIABLE = "ROBOTROVE_SCRATCH"
 BATCH_BYTES = 4 << 20
@@ -62,7 +62,7 @@ class ChunkedRows:
             RobotroveError: If the scratch folder has no room.
         """
         with reading(self.path):
-            dataset = self.file[self.path]
+            dataset = open_dataset(self.file, self.path)
             chunks, shape = dataset.chunks, dataset.shape
             row_bytes = max(1, prod(shape[1:]) * dataset.dtype.itemsize)
             inflates = chunks is not None and not (

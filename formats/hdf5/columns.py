@@ -19,7 +19,8 @@ from ...core.errors import EpisodeRejected
 from ...core.features import VISUAL_NAMES, Feature
 from ...media.image.images import Header, ImageDecoder, read_header
 from .chunked_rows import BATCH_BYTES, ChunkedRows, SampledRows, row_bytes
-from .hdf5_file import DAMAGE, form, reading, rows_of, undecodable
+from .hdf5_file import DAMAGE, form, open_dataset, reading, rows_of, stores_all_rows, undecodable
+from .stored_rows import check_rows, missing_rows
 
 Storage: TypeAlias = Literal["video", "image"]
 Color: TypeAlias = Literal["rgb", "bgr"]
@@ -270,7 +271,7 @@ class EncodedFrameColumn(FrameColumn):
             return
         for first in range(start, stop, _ENCODED_ROWS):
             with reading(f"{self._path} rows {first}..{min(stop, first + _ENCODED_ROWS)}"):
-                rows = self._file[self._path][first : min(stop, first + _ENCODED_ROWS)]
+                rows = open_dataset(self._file, self._path)[first : min(stop, first + _ENCODED_ROWS)]
             self.rows.passed(first, rows)
             yield from map(row_bytes, rows)
 
@@ -301,7 +302,7 @@ def depth_or_mask(group: h5py.Group, path: str, assume: Assume | None = None) ->
     """
     if assume is None and (word := _mask_word(path)):
         return f"a mask (its name has the word {word!r}; `assume: colour` makes it a picture)"
-    dataset = group[path]
+    dataset = open_dataset(group, path)
     if is_encoded(dataset):
         header = _header_of(dataset)
         return f"depth (grey of {header.bits} bits)" if header and header.bits > 8 and header.channels == 1 else ""
@@ -326,7 +327,7 @@ def depth_or_mask(group: h5py.Group, path: str, assume: Assume | None = None) ->
 def left_out(group: h5py.Group, path: str) -> str:
     """Return `depth_or_mask` of any dataset of an episode, empty if it is no camera."""
     with suppress(EpisodeRejected, *DAMAGE):  # what no column reads may be unreadable
-        dataset = group[path]
+        dataset = open_dataset(group, path)
         shape, dtype = form(dataset)
         size = _frame_size(shape) if dtype.kind in "biuf" else None
         if (size and min(size) >= _FEWEST_PIXELS) or (is_encoded(dataset) and begins_like_image(dataset)):
@@ -359,8 +360,14 @@ def _mask_word(path: str) -> str:
 
 
 def _is_opaque(dataset: h5py.Dataset, rows: range, axis: int | None) -> bool:
-    batches = ChunkedRows(dataset.file, dataset.name).batches(rows.start, rows.stop)
-    return all((np.take(batch, 3, axis) == (255 if batch.dtype == np.uint8 else 1)).all() for batch in batches)
+    """True if the fourth channel hides nothing, in rows that are stored: others would read as zeros."""
+    is_stored, first = ~missing_rows(dataset), rows.start
+    for batch in ChunkedRows(dataset.file, dataset.name).batches(rows.start, rows.stop):
+        alpha = np.take(batch[is_stored[first : first + len(batch)]], 3, axis)
+        if not (alpha == (255 if batch.dtype == np.uint8 else 1)).all():
+            return False
+        first += len(batch)
+    return True
 
 
 def _header_of(dataset: h5py.Dataset) -> Header | None:
@@ -372,6 +379,8 @@ def _header_of(dataset: h5py.Dataset) -> Header | None:
 
 
 def _first_row(dataset: h5py.Dataset) -> bytes:
+    if not stores_all_rows(dataset):
+        check_rows(dataset, 0, 1)
     with reading(f"{dataset.name} row 0"):
         return row_bytes(dataset[0])
 

@@ -13,7 +13,7 @@ from ...core.columns import Column
 from ...core.errors import EpisodeRejected
 from .chunked_rows import ChunkedRows, SampledRows
 from .columns import FrameColumn
-from .hdf5_file import MAX_DIGEST_ROW, datasets, form, reading, rows_of
+from .hdf5_file import MAX_DIGEST_ROW, datasets, form, open_dataset, reading, rows_of
 
 
 def content_digest(group: h5py.Group, columns: Mapping[str, Column]) -> str:
@@ -34,8 +34,7 @@ def content_digest(group: h5py.Group, columns: Mapping[str, Column]) -> str:
                 digest.update(f"{path}\0".encode(errors="surrogateescape"))
                 _add_all(digest, group, dataset)
         for path, column in sorted(columns.items()):
-            with reading(f"{group.name}/{path}"):
-                dataset = group[path]
+            dataset = open_dataset(group, path)
             if not _has_numbers(dataset):
                 counted = rows_of(group, dataset)
                 rows = SampledRows(dataset.file, dataset.name, counted)

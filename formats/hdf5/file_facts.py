@@ -14,7 +14,7 @@ from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
 from .columns import left_out
-from .hdf5_file import DAMAGE, datasets, dtype_name, form, open_hdf5, reading
+from .hdf5_file import DAMAGE, dtype_name, episode_group, form, objects, open_hdf5, reading
 from .layout import Fact, Layout, guess_layout, rate
 from .mapping import ColumnSpec, build_column, find_dataset, read_mapping
 from .unrendered import unrendered_file
@@ -133,10 +133,13 @@ def contents(path: Path, episode: EpisodeFacts) -> list[ArrayFacts]:
         EpisodeRejected: If the file cannot be read.
     """
     with open_hdf5(path, locking=True) as file:
-        group = file[episode.key or "/"]
+        group = episode_group(file, episode.key)
         mapped = next(iter(episode.columns.values())).parts[0].source
         rows = len(find_dataset(group, mapped))
-        return [_dataset(group, name, item, rows) for name, item in datasets(group).items()]
+        found = objects(group).items()
+        return [
+            _array(group, name, item, rows) for name, item in found if isinstance(item, h5py.Dataset | EpisodeRejected)
+        ]
 
 
 def row_widths(path: Path, layout: str, sources: Sequence[str]) -> tuple[int, ...]:
@@ -154,12 +157,14 @@ def row_widths(path: Path, layout: str, sources: Sequence[str]) -> tuple[int, ..
 def absolute_state(path: Path, layout: str, episode: EpisodeFacts) -> tuple[str, str] | None:
     """Return `Layout.absolute_state` of an episode, None if its states cannot be read."""
     with open_hdf5(path, locking=True) as file, suppress(*DAMAGE):
-        found: tuple[str, str] | None = LAYOUTS[layout]().absolute_state(file[episode.key or "/"])
+        found: tuple[str, str] | None = LAYOUTS[layout]().absolute_state(episode_group(file, episode.key))
         return found
     return None
 
 
-def _dataset(group: h5py.Group, path: str, item: h5py.Dataset, rows: int) -> ArrayFacts:
+def _array(group: h5py.Group, path: str, item: h5py.Dataset | EpisodeRejected, rows: int) -> ArrayFacts:
+    if isinstance(item, EpisodeRejected):
+        return ArrayFacts(path, (), "link", "none", item.detail)
     shape, numbers = form(item)
     dtype = dtype_name(numbers)
     try:

@@ -1,15 +1,17 @@
-"""HDF5 file: open it, name its damage, compute the digest of its content."""
+"""HDF5 file: open it, name its damage, follow its links, compute the digest of its content."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSet
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
@@ -22,6 +24,34 @@ _BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that 
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 MAX_DIGEST_ROW = 64 * 1024
+_MAX_LINKS = 32  # one that leads to the next; HDF5 itself follows 16
+_MAX_OBJECTS = 100_000
+
+# HDF5 looks for raw data files in the current folder unless it is told to look beside the recording.
+_BESIDE = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+_BESIDE.set_efile_prefix(b"${ORIGIN}")
+
+# Registered numbers, https://github.com/HDFGroup/hdf5_plugins; those below 256 are HDF5's own.
+_FILTERS = {
+    1: "gzip",
+    4: "szip",
+    305: "lzo",
+    307: "bzip2",
+    32000: "lzf",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "zstd",
+    32017: "sz",
+    32024: "sz3",
+    32026: "blosc2",
+    32028: "sperr",
+}
+_FIRST_REGISTERED = 256
+_OF_H5PY = (1, 4, 32000)
+
+Object: TypeAlias = h5py.Group | h5py.Dataset
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 
@@ -89,8 +119,7 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
         EpisodeRejected: missing_file, empty_file, not_hdf5, truncated_file, being_written or
             unreadable_file.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise EpisodeRejected("unreadable_file", f"{path} is not a regular file")  # reading a pipe would wait for ever
+    _check_regular(path)
     # "best-effort" is h5py's default; HDF5 insists that a file which this process has open already is
     # opened again in the same mode, whichever that was.
     failure = OSError()
@@ -102,6 +131,11 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
             if exc.errno not in _NO_LOCKS and "flag values don't match" not in str(exc):
                 break
     raise _classified(path, failure) from failure
+
+
+def _check_regular(path: Path) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise EpisodeRejected("unreadable_file", f"{path} is not a regular file")  # reading a pipe would wait for ever
 
 
 def _classified(path: Path, exc: OSError) -> EpisodeRejected:
@@ -149,49 +183,345 @@ def reading(what: str) -> Iterator[None]:
         raise EpisodeRejected("unreadable_data", f"{what} cannot be read: {exc}") from exc
 
 
-def objects(group: h5py.Group) -> dict[str, h5py.Group | h5py.Dataset]:
-    """Return everything below a group by path relative to it, in natural order; links are not followed.
+class LinkedGroup(h5py.Group):
+    """A group behind an external link; its parent is the group with the link, as that of an episode says more of it."""
+
+    def __init__(self, group: h5py.Group, parent: h5py.Group) -> None:
+        super().__init__(group.id)
+        self._parent = parent
+
+    @property
+    def parent(self) -> h5py.Group:
+        """The group that contains the link."""
+        return self._parent
+
+
+def lookup(group: h5py.Group, path: str, files: MutableSet[Path] | None = None) -> Object | None:
+    """Return the object at a path, links followed; None if nothing has this name.
+
+    Args:
+        group: Where a relative path begins.
+        path: Path as HDF5 writes it; one that begins with "/" is of the group's file.
+        files: Takes the other files that links on the way lead to.
 
     Raises:
-        EpisodeRejected: unreadable_data if the file's structure is damaged.
+        EpisodeRejected: For a link that leads nowhere: missing_file, missing_dataset, or what `open_hdf5` raises for
+            its file; unreadable_data for a damaged object.
     """
-    found: dict[str, h5py.Group | h5py.Dataset] = {}
-    with reading(f"group {group.name}"):
-        group.visititems(lambda path, item: found.__setitem__(object_name(path), item))
+    with reading(f"{group.name.rstrip('/')}/{path}"):
+        return _find(group, path, set() if files is None else files, 0)
+
+
+def episode_group(file: h5py.File, key: str, files: MutableSet[Path] | None = None) -> h5py.Group:
+    """Return the group of an episode; `files` takes the other files that links to it lead to.
+
+    Raises:
+        EpisodeRejected: missing_dataset if it is gone, or what `lookup` raises.
+    """
+    group = lookup(file, key or "/", files)
+    if not isinstance(group, h5py.Group):
+        raise EpisodeRejected("missing_dataset", f"{file.filename} has no group {key!r}")
+    return group
+
+
+def open_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
+    """Open a dataset again that was found before.
+
+    Raises:
+        EpisodeRejected: unreadable_data if it is gone.
+    """
+    found = lookup(group, path)
+    if not isinstance(found, h5py.Dataset):
+        raise EpisodeRejected("unreadable_data", f"{path} in {file_name(group)} is no longer a dataset")
+    return found
+
+
+def _find(group: h5py.Group, path: str, files: MutableSet[Path], n_links: int) -> Object | None:
+    found: Object | None = group["/"] if path.startswith("/") else group
+    for name in path.encode(errors="surrogateescape").split(b"/"):
+        if name not in (b"", b"."):
+            found = _member(found, name, files, n_links) if isinstance(found, h5py.Group) else None
+    return found
+
+
+def _member(group: h5py.Group, name: bytes, files: MutableSet[Path], n_links: int) -> Object | None:
+    links = group.id.links
+    return _reached(group, name, links.get_info(name).type, files, n_links) if links.exists(name) else None
+
+
+def _reached(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path], n_links: int) -> Object:
+    if kind == h5py.h5l.TYPE_HARD:
+        return _opened(group, name)
+    link = f"link {group.name.rstrip('/')}/{object_name(name)}"
+    if n_links == _MAX_LINKS:
+        raise EpisodeRejected("missing_dataset", f"{link} is behind {_MAX_LINKS} others: they lead in a circle")
+    value = group.id.links.get_val(name)
+    if kind == h5py.h5l.TYPE_SOFT:
+        path, where = os.fsdecode(value), file_name(group)
+        target = _find(group, path, files, n_links + 1)
+        expected = where if target is None else file_name(target)
+    else:
+        where, path = map(os.fsdecode, value)
+        file = beside(file_name(group), where)
+        if file is None:
+            raise EpisodeRejected("missing_file", f"{link} leads to {path} in {where}, and this file is missing")
+        files.add(file)
+        try:
+            with open_from(group, file) as other:
+                target = _find(other, path, files, n_links + 1)
+                expected = where if target is None else file_name(target)
+        except EpisodeRejected as exc:
+            raise EpisodeRejected(exc.reason, f"{link} leads to {path} in {where}: {exc.detail}") from exc
+    if target is None:
+        raise EpisodeRejected("missing_dataset", f"{link} leads to {path} in {where}, which has no such object")
+    item = _opened(group, name)
+    if not os.path.samefile(file_name(item), expected):
+        taken = f"{link} leads to {expected}, but HDF5 takes {file_name(item)}; unset HDF5_EXT_PREFIX"
+        raise EpisodeRejected("missing_file", taken)
+    return LinkedGroup(item, group) if kind == h5py.h5l.TYPE_EXTERNAL and isinstance(item, h5py.Group) else item
+
+
+def _opened(group: h5py.Group, name: bytes) -> Object:
+    try:
+        item = group[name]
+    except KeyError:  # it is open with that prefix already, or damaged
+        return h5py.Dataset(h5py.h5d.open(group.id, name, _BESIDE))
+    if isinstance(item, h5py.Dataset):
+        names = [name for name, _, _ in item.external or ()]
+        if not all(map(os.path.isabs, names)):
+            del item  # HDF5 refuses another prefix while the dataset is open
+            item = h5py.Dataset(h5py.h5d.open(group.id, name, _BESIDE))
+    return item
+
+
+def open_from(item: Object, path: Path) -> h5py.File:
+    """Open the file that a link or a virtual dataset leads to exactly as HDF5 will do it.
+
+    Raises:
+        EpisodeRejected: See `open_hdf5`. HDF5 takes fill values for a source that it cannot open, for example because
+            this process has it open with other locks.
+    """
+    _check_regular(path)
+    access = h5py.h5i.get_file_id(item.id).get_access_plist()
+    try:
+        return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access))
+    except OSError as exc:
+        raise _classified(path, exc) from exc
+
+
+def file_name(item: Object) -> str:
+    """Return the path of the file that an object is in, as HDF5 opened it."""
+    return os.fsdecode(h5py.h5f.get_name(item.id))
+
+
+def beside(file: str, name: str) -> Path | None:
+    """Return the file that a name in an HDF5 file means; None if it is missing.
+
+    As HDF5 looks for it: the name itself if it is absolute, then in the folder of the file, and in that of the file
+    which a symlink leads to; an absolute name also by its last part. Never in the current folder.
+    """
+    folders = os.path.dirname(os.path.abspath(file)), os.path.dirname(os.path.realpath(file))
+    names = [name, os.path.basename(name)] if os.path.isabs(name) else [name]
+    tried = [Path(folder, part) for part in names for folder in folders]
+    found = next((path for path in tried if path.exists()), None)
+    if found is not None and found not in tried[::2] and any(os.path.exists(part) for part in names):
+        return None  # HDF5 takes that of the current folder before it follows a symlink
+    return found
+
+
+def objects(group: h5py.Group, files: MutableSet[Path] | None = None) -> dict[str, Object | EpisodeRejected]:
+    """Return everything below a group by path relative to it, in natural order, links followed.
+
+    An object is listed under each of its names, and what is below a group that contains itself once. A link that leads
+    nowhere is listed as its rejection.
+
+    Args:
+        group: The group.
+        files: Takes the other files that links lead to.
+
+    Raises:
+        EpisodeRejected: unreadable_data if the file's structure is damaged, or links multiply its objects.
+    """
+    found = {path: item for path, item, _ in _walk(group, set() if files is None else files)}
     return dict(sorted(found.items(), key=lambda entry: natural_key(entry[0])))
 
 
+def _walk(group: h5py.Group, files: MutableSet[Path]) -> Iterator[tuple[str, Object | EpisodeRejected, bool]]:
+    """Yield path, object and whether hard links alone lead to it; parents first, siblings by name."""
+    count = 0
+    pending: list[tuple[str, Object | EpisodeRejected, bool, frozenset[Any]]] = [("", group, True, frozenset())]
+    while pending:
+        path, item, is_hard, above = pending.pop()
+        if path:
+            yield path, item, is_hard
+        if not isinstance(item, h5py.Group) or (address := _address(item)) in above:
+            continue
+        with reading(f"group {item.name}"):
+            links = _links(item)
+            members = [_listed(item, name, kind, files) for name, kind in links]
+        count += len(links)
+        if count > _MAX_OBJECTS:
+            detail = (
+                f"group {group.name} has more than {_MAX_OBJECTS:,} objects, counted under each name that links give"
+            )
+            raise EpisodeRejected("unreadable_data", detail)
+        for (name, kind), member in reversed(list(zip(links, members, strict=True))):
+            below = f"{path}/{object_name(name)}" if path else object_name(name)
+            pending.append((below, member, is_hard and kind == h5py.h5l.TYPE_HARD, above | {address}))
+
+
+def _links(group: h5py.Group) -> list[tuple[bytes, int]]:
+    """Return name and type of each link in a group, in the order in which HDF5 visits them."""
+    found: list[tuple[bytes, int]] = []
+    group.id.links.iterate(lambda name, link: found.append((name, link.type)), info=True)
+    return found
+
+
+def _listed(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path]) -> Object | EpisodeRejected:
+    if kind == h5py.h5l.TYPE_HARD:
+        return _opened(group, name)
+    try:
+        with reading(f"{group.name.rstrip('/')}/{object_name(name)}"):
+            return _reached(group, name, kind, files, 0)
+    except EpisodeRejected as exc:
+        return exc
+
+
+def _address(item: Object) -> tuple[int, int]:
+    info = h5py.h5o.get_info(item.id)
+    return info.fileno, info.addr
+
+
+def stores_all_rows(dataset: h5py.Dataset) -> bool:
+    """True if all rows are stored in the dataset's own file, by filters that HDF5 has; False if that is to be seen."""
+    made = dataset.id.get_create_plist()
+    if made.get_layout() == h5py.h5d.VIRTUAL or made.get_external_count():
+        return False
+    if missing_filter(dataset):
+        return False
+    if dataset.chunks is not None:
+        return bool(dataset.id.get_num_chunks() == prod(chunk_grid(dataset)))
+    return not dataset.size or dataset.id.get_storage_size() > 0
+
+
+def missing_filter(dataset: h5py.Dataset) -> str:
+    """Return name and number of a dataset's filter that HDF5 lacks; empty if it has all of them."""
+    for code, name in _filters(dataset):
+        if not h5py.h5z.filter_avail(code):
+            with suppress(ImportError):
+                import_module("hdf5plugin")  # which registers its filters
+            if not h5py.h5z.filter_avail(code):
+                return name
+    return ""
+
+
+def check_filters(dataset: h5py.Dataset) -> None:
+    """Refuse a dataset with a filter that HDF5 lacks; its own message would not name it.
+
+    Raises:
+        EpisodeRejected: missing_filter.
+    """
+    if name := missing_filter(dataset):
+        where = f"{dataset.name} in {os.path.basename(file_name(dataset))}"
+        raise EpisodeRejected(
+            "missing_filter", f"{where} is packed by the HDF5 filter {name}, which is missing: pip install hdf5plugin"
+        )
+
+
+def compression(dataset: h5py.Dataset) -> str | None:
+    """Return what a dataset is compressed by, with the number of a filter that is not h5py's own; None without."""
+    names = [name for code, name in _filters(dataset) if code in _OF_H5PY or code >= _FIRST_REGISTERED]
+    return ", ".join(names) or None
+
+
+def _filters(dataset: h5py.Dataset) -> Iterator[tuple[int, str]]:
+    made = dataset.id.get_create_plist()
+    for index in range(made.get_nfilters()):
+        code, _, _, text = made.get_filter(index)
+        name = _FILTERS.get(code) or text.decode(errors="replace") or "unknown"
+        yield code, name if code in _OF_H5PY else f"{name} ({code})"
+
+
+def chunk_grid(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """Return the number of a dataset's chunks along each axis."""
+    return tuple(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+
+
 def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
-    """Return the datasets below a group by path relative to it, in natural order."""
+    """Return the datasets below a group by path relative to it, in natural order, links followed."""
     return {path: item for path, item in objects(group).items() if isinstance(item, h5py.Dataset)}
 
 
-def source_digest(group: h5py.Group) -> str:
-    """Return the digest of an episode's content, independent of chunks and compression.
+def searched_datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Return the datasets below a group in which a layout searches: a link that leads nowhere may be one of them.
+
+    Raises:
+        EpisodeRejected: See `lookup`.
+    """
+    found = objects(group)
+    for item in found.values():
+        if isinstance(item, EpisodeRejected):
+            raise item
+    return {path: item for path, item in found.items() if isinstance(item, h5py.Dataset)}
+
+
+def source_digests(group: h5py.Group) -> tuple[str, str]:
+    """Return the digest of an episode's content, independent of chunks and compression, and that of 0.2.2.
 
     sha256 over the sorted (path, shape, dtype, attributes) of the group and all below it, and the
     first and last row of its numeric datasets of at most two dimensions. Rows of images are left
     out: reading one row of h5py's automatic chunks inflates a whole band of frames. So are rows
-    over 64 KiB, which are encoded images. Of a `FlatGroup` the rows of the episode count, and where they are.
+    over 64 KiB, which are encoded images. Of a `FlatGroup` the rows of the episode count, and where they are. Of an
+    object with several hard links the first name counts. Up to 0.2.2 soft and external links did not count: only with
+    them do the two differ.
 
     Raises:
         EpisodeRejected: unreadable_data if an object of the episode is damaged.
     """
-    digest = hashlib.sha256()
-    if isinstance(group, FlatGroup):
-        digest.update(f"{group.rows}\0".encode())
-    for path, item in sorted({"": group, **objects(group)}.items()):
+    seen = set()
+    parts = []
+    for path, item, is_hard in (("", group, True), *_walk(group, set())):
+        if is_hard and not isinstance(item, EpisodeRejected):
+            if (address := _address(item)) in seen:
+                continue
+            seen.add(address)
         with reading(f"{group.name}/{path}"):
-            shape = "group" if isinstance(item, h5py.Group) else _shape(group, item)
-            dtype = dtype_name(item.dtype) if isinstance(item, h5py.Dataset) else ""
-            digest.update(f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape"))
-            for name in sorted(item.attrs):
-                digest.update(f"{name}\0".encode(errors="surrogateescape"))
-                digest.update(_canonical(item.attrs[name]))
-            if isinstance(item, h5py.Dataset):
-                for row in _edge_rows(group, item):
-                    digest.update(row)
-    return digest.hexdigest()
+            parts.append((path, b"".join(_described(group, path, item)), is_hard))
+    now, before = hashlib.sha256(), hashlib.sha256()
+    if isinstance(group, FlatGroup):
+        now.update(f"{group.rows}\0".encode())
+    for _, content, is_hard in sorted(parts):
+        now.update(content)
+        if is_hard:
+            before.update(content)
+    return now.hexdigest(), before.hexdigest()
+
+
+def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected) -> Iterator[bytes]:
+    if isinstance(item, EpisodeRejected):
+        yield f"{path}\0leads nowhere\0".encode(errors="surrogateescape")
+        return
+    shape = _shape(group, item) if isinstance(item, h5py.Dataset) else "group"
+    dtype = dtype_name(item.dtype) if isinstance(item, h5py.Dataset) else ""
+    yield f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape")
+    for name in sorted(_attribute_names(item)):
+        yield f"{name if isinstance(name, str) else repr(name)}\0".encode(errors="surrogateescape")
+        yield _canonical(item.attrs[name])
+    if isinstance(item, h5py.Dataset):
+        yield from _edge_rows(group, item)
+
+
+def _attribute_names(item: Object) -> list[str | bytes]:
+    """Return the names of an object's attributes as h5py does, which would open it again without `_BESIDE` for it."""
+    names = [h5py.h5a.open(item.id, index=index).name for index in range(h5py.h5a.get_num_attrs(item.id))]
+    return [_decoded(name) for name in names]
+
+
+def _decoded(name: bytes) -> str | bytes:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name
 
 
 def _shape(group: h5py.Group, dataset: h5py.Dataset) -> tuple[int, ...]:
@@ -204,6 +534,7 @@ def _edge_rows(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[bytes]:
     if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > MAX_DIGEST_ROW:
         return
     rows = rows_of(group, dataset)
+    check_filters(dataset)
     yield dataset[rows[0]].tobytes()
     yield dataset[rows[-1]].tobytes()
 
@@ -237,6 +568,8 @@ def _canonical(value: Any) -> bytes:
         return b"reference"  # an address in this file: it changes when the file is repacked
     array = np.asarray(value)
     head = f"{array.shape}{dtype_name(array.dtype)}".encode()
+    if array.dtype.names is not None and array.dtype.hasobject:  # netCDF-4: a reference and a number
+        return head + b"".join(_canonical(array[name]) for name in array.dtype.names)
     if array.dtype.kind == "O":
         return head + b"".join(map(_canonical, array.ravel()))
     return head + array.tobytes()

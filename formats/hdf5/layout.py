@@ -6,7 +6,7 @@ import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSet, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,21 +20,27 @@ from ...core.columns import Array, Column
 from ...core.episode import EXAMPLE, Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8
 from ...core.features import DEFAULT_FEATURES
+from ...core.source_file import files_text
 from . import LAYOUTS
 from .columns import Flip, depth_or_mask, is_camera, left_out, orientation
 from .content_digest import content_digest
 from .hdf5_file import (
     DAMAGE,
     FlatGroup,
-    datasets,
+    episode_group,
+    lookup,
     natural_key,
     object_name,
+    objects,
     reading,
     rows_of,
-    source_digest,
+    searched_datasets,
+    source_digests,
+    stores_all_rows,
     undecodable,
 )
 from .mapping import ColumnSpec, build_column, check_lengths, find_dataset, mapping_text, read_mapping
+from .stored_rows import check_rows
 from .unrendered import unrendered_file
 
 _SEVERAL = "the first of several instructions is used"
@@ -49,6 +55,7 @@ _RATE = re.compile(
 )
 _SUFFIXES = ("_rgb", "_image")
 _FLIPS: Mapping[int, Flip] = {3: "rotate180", 4: "vertical"}  # EXIF orientations that a flip makes upright
+_ARRAYS = (h5py.Dataset, EpisodeRejected)  # datasets, and links that lead nowhere
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
     ("false", "no", "0", "failure", "failed", "fail"), False
 )
@@ -108,11 +115,15 @@ class Layout(ABC):
         default_fps: Assumed where neither file nor pipeline says it.
         episodes_are: What the episodes of such a file are, for error texts.
         copies: Beginnings of paths; datasets there repeat others, and no note names them.
+        row_counter: Attribute of an episode's group that says how many rows count; empty without one.
+        is_counter_exact: True if more rows than there are reject the episode, False for recorders that miscount.
     """
 
     default_fps = 30
     episodes_are = "groups in /data"
     copies: tuple[str, ...] = ()
+    row_counter = ""
+    is_counter_exact = True
 
     def __init__(
         self,
@@ -177,8 +188,8 @@ class Layout(ABC):
         yield from ()
 
     def rows(self, group: h5py.Group) -> int | None:
-        """Return how many rows of each dataset count, None for all."""
-        return None
+        """Return how many rows of each dataset count, None for all, -1 if the file does not say it in numbers."""
+        return _whole(group.attrs.get(self.row_counter)) if self.row_counter else None
 
     def absolute_state(self, group: h5py.Group) -> tuple[str, str] | None:
         """Return another dataset for the state, of absolute joint positions, and why; None where the state is one."""
@@ -196,17 +207,13 @@ class Layout(ABC):
             raise _no_episodes(file, self.episodes_are)
         return keys
 
-    def group(self, file: h5py.File, key: str) -> h5py.Group:
-        """Return the group of an episode.
+    def group(self, file: h5py.File, key: str, files: MutableSet[Path] | None = None) -> h5py.Group:
+        """Return the group of an episode; `files` takes the other files that links to it lead to.
 
         Raises:
-            EpisodeRejected: missing_dataset if it is gone.
+            EpisodeRejected: See `episode_group`.
         """
-        with reading(f"episode {key}"):
-            group = file.get(key or "/")
-        if not isinstance(group, h5py.Group):
-            raise EpisodeRejected("missing_dataset", f"{file.filename} has no group {key!r}")
-        return group
+        return episode_group(file, key, files)
 
     def open(self, file: h5py.File, key: str, mapping: str = "") -> Episode:
         """Return one episode with lazy columns; only its structure is read.
@@ -220,7 +227,8 @@ class Layout(ABC):
             EpisodeRejected: missing_dataset, unequal_lengths, empty_episode, bad_fps, bad_text, or what
                 `build_column` raises.
         """
-        group = self.group(file, key)
+        files: set[Path] = set()
+        group = self.group(file, key, files)
         start = group.rows.start if isinstance(group, FlatGroup) else 0
         specs: Mapping[str, ColumnSpec]
         if mapping:
@@ -228,19 +236,20 @@ class Layout(ABC):
         else:
             specs = self._ask(self.mapping, group)
             mapped = {part.source.strip("/") for spec in specs.values() for part in spec.parts}
-            unused = tuple(path for path in datasets(group) if path not in mapped)
+            found = (path for path, item in objects(group, files).items() if isinstance(item, _ARRAYS))
+            unused = tuple(path for path in found if path not in mapped)
         is_planned = bool(mapping) or self.columns is None
         columns = {name: build_column(group, spec, name, is_planned=is_planned) for name, spec in specs.items()}
         stored = {part.source: columns[name].stored for name, spec in specs.items() for part in spec.parts}
         length = _common_length(columns)
         if isinstance(group, FlatGroup):
             columns, length = _part(columns, length, group)
-        if (counted := self._ask(self.rows, group)) is not None:
-            columns, length = _shortened(columns, length, counted)
+        columns, length, counted = self._counted(group, columns, length)
         if length == 0:
-            raise EpisodeRejected("empty_episode", f"{key} has 0 rows")
+            raise EpisodeRejected("empty_episode", f"{key} has 0 rows{f' by {self.row_counter}' if counted else ''}")
+        _check_stored(group, specs, length, files)
         task, fps, success = self._task(group), self._fps(group), self._success(group)
-        notes = [fact.note for fact in (task, fps, success) if fact.note]
+        notes = [*counted, *(fact.note for fact in (task, fps, success) if fact.note)]
         lacking: tuple[tuple[str, str], ...] = ()
         if not mapping:  # a run is told nothing that its planning was not
             with reading(f"the structure of {group.name}"):
@@ -263,18 +272,19 @@ class Layout(ABC):
                 mapping=mapping or mapping_text(specs, unused),
                 notes=tuple(notes),
                 lacking=lacking,
+                files="" if mapping else files_text(files),
             ),
             content=partial(content_digest, group, stored),
         )
 
     def scan(self, file: h5py.File, key: str) -> Scanned:
         """Return one episode with the digest of its content, or why it cannot be opened."""
-        digest = ""
+        digest, earlier = "", ""
         try:
-            digest = source_digest(self.group(file, key))
-            return Scanned(key, digest, self.open(file, key), None)
+            digest, earlier = source_digests(self.group(file, key))
+            return Scanned(key, digest, self.open(file, key), None, earlier)
         except EpisodeRejected as exc:
-            return Scanned(key, digest, None, Rejection.of(exc))
+            return Scanned(key, digest, None, Rejection.of(exc), earlier)
 
     def _task(self, group: h5py.Group) -> Fact:
         problem, found = "", self.found(self.file_task, group)
@@ -311,6 +321,22 @@ class Layout(ABC):
         label = None if found is None else flag(found.value, self.success_threshold, found.names)
         is_strange = label is None and found is not None and not found.is_empty
         return Fact(label, "file", f"{_NO_LABEL}{EXAMPLE}{found}" if is_strange else "")
+
+    def _counted(
+        self, group: h5py.Group, columns: dict[str, Column], length: int
+    ) -> tuple[dict[str, Column], int, tuple[str, ...]]:
+        """Return the rows that the file says count, and notes on them."""
+        counted, name = self._ask(self.rows, group), self.row_counter or "the file"
+        if counted is None or counted == length:
+            return columns, length, ()
+        example = f"{EXAMPLE}{group.name} has {length}, {name} says {counted}"
+        if 0 <= counted < length:
+            taken = {key: column.take(np.arange(counted)) for key, column in columns.items()}
+            return taken, counted, (f"rows behind those that {name} counts are not converted{example}",)
+        if self.is_counter_exact:
+            raise EpisodeRejected("unequal_lengths", f"{name} says {counted} rows, the datasets have {length}")
+        found = "more rows than the datasets have" if counted > 0 else "no number of rows"
+        return columns, length, (f"{name} says {found}: all rows are converted{example}",)
 
     def found(self, hook: Callable[[h5py.Group], Any], group: h5py.Group) -> Found | None:
         """Return what a hook finds; one of your own may return the value alone."""
@@ -382,12 +408,21 @@ def _part(columns: Mapping[str, Column], length: int, group: FlatGroup) -> tuple
     return {name: column.take(np.asarray(group.rows)) for name, column in columns.items()}, len(group.rows)
 
 
-def _shortened(columns: dict[str, Column], length: int, counted: int) -> tuple[dict[str, Column], int]:
-    if counted > length or counted < 0:
-        raise EpisodeRejected("unequal_lengths", f"the file says {counted} rows, its datasets have {length}")
-    if counted == length:
-        return columns, length
-    return {name: column.take(np.arange(counted)) for name, column in columns.items()}, counted
+def _check_stored(group: h5py.Group, specs: Mapping[str, ColumnSpec], length: int, files: MutableSet[Path]) -> None:
+    for part in (part for spec in specs.values() for part in spec.parts):
+        dataset = find_dataset(group, part.source)
+        if not stores_all_rows(dataset):
+            first = part.span(len(dataset)).start + (group.rows.start if isinstance(group, FlatGroup) else 0)
+            check_rows(dataset, first, first + length, files)
+
+
+def _whole(value: Any) -> int | None:
+    """Return a number of rows, None without one, -1 for what is none."""
+    if value is None:
+        return None
+    numbers = _entries(value)
+    is_count = len(numbers) == 1 and _is_number(numbers[0]) and float(numbers[0]).is_integer()
+    return max(-1, int(numbers[0])) if is_count else -1
 
 
 def camera_columns(group: h5py.Group, folders: Sequence[str], flip: Flip = "none") -> dict[str, ColumnSpec]:
@@ -403,10 +438,10 @@ def camera_columns(group: h5py.Group, folders: Sequence[str], flip: Flip = "none
     """
     columns: dict[str, ColumnSpec] = {}
     for folder in folders:
-        parent = group.get(folder)
+        parent = lookup(group, folder)
         if not isinstance(parent, h5py.Group):
             continue
-        for path, dataset in datasets(parent).items():
+        for path, dataset in searched_datasets(parent).items():
             source = f"{folder}/{path}"
             if dataset.dtype == np.uint8 and is_camera(dataset) and not depth_or_mask(group, source):
                 key = camera_key(path)
@@ -431,7 +466,7 @@ def groups(parent: h5py.Group, path: str = "/") -> list[str]:
     What cannot be opened counts, so that its episode is rejected by name instead of vanishing, or
     taking the rest of the file with it.
     """
-    folder = parent.get(path)
+    folder = lookup(parent, path)
     if not isinstance(folder, h5py.Group):
         return []
     with reading(f"group {folder.name}"):
@@ -441,9 +476,10 @@ def groups(parent: h5py.Group, path: str = "/") -> list[str]:
 
 def _may_be_group(folder: h5py.Group, name: str) -> bool:
     try:
-        return folder.get(name, getclass=True) in (h5py.Group, None)
-    except DAMAGE:
+        found = lookup(folder, name)
+    except EpisodeRejected:
         return True
+    return found is None or isinstance(found, h5py.Group)
 
 
 def found_at(group: h5py.Group, place: str) -> Found | None:
@@ -460,7 +496,7 @@ def found_at(group: h5py.Group, place: str) -> Found | None:
             return None
         names = h5py.check_enum_dtype(group.attrs.get_id(name).dtype)
         return Found(f"attribute {name!r} of {group.name}", group.attrs[name], names)
-    item = group.get(name)
+    item = lookup(group, name)
     if not isinstance(item, h5py.Dataset):
         return None
     value = item[()] if not item.shape else _rows(group, item)
@@ -470,6 +506,8 @@ def found_at(group: h5py.Group, place: str) -> Found | None:
 def _rows(group: h5py.Group, dataset: h5py.Dataset) -> Array:
     rows = rows_of(group, dataset)
     first = rows.start if dataset.ndim == 1 else max(rows.start, rows.stop - 1)
+    if not stores_all_rows(dataset):
+        check_rows(dataset, first, rows.stop)
     values: Array = dataset[first : rows.stop]
     return values
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import h5py
@@ -28,7 +27,8 @@ from .columns import (
     depth_or_mask,
     is_encoded,
 )
-from .hdf5_file import datasets, dtype_name, form, reading
+from .hdf5_file import datasets, dtype_name, form, lookup, reading, stores_all_rows
+from .stored_rows import check_rows
 from .unrendered import unrendered
 
 Kind: TypeAlias = Literal["auto", "video", "image", "vector", "string"]
@@ -185,7 +185,7 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str, *, is_planned: b
 
     Raises:
         EpisodeRejected: missing_dataset, bad_image, image_dtype, bad_dtype, bad_shape, bad_slice, bad_names,
-            bad_feature_name, unequal_lengths or unreadable_data.
+            bad_feature_name, unequal_lengths, unreadable_data, or what `check_rows` raises.
     """
     sources = [find_dataset(group, part.source) for part in spec.parts]
     for source in sources:
@@ -231,12 +231,12 @@ def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     """Return the dataset at `path` relative to `group`.
 
     Raises:
-        EpisodeRejected: missing_dataset, with the nearest path that exists.
+        EpisodeRejected: missing_dataset, with the nearest path that exists, or what `lookup` raises.
     """
-    with reading(f"{group.name}/{path}"):
-        item = group.get(path)
+    item = lookup(group, path)
     if isinstance(item, h5py.Dataset) and item.shape:
-        _check_outside_files(item)
+        if not len(item) and not stores_all_rows(item):
+            check_rows(item, 0, 0)  # without its source, a virtual dataset may have no rows
         return item
     if isinstance(item, h5py.Dataset):
         raise EpisodeRejected("missing_dataset", f"{item.name} is a single value, not one row per frame")
@@ -247,19 +247,6 @@ def find_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
         inside = ", ".join(list(item)[:8])
         raise EpisodeRejected("missing_dataset", f"{where}: it is a group with {inside or 'nothing in it'}")
     raise EpisodeRejected("missing_dataset", where + nearest(path, datasets(group)))
-
-
-def _check_outside_files(dataset: h5py.Dataset) -> None:
-    """Refuse data that are in other files which are not there: HDF5 would give zeros."""
-    names = {entry[0] for entry in dataset.external or ()}
-    if dataset.is_virtual:
-        names |= {source.file_name for source in dataset.virtual_sources()} - {"."}
-    folder = Path(dataset.file.filename).parent
-    for name in sorted(names):
-        if not (folder / name).exists():
-            raise EpisodeRejected(
-                "missing_file", f"{dataset.name} takes its data from {name}, and this file is missing"
-            )
 
 
 def _check_type(dataset: h5py.Dataset) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from ...core.columns import Array
 from ...core.errors import RobotroveError, UsageError
 from ...core.features import Feature
-from .hdf5_file import datasets, open_hdf5, reading, split_key
+from .hdf5_file import datasets, episode_group, lookup, open_hdf5, reading, split_key
 from .layout import json_attribute, text
 from .mapping import ColumnPart, ColumnSpec, find_dataset
 
@@ -67,7 +67,7 @@ def read_start(path: Path, key: str, row: int, actions: ColumnSpec | None) -> St
         UsageError: If the actions are from several datasets, and begin at different rows of them.
     """
     with open_hdf5(path, locking=False) as file, reading(f"{path}:{key}"):
-        episode = file[key or "/"] if (key or "/") in file else file[split_key(key)[0]]
+        episode = episode_group(file, key if lookup(file, key or "/") is not None else split_key(key)[0])
         arguments = json_attribute(episode.parent, "env_args")
         names, states = _below(episode, INITIAL_STATE), _below(episode, _STATES)
         wanted = row = row + _first(episode, actions.parts if actions else ())
@@ -97,7 +97,7 @@ def _first(episode: h5py.Group, parts: Sequence[ColumnPart]) -> int:
 
 
 def _below(episode: h5py.Group, name: str) -> dict[str, h5py.Dataset]:
-    group = episode.get(name)
+    group = lookup(episode, name)
     return datasets(group) if isinstance(group, h5py.Group) else {}
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 
-from .hdf5_file import DAMAGE, dtype_name, form, natural_key, object_name
+from ...core.errors import EpisodeRejected
+from .hdf5_file import DAMAGE, compression, dtype_name, form, lookup, missing_filter, natural_key, object_name
 
 MAX_BYTES = 16 << 20
 MAX_ROW = 32  # values shown of one row
@@ -22,8 +23,7 @@ class Node:
 
     Attributes:
         path: Absolute path.
-        kind: group, dataset, link (followed by nothing: to another file, to a group shown already or
-            nowhere) or unreadable.
+        kind: group, dataset, link (not followed) or unreadable.
         level: Depth, 0 for the root.
         shape: Shape of a dataset, None for the rest.
         dtype: numpy's name of a dataset's dtype, `string` or `vlen uint8`; empty for the rest.
@@ -32,6 +32,8 @@ class Node:
         size: Bytes that a dataset takes in the file.
         attrs: Attributes as plain Python values.
         n_children: Members of a group.
+        target: Where a soft or external link leads, as PATH or FILE:PATH; empty for other objects.
+        problem: Why a soft or external link leads nowhere; empty if it does not.
     """
 
     path: str
@@ -44,6 +46,8 @@ class Node:
     size: int
     attrs: dict[str, Any]
     n_children: int
+    target: str = ""
+    problem: str = ""
 
 
 def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iterator[Node]:
@@ -60,8 +64,8 @@ def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iter
 
 def _walk(file: h5py.File, path: str, level: int, max_level: int | None, seen: set[int]) -> Iterator[Node]:
     try:
-        if level and not isinstance(file.get(path, getlink=True), h5py.HardLink):
-            yield _bare(path, "link", level)
+        if level and not isinstance(link := file.get(path, getlink=True), h5py.HardLink):
+            yield _link(file, path, level, link)
             return
         item = file[path]
         address = h5py.h5o.get_info(item.id).addr
@@ -85,13 +89,25 @@ def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:
     return Node(path, kind, level, None, "", None, None, 0, {}, 0)
 
 
+def _link(file: h5py.File, path: str, level: int, link: h5py.SoftLink | h5py.ExternalLink | None) -> Node:
+    if link is None:  # h5py does not find a name that is no text
+        return _bare(path, "link", level)
+    target = f"{link.filename}:{link.path}" if isinstance(link, h5py.ExternalLink) else link.path
+    problem = ""
+    try:
+        lookup(file, path)
+    except EpisodeRejected as exc:
+        problem = exc.detail
+    return replace(_bare(path, "link", level), target=target, problem=problem)
+
+
 def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
     attrs = {name: plain(item.attrs[name]) for name in sorted(map(object_name, item.attrs), key=natural_key)}
     if isinstance(item, h5py.Dataset):
         size = item.id.get_storage_size()
         shape, dtype = form(item)
         shown = None if item.shape is None else shape
-        return Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, item.compression, size, attrs, 0)
+        return Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, compression(item), size, attrs, 0)
     return Node(path, "group", level, None, "", None, None, 0, attrs, len(item))
 
 
@@ -129,7 +145,7 @@ def preview(file: h5py.File, path: str) -> Preview | None:
     """Return the preview of a dataset; None if it is empty, not numeric, larger than 16 MB, or unreadable."""
     try:
         dataset = file[path]
-        if dataset.shape is None or dataset.dtype.kind not in "biuf":
+        if missing_filter(dataset) or dataset.shape is None or dataset.dtype.kind not in "biuf":
             return None
         if not 0 < prod(dataset.shape) * dataset.dtype.itemsize <= MAX_BYTES:
             return None

@@ -91,6 +91,15 @@ class _Found:
     fps: int
     losses: dict[str, Loss] = field(default_factory=dict)
     comparing_s: float = 0.0
+    earlier_digest: str = ""
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Its digest and name, by the rule of now and by that of earlier versions where it is another."""
+        return [
+            (digest, self.row.key)
+            for digest in dict.fromkeys((self.row.digest, self.earlier_digest or self.row.digest))
+        ]
 
 
 def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = lambda done, total: None) -> Plan:
@@ -160,7 +169,7 @@ def _episode(
     if ep is None:
         return _Found(row.rejected(scanned.rejection) if scanned.rejection else row, None, 0)
     row = replace(row, length=ep.length, source_length=ep.length, fps=ep.fps, task=ep.text, success=ep.success)
-    row = replace(row, start=ep.origin.start, mapping=sys.intern(ep.origin.mapping))
+    row = replace(row, start=ep.origin.start, mapping=sys.intern(ep.origin.mapping), files=sys.intern(ep.origin.files))
     is_known = True  # False after a step that may change what the steps after it see, and waits for the run
     for step in steps:
         if not isinstance(step, EpisodeStep) or step.reads_data:
@@ -183,7 +192,7 @@ def _episode(
         detail = f"lasts {ep.length / ep.fps:.0f} s, {ep.length} frames: LeRobot 0.3.3 cannot load it in version 2.1"
         ep.reject("too_long_for_v21", f"{detail}; downgrader: {{allow_long: true}} keeps it", error=False)
     row = row.rejected(ep.rejection) if ep.rejection else row
-    return _Found(row, ep.features, ep.fps, losses, comparing_s)
+    return _Found(row, ep.features, ep.fps, losses, comparing_s, scanned.earlier_digest)
 
 
 def _check_features(features: Features, video: VideoSettings) -> None:
@@ -286,10 +295,10 @@ def _check_losses(found: Sequence[_Found]) -> None:
 
 def _alike(found: Sequence[_Found], known: Mapping[tuple[str, str], Sequence[KnownEpisode]]) -> list[EpisodeRow]:
     """Return the episodes that begin and end like others, listed or known: their content tells them apart."""
-    rows = [entry.row for entry in found if not entry.row.reason]
-    counts = Counter((row.digest, row.key) for row in rows)
+    kept = [entry for entry in found if not entry.row.reason]
+    counts = Counter(place for entry in kept for place in entry.places)
     counts.update({place: 1 for place, episodes in known.items() if any(ep.content for ep in episodes)})
-    return [row for row in rows if counts[row.digest, row.key] > 1]
+    return [entry.row for entry in kept if any(counts[place] > 1 for place in entry.places)]
 
 
 def _refuse_duplicates(found: Sequence[_Found], content: Mapping[int, str]) -> None:
@@ -312,7 +321,8 @@ def _refuse_known(found: Sequence[_Found], base: Base, content: Mapping[int, str
     others = 0
     for entry in found:
         row = entry.row
-        alike = () if row.reason else base.episodes.get((row.digest, row.key), ())
+        places = [] if row.reason else entry.places
+        alike = [known for place in places for known in base.episodes.get(place, ())]
         same = [known for known in alike if known.content is not None and known.content == content.get(row.index)]
         same += [known for known in alike if known.content is None and known.length == row.source_length]
         if same:

@@ -206,16 +206,20 @@ def _different_tools(pipeline: ResolvedPipeline, run: RunInfo, encoder: str) -> 
 
 def check_same_sources(reader: Reader, workspace: Workspace, *, is_finished: bool) -> None:
     """Refuse a run if its sources changed since it was planned; a finished one no longer needs them."""
-    planned = {row.path: row for row in Manifest.read(workspace.manifest).rows}
-    if is_finished and not all(map(os.path.exists, planned)):
+    rows = Manifest.read(workspace.manifest).rows
+    planned = {row.path: row for row in rows}
+    sources = {path: reader.file_of(row) for path, row in planned.items()}
+    for row in {row.files: row for row in rows}.values():
+        sources |= {str(file.path): file for file in reader.other_files_of(row) if str(file.path) not in planned}
+    if is_finished and not all(map(os.path.exists, sources)):
         return
     differences = []
-    for path, row in planned.items():
+    for path, file in sources.items():
         try:
-            if reader.file_of(row).is_changed():
+            if file.is_changed():
                 differences.append(f"source {path} was changed")
         except OSError:
-            if row.reason != "missing_file":
+            if path not in planned or planned[path].reason != "missing_file":
                 differences.append(f"source {path} is missing")
     if not differences:
         found = {str(file.path) for file in reader.find(from_anywhere=True)}

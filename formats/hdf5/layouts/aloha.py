@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import h5py
 
 from ..columns import depth_or_mask
+from ..hdf5_file import lookup
 from ..layout import Found, Layout, camera_key, found_at
 from ..mapping import ColumnSpec
 
@@ -39,14 +40,18 @@ class AlohaLayout(Layout):
 
     def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the whole file as one episode."""
-        return ["/"] if "action" in file or "observations" in file else []
+        return ["/"] if {"action", "observations"} & set(file) else []
 
     def default_columns(self, group: h5py.Group) -> dict[str, ColumnSpec]:
         """Return the vectors that exist and every camera."""
-        columns = {key: ColumnSpec(source=path) for key, path in _VECTORS.items() if key in _REQUIRED or path in group}
-        cameras = group.get(_CAMERAS)
+        columns = {
+            key: ColumnSpec(source=path)
+            for key, path in _VECTORS.items()
+            if key in _REQUIRED or lookup(group, path) is not None
+        }
+        cameras = lookup(group, _CAMERAS)
         for name in cameras if isinstance(cameras, h5py.Group) else ():
-            source, item = f"{_CAMERAS}/{name}", cameras.get(name)
+            source, item = f"{_CAMERAS}/{name}", lookup(cameras, name)
             if not isinstance(item, h5py.Dataset) or not item.shape or not depth_or_mask(group, source):
                 columns[camera_key(name)] = ColumnSpec(source=source, kind="video")
         return columns

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableSet, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal, get_args
 
 import h5py
@@ -12,9 +13,10 @@ import numpy as np
 from ....core.columns import Array
 from ....core.episode import EXAMPLE
 from ....core.errors import EpisodeRejected, UsageError, nearest
-from ..hdf5_file import FlatGroup, datasets, object_name, rows_of, split_key
+from ..hdf5_file import FlatGroup, datasets, lookup, object_name, rows_of, split_key, stores_all_rows
 from ..layout import Found, Layout, found_at, groups
 from ..mapping import ColumnSpec, find_dataset, without_last
+from ..stored_rows import check_rows
 
 _LastObservation = Literal["keep", "drop"]
 _FLAGS = ("done", "dones", "terminals", "terminations", "timeouts", "truncations")  # of d4rl, Minari and robomimic
@@ -96,23 +98,25 @@ class GenericLayout(Layout):
         for start, stop in zip([0, *stops], stops, strict=False):
             yield f"{key}[{start}:{stop}]"
 
-    def group(self, file: h5py.File, key: str) -> h5py.Group:
+    def group(self, file: h5py.File, key: str, files: MutableSet[Path] | None = None) -> h5py.Group:
         """Return the group of an episode, a `FlatGroup` where files are split."""
         if not self.split:
-            return super().group(file, key)
+            return super().group(file, key, files)
         path, rows = split_key(key)
-        group = super().group(file, path)
+        group = super().group(file, path, files)
         total = len(self._flags(group)[0] if rows is not None else self._ends(group))
         return FlatGroup(group, rows or range(total), total)
 
     def _flags(self, group: h5py.Group) -> list[h5py.Dataset]:
         """Return the datasets that split a group."""
-        names = [name for name in self.split if isinstance(group.get(name), h5py.Dataset)] or self.split
+        names = [name for name in self.split if isinstance(lookup(group, name), h5py.Dataset)] or self.split
         flags = [find_dataset(group, name) for name in names]
         for flag in flags:
             if flag.dtype.kind not in "biuf" or flag.size != len(flags[0]):
                 text = f"{flag.name} is {flag.dtype} {flag.shape}, not one flag in each of {len(flags[0])} rows"
                 raise EpisodeRejected("bad_dtype", text)
+            if not stores_all_rows(flag):
+                check_rows(flag, 0, len(flag))
         return flags
 
     def _ends(self, group: h5py.Group) -> Array:
@@ -162,10 +166,10 @@ class GenericLayout(Layout):
             flags = self._flags(group)
             if group.rows.stop == group.total and not any(flag[-1:].any() for flag in flags):
                 yield f"the last episode of a group has no end: no flag is set in its last row{EXAMPLE}{group.name}"
-            if missing := [name for name in self.split if name not in group]:
+            if missing := [name for name in self.split if lookup(group, name) is None]:
                 yield f"split: {', '.join(missing)} is missing in some groups{EXAMPLE}{group.name}"
         for name in (name for name in _FLAGS if name not in self.split):
-            item = group.get(name)
+            item = group.get(name)  # a link that leads nowhere is no flag
             if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in "biuf":
                 rows = rows_of(group, item)
                 if len(rows) == length and np.any(item[rows.start : rows.stop - 1] != 0):

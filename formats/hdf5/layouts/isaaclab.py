@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ....core.errors import EpisodeRejected
-from ..hdf5_file import datasets
+from ..hdf5_file import lookup, searched_datasets
 from ..layout import Fact, Found, Layout, camera_columns, found_at, groups, json_attribute
 from ..mapping import ColumnPart, ColumnSpec, find_dataset
 
@@ -26,6 +26,9 @@ class IsaacLabLayout(Layout):
     set it. Frames per second come from env_args (1 / (dt · decimation)) where the exporter wrote
     sim_args; the task is never in the file, and the environment's name stands in for it.
     """
+
+    row_counter = "num_samples"
+    is_counter_exact = False
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
@@ -94,8 +97,8 @@ class IsaacLabLayout(Layout):
 
 
 def _state(group: h5py.Group) -> ColumnSpec:
-    obs = group.get("obs")
-    paths = datasets(obs) if isinstance(obs, h5py.Group) else {}
+    obs = lookup(group, "obs")
+    paths = searched_datasets(obs) if isinstance(obs, h5py.Group) else {}
     folders = list(dict.fromkeys(path.rpartition("/")[0] for path in paths))
     for folder in sorted(folders, key=lambda path: path.count("/") if path else -1):
         prefix = f"{folder}/" if folder else ""

@@ -10,6 +10,7 @@ import h5py
 
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from ....manifests.robot import load_robot
+from ..hdf5_file import lookup
 from ..layout import Fact, camera_columns, json_attribute
 from ..mapping import ColumnPart, ColumnSpec, find_dataset
 from .isaaclab import IsaacLabLayout
@@ -97,7 +98,8 @@ def _environment(data: h5py.Group) -> str:
 
 def _robot(group: h5py.Group) -> tuple[str, list[ColumnPart]]:
     """Return the name of the robot's manifest and what its state is made of."""
-    terms = set(group["obs"]) if isinstance(group.get("obs"), h5py.Group) else set()
+    obs = lookup(group, "obs")
+    terms = set(obs) if isinstance(obs, h5py.Group) else set()
     if {"joint_pos", "user_vel_state"} <= terms:
         return "lekiwi", [
             ColumnPart(source="obs/joint_pos", slice=_ARM_JOINTS),

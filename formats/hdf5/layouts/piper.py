@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import h5py
 
 from ..columns import depth_or_mask, is_camera, is_encoded
+from ..hdf5_file import lookup
 from ..layout import Found, Layout, camera_key, found_at, groups
 from ..mapping import ColumnSpec
 
@@ -18,6 +19,7 @@ class PiperLayout(Layout):
     """
 
     episodes_are = "groups at the root"
+    row_counter = "length"
 
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
@@ -42,14 +44,9 @@ class PiperLayout(Layout):
         """Return the attribute `instruction`."""
         return found_at(group, "attr:instruction")
 
-    def rows(self, group: h5py.Group) -> int | None:
-        """Return the attribute `length`."""
-        length = group.attrs.get("length")
-        return None if length is None else int(length)
-
 
 def _is_camera(group: h5py.Group, name: str) -> bool:
-    item = group.get(name)
+    item = lookup(group, name)
     if not isinstance(item, h5py.Dataset) or not item.shape:
         return False
     return (is_camera(item) or (name.startswith("image") and is_encoded(item))) and not depth_or_mask(group, name)

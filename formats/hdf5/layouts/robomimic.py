@@ -8,6 +8,7 @@ import h5py
 
 from ....core.errors import EpisodeRejected
 from ..columns import Flip
+from ..hdf5_file import lookup
 from ..layout import Fact, Found, Layout, camera_columns, groups, json_attribute
 from ..mapping import ColumnPart, ColumnSpec
 from ..unrendered import unrendered
@@ -26,6 +27,8 @@ class RobomimicLayout(Layout):
 
     default_fps = 20
     copies = ("next_obs/",)
+    row_counter = "num_samples"
+    is_counter_exact = False
     states: Sequence[Sequence[str]] = ()
 
     @classmethod
@@ -67,7 +70,7 @@ class RobomimicLayout(Layout):
         return None if rate is None else Found(f"control_freq in attribute 'env_args' of {group.parent.name}", rate)
 
     def _state(self, group: h5py.Group) -> ColumnSpec:
-        obs = group.get("obs")
+        obs = lookup(group, "obs")
         names = set(obs) if isinstance(obs, h5py.Group) else set()
         robots = [f"robot{index}_" for index in range(len(names)) if any(n.startswith(f"robot{index}_") for n in names)]
         candidates = [

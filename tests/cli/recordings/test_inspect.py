@@ -29,7 +29,7 @@ def test_tree_with_values_and_attributes(robotrove: Callable, recording: Path) -
     assert lines[1:] == [
         "/ group, 3 members",
         '@by = "me"',
-        "alias link, not followed",
+        "alias link to /numbers",
         "note () string, 16 B, contiguous",
         "numbers group, 2 members",
         "x (2, 2) float64, 32 B, contiguous",

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.formats.hdf5.hdf5_file import open_hdf5, source_digest
+from robotrove.formats.hdf5.hdf5_file import open_hdf5, source_digests
 
 
 def test_trace_leads_to_the_recording(robotrove: Callable, converted: Path) -> None:
     found = robotrove("trace", converted / "dataset", 1, "--json").json
     with open_hdf5(converted / "isaaclab.hdf5", locking=False) as file:
-        assert found["source_digest"] == source_digest(file["data/demo_1"])
+        assert found["source_digest"] == source_digests(file["data/demo_1"])[0]
     assert (found["source_name"], found["source_key"]) == ("isaaclab.hdf5", "data/demo_1")
     assert (found["source_path"], found["source_is_there"]) == (str(converted / "isaaclab.hdf5"), True)
     assert (found["first_row"], found["last_row"], found["source_length"]) == (0, 7, 8)

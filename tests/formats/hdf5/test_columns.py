@@ -374,3 +374,12 @@ def test_bytes_after_the_end_of_a_row(
     error = rejection(EncodedFrameColumn(store(file, [rows[0], cut, *rows[2:]])).read)
     assert error.reason == "bad_image"
     assert "/f row 1 " in error.detail
+
+
+def test_rows_without_storage_do_not_make_a_mask(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        camera = file.create_dataset("front", (6, 16, 16, 4), "u1", chunks=(2, 16, 16, 4))
+        camera[:4] = 255
+        assert depth_or_mask(file, "front") == ""
+        camera[2] = 0
+        assert depth_or_mask(file, "front").startswith("a mask")

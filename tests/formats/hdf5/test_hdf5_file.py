@@ -12,7 +12,7 @@ import pytest
 
 from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import hdf5_file
-from robotrove.formats.hdf5.hdf5_file import natural_key, open_hdf5, source_digest
+from robotrove.formats.hdf5.hdf5_file import natural_key, open_hdf5, source_digests
 from robotrove.formats.hdf5.samples import write_sample
 
 
@@ -154,7 +154,7 @@ def make_episode(path: Path, **storage: object) -> str:
         group.create_dataset("jpeg", (2,), h5py.vlen_dtype(np.uint8))
         group["empty"] = h5py.Empty("f4")
         group["reference"] = group.ref
-        return source_digest(group)
+        return source_digests(group)[0]
 
 
 def test_digest_ignores_storage(tmp_path: Path) -> None:
@@ -179,17 +179,17 @@ def test_digest_sees_changes(tmp_path: Path, change) -> None:
     path = tmp_path / "a.hdf5"
     before = make_episode(path)
     with h5py.File(path, "a") as file:
-        assert source_digest(file["demo"]) == before
+        assert source_digests(file["demo"])[0] == before
         change(file["demo"])
-        assert source_digest(file["demo"]) != before
+        assert source_digests(file["demo"])[0] != before
 
 
 def test_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     digest = make_episode(path)
     code = (
-        "import h5py, sys; from robotrove.formats.hdf5.hdf5_file import source_digest\n"
-        "print(source_digest(h5py.File(sys.argv[1], 'r')['demo']))"
+        "import h5py, sys; from robotrove.formats.hdf5.hdf5_file import source_digests\n"
+        "print(source_digests(h5py.File(sys.argv[1], 'r')['demo'])[0])"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "123"}
     output = subprocess.run(
@@ -202,7 +202,7 @@ def test_digest_reads_no_frames(tmp_path: Path) -> None:
     [path] = write_sample("isaaclab", tmp_path, episodes=1, frames=40, height=240, width=320)
     with open_hdf5(path, locking=False) as file:
         before = read_bytes()
-        source_digest(file["data/demo_0"])
+        source_digests(file["data/demo_0"])
         assert read_bytes() - before < 240 * 320 * 3
 
 

@@ -335,3 +335,73 @@ def test_wrong_layout_names_the_right_one(tmp_path: Path) -> None:
 def test_unknown_files_are_not_guessed(file: h5py.File) -> None:
     file["data/x"] = 1
     assert guess_layout(file) is None
+
+
+@pytest.mark.parametrize("layout", ["isaaclab", "leisaac", "robomimic", "libero"])
+@pytest.mark.parametrize(
+    ("counted", "length", "noted"),
+    [
+        (3, 3, "are not converted"),
+        (6, 6, ""),
+        (9, 6, "more rows than"),
+        (4.0, 4, "are not converted"),
+        ("many", 6, "no number of rows"),
+        (-2, 6, "no number of rows"),
+        (np.array([2]), 2, "are not converted"),
+        (None, 6, ""),
+    ],
+)
+def test_rows_that_num_samples_counts(tmp_path: Path, layout: str, counted: Any, length: int, noted: str) -> None:
+    [path] = write_sample(layout, tmp_path, episodes=1, frames=6, height=48, width=48)
+    with h5py.File(path, "a") as file:
+        group = file["data/demo_0"]
+        group.attrs.pop("num_samples", None)
+        if counted is not None:
+            group.attrs["num_samples"] = counted
+        ep = LAYOUTS[layout]().open(file, "data/demo_0")
+        assert {len(ep[key]) for key in ep.columns} == {ep.length} == {length}
+        np.testing.assert_array_equal(ep["action"], group["actions"][:length].astype(np.float32))
+        assert [("num_samples" in note, noted in note) for note in ep.origin.notes] == ([(True, True)] if noted else [])
+
+
+def test_num_samples_of_zero_and_a_length_that_is_no_number(tmp_path: Path, file: h5py.File) -> None:
+    demo(file).attrs["num_samples"] = 0
+    error = rejected(file)
+    assert (error.reason, "num_samples" in error.detail) == ("empty_episode", True)
+    [path] = write_sample("piper", tmp_path, episodes=1, frames=6, height=48, width=48)
+    with h5py.File(path, "a") as other:
+        other["episode_0"].attrs["length"] = "six"
+        error = rejected(other, "piper", "episode_0")
+        assert (error.reason, "length" in error.detail) == ("unequal_lengths", True)
+
+
+def test_rows_behind_num_samples_need_no_storage(file: h5py.File) -> None:
+    group = demo(file, **{"actions": None, "obs/joint_pos": None})
+    for path in ("actions", "obs/joint_pos", "obs/front"):
+        rows = FRAMES + 7 if path == "obs/front" else STATE
+        group.create_dataset(path, (12, *rows.shape[1:]), rows.dtype, chunks=(4, *rows.shape[1:]))[:4] = rows
+    error = rejected(file)
+    assert (error.reason, "rows 4..11 of /data/demo_0/actions" in error.detail) == ("missing_rows", True)
+    for counted, rows in ((9, "4..8"), (5, "4")):
+        group.attrs["num_samples"] = counted
+        assert rows in rejected(file).detail.partition(" of ")[0]
+    group.attrs["num_samples"] = 4
+    ep = LAYOUTS["isaaclab"]().open(file, "data/demo_0")
+    np.testing.assert_array_equal(ep["observation.state"], STATE)
+    assert (ep["observation.images.front"] == 7).all()
+
+
+def test_rows_that_a_mapping_leaves_out_need_no_storage(file: h5py.File) -> None:
+    group = demo(file)
+    group.create_dataset("late", (8, 3), "f4", chunks=(4, 3))[4:] = STATE + 2
+    group.create_dataset("early", (8, 3), "f4", chunks=(4, 3))[:4] = STATE + 1
+    columns = {
+        "action": ColumnSpec(source="late", rows=(4, None)),
+        "observation.state": ColumnSpec(source="early", rows=(None, -4)),
+    }
+    ep = LAYOUTS["generic"](columns=columns, episodes="/data/*").open(file, "data/demo_0")
+    np.testing.assert_array_equal(ep["action"], STATE + 2)
+    np.testing.assert_array_equal(ep["observation.state"], STATE + 1)
+    columns["action"] = ColumnSpec(source="late", rows=(3, -1))
+    error = rejected(file, "generic", columns=columns, episodes="/data/*")
+    assert (error.reason, "row 3 of /data/demo_0/late" in error.detail) == ("missing_rows", True)

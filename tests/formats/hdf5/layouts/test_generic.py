@@ -13,7 +13,7 @@ import pytest
 
 from robotrove.core.errors import ConfigError, EpisodeRejected, UsageError
 from robotrove.formats.hdf5 import LAYOUTS
-from robotrove.formats.hdf5.hdf5_file import source_digest
+from robotrove.formats.hdf5.hdf5_file import source_digests
 from robotrove.formats.hdf5.layout import Layout
 from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.pipelines.plan.planner import make_plan
@@ -152,7 +152,7 @@ def test_rows_and_the_last_observation_are_cut_before_the_split(file: h5py.File)
 def digests(path: Path, **options: Any) -> dict[str, str]:
     with h5py.File(path, "r") as file:
         flat = layout(["terminals"], **options)
-        return {key: source_digest(flat.group(file, key)) for key in flat.list(file)}
+        return {key: source_digests(flat.group(file, key))[0] for key in flat.list(file)}
 
 
 def test_the_digest_is_of_the_episode_alone(tmp_path: Path) -> None:
