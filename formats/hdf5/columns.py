@@ -109,7 +109,7 @@ class NumericColumn(Column):
 
     def as_recorded(self) -> tuple[Column, ...]:
         """Return its rows with the dtype of the file."""
-        feature = replace(self.feature, dtype=self._dataset.dtype.base.name)
+        feature = replace(self.feature, dtype=form(self._dataset)[1].name)
         return (NumericColumn(self._dataset, feature, self._entries),)
 
 

@@ -83,7 +83,7 @@ def decoded(content: bytes, color: str, flip: str) -> Picture:
         with Image.open(io.BytesIO(content.rstrip(b"\0"))) as image:
             # Of a JPEG: (id, horizontal, vertical, table) of each component.
             sampling = {layer[1:3] for layer in getattr(image, "layer", ())}
-            is_jpeg = image.format == "JPEG"
+            is_jpeg = image.format in ("JPEG", "MPO")  # MPO: with another JPEG behind it
             if image.mode not in ("L", "LA", "P", "PA", "RGB", "RGBA", "1"):
                 raise RobotroveError("", f"a picture with pixels of Pillow's mode {image.mode}, not of 8 bits")
             if "A" in image.mode:  # alpha is dropped, not blended

@@ -114,6 +114,25 @@ def test_jpegs_of_a_simulator() -> None:
     assert not any(nearer)  # no frame is taken for the one before
 
 
+@pytest.mark.parametrize(
+    "end",
+    [b"\r\n", b"\xff\xff", b" ", b"\0" * 9, encoded(NEXT, "JPEG")],
+    ids=["line", "fill", "space", "zeros", "thumbnail"],
+)
+def test_bytes_behind_a_jpeg(end: bytes) -> None:
+    content = encoded(FRAME, "JPEG", quality=95)
+    found = ImageDecoder().decode(content)
+    assert decoded(content + end, "rgb", "none").difference(found) == ""
+
+
+def test_a_jpeg_of_two_pictures() -> None:
+    stream = io.BytesIO()
+    Image.fromarray(FRAME).save(stream, "MPO", save_all=True, append_images=[Image.fromarray(NEXT)], quality=90)
+    picture = decoded(stream.getvalue(), "rgb", "none")
+    assert not picture.exact
+    assert picture.difference(ImageDecoder().decode(encoded(FRAME, "JPEG", quality=90))) == ""
+
+
 def test_a_jpeg_of_the_row_before() -> None:
     before, own = (decoded(encode_jpeg(frame), "rgb", "none") for frame in (FRAME, slightly(FRAME)))
     found = [ImageDecoder().decode(encode_jpeg(frame)) for frame in (FRAME, slightly(FRAME))]

@@ -35,7 +35,7 @@ COLUMNS: dict[str, Any] = {
     f"{CAMERA}wrist": {"from": "obs/wrist", "kind": "image"},
     f"{CAMERA}bgr": {"from": "obs/bgr", "kind": "image", "color": "bgr"},
     f"{CAMERA}low": {"from": "obs/low", "kind": "image", "flip": "vertical"},
-    f"{CAMERA}alpha": {"from": "obs/alpha", "kind": "image"},
+    f"{CAMERA}alpha": {"from": "obs/alpha", "kind": "image", "assume": "colour"},
     f"{CAMERA}grey": {"from": "obs/grey", "kind": "image"},
     f"{CAMERA}norm": {"from": "obs/norm", "kind": "image"},
 }
@@ -191,7 +191,7 @@ def other_slice(first: int, last: int) -> Fault:
         patch.setattr(
             mapping,
             "_numbers",
-            lambda source, entries, dtype, label: build(source, entries and (first, last), dtype, label),
+            lambda source, entries, *more: build(source, entries and (first, last), *more),
         )
 
     return put
@@ -209,9 +209,8 @@ def camera(column: type[FrameColumn], leaf: str, change: Callable[[np.ndarray], 
         read = FrameColumn.batches
 
         def batches(self: FrameColumn, start: int, stop: int) -> Iterator[np.ndarray]:
-            path = self._rows.path if isinstance(self, RawFrameColumn) else self._path
             for rows in read(self, start, stop):
-                yield np.ascontiguousarray(change(rows)) if path.endswith(f"/{leaf}") else rows
+                yield np.ascontiguousarray(change(rows)) if self.rows.path.endswith(f"/{leaf}") else rows
 
         patch.setattr(column, "batches", batches)
 
@@ -237,9 +236,8 @@ def frames_off_by_one(column: type[FrameColumn], leaf: str) -> Fault:
         read = column._stored
 
         def stored(self: Any, start: int, stop: int) -> Iterator[np.ndarray]:
-            path = self._rows.path if isinstance(self, RawFrameColumn) else self._path
             for row in range(start, stop):
-                row = max(0, row - 1) if path.endswith(f"/{leaf}") else row
+                row = max(0, row - 1) if self.rows.path.endswith(f"/{leaf}") else row
                 yield from read(self, row, row + 1)
 
         patch.setattr(column, "_stored", stored)
