@@ -13,6 +13,7 @@ from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.chunked_rows import ChunkedRows
 from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.media.image.images import encode_png
+from robotrove.tests.support.array_types import write_array
 from robotrove.tests.support.media.pictures16 import png16
 
 LEFT = np.arange(20, dtype=np.float64).reshape(5, 4) / 3
@@ -251,23 +252,6 @@ def test_rows_stream_from_the_dataset(group: h5py.Group) -> None:
     batches = list(build(group, {"from": "long", "rows": [1, -1]}).batches(0, 62))
     assert max(batch.nbytes for batch in batches) <= 4 << 20
     assert [int(frame[0, 0, 0]) for batch in batches for frame in batch] == list(range(1, 63))
-
-
-def write_array(
-    group: h5py.Group, name: str, values: np.ndarray, stored: Any, *entry: tuple[int, ...], **create: Any
-) -> None:
-    """Write rows of the type H5T_ARRAY; more than one shape makes arrays of arrays."""
-    kind = stored
-    for shape in reversed(entry):
-        kind = h5py.h5t.array_create(kind, shape)
-    axes = values.ndim - sum(map(len, entry))
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    if chunks := create.get("chunks"):
-        plist.set_chunk(chunks)
-        plist.set_deflate(4)
-    space = h5py.h5s.create_simple(values.shape[:axes])
-    dataset = h5py.h5d.create(group.id, name.encode(), kind, space, plist)
-    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(values), kind)
 
 
 T = h5py.h5t

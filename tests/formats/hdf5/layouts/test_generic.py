@@ -20,6 +20,7 @@ from robotrove.pipelines.plan.planner import make_plan
 from robotrove.pipelines.replay.action_export import export_actions
 from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
+from robotrove.tests.support.array_types import write_array
 from robotrove.tests.support.pipelines.replay_reader import ReplayReader
 from robotrove.tests.support.pipelines.runs import (
     quick_disk,  # noqa: F401 - autouse
@@ -252,6 +253,54 @@ def test_a_flat_file_from_plan_to_export(tmp_path: Path) -> None:
     assert [(row.key, row.reason) for row in rows_of_plan] == [
         ("/[0:15]", "already_in_dataset"), ("/[15:30]", "already_in_dataset"), ("/[30:40]", ""), ("/[40:45]", ""),
     ]  # fmt: skip
+
+
+def test_types_of_hdf5_from_file_to_second_opinion(tmp_path: Path) -> None:
+    """Also in a file with episodes end to end, with rows cut: the audit reads what the layout reads."""
+    brain = h5py.h5t.IEEE_F32LE.copy()  # bfloat16
+    brain.set_fields(15, 7, 8, 0, 7)
+    brain.set_size(2)
+    brain.set_ebias(127)
+    wide = np.arange(N * 12, dtype="<f4").reshape(N, 3, 4)
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        write_array(file, "big", wide[:, 0].astype(">f8"), h5py.h5t.IEEE_F64BE, (4,))
+        write_array(file, "packed", wide[:, 1].astype("<i2"), h5py.h5t.STD_I16LE, (4,), chunks=(7,))
+        write_array(file, "nested", wide, h5py.h5t.IEEE_F32LE, (3,), (4,))
+        write_array(file, "pixels", np.array(FRAMES), h5py.h5t.STD_U8LE, (3,), chunks=(4, 16, 16))
+        file.create_dataset("enum", data=np.arange(N) % 3, dtype=h5py.enum_dtype({"A": 0, "B": 1, "C": 2}, "i1"))
+        h5py.h5d.create(file.id, b"brain", brain, h5py.h5s.create_simple((N,)))
+        file["brain"][:] = np.arange(N, dtype=np.float32)
+        file["long"] = np.arange(N, dtype=np.longdouble)
+        file.create_dataset("words", data=[f"{row} é".encode() for row in range(N)], dtype=h5py.string_dtype("ascii"))
+        file["after"] = np.arange(N + 1, dtype=np.float32)
+        file["terminals"] = flags(5, 13)
+    columns = {
+        "action": {"from": "big", "slice": [1, 4]},
+        "observation.state": ["packed", {"from": "big", "rows": [0, 99]}],
+        "nested": "nested",
+        "observation.images.front": "pixels",
+        "enum": "enum",
+        "brain": "brain",
+        "long": {"from": "long", "dtype": "float64"},
+        "words": "words",
+        "after": {"from": "after", "rows": [1, None]},
+        "before": "after",
+    }
+    for name, options in (("whole", {}), ("flat", {"split": ["terminals"]})):
+        source = {"columns": columns, "fps": 10, "options": {"last_observation": "drop", **options}}
+        run_here(
+            write_pipeline(tmp_path / name, [tmp_path / "a.hdf5"], "generic", source=source), tmp_path / name / "out"
+        )
+        out = tmp_path / name / "out"
+        expected = {
+            "action": wide[:, 0, 1:], "observation.state": np.concatenate([wide[:, 1], wide[:, 0]], axis=1),
+            "nested": wide, "enum": np.arange(N) % 3, "brain": np.arange(N), "long": np.arange(N),
+            "after": np.arange(1, N + 1), "before": np.arange(N),
+        }  # fmt: skip
+        for key, values in expected.items():
+            np.testing.assert_array_equal(column(out, key), values, err_msg=key)
+        report = check_source(out, finished_run(tmp_path / name / "out.run"), deep=True)
+        assert (report.problems, report.episodes) == ((), 1 if name == "whole" else 3)
 
 
 def test_places_that_no_episode_has_stop_planning(tmp_path: Path) -> None:
