@@ -12,7 +12,7 @@ import pytest
 
 from robotrove.formats.hdf5 import layout, mapping
 from robotrove.formats.hdf5.columns import NumericColumn
-from robotrove.formats.hdf5.layouts import generic
+from robotrove.formats.hdf5.layouts import generic, isaaclab
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.pipelines.run.reopen import finished_run
 from robotrove.tests.support.pipelines.runs import run_here, write_pipeline
@@ -115,8 +115,9 @@ def test_cameras_behind_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         group.visititems(found.__setitem__)  # which follows no links
         return {path: item for path, item in found.items() if isinstance(item, h5py.Dataset)}
 
-    for name in {"datasets", "searched_datasets", "objects"} & vars(layout).keys():
-        monkeypatch.setattr(layout, name, without_links)
+    for module in (layout, isaaclab):
+        for name in {"datasets", "searched_datasets", "objects"} & vars(module).keys():
+            monkeypatch.setattr(module, name, without_links)
     told = convert(tmp_path, linked, "")
     assert [feature for feature, _ in told] == [""] * 4
     paths = [message.split()[2] for _, message in told]
