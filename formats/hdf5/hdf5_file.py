@@ -388,7 +388,8 @@ def _listed(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path]) 
 
 
 def _address(item: Object) -> tuple[int, int]:
-    info = h5py.h5o.get_info(item.id)
+    with reading(str(item.name)):
+        info = h5py.h5o.get_info(item.id)
     return info.fileno, info.addr
 
 

@@ -45,6 +45,7 @@ from .unrendered import unrendered_file
 
 _SEVERAL = "the first of several instructions is used"
 _OTHER_TASK = "source.task is used, because the instruction of the file cannot be"
+_NO_STAND_IN = "the name of the environment is not UTF-8, and does not stand in for an instruction"
 _OTHER_FPS = "source.fps is used, because the frame rate of the file cannot be"
 _NO_LABEL = (
     "the success label says neither success nor failure; a number other than 0 and 1 needs "
@@ -296,9 +297,11 @@ class Layout(ABC):
             problem = problem or f"{found}, not a text"
         if self.task:
             return Fact(self.task, "pipeline", f"{_OTHER_TASK}{EXAMPLE}{problem}" if problem else "")
-        fact: Fact = self._ask(self.fallback_task, group)
-        if problem := problem or undecodable(f"the {fact.source} of {group.name}", fact.value):
+        if problem:
             raise EpisodeRejected("bad_text", f"{problem}; set source.task (`task:` in the pipeline)")
+        fact: Fact = self._ask(self.fallback_task, group)
+        if problem := undecodable(f"the {fact.source} of {group.name}", fact.value):
+            return Fact("", "none", f"{_NO_STAND_IN}{EXAMPLE}{problem}")
         return fact
 
     def _fps(self, group: h5py.Group) -> Fact:
