@@ -207,7 +207,8 @@ class RawFrameColumn(FrameColumn):
                 f"{self.rows.path} row {first + bad[0]} has values from {low[bad[0]]:g} to {high[bad[0]]:g}; "
                 "float frames must be between 0 and 1 (record with normalize=False)",
             )
-        pixels: Array = np.rint(frames * 255).astype(np.uint8)
+        # In float16 the product itself would be rounded: every 25th pixel one level off.
+        pixels: Array = np.rint(np.multiply(frames, 255, dtype=np.result_type(frames, np.float32))).astype(np.uint8)
         return pixels
 
 

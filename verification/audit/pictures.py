@@ -113,7 +113,7 @@ def raw(frame: NDArray[Any], color: str, flip: str) -> Picture:
     top = 1 if frame.dtype.kind == "f" else 255
     if frame.dtype.kind not in "uif" or not ((frame >= 0) & (frame <= top)).all():  # NaN is neither
         raise RobotroveError("", f"a frame of {frame.dtype} with values outside 0 and {top}")
-    pixels = np.rint(frame * 255) if frame.dtype.kind == "f" else frame
+    pixels = np.rint(frame.astype(np.result_type(frame, np.float32)) * 255) if frame.dtype.kind == "f" else frame
     pixels = pixels.astype(np.uint8)
     return Picture(_upright(pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2), color, flip))
 

@@ -32,6 +32,9 @@ def rejection(call: Callable[[], object]) -> EpisodeRejected:
     return caught.value
 
 
+HALF = np.random.default_rng(4).random((6, 20, 30, 3)).astype(np.float16)  # 255 times it, in float16, is rounded twice
+
+
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
@@ -46,6 +49,7 @@ def rejection(call: Callable[[], object]) -> EpisodeRejected:
         (RGB[:, None, :, :, 1], RGB[..., [1, 1, 1]]),
         ((RGB / 255).astype(">f4").transpose(0, 3, 1, 2), RGB),
         ((RGB // 85 / 3).astype(np.float16), RGB // 85 * 85),
+        (HALF, np.rint(HALF.astype(np.float64) * 255).astype(np.uint8)),
     ],
     ids=[
         *(
@@ -59,7 +63,7 @@ def rejection(call: Callable[[], object]) -> EpisodeRejected:
             "rgba first",
             "one channel first",
         ),
-        *("floats with channels first", "float16"),
+        *("floats with channels first", "float16", "float16 between levels"),
     ],
 )
 def test_raw_frames_become_rgb(file: h5py.File, stored: np.ndarray, expected: np.ndarray) -> None:
