@@ -15,14 +15,14 @@ from ..arguments import target_option, write_new
 from ..display import Bar
 from ..output import counted, echo
 
-_RECORDINGS = Path("recordings")
+_RECORDINGS = "recordings"
 
 
 @click.command(epilog="Shipped pipelines: " + ", ".join(shipped_names()) + ".")
-@click.argument("files", metavar="FILE…", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE…", nargs=-1, type=click.Path())
 @click.option("--pipeline", metavar="NAME", help="Copy this shipped pipeline instead.")
 @target_option
-def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None:
+def command(files: tuple[str, ...], pipeline: str | None, target: Path) -> None:
     """Recognise the layout of files and write a pipeline file.
 
     FILE is an HDF5 file or a folder of them. The pipeline file contains everything that was found, and runs as it
@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None
         raise exists_already(target)
     if pipeline is not None:
         places = files or (_RECORDINGS,)
-        text, told = copied_text(pipeline, list(map(str, places)), _name(places)), f"the pipeline {pipeline}"
+        text, told = copied_text(pipeline, places, _name(places)), f"the pipeline {pipeline}"
     elif files:
         text, told = _guessed(files)
     else:
@@ -43,17 +43,17 @@ def command(files: tuple[Path, ...], pipeline: str | None, target: Path) -> None
     echo(f"\nnext: {first}robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
 
 
-def _guessed(files: tuple[Path, ...]) -> tuple[str, str]:
+def _guessed(files: tuple[str, ...]) -> tuple[str, str]:
     """Return a pipeline for files, and what was found in them; warn of those that cannot be used."""
     with Bar("reading files") as bar:
-        found = guess(files, bar.show)
+        found = guess(list(map(Path, files)), bar.show)
     for problem in found.problems:
         click.echo(f"warning: {problem}", err=True)
     episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
     return pipeline_text(found, f"{_name(files)}_lerobot"), f"layout {found.layout}, {episodes}, {frames}"
 
 
-def _name(files: tuple[Path, ...]) -> str:
+def _name(files: tuple[str, ...]) -> str:
     """Return what to call the dataset: as the only file, or as the folder of all."""
     first = Path(os.path.abspath(files[0]))
     is_one_file = len(files) == 1 and not first.is_dir()

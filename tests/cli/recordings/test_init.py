@@ -143,6 +143,12 @@ def test_the_name_of_a_folder_above_is_its_own(
     assert "output: day_lerobot  #" in Path("pipeline.yaml").read_text()
 
 
+def test_an_address_is_kept_as_it_was_given(robotrove: Callable) -> None:
+    address = "hf://datasets/lab/recordings@main/day1/*.hdf5"
+    assert robotrove("init", address, "--pipeline", "aloha").code == 0
+    assert load_pipeline(Path("pipeline.yaml")).spec.source.arguments["files"] == [address]
+
+
 def test_never_overwrites(robotrove: Callable, tmp_path: Path) -> None:
     write_sample("aloha", tmp_path / "a", frames=2)
     Path("pipeline.yaml").write_text("mine")
