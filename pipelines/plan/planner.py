@@ -126,6 +126,7 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
             found.append(_episode(len(found), file, root, scanned, steps, video, for_v21))
             if scanned.episode is not None:
                 notes.add(scanned.episode, found[-1].row)
+            del scanned  # it holds the files behind links open, with the lock that reading the content does not take
         on_file(number + 1, len(files))
     alike = _alike(found, base.episodes if base is not None else {})
     content = reader.content_digests(alike) if alike else {}

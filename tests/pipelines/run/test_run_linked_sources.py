@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,18 @@ def test_a_changed_file_ends_the_run_that_was_planned(pipeline: Path, recording:
         run_here(pipeline, tmp_path / "out")
     recording.with_name("part.h5").unlink()
     assert run_here(pipeline, tmp_path / "out").was_finished  # as without a recording: a finished run needs none
+
+
+def test_data_of_other_files_are_not_appended_again(pipeline: Path, recording: Path, tmp_path: Path) -> None:
+    run_here(pipeline, tmp_path / "out")
+    again = generic(tmp_path / "next", recording, append_to=str(tmp_path / "out"))
+    assert [row.reason for row in make_plan(load_pipeline(again)).manifest.rows] == ["already_in_dataset"]
+
+
+def test_a_copy_with_data_of_other_files_is_a_duplicate(recording: Path, tmp_path: Path) -> None:
+    shutil.copytree(recording.parent, tmp_path / "night")
+    both = generic(tmp_path / "next", recording, tmp_path / "night" / "a.h5")
+    assert [row.reason for row in make_plan(load_pipeline(both)).manifest.rows] == ["", "duplicate_episode"]
 
 
 def test_a_file_beside_a_fetched_recording(tmp_path: Path) -> None:
