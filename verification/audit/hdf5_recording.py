@@ -34,6 +34,10 @@ _FAILURES = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 # Filters that pyfive 1.3 applies itself: deflate, shuffle, Fletcher-32.
 _PYFIVE_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
+# The folder of the recording for raw files; `_external_rows` does not depend on it.
+_ORIGIN = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+_ORIGIN.set_efile_prefix(b"${ORIGIN}")
+
 _PYFIVE_CHUNKS = 50_000  # it holds the index of a dataset in memory, some 400 bytes per chunk
 
 
@@ -141,7 +145,9 @@ class HDF5Recording:
         dataset = self._dataset(place)
         if dataset.external:
             self.readers[place] = "h5py"
-            return _external_rows(place, dataset, first, last)[(slice(None), *entries)]
+            return _external_rows(place, dataset, first, last).reshape(-1, *self.shape(place)[1:])[
+                (slice(None), *entries)
+            ]
         where = (slice(first, last), *entries)
         rows = self._by_pyfive(place, dataset, where)
         self.readers[place] = "h5py" if rows is None else "pyfive"
@@ -198,7 +204,7 @@ class HDF5Recording:
             link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
             rest = "/".join(names[index + 1 :])
             if isinstance(link, h5py.ExternalLink):
-                other = self._beside(file.parent / os.fsdecode(link.filename), f"{file.name}:{done}/{name}")
+                other = self._beside(file, os.fsdecode(link.filename), f"{file.name}:{done}/{name}")
                 return self._followed(other, f"{link.path}/{rest}".rstrip("/"), hops + 1)
             if isinstance(link, h5py.SoftLink):
                 target = link.path if link.path.startswith("/") else f"{done}/{link.path}"
@@ -208,11 +214,15 @@ class HDF5Recording:
             done += f"/{name}"
         return ObjectPlace(file, done or "/")
 
-    def _beside(self, other: Path, link: str) -> Path:
-        if other.is_file():
-            return other
-        here = " (the file of this name in the current folder is another one)" if Path(other.name).is_file() else ""
-        raise RobotroveError(link, f"leads to {other}, which is missing{here}")
+    def _beside(self, file: Path, name: str, link: str) -> Path:
+        """Return the file that a file names: in its folder, or in that which a symlink to it leads to."""
+        names = [name, os.path.basename(name)] if os.path.isabs(name) else [name]
+        for other in (folder / part for part in names for folder in (file.parent, file.resolve().parent)):
+            if other.is_file():
+                return other
+        is_here = Path(os.path.basename(name)).is_file()
+        here = " (the file of this name in the current folder is another one)" if is_here else ""
+        raise RobotroveError(link, f"leads to {file.parent / name}, which is missing{here}")
 
     def _walk(
         self, place: ObjectPlace, prefix: str, found: dict[str, ObjectPlace | str], above: tuple[h5py.Group, ...]
@@ -238,9 +248,12 @@ class HDF5Recording:
     def _object(self, place: ObjectPlace) -> Any:
         if place.file not in self._h5py:
             self._h5py[place.file] = self._stack.enter_context(_opened(place.file))
+        file = self._h5py[place.file]
         try:
-            return self._h5py[place.file][place.path]
+            return file[place.path]
         except _FAILURES as exc:
+            with suppress(*_FAILURES):  # the reader holds it with a folder for raw files, and HDF5 insists on the same
+                return h5py.Dataset(h5py.h5d.open(file.id, place.path.encode(), _ORIGIN))
             raise _unreadable(str(place), exc) from exc
 
     def _dataset(self, place: ObjectPlace) -> h5py.Dataset:
@@ -254,6 +267,8 @@ class HDF5Recording:
         plist = dataset.id.get_create_plist()
         filters = {plist.get_filter(index)[0] for index in range(plist.get_nfilters())}
         is_known = not dataset.is_virtual and filters <= _PYFIVE_FILTERS and dataset.dtype.kind in "biufS"
+        if dataset.dtype.kind == "S":  # pyfive keeps the spaces of texts that Fortran pads
+            is_known = is_known and dataset.id.get_type().get_strpad() != h5py.h5t.STR_SPACEPAD
         if not is_known or prod(_bands(dataset)) > _PYFIVE_CHUNKS:
             return None
         try:  # pyfive raises errors of any kind for what it does not know, AssertionError among them
@@ -274,6 +289,7 @@ class HDF5Recording:
         covered = np.zeros(len(dataset), np.int64)
         for source in dataset.virtual_sources():
             rows, points = _rows_of(source.vspace)
+            rows = rows[rows < len(dataset)]  # a pattern of block numbers goes on after the last source that exists
             covered[rows] += points
             if not ((first <= rows) & (rows < last)).any() or "%b" in source.file_name + source.dset_name:
                 continue  # a pattern of block numbers: the sources that exist decide how long the dataset is
@@ -281,7 +297,7 @@ class HDF5Recording:
             try:
                 file = place.file
                 if source.file_name != ".":
-                    file = self._beside(file.parent / source.file_name, source.file_name)
+                    file = self._beside(file, source.file_name, source.file_name)
                 behind = self._followed(file, source.dset_name, 0)
                 start, stop, problem = _taken(source, self.shape(behind))
                 if problem := problem or self._gap(behind, start, stop, above):
@@ -374,7 +390,7 @@ def _external_gap(place: ObjectPlace, dataset: h5py.Dataset, first: int, last: i
 
 
 def _external_rows(place: ObjectPlace, dataset: h5py.Dataset, first: int, last: int) -> Rows:
-    """Return rows from the files beside the recording: HDF5 itself would look in the current folder."""
+    """Return the numbers of rows, flat, from files beside the recording: HDF5 would look in the current folder."""
     row_bytes = prod(dataset.shape[1:]) * dataset.dtype.itemsize
     content, begin = bytearray(), 0
     for name, offset, size in dataset.external:
@@ -384,7 +400,7 @@ def _external_rows(place: ObjectPlace, dataset: h5py.Dataset, first: int, last: 
                 stream.seek(offset + low - begin)
                 content += stream.read(high - low)
         begin += size
-    return np.frombuffer(bytes(content), dataset.dtype).reshape(last - first, *dataset.shape[1:])
+    return np.frombuffer(bytes(content), dataset.dtype.base)
 
 
 def _tiles(size: int, step: int) -> Iterator[slice]:

@@ -59,8 +59,12 @@ class SecondOpinion:
         entry = json.loads(mapping)
         self._recording = recording
         flat = _FLAT_KEY.fullmatch(key)
-        self._is_flat = flat is not None
-        self._group = recording.find(flat["group"] if flat else key)
+        try:
+            self._group, self._is_flat = recording.find(key), False  # a group may have such a name itself
+        except RobotroveError:
+            if flat is None:
+                raise
+            self._group, self._is_flat = recording.find(flat["group"]), True
         self.specs: dict[str, dict[str, Any]] = entry["columns"]
         self._unused = {_tidy(path) for path in entry["unused"]}
         self._start, self.length = start, length

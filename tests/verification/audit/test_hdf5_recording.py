@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robotrove.core.errors import RobotroveError
+from robotrove.formats.hdf5.hdf5_file import lookup
 from robotrove.verification.audit.hdf5_recording import HDF5Recording, ObjectPlace
 
 ROWS = np.arange(40, dtype="f4").reshape(20, 2)
@@ -295,3 +296,59 @@ def test_what_cannot_be_opened(path: Path, audit: HDF5Recording) -> None:
     path.write_bytes(b"no HDF5")
     with pytest.raises(RobotroveError, match="is unreadable for h5py"):
         audit.find("q")
+
+
+@pytest.mark.parametrize("axes", [(), (2,)], ids=["numbers", "arrays"])
+def test_rows_of_an_external_file_that_the_reader_has_open(path: Path, audit: HDF5Recording, axes: tuple[int]) -> None:
+    path.with_name("q.raw").write_bytes(ROWS.tobytes())
+    with h5py.File(path, "w") as file:
+        shape, dtype = ((20,), np.dtype(("f4", axes))) if axes else ((20, 2), np.dtype("f4"))
+        file.create_dataset("q", shape, dtype, external=[("q.raw", 0, ROWS.nbytes)])
+    with h5py.File(path) as file:
+        held = lookup(file, "q")  # with the folder of the recording as the place of raw files
+        assert isinstance(held, h5py.Dataset)
+        assert audit.gap(audit.find("q"), 0, 20) == ""
+        assert np.array_equal(audit.rows(audit.find("q"), 3, 20), ROWS[3:])
+
+
+def test_files_beside_a_recording_behind_a_symlink(path: Path, audit: HDF5Recording) -> None:
+    store = path.parent / "store"
+    store.mkdir()
+    with h5py.File(store / "b.hdf5", "w") as other:
+        other["q"] = ROWS
+    with h5py.File(store / "a.hdf5", "w") as file:
+        file["link"] = h5py.ExternalLink("b.hdf5", "/q")
+        file["moved"] = h5py.ExternalLink("/recorded/b.hdf5", "/q")
+        layout = h5py.VirtualLayout((20, 2), "f4")
+        layout[:] = h5py.VirtualSource("b.hdf5", "q", shape=(20, 2))
+        file.create_virtual_dataset("virtual", layout)
+    path.symlink_to(store / "a.hdf5")
+    for name in ("link", "moved", "virtual"):
+        assert audit.gap(audit.find(name), 0, 20) == ""
+        assert np.array_equal(audit.rows(audit.find(name), 0, 20), ROWS)
+
+
+def test_texts_that_are_padded_with_spaces(path: Path, audit: HDF5Recording) -> None:
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(6)
+    kind.set_strpad(h5py.h5t.STR_SPACEPAD)
+    with h5py.File(path, "w") as file:
+        texts = h5py.h5d.create(file.id, b"q", kind, h5py.h5s.create_simple((2,)))
+        texts.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([b"ab    ", b"abcdef"]), kind)
+    assert audit.rows(audit.find("q"), 0, 2).tolist() == [b"ab", b"abcdef"]
+
+
+def test_a_virtual_dataset_of_numbered_files_that_ends_at_the_first_missing_one(
+    path: Path, audit: HDF5Recording
+) -> None:
+    with h5py.File(path.with_name("0.hdf5"), "w") as other:
+        other["q"] = ROWS[:5]
+    sources = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    space = h5py.h5s.create_simple((20, 2), (h5py.h5s.UNLIMITED, 2))
+    space.select_hyperslab((0, 0), (h5py.h5s.UNLIMITED, 1), (5, 1), (5, 2))
+    sources.set_virtual(space, b"%b.hdf5", b"q", h5py.h5s.create_simple((5, 2)))
+    with h5py.File(path, "w") as file:
+        h5py.h5d.create(file.id, b"q", h5py.h5t.IEEE_F32LE, space, dcpl=sources)
+    assert audit.shape(audit.find("q")) == (5, 2)
+    assert audit.gap(audit.find("q"), 0, 5) == ""
+    assert np.array_equal(audit.rows(audit.find("q"), 0, 5), ROWS[:5])

@@ -54,6 +54,14 @@ def test_a_mapping_that_has_every_dataset(path: Path) -> None:
     assert problems(path) == []
 
 
+def test_an_episode_with_a_name_like_that_of_some_rows(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["data/demo_0[0:3]/actions"] = Q
+    with opinion(path, {"action": {"from": "actions"}}, key="data/demo_0[0:3]") as second:
+        assert list(second.problems()) == []
+        assert np.array_equal(second.recorded("action")[0], Q)
+
+
 def test_a_dataset_that_the_mapping_has_not(path: Path) -> None:
     with h5py.File(path, "a") as file:
         file["data/demo_0/obs/wrist"] = FRAMES
