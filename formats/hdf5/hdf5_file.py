@@ -384,7 +384,8 @@ def _listed(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path]) 
         with reading(f"{group.name.rstrip('/')}/{object_name(name)}"):
             return _reached(group, name, kind, files, 0)
     except EpisodeRejected as exc:
-        return exc
+        # One that was raised refers to this stack, and so keeps files open that other links lead to.
+        return EpisodeRejected(exc.reason, exc.detail)
 
 
 def _address(item: Object) -> tuple[int, int]:

@@ -134,7 +134,13 @@ def test_data_of_other_files_are_not_appended_again(pipeline: Path, recording: P
     assert [row.reason for row in make_plan(load_pipeline(again)).manifest.rows] == ["already_in_dataset"]
 
 
-def test_a_copy_with_data_of_other_files_is_a_duplicate(recording: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_dangling_link", [False, True])
+def test_a_copy_with_data_of_other_files_is_a_duplicate(
+    recording: Path, tmp_path: Path, has_dangling_link: bool
+) -> None:
+    if has_dangling_link:
+        with h5py.File(recording, "a") as file:
+            file["unused"] = h5py.SoftLink("/nowhere")
     shutil.copytree(recording.parent, tmp_path / "night")
     both = generic(tmp_path / "next", recording, tmp_path / "night" / "a.h5")
     assert [row.reason for row in make_plan(load_pipeline(both)).manifest.rows] == ["", "duplicate_episode"]
