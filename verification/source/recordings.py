@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from ...core.episode import Episode
 from ...core.errors import Damaged, DatasetDamaged, UsageError
+from ...core.source_file import SourceFile, read_files
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
@@ -154,7 +155,7 @@ class SourceEpisodes:
 
     def opened(self, pairs: Sequence[Pair], note: Note, steps: Sequence[Any] = ()) -> Iterator[tuple[Episode, Pair]]:
         """Yield the recording of each pair, gone through some steps; note which files are gone or changed."""
-        for path, group in groupby(pairs, key=lambda pair: pair.row.path):
+        for _, group in groupby(pairs, key=lambda pair: pair.row.path):
             waiting = {pair.row.index: pair for pair in group}
             stream: Any = self._recordings.episodes([pair.row for pair in waiting.values()])
             for step in steps:
@@ -167,7 +168,16 @@ class SourceEpisodes:
                 else:
                     yield ep, pair
             if gone:
-                state = "was changed since" if Path(path).exists() else "is missing"
-                note(gone[0].problem(f"{path} {state}: {len(gone)} episode(s) cannot be compared"))
+                note(gone[0].problem(f"{_gone(gone[0].row)}: {len(gone)} episode(s) cannot be compared"))
             for pair in waiting.values():
                 note(pair.problem("a step now drops it"))
+
+
+def _gone(row: EpisodeRow) -> str:
+    """Return which file of an episode is missing or changed: one that its recording takes data from, or itself."""
+    for path, size, mtime_ns in read_files(row.files):
+        if not path.exists():
+            return f"{path} is missing"
+        if SourceFile(path, size, mtime_ns).is_changed():
+            return f"{path} was changed since"
+    return f"{row.path} {'was changed since' if Path(row.path).exists() else 'is missing'}"

@@ -17,6 +17,7 @@ from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
 from robotrove.blocks.steps.success_filter import SuccessFilter
 from robotrove.core.errors import UsageError
+from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.pictures import pictures
 from robotrove.media.encode.encoder import make_encoder
@@ -287,6 +288,24 @@ def test_sources_that_are_gone_or_changed(run: Path, source: Path) -> None:
     report = check(run / "dataset", run)
     assert report.problems[0].message == f"{source} is missing: 3 episode(s) cannot be compared"
     assert (report.episodes, report.ok) == (0, False)
+
+
+def test_a_file_behind_a_link_that_is_gone_or_changed(tmp_path: Path) -> None:
+    part = tmp_path / "part.h5"
+    with h5py.File(part, "w") as file:
+        file["q"] = np.ones((4, 2), np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["q"] = h5py.ExternalLink("part.h5", "/q")
+    reader = Hdf5Reader(
+        files=[str(tmp_path / "a.h5")], layout="generic", columns={"action": ColumnSpec(source="q")}, task="t", fps=10
+    )
+    Pipeline(source=reader, steps=[]).run(output=tmp_path / "dataset", workers=1)
+    os.utime(part)
+    (problem,) = check(tmp_path / "dataset", tmp_path).problems
+    assert problem.message == f"{part} was changed since: 1 episode(s) cannot be compared"
+    part.unlink()
+    (problem,) = check(tmp_path / "dataset", tmp_path).problems
+    assert problem.message == f"{part} is missing: 1 episode(s) cannot be compared"
 
 
 def test_only_twenty_problems_are_kept(run: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
