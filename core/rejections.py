@@ -27,7 +27,7 @@ class Reason:
 _FILTERS = {
     "not_successful": ("the success label says failure", "success_filter: {policy: label} keeps failures"),
     "successful": ("the success label says success", "success_filter: {policy: label} keeps both"),
-    "no_success_label": ("the recording has no success label", "success_filter: {missing: success} keeps it"),
+    "no_success_label": ("no label says success or failure", "success_filter: {missing: success} keeps it"),
     "too_short": ("fewer frames than min_length", "lower min_length of length_filter"),
     "too_long": ("more frames than max_length", "raise max_length of length_filter"),
     "dropped_by_step": ("a step dropped it and gave no reason", "let the step reject it with a reason"),

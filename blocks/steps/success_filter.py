@@ -46,7 +46,7 @@ class SuccessFilter(EpisodeFilter):
         if self.policy == "label" or self._succeeded(ep) == (self.policy == "keep"):
             return None
         if ep.success is None:
-            return "no_success_label: the recording has no success label (see success_filter: {missing: …})"
+            return "no_success_label: no label says success or failure (see success_filter: {missing: …})"
         return "successful: only failures are kept" if ep.success else "not_successful: the label says failure"
 
     def step(self, ep: Episode) -> Episode:

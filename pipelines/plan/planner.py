@@ -230,11 +230,14 @@ class _Notes:
         self._examples: dict[str, str] = {}
 
     def add(self, ep: Episode, row: EpisodeRow) -> None:
-        """Count the notes on an episode; of a rejected one only that it could be opened."""
+        """Count the notes on an episode; of a rejected one that it could be opened, and what its success label says."""
         self._opened += 1
         for option, instead in ep.origin.lacking:
             self._lacking[option] += 1
             self._examples.setdefault(option, instead)
+        if row.reason in ("", "no_success_label"):
+            for note in ep.origin.notes:
+                self._count(*note.split(EXAMPLE, maxsplit=1))
         if row.reason:
             return
         if ep.origin.fps_source == "default":
@@ -243,8 +246,6 @@ class _Notes:
             )
         if ep.origin.unused:
             self._count(f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove init FILE lists them")
-        for note in ep.origin.notes:
-            self._count(*note.split(EXAMPLE, maxsplit=1))
         if not row.task:
             self._count("no instruction: set source.task")
 

@@ -248,3 +248,11 @@ def test_a_base_of_which_only_some_content_is_known(tmp_path: Path) -> None:
     report = _append(tmp_path / "base", tmp_path / "longer", *old)
     assert (report.kept, report.rejected) == (0, {"already_in_dataset": 2})
     assert report.notes[-1].endswith("name and length agree: a.h5:data/demo_0 (episode 0)")
+
+
+def test_a_label_that_a_filter_cannot_use_is_in_a_note(tmp_path: Path) -> None:
+    record(tmp_path / "a.h5", 1, lambda group: group.attrs.update(success=0.35))
+    plan = make_plan(load_pipeline(write_pipeline(tmp_path, [tmp_path / "a.h5"], steps=["success_filter"])))
+    assert [row.reason for row in plan.manifest.rows] == ["no_success_label"]
+    [note] = [note for note in plan.notes if "success_threshold" in note]
+    assert note.endswith("(1 episodes, for example: attribute 'success' of /data/demo_0 is 0.35)")
