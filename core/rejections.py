@@ -36,14 +36,14 @@ _FILTERS = {
 }
 
 _DAMAGE = {
-    "missing_file": ("a file is missing", "restore the file, or fix source.files"),
+    "missing_file": ("a file is missing", "restore the file that the detail names, or fix source.files"),
     "empty_file": ("the file has no bytes", "copy the recording again"),
     "not_hdf5": ("the file is not HDF5", "remove it from source.files"),
     "truncated_file": ("the file ends early", "copy the recording again"),
     "unreadable_file": ("the file cannot be opened", "check permissions and disk"),
     "being_written": ("a recorder has the file open", "end the recording"),
     "no_episodes": ("the file has no episodes of this layout", "robotrove init FILE guesses the layout"),
-    "missing_dataset": ("a dataset that the mapping names is missing", "fix source.columns; robotrove inspect FILE"),
+    "missing_dataset": ("a dataset that is mapped or linked is missing", "fix source.columns; robotrove inspect FILE"),
     "missing_rows": (
         "rows of a dataset are not stored",
         "copy missing files, or cut the rows with rows: under source.columns",
@@ -59,7 +59,10 @@ _DAMAGE = {
     "non_finite": ("a value is NaN or infinite", "fix the recording; the detail names row and entry"),
     "bad_image": ("a picture cannot be decoded", "fix the recording; the detail names the row"),
     "image_size_changed": ("pictures of one camera differ in size", "record with one size"),
-    "image_dtype": ("depth, a mask, or not uint8", "convert them to uint8, or remove the camera from source.columns"),
+    "image_dtype": (
+        "depth, a mask, or not uint8",
+        "remove it from source.columns, convert it to uint8, or set assume: if it is a picture",
+    ),
     "odd_image_size": ("the codec needs even sizes", "image_resizer: {pad: even}"),
     "no_frames": ("a camera has no frames", "remove the camera from source.columns"),
     "not_encodable": ("the encoder refuses the frames", "choose other writer.video settings"),

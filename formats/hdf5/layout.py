@@ -44,9 +44,9 @@ from .stored_rows import check_rows
 from .unrendered import unrendered_file
 
 _SEVERAL = "the first of several instructions is used"
-_OTHER_TASK = "source.task is used, because the instruction of the file cannot be"
+_OTHER_TASK = "source.task is used: the instruction of the file is not usable"
 _NO_STAND_IN = "the name of the environment is not UTF-8, and does not stand in for an instruction"
-_OTHER_FPS = "source.fps is used, because the frame rate of the file cannot be"
+_OTHER_FPS = "source.fps is used: the frame rate of the file is not usable"
 _NO_LABEL = (
     "the success label says neither success nor failure; a number other than 0 and 1 needs "
     "options: {success_threshold: 0.5}"
@@ -312,7 +312,7 @@ class Layout(ABC):
                 return Fact(round(value), "file")
             problem = f"{found}, not a number of frames per second"
             if value is not None:
-                problem = f"{found}, {value:g} frames per second; a dataset needs a whole number"
+                problem = f"{found}; a dataset needs a whole number of frames per second, at least 1"
         if self.fps is not None:
             return Fact(self.fps, "pipeline", f"{_OTHER_FPS}{EXAMPLE}{problem}" if problem else "")
         if problem:
@@ -335,7 +335,7 @@ class Layout(ABC):
         example = f"{EXAMPLE}{group.name} has {length}, {name} says {counted}"
         if 0 <= counted < length:
             taken = {key: column.take(np.arange(counted)) for key, column in columns.items()}
-            return taken, counted, (f"rows behind those that {name} counts are not converted{example}",)
+            return taken, counted, (f"rows after those that {name} counts are not converted{example}",)
         if self.is_counter_exact:
             raise EpisodeRejected("unequal_lengths", f"{name} says {counted} rows, the datasets have {length}")
         found = "more rows than the datasets have" if counted > 0 else "no number of rows"
@@ -357,7 +357,7 @@ class Layout(ABC):
                 flip = _FLIPS.get(turned)
                 yield (
                     f"{key}: the frames are stored as they are, without their EXIF orientation {turned}; "
-                    + (f"`flip: {flip}` turns them upright" if flip else "no `flip:` turns them upright")
+                    + (f"`flip: {flip}` turns them upright" if flip else "robotrove cannot turn them upright")
                     + ", `flip: none` ends this note"
                 )
 

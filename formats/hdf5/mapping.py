@@ -289,7 +289,7 @@ def _cut(column: Column, part: ColumnPart) -> Column:
         return column
     rows = part.span(column.length)
     if not rows:
-        text = f"rows {json.dumps(part.rows)} of {part.source} select nothing: it has {column.length}"
+        text = f"rows {json.dumps(part.rows)} of {part.source} select nothing: it has {column.length} rows"
         raise EpisodeRejected("bad_slice", text)
     return column.take(np.arange(rows.start, rows.stop))
 

@@ -166,14 +166,15 @@ class GenericLayout(Layout):
             flags = self._flags(group)
             if group.rows.stop == group.total and not any(flag[-1:].any() for flag in flags):
                 yield f"the last episode of a group has no end: no flag is set in its last row{EXAMPLE}{group.name}"
-            if missing := [name for name in self.split if lookup(group, name) is None]:
-                yield f"split: {', '.join(missing)} is missing in some groups{EXAMPLE}{group.name}"
+            for name in (name for name in self.split if lookup(group, name) is None):
+                hint = nearest(name, datasets(group))
+                yield f"split: {name} is not in every episode{EXAMPLE}{group.name} has no dataset {name!r}{hint}"
         for name in (name for name in _FLAGS if name not in self.split):
             item = group.get(name)  # a link that leads nowhere is no flag
             if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in "biuf":
                 rows = rows_of(group, item)
                 if len(rows) == length and np.any(item[rows.start : rows.stop - 1] != 0):
                     yield (
-                        f"{name} ends an episode before its last row: options: {{split: [{name}]}} makes it several"
+                        f"{name} is set before its last row: options: {{split: [{name}]}} ends an episode there"
                         f"{EXAMPLE}{group.name}"
                     )

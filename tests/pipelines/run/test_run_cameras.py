@@ -232,7 +232,7 @@ def test_an_exif_orientation_is_said_until_flip_decides(tmp_path: Path, orientat
         turned = {3: "`flip: rotate180` turns them upright", 4: "`flip: vertical` turns them upright"}
         assert notes == [
             f"observation.images.cam: the frames are stored as they are, without their EXIF orientation {orientation}; "
-            f"{turned.get(orientation, 'no `flip:` turns them upright')}, `flip: none` ends this note (2 episodes)"
+            f"{turned.get(orientation, 'robotrove cannot turn them upright')}, `flip: none` ends this note (2 episodes)"
         ]
     if orientation in (3, 6) and flip in ("", "rotate180"):
         run_here(pipeline, tmp_path / "out")
@@ -251,7 +251,7 @@ def test_an_exif_orientation_of_a_default_camera_is_said(tmp_path: Path) -> None
         note for note in make_plan(load_pipeline(write_pipeline(tmp_path, [path], "aloha"))).notes if "EXIF" in note
     ]
     assert note.startswith("observation.images.front: ")
-    assert "EXIF orientation 8; no `flip:` turns them upright" in note
+    assert "EXIF orientation 8; robotrove cannot turn them upright" in note
 
 
 def test_an_exif_orientation_is_said_of_a_camera_with_cut_rows(tmp_path: Path) -> None:

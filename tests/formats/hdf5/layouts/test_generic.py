@@ -92,7 +92,15 @@ def test_a_flag_in_the_last_row_ends_the_last_episode(file: h5py.File) -> None:
     assert list(flat.list(file)) == ["/[0:10]", "/[10:40]"]
     notes = flat.open(file, "/[10:40]").origin.notes
     assert not [note for note in notes if "no end" in note]
-    assert [note for note in notes if "split: timeouts is missing in some groups" in note]
+    assert [note for note in notes if note.startswith("split: timeouts is not in every episode")]
+
+
+def test_a_flag_with_a_typing_error_is_named_with_the_nearest(file: h5py.File) -> None:
+    write(file, terminals=flags(9), timeouts=flags(19))
+    misspelt = layout(["terminals", "timeout"])
+    assert list(misspelt.list(file)) == ["/[0:10]", "/[10:40]"]
+    [note] = [note for note in misspelt.open(file, "/[0:10]").origin.notes if note.startswith("split: timeout")]
+    assert "/ has no dataset 'timeout' (did you mean 'timeouts'?)" in note
 
 
 def test_no_flag_at_all_is_one_episode(file: h5py.File) -> None:
