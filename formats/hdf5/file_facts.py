@@ -170,7 +170,7 @@ def _array(group: h5py.Group, path: str, item: h5py.Dataset | EpisodeRejected, r
     try:
         column = build_column(group, ColumnSpec(source=path), "column")
     except EpisodeRejected as exc:
-        return ArrayFacts(path, shape, dtype, "none", exc.detail)
+        return ArrayFacts(path, shape, dtype, "none", left_out(group, path) or exc.detail)
     if column.length != rows:
         return ArrayFacts(path, shape, dtype, "none", f"{column.length} row(s), the episode has {rows}")
     feature = column.feature

@@ -183,7 +183,7 @@ def copied_text(name: str, sources: Sequence[str], dataset: str) -> str:
     """
     before, key, after = shipped_text(name).partition("\nsource:\n")
     output = flow(f"{dataset}/lerobot" if "gr00t_files" in after else f"{dataset}_lerobot")
-    return f"{before}{key}{_files(sources)}\n{after}output: {output}  # likewise\n"
+    return f"{before}{key}{_files(sources)}\n{after}output: {output}  # relative to that folder too\n"
 
 
 def flow(value: Any) -> str:

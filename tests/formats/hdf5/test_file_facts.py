@@ -49,3 +49,16 @@ def test_arrays_have_their_axes(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "lab.h5") as file:
         node = next(node for node in tree(file) if node.path.endswith("pose"))
     assert (node.shape, node.dtype) == ((8, 7), "int16")
+
+
+def test_depth_and_masks_have_the_reason_alone(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "lab.h5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo.create_group("initial_state")
+        demo["actions"] = demo["obs/joint_pos"] = ROWS
+        demo["obs/depth"], demo["obs/front_seg"] = np.ones((8, 16, 16, 1)), np.zeros((8, 16, 16, 3), np.uint8)
+    [episode] = describe(tmp_path / "lab.h5").episodes
+    found = {facts.path: facts for facts in contents(tmp_path / "lab.h5", episode)}
+    assert found["obs/depth"].kind == found["obs/front_seg"].kind == "none"
+    assert found["obs/depth"].problem.startswith("depth (one channel of float64")
+    assert found["obs/front_seg"].problem.startswith("a mask (its name has the word 'seg'")
