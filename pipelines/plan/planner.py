@@ -245,7 +245,7 @@ class _Notes:
                 f"the files do not say their frame rate: {ep.fps} fps is assumed, set source.fps if that is wrong"
             )
         if ep.origin.unused:
-            self._count(f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove init FILE lists them")
+            self._count(f"{len(ep.origin.unused)} HDF5 datasets are not converted; robotrove inspect FILE shows all")
         if not row.task:
             self._count("no instruction: set source.task")
 

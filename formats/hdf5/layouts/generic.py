@@ -167,8 +167,8 @@ class GenericLayout(Layout):
             if group.rows.stop == group.total and not any(flag[-1:].any() for flag in flags):
                 yield f"the last episode of a group has no end: no flag is set in its last row{EXAMPLE}{group.name}"
             for name in (name for name in self.split if lookup(group, name) is None):
-                hint = nearest(name, datasets(group))
-                yield f"split: {name} is not in every episode{EXAMPLE}{group.name} has no dataset {name!r}{hint}"
+                inside = ", ".join(list(datasets(group))[:8])
+                yield f"split: {name} is not in every episode{EXAMPLE}{group.name} has the datasets {inside}"
         for name in (name for name in _FLAGS if name not in self.split):
             item = group.get(name)  # a link that leads nowhere is no flag
             if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in "biuf":

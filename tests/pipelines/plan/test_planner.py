@@ -256,3 +256,11 @@ def test_a_label_that_a_filter_cannot_use_is_in_a_note(tmp_path: Path) -> None:
     assert [row.reason for row in plan.manifest.rows] == ["no_success_label"]
     [note] = [note for note in plan.notes if "success_threshold" in note]
     assert note.endswith("(1 episodes, for example: attribute 'success' of /data/demo_0 is 0.35)")
+
+
+def test_datasets_that_are_not_converted_are_shown_by_a_command_for_every_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:  # of no known layout: init refuses it
+        file["action"] = file["more"] = np.ones((ROWS, 2), np.float32)
+    source = {"columns": {"action": "action"}, "task": "t", "fps": 10}
+    plan = make_plan(load_pipeline(write_pipeline(tmp_path, [tmp_path / "a.h5"], "generic", source=source)))
+    assert plan.notes == ["1 HDF5 datasets are not converted; robotrove inspect FILE shows all (1 episodes)"]
