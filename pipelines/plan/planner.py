@@ -336,9 +336,10 @@ def _refuse_known(found: Sequence[_Found], base: Base, content: Mapping[int, str
     path, notes = base.dataset.path, []
     if by_length:
         named = ", ".join(by_length)
-        notes.append(f"{path} has no content digest of these episodes, their digest, name and length agree: {named}")
+        why = f"{path} has no content digest of them, but their digest, name and length agree"
+        notes.append(f"not appended: {why}: {named}")
     if others:
-        told = f"new, although an episode of {path} begins and ends alike: other numbers, frames or length"
+        told = f"appended as new: alike at the ends to an episode of {path}, with other numbers, frames or length"
         notes.append(f"{told} ({others} episodes)")
     return notes
 

@@ -190,9 +190,8 @@ class TestAppended:
         report = _append(base, tmp_path / "longer", *old, new, twin, tmp_path / "copy.h5", version=version)
         assert (report.kept, report.rejected, report.exit_code) == (2, {"already_in_dataset": 3}, 0)
         [note] = [note for note in report.notes if "alike" in note]
-        assert note == (
-            f"new, although an episode of {base} begins and ends alike: other numbers, frames or length (2 episodes)"
-        )
+        assert note.startswith(f"appended as new: alike at the ends to an episode of {base}, with other numbers")
+        assert note.endswith("(2 episodes)")
         expected = []
         for path in (*old, new, twin):
             with h5py.File(path) as file:
@@ -208,7 +207,7 @@ class TestAppended:
         report = _append(base, tmp_path / "longer", *old, record(tmp_path / "c.h5", 3), version=version)
         assert (report.kept, report.rejected) == (0, {"already_in_dataset": 3})
         assert report.notes[-1] == (
-            f"{base} has no content digest of these episodes, their digest, name and length agree: "
+            f"not appended: {base} has no content digest of them, but their digest, name and length agree: "
             "old/a.h5:data/demo_0 (episode 0), old/b.h5:data/demo_0 (episode 0), c.h5:data/demo_0 (episode 0)"
         )
         shorter = {
