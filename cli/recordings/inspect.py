@@ -93,7 +93,7 @@ def _facts(node: Node) -> str:
     if node.kind == "unreadable":
         return "CANNOT BE READ"
     storage = f"chunks {node.chunks}" if node.chunks else "contiguous"
-    packing = f", {node.compression}" if node.compression else ""
+    packing = "".join(f", {text}" for text in (node.compression, node.problem) if text)
     return f"{node.shape if node.shape is not None else 'empty'} {node.dtype}, {size(node.size)}, {storage}{packing}"
 
 

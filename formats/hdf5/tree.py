@@ -33,7 +33,7 @@ class Node:
         attrs: Attributes as plain Python values.
         n_children: Members of a group.
         target: Where a soft or external link leads, as PATH or FILE:PATH; empty for other objects.
-        problem: Why a soft or external link leads nowhere; empty if it does not.
+        problem: Why a soft or external link leads nowhere, or what reading a dataset lacks; empty for other objects.
     """
 
     path: str
@@ -107,7 +107,8 @@ def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
         size = item.id.get_storage_size()
         shape, dtype = form(item)
         shown = None if item.shape is None else shape
-        return Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, compression(item), size, attrs, 0)
+        node = Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, compression(item), size, attrs, 0)
+        return replace(node, problem="needs `pip install hdf5plugin`") if missing_filter(item) else node
     return Node(path, "group", level, None, "", None, None, 0, attrs, len(item))
 
 

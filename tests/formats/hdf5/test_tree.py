@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from robotrove.formats.hdf5.tree import tree
 
@@ -49,3 +50,16 @@ def test_everything_in_natural_order(tmp_path: Path) -> None:
     assert nodes["/demo_2"].attrs == {"n": 3, "success": True, "tags": ["a", "b"]}
     assert (nodes["/"].n_children, nodes["/note"].dtype) == (5, "string")
     json.dumps([asdict(node) for node in nodes.values()])
+
+
+def test_a_dataset_with_a_missing_filter_says_what_it_needs(tmp_path: Path) -> None:
+    if h5py.h5z.filter_avail(32013):
+        pytest.skip("the filter zfp is installed")
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk((4, 2))
+        made.set_filter(32013, h5py.h5z.FLAG_OPTIONAL, ())
+        h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((8, 2)), made)
+        file["other"] = np.ones((8, 2))
+        nodes = {node.path: (node.compression, node.problem) for node in tree(file)}
+    assert nodes == {"/": (None, ""), "/rows": ("zfp (32013)", "needs `pip install hdf5plugin`"), "/other": (None, "")}
