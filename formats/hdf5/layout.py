@@ -294,7 +294,8 @@ class Layout(ABC):
             if said and not (problem := undecodable(found.where, said[0])):
                 several = f"{_SEVERAL}{EXAMPLE}{found.where} has {len(said)}" if len(set(said)) > 1 else ""
                 return Fact(said[0], "file", several)
-            problem = problem or f"{found}, not a text"
+            if said != []:
+                problem = problem or f"{found}, not a text"
         if self.task:
             return Fact(self.task, "pipeline", f"{_OTHER_TASK}{EXAMPLE}{problem}" if problem else "")
         if problem:
@@ -542,7 +543,8 @@ def _instructions(value: Any) -> list[str] | None:
     found = texts(value)
     if found and len(found) == 1 and found[0].startswith("["):
         with suppress(ValueError):
-            return texts(json.loads(found[0])) or found
+            listed = texts(json.loads(found[0]))
+            return found if listed is None else listed
     return found
 
 

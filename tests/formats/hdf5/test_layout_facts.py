@@ -154,6 +154,16 @@ def test_the_first_of_several_instructions_is_used_and_that_is_said(
         assert f"{kind} 'instruction' of {'/' if key == '/' else '/ep_0'} has {count}" in notes[0]
 
 
+@pytest.mark.parametrize(("layout", "place"), PLACES)
+@pytest.mark.parametrize("text", ["[]", json.dumps(["", " "])])
+def test_a_json_list_without_a_text_is_no_instruction(file: h5py.File, layout: str, place: str, text: str) -> None:
+    key, options = instructed(file, layout, place, text, None)
+    ep = LAYOUTS[layout](**options, task="other").open(file, key)
+    assert (ep.text, ep.origin.task_source) == ("other", "pipeline")
+    assert [note for note in ep.origin.notes if "instruction" in note] == []
+    assert LAYOUTS[layout](**options).open(file, key).origin.task_source != "file"
+
+
 # Value, dtype in the file, and what the message shows.
 UNREADABLE: list[tuple[Any, Any, str]] = [
     (np.bytes_(GBK), None, "d7 a5 c8 a1"), (SJIS, VLEN, "82 c2"), (LATIN, ASCII, "6c e0 2c"),
