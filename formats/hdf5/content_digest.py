@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.columns import Column
 from ...core.errors import EpisodeRejected
-from .chunked_rows import ChunkedRows, SampledRows
+from .chunked_rows import ChunkedRows, SampledRows, row_bytes
 from .columns import FrameColumn
 from .hdf5_file import MAX_DIGEST_ROW, datasets, form, open_dataset, reading, rows_of
 
@@ -19,9 +19,10 @@ from .hdf5_file import MAX_DIGEST_ROW, datasets, form, open_dataset, reading, ro
 def content_digest(group: h5py.Group, columns: Mapping[str, Column]) -> str:
     """Return the digest of an episode's content, independent of chunks and compression; empty if data are damaged.
 
-    sha256 over all rows of its numeric datasets of at most two dimensions and 64 KiB per row, and over the first, the
-    middle and the last row of each other dataset that a column reads. Frames that have passed through their column
-    are not read again. Pictures that no column reads do not count: for three rows HDF5 may inflate all of them.
+    sha256 over all rows of its numeric datasets of at most two dimensions and 64 KiB per row, over each dataset of one
+    text, and over the first, the middle and the last row of each other dataset that a column reads. Frames that have
+    passed through their column are not read again. Pictures that no column reads do not count: for three rows HDF5 may
+    inflate all of them.
 
     Args:
         group: The episode.
@@ -33,6 +34,10 @@ def content_digest(group: h5py.Group, columns: Mapping[str, Column]) -> str:
             if _has_numbers(dataset):
                 digest.update(f"{path}\0".encode(errors="surrogateescape"))
                 _add_all(digest, group, dataset)
+            elif dataset.size == 1 and h5py.check_string_dtype(dataset.dtype) is not None:
+                with reading(dataset.name):
+                    (text,) = np.asarray(dataset[()], object).ravel()
+                digest.update(f"{path}\0".encode(errors="surrogateescape") + row_bytes(text))
         for path, column in sorted(columns.items()):
             dataset = open_dataset(group, path)
             if not _has_numbers(dataset):

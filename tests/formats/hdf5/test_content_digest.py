@@ -121,6 +121,20 @@ def test_changes_that_it_sees(tmp_path: Path, change: Callable[[h5py.Group], Non
     assert (digest_of(one) != digest_of(other)) == is_another
 
 
+@pytest.mark.parametrize("kind", [h5py.string_dtype(), "S20"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_an_instruction_in_a_dataset_counts(tmp_path: Path, kind: Any, shape: tuple[int, ...]) -> None:
+    def instruct(text: str) -> Callable[[h5py.Group], None]:
+        return lambda group: group.create_dataset("task", shape, kind).write_direct(
+            np.full(shape, text.encode(), object if kind != "S20" else kind)
+        )
+
+    texts = ["pick the red cube", "pick the blue cube", "pick the red cube"]
+    paths = [record(tmp_path / f"{number}.h5", change=instruct(text)) for number, text in enumerate(texts)]
+    found = [digest_of(path) for path in paths]
+    assert found[0] == found[2] != found[1]
+
+
 def test_tensors_and_texts_that_a_column_reads_count_in_three_rows(tmp_path: Path) -> None:
     def add(middle: str, value: float) -> Callable[[h5py.Group], None]:
         def change(group: h5py.Group) -> None:
