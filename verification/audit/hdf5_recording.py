@@ -263,12 +263,16 @@ class HDF5Recording:
         return found
 
     def _by_pyfive(self, place: ObjectPlace, dataset: h5py.Dataset, where: tuple[slice, ...]) -> Rows | None:
-        """Return rows as pyfive reads them, None where it cannot, or where it is known to give fill values instead."""
-        plist = dataset.id.get_create_plist()
+        """Return rows as pyfive reads them, None where it cannot, or where it is known to give other values instead."""
+        plist, stored = dataset.id.get_create_plist(), dataset.id.get_type()
         filters = {plist.get_filter(index)[0] for index in range(plist.get_nfilters())}
         is_known = not dataset.is_virtual and filters <= _PYFIVE_FILTERS and dataset.dtype.kind in "biufS"
-        if dataset.dtype.kind == "S":  # pyfive keeps the spaces of texts that Fortran pads
-            is_known = is_known and dataset.id.get_type().get_strpad() != h5py.h5t.STR_SPACEPAD
+        if self._h5py[place.file].userblock_size:  # pyfive counts addresses from the begin of the file
+            is_known = False
+        elif dataset.dtype.kind == "S":  # it keeps the spaces of texts that Fortran pads
+            is_known = is_known and stored.get_strpad() != h5py.h5t.STR_SPACEPAD
+        elif dataset.dtype.kind in "iuf":  # of floats it looks at the size alone, which may have room to spare
+            is_known = is_known and stored.equal(h5py.h5t.py_create(dataset.dtype, logical=True))
         if not is_known or prod(_bands(dataset)) > _PYFIVE_CHUNKS:
             return None
         try:  # pyfive raises errors of any kind for what it does not know, AssertionError among them

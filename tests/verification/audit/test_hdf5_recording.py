@@ -352,3 +352,19 @@ def test_a_virtual_dataset_of_numbered_files_that_ends_at_the_first_missing_one(
     assert audit.shape(audit.find("q")) == (5, 2)
     assert audit.gap(audit.find("q"), 0, 5) == ""
     assert np.array_equal(audit.rows(audit.find("q"), 0, 5), ROWS[:5])
+
+
+def test_a_file_with_a_user_block(path: Path, audit: HDF5Recording) -> None:
+    """MATLAB 7.3 puts 512 bytes before the HDF5 file; pyfive 1.3 reads contiguous rows 512 bytes too early."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["q"] = ROWS
+    assert np.array_equal(audit.rows(audit.find("q"), 0, 20), ROWS)
+
+
+def test_floats_with_room_to_spare(path: Path, audit: HDF5Recording) -> None:
+    kind = h5py.h5t.IEEE_F32LE.copy()
+    kind.set_size(8)
+    with h5py.File(path, "w") as file:
+        stored = h5py.h5d.create(file.id, b"q", kind, h5py.h5s.create_simple(ROWS.shape))
+        stored.write(h5py.h5s.ALL, h5py.h5s.ALL, ROWS)
+    assert np.array_equal(audit.rows(audit.find("q"), 0, 20), ROWS)
