@@ -506,7 +506,7 @@ def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected) -> 
     shape = _shape(group, item) if isinstance(item, h5py.Dataset) else "group"
     dtype = dtype_name(item.dtype) if isinstance(item, h5py.Dataset) else ""
     yield f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape")
-    for name in sorted(_attribute_names(item)):
+    for name in sorted(_attribute_names(item), key=lambda name: name if isinstance(name, bytes) else name.encode()):
         yield f"{name if isinstance(name, str) else repr(name)}\0".encode(errors="surrogateescape")
         yield _canonical(item.attrs[name])
     if isinstance(item, h5py.Dataset):

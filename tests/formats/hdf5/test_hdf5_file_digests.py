@@ -186,3 +186,15 @@ def test_what_lies_behind_a_link_counts(tmp_path: Path) -> None:
     now = {name: digests[0] for name, digests in found.items()}
     assert now["soft"] == now["external"]  # the content counts, not its place
     assert len(set(now.values())) == len(links) - 1
+
+
+def test_an_attribute_with_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    found = []
+    for number, value in enumerate((1, 1, 2)):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file["actions"] = ROWS
+            file.attrs["recorder"] = "x"
+            scalar = h5py.h5s.create(h5py.h5s.SCALAR)
+            h5py.h5a.create(file.id, b"gr\xf6sse", h5py.h5t.STD_I32LE, scalar).write(np.array(value, "i4"))
+            found.append(source_digests(file["/"])[0])
+    assert found[0] == found[1] != found[2]
