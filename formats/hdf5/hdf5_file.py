@@ -535,6 +535,10 @@ def _edge_rows(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[bytes]:
         return
     if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > MAX_DIGEST_ROW:
         return
+    folder = os.path.dirname(os.path.abspath(file_name(dataset)))
+    if not all(os.path.isfile(os.path.join(folder, os.fsdecode(name))) for name, _, _ in dataset.external or ()):
+        yield b"raw file is missing"  # of a column `check_rows` names it; without a column it is no reason to reject
+        return
     rows = rows_of(group, dataset)
     check_filters(dataset)
     yield dataset[rows[0]].tobytes()

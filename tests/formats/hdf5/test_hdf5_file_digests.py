@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 
 from robotrove.formats.hdf5.hdf5_file import open_hdf5, source_digests
+from robotrove.formats.hdf5.layouts.generic import GenericLayout
+from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import write_sample
 
 ROWS = np.arange(24, dtype=np.float32).reshape(6, 4)
@@ -198,3 +201,19 @@ def test_an_attribute_with_a_name_that_is_not_utf8(tmp_path: Path) -> None:
             h5py.h5a.create(file.id, b"gr\xf6sse", h5py.h5t.STD_I32LE, scalar).write(np.array(value, "i4"))
             found.append(source_digests(file["/"])[0])
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("name", ["gone.raw", "pipe"])
+def test_a_raw_file_that_is_missing_counts_where_a_column_reads_it(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")  # HDF5 would wait for ever
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["actions"] = ROWS
+        file.create_dataset("unused", ROWS.shape, "f4", external=[(name, 0, ROWS.nbytes)])
+    with open_hdf5(tmp_path / "a.h5", locking=True) as file:
+        scanned = GenericLayout(columns={"action": ColumnSpec(source="actions")}).scan(file, "/")
+        assert scanned.episode is not None
+        assert np.array_equal(scanned.episode.columns["action"].read(), ROWS)
+        scanned = GenericLayout(columns={"action": ColumnSpec(source="unused")}).scan(file, "/")
+        assert scanned.rejection is not None
+        assert scanned.rejection.reason == "missing_file"
+        assert f"from {name}, and this file is missing" in scanned.rejection.detail
