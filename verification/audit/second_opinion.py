@@ -108,7 +108,8 @@ class SecondOpinion:
     def _is_part(self) -> bool:
         """True if the episode's key names some rows of a flat file, or an attribute says how many rows count."""
         values = self._recording.attributes(self._group).values()
-        return self._is_flat or any(value.size == 1 and str(value[0]) == str(self.length) for value in values)
+        numbers = (value[0] for value in values if value.size == 1 and value.dtype.kind in "iuf")
+        return self._is_flat or any(number == self.length for number in numbers)
 
     def recorded(self, key: str) -> list[Rows]:
         """Return the numbers of a column in the source's own dtype, an array (length, …) per dataset."""

@@ -103,6 +103,13 @@ def test_rows_that_are_too_few_or_too_many(path: Path) -> None:
     assert len(problems(path, length=T - 1)) == 3
 
 
+@pytest.mark.parametrize("count", [T - 2.0, np.float32(T - 2), np.array([[T - 2.0]]), np.uint8(T - 2)])
+def test_a_count_of_rows_in_any_number(path: Path, count: Any) -> None:
+    with h5py.File(path, "a") as file:
+        file["data/demo_0"].attrs["num_samples"] = count
+    assert problems(path, length=T - 2) == []
+
+
 @pytest.mark.parametrize("rows", [[None, -1], [0, 7], [0, -1], [None, 7]], ids=str)
 def test_rows_of_the_mapping_come_first(path: Path, rows: list) -> None:
     cut = {key: spec | {"rows": rows} for key, spec in ALL.items()}
