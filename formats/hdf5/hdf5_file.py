@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator, MutableSet
+from collections.abc import Callable, Iterator, MutableSet
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from math import prod
@@ -52,6 +52,7 @@ _FIRST_REGISTERED = 256
 _OF_H5PY = (1, 4, 32000)
 
 Object: TypeAlias = h5py.Group | h5py.Dataset
+RowCheck: TypeAlias = Callable[[h5py.Dataset, int, int], None]
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
 
@@ -467,7 +468,7 @@ def searched_datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
     return {path: item for path, item in found.items() if isinstance(item, h5py.Dataset)}
 
 
-def source_digests(group: h5py.Group) -> tuple[str, str]:
+def source_digests(group: h5py.Group, check: RowCheck = lambda dataset, start, stop: None) -> tuple[str, str]:
     """Return the digest of an episode's content, independent of chunks and compression, and that of 0.2.2.
 
     sha256 over the sorted (path, shape, dtype, attributes) of the group and all below it, and the
@@ -476,6 +477,10 @@ def source_digests(group: h5py.Group) -> tuple[str, str]:
     over 64 KiB, which are encoded images. Of a `FlatGroup` the rows of the episode count, and where they are. Of an
     object with several hard links the first name counts. Up to 0.2.2 soft and external links did not count: only with
     them do the two differ.
+
+    Args:
+        group: The episode.
+        check: Refuses rows of a virtual dataset that HDF5 does not have, as `check_rows` does; they are not read.
 
     Raises:
         EpisodeRejected: unreadable_data if an object of the episode is damaged.
@@ -488,7 +493,7 @@ def source_digests(group: h5py.Group) -> tuple[str, str]:
                 continue
             seen.add(address)
         with reading(f"{group.name}/{path}"):
-            parts.append((path, b"".join(_described(group, path, item)), is_hard))
+            parts.append((path, b"".join(_described(group, path, item, check)), is_hard))
     now, before = hashlib.sha256(), hashlib.sha256()
     if isinstance(group, FlatGroup):
         now.update(f"{group.rows}\0".encode())
@@ -499,7 +504,7 @@ def source_digests(group: h5py.Group) -> tuple[str, str]:
     return now.hexdigest(), before.hexdigest()
 
 
-def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected) -> Iterator[bytes]:
+def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected, check: RowCheck) -> Iterator[bytes]:
     if isinstance(item, EpisodeRejected):
         yield f"{path}\0leads nowhere\0".encode(errors="surrogateescape")
         return
@@ -510,7 +515,7 @@ def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected) -> 
         yield f"{name if isinstance(name, str) else repr(name)}\0".encode(errors="surrogateescape")
         yield _canonical(item.attrs[name])
     if isinstance(item, h5py.Dataset):
-        yield from _edge_rows(group, item)
+        yield from _edge_rows(group, item, check)
 
 
 def _attribute_names(item: Object) -> list[str | bytes]:
@@ -530,7 +535,7 @@ def _shape(group: h5py.Group, dataset: h5py.Dataset) -> tuple[int, ...]:
     return (len(rows_of(group, dataset)), *dataset.shape[1:]) if dataset.shape else ()
 
 
-def _edge_rows(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[bytes]:
+def _edge_rows(group: h5py.Group, dataset: h5py.Dataset, check: RowCheck) -> Iterator[bytes]:
     if dataset.shape is None or not 1 <= len(dataset.shape) <= 2 or dataset.dtype.kind not in "biufc":
         return
     if len(dataset) == 0 or prod(dataset.shape[1:]) * dataset.dtype.itemsize > MAX_DIGEST_ROW:
@@ -541,8 +546,24 @@ def _edge_rows(group: h5py.Group, dataset: h5py.Dataset) -> Iterator[bytes]:
         return
     rows = rows_of(group, dataset)
     check_filters(dataset)
+    if dataset.is_virtual and not _can_be_read(dataset, rows, check):
+        yield b"rows are missing"
+        return
     yield dataset[rows[0]].tobytes()
     yield dataset[rows[-1]].tobytes()
+
+
+def _can_be_read(dataset: h5py.Dataset, rows: range, check: RowCheck) -> bool:
+    """True if HDF5 gives the first and last row of a virtual dataset, or fill values for a missing source.
+
+    It fails where a source ends early, and crashes where virtual datasets lead in a circle.
+    """
+    try:
+        for row in (rows[0], rows[-1]):
+            check(dataset, row, row + 1)
+    except EpisodeRejected as exc:
+        return exc.reason in ("missing_file", "missing_dataset")
+    return True
 
 
 def form(dataset: h5py.Dataset) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -282,7 +282,7 @@ class Layout(ABC):
         """Return one episode with the digest of its content, or why it cannot be opened."""
         digest, earlier = "", ""
         try:
-            digest, earlier = source_digests(self.group(file, key))
+            digest, earlier = source_digests(self.group(file, key), check_rows)
             return Scanned(key, digest, self.open(file, key), None, earlier)
         except EpisodeRejected as exc:
             return Scanned(key, digest, None, Rejection.of(exc), earlier)

@@ -217,3 +217,42 @@ def test_a_raw_file_that_is_missing_counts_where_a_column_reads_it(tmp_path: Pat
         assert scanned.rejection is not None
         assert scanned.rejection.reason == "missing_file"
         assert f"from {name}, and this file is missing" in scanned.rejection.detail
+
+
+def short(file: h5py.File) -> None:
+    with h5py.File(Path(file.filename).with_name("part.h5"), "w") as part:
+        part["q"] = np.repeat(ROWS, 2, axis=0)[:8]
+    layout = h5py.VirtualLayout(ROWS.shape, "f4")
+    layout[:] = h5py.VirtualSource("part.h5", "q", (12, 4))[::2]
+    file.create_virtual_dataset("q", layout)
+
+
+def circle(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout(ROWS.shape, "f4")
+    layout[:] = h5py.VirtualSource(".", "q", ROWS.shape)
+    file.create_virtual_dataset("q", layout)
+
+
+READ_SAFELY = """
+import sys
+from pathlib import Path
+from robotrove.formats.hdf5.hdf5_file import open_hdf5
+from robotrove.formats.hdf5.layouts.generic import GenericLayout
+from robotrove.formats.hdf5.mapping import ColumnSpec
+
+with open_hdf5(Path(sys.argv[1]), locking=True) as file:
+    unused = GenericLayout(columns={"action": ColumnSpec(source="actions")}).scan(file, "/")
+    print(unused.episode.columns["action"].read().shape, len(unused.episode.content_digest()))
+    print(GenericLayout(columns={"action": ColumnSpec(source="q")}).scan(file, "/").rejection.reason)
+"""
+
+
+@pytest.mark.parametrize("write", [short, circle])
+def test_virtual_rows_that_hdf5_fails_on_are_not_read(tmp_path: Path, write: Callable[[h5py.File], None]) -> None:
+    """In a process of its own, since HDF5 takes it down with it."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["actions"] = ROWS
+        write(file)
+    command = [sys.executable, "-c", READ_SAFELY, str(tmp_path / "a.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["(6, 4) 64", "missing_rows"]
