@@ -293,17 +293,21 @@ class HDF5Recording:
         covered = np.zeros(len(dataset), np.int64)
         for source in dataset.virtual_sources():
             rows, points = _rows_of(source.vspace)
-            rows = rows[rows < len(dataset)]  # a pattern of block numbers goes on after the last source that exists
+            is_there = rows < len(dataset)  # a pattern of block numbers goes on after the last source that exists
+            rows, points = rows[is_there], np.broadcast_to(points, rows.shape)[is_there]
             covered[rows] += points
-            if not ((first <= rows) & (rows < last)).any() or "%b" in source.file_name + source.dset_name:
+            file_name, path = (name.replace("%%", "\0") for name in (source.file_name, source.dset_name))
+            if not ((first <= rows) & (rows < last)).any() or "%b" in file_name + path:
                 continue  # a pattern of block numbers: the sources that exist decide how long the dataset is
-            where = f"{place} takes rows {rows.min()}..{rows.max()} from {source.file_name}:{source.dset_name}"
+            file_name, path = file_name.replace("\0", "%"), path.replace("\0", "%")
+            where = f"{place} takes rows {rows.min()}..{rows.max()} from {file_name}:{path}"
             try:
-                file = place.file
-                if source.file_name != ".":
-                    file = self._beside(file, source.file_name, source.file_name)
-                behind = self._followed(file, source.dset_name, 0)
+                file = place.file if file_name == "." else self._beside(place.file, file_name, file_name)
+                behind = self._followed(file, path, 0)
                 start, stop, problem = _taken(source, self.shape(behind))
+                if len(rows) == stop - start == rows.max() - rows.min() + 1:  # row by row: those of the episode count
+                    skipped = max(0, first - rows.min())
+                    start, stop = start + skipped, min(stop, start + last - rows.min())
                 if problem := problem or self._gap(behind, start, stop, above):
                     return f"{where}: {problem}"
             except RobotroveError as exc:
@@ -351,16 +355,21 @@ def _span(place: ObjectPlace, rows: Rows, first: int, what: str) -> str:
     return f"{place}: {len(rows)} rows between {first + rows[0]} and {first + rows[-1]} have {what}"
 
 
-def _rows_of(space: h5py.h5s.SpaceID) -> tuple[Rows, int]:
-    """Return the rows that a selection of a virtual dataset covers, and the number of its points in each."""
+def _rows_of(space: h5py.h5s.SpaceID) -> tuple[Rows, Rows]:
+    """Return the rows that a selection of a virtual dataset covers, and the number of its points in each, or in all."""
     if _is_regular(space):
         start, stride, count, block = space.get_regular_hyperslab()
         rows = np.arange(start[0], min(space.shape[0], start[0] + stride[0] * (count[0] - 1) + block[0]))
-        return rows[(rows - start[0]) % stride[0] < block[0]], prod(
-            n * size for n, size in zip(count[1:], block[1:], strict=True)
-        )
-    (low, *_), (high, *_) = space.get_select_bounds()
-    return np.arange(low, high + 1), space.get_select_npoints() // (high + 1 - low)
+        points = prod(n * size for n, size in zip(count[1:], block[1:], strict=True))
+        return rows[(rows - start[0]) % stride[0] < block[0]], np.array(points)
+    if space.get_select_type() != h5py.h5s.SEL_HYPERSLABS:
+        (low, *_), (high, *_) = space.get_select_bounds()
+        return np.arange(low, high + 1), np.array(space.get_select_npoints() // (high + 1 - low))
+    points = np.zeros(space.shape[0], np.int64)
+    for low, high in space.get_select_hyper_blocklist().astype(np.int64):
+        points[low[0] : high[0] + 1] += np.prod(high[1:] - low[1:] + 1)
+    rows = np.flatnonzero(points)
+    return rows, points[rows]
 
 
 def _is_regular(space: h5py.h5s.SpaceID) -> bool:

@@ -368,3 +368,35 @@ def test_floats_with_room_to_spare(path: Path, audit: HDF5Recording) -> None:
         stored = h5py.h5d.create(file.id, b"q", kind, h5py.h5s.create_simple(ROWS.shape))
         stored.write(h5py.h5s.ALL, h5py.h5s.ALL, ROWS)
     assert np.array_equal(audit.rows(audit.find("q"), 0, 20), ROWS)
+
+
+def test_a_virtual_dataset_of_sources_that_alternate_without_a_pattern(path: Path, audit: HDF5Recording) -> None:
+    taken = [[0, 1, 2, 5, 6], [3, 4, *range(7, 20)]]
+    for lost in ((), (4,)):
+        sources = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        for number, rows in enumerate(taken):
+            space = h5py.h5s.create_simple((20, 2))
+            space.select_none()
+            kept = [row for row in rows if row not in lost]
+            for row in kept:
+                space.select_hyperslab((row, 0), (1, 1), None, (1, 2), op=h5py.h5s.SELECT_OR)
+            with h5py.File(path.with_name(f"{number}{len(lost)}.hdf5"), "w") as other:
+                other["q"] = ROWS[kept]
+            name = f"{number}{len(lost)}.hdf5".encode()
+            sources.set_virtual(space, name, b"q", h5py.h5s.create_simple((len(kept), 2)))
+        with h5py.File(path, "a") as file:
+            shape = h5py.h5s.create_simple((20, 2))
+            h5py.h5d.create(file.id, b"lost" if lost else b"whole", h5py.h5t.IEEE_F32LE, shape, dcpl=sources)
+    assert audit.gap(audit.find("whole"), 0, 20) == ""
+    assert audit.gap(audit.find("lost"), 0, 20).startswith("a.hdf5:/lost: 1 rows between 4 and 4 have no source")
+
+
+def test_rows_of_a_virtual_dataset_whose_source_was_written_in_part(path: Path, audit: HDF5Recording) -> None:
+    with h5py.File(path.with_name("50%.hdf5"), "w") as other:
+        other.create_dataset("q", ROWS.shape, "f4", chunks=(5, 2))[:10] = ROWS[:10]
+    with h5py.File(path, "w") as file:
+        layout = h5py.VirtualLayout((20, 2), "f4")
+        layout[:] = h5py.VirtualSource("50%%.hdf5", "q", (20, 2))  # in such a name %% stands for %
+        file.create_virtual_dataset("q", layout)
+    assert audit.gap(audit.find("q"), 0, 10) == ""
+    assert "between 10 and 10 have no stored chunks" in audit.gap(audit.find("q"), 3, 11)
