@@ -260,7 +260,7 @@ def _reached(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path],
     if kind == h5py.h5l.TYPE_SOFT:
         path, where = os.fsdecode(value), file_name(group)
         target = _find(group, path, files, n_links + 1)
-        expected = where if target is None else file_name(target)
+        expected, real = (where, "") if target is None else (file_name(target), target.name)
     else:
         where, path = map(os.fsdecode, value)
         file = beside(file_name(group), where)
@@ -270,7 +270,7 @@ def _reached(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path],
         try:
             with open_from(group, file) as other:
                 target = _find(other, path, files, n_links + 1)
-                expected = where if target is None else file_name(target)
+                expected, real = (where, "") if target is None else (file_name(target), target.name)
         except EpisodeRejected as exc:
             raise EpisodeRejected(exc.reason, f"{link} leads to {path} in {where}: {exc.detail}") from exc
     if target is None:
@@ -279,7 +279,11 @@ def _reached(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path],
     if not os.path.samefile(file_name(item), expected):
         taken = f"{link} leads to {expected}, but HDF5 takes {file_name(item)}; unset HDF5_EXT_PREFIX"
         raise EpisodeRejected("missing_file", taken)
-    return LinkedGroup(item, group) if kind == h5py.h5l.TYPE_EXTERNAL and isinstance(item, h5py.Group) else item
+    if kind == h5py.h5l.TYPE_SOFT and os.path.samefile(expected, file_name(group)):
+        return item
+    if item.name != real:  # HDF5 names it by the first of several links, and its own file may not have that name
+        item = _opened(item.file, real.encode(errors="surrogateescape"))
+    return LinkedGroup(item, group) if isinstance(item, h5py.Group) else item
 
 
 def _opened(group: h5py.Group, name: bytes) -> Object:

@@ -83,6 +83,20 @@ def test_cameras_behind_links(tmp_path: Path, pix: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("name_is_taken", [False, True])
+def test_a_link_to_a_link_to_another_file(tmp_path: Path, pix: Path, name_is_taken: bool) -> None:
+    if name_is_taken:  # by another camera, as in recordings of one layout
+        with h5py.File(pix, "a") as file:
+            file[f"{KEY}/obs/soft"] = file[f"{KEY}/obs/sub/top"] = FRAMES
+    links = {
+        "obs/hard": h5py.ExternalLink("pix.h5", "/chain"),
+        "obs/soft": h5py.SoftLink("hard"),
+        "obs/sub": h5py.SoftLink(f"/{KEY}/all"),
+        "all": h5py.ExternalLink("pix.h5", "/all"),
+    }
+    assert cameras(recording(tmp_path / "a.h5", **links)) == {"hard": 101, "soft": 101, "sub.top": 151}
+
+
 @pytest.mark.parametrize(
     ("layout", "camera", "name"),
     [
