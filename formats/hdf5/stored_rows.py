@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator, MutableSet, Sequence
 from contextlib import nullcontext
@@ -171,7 +172,10 @@ def _virtual_gaps(dataset: h5py.Dataset, used: Mask, files: MutableSet[Path], ab
     sources: dict[tuple[str, str], list[tuple[Sequence[Block], Selection]]] = {}
     for source in dataset.virtual_sources():
         given = _selection(source.src_space)
-        for name, path, filled in _targets(source, dataset.shape):
+        targets = list(_targets(source, dataset.shape))
+        if lost := _lost_block(dataset, source.file_name, len(targets)):
+            yield _Gap(np.ones(len(used), bool), "missing_file", f"rows after these are lost: {lost}")
+        for name, path, filled in targets:
             counts = _row_counts(filled, len(used))
             if counts[used].any() or not len(used):
                 covered += counts
@@ -198,6 +202,19 @@ def _targets(source: Any, shape: Sequence[int]) -> Iterator[tuple[str, str, list
         file, path = (name.replace("%%", "\0").replace("%b", str(number)).replace("\0", "%") for name in names)
         begin = [at if index == axis else begin for index, begin in enumerate(start)]
         yield file, path, [(begin, stride, [1] * len(start), size)]
+
+
+def _lost_block(dataset: h5py.Dataset, pattern: str, number: int) -> str:
+    """Return why HDF5 stops at a number of a pattern `p%b.h5`: its file is missing, and a later one is there."""
+    begin, *ends = (part.replace("\0", "%") for part in pattern.replace("%%", "\0").split("%b"))
+    if len(ends) != 1 or beside(file_name(dataset), f"{begin}{number}{ends[0]}") is not None:
+        return ""
+    begin = os.path.join(os.path.dirname(os.path.abspath(file_name(dataset))), begin)
+    paths = glob.glob(f"{glob.escape(begin)}*{glob.escape(ends[0])}")
+    found = [path[len(begin) : len(path) - len(ends[0])] for path in paths]
+    later = [int(text) for text in found if text.isdecimal() and int(text) > number]
+    name = os.path.basename(begin)
+    return f"{name}{number}{ends[0]} is missing, {name}{min(later)}{ends[0]} is not" if later else ""
 
 
 def _source_gaps(

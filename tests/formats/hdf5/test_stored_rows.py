@@ -337,6 +337,24 @@ def test_numbered_sources(folder: Path) -> None:
     assert (rows_of(text), "p1.h5" in text) == ("3", True)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbered_sources_with_a_gap(folder: Path, first: int) -> None:
+    """HDF5 makes the dataset as long as the sources before the gap."""
+    path = numbered(folder / "a.h5")
+    for number in range(3):
+        with h5py.File(folder / f"p{number}.h5", "w") as file:
+            file[f"x%{number}"] = ROWS[2 * number : 2 * number + 2]
+    (folder / f"p{first}.h5").unlink()
+    with h5py.File(path) as file:
+        assert len(file["q"]) == 2 * first
+    text = said(path, 0, 2 * first)
+    assert text.startswith("missing_file")
+    assert f"p{first}.h5 is missing, p{first + 1}.h5 is not" in text
+    for number in range(first + 1, 3):
+        (folder / f"p{number}.h5").unlink()
+    assert "is not" not in said(path, 0, 2 * first)
+
+
 def test_a_missing_filter_of_a_source_and_of_a_dataset(folder: Path) -> None:
     if h5py.h5z.filter_avail(32013):
         pytest.skip("the filter zfp is installed")
