@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
-from ...core.errors import EpisodeRejected, UsageError
+from ...core.errors import EpisodeRejected, UsageError, nearest
 from ...core.source_file import SourceFile, files_below, is_remote, read_files
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
@@ -59,12 +61,18 @@ class Hdf5Reader(Reader):
         self._layout()  # a mistake is told before any file is touched
 
     def _layout(self) -> Layout:
-        try:
-            layout: Layout = LAYOUTS[self.layout](
-                columns=self.columns, task=self.task, fps=self.fps, **(self.options or {})
-            )
-        except TypeError as exc:
-            raise UsageError(f"source.options of layout {self.layout}", str(exc)) from exc
+        options = self.options or {}
+        types = get_type_hints(LAYOUTS[self.layout].__init__)
+        known = sorted(types.keys() - {"columns", "task", "fps", "return"})
+        for name, value in options.items():
+            if name not in known:
+                found = f"{name!r} is not an option{nearest(name, known)}"
+                raise UsageError(f"source.options of layout {self.layout}", found, "one of " + ", ".join(known))
+            try:
+                TypeAdapter(types[name]).validate_python(value)
+            except ValidationError as exc:
+                raise UsageError(f"source.options.{name}: {value!r}", exc.errors()[0]["msg"]) from exc
+        layout: Layout = LAYOUTS[self.layout](columns=self.columns, task=self.task, fps=self.fps, **options)
         return layout
 
     def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:

@@ -10,6 +10,7 @@ import pytest
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.core.errors import UsageError
 from robotrove.core.source_file import SourceFile
+from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.hub import cache
 from robotrove.hub.source_files import RemoteFile
 from robotrove.manifests.manifest import EpisodeRow
@@ -85,3 +86,21 @@ def test_a_local_file_is_not_looked_up_in_the_cache(tmp_path: Path, monkeypatch:
     remote = Hdf5Reader(files=["hf://datasets/lab/cubes"], layout="isaaclab").file_of(row)
     assert remote == RemoteFile(place.file, 5, 7, f"hf://datasets/lab/cubes@{'0' * 40}/a.hdf5")
     assert not remote.is_changed()
+
+
+@pytest.mark.parametrize(
+    ("layout", "options", "words"),
+    [
+        ("generic", {"splits": ["done"]}, "'splits' is not an option (did you mean 'split'?)"),
+        ("aloha", {"split": ["done"]}, "expected: one of success_threshold"),
+        ("generic", {"episodes": 3}, "source.options.episodes: 3"),
+        ("generic", {"success": ["attr:success"]}, "source.options.success: ['attr:success']"),
+        ("generic", {"split": 3}, "source.options.split: 3"),
+        ("isaaclab", {"success_threshold": "high"}, "source.options.success_threshold: 'high'"),
+    ],
+)
+def test_options_are_checked_before_any_file_is_touched(layout: str, options: dict[str, object], words: str) -> None:
+    columns = {"action": ColumnSpec(source="a")}
+    with pytest.raises(UsageError) as caught:
+        Hdf5Reader(files=["a.hdf5"], layout=layout, columns=columns, options=options)
+    assert words in str(caught.value)
