@@ -13,30 +13,16 @@ from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import guess_layout
 from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.tests.support.demos import STATE, demo, rejected
 from robotrove.tests.support.places import SHARED_DATA, needs
 
-STATE = np.arange(12, dtype=np.float32).reshape(4, 3)
 FRAMES = np.zeros((4, 8, 8, 3), np.uint8)
-
-
-def demo(file: h5py.File, name: str = "demo_0", **datasets: Any) -> h5py.Group:
-    group = file.require_group("data").create_group(name)
-    for path, rows in {"actions": STATE, "obs/joint_pos": STATE, **datasets}.items():
-        if rows is not None:
-            group[path] = rows
-    return group
 
 
 @pytest.fixture
 def file(tmp_path: Path):
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         yield file
-
-
-def rejected(file: h5py.File, layout: str = "isaaclab", key: str = "data/demo_0", **options: Any) -> EpisodeRejected:
-    with pytest.raises(EpisodeRejected) as caught:
-        LAYOUTS[layout](**options).open(file, key)
-    return caught.value
 
 
 def test_unequal_lengths_lists_each(file: h5py.File) -> None:

@@ -14,27 +14,15 @@ from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.tests.support.demos import STATE, demo, rejected
 
-STATE = np.arange(12, dtype=np.float32).reshape(4, 3)
 COLUMNS = {"action": ColumnSpec(source="actions"), "observation.state": ColumnSpec(source="obs/joint_pos")}
-
-
-def demo(file: h5py.File, name: str = "demo_0") -> h5py.Group:
-    group = file.require_group("data").create_group(name)
-    group["actions"] = group["obs/joint_pos"] = STATE
-    return group
 
 
 @pytest.fixture
 def file(tmp_path: Path):
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         yield file
-
-
-def rejected(file: h5py.File, layout: str = "isaaclab", key: str = "data/demo_0", **options: Any) -> EpisodeRejected:
-    with pytest.raises(EpisodeRejected) as caught:
-        LAYOUTS[layout](**options).open(file, key)
-    return caught.value
 
 
 OUTCOME = h5py.enum_dtype({"SUCCESS": 0, "Failure": 1, "aborted": 7}, "i1")
