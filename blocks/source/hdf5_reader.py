@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -71,7 +71,9 @@ class Hdf5Reader(Reader):
             try:
                 TypeAdapter(types[name]).validate_python(value)
             except ValidationError as exc:
-                raise UsageError(f"source.options.{name}: {value!r}", exc.errors()[0]["msg"]) from exc
+                error = exc.errors()[0]
+                near = nearest(str(value), get_args(types[name])) if error["type"] == "literal_error" else ""
+                raise UsageError(f"source.options.{name}: {value!r}", error["msg"] + near) from exc
         layout: Layout = LAYOUTS[self.layout](columns=self.columns, task=self.task, fps=self.fps, **options)
         return layout
 
