@@ -143,7 +143,7 @@ class ChunkedRows:
             return h5py.Dataset(h5py.h5d.open(self.file.id, self.path.encode(errors="surrogateescape"), access))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SampledRows:
     """Rows of a dataset, and hashes of the first, the middle and the last of them, kept when they are read anyway.
 

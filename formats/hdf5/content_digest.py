@@ -44,9 +44,8 @@ def content_digest(group: h5py.Group, columns: Mapping[str, Column]) -> str:
             if not _has_numbers(dataset):
                 counted = rows_of(group, dataset)
                 rows = SampledRows(dataset.file, dataset.name, counted)
-                if isinstance(column, FrameColumn):
-                    rows = column.rows
-                    rows.rows = counted
+                if isinstance(column, FrameColumn) and column.rows.rows == counted:
+                    rows = column.rows  # of an episode end to end with others it samples the whole dataset
                 digest.update(f"{path}\0".encode(errors="surrogateescape") + rows.digest())
     except EpisodeRejected:
         return ""
