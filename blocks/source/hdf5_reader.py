@@ -58,13 +58,13 @@ class Hdf5Reader(Reader):
         self.task = task
         self.fps = fps
         self.options = options
-        self._layout()  # a mistake is told before any file is touched
+        self._check_options()
+        self._layout()  # its own errors are reported before any file is touched
 
-    def _layout(self) -> Layout:
-        options = self.options or {}
+    def _check_options(self) -> None:
         types = get_type_hints(LAYOUTS[self.layout].__init__)
         known = sorted(types.keys() - {"columns", "task", "fps", "return"})
-        for name, value in options.items():
+        for name, value in (self.options or {}).items():
             if name not in known:
                 found = f"{name!r} is not an option{nearest(name, known)}"
                 raise UsageError(f"source.options of layout {self.layout}", found, "one of " + ", ".join(known))
@@ -74,7 +74,11 @@ class Hdf5Reader(Reader):
                 error = exc.errors()[0]
                 near = nearest(str(value), get_args(types[name])) if error["type"] == "literal_error" else ""
                 raise UsageError(f"source.options.{name}: {value!r}", error["msg"] + near) from exc
-        layout: Layout = LAYOUTS[self.layout](columns=self.columns, task=self.task, fps=self.fps, **options)
+
+    def _layout(self) -> Layout:
+        layout: Layout = LAYOUTS[self.layout](
+            columns=self.columns, task=self.task, fps=self.fps, **(self.options or {})
+        )
         return layout
 
     def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:
