@@ -27,7 +27,7 @@ MAX_DIGEST_ROW = 64 * 1024
 _MAX_LINKS = 32  # one that leads to the next; HDF5 itself follows 16
 _MAX_OBJECTS = 100_000
 
-# HDF5 looks for raw data files in the current folder unless it is told to look beside the recording.
+# By default HDF5 looks for raw data files in the current folder, not beside the recording.
 _BESIDE = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
 _BESIDE.set_efile_prefix(b"${ORIGIN}")
 
@@ -217,7 +217,7 @@ def episode_group(file: h5py.File, key: str, files: MutableSet[Path] | None = No
     """Return the group of an episode; `files` takes the other files that links to it lead to.
 
     Raises:
-        EpisodeRejected: missing_dataset if it is gone, or what `lookup` raises.
+        EpisodeRejected: missing_dataset if it does not exist, or what `lookup` raises.
     """
     group = lookup(file, key or "/", files)
     if not isinstance(group, h5py.Group):
@@ -229,7 +229,7 @@ def open_dataset(group: h5py.Group, path: str) -> h5py.Dataset:
     """Open a dataset again that was found before.
 
     Raises:
-        EpisodeRejected: unreadable_data if it is gone.
+        EpisodeRejected: unreadable_data if it no longer exists.
     """
     found = lookup(group, path)
     if not isinstance(found, h5py.Dataset):

@@ -252,7 +252,7 @@ class Layout(ABC):
         task, fps, success = self._task(group), self._fps(group), self._success(group)
         notes = [*counted, *(fact.note for fact in (task, fps, success) if fact.note)]
         lacking: tuple[tuple[str, str], ...] = ()
-        if not mapping:  # a run is told nothing that its planning was not
+        if not mapping:  # planning has reported them for the run
             with reading(f"the structure of {group.name}"):
                 notes, lacking = [*notes, *self.notes(group, length)], tuple(self.lacking(group))
             notes += self._camera_notes(group, specs, unused)

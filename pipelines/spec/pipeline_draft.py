@@ -137,7 +137,7 @@ def _only_layout(found: Sequence[FileFacts]) -> str:
 
 
 def _next(layout: str | None, paths: Sequence[Path]) -> str:
-    """Return the command that goes on with files of one layout, or of none that is known."""
+    """Return the next command for files of one layout, or of an unknown one."""
     if layout is not None:
         return printable(f"robotrove init {shlex.join(_patterns(paths, paths))} -o {layout}.yaml")
     inspect = printable(f"robotrove inspect {shlex.quote(str(paths[0]))}")

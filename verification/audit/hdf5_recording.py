@@ -293,8 +293,8 @@ class HDF5Recording:
         covered = np.zeros(len(dataset), np.int64)
         for source in dataset.virtual_sources():
             rows, points = _rows_of(source.vspace)
-            is_there = rows < len(dataset)  # a pattern of block numbers goes on after the last source that exists
-            rows, points = rows[is_there], np.broadcast_to(points, rows.shape)[is_there]
+            is_within = rows < len(dataset)  # a pattern of block numbers has no end
+            rows, points = rows[is_within], np.broadcast_to(points, rows.shape)[is_within]
             covered[rows] += points
             file_name, path = (name.replace("%%", "\0") for name in (source.file_name, source.dset_name))
             if not ((first <= rows) & (rows < last)).any() or "%b" in file_name + path:

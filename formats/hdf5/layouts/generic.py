@@ -88,7 +88,7 @@ class GenericLayout(Layout):
         return [key for whole in keys for key in self._parts(file, whole)] if self.split else keys
 
     def _parts(self, file: h5py.File, key: str) -> Iterator[str]:
-        """Yield the keys of the episodes in a group; its own if it cannot be split, so that its reason is told."""
+        """Yield the keys of the episodes in a group; its own if it cannot be split: opening it gives the reason."""
         try:
             ends = self._ends(super().group(file, key))
         except EpisodeRejected:

@@ -25,6 +25,14 @@ def file(tmp_path: Path):
         yield file
 
 
+def put(group: h5py.Group, place: str, name: str, value: Any, dtype: Any) -> None:
+    """Write a fact as an attribute ("attr") or as a dataset."""
+    if place == "attr":
+        group.attrs.create(name, value, dtype=dtype)
+    else:
+        group.create_dataset(name, data=value, dtype=dtype)
+
+
 OUTCOME = h5py.enum_dtype({"SUCCESS": 0, "Failure": 1, "aborted": 7}, "i1")
 # Value, dtype in the file, label, and label with success_threshold 0.5.
 LABELS: list[tuple[Any, Any, bool | None, bool | None]] = [
@@ -45,11 +53,7 @@ LABELS: list[tuple[Any, Any, bool | None, bool | None]] = [
 @pytest.mark.parametrize("label", LABELS)
 def test_a_label_counts_by_its_name_or_as_0_and_1(file: h5py.File, place: str, label: Any) -> None:
     value, dtype, expected, with_threshold = label
-    group = demo(file)
-    if place == "attr":
-        group.attrs.create("result", value, dtype=dtype)
-    else:
-        group.create_dataset("result", data=value, dtype=dtype)
+    put(demo(file), place, "result", value, dtype)
     options = {"columns": COLUMNS, "episodes": "/data/*", "success": f"{place}:result"}
     for threshold, right in ((None, expected), (0.5, with_threshold)):
         ep = LAYOUTS["generic"](**options, success_threshold=threshold).open(file, "data/demo_0")
@@ -229,11 +233,7 @@ RATES: list[tuple[Any, Any, int | None]] = [
 @pytest.mark.parametrize("said", RATES)
 def test_a_rate_is_what_it_says_or_is_named(file: h5py.File, place: str, said: Any) -> None:
     value, dtype, expected = said
-    group = demo(file)
-    if place == "attr":
-        group.attrs.create("rate", value, dtype=dtype)
-    else:
-        group.create_dataset("rate", data=value, dtype=dtype)
+    put(demo(file), place, "rate", value, dtype)
     options = {"columns": COLUMNS, "episodes": "/data/*", "fps_from": f"{place}:rate"}
     if expected is not None:
         ep = LAYOUTS["generic"](**options, fps=7).open(file, "data/demo_0")

@@ -15,6 +15,7 @@ from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.hdf5_file import lookup, open_hdf5
 from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.formats.hdf5.stored_rows import check_rows
+from robotrove.tests.support.missing_filter import packed_by_zfp
 
 ROWS = np.arange(40, dtype=np.float32).reshape(20, 2)
 UNLIMITED = h5py.h5s.UNLIMITED
@@ -356,14 +357,8 @@ def test_numbered_sources_with_a_gap(folder: Path, first: int) -> None:
 
 
 def test_a_missing_filter_of_a_source_and_of_a_dataset(folder: Path) -> None:
-    if h5py.h5z.filter_avail(32013):
-        pytest.skip("the filter zfp is installed")
     with h5py.File(folder / "part.h5", "w") as file:
-        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        made.set_chunk((20, 2))
-        made.set_filter(32013, h5py.h5z.FLAG_OPTIONAL, ())
-        dataset = h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((20, 2)), made)
-        dataset.write_direct_chunk((0, 0), b"packed")
+        packed_by_zfp(file, (20, 2))
     path = virtual(folder / "a.h5", GOOD["halves"])
     for text in (said(path), said(folder / "part.h5", name="rows")):
         assert text.startswith("missing_filter: ")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 
 from robotrove.formats.hdf5.tree import tree
+from robotrove.tests.support.missing_filter import packed_by_zfp
 
 
 def test_everything_in_natural_order(tmp_path: Path) -> None:
@@ -53,13 +53,8 @@ def test_everything_in_natural_order(tmp_path: Path) -> None:
 
 
 def test_a_dataset_with_a_missing_filter_says_what_it_needs(tmp_path: Path) -> None:
-    if h5py.h5z.filter_avail(32013):
-        pytest.skip("the filter zfp is installed")
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
-        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        made.set_chunk((4, 2))
-        made.set_filter(32013, h5py.h5z.FLAG_OPTIONAL, ())
-        h5py.h5d.create(file.id, b"rows", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((8, 2)), made)
+        packed_by_zfp(file, (8, 2))
         file["other"] = np.ones((8, 2))
         nodes = {node.path: (node.compression, node.problem) for node in tree(file)}
     assert nodes == {"/": (None, ""), "/rows": ("zfp (32013)", "needs `pip install hdf5plugin`"), "/other": (None, "")}
