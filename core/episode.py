@@ -25,6 +25,7 @@ _CHANGED_BY = {
     "columns": f"ep = ep.take(rows) or {_COLUMN_METHODS}",
     "features": f"ep = {_COLUMN_METHODS}",
     "fps": "ep = ep.with_facts(fps=...)",
+    "tasks": "ep.text = ... or ep = ep.with_task(text)",
     "success": "ep = ep.with_facts(success=...)",
     "rejection": "ep.reject(reason, detail, error=...)",
 }
@@ -141,6 +142,7 @@ class Episode(Document):
         self._content = content
         self._guard: Callable[[], None] | None = None
         self._rejection: Rejection | None = None
+        self._more_tasks: tuple[str, ...] = ()
         self._validity = _Validity()  # shared by all episodes that were made from this one
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -167,6 +169,11 @@ class Episode(Document):
     def features(self) -> Features:
         """Dtype, shape and names of each column."""
         return {key: column.feature for key, column in self._columns.items()}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Its instruction, and the other texts that its columns of task numbers point to, by their number there."""
+        return (self.text, *self._more_tasks)
 
     @property
     def fps(self) -> int:
@@ -283,6 +290,12 @@ class Episode(Document):
         feature = self.camera(key)
         size = (height or feature.shape[0], width or feature.shape[1])
         return self.map_column(key, function, Feature(feature.dtype, (*size, 3), feature.names))
+
+    def with_task(self, text: str) -> Episode:
+        """Return the episode with one more text in `tasks`; its instruction stays."""
+        changed = self._with(self._columns)
+        changed._more_tasks = (*self._more_tasks, text)
+        return changed
 
     def with_facts(self, *, fps: int | None = None, success: bool | None = None) -> Episode:
         """Return the episode with another frame rate, or another label; None leaves it as it is.

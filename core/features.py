@@ -17,6 +17,8 @@ NUMBER_DTYPES = (
 )
 
 CHANNEL_NAMES = ("channel", "channels")
+# Columns with the numbers of a list of texts in meta/: tasks, and the subtasks of LeRobot 0.4.4 to 0.5.1.
+LISTS = {"tasks": "task_index", "subtasks": "subtask_index"}
 # These depend on where an episode ends up, so they are made when it is placed.
 PLACED_COLUMNS = ("episode_index", "index", "task_index")
 
@@ -36,9 +38,15 @@ class Feature:
     names: tuple[str, ...] | None = None
 
     @property
-    def is_task_index(self) -> bool:
-        """True for a column that repeats task_index, as GR00T's annotations do; its name of the entry says so."""
-        return self.dtype == "int64" and self.names == ("task_index",)
+    def points_into(self) -> str:
+        """The index column of the list that its numbers point into; its only name says so."""
+        name = self.names[0] if self.names and len(self.names) == 1 else ""
+        return name if self.is_integer and name in LISTS.values() else ""
+
+    @property
+    def is_integer(self) -> bool:
+        """True for whole numbers."""
+        return self.dtype in NUMBER_DTYPES and "int" in self.dtype
 
     @property
     def values_dtype(self) -> np.dtype[Any]:
@@ -111,14 +119,16 @@ DEFAULT_FEATURES: Features = {
     "task_index": Feature("int64", (1,)),
 }
 
-# What a column that repeats task_index is.
-TASK_INDEX = Feature("int64", (1,), ("task_index",))
+# A column that points into the tasks.
+TASK_INDEX = Feature("int64", (1,), (LISTS["tasks"],))
 
 
 def named_like(model: Features, features: Features) -> Features:
     """Return features without names where the model has none: layouts make up some where a file gives none."""
     return {
-        key: replace(feature, names=None) if key in model and model[key].names is None else feature
+        key: replace(feature, names=None)
+        if key in model and model[key].names is None and not feature.points_into
+        else feature
         for key, feature in features.items()
     }
 
@@ -131,6 +141,9 @@ def difference(expected: Features, found: Features) -> str:
         left, right = expected[key], found[key]
         if (left.dtype, left.shape) != (right.dtype, right.shape):
             notes.append(f"{key} is {right} instead of {left}")
+        elif left.points_into != right.points_into:
+            numbers = [f"numbers of {'values' if not side.points_into else 'tasks'}" for side in (right, left)]
+            notes.append(f"{key} holds {' instead of '.join(numbers)} (see `annotations:`)")
         elif left.names != right.names:
             notes.append(other_names(key, right.names, left.names))
     return "; ".join(sorted(notes))

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -112,6 +112,8 @@ class RunInfo:
         formats: LeRobot versions of the output.
         inputs: Datasets that episodes are taken from; none if they come from recordings.
         base: The dataset that the episodes are appended to, if any.
+        annotations: Columns of integers to what their numbers are, where features do not say it: "tasks", "subtasks" or
+            "values".
     """
 
     digest: str
@@ -128,6 +130,7 @@ class RunInfo:
     formats: list[str]
     inputs: list[InputDataset]
     base: BaseDataset | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:

@@ -79,7 +79,9 @@ class Pipeline:
 
     def plan(self) -> Plan | DatasetInputs:
         """Say what a run would do, or without a source what it would start from; writes nothing."""
-        return make_plan(self.resolved) if self.spec.source else read_inputs(self.spec.datasets)
+        if self.spec.source:
+            return make_plan(self.resolved)
+        return read_inputs(self.spec.datasets, self.resolved.annotations)
 
     def run(
         self,

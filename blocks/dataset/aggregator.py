@@ -13,7 +13,7 @@ from ...formats.lerobot.writers.dataset_plan import VersionWriter, read_episodes
 from ...formats.lerobot.writers.writer_v30 import WriterV30
 from ...media.encode.settings import VideoSettings
 from ...media.remux.clip import Encoding
-from .dataset_maker import DatasetMaker
+from .dataset_maker import Annotations, DatasetMaker
 
 
 class Aggregator(DatasetMaker):
@@ -24,6 +24,7 @@ class Aggregator(DatasetMaker):
         on_mismatch: Effect of a clip with another encoding than the first dataset's, or without a keyframe at its
             beginning: "refuse" stops the run, "reencode" re-encodes the clip like the first dataset.
         video: Quality of re-encoded clips; codec and pixel format are those of the first dataset.
+        annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
     """
 
     name = "aggregator"
@@ -35,8 +36,9 @@ class Aggregator(DatasetMaker):
         datasets: list[str] | None = None,
         on_mismatch: Literal["refuse", "reencode"] = "refuse",
         video: VideoSettings | None = None,
+        annotations: Annotations | None = None,
     ) -> None:
-        super().__init__(datasets=datasets, video=video)
+        super().__init__(datasets=datasets, video=video, annotations=annotations)
         self.on_mismatch = on_mismatch
         self._reference: dict[str, Encoding] = {}
 

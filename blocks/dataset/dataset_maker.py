@@ -37,6 +37,7 @@ from .dataset_sources import DatasetSources, readable
 
 META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
+Annotations: TypeAlias = dict[str, Literal["tasks", "values"]]
 
 
 class DatasetMaker(Bound, DatasetStep, ABC):
@@ -48,11 +49,19 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     Args:
         datasets: Folders to take episodes from, in this order; the run's shards by default.
         video: Quality of re-encoded clips.
+        annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
     """
 
-    def __init__(self, *, datasets: list[str] | None = None, video: VideoSettings | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        datasets: list[str] | None = None,
+        video: VideoSettings | None = None,
+        annotations: Annotations | None = None,
+    ) -> None:
         self.datasets = datasets
         self.video = video
+        self.annotations = annotations
         self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
 
     @abstractmethod
@@ -112,6 +121,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
         source_tasks: list[list[str]] = []
+        source_subtasks: list[list[str]] = []
+        has_subtasks = "subtasks" in self.info.annotations.values()
         planner = self._writer.planner()
         total = index = 0
 
@@ -120,6 +131,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             for number, source in enumerate(self.sources):
                 with self.sources.named(source):
                     source_tasks.append(source.tasks)
+                    source_subtasks.extend([source.subtasks] if has_subtasks else [])
                     for location in self._taken(source, planner, notes.append):
                         yield PlacedEpisode(total, index, number, location)
                         total, index = total + 1, index + location.length
@@ -129,13 +141,17 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             raise UsageError(
                 self.name, "has no episode to write", "at least one", "robotrove status RUN_DIR shows the reasons"
             )
-        tasks = dataset_plan.TaskTable(task for own in source_tasks for task in own)
-        _, differing = self.sources.extras()
+        tasks, subtasks = (
+            dataset_plan.TaskTable(text for own in texts for text in own) for texts in (source_tasks, source_subtasks)
+        )
+        _, differing = self.sources.extras(() if not has_subtasks else (paths_v30.SUBTASKS,))
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         notes += differing
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
-        DatasetPlan(planner.finish(), tasks.tasks, source_tasks, total, index, notes).write(self.folder)
+        files = planner.finish()
+        plan = DatasetPlan(files, tasks.tasks, source_tasks, total, index, notes, subtasks.tasks, source_subtasks)
+        plan.write(self.folder)
 
     @cached_property
     def _plan(self) -> DatasetPlan:
@@ -199,7 +215,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         try:
             described = self.sources.described(dataset_plan.read_episodes(self.folder, key=""))
             self._writer.write_meta(attempt, described, self._plan, self.sources.histograms())
-            for path, origin in self.sources.extras()[0].items():
+            made = (paths_v30.SUBTASKS,) if self._plan.subtasks else ()
+            for path, origin in self.sources.extras(made)[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)

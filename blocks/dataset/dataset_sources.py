@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -86,9 +86,9 @@ class DatasetSources:
         """Return the summed histograms of all sources, for cameras with one in every source."""
         return summed_histograms(self)
 
-    def extras(self) -> tuple[dict[Path, Path], list[str]]:
-        """Return the extra files that go on, each with one origin, and a note on every other."""
-        return shared_extras(self._tellers())
+    def extras(self, made: Collection[str] = ()) -> tuple[dict[Path, Path], list[str]]:
+        """Return the extra files that go on, each with one origin, and a note on every other; all but those `made`."""
+        return shared_extras(self._tellers(), made)
 
     def _tellers(self) -> Iterable[Dataset]:
         """Return the sources that say something of the dataset besides its episodes: shards do not."""
@@ -107,14 +107,14 @@ def readable(root: Path) -> Iterator[None]:
         raise DatasetDamaged(root, "", str(exc)) from exc
 
 
-def shared_extras(sources: Iterable[Dataset]) -> tuple[dict[Path, Path], list[str]]:
+def shared_extras(sources: Iterable[Dataset], made: Collection[str]) -> tuple[dict[Path, Path], list[str]]:
     """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
     digests: dict[Path, set[bytes]] = {}
     origins: dict[Path, list[Path]] = {}
     count = 0
     for source in sources:
         count += 1
-        for path in extra_files(source):
+        for path in (path for path in extra_files(source) if str(path) not in made):
             digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
             origins.setdefault(path, []).append(source.root / path)
     shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}

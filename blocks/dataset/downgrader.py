@@ -11,7 +11,7 @@ from ...formats.lerobot.writers.dataset_plan import VersionWriter
 from ...formats.lerobot.writers.writer_v21 import WriterV21
 from ...media.encode.settings import VideoSettings
 from ...media.remux.clip import Encoding
-from .dataset_maker import DatasetMaker
+from .dataset_maker import Annotations, DatasetMaker
 
 
 class Downgrader(DatasetMaker):
@@ -25,6 +25,7 @@ class Downgrader(DatasetMaker):
         reference_exact: Write rows in the order and the types of Isaac Lab Arena's converter, with times in float64.
         allow_long: Keep episodes that LeRobot 0.3.3 cannot load, because their times do not fit into float32.
         video: Quality of re-encoded clips; codec and pixel format stay those of the clip.
+        annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
     """
 
     name = "downgrader"
@@ -37,8 +38,9 @@ class Downgrader(DatasetMaker):
         reference_exact: bool = False,
         allow_long: bool = False,
         video: VideoSettings | None = None,
+        annotations: Annotations | None = None,
     ) -> None:
-        super().__init__(datasets=datasets, video=video)
+        super().__init__(datasets=datasets, video=video, annotations=annotations)
         self.reference_exact = reference_exact
         self.allow_long = allow_long
 

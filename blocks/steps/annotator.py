@@ -1,4 +1,4 @@
-"""annotator: the instruction as columns of rows, which GR00T reads as language."""
+"""annotator: columns of task numbers, which GR00T reads as language."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from ..episode_step import EpisodeMap, new_column
 
 
 class Annotator(EpisodeMap):
-    """Adds columns with the values of task_index, the number of the instruction in the dataset.
+    """Adds columns with the number of the instruction, or of another text, in the dataset's list of tasks.
 
-    GR00T maps such a column of whole numbers through the dataset's list of tasks.
+    GR00T maps such a column of integers through that list.
 
     Args:
-        columns: Names of the columns, such as annotation.human.action.task_description.
+        columns: Names of the columns, such as annotation.human.action.task_description; or a mapping of each name to a
+            task text of its own, such as {annotation.human.validity: valid}.
     """
 
     name = "annotator"
     keeps_vectors = True
 
-    def __init__(self, *, columns: list[str]) -> None:
+    def __init__(self, *, columns: list[str] | dict[str, str]) -> None:
         super().__init__()
         self.columns = columns
 
@@ -31,5 +32,8 @@ class Annotator(EpisodeMap):
             EpisodeRejected: `duplicate_column` if there is one already.
         """
         for key in self.columns:
-            ep = new_column(ep, key, ConstantColumn(TASK_INDEX, ep.length, 0))
+            number = 0
+            if isinstance(self.columns, dict):
+                number, ep = len(ep.tasks), ep.with_task(self.columns[key])
+            ep = new_column(ep, key, ConstantColumn(TASK_INDEX, ep.length, number))
         return ep

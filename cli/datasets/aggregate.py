@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..arguments import force_option, given
-from .dataset_run import run_blocks, run_options
+from .dataset_run import annotation_option, run_blocks, run_options
 
 
 @click.command()
@@ -18,13 +18,16 @@ from .dataset_run import run_blocks, run_options
     default="refuse",
     help="Refuse or re-encode clips with another encoding than the first dataset's.",
 )
+@annotation_option
 @force_option
 @run_options
-def command(datasets: tuple[str, ...], on_mismatch: str, force: bool, **run: Any) -> None:
+def command(datasets: tuple[str, ...], on_mismatch: str, annotations: dict[str, str], force: bool, **run: Any) -> None:
     """Merge datasets into one v3.0 dataset.
 
     A DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION], of v3.0 or v2.1. Features, frame rate and robot
     type must agree. Packets are copied, not re-encoded. Rerun the same command to resume.
     """
     folders = [given(dataset, force=force) for dataset in datasets]
-    run_blocks({"aggregator": {"datasets": folders, "on_mismatch": on_mismatch}, "dataset_stats": {}}, **run)
+    decided = {"annotations": annotations} if annotations else {}
+    aggregator = {"datasets": folders, "on_mismatch": on_mismatch, **decided}
+    run_blocks({"aggregator": aggregator, "dataset_stats": {}}, **run)

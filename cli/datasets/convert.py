@@ -11,7 +11,7 @@ from ...core.errors import UsageError
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
 from ..arguments import force_option, given
-from .dataset_run import run_blocks, run_options
+from .dataset_run import annotation_option, run_blocks, run_options
 
 
 @click.command()
@@ -19,9 +19,18 @@ from .dataset_run import run_blocks, run_options
 @click.option("--to", "version", type=click.Choice(["v2.1", "v3.0"]), required=True, help="Version of the output.")
 @click.option("--gr00t", "robot", metavar="ROBOT", help="v2.1: also write GR00T's modality.json and stats.json.")
 @click.option("--allow-long", is_flag=True, help="v2.1: keep episodes that are too long for LeRobot 0.3.3.")
+@annotation_option
 @force_option
 @run_options
-def command(dataset: str, version: str, robot: str | None, allow_long: bool, force: bool, **run: Any) -> None:
+def command(
+    dataset: str,
+    version: str,
+    robot: str | None,
+    allow_long: bool,
+    annotations: dict[str, str],
+    force: bool,
+    **run: Any,
+) -> None:
     """Convert a dataset to v2.1 or v3.0.
 
     DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION]. Every clip contains exactly the frames of its
@@ -33,9 +42,10 @@ def command(dataset: str, version: str, robot: str | None, allow_long: bool, for
     # One that is gone may be that of a finished run, which needs it no more.
     if os.path.lexists(folder) and open_dataset(folder).version == version and robot is None:
         raise UsageError(dataset, f"already has version {version}", "a dataset of another version")
+    taken = {"datasets": [source], **({"annotations": annotations} if annotations else {})}
     if version == "v3.0":
         if robot or allow_long:
             raise UsageError("--gr00t and --allow-long", "need --to v2.1", todo="remove them")
-        run_blocks({"aggregator": {"datasets": [source], "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
+        run_blocks({"aggregator": {**taken, "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
     gr00t = {"gr00t_files": {"robot": robot}} if robot else {}
-    run_blocks({"downgrader": {"datasets": [source], "allow_long": allow_long}, **gr00t}, **run)
+    run_blocks({"downgrader": {**taken, "allow_long": allow_long}, **gr00t}, **run)

@@ -34,6 +34,23 @@ _OPTIONS = (
 )
 
 
+annotation_option = click.option(
+    "--annotation",
+    "annotations",
+    metavar="COLUMN=tasks|values",
+    multiple=True,
+    callback=lambda ctx, option, texts: dict(_annotation(option, text) for text in texts),
+    help="Renumber an integer column with the tasks, or copy its numbers.",
+)
+
+
+def _annotation(option: click.Parameter, text: str) -> tuple[str, str]:
+    column, _, what = text.rpartition("=")
+    if not column or what not in ("tasks", "values"):
+        raise click.BadParameter(f"{text!r} is not COLUMN=tasks or COLUMN=values", param=option)
+    return column, what
+
+
 def run_options(command: Command) -> Command:
     """Add the options that `run_blocks` takes."""
     for option in reversed(_OPTIONS):

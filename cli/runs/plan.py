@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +37,7 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
     resolved = load_pipeline(pipeline, overrides)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
         if resolved.spec.source is None:
-            plan: DatasetInputs | Plan = read_inputs(resolved.spec.datasets, display.planning)
+            plan: DatasetInputs | Plan = read_inputs(resolved.spec.datasets, resolved.annotations, display.planning)
         else:
             plan = make_plan(resolved, display.planning)
     if isinstance(plan, DatasetInputs):
@@ -51,13 +52,14 @@ def _show_inputs(inputs: DatasetInputs, as_json: bool) -> None:
     if as_json:
         listed = [{"path": d.path, "episodes": d.episodes, "frames": d.frames} for d in inputs.datasets]
         facts = {"listed": inputs.episodes, "kept": inputs.episodes, "frames": inputs.frames, "fps": inputs.fps}
-        echo_json({"inputs": listed, **facts, "features": _texts(inputs.features)})
+        echo_json({"inputs": listed, **facts, "features": _texts(inputs.features), "notes": inputs.notes})
         return
     echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, all kept")
     for dataset in inputs.datasets:
         echo(f"  {dataset.path}: {counted(dataset.episodes, 'episode')}, {counted(dataset.frames, 'frame')}")
     echo(f"{inputs.frames} frames at {inputs.fps} fps")
     _echo_features(inputs.features)
+    _echo_notes(inputs.notes)
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:
@@ -103,7 +105,11 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         echo(f"  task {task!r}: {count} episodes")
     room, left = plan.estimate.disk_bytes / 2**20, duration(plan.estimate.seconds)
     echo(f"roughly {room:,.0f} MB of disk and {left} with one worker per CPU")
-    for note in plan.notes:
+    _echo_notes(plan.notes)
+
+
+def _echo_notes(notes: Sequence[str]) -> None:
+    for note in notes:
         echo(f"note: {note}")
 
 

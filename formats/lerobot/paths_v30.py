@@ -14,6 +14,7 @@ VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.m
 INFO = "meta/info.json"
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
+SUBTASKS = "meta/subtasks.parquet"  # LeRobot 0.4.4 to 0.5.1
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 PROVENANCE = "meta/robotrove/episodes.parquet"
 RUN = "meta/robotrove/run.json"

@@ -8,15 +8,16 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...blocks.binding import Binding
 from ...blocks.dataset.dataset_maker import DatasetMaker
 from ...core.errors import RobotroveError, RunChanged, UsageError, naming_dataset
+from ...core.features import LISTS
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_info import DatasetInfo
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo, decided_annotations
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import has_origins, origins
 from ...formats.lerobot.writers.kept_files import check_columns, kept_episodes
@@ -64,12 +65,13 @@ class Base:
     size: int
 
 
-def read_base(append_to: str, formats: Sequence[str]) -> Base:
+def read_base(append_to: str, formats: Sequence[str], annotations: Mapping[str, str]) -> Base:
     """Read the dataset that a pipeline appends to.
 
     Args:
         append_to: Its folder, or its name on the Hub.
         formats: LeRobot versions that the pipeline makes.
+        annotations: Columns to "tasks" or "values", as the user decided.
 
     Raises:
         UsageError: If there is none, or it is of another version than the pipeline makes.
@@ -88,7 +90,10 @@ def read_base(append_to: str, formats: Sequence[str]) -> Base:
         sizes = {name: state.st_size for name, state in walk(root)}
         files = sum(name.endswith((".parquet", ".mp4")) for name in sizes)
         counts = existing.count("total_episodes"), existing.count("total_frames")
-        info = DatasetInfo.of_dataset(existing)
+        decided, _ = decided_annotations([existing], annotations)
+        decided.pop(LISTS["subtasks"], None)  # new episodes bring numbers, no texts
+        info = replace(DatasetInfo.of_dataset(existing), annotations=decided)
+        info = replace(info, features=info.placed_features)
         return Base(BaseDataset(str(root), *counts, files, digest), info, episodes, sum(sizes.values()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.dataset_files import count_in, parse_object
-from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike
+from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike, decided_annotations
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
 from ...manifests.run_info import InputDataset
@@ -30,6 +30,8 @@ class DatasetInputs:
         features: What the first one holds, the default five aside.
         fps: Its frames per second.
         robot_type: As in its info.json.
+        annotations: As in `RunInfo`.
+        notes: What a user should know before running.
     """
 
     datasets: list[InputDataset]
@@ -37,6 +39,8 @@ class DatasetInputs:
     features: Features
     fps: int
     robot_type: str | None
+    annotations: Mapping[str, str]
+    notes: list[str]
 
     @property
     def episodes(self) -> int:
@@ -50,12 +54,15 @@ class DatasetInputs:
 
 
 def read_inputs(
-    datasets: Sequence[str], on_dataset: Callable[[int, int], None] = lambda done, total: None
+    datasets: Sequence[str],
+    annotations: Mapping[str, str],
+    on_dataset: Callable[[int, int], None] = lambda done, total: None,
 ) -> DatasetInputs:
-    """Describe datasets, reading their info.json and the names, sizes and times of their files.
+    """Describe datasets, reading their info.json, annotation columns, and the names, sizes and times of their files.
 
     Args:
         datasets: Their folders, relative to the current one, or hf://datasets/OWNER/NAME.
+        annotations: Columns to "tasks" or "values", as the user decided.
         on_dataset: Called with (datasets done, datasets in all).
 
     Raises:
@@ -66,6 +73,7 @@ def read_inputs(
         check_name(folder)
     infos = [_info(folder) for folder in folders]
     check_alike(list(zip(folders, infos, strict=True)))
+    decided, notes = decided_annotations([open_dataset(folder) for folder in folders], annotations)
     found: list[InputDataset] = []
     files = 0
     for folder in folders:
@@ -73,7 +81,7 @@ def read_inputs(
         found.append(dataset)
         files += count
         on_dataset(len(found), len(folders))
-    return DatasetInputs(found, files, infos[0].features, infos[0].fps, infos[0].robot_type)
+    return DatasetInputs(found, files, infos[0].features, infos[0].fps, infos[0].robot_type, decided, notes)
 
 
 def check_same_inputs(

@@ -83,6 +83,13 @@ class Plan:
     estimate: Estimate
     base: Base | None = None
 
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Meaning of the numbers of annotation columns, see `RunInfo`; those of recordings are values."""
+        own = {key: feature for key, feature in self.features.items() if key.startswith("annotation.")}
+        values = {key: "values" for key, feature in own.items() if feature.is_integer and not feature.points_into}
+        return values | dict(self.base.info.annotations if self.base is not None else {})
+
 
 @dataclass(slots=True)
 class _Found:
@@ -113,7 +120,8 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
         on_file: Called with (files done, files in all).
     """
     reader, steps, video = pipeline.reader, pipeline.steps, pipeline.video
-    base = read_base(append_to, pipeline.formats) if (append_to := pipeline.spec.append_to) else None
+    append_to = pipeline.spec.append_to
+    base = read_base(append_to, pipeline.formats, pipeline.annotations) if append_to else None
     files = reader.find()
     root = Path(os.path.commonpath([file.name.parent for file in files]))
     # Whether to keep what LeRobot 0.3.3 cannot load is an argument of the block that makes version 2.1.

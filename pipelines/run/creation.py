@@ -129,13 +129,14 @@ def _of_source(pipeline: ResolvedPipeline, workspace: Workspace, encoder: str, p
         formats=list(pipeline.formats),
         inputs=[],
         base=base,
+        annotations=plan.annotations,
     )
 
 
 def _of_datasets(
     pipeline: ResolvedPipeline, workspace: Workspace, encoder: str, on_dataset: Callable[[int, int], None]
 ) -> RunInfo:
-    inputs = read_inputs(pipeline.spec.datasets, on_dataset)
+    inputs = read_inputs(pipeline.spec.datasets, pipeline.annotations, on_dataset)
     if not inputs.episodes:
         raise UsageError(", ".join(pipeline.spec.datasets), "no episode is in them", "at least one episode")
     for maker in pipeline.dataset:
@@ -152,9 +153,10 @@ def _of_datasets(
         dataset_ranks=max(1, inputs.files),
         on_error=pipeline.spec.on_error,
         spec_digest=pipeline.digest,
-        notes=[],
+        notes=inputs.notes,
         formats=list(pipeline.formats),
         inputs=inputs.datasets,
+        annotations=inputs.annotations,
     )
 
 

@@ -87,6 +87,12 @@ class ResolvedPipeline:
         return self._blocks("dataset", self.spec.dataset)
 
     @property
+    def annotations(self) -> dict[str, str]:
+        """Columns of integers to "tasks" or "values", as the blocks say that make the datasets."""
+        given = (getattr(block, "annotations", None) or {} for block in self.dataset)
+        return {key: what for found in given for key, what in found.items()}
+
+    @property
     def publish(self) -> list[Any]:
         """Blocks that publish the finished datasets, in order."""
         return self._blocks("publish", self.spec.publish)

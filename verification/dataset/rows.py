@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...core.errors import Damaged
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_info import annotation_columns
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ..check import Check, Diagnostic, RowFaults
 from .timestamps import column_of
@@ -34,6 +35,8 @@ class RowsCheck(Check[Dataset]):
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield what is wrong in the data files."""
         used: set[tuple[int, int]] = set()  # (episode, task)
+        referred: set[tuple[int, int]] = set()  # the same of columns beside task_index
+        annotations = annotation_columns(dataset)
         first: int | None = 0
         complete = True
         for data in dataset.data_files():
@@ -47,20 +50,23 @@ class RowsCheck(Check[Dataset]):
                     yield self.error(path, f"has {rows} rows, but its episode has {data.rows} frames")
                 yield from self._schema(path, schema, dataset)
                 yield from self._features(path, schema, dataset, faults)
-                for row, batch in dataset.row_batches(path, _INDICES):
+                pointing = [key for key in annotations if key in schema.names]
+                for row, batch in dataset.row_batches(path, (*_INDICES, *pointing)):
                     found = {name: column_of(batch, name, path) for name in _INDICES}
                     if first is None:
                         first = int(found["index"][0])
                     _check_indices(dataset, found, first + row, row, faults)
-                    pairs = np.unique(np.stack([found["episode_index"], found["task_index"]]), axis=1)
-                    used.update((int(episode), int(task)) for episode, task in pairs.T)
+                    used |= _pairs(found["episode_index"], found["task_index"])
+                    for key in pointing:
+                        numbers = dataset.kinds[key].values(batch[key], f"{path}, column {key}")
+                        referred |= _pairs(found["episode_index"], numbers)
                 first = None if first is None else first + rows
             except Damaged as exc:
                 yield self.damaged(exc)
                 first, complete = None, False  # the next file says for itself where it begins
             yield from faults.findings()
         if complete:
-            yield from self._tasks(dataset, used)
+            yield from self._tasks(dataset, used, referred)
 
     def _schema(self, path: str, schema: pa.Schema, dataset: Dataset) -> Iterator[Diagnostic]:
         expected = dataset.row_features
@@ -92,19 +98,30 @@ class RowsCheck(Check[Dataset]):
             except Damaged as exc:
                 yield self.damaged(exc)
 
-    def _tasks(self, dataset: Dataset, used: set[tuple[int, int]]) -> Iterator[Diagnostic]:
-        """Compare the tasks of the rows with those that meta names."""
+    def _tasks(
+        self, dataset: Dataset, used: set[tuple[int, int]], referred: set[tuple[int, int]]
+    ) -> Iterator[Diagnostic]:
+        """Compare the tasks of the rows with those that meta names; it may name those of annotations too."""
         texts = dataset.task_texts
         by_episode: dict[int, set[str]] = {}
-        for episode, task in used:
-            if 0 <= task < len(texts):
-                by_episode.setdefault(episode, set()).add(texts[task])
+        more: dict[int, set[str]] = {}
+        for found, pairs in ((by_episode, used), (more, referred)):
+            for episode, task in pairs:
+                if 0 <= task < len(texts):
+                    found.setdefault(episode, set()).add(texts[task])
         for episode, (where, row) in enumerate(dataset.entries(("tasks",))):
             if not isinstance(row["tasks"], list):
                 continue  # the check of episodes says so
             rows, meta = by_episode.get(episode, set()), set(map(str, row["tasks"]))
-            if rows != meta:
+            if not rows <= meta <= rows | more.get(episode, set()):
                 yield self.error(where, f"its tasks are {sorted(meta)}, but its rows have {sorted(rows)}")
+
+
+def _pairs(episodes: NDArray[np.int64], numbers: NDArray[Any]) -> set[tuple[int, int]]:
+    """Return each episode with each number that its rows have; of numbers that are of no list none."""
+    columns = np.broadcast_to(episodes[:, None], (len(episodes), numbers.size // max(1, len(episodes))))
+    pairs = np.unique(np.stack([columns.ravel(), numbers.ravel()]), axis=1)
+    return {(int(episode), int(number)) for episode, number in pairs.T}
 
 
 def _check_indices(

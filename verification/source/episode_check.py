@@ -12,8 +12,10 @@ from ...core.episode import Episode, Rejection
 from ...core.errors import RobotroveError
 from ...core.features import DEFAULT_FEATURES, Feature, cameras, difference, named_like
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_info import marked, recorded_annotations
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.provenance import ProvenanceRow
+from ...formats.lerobot.features.feature_kind import kind_of
 from ...media.image.images import ImageDecoder
 from .camera_check import OTHER_FRAME, CameraCheck
 
@@ -42,7 +44,8 @@ class EpisodeCheck:
     def __init__(self, dataset: Dataset, cameras: CameraCheck) -> None:
         self._dataset = dataset
         self._cameras = cameras
-        self._features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
+        own = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
+        self._features = marked(own, recorded_annotations(dataset))
 
     def differences(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         """Yield how a stored episode differs from what the pipeline makes of its source now.
@@ -70,7 +73,7 @@ class EpisodeCheck:
             yield from self._camera(ep, stored, key)
 
     def _facts(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
-        if stored.tasks != (ep.text,):
+        if stored.tasks != ep.tasks:
             yield EpisodeDifference("task", None, _other_task(stored.tasks, ep.text))
         if ep.fps != self._dataset.fps:
             yield EpisodeDifference("timestamp", None, f"the dataset has {self._dataset.fps} fps, the source {ep.fps}")
@@ -84,16 +87,17 @@ class EpisodeCheck:
 
     def _vectors(self, ep: Episode, stored: EpisodeLocation) -> Iterator[EpisodeDifference]:
         seen = cameras(self._features)
-        kinds = {key: self._dataset.kinds[key] for key in self._features if key not in seen}
+        kinds = {key: kind_of(feature) for key, feature in self._features.items() if key not in seen}
         expected = {key: kind.stored(ep[key]) for key, kind in kinds.items()}
+        numbers = {task: number for number, task in reversed([*enumerate(self._dataset.tasks)])}
+        lookup = np.array([numbers.get(task, -1) for task in ep.tasks])  # its numbers are those of this dataset
+        expected |= {key: lookup[expected[key]] for key, kind in kinds.items() if kind.feature.points_into}
         found: dict[str, EpisodeDifference] = {}
         counts: dict[str, int] = {}
         first = 0
         for piece in self._dataset.rows([*kinds, "task_index"], stored):
             for key, kind in kinds.items():
                 rows = piece[key]
-                if kind.repeats:  # its numbers are those of this dataset
-                    expected[key][first : first + len(rows)] = piece[kind.repeats]
                 wrong = (rows != expected[key][first : first + len(rows)]).reshape(len(rows), -1)
                 if not wrong.any():
                     continue

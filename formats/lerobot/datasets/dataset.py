@@ -182,6 +182,26 @@ class Dataset(DatasetFiles, ABC):
             return self._tasks_by_index()
         return []
 
+    @property
+    @abstractmethod
+    def task_numbers(self) -> set[int]:
+        """The task_index of each task; `tasks` also has texts for numbers between them."""
+
+    @cached_property
+    def subtasks(self) -> list[str]:
+        """Subtasks by subtask_index; none where the dataset has no file of them."""
+        if not (self.root / paths_v30.SUBTASKS).is_file():
+            return []
+        with self.parquet(paths_v30.SUBTASKS) as file:
+            table = file.read(use_threads=False)
+        text = next((name for name in ("subtask", "__index_level_0__") if name in table.column_names), None)
+        if text is None or "subtask_index" not in table.column_names:
+            raise Damaged(paths_v30.SUBTASKS, "has no columns subtask and subtask_index")
+        found = dict(zip(table["subtask_index"].to_pylist(), map(str, table[text].to_pylist()), strict=True))
+        if sorted(found) != list(range(len(table))):
+            raise Damaged(paths_v30.SUBTASKS, "its subtask_index are not the numbers from 0 on, each once")
+        return [found[number] for number in range(len(table))]
+
     def episodes(self) -> Iterator[EpisodeLocation]:
         """Yield where each episode lies, in order; an entry that says too little of its episode is skipped.
 

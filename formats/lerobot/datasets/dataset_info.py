@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ....core.errors import Damaged, UsageError, in_utf8, printable
-from ....core.features import DEFAULT_FEATURES, Features, difference, lost_names, other_names, video_cameras
+import numpy as np
+
+from ....core.errors import Damaged, UsageError, in_utf8, naming_dataset, nearest, printable
+from ....core.features import DEFAULT_FEATURES, LISTS, Features, difference, lost_names, other_names, video_cameras
 from ....manifests.run_info import RunInfo
 from .. import paths_v30
 from ..features.feature_kind import kind_of
@@ -23,6 +26,9 @@ _MADE = {
     *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
     *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"),
 }
+_VALID = "valid"
+_OWN_FLAG = "annotation.human.action.valid"  # the constant 1 in the pipelines evaltasks_*
+_MOST_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class DatasetInfo:
         run: What meta/robotrove/run.json says; no times and no absolute paths.
         video_info: Camera key to `info` of its entry in info.json; what is missing is read off the files.
         lost_names: Feature to its `names` in info.json, as JSON, where `features` cannot hold them.
+        annotations: Columns of integers to what their numbers are: "tasks", "subtasks" or "values".
     """
 
     features: Features
@@ -44,6 +51,12 @@ class DatasetInfo:
     run: Mapping[str, Any]
     video_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lost_names: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def placed_features(self) -> Features:
+        """The features with a mark on those that point into a list."""
+        return marked(self.features, self.annotations)
 
     @property
     def camera_keys(self) -> list[str]:
@@ -54,7 +67,8 @@ class DatasetInfo:
     def of_run(cls, run: RunInfo) -> DatasetInfo:
         """Return the properties of the dataset that a run makes."""
         identity = {"run_digest": run.digest, "robotrove_version": run.version, "encoder_version": run.encoder}
-        return cls(run.features, run.fps, run.robot_type, identity)
+        decided = {"annotations": dict(run.annotations)} if run.annotations else {}
+        return cls(run.features, run.fps, run.robot_type, identity | decided, annotations=run.annotations)
 
     @classmethod
     def of_dataset(cls, dataset: Dataset) -> DatasetInfo:
@@ -68,14 +82,15 @@ class DatasetInfo:
         robot_type = info.get("robot_type")
         if not isinstance(robot_type, str | None):
             raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
-        entries = info["features"]
+        described = info["features"]
         infos = {
-            key: kind_of(feature).stored_info(entries[key], f"{paths_v30.INFO}, feature {key}")
+            key: kind_of(feature).stored_info(described[key], f"{paths_v30.INFO}, feature {key}")
             for key, feature in features.items()
         }
         run = dataset.json(paths_v30.RUN) if (dataset.root / paths_v30.RUN).exists() else {}
-        lost = {key: names for key in features if (names := lost_names(entries[key]))}
-        return cls(features, dataset.fps, robot_type, run, {key: info for key, info in infos.items() if info}, lost)
+        lost = {key: names for key in features if (names := lost_names(described[key]))}
+        infos = {key: info for key, info in infos.items() if info}
+        return cls(features, dataset.fps, robot_type, run, infos, lost, recorded_annotations(dataset))
 
 
 def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
@@ -135,3 +150,117 @@ def _other_names(first: DatasetInfo, info: DatasetInfo) -> Iterator[str]:
         expected, found = (side.lost_names.get(key, "null") for side in (first, info))
         if first.features[key].names == info.features[key].names and expected != found:
             yield other_names(key, printable(found), printable(expected))
+
+
+def marked(features: Features, annotations: Mapping[str, str]) -> Features:
+    """Return features with a mark on those that point into a list, see `DatasetInfo.annotations`."""
+    marks = {key: (LISTS[what],) for key, what in annotations.items() if what in LISTS}
+    return {key: replace(feature, names=marks.get(key, feature.names)) for key, feature in features.items()}
+
+
+def recorded_annotations(dataset: Dataset) -> dict[str, str]:
+    """Return what the run that made a dataset knew of its annotations, see `DatasetInfo.annotations`."""
+    with suppress(Damaged):
+        found = dataset.json(paths_v30.RUN).get("annotations")
+        if isinstance(found, dict):
+            return {key: what for key, what in found.items() if what in (*LISTS, "values")}
+    return {}
+
+
+def annotation_columns(dataset: Dataset) -> list[str]:
+    """Return the columns of integers that may hold numbers of tasks: by their name, a mark, or modality.json."""
+    known, named = recorded_annotations(dataset), _named_by_modality(dataset)
+    return [
+        key
+        for key, feature in dataset.features.items()
+        if feature.is_integer and key not in DEFAULT_FEATURES and known.get(key) != "values"
+        if key.startswith("annotation.") or key in named or key in known or feature.points_into
+    ]
+
+
+def _named_by_modality(dataset: Dataset) -> set[str]:
+    """Return the columns that GR00T N1 to N1.7 look up in the tasks."""
+    with suppress(Damaged):
+        section = dataset.json("meta/modality.json").get("annotation")
+        named = section.items() if isinstance(section, dict) else ()
+        entries = ((key, entry) for key, entry in named if isinstance(entry, dict))
+        return {str(entry.get("original_key", f"annotation.{key}")) for key, entry in entries}
+    return set()
+
+
+def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return what the numbers of annotation columns are, alike in all datasets, and notes on it.
+
+    Args:
+        datasets: The datasets, with the same features.
+        given: Column to "tasks" or "values", as the user decided.
+
+    Raises:
+        UsageError: Naming each column in doubt with datasets, numbers and the options that decide.
+    """
+    features = datasets[0].features
+    integers = [key for key in features if features[key].is_integer and key not in DEFAULT_FEATURES]
+    if strange := [key for key in given if key not in integers]:
+        told = f"is not a column of integers{nearest(strange[0], integers)}"
+        raise UsageError(f"annotations: {printable(strange[0])}", told, f"columns of integers: {', '.join(integers)}")
+    columns = [*given]
+    for dataset in datasets:
+        columns += [*recorded_annotations(dataset), *annotation_columns(dataset)]
+        columns += [LISTS["subtasks"]] if dataset.subtasks else []
+    decided: dict[str, str] = {}
+    notes, doubts, todo = [], [], []
+    for key in (key for key in dict.fromkeys(columns) if key in integers):
+        found = []
+        for dataset in datasets:
+            with naming_dataset(dataset.root):
+                found.append(_meaning(dataset, key, given.get(key, "")))
+        if "" in (meanings := {what for what, _ in found}) or len(meanings) > 1:
+            doubts += [f"{key} of {dataset.root}: {why}" for dataset, (_, why) in zip(datasets, found, strict=True)]
+            todo.append(key)
+            continue
+        if not all(dataset.features[key].points_into for dataset in datasets):
+            [decided[key]] = meanings
+        if why := found[0][1] if meanings == {"values"} else "":
+            notes.append(printable(f"{key} is copied unchanged: {why}"))
+    if doubts:
+        raise UsageError(
+            "annotations",
+            "their numbers may be those of tasks, or values\n    " + printable("\n    ".join(doubts)),
+            "the same in all datasets",
+            f"{' '.join(f'--annotation {key}=values' for key in todo)} copies the numbers, =tasks renumbers them (in a "
+            f"pipeline: annotations: {{{', '.join(f'{key}: values' for key in todo)}}} of the block)",
+        )
+    return decided, notes
+
+
+def _meaning(dataset: Dataset, key: str, given: str) -> tuple[str, str]:
+    """Return what the numbers of a column are, empty if in doubt, and why."""
+    what = given or recorded_annotations(dataset).get(key, "")
+    if what == "values":
+        return what, ""
+    name = "subtasks" if key == LISTS["subtasks"] else "tasks"
+    if name == "subtasks" and not dataset.subtasks:
+        return "values", f"it has no {paths_v30.SUBTASKS}"
+    numbers, tasks = _numbers(dataset, key), dataset.task_numbers
+    known = set(range(len(dataset.subtasks))) if name == "subtasks" else tasks
+    valid = {number for number in tasks if dataset.tasks[number].strip().lower() == _VALID}
+    is_flag = key.endswith((_VALID, "validity")) and not what and not dataset.features[key].points_into
+    if is_flag and not valid:
+        return "values", f'it is a flag, and no task is called "{_VALID}"'
+    if key == _OWN_FLAG and is_flag and numbers == {1} and 1 not in valid:
+        return "values", "it is the flag that robotrove wrote until 0.2.1"
+    if outside := numbers - known:
+        return "", f"{_some(outside)} {'is' if len(outside) == 1 else 'are'} not in its {name} ({_some(known)})"
+    return name, f"all of {_some(numbers)} are numbers of its {name}"
+
+
+def _numbers(dataset: Dataset, key: str) -> set[int]:
+    found: set[int] = set()
+    for batch in dataset.rows([key]):
+        found.update(np.unique(batch[key]).tolist())
+    return found
+
+
+def _some(numbers: Iterable[int]) -> str:
+    first = sorted(numbers)
+    return ", ".join(map(str, first[:_MOST_SHOWN])) + (", …" if len(first) > _MOST_SHOWN else "")

@@ -117,6 +117,11 @@ class DatasetV21(Dataset):
             texts.append(task_in(line, where))
         return texts
 
+    @property
+    def task_numbers(self) -> set[int]:
+        """See the base class."""
+        return {count_in(line, "task_index", where) for where, line in self.json_lines(self.tasks_path)}
+
     def row_batches(
         self, path: str, names: Sequence[str], first: int = 0
     ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:

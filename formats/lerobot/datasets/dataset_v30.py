@@ -209,6 +209,11 @@ class DatasetV30(Dataset):
             raise Damaged(paths_v30.TASKS, "has no column task")
         return [str(text) for text in table.column(texts[0]).to_pylist()]
 
+    @property
+    def task_numbers(self) -> set[int]:
+        """See the base class."""
+        return set(range(len(self.tasks)))
+
     def _tasks_by_index(self) -> list[str]:
         """Return the instructions by row, as LeRobot looks them up."""
         if "task_index" not in self.task_table.column_names:

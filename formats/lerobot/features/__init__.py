@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ....core.features import NUMBER_DTYPES
+from ....core.features import LISTS, NUMBER_DTYPES
 from ....core.registry import Registry
 
-# By dtype in info.json; a column that repeats task_index has no dtype of its own.
+# By dtype in info.json; a column that points into a list has no dtype of its own.
 KINDS = Registry(
     "kind of column",
     __name__,
@@ -13,7 +13,7 @@ KINDS = Registry(
         "video": "colour_video:ColourVideo",
         "image": "colour_image:ColourImage",
         "string": "text:Text",
-        "task_index": "list_index:ListIndex",
+        **dict.fromkeys(LISTS.values(), "list_index:ListIndex"),
         **dict.fromkeys(NUMBER_DTYPES, "vector:Vector"),
     },
 )

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 NO_PICTURE = "the picture is missing"
 _MOST_AXES = 5  # LeRobot has Array2D to Array5D (lerobot/datasets/utils.py, get_hf_features_from_features)
 
-# Columns of rows that depend on their place in a new dataset, by name: (n,) each.
-PlacedColumns: TypeAlias = Mapping[str, NDArray[Any]]
+# Per list, by its index column, the new number of each old one: (n,) each.
+Lookups: TypeAlias = Mapping[str, NDArray[np.int64]]
 # Severity, as in verification, and sentence.
 Problem: TypeAlias = tuple[Literal["error", "warning"], str]
 
@@ -89,7 +89,6 @@ class FeatureKind(ABC):
         is_numeric: True if the rows are numbers, from which statistics can be computed.
         not_in: Versions of LeRobot's format without such columns; their datasets are written without it.
         has_dictionary: True if values repeat, so that parquet's dictionaries save room.
-        repeats: The default column that a new dataset copies the numbers from; empty for a column of its own.
     """
 
     feature: Feature
@@ -98,7 +97,6 @@ class FeatureKind(ABC):
     not_in: ClassVar[tuple[str, ...]] = ()
     is_numeric: ClassVar[bool] = False
     has_dictionary: ClassVar[bool] = False
-    repeats: ClassVar[str] = ""
 
     @property
     def value_type(self) -> pa.DataType:
@@ -255,13 +253,13 @@ class FeatureKind(ABC):
 
     # Merging.
 
-    def merged(self, piece: pa.Table, field: pa.Field, made: PlacedColumns, where: str) -> pa.Array:
+    def merged(self, piece: pa.Table, field: pa.Field, lookups: Lookups, where: str) -> pa.Array:
         """Return the column of a new dataset for rows of another one: the same values.
 
         Args:
             piece: The rows, as they are stored.
             field: The column of the new dataset.
-            made: Columns of the same rows.
+            lookups: New numbers of the lists that the rows point into.
             where: Place of the rows, for errors.
 
         Raises:
@@ -340,7 +338,7 @@ class ValuesWriter(RowsWriter):
 @lru_cache(maxsize=1024)
 def kind_of(feature: Feature) -> FeatureKind:
     """Return the kind of a feature; raises LookupError if there is none that holds its dtype."""
-    name = "task_index" if feature.is_task_index else feature.dtype
+    name = feature.points_into or feature.dtype
     if name not in KINDS:
         raise LookupError(name)
     kind: FeatureKind = KINDS[name](feature)

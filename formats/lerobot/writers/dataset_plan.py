@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.commit import attempt_name, sync_file, write_file
@@ -91,6 +93,8 @@ class DatasetPlan:
         episodes: Number of episodes.
         frames: Number of all their frames.
         notes: What was found wrong in the sources and is right in the output.
+        subtasks: As `tasks`, by subtask_index; none where it is a column like others.
+        source_subtasks: As `source_tasks`.
     """
 
     files: Sequence[PlannedFile]
@@ -99,6 +103,8 @@ class DatasetPlan:
     episodes: int
     frames: int
     notes: Sequence[str]
+    subtasks: Sequence[str] = field(default_factory=list)
+    source_subtasks: Sequence[Sequence[str]] = field(default_factory=list)
 
     def write(self, folder: Path) -> None:
         """Write plan.json, whole or not at all."""
@@ -196,7 +202,8 @@ def _tracks(tracks: pa.ListArray, key: str | None) -> dict[int, list[tuple[Any, 
         is_wanted = pc.equal(clips.field("key"), key)
         clips, rows = clips.filter(is_wanted), rows.filter(is_wanted)
     found: dict[int, list[tuple[Any, ...]]] = {}
-    for row, *clip in zip(rows.to_pylist(), *(clips.field(field.name).to_pylist() for field in _CLIP), strict=True):
+    columns = (clips.field(column.name).to_pylist() for column in _CLIP)
+    for row, *clip in zip(rows.to_pylist(), *columns, strict=True):
         found.setdefault(row, []).append(tuple(clip))
     return found
 
@@ -279,6 +286,10 @@ class TaskTable:
     def index(self, task: str) -> int:
         """Return the index of a task, adding it if it is new."""
         return self._index.setdefault(task, len(self._index))
+
+    def indices(self, tasks: Sequence[str]) -> NDArray[np.int64]:
+        """Return the index of each of some tasks: (n,)."""
+        return np.array([self.index(task) for task in tasks], np.int64)
 
     @property
     def tasks(self) -> list[str]:

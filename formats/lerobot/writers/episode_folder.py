@@ -64,7 +64,7 @@ def write_episode(
     entry = {
         "index": index,
         "length": ep.length,
-        "task": ep.text,
+        "tasks": ep.tasks,
         "files": files,
         "stats": {f"stats/{key}/{name}": v.tolist() for key, stats in found.items() for name, v in stats.items()},
         "histograms": {key: seen.tolist() for key, column in columns.items() if (seen := column.histogram) is not None},
@@ -92,7 +92,7 @@ def read_episode(folder: Path) -> EpisodeRecord:
     rows = folder / ROWS_FILE
     clips = {key: Clip(folder / name, 0, length) for key, name in entry["files"].items()}
     tracks = {key: Track(clip, clip.path.stat().st_size) for key, clip in clips.items()}
-    location = EpisodeLocation(0, length, (entry["task"],), Rows(rows, 0, length), rows.stat().st_size, tracks)
+    location = EpisodeLocation(0, length, tuple(entry["tasks"]), Rows(rows, 0, length), rows.stat().st_size, tracks)
     stats = {name: np.array([value], np.float64) for name, value in entry["stats"].items()}
     metadata = EpisodeMetadata(stats, pa.Table.from_pylist([entry["provenance"]], schema=ORIGIN_SCHEMA))
     return EpisodeRecord(entry["index"], location, metadata, entry["histograms"])

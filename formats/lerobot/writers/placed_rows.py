@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.errors import RobotroveError
-from ....core.features import DEFAULT_FEATURES, Feature, Features
+from ....core.features import DEFAULT_FEATURES, LISTS, Feature, Features
 from ..datasets.episode_location import Rows
 from ..datasets.row_reader import RowReader
-from ..features.feature_kind import data_schema, kind_of, row_kinds
+from ..features.feature_kind import Lookups, data_schema, kind_of, row_kinds
 from ..time_limits import is_lost
-from .dataset_plan import PlacedEpisode, TaskTable
+from .dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
 
 _MOST_ROWS = 1 << 14  # of an episode at least
 
@@ -85,25 +85,18 @@ class PlacedRows:
     Args:
         features: What the new dataset holds, the default five aside.
         fps: Frames per second.
-        tasks: Instructions of the new dataset.
-        source_tasks: Per source, its instructions by its own task_index; none for rows that were never placed.
+        plan: Plan of the new dataset; a source with rows that were never placed has no tasks there.
         schema: Columns of the new files, in order; those of version 3.0 by default.
     """
 
-    def __init__(
-        self,
-        features: Features,
-        fps: int,
-        tasks: TaskTable,
-        source_tasks: Sequence[Sequence[str]],
-        schema: pa.Schema | None = None,
-    ) -> None:
+    def __init__(self, features: Features, fps: int, plan: DatasetPlan, schema: pa.Schema | None = None) -> None:
         self.schema = schema or data_schema(features)
         self._kinds = row_kinds(features)
         self._fps = fps
-        self._tasks = tasks
-        self._source_tasks = source_tasks
-        self._lookups = [np.array([tasks.index(task) for task in own], np.int64) for own in source_tasks]
+        self._tasks = TaskTable(plan.tasks)
+        self._source_tasks = plan.source_tasks
+        self._lookups = [self._tasks.indices(own) for own in plan.source_tasks]
+        self._subtask_lookups = [TaskTable(plan.subtasks).indices(own) for own in plan.source_subtasks]
         self._reader = RowReader()
 
     def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
@@ -158,13 +151,22 @@ class PlacedRows:
             }
             _check_place(said, numbers, times, run, first)
             made["task_index"] = self._task_index(said["task_index"], owners, run, first)
+        lookups = self._lists(run.episodes[0])
         columns = [
             pa.array(made[field.name], field.type)
             if field.name in made
-            else self._kinds[field.name].merged(piece, field, made, where)
+            else self._kinds[field.name].merged(piece, field, lookups, where)
             for field in self.schema
         ]
         return pa.table(columns, schema=self.schema)
+
+    def _lists(self, placed: PlacedEpisode) -> Lookups:
+        """Return the new number of each text of a source, by list; rows that were never placed number their own."""
+        tasks = self._lookups[placed.source]
+        found = {LISTS["tasks"]: tasks if tasks.size else self._tasks.indices(placed.location.tasks)}
+        if self._subtask_lookups:
+            found[LISTS["subtasks"]] = self._subtask_lookups[placed.source]
+        return found
 
     def _times(self, frames: NDArray[np.int64]) -> NDArray[np.floating]:
         """Return times in the precision of the new files; in float64 they are computed as the reference does."""

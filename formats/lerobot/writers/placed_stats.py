@@ -28,7 +28,7 @@ class PlacedStats:
 
     def __init__(self, features: Features, tasks: TaskTable, rows: PlacedRows, *, keep_axes: bool = False) -> None:
         self._kinds = with_stats(features | DEFAULT_FEATURES)
-        self._repeats = {key: kind.repeats for key, kind in self._kinds.items() if kind.repeats}
+        self._renumbered = [key for key, kind in self._kinds.items() if kind.feature.points_into]
         self._tasks = tasks
         self._rows = rows
         self._keep_axes = keep_axes
@@ -57,21 +57,20 @@ class PlacedStats:
                 stats[f"stats/{key}/{name}"] = column
             if kind.is_numeric:
                 missing[key] = ~np.all([is_known(stats[f"stats/{key}/{name}"]) for name in STAT_KEYS], axis=0)
-        several = np.array([len(episode.location.tasks) > 1 for episode in placed])
-        missing |= dict.fromkeys(("task_index", *self._repeats), several)
+        missing["task_index"] = np.array([len(episode.location.tasks) > 1 for episode in placed])
+        missing |= dict.fromkeys(self._renumbered, np.full(len(placed), True))
         self._compute(placed, stats, {key: where for key, where in missing.items() if where.any()})
         return stats
 
     def _placed(self, placed: Sequence[PlacedEpisode]) -> dict[str, FeatureStats]:
         lengths = np.array([episode.location.length for episode in placed])
         numbers = np.array([self._tasks.index(episode.location.tasks[0]) for episode in placed])
-        made = {
+        return {
             "frame_index": index_stats(0, lengths),
             "episode_index": constant_stats(np.array([episode.index for episode in placed]), lengths),
             "index": index_stats(np.array([episode.first_index for episode in placed]), lengths),
             "task_index": constant_stats(numbers, lengths),
         }
-        return made | {key: made[repeated] for key, repeated in self._repeats.items()}
 
     def _compute(
         self, placed: Sequence[PlacedEpisode], stats: dict[str, Floats], missing: Mapping[str, NDArray[np.bool_]]

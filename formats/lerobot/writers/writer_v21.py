@@ -43,7 +43,7 @@ def reference_features(features: Features) -> Features:
     What comes after the columns of annotations (reward, done and the like) comes after the indices too.
     """
     own = [key for key in in_rows(features) if key not in DEFAULT_FEATURES]
-    annotations = [at for at, key in enumerate(own) if kind_of(features[key]).repeats or key.startswith("annotation.")]
+    annotations = [at for at, key in enumerate(own) if features[key].points_into or key.startswith("annotation.")]
     cut = annotations[-1] + 1 if annotations else len(own)
     time = next((at + 1 for at, key in enumerate(own[:cut]) if key.startswith("action")), cut)
     order = [*own[:time], "timestamp", *own[time:cut], *_INDICES, *own[cut:]]
@@ -146,14 +146,14 @@ class WriterV21:
         rows.close()
 
     def _rows(self, plan: DatasetPlan, schema: pa.Schema) -> PlacedRows:
-        return PlacedRows(self.info.features, self.info.fps, TaskTable(plan.tasks), plan.source_tasks, schema)
+        return PlacedRows(self.info.placed_features, self.info.fps, plan, schema)
 
     def write_meta(
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
     ) -> None:
         """See the protocol."""
         rows = self._rows(plan, data_schema(self.info.features, "Sequence"))
-        stats = PlacedStats(self.info.features, TaskTable(plan.tasks), rows, keep_axes=True)
+        stats = PlacedStats(self.info.placed_features, TaskTable(plan.tasks), rows, keep_axes=True)
         with ExitStack() as stack:
             names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
             episode_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
@@ -169,7 +169,7 @@ class WriterV21:
         with _created(out / paths_v21.TASKS) as file:
             for number, task in enumerate(plan.tasks):
                 _line(file, {"task_index": number, "task": task})
-        write_own(out, self.info, histograms)
+        write_own(out, self.info, plan, histograms)
 
     def write_info(self, root: Path, out: Path, plan: DatasetPlan) -> None:
         """See the protocol."""

@@ -53,12 +53,16 @@ _PANDAS_TASKS = {
 }
 
 
-def tasks_table(tasks: Sequence[str]) -> pa.Table:
-    """Return tasks.parquet: column task_index, the task text as pandas index."""
-    schema = pa.schema(
-        [("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(_PANDAS_TASKS)}
-    )
-    return pa.table([pa.array(range(len(tasks)), pa.int64()), pa.array(tasks, pa.string())], schema=schema)
+def texts_table(texts: Sequence[str], name: str) -> pa.Table:
+    """Return tasks.parquet or subtasks.parquet: column task_index or subtask_index, the text as pandas index.
+
+    Args:
+        texts: By number.
+        name: "task" or "subtask".
+    """
+    described = json.dumps(_PANDAS_TASKS).replace('"task', f'"{name}')
+    schema = pa.schema([(f"{name}_index", pa.int64()), (name, pa.string())], metadata={"pandas": described})
+    return pa.table([pa.array(range(len(texts)), pa.int64()), pa.array(texts, pa.string())], schema=schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class WriterV30:
         if unit.key:
             join([placed.location.tracks[unit.key].clip for placed in episodes], out, self.info.fps, faststart=True)
             return
-        rows = PlacedRows(self.info.features, self.info.fps, TaskTable(plan.tasks), plan.source_tasks)
+        rows = PlacedRows(self.info.placed_features, self.info.fps, plan)
         with rows.writer(out) as writer:
             for _, table in rows.tables(episodes):
                 writer.write_table(table, row_group_size=table.num_rows)
@@ -102,15 +106,15 @@ class WriterV30:
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
     ) -> None:
         """See the protocol."""
-        features, fps, tasks = self.info.features, self.info.fps, TaskTable(plan.tasks)
-        rows = PlacedRows(features, fps, tasks, plan.source_tasks)
-        stats = PlacedStats(features, tasks, rows)
+        features, fps = self.info.placed_features, self.info.fps
+        rows = PlacedRows(features, fps, plan)
+        stats = PlacedStats(features, TaskTable(plan.tasks), rows)
         with EpisodesTable(out, features, fps, plan.files) as table:
             for placed, metadata in gathered(episodes):
                 table.add(placed, stats.complete(placed, metadata.stats), metadata.provenance)
         rows.close()
-        pq.write_table(tasks_table(plan.tasks), out / paths_v30.TASKS)
-        write_own(out, self.info, histograms)
+        pq.write_table(texts_table(plan.tasks, "task"), out / paths_v30.TASKS)
+        write_own(out, self.info, plan, histograms)
 
     def write_info(self, root: Path, out: Path, plan: DatasetPlan) -> None:
         """See the protocol."""
@@ -137,8 +141,10 @@ class WriterV30:
         write_json(out, content)
 
 
-def write_own(out: Path, info: DatasetInfo, histograms: Mapping[str, Array]) -> None:
-    """Write what only robotrove reads in meta/, of either version; arguments as in `VersionWriter.write_meta`."""
+def write_own(out: Path, info: DatasetInfo, plan: DatasetPlan, histograms: Mapping[str, Array]) -> None:
+    """Write what both versions have alike in meta/; arguments as in `VersionWriter.write_meta`."""
+    if plan.subtasks:
+        pq.write_table(texts_table(plan.subtasks, "subtask"), out / paths_v30.SUBTASKS)
     counts = {key: np.asarray(counts).tolist() for key, counts in histograms.items() if key in info.features}
     if counts:
         write_json(out / paths_v30.HISTOGRAMS, counts)

@@ -359,9 +359,19 @@ class TestAnnotator:
     def test_it_repeats_the_task_index_which_an_episode_has_only_in_a_dataset(self) -> None:
         ep = Annotator(columns=["annotation.human.validity"]).visit(make_episode(3))
         feature = ep.features["annotation.human.validity"]
-        assert feature.is_task_index
-        assert Feature.from_json(feature.to_json()).is_task_index, "info.json says it too"
-        assert not Feature("int64", (1,)).is_task_index
+        assert feature.points_into == "task_index"
+        assert Feature.from_json(feature.to_json()).points_into == "task_index", "info.json says it too"
+        assert Feature("int64", (1,)).points_into == ""
+
+    def test_texts_of_their_own_are_tasks_of_the_episode(self) -> None:
+        """A row has the number of its text among them."""
+        ep = Annotator(columns={"annotation.a": "valid", "annotation.b": "sim"}).visit(make_episode(3))
+        ep = Annotator(columns={"annotation.c": "good"}).visit(Annotator(columns=["annotation.d"]).visit(ep))
+        ep.text = "another"
+        assert ep.tasks == ("another", "valid", "sim", "good")
+        assert [ep.take(np.array([2, 0]))[f"annotation.{key}"].tolist() for key in "abcd"] == [
+            [[number]] * 2 for number in (1, 2, 3, 0)
+        ]
 
 
 class TestColumnAdder:

@@ -111,7 +111,7 @@ def test_columns_in_the_order_of_the_reference(made: Converted) -> None:
     else:
         annotations = [("annotation.human.action.task_description", "int64")]
     if not made.is_arena:
-        annotations += [("annotation.human.action.valid", "int64")]
+        annotations += [("annotation.human.validity", "int64")]
     indices = [(key, "int64") for key in ("episode_index", "task_index", "index", "frame_index")]
     tail = [("next.reward", "double"), ("next.done", "bool")]
     if made.is_arena:
@@ -136,7 +136,7 @@ def test_places_times_and_ends(made: Converted) -> None:
     if made.is_arena:
         expected["observation.img_state_delta"] = np.zeros(length * EPISODES)
     else:
-        expected["annotation.human.action.valid"] = np.ones(length * EPISODES)
+        expected["annotation.human.validity"] = np.ones(length * EPISODES)  # the line "valid" of tasks.jsonl
     for key, values in expected.items():
         np.testing.assert_array_equal(column(made.table, key), values, err_msg=key)
 
@@ -163,7 +163,9 @@ def test_poses_of_the_hands_and_commands_of_the_teleoperator(made: Converted) ->
 def test_meta(made: Converted) -> None:
     facts = info(made.output)
     assert (facts["codebase_version"], facts["robot_type"], facts["fps"]) == ("v2.1", made.robot_type, made.fps)
-    assert lines(made.output, "tasks.jsonl") == [{"task_index": 0, "task": made.task}]
+    texts = [made.task] if made.is_arena else [made.task, "valid"]
+    assert lines(made.output, "tasks.jsonl") == [{"task_index": n, "task": text} for n, text in enumerate(texts)]
+    assert [line["tasks"] for line in lines(made.output, "episodes.jsonl")] == [texts] * EPISODES
     video = facts["features"][EGO]
     assert (video["info"]["video.codec"], video["info"]["video.pix_fmt"]) == ("h264", "yuv420p")
     assert (made.output / "meta/stats.json").exists()

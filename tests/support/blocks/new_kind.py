@@ -13,7 +13,7 @@ from robotrove.blocks.episode_step import EpisodeMap
 from robotrove.core.columns import Array, ArrayColumn
 from robotrove.core.episode import Episode
 from robotrove.core.features import Feature
-from robotrove.formats.lerobot.features.feature_kind import FeatureKind, PlacedColumns
+from robotrove.formats.lerobot.features.feature_kind import FeatureKind, Lookups
 
 TAGS = Feature("tags", (1,))
 
@@ -40,9 +40,9 @@ class Tags(FeatureKind):
         """Return which values are no JSON lists."""
         return np.array([[not text.startswith("[")] for [text] in values])
 
-    def merged(self, piece: pa.Table, field: pa.Field, made: PlacedColumns, where: str) -> pa.Array:
+    def merged(self, piece: pa.Table, field: pa.Field, lookups: Lookups, where: str) -> pa.Array:
         """Return each list sorted, and each word once."""
-        texts = super().merged(piece, field, made, where).to_pylist()
+        texts = super().merged(piece, field, lookups, where).to_pylist()
         return pa.array([json.dumps(sorted(set(json.loads(text)))) for text in texts], field.type)
 
 

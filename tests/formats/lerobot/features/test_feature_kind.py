@@ -160,10 +160,13 @@ def test_numbers_are_cast_and_those_that_are_not_finite_are_refused() -> None:
 def test_a_list_index_gets_the_numbers_of_the_new_list() -> None:
     kind = kind_of(TASK_INDEX)
     field = kind.arrow_field("annotation")
-    piece = pa.table({"annotation": [7, 7, 7]})
-    made = {"task_index": np.array([2, 0, 1]), "index": np.arange(3)}
-    assert kind.merged(piece, field, made, "here").to_pylist() == [2, 0, 1]
-    assert kind_of(Feature("int64", (1,))).merged(piece, field, made, "here").to_pylist() == [7, 7, 7]
+    piece = pa.table({"annotation": [7, 2, 7]})
+    lookups = {"task_index": np.array([9, 9, 4, 9, 9, 9, 9, 3])}
+    assert kind.merged(piece, field, lookups, "here").to_pylist() == [3, 4, 3]
+    assert kind.merged(piece, field, {}, "here").to_pylist() == [7, 2, 7], "without a list nothing is renumbered"
+    assert kind_of(Feature("int64", (1,))).merged(piece, field, lookups, "here").to_pylist() == [7, 2, 7]
+    with pytest.raises(RobotroveError, match=r"column annotation: annotation is 7\n  expected: 0 to 6"):
+        kind.merged(piece, field, {"task_index": np.arange(7)}, "here")
     assert kind_of(TASK_INDEX).reference_field("a").type == pa.int64()
     assert kind_of(Feature("int64", (1,), ("other",))).reference_field("a").type == pa.list_(pa.int64())
 

@@ -14,7 +14,7 @@ from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.formats.lerobot.datasets.episode_location import EpisodeLocation, Rows
 from robotrove.formats.lerobot.features.feature_kind import data_schema
-from robotrove.formats.lerobot.writers.dataset_plan import PlacedEpisode, TaskTable
+from robotrove.formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
 from robotrove.formats.lerobot.writers.placed_rows import PlacedRows
 from robotrove.formats.lerobot.writers.placed_stats import PlacedStats
 
@@ -48,13 +48,17 @@ def source_table(list_type: pa.DataType, **changes: Any) -> pa.Table:
 
 
 def read(
-    path: Path, episode: int, tasks: TaskTable, source_tasks: list[list[str]], said: tuple[str, ...] = tuple(OWN_TASKS)
+    path: Path, episode: int, tasks: list[str], source_tasks: list[list[str]], said: tuple[str, ...] = tuple(OWN_TASKS)
 ) -> dict[str, list[Any]]:
-    rows = PlacedRows(FEATURES, FPS, tasks, source_tasks)
+    rows = PlacedRows(FEATURES, FPS, plan(tasks, source_tasks))
     table = pa.concat_tables(table for _, table in rows.tables([placed(path, episode, said)]))
     rows.close()
     assert table.schema.equals(data_schema(FEATURES), check_metadata=True)
     return table.to_pydict()
+
+
+def plan(tasks: list[str], source_tasks: list[list[str]]) -> DatasetPlan:
+    return DatasetPlan([], tasks, source_tasks, 3, sum(LENGTHS), [])
 
 
 def placed(path: Path, episode: int, tasks: tuple[str, ...] = ("wave",)) -> PlacedEpisode:
@@ -69,7 +73,7 @@ def placed(path: Path, episode: int, tasks: tuple[str, ...] = ("wave",)) -> Plac
 )
 def test_values_are_copied_and_numbers_are_those_of_the_new_place(tmp_path: Path, list_type: pa.DataType) -> None:
     pq.write_table(source_table(list_type), tmp_path / "rows.parquet")
-    tasks = TaskTable(["rest", "push", "wave"])
+    tasks = ["rest", "push", "wave"]
     for episode, length in enumerate(LENGTHS):
         first = sum(LENGTHS[:episode])
         found = read(tmp_path / "rows.parquet", episode, tasks, [OWN_TASKS])
@@ -91,13 +95,13 @@ def test_numbers_may_be_lists_of_one(tmp_path: Path) -> None:
     table = source_table(pa.list_(pa.float32()), frame_index=pa.array(index, kind))
     table = table.set_column(0, "action", pa.array([[0.0] * 3] * total, pa.list_(pa.float32(), 3)))
     pq.write_table(table, tmp_path / "rows.parquet")
-    assert read(tmp_path / "rows.parquet", 2, TaskTable(OWN_TASKS), [OWN_TASKS])["frame_index"] == [0, 1, 2, 3, 4]
+    assert read(tmp_path / "rows.parquet", 2, OWN_TASKS, [OWN_TASKS])["frame_index"] == [0, 1, 2, 3, 4]
 
 
 def test_rows_without_a_place_get_the_task_of_the_episode(tmp_path: Path) -> None:
     table = source_table(pa.list_(pa.float32(), 3)).drop_columns(["episode_index", "index", "task_index"])
     pq.write_table(table, tmp_path / "rows.parquet")
-    found = read(tmp_path / "rows.parquet", 1, TaskTable(["push", "wave"]), [[]], said=("wave",))
+    found = read(tmp_path / "rows.parquet", 1, ["push", "wave"], [[]], said=("wave",))
     assert found["task_index"] == [1, 1, 1]
     assert found["index"] == [110, 111, 112]
 
@@ -124,7 +128,7 @@ def test_rows_that_are_not_those_of_the_episode_are_refused(
 ) -> None:
     pq.write_table(source_table(pa.list_(pa.float32()), **changes), tmp_path / "rows.parquet")
     with pytest.raises(RobotroveError, match=message) as found:
-        read(tmp_path / "rows.parquet", 1, TaskTable(OWN_TASKS), [OWN_TASKS])
+        read(tmp_path / "rows.parquet", 1, OWN_TASKS, [OWN_TASKS])
     assert str(tmp_path / "rows.parquet") in str(found.value)
 
 
@@ -132,7 +136,7 @@ def test_of_several_episodes_read_together_the_wrong_one_is_named(tmp_path: Path
     path = tmp_path / "rows.parquet"
     notes = [None if row == 9 else f"n{row}" for row in range(12)]
     pq.write_table(source_table(pa.list_(pa.float32()), note=notes), path)
-    rows = PlacedRows(FEATURES, FPS, TaskTable(OWN_TASKS), [OWN_TASKS])
+    rows = PlacedRows(FEATURES, FPS, plan(OWN_TASKS, [OWN_TASKS]))
     said = ("rest",), ("wave",), ("push",)
     with pytest.raises(RobotroveError, match=r"rows\.parquet, row 7, column note: 1 values are empty"):
         list(rows.tables(placed(path, episode, said[episode]) for episode in range(3)))
@@ -142,27 +146,28 @@ def test_of_several_episodes_read_together_the_wrong_one_is_named(tmp_path: Path
 def test_a_missing_column_and_missing_rows_are_named(tmp_path: Path) -> None:
     pq.write_table(source_table(pa.list_(pa.float32())).drop_columns(["stage"]), tmp_path / "rows.parquet")
     with pytest.raises(RobotroveError, match="column stage: is missing"):
-        read(tmp_path / "rows.parquet", 0, TaskTable(OWN_TASKS), [OWN_TASKS])
+        read(tmp_path / "rows.parquet", 0, OWN_TASKS, [OWN_TASKS])
     for name in ("index", "task_index", "timestamp"):
         pq.write_table(source_table(pa.list_(pa.float32())).drop_columns([name]), tmp_path / "rows.parquet")
         with pytest.raises(RobotroveError, match=f"column {name}: is missing"):
-            read(tmp_path / "rows.parquet", 0, TaskTable(OWN_TASKS), [OWN_TASKS])
+            read(tmp_path / "rows.parquet", 0, OWN_TASKS, [OWN_TASKS])
     pq.write_table(source_table(pa.list_(pa.float32())).slice(0, 9), tmp_path / "short.parquet")
     with pytest.raises(RobotroveError, match="has 9 rows"):
-        read(tmp_path / "short.parquet", 2, TaskTable(OWN_TASKS), [OWN_TASKS])
+        read(tmp_path / "short.parquet", 2, OWN_TASKS, [OWN_TASKS])
 
 
 def test_statistics_that_are_missing_come_from_the_rows(tmp_path: Path) -> None:
     pq.write_table(
         source_table(pa.list_(pa.float32()), task_index=[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0]), tmp_path / "rows.parquet"
     )
-    tasks = TaskTable(OWN_TASKS)
-    rows = PlacedRows(FEATURES, FPS, tasks, [OWN_TASKS])
+    rows = PlacedRows(FEATURES, FPS, plan(OWN_TASKS, [OWN_TASKS]))
     names = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
     known = {f"stats/stage/{name}": np.array([[99.0], [98.0]]) for name in names}
     known["stats/stage/min"][0] = np.nan
     episodes = [placed(tmp_path / "rows.parquet", 0, ("wave",)), placed(tmp_path / "rows.parquet", 1, ("push", "rest"))]
-    columns = PlacedStats(FEATURES, tasks, rows).complete(episodes, known | {"stats/action/min": np.zeros((2, 3))})
+    columns = PlacedStats(FEATURES, TaskTable(OWN_TASKS), rows).complete(
+        episodes, known | {"stats/action/min": np.zeros((2, 3))}
+    )
     assert columns["stats/stage/max"].tolist() == [[3.0], [98.0]]  # what is incomplete is made, what is known stays
     assert known["stats/stage/max"].tolist() == [[99.0], [98.0]]
     stats = {name: column[1].tolist() for name, column in columns.items()}
@@ -182,4 +187,4 @@ def test_statistics_that_are_missing_come_from_the_rows(tmp_path: Path) -> None:
 def test_rows_with_a_task_that_the_episode_does_not_have_are_refused(tmp_path: Path) -> None:
     pq.write_table(source_table(pa.list_(pa.float32())), tmp_path / "rows.parquet")
     with pytest.raises(RobotroveError, match=r"episode 1 has rows with the task 'wave'\n  expected: .*: 'push'"):
-        read(tmp_path / "rows.parquet", 1, TaskTable(OWN_TASKS), [OWN_TASKS], said=("push",))
+        read(tmp_path / "rows.parquet", 1, OWN_TASKS, [OWN_TASKS], said=("push",))
