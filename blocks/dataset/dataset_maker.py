@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ...core.errors import RobotroveError, UsageError
 from ...formats.lerobot import paths_v30
+from ...formats.lerobot.dataset_files import ANNOTATIONS
 from ...formats.lerobot.datasets.dataset import Dataset, Note
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
@@ -220,7 +221,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)
-            rename_new(attempt / META, self.root / META)
+            for folder in (ANNOTATIONS, META):  # meta last: its presence says that both are there
+                if (attempt / folder).exists():
+                    rename_new(attempt / folder, self.root / folder)
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 

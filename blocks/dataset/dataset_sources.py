@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.columns import Array
 from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, printable, undamaged
-from ...formats.lerobot.dataset_files import extra_files
+from ...formats.lerobot.dataset_files import ANNOTATIONS, extra_files
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
@@ -108,16 +108,24 @@ def readable(root: Path) -> Iterator[None]:
 
 
 def shared_extras(sources: Iterable[Dataset], made: Collection[str]) -> tuple[dict[Path, Path], list[str]]:
-    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other."""
+    """Return the extra files that all sources have alike, each with one of its origins, and a note on every other.
+
+    Of `annotations/` a file is also taken that other sources do not have.
+    """
     digests: dict[Path, set[bytes]] = {}
     origins: dict[Path, list[Path]] = {}
     count = 0
     for source in sources:
         count += 1
         for path in (path for path in extra_files(source) if str(path) not in made):
-            digests.setdefault(path, set()).add(hashlib.sha256((source.root / path).read_bytes()).digest())
+            with open(source.root / path, "rb") as file:
+                digests.setdefault(path, set()).add(hashlib.file_digest(file, "sha256").digest())
             origins.setdefault(path, []).append(source.root / path)
-    shared = {path: places[0] for path, places in origins.items() if len(places) == count and len(digests[path]) == 1}
+    shared = {
+        path: places[0]
+        for path, places in origins.items()
+        if len(digests[path]) == 1 and (len(places) == count or path.parts[0] == ANNOTATIONS)
+    }
     dropped = [path for path in origins if path not in shared]
     return shared, [f"{printable(str(path))} differs between the datasets: not copied" for path in dropped]
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,6 +29,7 @@ BATCH_ROWS = 16_384
 _OWN = {
     Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
 } | {Path(path) for path in (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS, "meta/relative_stats.json")}
+ANNOTATIONS = "annotations"  # rows name files in it
 _TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
 
 
@@ -172,12 +174,12 @@ class DatasetFiles:
 
 
 def extra_files(files: DatasetFiles) -> list[Path]:
-    """Return the files of meta/ that no writer of either version makes, relative to the dataset, sorted.
+    """Return the files of meta/ and annotations/ that no writer of either version makes, by relative path, sorted.
 
     Links that lead out of it are no such files, nor are hidden and temporary ones.
     """
     root, found = files.root, []
-    for folder, folders, names in os.walk(root / "meta"):
+    for folder, folders, names in chain(os.walk(root / "meta"), os.walk(root / ANNOTATIONS)):
         here = Path(folder).relative_to(root)
         folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
         for path in (here / name for name in names):

@@ -521,3 +521,34 @@ def test_pipeline_files_take_the_decision(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text(json.dumps(content))
     execute(load_pipeline(tmp_path / "pipeline.yaml"), Workspace.for_output(tmp_path / "out"), Here(), watcher=Silent())
     assert column(rows(tmp_path / "out"), key).tolist() == repeated(5)
+
+
+class TestFolder:
+    """annotations/: rows name files in it."""
+
+    def dataset(self, root: Path, files: Mapping[str, str]) -> Path:
+        write_v21(root, {0: root.name}, [{"task_index": 0}], modality=None)
+        for name, content in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(content)
+        return root
+
+    def files(self, root: Path) -> dict[str, str]:
+        paths = sorted(path for path in (root / "annotations").rglob("*") if path.is_file())
+        return {path.relative_to(root).as_posix(): path.read_text() for path in paths}
+
+    def test_files_of_all_inputs_are_in_the_output(self, tmp_path: Path) -> None:
+        a = self.dataset(tmp_path / "a", {"annotations/boxes/0.json": "a", "annotations/classes.txt": "same"})
+        b = self.dataset(tmp_path / "b", {"annotations/boxes/1.json": "b", "annotations/classes.txt": "same"})
+        expected = {"annotations/boxes/0.json": "a", "annotations/boxes/1.json": "b", "annotations/classes.txt": "same"}
+        report = aggregate([a, b], tmp_path / "out")
+        assert (self.files(tmp_path / "out"), report.notes) == (expected, [])
+        convert(tmp_path / "out", "v2.1", tmp_path / "old")
+        assert self.files(tmp_path / "old") == expected
+
+    def test_names_that_clash_are_left_behind(self, tmp_path: Path) -> None:
+        a = self.dataset(tmp_path / "a", {"annotations/0.json": "a", "annotations/1.json": "x"})
+        b = self.dataset(tmp_path / "b", {"annotations/0.json": "b", "annotations/.hidden": "x"})
+        report = aggregate([a, b], tmp_path / "out")
+        assert self.files(tmp_path / "out") == {"annotations/1.json": "x"}
+        assert report.notes == ["annotations/0.json differs between the datasets: not copied"]
