@@ -215,7 +215,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         attempt.mkdir()
         try:
             described = self.sources.described(dataset_plan.read_episodes(self.folder, key=""))
-            self._writer.write_meta(attempt, described, self._plan, self.sources.histograms())
+            notes = self._writer.write_meta(attempt, described, self._plan, self.sources.histograms())
+            if notes:  # other ranks read the same plan, before or after
+                replace(self._plan, notes=[*self._plan.notes, *notes]).write(self.folder)
             made = (paths_v30.SUBTASKS,) if self._plan.subtasks else ()
             for path, origin in self.sources.extras(made)[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)

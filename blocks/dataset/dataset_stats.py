@@ -13,7 +13,7 @@ import numpy as np
 from ...core.commit import write_file
 from ...core.errors import UsageError
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.datasets.dataset_stats import dataset_stats, feature_quantiles, incomplete_cameras, write_stats
+from ...formats.lerobot.datasets.dataset_stats import dataset_stats, incomplete_cameras, row_stats, write_stats
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ..binding import Bound
 from ..dataset_step import DatasetStep
@@ -23,7 +23,7 @@ _UNITS = 16  # at most: each reads the footers of all data files
 
 
 class DatasetStats(Bound, DatasetStep):
-    """Computes the statistics of a dataset from its rows, its episodes' statistics and its histograms.
+    """Computes the statistics of a dataset from its rows, and those of cameras from its episodes and histograms.
 
     In a pipeline it works on the dataset of the run. Alone, `DatasetStats(dataset=...).run_here()` replaces the
     meta/stats.json of a dataset of version 3.0.
@@ -48,7 +48,7 @@ class DatasetStats(Bound, DatasetStep):
 
     @property
     def _folder(self) -> Path:
-        """Folder in which the quantiles of each feature wait for those of the others."""
+        """Folder in which the statistics of each feature wait for those of the others."""
         return self._own_folder if self._binding is None else self.binding.workspace.plan(self.name)
 
     def run_here(self) -> None:
@@ -77,8 +77,8 @@ class DatasetStats(Bound, DatasetStep):
         return list(range(len(self._read(_PLAN)["groups"])))
 
     def process(self, unit: int) -> None:
-        """Write down the quantiles of some features."""
-        found = feature_quantiles(DatasetV30(self._root), self._read(_PLAN)["groups"][unit])
+        """Write down the statistics of some features."""
+        found = row_stats(DatasetV30(self._root), self._read(_PLAN)["groups"][unit])
         content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in found.items()}
         self._write(f"{unit:05d}.json", content)
 
@@ -89,12 +89,12 @@ class DatasetStats(Bound, DatasetStep):
 
             recompute(self._root, cameras=cameras)
             return
-        quantiles = {
+        numbers = {
             key: {name: np.array(value) for name, value in entry.items()}
             for unit in self.units()
             for key, entry in self._read(f"{unit:05d}.json").items()
         }
-        write_stats(self._root, dataset_stats(self._root, quantiles))
+        write_stats(self._root, dataset_stats(self._root, numbers))
 
     def _read(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self._folder / name).read_text())

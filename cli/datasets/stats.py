@@ -25,7 +25,7 @@ _SHOWN_VALUES = 6
 @click.argument("dataset", type=click.Path())
 @click.option("--check", is_flag=True, help="Write nothing, report differences.")
 @click.option("--cameras", is_flag=True, help="Recompute all cameras, also those without errors.")
-@click.option("--gr00t", is_flag=True, help="v2.1: also write meta/stats.json as GR00T computes it.")
+@click.option("--gr00t", is_flag=True, help="v2.1: also write GR00T's meta/stats.json.")
 @click.option(
     "--relative",
     type=click.Path(path_type=Path),

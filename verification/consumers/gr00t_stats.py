@@ -22,12 +22,12 @@ from ...formats.lerobot.gr00t.relative_actions import (
     RelativeAction,
     relative_stats,
 )
+from ...formats.lerobot.stats.stats_comparison import beyond_float32
 from ..check import Check, Diagnostic
 from ..dataset.gr00t_files import unusable_for
 from .gr00t_release import Release
 
 _AXES = 2  # offsets and values
-_TOLERANCE = 1e-4  # of the largest value: statistics in float32
 
 
 class Gr00tStatsCheck(Check[DatasetV21]):
@@ -167,12 +167,13 @@ def _difference(dataset: DatasetV21, action: RelativeAction, found: Mapping[str,
         expected = relative_stats(files, [action])[action.key]
     except UsageError:
         return f"no episode has more than the {len(action.deltas)} frames that it has offsets"
-    for name in ("min", "max", "mean"):
-        own = np.array(expected[name])
-        wrong = ~(np.abs(found[name] - own) <= _TOLERANCE * max(np.abs(own).max(), 1))
+    exact = {name: np.array(values) for name, values in expected.items()}
+    for name in ("min", "max", "mean", "std"):
+        wrong = beyond_float32(name, found[name], exact, int(dataset.starts[-1]))
         if wrong.any():
             at = tuple(np.argwhere(wrong)[0].tolist())
-            told = f"{name}{list(at)} is {found[name][at]:.6g}, but actions less state.{action.key} give {own[at]:.6g}"
+            own = exact[name][at]
+            told = f"{name}{list(at)} is {found[name][at]:.6g}, but actions less state.{action.key} give {own:.6g}"
             return f"{told} for offsets 0 to {action.deltas[-1]}"
     return ""
 

@@ -14,7 +14,7 @@ from ...core.features import Feature, channels
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.dataset_files import count_in, other_episode
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.datasets.dataset_stats import feature_quantiles
+from ...formats.lerobot.datasets.dataset_stats import row_stats
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
 from ...formats.lerobot.stats import stats_comparison as comparison
@@ -99,7 +99,7 @@ class StatsCheck(Check[View], Generic[View]):
 
     def per_episode(self, dataset: Dataset, mergers: Mapping[str, StatsMerger]) -> Iterator[Diagnostic]:
         """Yield what is wrong with those of the episodes; put the exact ones of each into `mergers`."""
-        kinds = dataset.stat_kinds
+        kinds, remedy = dataset.stat_kinds, advice(dataset, "recomputes it")
         missing, faults = MissingStats(), Repeated(self)
         found = dataset.episode_stats(list(kinds), STAT_KEYS)
         for (where, entries), tables in zip(found, _episode_tables(dataset), strict=False):
@@ -115,23 +115,36 @@ class StatsCheck(Check[View], Generic[View]):
                 if not self.is_complete(where, key, values, missing) or problems:
                     continue
                 if not kind.is_numeric:
-                    note_camera(place, key, kind.feature, values, advice(dataset, "recomputes it"), faults)
+                    note_camera(place, key, kind.feature, values, remedy, faults)
                 else:
                     table, own = tables[key], exact[key]
                     if values["min"].shape != own["min"].shape:  # of each entry, not of the last axis
                         table = table.reshape(len(table), -1)
                         values, own = {name: value.ravel() for name, value in values.items()}, moments(table)
-                    problems = [*comparison.differences(values, own), *comparison.misplaced_quantiles(values, table)]
-                    yield from self.differing(place, key, problems, faults)
+                    wrong = [*comparison.differences(values, own, len(table))]
+                    wrong += [(problem, False) for problem in comparison.misplaced_quantiles(values, table)]
+                    yield from self.differing(place, key, wrong, remedy, faults)
         yield from faults.findings()
         yield from self.told(dataset, missing)
 
-    def differing(self, place: str, key: str, problems: Iterable[str], faults: Repeated) -> Iterator[Diagnostic]:
-        """Yield findings for statistics that the rows do not give; note those of indices, which nobody uses."""
-        for problem in problems:
+    def differing(
+        self, place: str, key: str, problems: Iterable[tuple[str, bool]], remedy: str, faults: Repeated
+    ) -> Iterator[Diagnostic]:
+        """Yield findings for statistics that the rows do not give; note those of indices, which nobody uses.
+
+        Args:
+            place: Where they are.
+            key: The feature.
+            problems: What is wrong, and True if LeRobot's sums in float32 are the cause, which is noted too.
+            remedy: What to do about these.
+            faults: Where to note it.
+        """
+        for problem, is_rounding in problems:
             if key in _PLACE_FEATURES:
                 told = f"{problem}; LeRobot leaves those of indices so when it merges or deletes episodes"
                 faults.note(key, place, told, "warning")
+            elif is_rounding:
+                faults.note(f"{key} sums", place, f"{problem} (LeRobot sums in float32); {remedy}", "warning")
             else:
                 yield self.error(place, problem)
 
@@ -222,7 +235,7 @@ class StatsV30Check(StatsCheck[DatasetV30]):
         content = dataset.json(paths_v30.STATS)
         for key in content.keys() - dataset.features.keys():
             yield self.unknown(f"{paths_v30.STATS}, {key}")
-        missing, faults = MissingStats(), Repeated(self)
+        missing, faults, remedy = MissingStats(), Repeated(self), advice(dataset, "recomputes it")
         usable: dict[str, dict[str, comparison.Floats]] = {}
         for key, kind in dataset.stat_kinds.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
@@ -232,11 +245,12 @@ class StatsV30Check(StatsCheck[DatasetV30]):
             if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
                 continue
             if not kind.is_numeric:
-                note_camera(place, key, kind.feature, values, advice(dataset, "recomputes it"), faults)
+                note_camera(place, key, kind.feature, values, remedy, faults)
                 continue
             exact = mergers[key].result()
             if values["min"].shape == exact["min"].shape:
-                yield from self.differing(place, key, comparison.differences(values, exact), faults)
+                wrong = comparison.differences(values, exact, int(dataset.lengths.max()))
+                yield from self.differing(place, key, wrong, remedy, faults)
                 usable[key] = values
         yield from faults.findings()
         yield from self.told(dataset, missing)
@@ -246,20 +260,11 @@ class StatsV30Check(StatsCheck[DatasetV30]):
     def _quantiles(
         self, dataset: DatasetV30, stats: Mapping[str, Mapping[str, comparison.Floats]]
     ) -> Iterator[Diagnostic]:
-        for key, exact in feature_quantiles(dataset, list(stats)).items():
-            found = stats[key]
-            scale = np.maximum(np.abs(found["min"]), np.abs(found["max"]))
-            problems = [
-                problem
-                for name, value in exact.items()
-                if name in stats[key]
-                and (
-                    problem := comparison.difference(
-                        name, stats[key][name], value, comparison.TOLERANCES["min"] * scale
-                    )
-                )
-            ]
-            if problems:
-                more = f"; {len(problems)} of {len(exact)} quantiles differ" if len(problems) > 1 else ""
+        for key, exact in row_stats(dataset, list(stats)).items():
+            found = {name: stats[key][name] for name in QUANTILES if name in stats[key]}
+            tolerances = {name: comparison.allowed(name, exact, comparison.LEROBOT) for name in found}
+            differing = (comparison.difference(name, found[name], exact[name], tolerances[name]) for name in found)
+            if problems := list(filter(None, differing)):
+                more = f"; {len(problems)} of {len(QUANTILES)} quantiles differ" if len(problems) > 1 else ""
                 cause = f"{problems[0]}{more} (LeRobot averages those of the episodes)"
                 yield self.warning(f"{paths_v30.STATS}, {key}", cause)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import prod
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 
@@ -16,39 +15,33 @@ from ....core.commit import write_file
 from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from .. import paths_v30
-from ..stats.exact_quantiles import column_quantiles
-from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, Floats, StatsMerger, as_table
+from ..stats.exact_quantiles import column_stats
+from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
 from ..stats.image_stats import CHANNELS, LEVELS, pixel_step, stats_from_histogram
 from ..stats.stats_comparison import numbers_of
 from ..stats.stored_stats import is_known
 from .dataset import Dataset
 from .dataset_v30 import DatasetV30
 
-Quantiles: TypeAlias = Mapping[str, Mapping[str, Floats]]
+
+def row_stats(dataset: Dataset, names: Sequence[str]) -> dict[str, FeatureStats]:
+    """Return the exact statistics of numeric features over all rows of a dataset; each on its own, or all at once."""
+    return column_stats(lambda: dataset.rows(names))
 
 
-def feature_quantiles(dataset: Dataset, names: Sequence[str]) -> Quantiles:
-    """Return the exact quantiles of numeric features over all rows of a dataset; each on its own, or all at once."""
-    return column_quantiles(lambda: dataset.rows(names))
-
-
-def dataset_stats(root: Path, quantiles: Quantiles | None = None) -> dict[str, FeatureStats]:
+def dataset_stats(root: Path, numbers: Mapping[str, FeatureStats] | None = None) -> dict[str, FeatureStats]:
     """Return the statistics of every feature but texts, for meta/stats.json of v3.0.
 
-    min, max and count are exact, mean and std merged in float64 in episode order, or computed from
-    the rows where an episode has none; quantiles are exact over all rows. Those of cameras are exact
-    over all sampled pixels where the dataset has their histogram (ours do); where it has none,
-    quantiles stay as they are in the dataset. A camera without statistics in an episode has none.
+    Those of numbers are exact over all rows, in float64. Those of cameras are exact over all sampled pixels where the
+    dataset has their histogram (ours do); where it has none, they are merged from the episodes, and quantiles stay as
+    they are in the dataset. A camera without statistics in an episode has none.
 
     Args:
         root: The dataset.
-        quantiles: Those of all numeric features, where they are known already.
+        numbers: Those of all numeric features, where they are known already.
     """
     dataset = DatasetV30(root)
-    merged = merged_stats(dataset)
-    missing = [key for key in dataset.numeric_features if key not in merged]
-    merged |= _moments(dataset, missing) if missing else {}
-    return whole_stats(dataset, merged, histograms(dataset), quantiles)
+    return whole_stats(dataset, merged_stats(dataset), histograms(dataset), numbers)
 
 
 def histograms(dataset: Dataset) -> dict[str, Array]:
@@ -75,33 +68,30 @@ def whole_stats(
     dataset: Dataset,
     merged: Mapping[str, FeatureStats],
     counts: Mapping[str, Array],
-    quantiles: Quantiles | None = None,
+    numbers: Mapping[str, FeatureStats] | None = None,
 ) -> dict[str, FeatureStats]:
-    """Add quantiles to min, max, mean, std and count of a dataset.
+    """Return the statistics of a dataset by feature, in the order of info.json.
 
     Args:
         dataset: The dataset.
-        merged: Those of all numeric features, and of cameras as far as they are known.
+        merged: Min, max, mean, std and count of cameras, as far as they are known.
         counts: Camera key to its histogram; those that are not of all episodes are not used.
-        quantiles: Those of all numeric features; computed by default.
-
-    Returns:
-        By feature, in the order of info.json.
+        numbers: Those of all numeric features; computed by default.
     """
-    if quantiles is None:
-        quantiles = feature_quantiles(dataset, list(dataset.numeric_features))
+    if numbers is None:
+        numbers = row_stats(dataset, list(dataset.numeric_features))
     before = dataset.json(paths_v30.STATS) if (dataset.root / paths_v30.STATS).exists() else {}
     stats = {}
     for key, feature in dataset.features.items():
-        if key not in merged:
+        if key in numbers:
+            stats[key] = numbers[key]
+        elif key not in merged:
             continue
-        if key in quantiles:
-            stats[key] = {**merged[key], **quantiles[key]}
         elif key in counts and covers(counts[key], feature, int(merged[key]["count"][0])):
             stats[key] = stats_from_histogram(counts[key], int(merged[key]["count"][0]))
         else:
             known = numbers_of(before.get(key, {}))
-            stats[key] = merged[key] | {name: value for name, value in known.items() if name not in MERGED_KEYS}
+            stats[key] = {**merged[key], **{name: value for name, value in known.items() if name not in MERGED_KEYS}}
     return stats
 
 
@@ -123,14 +113,14 @@ def covers(histogram: Array, feature: Feature, count: int) -> bool:
 
 
 def merged_stats(dataset: DatasetV30) -> dict[str, FeatureStats]:
-    """Merge those of the episodes, for features with all in LeRobot's shape in every episode; without quantiles."""
-    usual = {key: kind.known_stats_shapes()[0] for key, kind in dataset.stat_kinds.items()}
+    """Merge those of the episodes, for cameras with all in LeRobot's shape in every episode; without quantiles."""
+    usual = {key: kind.known_stats_shapes()[0] for key, kind in dataset.stat_kinds.items() if not kind.is_numeric}
     shapes = {f"stats/{key}/{name}": shape for key, shape in usual.items() for name in MERGED_KEYS}
     shapes |= {f"stats/{key}/count": (1,) for key in usual}
     merger = StatsMerger()
     mergeable = set(usual)
     for lengths, columns in dataset.stat_batches(shapes):
-        # All features side by side: one by one, it would take longer than to read them.
+        # All cameras side by side: one by one, it would take longer than to read them.
         table = {name: np.empty((len(lengths), sum(map(prod, usual.values())))) for name in MERGED_KEYS}
         for key, place in _places(usual).items():
             for name, values in table.items():
@@ -155,16 +145,6 @@ def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
     """Return where values of these shapes are, put one after the other."""
     ends = list(accumulate(map(prod, shapes.values())))
     return {key: slice(end - prod(shape), end) for (key, shape), end in zip(shapes.items(), ends, strict=True)}
-
-
-def _moments(dataset: Dataset, keys: Sequence[str]) -> dict[str, FeatureStats]:
-    mergers = {key: StatsMerger() for key in keys}
-    for batch in dataset.rows(keys):
-        for key, rows in batch.items():
-            table = as_table(rows).astype(np.float64)
-            part = {"min": table.min(axis=0), "max": table.max(axis=0), "mean": table.mean(axis=0)}
-            mergers[key].add(part | {"std": table.std(axis=0), "count": np.array([len(rows)])})
-    return {key: merger.result() for key, merger in mergers.items()}
 
 
 def write_stats(root: Path, stats: Mapping[str, FeatureStats]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,15 @@ class RowReader:
     Recorded datasets have a small row group per episode, converted ones a single one per file: reading
     the former one by one would take as long as all else, reading the latter for each episode quadratic time.
 
+    Args:
+        columns: Columns to read, as far as a file has them.
+
     Attributes:
         group_starts: First row of each row group of the file read last, and the number of its rows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: Collection[str]) -> None:
+        self._columns = columns
         self._path: Path | None = None
         self._file: pq.ParquetFile | None = None
         self.group_starts: NDArray[np.int64] = np.zeros(1, np.int64)
@@ -70,8 +74,9 @@ class RowReader:
             size += file.metadata.row_group(last).total_byte_size
             last += 1
         self._held = range(group, last)
+        columns = [name for name in file.schema_arrow.names if name in self._columns]
         with reading_parquet(str(self._path), RobotroveError):
-            self._table = file.read_row_groups(list(self._held), use_threads=False)
+            self._table = file.read_row_groups(list(self._held), columns, use_threads=False)
 
     def close(self) -> None:
         """Close the open file."""

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ....core.errors import ConfigError, Damaged, Problem, UsageError, nearest
 from ....manifests.robot import Slice
-from .gr00t_stats import Table, column_batches, finite_float32, float32_stats
+from ..stats.exact_quantiles import column_stats
+from .gr00t_stats import column_batches, finite
 
 Floats: TypeAlias = NDArray[np.float64]
 # Names of GR00T's ActionFormat.
@@ -162,15 +163,14 @@ class RelativeAction:
 
 
 def relative_stats(files: Sequence[Path], actions: Sequence[RelativeAction]) -> dict[str, dict[str, Any]]:
-    """Return the statistics of relative actions over all samples, as GR00T computes them.
+    """Return the statistics of relative actions over all samples, in float64; GR00T's differ as in `gr00t_stats`.
 
-    Differences are taken in float64 and cast to float32; then see `float32_stats`. Poses may differ
-    from GR00T's by 1e-6 (see `relative_poses`). Memory holds the columns of one
-    episode; the files are read some five times.
+    Its poses may differ by 1e-6 besides (see `relative_poses`). Memory holds the columns of one episode; the files are
+    read up to five times.
 
     Args:
         files: One per episode, in the order of episodes.jsonl.
-        actions: What is relative to what.
+        actions: What is relative to what; all at the same offsets.
 
     Returns:
         Keys, sorted, to RELATIVE_KEYS, in this order, to (H, D) as lists.
@@ -181,16 +181,18 @@ def relative_stats(files: Sequence[Path], actions: Sequence[RelativeAction]) -> 
     """
     columns = sorted({part.column for action in actions for part in (action.action, action.state)})
 
-    def batches() -> Iterator[dict[str, Table]]:
+    def batches() -> Iterator[dict[str, Floats]]:
         for file in files:
             parts = list(column_batches(file, columns))
             if columns and parts:
                 episode = {name: np.concatenate([part[name] for part in parts]) for name in columns}
                 for first in range(0, len(episode[columns[0]]), _FRAMES):
-                    yield {action.key: _samples(action, episode, first, file) for action in actions}
+                    samples = {action.key: _samples(action, episode, first, file) for action in actions}
+                    if all(map(len, samples.values())):
+                        yield samples
 
     by_key = {action.key: action for action in sorted(actions, key=lambda action: action.key)}
-    found = float32_stats(batches, list(by_key))
+    found = column_stats(batches)
     for key, action in by_key.items():
         if key not in found:
             raise UsageError(
@@ -205,7 +207,7 @@ def relative_stats(files: Sequence[Path], actions: Sequence[RelativeAction]) -> 
     }
 
 
-def _samples(action: RelativeAction, episode: dict[str, NDArray[Any]], first: int, file: Path) -> Table:
+def _samples(action: RelativeAction, episode: dict[str, NDArray[Any]], first: int, file: Path) -> Floats:
     frames = slice(first, first + _FRAMES + action.deltas[-1])
     values = []
     for part in (action.action, action.state):
@@ -214,7 +216,7 @@ def _samples(action: RelativeAction, episode: dict[str, NDArray[Any]], first: in
             where = f"{file.name}, column {part.column}"
             raise Damaged(where, f"rows have {rows.shape[1]} values; {action.key} needs {part.start} to {part.end}")
         values.append(rows[frames, part.start : part.end])
-    return finite_float32(action.samples(*values), f"{file.name}, action {action.key}")
+    return finite(action.samples(*values), f"{file.name}, action {action.key}")
 
 
 class ActionSpec(BaseModel):

@@ -27,9 +27,11 @@ from ..stats.feature_stats import FeatureStats
 from ..stats.stats_comparison import (
     EXACT,
     LEROBOT,
+    NO_NUMBERS,
     Differences,
     FeatureDifferences,
     StatDifference,
+    beyond_float32,
     differing,
     differing_of_camera,
     numbers_of,
@@ -85,7 +87,7 @@ def recompute(
         root: The dataset.
         check: Write nothing; what is within LeRobot's own rounding is no difference.
         cameras: Recompute these, or all.
-        gr00t: v2.1: write meta/stats.json as GR00T does.
+        gr00t: v2.1: write meta/stats.json for GR00T.
         relative: v2.1: write meta/relative_stats.json for these relative actions, see `read_actions`.
         progress: Called with what is being done, how many episodes are done, of how many.
 
@@ -215,23 +217,23 @@ def gr00t_differences(
         dataset: The dataset.
         path: The file.
         content: What should be in it.
-        check: Accept relative statistics that are off by no more than GR00T's own may be.
+        check: Accept what is off by no more than GR00T's own statistics may be.
     """
     there = dataset.json(path) if (dataset.root / path).exists() else {}
     for key, stats in content.items():
         entry = there.get(key)
+        exact = {name: np.array(values) for name, values in stats.items()}
         for name, expected in stats.items():
             found = entry.get(name) if isinstance(entry, dict) else None
-            is_close = check and path == RELATIVE_STATS and _close(found, expected)
-            if found != expected and not is_close:
+            if found != expected and not (check and _close(name, found, exact, dataset, path)):
                 yield StatDifference(path, f"{key} (GR00T)", name, None, found, expected)
     for key in there.keys() - content.keys():
         yield StatDifference(path, f"{key} (GR00T)", "all", None, there[key], None)
 
 
-def _close(found: Any, expected: Any) -> bool:
-    try:
-        values = np.array(found, np.float64)
-    except (TypeError, ValueError):
+def _close(name: str, found: Any, exact: FeatureStats, dataset: DatasetV21, path: str) -> bool:
+    values = numbers_of({name: found}).get(name, NO_NUMBERS)
+    if values.shape != exact[name].shape:
         return False
-    return values.shape == np.shape(expected) and bool(np.allclose(values, expected, rtol=0, atol=_POSES))
+    is_pose = path == RELATIVE_STATS and np.allclose(values, exact[name], rtol=0, atol=_POSES)
+    return is_pose or not beyond_float32(name, values, exact, int(dataset.starts[-1])).any()

@@ -53,7 +53,7 @@ class EpisodeRecompute:
         self._differences, self._check = differences, check
         self._kinds = dataset.stat_kinds
         self._filmed = set(dataset.video_keys)
-        self._mergers = {key: StatsMerger() for key in self._kinds}
+        self._mergers = {key: StatsMerger() for key, kind in self._kinds.items() if not kind.is_numeric}
         self._keeps_axes: dict[str, bool] = {}
         self.histograms: dict[str, Array] = {key: np.zeros((CHANNELS, LEVELS), np.int64) for key in cameras}
 
@@ -74,17 +74,17 @@ class EpisodeRecompute:
                     exact, names = self._number(key, kind, known, tables[key])
                 elif key in seen:
                     exact, names = self._camera(key, known, seen[key], int(self._dataset.lengths[episode]))
+                    self._mergers[key].add(exact)
                 else:
                     self._merge_known(key, kind, known)
                     continue
-                self._mergers[key].add(exact)
                 if names:
                     self._differences.add_all(file, key, episode, names, known, exact)
                     changed[key] = exact
             yield changed
 
     def merged(self) -> dict[str, FeatureStats]:
-        """Return min, max, mean, std and count of the dataset after the last episode, as far as they are known."""
+        """Return min, max, mean, std and count of each camera after the last episode, as far as they are known."""
         return {key: merger.result() for key, merger in self._mergers.items()}
 
     def _number(

@@ -1,22 +1,23 @@
-"""Exact quantiles of columns of any length, in bounded memory."""
+"""Exact statistics of columns of any length, in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .feature_stats import QUANTILES, Counts, Floats, as_table, interpolate, neighbours
-
-# The values (quantiles, D) below and above each quantile, and the weight (quantiles, 1) of the upper one.
-Bounds: TypeAlias = tuple[Floats, Floats, Floats]
+from .feature_stats import QUANTILES, Counts, FeatureStats, Floats, Moments, as_table, interpolate, neighbours
 
 DIGIT_BITS = 16
 DIGITS = 1 << DIGIT_BITS
 _PASS_BYTES = 160 << 20  # counts held in one pass over the files; more columns than fit get a pass of their own
 _DIRECT_BYTES = 112 << 20  # values that take up to so much are sorted in memory instead
+_PIECE = 64  # columns with quantiles counted together: wide tables are cut, so that the counts stay small
+_BLOCK_ROWS = 4096
+_BLOCK_VALUES = 1 << 20
 _BATCH_VALUES = 1 << 21  # smaller batches are gathered up to this, so that counting costs more than its setup
 
 
@@ -131,36 +132,16 @@ class ExactQuantiles:
         self._rank = np.tile(np.concatenate([lower, upper]), (len(self._prefixes), 1))
         self._prefix = np.zeros(self._rank.shape, np.uint64)
 
-    def bounds(self) -> Bounds:
-        """Return the values around each quantile, for an interpolation of one's own."""
+    def result(self) -> Floats:
+        """Return (quantiles, D), equal to np.quantile(rows.astype(float64), quantiles, axis=0)."""
         _, _, weight = neighbours(self._quantiles, self._count)
         values = _values(self._prefix, self._carrier).T
         half = len(self._quantiles)
-        return values[:half], values[half:], weight[:, None]
-
-    def result(self) -> Floats:
-        """Return (quantiles, D), equal to np.quantile(rows.astype(float64), quantiles, axis=0)."""
-        return interpolate(*self.bounds())
+        return interpolate(values[:half], values[half:], weight[:, None])
 
 
-def column_quantiles(
-    make_batches: Callable[[], Iterator[Mapping[str, NDArray[Any]]]],
-) -> dict[str, dict[str, Floats]]:
-    """Return q01, q10, q50, q90 and q99 of numeric columns, equal to np.quantile over all their rows in float64.
-
-    Arguments and errors are those of `column_bounds`.
-
-    Returns:
-        Column name to quantile name to (D,); empty if there is no batch.
-    """
-    found = column_bounds(make_batches, tuple(QUANTILES.values()))
-    return {name: dict(zip(QUANTILES, interpolate(*bounds), strict=True)) for name, bounds in found.items()}
-
-
-def column_bounds(
-    make_batches: Callable[[], Iterator[Mapping[str, NDArray[Any]]]], quantiles: Sequence[float]
-) -> dict[str, Bounds]:
-    """Return the values around quantiles of numeric columns.
+def column_stats(make_batches: Callable[[], Iterator[Mapping[str, NDArray[Any]]]]) -> dict[str, FeatureStats]:
+    """Return the statistics of numeric columns over all their rows, in float64; see `numeric_stats`.
 
     Memory stays below about 250 MB whatever the number of rows: columns with counts that do not fit
     together are counted in separate passes.
@@ -168,7 +149,6 @@ def column_bounds(
     Args:
         make_batches: Starts a pass over the data: mappings of column name to rows (n, ..., D) in any
             batching; every pass and batch has the same columns, dtypes and values.
-        quantiles: In [0, 1].
 
     Returns:
         By column name; empty if there is no batch.
@@ -176,6 +156,51 @@ def column_bounds(
     Raises:
         ValueError: If there are batches but no rows.
     """
+    whole: dict[str, Moments] = {}
+
+    def pieces() -> Iterator[dict[str, NDArray[Any]]]:
+        own: dict[str, Moments] = {}
+        for batch in _blocks(make_batches()):
+            for name, rows in batch.items() if not whole else ():
+                carrier_of(rows.dtype)  # refuses what has no order
+                own.setdefault(name, Moments()).add(rows)
+            tables = {name: as_table(rows) for name, rows in batch.items()}
+            yield {
+                f"{name}[{start}]": table[:, start : start + _PIECE]
+                for name, table in tables.items()
+                for start in range(0, table.shape[1], _PIECE)
+            }
+        whole.update(own)  # after a whole pass: the first may end early
+
+    levels: dict[str, list[Floats]] = {}
+    for piece, found in _column_quantiles(pieces).items():
+        levels.setdefault(piece[: piece.rindex("[")], []).append(found)
+    return {
+        name: {key: values[0] for key, values in moments.result().items()}
+        | dict(zip(QUANTILES, np.concatenate(levels[name], axis=1), strict=True))
+        for name, moments in whole.items()
+    }
+
+
+def _blocks(batches: Iterator[Mapping[str, NDArray[Any]]]) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Yield batches of as many rows each, but the last: sums must not depend on how rows are cut into files."""
+    parts: list[Mapping[str, NDArray[Any]]] = []
+    count = 0
+    for batch in batches:
+        parts.append(batch)
+        count += len(next(iter(batch.values())))
+        size = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // sum(prod(rows.shape[1:]) for rows in batch.values())))
+        if count >= size:
+            joined, last = _joined(parts), count - count % size
+            for first in range(0, last, size):
+                yield {name: rows[first : first + size] for name, rows in joined.items()}
+            parts, count = [{name: rows[last:] for name, rows in joined.items()}], count - last
+    if parts:
+        yield _joined(parts)
+
+
+def _column_quantiles(make_batches: Callable[[], Iterator[Mapping[str, NDArray[Any]]]]) -> dict[str, Floats]:
+    """Return the quantiles (quantiles, D) of columns by name; arguments and errors are those of `column_stats`."""
     held: list[dict[str, NDArray[Any]]] = []
     size = 0
     for batch in make_batches():
@@ -184,21 +209,21 @@ def column_bounds(
         if size > _DIRECT_BYTES:
             break
     else:  # counting pays only where not everything can be in memory
-        return {name: _direct([part[name] for part in held], np.array(quantiles)) for name in held[0]} if held else {}
-    selectors = {name: ExactQuantiles(table.dtype, table.shape[1], quantiles) for name, table in held[0].items()}
+        return {name: _direct([part[name] for part in held]) for name in held[0]} if held else {}
+    selectors = {name: ExactQuantiles(table.dtype, table.shape[1]) for name, table in held[0].items()}
     held.clear()
     unfinished = list(selectors)
     while unfinished:
         group = _fitting(unfinished, selectors)
-        for batch in gathered(make_batches(), group):
+        for batch in _gathered(make_batches(), group):
             for name, table in batch.items():
                 selectors[name].add(table)
         unfinished = [name for name in unfinished if name not in group or selectors[name].advance()]
-    return {name: selector.bounds() for name, selector in selectors.items()}
+    return {name: selector.result() for name, selector in selectors.items()}
 
 
-def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
-    carrier_of(parts[0].dtype)  # refuses what has no order
+def _direct(parts: list[NDArray[Any]]) -> Floats:
+    quantiles = np.array(list(QUANTILES.values()))
     count = sum(map(len, parts))
     lower, upper, weight = neighbours(quantiles, count)
     low, high = np.empty((2, len(quantiles), parts[0].shape[1]))
@@ -207,7 +232,7 @@ def _direct(parts: list[NDArray[Any]], quantiles: Floats) -> Bounds:
         ordered.sort()  # vectorised, and so quicker than to partition around ten ranks
         low[:, column], high[:, column] = ordered[lower], ordered[upper]
     # Adding zero makes -0.0 the same value as 0.0.
-    return low + 0.0, high + 0.0, weight[:, None]
+    return interpolate(low + 0.0, high + 0.0, weight[:, None])
 
 
 def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[str]:
@@ -216,7 +241,9 @@ def _fitting(names: list[str], selectors: Mapping[str, ExactQuantiles]) -> list[
     return names[: max(1, int(np.searchsorted(total, _PASS_BYTES, side="right")))]
 
 
-def gathered(batches: Iterator[Mapping[str, NDArray[Any]]], names: Sequence[str]) -> Iterator[dict[str, NDArray[Any]]]:
+def _gathered(
+    batches: Iterator[Mapping[str, NDArray[Any]]], names: Sequence[str]
+) -> Iterator[Mapping[str, NDArray[Any]]]:
     """Yield the named columns as tables (n, D), small batches joined."""
     parts: list[dict[str, NDArray[Any]]] = []
     values = 0
@@ -230,7 +257,7 @@ def gathered(batches: Iterator[Mapping[str, NDArray[Any]]], names: Sequence[str]
         yield _joined(parts)
 
 
-def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+def _joined(parts: Sequence[Mapping[str, NDArray[Any]]]) -> Mapping[str, NDArray[Any]]:
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -85,12 +85,72 @@ def moments(rows: NDArray[Any]) -> FeatureStats:
     """Return min, max, mean, std and count of the rows of a numeric feature; see `numeric_stats`."""
     if not len(rows):
         raise ValueError("statistics of no rows are not defined")
-    table = as_table(rows).astype(np.float64, copy=False)
-    low, high = table.min(axis=0), table.max(axis=0)
-    # The mean of a constant can be off by a rounding error, and its deviations would then not be 0.
-    mean = np.where(low == high, low, table.mean(axis=0))
-    std = np.sqrt(np.mean(np.square(table - mean), axis=0))
-    return {"min": low, "max": high, "mean": mean, "std": std, "count": np.array([len(rows)])}
+    found = Moments()
+    found.add(rows)
+    return {name: values[0] for name, values in found.result().items()}
+
+
+class Moments:
+    """Min, max, mean, std and count of groups of rows that come in pieces, in float64 and bounded memory.
+
+    Values count from the first row of their group: a large offset costs no digits, and equal values have a std of
+    exactly 0. Pieces are merged by the pairwise update of Chan, Golub and LeVeque (1979).
+
+    Args:
+        groups: Number of groups.
+    """
+
+    def __init__(self, groups: int = 1) -> None:
+        self._count: Counts = np.zeros((groups, 1), np.int64)
+        self._per_row = 1
+        # (groups, D) each, with D from the first piece; mean and sum of squared deviations count from the first row
+        self._first = self._low = self._high = self._mean = self._squares = np.empty((groups, 0))
+
+    def add(
+        self, rows: NDArray[Any], groups: Sequence[int] | Counts = (0,), starts: Sequence[int] | Counts = (0,)
+    ) -> None:
+        """Add a piece.
+
+        Args:
+            rows: (n, *shape) numbers or truth values; leading axes collapse as in `numeric_stats`.
+            groups: Numbers of the groups that the rows are of, each once.
+            starts: First row of each of them; ascending from 0.
+        """
+        if not len(rows):
+            return
+        table = as_table(rows).astype(np.float64)
+        self._per_row = len(table) // len(rows)
+        at, begins = np.asarray(groups), np.asarray(starts) * self._per_row
+        sizes = np.diff(begins, append=len(table))[:, None]
+        if not self._first.shape[1]:
+            zeros = (np.zeros((len(self._count), table.shape[1])) for _ in range(3))
+            self._first, self._mean, self._squares = zeros
+            self._low, self._high = np.full_like(self._first, np.inf), np.full_like(self._first, -np.inf)
+        self._low[at] = np.minimum(self._low[at], np.minimum.reduceat(table, begins))
+        self._high[at] = np.maximum(self._high[at], np.maximum.reduceat(table, begins))
+        count = self._count[at]
+        self._first[at] = np.where(count, self._first[at], table[begins])
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinite numbers have such a mean
+            table -= _spread(self._first[at], sizes)
+            mean = np.add.reduceat(table, begins) / sizes
+            table -= _spread(mean, sizes)
+            squares = np.add.reduceat(np.square(table, out=table), begins)
+            delta = mean - self._mean[at]
+            self._mean[at] += delta * (sizes / (count + sizes))
+            self._squares[at] += squares + np.square(delta) * (count * (sizes / (count + sizes)))
+        self._count[at] += sizes
+
+    def result(self) -> FeatureStats:
+        """Return (groups, D) of each, and count as (groups, 1); a group without rows has no usable numbers."""
+        with np.errstate(invalid="ignore"):
+            mean, std = self._first + self._mean, np.sqrt(self._squares / self._count)
+        values = (self._low, self._high, mean, std, self._count // self._per_row)
+        return dict(zip(MERGED_KEYS, values, strict=True))
+
+
+def _spread(values: Floats, sizes: Counts) -> Floats:
+    """Return the row of each group for each of its rows; a single one is broadcast."""
+    return values if len(values) == 1 else np.repeat(values, sizes[:, 0], axis=0)
 
 
 def index_stats(start: int | NDArray[np.int64], length: int | NDArray[np.int64]) -> FeatureStats:

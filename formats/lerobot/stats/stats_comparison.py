@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from .feature_stats import QUANTILES, STAT_KEYS, FeatureStats, as_table, neighbours
 
-# Relative to the largest value. LeRobot sums in float32 and takes the variance as E[x²] - E[x]².
-TOLERANCES = {"min": 1e-6, "max": 1e-6, "mean": 1e-4, "std": 1e-3}
+# Relative to the largest value.
+TOLERANCES = {"min": 1e-6, "max": 1e-6, "mean": 1e-5, "std": 1e-5}
+_LEAST_STD = 1e-3  # of a std itself: a joint that hardly moves has one below what is allowed of its values
+_FLOAT32 = 2.0**-23  # float32 has this step at 1
+_ROUNDED = {"mean": 1e-4, "std": 1e-3}
 _LEROBOT_BINS = 5000  # its quantiles are read off a histogram with so many bins over the range
 _ORDER = ("min", *QUANTILES, "max")
 
@@ -23,7 +26,7 @@ NO_NUMBERS: Floats = np.empty((0, 0))
 
 # Relative to the largest value. Sums of ours differ by some roundings of float64 where rows come in other batches.
 EXACT: Mapping[str, float] = dict.fromkeys(STAT_KEYS, 1e-9)
-# LeRobot's, of a whole dataset; its quantiles of one are averages of those of the episodes, and not accepted.
+# Of a whole dataset; LeRobot's quantiles of one are averages of those of the episodes, and not accepted.
 LEROBOT: Mapping[str, float] = dict.fromkeys(QUANTILES, TOLERANCES["min"]) | TOLERANCES
 # Of cameras, which have values in [0, 1]. Those of videos were measured before compression, which blurs extremes.
 _VIDEO = {"min": 0.3, "max": 0.3, "mean": 0.05, "std": 0.05, "count": 0.0} | dict.fromkeys(QUANTILES, 0.1)
@@ -71,22 +74,64 @@ def out_of_range(found: Mapping[str, Floats]) -> str:
 
 def _disordered(values: Mapping[str, Floats]) -> Iterator[str]:
     bounds = [np.abs(values[name]) for name in ("min", "max") if name in values]
-    slack = 1e-6 * np.maximum(bounds[0], bounds[-1]) + 1e-9 if bounds else 1e-9
+    scale = np.maximum(bounds[0], bounds[-1]) if bounds else 0
+    slack = 1e-6 * scale + 1e-9
     for low, high in pairwise(name for name in _ORDER if name in values):
         if (values[low] > values[high] + slack).any():
             yield f"{low} is above {high}"
     if {"min", "max", "mean"} <= values.keys():
-        mean = values["mean"]
+        # Float32 sums of equal values leave them, the further the more there are.
+        rows = values["count"].max() if "count" in values else 0
+        mean, slack = values["mean"], np.maximum(TOLERANCES["mean"], rows * _FLOAT32) * scale + 1e-9
         if (mean < values["min"] - slack).any() or (mean > values["max"] + slack).any():
             yield "mean is not between min and max"
 
 
-def differences(found: Mapping[str, Floats], exact: FeatureStats) -> Iterator[str]:
-    """Yield how min, max, mean, std and count differ from exact ones."""
-    scale = np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
-    for name, tolerance in (*TOLERANCES.items(), ("count", 0.0)):
-        if problem := difference(name, found[name], exact[name], tolerance * (0 if name == "count" else scale)):
-            yield problem
+def differences(found: Mapping[str, Floats], exact: FeatureStats, rows: int) -> Iterator[tuple[str, bool]]:
+    """Yield how min, max, mean, std and count differ from exact ones, and if float32 sums of LeRobot can do that.
+
+    Args:
+        found: Statistics of the same shapes.
+        exact: Those expected.
+        rows: Rows of an episode, of the longest one in statistics of a dataset.
+    """
+    for name in (*TOLERANCES, "count"):
+        if problem := difference(name, found[name], exact[name], allowed(name, exact, TOLERANCES)):
+            yield problem, name != "count" and not beyond_float32(name, found[name], exact, rows).any()
+
+
+def allowed(name: str, exact: FeatureStats, tolerances: Mapping[str, float]) -> Any:
+    """Return how far a statistic may be from the exact one, value by value.
+
+    That is relative to the largest value of the feature. Of a std it is no more than a thousandth of itself, and by
+    EXACT nothing where all values are equal. A count is exact.
+    """
+    if name == "count":
+        return 0
+    slack = tolerances[name] * _scale(exact)
+    if name == "std":
+        least = _LEAST_STD * exact["std"]
+        return np.where((least > 0) | (tolerances is EXACT), np.minimum(slack, least), slack)
+    return slack
+
+
+def _scale(exact: FeatureStats) -> Floats:
+    return np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
+
+
+def beyond_float32(name: str, found: Floats, exact: FeatureStats, rows: int) -> NDArray[np.bool_]:
+    """Return which values of a statistic are further off than sums over so many rows in float32 can be.
+
+    Numpy adds float32 rows one after another. LeRobot 0.4 to 0.6 takes the variance as E[x²] - E[x]² besides
+    (lerobot/datasets/compute_stats.py, RunningQuantileStats). Equal values lose most: with 300, 3,000 and 36,000 of
+    them LeRobot's variance is off by up to 8e-6, 1.2e-4 and 1.3e-3 of their square; n · 2⁻²³ is allowed, as of a mean.
+    """
+    scale, step = _scale(exact), rows * _FLOAT32
+    slack = max(_ROUNDED.get(name, TOLERANCES["min"]), step if name == "mean" else 0) * scale
+    beyond: NDArray[np.bool_] = ~(np.abs(found - exact[name]) <= slack)
+    if name == "std":
+        beyond &= ~(np.abs(np.square(found) - np.square(exact["std"])) <= step * np.square(scale))
+    return beyond
 
 
 def difference(name: str, found: Floats, exact: Floats, tolerance: Any) -> str:
@@ -197,21 +242,21 @@ def differing(found: Mapping[str, Floats], exact: FeatureStats, tolerances: Mapp
     Args:
         found: Statistics as far as they are there.
         exact: Those expected.
-        tolerances: By statistic, relative to the largest absolute value of the feature; count is always exact.
-            Statistics without a tolerance need only be there.
+        tolerances: By statistic, see `allowed`; statistics without one need only be there.
     """
-    scale = np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
     return [
         name
         for name, value in exact.items()
         if _lacks(found, name, value)
-        or (name == "count" and difference(name, found[name], value, 0))
-        or (name != "count" and name in tolerances and difference(name, found[name], value, tolerances[name] * scale))
+        or (
+            (name == "count" or name in tolerances)
+            and difference(name, found[name], value, allowed(name, exact, tolerances))
+        )
     ]
 
 
 def differing_of_episode(found: Mapping[str, Floats], exact: FeatureStats, rows: NDArray[Any]) -> list[str]:
-    """Return the statistics of an episode that are not even LeRobot's, which has float32 sums and histograms.
+    """Return the statistics of an episode that its rows do not give; quantiles may be those of a histogram.
 
     Args:
         found: Statistics as far as they are there.

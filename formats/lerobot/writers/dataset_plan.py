@@ -1,6 +1,6 @@
 """The plan of a new dataset: every episode with its place and its origin, and the files to write.
 
-Written once, from metadata alone; every rank then reads the part that it needs.
+Written once, from metadata alone; every rank then reads the part that it needs. Only notes may be added later.
 """
 
 from __future__ import annotations
@@ -261,8 +261,10 @@ class VersionWriter(Protocol):
 
     def write_meta(
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
-    ) -> None:
+    ) -> Sequence[str]:
         """Write meta/, all but info.json and the statistics of the whole; the files of the dataset may be missing yet.
+
+        Return notes on what was wrong in the metadata of the sources and is right in this one.
 
         Args:
             out: Folder that gets the folder meta.

@@ -97,7 +97,7 @@ class PlacedRows:
         self._source_tasks = plan.source_tasks
         self._lookups = [self._tasks.indices(own) for own in plan.source_tasks]
         self._subtask_lookups = [TaskTable(plan.subtasks).indices(own) for own in plan.source_subtasks]
-        self._reader = RowReader()
+        self._reader = RowReader(self._kinds)
 
     def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
         """Yield the rows of episodes in order, of each in as many tables as row groups that they lie in.
@@ -105,17 +105,21 @@ class PlacedRows:
         Raises:
             RobotroveError: If rows are missing, incomplete, of another episode or task, or not of the features' types.
         """
+        for run, first, table in self.pieces(episodes):
+            stop = first + table.num_rows
+            groups = self._reader.group_starts - run.rows.first
+            cuts = np.unique(np.concatenate([run.starts, groups, [first, stop]]))
+            for begin, end in pairwise(cuts[(first <= cuts) & (cuts <= stop)].tolist()):
+                owner = int(run.owners(begin, 1)[0])
+                yield run.episodes[owner], table.slice(begin - first, end - begin)
+
+    def pieces(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[EpisodeRun, int, pa.Table]]:
+        """Yield (run, first row in it, table) of all rows in order; raises as `tables` does."""
         for run in runs(episodes):
             first = 0
             for piece in self._reader.read(run.rows):
-                table = self._checked(piece, run, first)
-                stop = first + piece.num_rows
-                groups = self._reader.group_starts - run.rows.first
-                cuts = np.unique(np.concatenate([run.starts, groups, [first, stop]]))
-                for begin, end in pairwise(cuts[(first <= cuts) & (cuts <= stop)].tolist()):
-                    owner = int(run.owners(begin, 1)[0])
-                    yield run.episodes[owner], table.slice(begin - first, end - begin)
-                first = stop
+                yield run, first, self._checked(piece, run, first)
+                first += piece.num_rows
 
     def _checked(self, piece: pa.Table, run: EpisodeRun, first: int) -> pa.Table:
         """Return the rows of a piece; an error names the row with which its episode begins, not the whole run."""

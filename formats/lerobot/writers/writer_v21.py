@@ -137,7 +137,7 @@ class WriterV21:
                 copy_file(track.clip.path, out)
 
     def _write_rows(self, files: Sequence[tuple[PlacedEpisode, Path]], plan: DatasetPlan) -> None:
-        rows = self._rows(plan, self.schema)
+        rows = PlacedRows(self.info.placed_features, self.info.fps, plan, self.schema)
         pieces = rows.tables(placed for placed, _ in files)
         for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
             with rows.writer(out) as writer:
@@ -145,15 +145,13 @@ class WriterV21:
                     writer.write_table(table, row_group_size=table.num_rows)
         rows.close()
 
-    def _rows(self, plan: DatasetPlan, schema: pa.Schema) -> PlacedRows:
-        return PlacedRows(self.info.placed_features, self.info.fps, plan, schema)
-
     def write_meta(
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
-    ) -> None:
+    ) -> Sequence[str]:
         """See the protocol."""
-        rows = self._rows(plan, data_schema(self.info.features, "Sequence"))
-        stats = PlacedStats(self.info.placed_features, TaskTable(plan.tasks), rows, keep_axes=True)
+        features = self.info.placed_features
+        rows = PlacedRows(vectors(features), self.info.fps, plan, data_schema(vectors(features), "Sequence"))
+        stats = PlacedStats(features, TaskTable(plan.tasks), rows, keep_axes=True)
         with ExitStack() as stack:
             names = (paths_v21.EPISODES, paths_v21.EPISODES_STATS, paths_v21.PROVENANCE)
             episode_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
@@ -170,6 +168,7 @@ class WriterV21:
             for number, task in enumerate(plan.tasks):
                 _line(file, {"task_index": number, "task": task})
         write_own(out, self.info, plan, histograms)
+        return stats.notes
 
     def write_info(self, root: Path, out: Path, plan: DatasetPlan) -> None:
         """See the protocol."""

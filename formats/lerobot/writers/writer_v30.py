@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....core.columns import Array
-from ....core.features import DEFAULT_FEATURES
+from ....core.features import DEFAULT_FEATURES, vectors
 from ....media.remux.concat import join
 from .. import paths_v30
 from ..datasets.dataset_info import DatasetInfo
@@ -104,10 +104,10 @@ class WriterV30:
 
     def write_meta(
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
-    ) -> None:
+    ) -> Sequence[str]:
         """See the protocol."""
         features, fps = self.info.placed_features, self.info.fps
-        rows = PlacedRows(features, fps, plan)
+        rows = PlacedRows(vectors(features), fps, plan)
         stats = PlacedStats(features, TaskTable(plan.tasks), rows)
         with EpisodesTable(out, features, fps, plan.files) as table:
             for placed, metadata in gathered(episodes):
@@ -115,6 +115,7 @@ class WriterV30:
         rows.close()
         pq.write_table(texts_table(plan.tasks, "task"), out / paths_v30.TASKS)
         write_own(out, self.info, plan, histograms)
+        return stats.notes
 
     def write_info(self, root: Path, out: Path, plan: DatasetPlan) -> None:
         """See the protocol."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,81 @@ def test_one_wrong_value_in_stats_json(tiny, feature: str, key: str, value: Any,
 def test_the_spread_is_recomputed(tiny) -> None:
     tiny.json(STATS, lambda stats: stats["frame_index"].update(std=[1.5]))
     assert tiny.found("stats") == [(f"{STATS}, frame_index", "std[0] is 1.5, but the rows give 1.47901995")]
+
+
+SUMS = "(LeRobot sums in float32); `robotrove stats DATASET` recomputes it"
+
+
+def at_rest(tiny, rows: np.ndarray, stored: dict[str, np.ndarray]) -> None:
+    """Replace observation.state by other rows, and its mean and std, in the episodes and of the whole."""
+    kind = pa.list_(pa.float32(), 3)
+    for number, episodes in enumerate(((0, 1, 2), (3, 4))):
+        first, stop = STARTS[episodes[0]], STARTS[episodes[-1] + 1]
+
+        def change(table: pa.Table, first: int = first, stop: int = stop) -> pa.Table:
+            at = table.column_names.index("observation.state")
+            return table.set_column(at, "observation.state", pa.array(rows[first:stop].tolist(), kind))
+
+        tiny.table(f"data/chunk-000/file-{number:03d}.parquet", change)
+    for episode in range(5):
+        part = rows[STARTS[episode] : STARTS[episode + 1]]
+        found = statistics(part.astype(np.float64), len(part), (3,)) | {
+            name: values[episode].tolist() for name, values in stored.items()
+        }
+        for name, value in found.items():
+            tiny.cell(EPISODES, episode, f"stats/observation.state/{name}", value)
+    whole = statistics(rows.astype(np.float64), len(rows), (3,))
+    tiny.json(STATS, lambda stats: stats.update({"observation.state": whole}))
+
+
+REST = (np.array([1.3, 43.0, -0.5]) + (np.arange(20) % 2)[:, None] * 1e-4).astype(np.float32)
+EXACT = {
+    "mean": np.stack([REST[a:b].astype(float).mean(0) for a, b in pairwise(STARTS)]),
+    "std": np.stack([REST[a:b].astype(float).std(0) for a, b in pairwise(STARTS)]),
+}
+
+
+def test_a_joint_at_rest_has_what_float32_sums_give_it(tiny) -> None:
+    at_rest(tiny, REST, EXACT)
+    assert tiny.found("stats") == []
+    stored = {"mean": EXACT["mean"] * (1 + 4e-6), "std": EXACT["std"] * [0, 2.5, 1]}
+    at_rest(tiny, REST, stored)
+    place, was = f"{EPISODES}, row 0, stats/observation.state", EXACT["std"][0, 0]
+    assert tiny.found("stats") == [
+        (place, f"std[0] is 0, but the rows give {was:.9g} {SUMS} (so in 5 episodes)"),
+    ]
+    assert tiny.errors() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "factor", "is_error"),
+    [
+        ("mean", 1, 1 + 3e-6, None),  # below min, and allowed
+        ("mean", 1, 1 + 3e-5, True),  # so few rows do not lose as much
+        ("std", 1, 1 + 5e-4, None),
+        ("std", 1, 3, False),
+        ("std", 0, 0, False),
+        ("std", 1, 4000, True),
+    ],
+)
+def test_how_far_a_statistic_may_be_off(tiny, name: str, entry: int, factor: float, is_error: bool | None) -> None:
+    stored = {key: values.copy() for key, values in EXACT.items()}
+    stored[name][2, entry] *= factor
+    at_rest(tiny, REST, stored)
+    found = tiny.found("stats")
+    assert bool(found) == (is_error is not None)
+    assert all(where == f"{EPISODES}, row 2, stats/observation.state" for where, _ in found)
+    assert tiny.errors() == ["stats"] * len(found) * bool(is_error)
+
+
+def test_the_spread_of_the_whole_may_be_lerobots(tiny) -> None:
+    at_rest(tiny, REST, EXACT)
+    right = REST.astype(float).std(0)
+    tiny.json(STATS, lambda stats: stats["observation.state"].update(std=[0.0, *right[1:]]))
+    assert tiny.found("stats") == [
+        (f"{STATS}, observation.state", f"std[0] is 0, but the rows give {right[0]:.9g} {SUMS}")
+    ]
+    assert tiny.errors() == []
 
 
 def test_statistics_of_indices_may_be_old(tiny) -> None:

@@ -12,6 +12,7 @@ import pytest
 from robotrove.core.errors import Damaged, UsageError
 from robotrove.formats.lerobot.gr00t.gr00t_stats import GR00T_KEYS, gr00t_columns, gr00t_stats, write_gr00t_stats
 from robotrove.formats.lerobot.stats import exact_quantiles
+from robotrove.formats.lerobot.stats.stats_comparison import beyond_float32
 from robotrove.tests.support.places import SHARED_DATA, needs
 
 GOLDEN = SHARED_DATA / "arena_gr1_golden"
@@ -33,7 +34,16 @@ def write(path: Path, columns: Mapping[str, pa.Array], **options: int) -> Path:
 def test_the_file_that_gr00t_wrote(tmp_path: Path) -> None:
     (tmp_path / "meta").mkdir()
     write_gr00t_stats(GOLDEN, tmp_path)
-    assert (tmp_path / "meta/stats.json").read_bytes() == (GOLDEN / "meta/stats.json").read_bytes()
+    theirs, ours = (json.loads((root / "meta/stats.json").read_text()) for root in (GOLDEN, tmp_path))
+    assert list(ours) == list(theirs)
+    for key, stats in ours.items():
+        assert list(stats) == list(theirs[key]) == list(GR00T_KEYS)
+        found, exact = ({name: np.array(values) for name, values in entry.items()} for entry in (theirs[key], stats))
+        scale = np.maximum(np.abs(exact["min"]), np.abs(exact["max"]))
+        for name in GR00T_KEYS:
+            assert (np.abs(found[name] - exact[name]) <= 4e-7 * scale).all(), (key, name)
+            assert not beyond_float32(name, found[name], exact, 152).any(), (key, name)
+        np.testing.assert_allclose(found["std"], exact["std"], rtol=8e-7)
 
 
 def episodes(lengths: list[int]) -> list[dict[str, np.ndarray]]:
@@ -53,7 +63,7 @@ def episodes(lengths: list[int]) -> list[dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("batch_values", [200, 1 << 21])
-def test_all_rows_of_all_files_as_float32(tmp_path: Path, batch_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_rows_of_all_files(tmp_path: Path, batch_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_quantiles, "_BATCH_VALUES", batch_values)
     data = episodes([40, 1, 333, 120])
     files = [
@@ -67,18 +77,17 @@ def test_all_rows_of_all_files_as_float32(tmp_path: Path, batch_values: int, mon
     found = gr00t_stats(files, list(data[0]))
     assert list(found) == list(data[0])
     for key, stats in found.items():
-        # As GR00T does it: one row after the other is cast, then all are stacked.
-        rows = np.vstack([np.asarray(row, dtype=np.float32) for ep in data for row in (ep[key].tolist())])
-        wanted = {
-            "mean": np.mean(rows, axis=0),
-            "std": np.std(rows, axis=0),
-            "min": np.min(rows, axis=0),
-            "max": np.max(rows, axis=0),
-            "q01": np.quantile(rows, np.array(0.01), axis=0),
-            "q99": np.quantile(rows, np.array(0.99), axis=0),
-        }
+        rows = np.concatenate([ep[key] if ep[key].ndim > 1 else ep[key][:, None] for ep in data]).astype(np.float64)
+        exact = {"mean": (rows - rows[0]).mean(axis=0) + rows[0], "std": (rows - rows[0]).std(axis=0)}
+        exact |= {"min": rows.min(axis=0), "max": rows.max(axis=0)}
+        exact |= {f"q{level:02d}": np.quantile(rows, level / 100, axis=0) for level in (1, 99)}
         assert tuple(stats) == GR00T_KEYS
-        assert stats == {name: values.tolist() for name, values in wanted.items()}, key
+        for name, values in stats.items():
+            np.testing.assert_allclose(values, exact[name], rtol=1e-11, atol=1e-14, err_msg=f"{key} {name}")
+        # As GR00T does it: one row after the other is cast, then all are stacked and summed in float32.
+        cast = np.vstack([np.asarray(row, dtype=np.float32) for ep in data for row in (ep[key].tolist())])
+        for name, of in {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}.items():
+            assert not beyond_float32(name, of(cast, axis=0).astype(np.float64), exact, len(cast)).any(), (key, name)
     assert gr00t_stats(files, ["reward"]) == {"reward": found["reward"]}
     assert gr00t_stats(files[::-1], ["action"])["action"]["max"] == found["action"]["max"]
 
@@ -114,6 +123,8 @@ def test_columns_of_numbers_only_in_their_order(tmp_path: Path) -> None:
         ({"a": pa.array([[1.0, 2.0], None])}, "column a: rows have 2, None values"),
         ({"a": pa.array([[1.0, None]])}, "column a: 1 values are empty"),
         ({"a": pa.array([[1.0, float("nan")]])}, "column a: 1 values are NaN"),
+        ({"a": pa.array([[-float("inf"), 2.0]])}, "column a: 1 values are NaN, infinite or too large for float32"),
+        ({"a": pa.array([[1e39, -1e39]])}, "column a: 2 values are NaN, infinite or too large for float32"),
         ({"a": pa.array(["x"])}, "column a: values are string"),
         ({"b": pa.array([1.0])}, "has no column a"),
     ],
@@ -133,3 +144,20 @@ def test_no_data(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no rows"):
         write_gr00t_stats(tmp_path)
     assert not (tmp_path / "meta").exists()
+
+
+@pytest.mark.parametrize("count", [300, 36_000])
+def test_a_joint_at_rest_is_exact_where_sums_in_float32_are_not(tmp_path: Path, count: int) -> None:
+    dice = np.random.default_rng(count)
+    rows = np.stack([np.full(count, 3.1415927), 43 + dice.normal(0, 1e-4, count), 2048 + dice.integers(0, 2, count)], 1)
+    rows = rows.astype(np.float32)
+    file = write(tmp_path / "episode_000000.parquet", {"a": lists(rows)})
+    found = {name: np.array(values) for name, values in gr00t_stats([file], ["a"])["a"].items()}
+    table = rows.astype(np.float64)
+    np.testing.assert_allclose(found["mean"], table.mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(found["std"], np.where(np.ptp(table, axis=0), table.std(axis=0), 0), rtol=1e-9)
+    assert found["std"][0] == 0
+    for name, of in {"mean": np.mean, "std": np.std}.items():
+        theirs = of(rows, axis=0).astype(np.float64)
+        assert not beyond_float32(name, theirs, found, count).any(), name
+        assert beyond_float32(name, theirs + 0.3 * found["max"], found, count).all()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from robotrove.formats.lerobot.stats import exact_quantiles as module
-from robotrove.formats.lerobot.stats.exact_quantiles import ExactQuantiles, column_quantiles
+from robotrove.formats.lerobot.stats.exact_quantiles import ExactQuantiles, column_stats
 from robotrove.formats.lerobot.stats.feature_stats import QUANTILES
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=110)
@@ -45,11 +45,12 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def _quantiles(make_batches: Callable[[], Iterator[np.ndarray]]) -> dict[str, np.ndarray]:
     """The quantiles of one column."""
-    return column_quantiles(lambda: ({"": batch} for batch in make_batches()))[""]
+    found = column_stats(lambda: ({"": batch} for batch in make_batches()))[""]
+    return {name: found[name] for name in QUANTILES}
 
 
 def assert_exact(found: dict[str, np.ndarray], rows: np.ndarray) -> None:
-    assert list(found) == ["q01", "q10", "q50", "q90", "q99"]
+    assert [name for name in found if name.startswith("q")] == ["q01", "q10", "q50", "q90", "q99"]
     for key, level in QUANTILES.items():
         np.testing.assert_array_equal(found[key], np.quantile(rows.astype(np.float64), level, axis=0), err_msg=key)
 
@@ -76,7 +77,7 @@ def test_columns_share_one_pass_per_digit(way: str) -> None:
         passes.append(1)
         return ({name: rows[i : i + 100] for name, rows in columns.items()} for i in range(0, 999, 100))
 
-    found = column_quantiles(batches)
+    found = column_stats(batches)
     assert_exact(found["a"], columns["a"])
     assert_exact(found["b"], columns["b"][:, None])
     assert_exact(found["c"], columns["c"].reshape(-1, 3))
@@ -87,7 +88,7 @@ def test_columns_share_one_pass_per_digit(way: str) -> None:
 def test_columns_that_do_not_fit_together_get_passes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PASS_BYTES", 1)
     columns = {name: np.random.default_rng(seed).normal(size=(50, 2)) for seed, name in enumerate("abc")}
-    found = column_quantiles(lambda: iter([columns]))
+    found = column_stats(lambda: iter([columns]))
     for name, rows in columns.items():
         assert_exact(found[name], rows)
 
@@ -119,8 +120,40 @@ def test_float32_takes_two_passes_and_64_bits_four() -> None:
 
 
 def test_nothing_to_select_from() -> None:
-    assert column_quantiles(lambda: iter([])) == {}
+    assert column_stats(lambda: iter([])) == {}
     with pytest.raises(ValueError, match="no rows"):
         _quantiles(lambda: iter([np.empty((0, 2))]))
     with pytest.raises(TypeError, match="not defined"):
         _quantiles(lambda: iter([np.array(["a"])]))
+
+
+@pytest.mark.parametrize("width", [1, 64, 130])
+def test_wide_columns_are_counted_in_parts(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = np.random.default_rng(width)
+    rows = {
+        "a": dice.normal(1e5, 1e-2, (300, width)),
+        "a[0]": dice.integers(0, 2, (300, 2)),
+        "b": np.ones((300, 3), "f4"),
+    }
+    found = column_stats(lambda: ({key: part[i : i + 70] for key, part in rows.items()} for i in range(0, 300, 70)))
+    assert list(found) == list(rows)
+    for name, values in rows.items():
+        assert_exact(found[name], values)
+        table = values.astype(np.float64)
+        np.testing.assert_array_equal(found[name]["max"], table.max(axis=0))
+        np.testing.assert_allclose(found[name]["mean"], table.mean(axis=0), rtol=1e-13)
+        np.testing.assert_allclose(found[name]["std"], (table - table[0]).std(axis=0), rtol=1e-11)
+        assert found[name]["count"].tolist() == [300]
+    assert found["b"]["std"].tolist() == [0, 0, 0]
+
+
+def test_statistics_do_not_depend_on_how_rows_are_cut_into_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK_ROWS", 64)
+    rows = np.random.default_rng(0).normal(3, 1, (1000, 3))
+    found = [
+        column_stats(lambda size=size: ({"a": rows[i : i + size]} for i in range(0, 1000, size)))["a"]
+        for size in (1000, 300, 64, 7, 1)
+    ]
+    for other in found[1:]:
+        for name, values in found[0].items():
+            np.testing.assert_array_equal(other[name], values, err_msg=name)

@@ -14,6 +14,7 @@ from robotrove.formats.lerobot.features.feature_kind import kind_of
 from robotrove.formats.lerobot.stats.feature_stats import (
     STAT_KEYS,
     FeatureStats,
+    Moments,
     StatsMerger,
     constant_stats,
     index_stats,
@@ -123,3 +124,54 @@ def test_merging_weights_by_count_also_for_cameras() -> None:
     np.testing.assert_array_equal(merged["count"], [4])
     with pytest.raises(ValueError, match="no parts"):
         StatsMerger().result()
+
+
+def rows_of(kind: str) -> np.ndarray:
+    dice = np.random.default_rng(3)
+    return {
+        "epoch": 1e9 + dice.uniform(-1e-3, 1e-3, (400, 2)),
+        "begins far away": np.concatenate([[[1e9, -1e9]], dice.normal(0, 1e-3, (399, 2))]),
+        "small steps": (43 + np.cumsum(dice.normal(0, 1e-6, (400, 2)), axis=0)).astype(np.float32),
+        "float16": dice.normal(size=(400, 2)).astype(np.float16),
+        "units": np.array([2048, 4095]) + dice.integers(0, 2, (400, 2)),
+        "truth values": dice.random((400, 2)) < 0.1,
+        "tables": dice.normal(size=(400, 3, 2)),
+        "equal": np.full((400, 2), [0.1, 3.1415927]),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["epoch", "begins far away", "small steps", "float16", "units", "truth values", "tables", "equal"],
+)
+@pytest.mark.parametrize("size", [1, 7, 150, 400])
+def test_groups_of_rows_that_come_in_pieces(kind: str, size: int) -> None:
+    rows, bounds = rows_of(kind), [0, 1, 130, 131, 399, 400]
+    owners = np.repeat(np.arange(5), np.diff(bounds))
+    groups, whole = Moments(5), Moments()
+    for first in range(0, len(rows), size):
+        at, starts = np.unique(owners[first : first + size], return_index=True)
+        groups.add(rows[first : first + size], at, starts)
+        whole.add(rows[first : first + size])
+    for moments, cuts in ((groups, bounds), (whole, [0, 400])):
+        found = moments.result()
+        assert list(found) == ["min", "max", "mean", "std", "count"]
+        for group, (start, stop) in enumerate(itertools.pairwise(cuts)):
+            part = rows[start:stop].reshape(-1, 2).astype(np.longdouble)
+            exact = {"min": part.min(0), "max": part.max(0), "mean": part.mean(0), "std": part.std(0)}
+            for name, value in exact.items():
+                np.testing.assert_allclose(found[name][group], value.astype(float), rtol=1e-9, atol=1e-15, err_msg=name)
+            assert found["count"][group].tolist() == [stop - start]
+            if kind == "equal":
+                assert found["std"][group].tolist() == [0, 0]
+                assert found["mean"][group].tolist() == [0.1, 3.1415927]
+
+
+def test_a_group_without_rows_has_no_mean() -> None:
+    moments = Moments(2)
+    moments.add(np.empty((0, 3)))
+    moments.add(np.ones((4, 3)), [1])
+    found = moments.result()
+    assert np.isnan(found["std"][0]).all()
+    assert found["count"].tolist() == [[0], [4]]
+    assert found["mean"][1].tolist() == [1, 1, 1]

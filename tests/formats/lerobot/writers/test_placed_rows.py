@@ -162,20 +162,23 @@ def test_statistics_that_are_missing_come_from_the_rows(tmp_path: Path) -> None:
     )
     rows = PlacedRows(FEATURES, FPS, plan(OWN_TASKS, [OWN_TASKS]))
     names = ("min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99")
-    known = {f"stats/stage/{name}": np.array([[99.0], [98.0]]) for name in names}
+    known = {f"stats/stage/{name}": np.array([[99.0], [6.0]]) for name in names}
+    known |= {f"stats/stage/{name}": np.array([[99.0], [value]]) for name, value in (("min", 4.0), ("count", 3.0))}
+    known |= {f"stats/stage/{name}": np.array([[99.0], [5.5]]) for name in ("q10", "q50")}
     known["stats/stage/min"][0] = np.nan
     episodes = [placed(tmp_path / "rows.parquet", 0, ("wave",)), placed(tmp_path / "rows.parquet", 1, ("push", "rest"))]
     columns = PlacedStats(FEATURES, TaskTable(OWN_TASKS), rows).complete(
         episodes, known | {"stats/action/min": np.zeros((2, 3))}
     )
-    assert columns["stats/stage/max"].tolist() == [[3.0], [98.0]]  # what is incomplete is made, what is known stays
-    assert known["stats/stage/max"].tolist() == [[99.0], [98.0]]
+    assert columns["stats/stage/max"].tolist() == [[3.0], [6.0]]  # what is incomplete is made
+    assert known["stats/stage/max"].tolist() == [[99.0], [6.0]]
     stats = {name: column[1].tolist() for name, column in columns.items()}
     action = np.arange(12, 21, dtype=np.float64).reshape(3, 3)
     assert stats["stats/action/min"] == [12.0, 13.0, 14.0]
     assert stats["stats/action/std"] == action.std(axis=0).tolist()
     assert stats["stats/action/q10"] == np.quantile(action, 0.1, axis=0).tolist()
-    assert stats["stats/stage/mean"] == [98.0]  # known
+    assert stats["stats/stage/q50"] == [5.5]  # known, and may be a histogram's
+    assert stats["stats/stage/mean"] == [5.0]  # of the rows
     assert stats["stats/index/min"] == [110.0]
     assert stats["stats/episode_index/max"] == [8.0]
     assert stats["stats/task_index/mean"] == [pytest.approx(4 / 3)]
