@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from typing import Any
 
 import click
+
+from ..core.commit import finite
 
 
 def echo(text: str) -> None:
@@ -19,15 +20,7 @@ def echo(text: str) -> None:
 def echo_json(document: Any) -> None:
     """Print one JSON document; numbers that JSON has no word for become "nan", "inf" and "-inf"."""
     # Surrogates of names that are no UTF-8 come out as \udcxx, which is JSON's own way to write them.
-    echo(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+    echo(json.dumps(finite(document, str), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def size(count: int) -> str:

@@ -7,17 +7,20 @@ node) never share a path, and exactly one rename wins.
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 import re
 import secrets
 import shutil
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 TEMPORARY_SUFFIX = ".tmp"
 _ATTEMPT = re.compile(r".+-\d+-[0-9a-f]{8}" + re.escape(TEMPORARY_SUFFIX))
@@ -28,6 +31,20 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # file systems without h
 def attempt_name(target: str) -> str:
     """Return a sibling name for one attempt at `target` by this process."""
     return f"{target}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """Return a document as JSON that every reader takes: numbers that are NaN or infinite become null (RFC 8259, 6)."""
+    return json.dumps(finite(document, lambda value: None), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def finite(document: Any, instead: Callable[[float], Any]) -> Any:
+    """Return a document with something instead of each number that is NaN or infinite."""
+    if isinstance(document, float) and not math.isfinite(document):
+        return instead(document)
+    if isinstance(document, dict):
+        return {key: finite(value, instead) for key, value in document.items()}
+    return [finite(value, instead) for value in document] if isinstance(document, list | tuple) else document
 
 
 def is_attempt(name: str) -> bool:

@@ -31,7 +31,7 @@ from ...hub.source_files import source_file
 from ...media.encode.settings import VideoSettings
 from ...media.remux.byte_copier import copy_file
 from ...media.remux.clip import Encoding
-from ...media.remux.reencode import reencode, settings_like
+from ...media.remux.reencode import can_reencode, reencode, settings_like
 from ..binding import Bound
 from ..dataset_step import Commit, DatasetStep
 from .dataset_sources import DatasetSources, readable
@@ -64,6 +64,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self.video = video
         self.annotations = annotations
         self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
+        # Frames that a seek does not reach, by camera and whether they stay so, because their codec cannot be written.
+        self._unreachable: Counter[tuple[str, bool]] = Counter()
 
     @abstractmethod
     def writer(self, info: DatasetInfo) -> VersionWriter:
@@ -108,10 +110,19 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             yield from kept_episodes(source, planner, note)
             return
         for found in source.measured() if self.datasets is None else input_episodes(source, note):
-            location = self.admit(found, source)
+            location = self._reachable(self.admit(found, source))
             self._reencodings.update(key for key, track in location.tracks.items() if not track.is_copyable)
             planner.add(location)
             yield location
+
+    def _reachable(self, location: EpisodeLocation) -> EpisodeLocation:
+        """Return the episode with a mark on clips with frames that LeRobot could not fetch: they are re-encoded."""
+        tracks = dict(location.tracks)
+        for key, track in location.tracks.items():
+            if track.unreachable and track.encoding:
+                tracks[key] = replace(track, is_copyable=track.is_copyable and not can_reencode(track.encoding.codec))
+                self._unreachable[key, tracks[key].is_copyable] += track.unreachable
+        return replace(location, tracks=tracks)
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -147,6 +158,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         )
         _, differing = self.sources.extras(() if not has_subtasks else (paths_v30.SUBTASKS,))
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
+        for (key, is_left), count in self._unreachable.items():
+            told = "clips of their codec cannot be re-encoded" if is_left else "so their clips were re-encoded"
+            notes.append(f"LeRobot could not fetch {count} frames of {key} by a seek (open GOP): {told}")
         notes += differing
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
@@ -208,7 +222,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             episodes = dataset_plan.read_episodes(self.folder, unit.first, unit.last, key=unit.key)
             if unit.key:
                 episodes = (self._reencoded(placed, unit.key) for placed in episodes)
-            self._writer.write(unit, episodes, files, self._plan)
+            dataset_plan.write_unusable(self.folder, unit, self._writer.write(unit, episodes, files, self._plan))
 
     def _write_meta(self) -> None:
         attempt = self.root / attempt_name(META)

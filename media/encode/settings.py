@@ -102,6 +102,12 @@ def _nvenc(settings: VideoSettings) -> dict[str, str]:
     return {"rc": "vbr", "cq": str(settings.crf), "bf": "0", "no-scenecut": "1", "forced-idr": "1"}
 
 
+def _mpeg4(settings: VideoSettings) -> dict[str, str]:
+    # Quantizer scale, 1 to 31, instead of the quality of other codecs: their default of 30 becomes 3.
+    scale = str(max(2, settings.crf // 8))
+    return {"qmin": scale, "qmax": scale, "bf": "0", "sc_threshold": "1000000000"}
+
+
 def _other(settings: VideoSettings) -> dict[str, str]:
     return {"crf": str(settings.crf), "bf": "0"}
 
@@ -113,6 +119,7 @@ _FAMILIES: dict[str, Callable[[VideoSettings], dict[str, str]]] = {
     "h264_nvenc": _nvenc,
     "hevc_nvenc": _nvenc,
     "av1_nvenc": _nvenc,
+    "mpeg4": _mpeg4,
 }
 
 

@@ -14,8 +14,8 @@ import av
 from av.video.stream import VideoStream
 
 from ...core.errors import RobotroveError
+from ..mp4.nal_units import has_units, read_keyframe
 from ..video.frame_times import Grid
-from ..video.nal_units import has_units, read_keyframe
 from ..video.probe import Order, open_track, packets, packets_from
 from .clip import Clip, Encoding
 from .concat_mp4 import join_tables, split_tables

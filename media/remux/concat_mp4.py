@@ -131,7 +131,7 @@ def _part(run: Sequence[Clip], file: _File) -> _Part:
         raise Unusual
     keyframes = table.keyframes[first:end]
     parameters_within(table, first)  # the table may err: to begin elsewhere than at a keyframe would be damage
-    closed, own = read_keyframes(table, np.flatnonzero(keyframes) + first)
+    closed, own, _ = read_keyframes(table, np.flatnonzero(keyframes) + first)
     if not own.all() or not closed[np.isin(np.flatnonzero(keyframes), starts_of_clips)].all():
         raise Unusual
     sizes, offsets = table.sizes[first:end], table.offsets[first:end]

@@ -14,7 +14,12 @@ from ..encode.settings import VideoSettings
 from ..video.probe import iter_frames, probe
 from .clip import Clip, Encoding
 
-_ENCODERS = {"av1": "libsvtav1", "h264": "libx264", "hevc": "libx265"}
+_ENCODERS = {"av1": "libsvtav1", "h264": "libx264", "hevc": "libx265", "mpeg4": "mpeg4"}
+
+
+def can_reencode(codec: str) -> bool:
+    """Return True if clips of a codec (``h264``) can be re-encoded with it."""
+    return codec in _ENCODERS
 
 
 def settings_like(encoding: Encoding, base: VideoSettings) -> VideoSettings:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from ...core.errors import RobotroveError
 from ..mp4.boxes import SampleEntry, Unusual
+from ..mp4.nal_units import read_keyframe
 from ..mp4.sample_table import SampleTable, parameters_within, read_keyframes, read_table
 from ..video.frame_times import Grid
-from ..video.nal_units import read_keyframe
-from ..video.probe import VideoInfo, codec_name, missing, no_frames, open_track, packets, probe
+from ..video.probe import VideoInfo, codec_name, listed_frames, missing, no_frames, open_track, packets, probe
 from .clip import Encoding
 
 
@@ -45,6 +45,9 @@ class VideoIndex:
         self._clean[1:] = np.maximum.accumulate(order) == positions
         self._begins = stored.closed & (order == positions) & self._clean[:-1]
         self._foreign = _sums(stored.foreign.astype(np.int32))
+        unreachable = np.zeros(self.frames, np.int32)
+        unreachable[_unreachable(order, stored)] = 1
+        self._unreachable = _sums(unreachable)
         sizes = np.empty_like(stored.sizes)
         sizes[order] = stored.sizes
         self._bytes = _sums(sizes)
@@ -63,6 +66,17 @@ class VideoIndex:
             and bool(self._clean[end])
             and bool(self._foreign[first] == self._foreign[end])
         )
+
+    def unreachable(self, first: int, frames: int) -> int:
+        """Return how many of a run of frames a reader that seeks to a frame's time does not get as they are.
+
+        FFmpeg seeks by the time of storing, and ends at the last keyframe stored before. Frames stored after
+        that one and shown before it cannot be decoded then (open GOPs, B-frames of MPEG-4), nor those after a
+        keyframe that refreshes the picture part by part. LeRobot 0.3.3 to 0.6.1 seeks so, with PyAV and with
+        torchcodec in mode "approximate".
+        """
+        inside = np.clip([first, first + frames], 0, self.frames)
+        return int(np.diff(self._unreachable[inside])[0])
 
     def size(self, first: int, frames: int) -> int:
         """Return the bytes that a run of frames takes, without what the container adds."""
@@ -129,12 +143,15 @@ def _listed(path: Path, fps: int) -> VideoIndex:
     encoding = encoding_of_table(table)
     places = np.flatnonzero(table.keyframes)
     closed, foreign = np.zeros((2, len(table.sizes)), bool)
-    closed[places], own = read_keyframes(table, places)
+    inexact = np.zeros(len(table.sizes), np.int64)
+    closed[places], own, inexact[places] = read_keyframes(table, places)
     foreign[places] = ~own
     grid = Grid(path, table, fps)
     order = grid.frames(table.pts)
     _check_complete(path, order)
-    return VideoIndex(grid.start, encoding, order, _Stored(table.pts, table.sizes, closed, foreign))
+    return VideoIndex(
+        grid.start, encoding, order, _Stored(table.pts, table.sizes, closed, foreign, table.keyframes, inexact)
+    )
 
 
 def _demuxed(path: Path, fps: int) -> VideoIndex:
@@ -153,8 +170,8 @@ def _demuxed(path: Path, fps: int) -> VideoIndex:
         stored = _scanned(path, stream, chain([first], rest))
         order = grid.frames(stored.pts)
         _check_complete(path, order)
-        if stream.frames not in (0, len(order)):
-            raise RobotroveError(str(path), f"{len(order)} frames", f"{stream.frames} frames, as its header says")
+        if (listed := listed_frames(path, stream)) not in (0, len(order)):
+            raise RobotroveError(str(path), f"{len(order)} frames", f"{listed} frames, as its header says")
         return VideoIndex(grid.start, encoding, order, stored)
 
 
@@ -167,19 +184,23 @@ class _Stored:
         sizes: (n,) int64, bytes.
         closed: (n,) bool, True for closed keyframes.
         foreign: (n,) bool, True for keyframes with parameters that are not the file's.
+        keyframes: (n,) bool.
+        inexact: (n,) int64, frames from a keyframe on that decoding which begins there does not give as they are.
     """
 
     pts: NDArray[np.int64]
     sizes: NDArray[np.int64]
     closed: NDArray[np.bool_]
     foreign: NDArray[np.bool_]
+    keyframes: NDArray[np.bool_]
+    inexact: NDArray[np.int64]
 
 
 def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoStream]]) -> _Stored:
     """Return what the packets themselves say."""
     codec, extradata = codec_name(stream), stream.codec_context.extradata or b""
     timed = True
-    rows: list[tuple[int, int, bool, bool]] = []
+    rows: list[tuple[int, int, bool, bool, bool, int]] = []
     for packet in stored:
         if packet.is_corrupt or packet.pts is None:
             raise RobotroveError(str(path), f"packet {len(rows)} is damaged", "a complete mp4 file")
@@ -190,14 +211,25 @@ def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoSt
                 "every stored frame shown",
                 "re-encode the file",
             )
-        closed = foreign = False
+        closed, foreign, inexact = False, False, 0
         if packet.is_keyframe:
             keyframe = read_keyframe(codec, extradata, memoryview(packet))
-            closed, foreign = keyframe.closed, not keyframe.own
+            closed, foreign, inexact = keyframe.closed, not keyframe.own, keyframe.inexact
         timed = timed and packet.dts is not None  # Matroska has no times of decoding
-        rows.append((packet.pts, packet.size, closed, foreign))
-    pts, sizes, closes, foreigns = np.array(rows, np.int64).T
-    return _Stored(pts, sizes, closes.astype(bool) & timed, foreigns.astype(bool))
+        rows.append((packet.pts, packet.size, closed, foreign, packet.is_keyframe, inexact))
+    pts, sizes, closes, foreigns, keys, begins = np.array(rows, np.int64).T
+    return _Stored(pts, sizes, closes.astype(bool) & timed, foreigns.astype(bool), keys.astype(bool), begins)
+
+
+def _unreachable(order: NDArray[np.int64], stored: _Stored) -> NDArray[np.int64]:
+    """Return the numbers of the frames that `VideoIndex.unreachable` counts."""
+    places = np.flatnonzero(stored.keyframes)
+    shown = order[places]
+    # The frames stored before a keyframe are as many as its place: of those shown before it, the rest comes after it.
+    spans = [np.arange(place, frame) for place, frame in zip(places.tolist(), shown.tolist(), strict=True)]
+    spans += [np.arange(frame, frame + inexact) for frame, inexact in zip(shown, stored.inexact[places], strict=True)]
+    numbers = np.concatenate(spans) if spans else places
+    return numbers[numbers < len(order)]
 
 
 def _check_complete(path: Path, order: NDArray[np.int64]) -> None:
@@ -254,7 +286,7 @@ def _proven(path: Path, fps: int) -> SampleTable:
     table = read_table(path)
     # Bytes at the wrong place would look like anything but keyframes.
     parameters_within(table)
-    _, own = read_keyframes(table, np.flatnonzero(table.keyframes))
+    _, own, _ = read_keyframes(table, np.flatnonzero(table.keyframes))
     frames = _frames(table, fps)
     is_exact = np.array_equal(frames * table.time_base.denominator, table.pts * (table.time_base.numerator * fps))
     is_whole = np.array_equal(np.sort(frames), np.arange(len(frames)))

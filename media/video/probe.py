@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from ...core.errors import RobotroveError
 from ..image.pixels import Pixels, as_array, to_rgb
+from ..mp4.sample_table import fragment_frames
 from .frame_times import Grid
 
 # No codec has more frames waiting: 16 in H.264 (A.3.1) and HEVC (A.4.2). Bounds the memory in broken files.
@@ -77,6 +78,11 @@ def packets_from(
 def _time(packet: av.Packet[VideoStream], shown: bool = False) -> int:
     first, second = (packet.pts, packet.dts) if shown else (packet.dts, packet.pts)
     return (first if first is not None else second) or 0
+
+
+def listed_frames(path: Path, stream: VideoStream) -> int:
+    """Return how many frames the tables of a file list, those of its fragments too; 0 if they do not say."""
+    return stream.frames + fragment_frames(path, stream.id)
 
 
 def codec_name(stream: VideoStream) -> str:
@@ -189,12 +195,19 @@ def probe(
             frames += 1
         if order.early:
             raise RobotroveError(str(path), missing(order.complete), f"frame k at exactly k/{rate} s")
-        expected = stream.frames if expected_frames is None else expected_frames
-        if frames != expected:
+        expected = listed_frames(path, stream) if expected_frames is None else expected_frames
+        if frames != expected and (expected or expected_frames is not None):
             raise RobotroveError(str(path), f"{frames} frames", f"{expected} frames")
         context = stream.codec_context
         kind = codec_name(stream), context.pix_fmt or ""
         return VideoInfo(frames, context.width, context.height, rate, *kind, tuple(sorted(keys)))
+
+
+def rotation(path: Path) -> int:
+    """Return by how many degrees the container turns the first frame counter-clockwise (display matrix); 0 normally."""
+    with open_track(path) as (container, stream), reading(path):
+        frame = next(_decoded(packets(path, container, stream), stream), None)
+        return frame.rotation if frame is not None else 0
 
 
 def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterator[Pixels]:

@@ -16,7 +16,7 @@ from ...core.errors import RobotroveError, UsageError
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.gr00t.relative_actions import RELATIVE_STATS
-from ...formats.lerobot.writers.dataset_plan import PLAN_FILE, DatasetPlan
+from ...formats.lerobot.writers.dataset_plan import PLAN_FILE, DatasetPlan, unusable_notes
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo, Started
 from ...manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
@@ -142,4 +142,5 @@ def _plan_notes(pipeline: ResolvedPipeline, workspace: Workspace) -> list[str]:
     """Return what dataset blocks found worth saying when they planned; what several of them say, once."""
     folders = [workspace.plan(block.name) for block in pipeline.dataset]
     notes = [note for folder in folders if (folder / PLAN_FILE).exists() for note in DatasetPlan.read(folder).notes]
+    notes += [note for folder in folders for note in unusable_notes(folder)]
     return list(dict.fromkeys(notes))

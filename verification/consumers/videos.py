@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from ...core.errors import RobotroveError
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ...formats.lerobot.time_limits import is_lost
-from ...media.remux.video_index import encoding_at
+from ...media.remux.video_index import encoding_at, read_index
 from ...media.video.probe import keyframes
-from ..check import Check, Diagnostic, Repeated
+from ..check import Check, Diagnostic, Repeated, converted
 from ..dataset.timestamps import column_of
 from .gr00t_release import Release
 
@@ -66,6 +68,43 @@ def _distance(file: VideoFile, path: Path, fps: int, faults: Repeated) -> None:
     if most > _MOST_FRAMES:
         told = f"has up to {most} frames from one keyframe to the next, and each step in training decodes that far"
         faults.note("far", file.path, f"{told}: slow; `writer: {{video: {{g: 2}}}}` in the pipeline", "warning")
+
+
+class FetchCheck(Check[Dataset]):
+    """Every frame of a video can be fetched alone, by a seek to its time, as training does.
+
+    `decode_video_frames` seeks with torchcodec in mode "approximate", or with PyAV (datasets/video_utils.py,
+    0.3.3 to 0.6.1); see `VideoIndex.unreachable`.
+    """
+
+    name = "fetch"
+
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
+        """Yield one error per camera: how many frames, and the first episode that has such."""
+        for key in dataset.video_keys:
+            total = 0
+            lost: list[tuple[int, str, str]] = []
+            for file in dataset.video_files(key):
+                try:
+                    index = read_index(dataset.opened(file.path), dataset.fps)
+                except (RobotroveError, OSError):
+                    continue  # the check of videos says why
+                firsts, lengths = (file.firsts - index.start).tolist(), file.lengths.tolist()
+                for episode, first, length in zip(file.episodes.tolist(), firsts, lengths, strict=True):
+                    total += length
+                    if count := index.unreachable(first, length):
+                        lost.append((count, file.path, f"episode {episode}: {count} of {length}"))
+            if lost:
+                frames, (_, where, first_of) = sum(count for count, *_ in lost), lost[0]
+                told = f"{frames} of {total} frames of {key}, in {len(lost)} of its episodes (the first is {first_of})"
+                why = "they are stored after a keyframe that is shown later (open GOP), and it seeks to that one"
+                yield self.error(where, f"LeRobot cannot fetch {told}: {why}; {_rewritten(dataset)} re-encodes them")
+
+
+def _rewritten(dataset: Dataset) -> str:
+    if isinstance(dataset, DatasetV21):
+        return converted(dataset, "v3.0")
+    return f"`robotrove aggregate {shlex.quote(str(dataset.root))} -o {shlex.quote(f'{dataset.root}_closed')}`"
 
 
 class FrameTimesCheck(Check[DatasetV21]):

@@ -17,7 +17,7 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import VideoFile
 from ...formats.lerobot.stats.image_stats import ImageStats
 from ...media.remux.video_index import survey
-from ...media.video.probe import VideoInfo, check_frames, iter_frames, probe
+from ...media.video.probe import VideoInfo, check_frames, iter_frames, probe, rotation
 from ..check import Check, Diagnostic
 
 # Of the mean colour in [0, 1]: lossy coding moves it by far less, another camera or channel order by far more.
@@ -64,6 +64,9 @@ class VideosCheck(Check[Dataset]):
         try:
             info = survey(full, dataset.fps) if means is None else probe(full, fps=dataset.fps, in_order=False)
             yield from self._facts(dataset, file, info)
+            if turned := rotation(full):
+                told = f"its container turns frames by {turned} degrees, and some readers turn them, others do not"
+                yield self.warning(file.path, f"{told}: `ffmpeg -display_rotation 0 -i FILE -c copy NEW` removes that")
             if means is None:
                 _decode_ends(dataset, file, info)
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import prod
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ....core.columns import Array
-from ....core.commit import write_file
+from ....core.commit import json_text, write_file
 from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from .. import paths_v30
@@ -148,6 +147,7 @@ def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
 
 
 def write_stats(root: Path, stats: Mapping[str, FeatureStats]) -> None:
-    """Write meta/stats.json, whole or not at all."""
-    content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in stats.items()}
-    write_file(root / paths_v30.STATS, (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode())
+    """Write meta/stats.json, whole or not at all; a feature with NaN or infinity in its rows is left out."""
+    usable = {key: entry for key, entry in stats.items() if all(np.isfinite(value).all() for value in entry.values())}
+    content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in usable.items()}
+    write_file(root / paths_v30.STATS, (json_text(content, indent=4) + "\n").encode())

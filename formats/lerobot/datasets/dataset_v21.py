@@ -199,7 +199,8 @@ class DatasetV21(Dataset):
         index = read_index(file, self.fps)
         first = _first_frame(index, at.length, path, at.index)
         clip, size = Clip(file, first, at.length), index.size(first, at.length)
-        return Track(clip, size, index.encoding, index.is_copyable(first, at.length)), index
+        is_copyable, unreachable = index.is_copyable(first, at.length), index.unreachable(first, at.length)
+        return Track(clip, size, index.encoding, is_copyable, unreachable), index
 
     def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
         """See the base class."""

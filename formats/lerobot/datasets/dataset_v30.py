@@ -399,7 +399,8 @@ class CameraWindows:
         first, length = int(self._firsts[episode]) - self._offset, int(self._lengths[episode])
         is_copyable = self._index.is_copyable(first, length)
         clip = Clip(self._file, first, length)
-        return Track(clip, self._index.size(first, length), self._index.encoding, is_copyable)
+        size, unreachable = self._index.size(first, length), self._index.unreachable(first, length)
+        return Track(clip, size, self._index.encoding, is_copyable, unreachable)
 
     def _enter(self, episode: int) -> None:
         from ....media.remux.video_index import read_index  # PyAV, which rows do not need

@@ -67,12 +67,15 @@ class Track:
         size: Bytes of their packets, or of a file of their own; None until a maker of datasets asks for it.
         encoding: What they are encoded with; None too where it is the same for all clips that can meet this one.
         is_copyable: False if the clip must be re-encoded, because it does not begin at a keyframe.
+        unreachable: Frames that a reader that seeks does not get, see `VideoIndex.unreachable`; such a clip is
+            re-encoded too.
     """
 
     clip: Clip
     size: int | None = None
     encoding: Encoding | None = None
     is_copyable: bool = True
+    unreachable: int = 0
 
     @property
     def kind(self) -> str:

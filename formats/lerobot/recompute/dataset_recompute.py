@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ....core.commit import Replacements
+from ....core.commit import Replacements, json_text
 from ....core.errors import Damaged, UsageError
 from .. import paths_v30
 from ..datasets.dataset import Dataset
@@ -185,7 +184,7 @@ def _gr00t(
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=4, ensure_ascii=False) + "\n").encode()
+    return (json_text(content, indent=4) + "\n").encode()
 
 
 def gr00t_files(dataset: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:

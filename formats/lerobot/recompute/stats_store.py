@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import IO, Any, Generic, TypeAlias, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ....core.commit import Replacements
+from ....core.commit import Replacements, json_text
 from ....core.errors import Damaged
 from ..dataset_files import open_parquet, reading_parquet
 from ..datasets.dataset import Dataset, selected
@@ -101,7 +100,7 @@ def _changed(stats: Mapping[str, Any], changed: Changes) -> dict[str, Any]:
 
 
 def _write_line(file: IO[str], line: dict[str, Any]) -> None:
-    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    file.write(json_text(line) + "\n")
 
 
 class StatsStoreV30(StatsStore[DatasetV30]):

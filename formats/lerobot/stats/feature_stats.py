@@ -187,6 +187,11 @@ class StatsMerger:
         self._merged: FeatureStats | None = None
         self._squares: NDArray[np.float64] = np.zeros(())  # sum of squared deviations from the mean
 
+    @property
+    def is_empty(self) -> bool:
+        """True before the first part."""
+        return self._merged is None
+
     def add(self, part: FeatureStats) -> None:
         """Add the statistics of the next part; any shape, the same for all parts."""
         count = part["count"].astype(np.int64)

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ....core.columns import Array
-from ....core.commit import attempt_name, sync_file, write_file
-from ....core.errors import undamaged
+from ....core.commit import attempt_name, json_text, sync_file, write_file
+from ....core.errors import printable, undamaged
 from ....media.remux.clip import Clip, Encoding
 from ..dataset_files import open_parquet
 from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata, Rows, Track
@@ -29,6 +29,7 @@ from .file_planner import PlannedFile
 
 PLAN_FILE = "plan.json"
 EPISODES_FILE = "episodes.parquet"
+_UNUSABLE = "unusable-"
 PLAN_GROUP_EPISODES = 128
 
 _ENCODING = tuple(field.name for field in fields(Encoding))
@@ -116,6 +117,25 @@ class DatasetPlan:
         with undamaged(folder / PLAN_FILE):
             entry = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
             return cls(**{**entry, "files": [PlannedFile(**file) for file in entry["files"]]})
+
+
+def write_unusable(folder: Path, unit: PlannedFile, found: Mapping[str, tuple[int, str]]) -> None:
+    """Write down, beside the plan, what `VersionWriter.write` found in the rows of a unit, if anything."""
+    if found:
+        write_file(folder / f"{_UNUSABLE}{unit.number:06d}.json", json_text(found).encode())
+
+
+def unusable_notes(folder: Path) -> Iterator[str]:
+    """Yield a note on each column with values that are NaN or infinite, after the units are written."""
+    totals: dict[str, int] = {}
+    firsts: dict[str, str] = {}
+    for path in sorted(folder.glob(f"{_UNUSABLE}*.json")):
+        for key, (count, first) in json.loads(path.read_text(encoding="utf-8")).items():
+            totals[key] = totals.get(key, 0) + count
+            firsts.setdefault(key, first)
+    for key, count in totals.items():
+        told = f"column {key} has {count} values that are NaN or infinite, the first: {firsts[key]}"
+        yield printable(f"{told}; they were copied, and the column has no statistics")
 
 
 def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:
@@ -249,7 +269,7 @@ class VersionWriter(Protocol):
 
     def write(
         self, unit: PlannedFile, episodes: Iterable[PlacedEpisode], files: Mapping[str, Path], plan: DatasetPlan
-    ) -> None:
+    ) -> Mapping[str, tuple[int, str]]:
         """Write files of a unit.
 
         Args:
@@ -257,6 +277,9 @@ class VersionWriter(Protocol):
             episodes: Its episodes, in order.
             files: Each file to write, of `targets`, to the path under which it is written.
             plan: The plan.
+
+        Returns:
+            Columns with values that are NaN or infinite: their number, and a sentence on the first.
         """
 
     def write_meta(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,8 @@ from ..datasets.row_reader import RowReader
 from ..features.feature_kind import Lookups, data_schema, kind_of, row_kinds
 from ..time_limits import is_lost
 from .dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
+
+Unusable: TypeAlias = dict[str, tuple[int, str]]  # column to the number of values, and a sentence on the first
 
 _MOST_ROWS = 1 << 14  # of an episode at least
 
@@ -87,6 +90,9 @@ class PlacedRows:
         fps: Frames per second.
         plan: Plan of the new dataset; a source with rows that were never placed has no tasks there.
         schema: Columns of the new files, in order; those of version 3.0 by default.
+
+    Attributes:
+        unusable: Values so far that are NaN or infinite; they are copied as they are.
     """
 
     def __init__(self, features: Features, fps: int, plan: DatasetPlan, schema: pa.Schema | None = None) -> None:
@@ -98,6 +104,7 @@ class PlacedRows:
         self._lookups = [self._tasks.indices(own) for own in plan.source_tasks]
         self._subtask_lookups = [TaskTable(plan.subtasks).indices(own) for own in plan.source_subtasks]
         self._reader = RowReader(self._kinds)
+        self.unusable: Unusable = {}
 
     def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
         """Yield the rows of episodes in order, of each in as many tables as row groups that they lie in.
@@ -162,7 +169,25 @@ class PlacedRows:
             else self._kinds[field.name].merged(piece, field, lookups, where)
             for field in self.schema
         ]
-        return pa.table(columns, schema=self.schema)
+        table = pa.table(columns, schema=self.schema)
+        for name in (name for name in self.schema.names if name not in made):
+            self._note_unusable(name, table.column(name), run, first)
+        return table
+
+    def _note_unusable(self, name: str, column: pa.ChunkedArray, run: EpisodeRun, first: int) -> None:
+        kind = self._kinds[name]
+        if not (kind.is_numeric and kind.feature.dtype.startswith("float")):
+            return
+        values = kind.values(column.combine_chunks(), name)
+        wrong = kind.unusable(values)
+        if wrong is None or not wrong.any():
+            return
+        row, entry = np.argwhere(wrong)[0].tolist()
+        placed, (_, rows_on) = run.episodes[int(run.owners(first + row, 1)[0])], run.place(first + row)
+        value = values.reshape(len(values), -1)[row, entry]
+        where = f"row {rows_on} of episode {placed.location.index} in {placed.location.rows.path}"
+        count, sentence = self.unusable.get(name, (0, f"{where}, entry {entry}, is {value}"))
+        self.unusable[name] = (count + int(wrong.sum()), sentence)
 
     def _lists(self, placed: PlacedEpisode) -> Lookups:
         """Return the new number of each text of a source, by list; rows that were never placed number their own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,9 +11,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 
 from ....core.columns import Array
+from ....core.commit import json_text
 from ....core.features import DEFAULT_FEATURES, Feature, Features, vectors, video_cameras
 from ....media.remux.byte_copier import copy_file
 from ....media.remux.concat import split
@@ -27,7 +28,7 @@ from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS
 from ..stats.stored_stats import StatColumns, is_known, nested_lists
 from .dataset_plan import DatasetPlan, PlacedBatches, PlacedEpisode, TaskTable
 from .file_planner import PlannedFile
-from .placed_rows import PlacedRows
+from .placed_rows import PlacedRows, Unusable
 from .placed_stats import PlacedStats
 from .writer_v30 import write_json, write_own
 
@@ -121,13 +122,12 @@ class WriterV21:
 
     def write(
         self, unit: PlannedFile, episodes: Iterable[PlacedEpisode], files: Mapping[str, Path], plan: DatasetPlan
-    ) -> None:
+    ) -> Unusable:
         """See the protocol; clips that were re-encoded have a file of their own, which is copied."""
         paired = ((placed, files.get(episode_path(unit.key, placed.index))) for placed in episodes)
         outs = [(placed, out) for placed, out in paired if out is not None]
         if not unit.key:
-            self._write_rows(outs, plan)
-            return
+            return self._write_rows(outs, plan)
         tracks = [(placed.location.tracks[unit.key], out) for placed, out in outs]
         split([(track.clip, out) for track, out in tracks if track.is_copyable], self.info.fps)
         for track, out in tracks:
@@ -135,8 +135,9 @@ class WriterV21:
                 prove(out, track.clip.frames, self.info.fps)
             else:
                 copy_file(track.clip.path, out)
+        return {}
 
-    def _write_rows(self, files: Sequence[tuple[PlacedEpisode, Path]], plan: DatasetPlan) -> None:
+    def _write_rows(self, files: Sequence[tuple[PlacedEpisode, Path]], plan: DatasetPlan) -> Unusable:
         rows = PlacedRows(self.info.placed_features, self.info.fps, plan, self.schema)
         pieces = rows.tables(placed for placed, _ in files)
         for (_, out), (_, tables) in zip(files, groupby(pieces, key=itemgetter(0)), strict=True):
@@ -144,6 +145,7 @@ class WriterV21:
                 for _, table in tables:
                     writer.write_table(table, row_group_size=table.num_rows)
         rows.close()
+        return rows.unusable
 
     def write_meta(
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
@@ -214,7 +216,7 @@ def _created(path: Path) -> IO[str]:
 
 
 def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
-    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    file.write(json_text(entry) + "\n")
 
 
 def _nested(stats: StatColumns, info: DatasetInfo) -> list[dict[str, dict[str, Any]]]:
@@ -226,6 +228,7 @@ def _nested(stats: StatColumns, info: DatasetInfo) -> list[dict[str, dict[str, A
         known = {name: is_known(column) | kind.is_numeric for name, column in columns.items()}
         for row, episode in enumerate(episodes):
             found = {name: values[row] for name, values in lists.items() if known[name][row]}
-            if all(name in found for name in MERGED_KEYS):
+            is_finite = all(np.isfinite(column[row]).all() for name, column in columns.items() if name in MERGED_KEYS)
+            if is_finite and all(name in found for name in MERGED_KEYS):
                 episode[key] = found
     return episodes

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....core.columns import Array
+from ....core.commit import json_text
 from ....core.features import DEFAULT_FEATURES, vectors
 from ....media.remux.concat import join
 from .. import paths_v30
@@ -23,7 +24,7 @@ from ..features.feature_kind import data_schema, kind_of
 from .dataset_plan import DatasetPlan, PlacedBatches, PlacedEpisode, TaskTable
 from .episodes_table import EpisodesTable, gathered, joined
 from .file_planner import DatasetPlanner, PlannedFile
-from .placed_rows import PlacedRows
+from .placed_rows import PlacedRows, Unusable
 from .placed_stats import PlacedStats
 
 _PANDAS_TASKS = {
@@ -90,17 +91,18 @@ class WriterV30:
 
     def write(
         self, unit: PlannedFile, episodes: Iterable[PlacedEpisode], files: Mapping[str, Path], plan: DatasetPlan
-    ) -> None:
+    ) -> Unusable:
         """See the protocol."""
         out = files[unit.path]
         if unit.key:
             join([placed.location.tracks[unit.key].clip for placed in episodes], out, self.info.fps, faststart=True)
-            return
+            return {}
         rows = PlacedRows(self.info.placed_features, self.info.fps, plan)
         with rows.writer(out) as writer:
             for _, table in rows.tables(episodes):
                 writer.write_table(table, row_group_size=table.num_rows)
         rows.close()
+        return rows.unusable
 
     def write_meta(
         self, out: Path, episodes: PlacedBatches, plan: DatasetPlan, histograms: Mapping[str, Array]
@@ -176,4 +178,4 @@ def write_dataset(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file of meta/ into a folder that is not committed yet."""
-    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(content, indent=4) + "\n", encoding="utf-8")

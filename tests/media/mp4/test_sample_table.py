@@ -10,12 +10,14 @@ import pytest
 
 from robotrove.core.errors import RobotroveError
 from robotrove.media.mp4.boxes import Unusual, box
-from robotrove.media.mp4.sample_table import read_table
+from robotrove.media.mp4.sample_table import fragment_frames, read_table
 from robotrove.media.remux.clip import Clip
 from robotrove.media.remux.concat import join
 from robotrove.media.remux.video_index import VideoIndex, read_index
+from robotrove.media.video.probe import probe
 from robotrove.tests.support.media.odd_videos import make_odd
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
+from robotrove.tests.support.media.seeks import write_clip
 
 
 def values(index: VideoIndex) -> tuple[object, ...]:
@@ -132,3 +134,94 @@ def test_damage_is_no_worse_than_an_error(kind: str, tmp_path: Path) -> None:
             failed += 1
         assert "a.mp4" in message
     assert 30 < failed < 150
+
+
+# How recorders cut a file into fragments.
+FRAGMENTS = {
+    "by keyframe": {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+    "the first in moov": {"movflags": "frag_keyframe"},
+    "one per frame": {"movflags": "frag_every_frame+empty_moov"},
+    "by time": {"movflags": "empty_moov", "frag_duration": "200000"},
+    "with an index": {"movflags": "frag_keyframe+empty_moov+dash+global_sidx"},
+    "offsets from the file": {"movflags": "frag_keyframe+empty_moov+omit_tfhd_offset"},
+}
+
+
+def fragmented(path: Path, out: Path, options: dict[str, str]) -> Path:
+    with av.open(str(path)) as source, av.open(str(out), "w", format="mp4", options=options) as target:
+        stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    return out
+
+
+def timed(path: Path) -> list[tuple[object, ...]]:
+    """Return time, duration and bytes of every packet."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        return [(p.pts, p.dts, p.duration, p.time_base, p.is_keyframe, bytes(p)) for p in packets]
+
+
+@pytest.mark.parametrize("kind", ["av1", "h264 in order", "h264 B-frames", "hevc closed GOPs"])
+@pytest.mark.parametrize("how", FRAGMENTS)
+def test_fragments_are_read_as_by_packets(kind: str, how: str, tmp_path: Path) -> None:
+    plain = record(tmp_path / "plain.mp4", kind, 30)
+    path = fragmented(plain, tmp_path / "a.mp4", FRAGMENTS[how])
+    assert b"moof" in path.read_bytes()
+    table, content = read_table(path), path.read_bytes()
+    spans = zip(table.offsets.tolist(), table.sizes.tolist(), strict=True)
+    found = zip(
+        table.pts.tolist(),
+        (table.pts - table.leads).tolist(),
+        table.keyframes.tolist(),
+        [content[offset : offset + size] for offset, size in spans],
+        strict=True,
+    )
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        assert (table.time_base, table.start_time) == (stream.time_base, stream.start_time)
+        assert list(found) == [(p.pts, p.dts, p.is_keyframe, bytes(p)) for p in packets]
+    out, expected = tmp_path / "out.mp4", tmp_path / "expected.mp4"
+    clips = [(0, 30)] if kind == "hevc closed GOPs" else [(0, 12), (12, 18)]  # it has a keyframe at 7 and 14, not at 12
+    join([Clip(path, *clip) for clip in clips], out, FPS)
+    join([Clip(plain, *clip) for clip in clips], expected, FPS)
+    assert timed(out) == timed(expected)
+    assert len(timed(out)) == 30
+
+
+def test_fragments_that_are_damaged_are_not_ordinary(tmp_path: Path) -> None:
+    path = fragmented(record(tmp_path / "plain.mp4", "h264 in order", 30), tmp_path / "a.mp4", FRAGMENTS["by keyframe"])
+    content = path.read_bytes()
+    assert is_ordinary(path)
+    second = content.index(b"moof", content.index(b"moof") + 4) - 4
+    changes = {
+        "the end is cut off": content[:-10],
+        "a fragment is missing": content[:second] + content[content.index(b"moof", second + 8) - 4 :],
+        "another track": patched(content, b"tfhd", 4, b"\0\0\0\7"),
+        "4 billion frames": patched(content, b"trun", 4, b"\xff" * 4),
+        "frames beyond the file": patched(content, b"trun", 8, b"\x7f\xff\xff\xff"),
+        "a frame before": patched(content, b"trun", 8, b"\xff\xff\0\0"),
+        "another time": patched(content, b"tfdt", 4, b"\0\0\0\1\0\0\0\1"),
+        "no defaults": content.replace(b"mvex", b"udta", 1),
+    }
+    for name, changed in changes.items():
+        path.write_bytes(changed)
+        assert not is_ordinary(path), name
+
+
+@pytest.mark.parametrize("how", ["by keyframe", "the first in moov"])
+def test_frames_in_fragments_of_any_codec_are_counted(how: str, tmp_path: Path) -> None:
+    plain = write_clip(tmp_path / "plain.mp4", "mpeg4 in order", range(40), FPS)
+    path = fragmented(plain, tmp_path / "a.mp4", FRAGMENTS[how])
+    assert not is_ordinary(path)
+    in_moov = 12 if how == "the first in moov" else 0
+    assert (fragment_frames(path, 1), fragment_frames(path, 2), fragment_frames(plain, 1)) == (40 - in_moov, 0, 0)
+    assert probe(path, fps=FPS).frames == 40
+    content = path.read_bytes()
+    last = content.rindex(b"moof") - 4
+    path.write_bytes(content[: last + 400])  # after the tables of the last fragment, which has four frames
+    with pytest.raises(RobotroveError):
+        probe(path, expected_frames=40, fps=FPS)

@@ -16,6 +16,7 @@ from robotrove.media.remux.concat import NotCopyable, join
 from robotrove.media.remux.video_index import read_index
 from robotrove.media.video.probe import keyframes
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
+from robotrove.tests.support.media.seeks import REACHABLE, UNREACHABLE, lost_frames, played, write_clip
 
 
 def copyable(path: Path) -> dict[int, list[int]]:
@@ -194,3 +195,38 @@ def test_damaged_files_are_named(codec: str, tmp_path: Path) -> None:
             join([Clip(path, 0, 10)], tmp_path / "out.mp4", FPS)
     with pytest.raises(RobotroveError, match=r"gone\.mp4: cannot be read as video"):
         read_index(tmp_path / "gone.mp4", FPS)
+
+
+@pytest.mark.parametrize("kind", [*REACHABLE, *UNREACHABLE])
+def test_frames_that_a_seek_does_not_reach(kind: str, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", kind, range(40), 20)
+    assert played(path) == list(range(40))
+    index, lost = read_index(path, 20), lost_frames(path, 20)
+    told = [frame for frame in range(40) if index.unreachable(frame, 1)]
+    assert bool(lost) == (kind in UNREACHABLE)
+    if kind == "h264 intra refresh":  # after its recovery point, x264's pictures are near enough, not equal
+        assert told == [8, 9, 16, 17, 24, 25, 32, 33]
+        assert set(told) <= set(lost)
+    else:
+        assert told == lost
+    assert index.unreachable(0, 40) == len(told)
+    assert index.unreachable(3, 20) == len([frame for frame in told if 3 <= frame < 23])
+    assert (index.unreachable(-5, 5), index.unreachable(40, 3)) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", UNREACHABLE)
+def test_other_containers_tell_the_same_of_seeks(kind: str, tmp_path: Path) -> None:
+    mp4 = write_clip(tmp_path / "a.mp4", kind, range(40), 20)
+    mkv, mov = tmp_path / "a.mkv", tmp_path / "a.mov"
+    for path in (mkv, mov):
+        with av.open(str(mp4)) as source, av.open(str(path), "w") as target:
+            stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
+            for packet in source.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    target.mux(packet)
+    expected = [read_index(mp4, 20).unreachable(frame, 1) for frame in range(40)]
+    assert sum(expected) > 0
+    assert [read_index(mov, 20).unreachable(frame, 1) for frame in range(40)] == expected
+    if kind.startswith(("h264", "hevc")):  # MPEG's keyframes are marked alike in few containers
+        assert [read_index(mkv, 20).unreachable(frame, 1) for frame in range(40)] == expected

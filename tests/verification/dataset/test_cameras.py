@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import struct
+
 import av
+import numpy as np
 import pytest
 
 from robotrove.formats.lerobot import time_limits
@@ -96,3 +99,18 @@ def test_no_video_at_all(tiny, content: bytes) -> None:
     assert where == FRONT
     assert "cannot be read as video" in message
     assert str(tiny.root) not in message
+
+
+@pytest.mark.parametrize("degrees", [90, -90, 180])
+def test_a_rotation_in_the_container_is_named(tiny, degrees: int) -> None:
+    path = tiny.root / WRIST
+    content = bytearray(path.read_bytes())
+    cos, sin = round(np.cos(np.radians(degrees))), round(np.sin(np.radians(degrees)))
+    matrix = struct.pack(">9i", cos << 16, -sin << 16, 0, sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    place = content.index(b"tkhd") + 4 + 40  # times and durations of 32 bits (ISO/IEC 14496-12, 8.3.2)
+    content[place : place + 36] = matrix
+    path.write_bytes(content)
+    [(where, message)] = tiny.found("videos")
+    assert where == WRIST
+    assert f"its container turns frames by {-180 if degrees == 180 else degrees} degrees" in message
+    assert tiny.errors() == []

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from robotrove.core.errors import UsageError
 from robotrove.verification.check import Check
+from robotrove.verification.consumers import chosen
 from robotrove.verification.dataset import CHECKS
 from robotrove.verification.dataset.runner import verify
 
@@ -132,3 +136,57 @@ def test_nothing_is_raised_whatever_the_types_of_columns(tiny_original: Path, ti
             pq.write_table(table, tiny.root / name)
             assert verify(tiny.root).findings, (name, column)
         pq.write_table(original, tiny.root / name)
+
+
+def _without_rows(path: Path) -> None:
+    if path.suffix == ".parquet":
+        pq.write_table(pq.read_table(path).slice(0, 0), path)
+    else:
+        path.write_text("{}" if path.suffix == ".json" else "\n")
+
+
+def _empty(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+        path.mkdir()
+    else:
+        path.write_bytes(b"")
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+# What becomes of a file or a folder, and the files for which that is tried; "" is a folder.
+HARMS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "missing": (lambda path: shutil.rmtree(path) if path.is_dir() else path.unlink(), ("", ".mp4", ".parquet")),
+    "empty": (_empty, ("", ".mp4", ".parquet")),
+    "without rows": (_without_rows, (".parquet",)),
+    "a folder": (_folder, (".mp4", ".parquet")),
+    "null": (lambda path: path.write_text("null\n"), ()),
+    "a list": (lambda path: path.write_text("[]\n"), ()),
+}
+
+
+@pytest.mark.parametrize(
+    "harm", [harm if harm == "missing" else pytest.param(harm, marks=pytest.mark.slow) for harm in HARMS]
+)
+@pytest.mark.parametrize("original", ["tiny_original", "tiny21_original"])
+def test_each_file_and_folder_may_be_harmed(
+    original: str, harm: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    whole: Path = request.getfixturevalue(original)
+    change, suffixes = HARMS[harm]
+    refused = "{}"  # info.json without a version
+    for path in sorted(path.relative_to(whole) for path in whole.rglob("*")):
+        if path.suffix in (*suffixes, ".json", ".jsonl"):
+            root = Path(shutil.copytree(whole, tmp_path / "harmed"))
+            change(root / path)
+            if path.name == "info.json" and (root / path).is_file() and (root / path).read_text() == refused:
+                with pytest.raises(UsageError, match="codebase_version is None"):
+                    verify(root)
+                shutil.rmtree(root)
+                continue
+            assert not verify(root, deep=True, consumers=chosen(["lerobot", "openpi"])).ok, path
+            shutil.rmtree(root)

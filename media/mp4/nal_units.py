@@ -23,6 +23,8 @@ class _Syntax:
     size_at: int
 
 
+_SEI, _RECOVERY_POINT = 6, 6  # a type of NAL units, and one of the messages in them
+
 # ITU-T H.264 table 7-1, ITU-T H.265 table 7-1, ISO/IEC 14496-15 5.3.3.1 (avcC) and 8.3.3.1 (hvcC).
 _SYNTAX = {
     "h264": _Syntax(0, 31, frozenset({5}), range(1, 6), frozenset({7, 8, 13, 15}), 4),
@@ -38,10 +40,13 @@ class Keyframe:
         closed: Nothing stored after it refers to anything before it.
         own: The parameters repeated in it are those of its file. If not, they would stay in force
             for what comes after it, where they are not repeated.
+        inexact: Frames from it on that are not exact yet if decoding begins here, as its recovery point says: pictures
+            that are refreshed part by part (ITU-T H.264 D.2.8).
     """
 
     closed: bool = True
     own: bool = True
+    inexact: int = 0
 
 
 def has_units(codec: str) -> bool:
@@ -62,14 +67,36 @@ def read_keyframe(codec: str, extradata: bytes, packet: memoryview) -> Keyframe:
         return Keyframe()
     if not _has_lengths(syntax, extradata):
         return Keyframe(closed=False)
-    own = True
+    own, inexact = True, 0
     for unit in _units(packet, (extradata[syntax.size_at] & 3) + 1):
         kind = unit[0] >> syntax.shift & syntax.mask
         if kind in syntax.pictures:
-            return Keyframe(kind in syntax.closed, own)
+            return Keyframe(kind in syntax.closed, own, inexact)
         if kind in syntax.parameters:
             own = own and bytes(unit) in extradata
+        elif codec == "h264" and kind == _SEI:
+            inexact = max(inexact, _recovery_frames(bytes(unit[1:])))
     return Keyframe(False, own)
+
+
+def _recovery_frames(messages: bytes) -> int:
+    """Return the frames that a recovery point among SEI messages asks for (H.264 7.3.2.3, D.1.8); 0 without one."""
+    data, position = messages.replace(b"\0\0\3", b"\0\0"), 0
+    while position + 2 < len(data):
+        kind, position = _number(data, position)
+        size, position = _number(data, position)
+        if kind == _RECOVERY_POINT:
+            bits = f"{int.from_bytes(data[position : position + 8], 'big'):0{8 * len(data[position : position + 8])}b}"
+            zeros = len(bits) - len(bits.lstrip("0"))
+            return int(bits[zeros : 2 * zeros + 1] or "1", 2) - 1  # Exp-Golomb code (9.1)
+        position += size
+    return 0
+
+
+def _number(data: bytes, position: int) -> tuple[int, int]:
+    """Return a number of bytes 255 and a last one, and the place after it."""
+    last = next((at for at in range(position, len(data)) if data[at] != 255), len(data) - 1)
+    return 255 * (last - position) + data[last], last + 1
 
 
 def read_heads(codec: str, extradata: bytes, heads: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
