@@ -31,11 +31,13 @@ class Feature:
         dtype: A numpy dtype name, ``string``, or ``video``/``image`` for uint8 RGB frames.
         shape: Shape of one row: (D,) for vectors, (1,) for scalars, (height, width, 3) for cameras.
         names: A name per entry of a vector, (height, width, channels) for cameras, or None.
+        is_depth: True for a camera with distances instead of colours, (height, width, 1).
     """
 
     dtype: str
     shape: tuple[int, ...]
     names: tuple[str, ...] | None = None
+    is_depth: bool = False
 
     @property
     def points_into(self) -> str:
@@ -50,20 +52,29 @@ class Feature:
 
     @property
     def values_dtype(self) -> np.dtype[Any]:
-        """Dtype of the values in memory: uint8 for frames, object for texts."""
-        return np.dtype({"video": "uint8", "image": "uint8", "string": "O"}.get(self.dtype, self.dtype))
+        """Dtype of the values in memory: uint8 for frames, object for texts and annotations."""
+        special = {"video": "uint8", "image": "uint8", "string": "O", "language": "O"}
+        return np.dtype(special.get(self.dtype, self.dtype))
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as info.json has it."""
-        return {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names) if self.names else None}
+        entry = {"dtype": self.dtype, "shape": list(self.shape), "names": list(self.names) if self.names else None}
+        return entry | {"info": {"is_depth_map": True}} if self.is_depth else entry
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Feature:
         """Read an entry of info.json; names that cannot be put as one list are dropped, see `lost_names`."""
-        return cls(entry["dtype"], tuple(entry["shape"]), _plain_names(entry.get("names"), prod(entry["shape"])))
+        names = _plain_names(entry.get("names"), prod(entry["shape"]))
+        return cls(entry["dtype"], tuple(entry["shape"]), names, _is_depth(entry))
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
+        return f"{'depth ' * self.is_depth}{self.dtype}[{'x'.join(map(str, self.shape))}]"
+
+
+def _is_depth(entry: dict[str, Any]) -> bool:
+    """True for a mark of depth at one of the places where LeRobot 0.6 looks (dataset_metadata.py, depth_keys)."""
+    places = (("info", "is_depth_map"), ("info", "video.is_depth_map"), ("video_info", "video.is_depth_map"))
+    return any(isinstance(entry.get(block), dict) and bool(entry[block].get(key)) for block, key in places)
 
 
 def lost_names(entry: dict[str, Any]) -> str:
@@ -139,7 +150,7 @@ def difference(expected: Features, found: Features) -> str:
     notes += [f"{key} unexpected" for key in found if key not in expected]
     for key in expected.keys() & found.keys():
         left, right = expected[key], found[key]
-        if (left.dtype, left.shape) != (right.dtype, right.shape):
+        if str(left) != str(right):
             notes.append(f"{key} is {right} instead of {left}")
         elif left.points_into != right.points_into:
             numbers = [f"numbers of {'values' if not side.points_into else 'tasks'}" for side in (right, left)]

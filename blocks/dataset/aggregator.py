@@ -57,6 +57,13 @@ class Aggregator(DatasetMaker):
             where = f"{source.root}, episode {location.index}, {key}"
             self._check_size(key, track, where)
             problem = self._problem(key, track)
+            if problem and self.info.features[key].is_depth:
+                raise UsageError(
+                    where,
+                    f"{problem}; re-encoding would change depth",
+                    "clips of depth as LeRobot records them, with codec and pixel format of the first dataset",
+                    "remove the dataset, or record it again",
+                )
             if problem and self.on_mismatch == "refuse":
                 raise UsageError(
                     where,

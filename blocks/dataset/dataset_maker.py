@@ -110,17 +110,18 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             yield from kept_episodes(source, planner, note)
             return
         for found in source.measured() if self.datasets is None else input_episodes(source, note):
-            location = self._reachable(self.admit(found, source))
+            location = self._reachable(self.admit(found, source), source)
             self._reencodings.update(key for key, track in location.tracks.items() if not track.is_copyable)
             planner.add(location)
             yield location
 
-    def _reachable(self, location: EpisodeLocation) -> EpisodeLocation:
+    def _reachable(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return the episode with a mark on clips with frames that LeRobot could not fetch: they are re-encoded."""
         tracks = dict(location.tracks)
         for key, track in location.tracks.items():
             if track.unreachable and track.encoding:
-                tracks[key] = replace(track, is_copyable=track.is_copyable and not can_reencode(track.encoding.codec))
+                is_left = source.features[key].is_depth or not can_reencode(track.encoding.codec)
+                tracks[key] = replace(track, is_copyable=track.is_copyable and is_left)
                 self._unreachable[key, tracks[key].is_copyable] += track.unreachable
         return replace(location, tracks=tracks)
 
@@ -159,9 +160,11 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         _, differing = self.sources.extras(() if not has_subtasks else (paths_v30.SUBTASKS,))
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         for (key, is_left), count in self._unreachable.items():
-            told = "clips of their codec cannot be re-encoded" if is_left else "so their clips were re-encoded"
-            notes.append(f"LeRobot could not fetch {count} frames of {key} by a seek (open GOP): {told}")
-        notes += differing
+            done = (
+                "clips of depth, or of their codec, are not re-encoded" if is_left else "so their clips were re-encoded"
+            )
+            notes.append(f"LeRobot could not fetch {count} frames of {key} by a seek (open GOP): {done}")
+        notes += differing + self.sources.tools()[1]
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
         files = planner.finish()
@@ -251,7 +254,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         with file_attempt(self.root / paths_v30.INFO) as attempt:
-            writer = self.writer(replace(self.info, video_info=self.sources.video_info()))
+            tools, _ = self.sources.tools()
+            writer = self.writer(replace(self.info, video_info=self.sources.video_info(), tools=tools))
             writer.write_info(self.root, attempt, self._plan)
             for base in self.sources.base():
                 write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

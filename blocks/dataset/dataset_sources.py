@@ -82,6 +82,10 @@ class DatasetSources:
         """Return what is known of the videos besides what can be read off a file."""
         return shared_video_info(self._tellers())
 
+    def tools(self) -> tuple[list[Any] | None, list[str]]:
+        """Return the tools of annotations that all sources have alike, and a note on those that differ."""
+        return shared_tools(self._tellers())
+
     def histograms(self) -> dict[str, Array]:
         """Return the summed histograms of all sources, for cameras with one in every source."""
         return summed_histograms(self)
@@ -135,8 +139,20 @@ def shared_video_info(sources: Iterable[Dataset]) -> dict[str, Mapping[str, Any]
     shared: dict[str, Mapping[str, Any]] | None = None
     for source in sources:
         infos = DatasetInfo.of_dataset(source).video_info
-        shared = dict(infos) if shared is None else {k: i for k, i in shared.items() if infos.get(k) == i}
+        if shared is None:
+            shared = dict(infos)
+            continue
+        merged = {key: source.kinds[key].merged_info(info, infos.get(key, {})) for key, info in shared.items()}
+        shared = {key: info for key, info in merged.items() if info}
     return shared or {}
+
+
+def shared_tools(sources: Iterable[Dataset]) -> tuple[list[Any] | None, list[str]]:
+    """Return the tools in info.json that all sources have alike, and a note on those that differ."""
+    said = [source.info.get("tools") for source in sources]
+    if all(tools == said[0] for tools in said):
+        return (said[0] if said else None), []
+    return None, ["not in the output: tools of meta/info.json, which differ between the datasets"]
 
 
 def summed_histograms(sources: Iterable[Dataset]) -> dict[str, Array]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ...core.errors import UsageError
+from ...core.features import Features
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
+from ...formats.lerobot.features.feature_kind import kind_of
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...formats.lerobot.writers.dataset_plan import VersionWriter
 from ...formats.lerobot.writers.writer_v21 import WriterV21
@@ -43,6 +45,22 @@ class Downgrader(DatasetMaker):
         super().__init__(datasets=datasets, video=video, annotations=annotations)
         self.reference_exact = reference_exact
         self.allow_long = allow_long
+
+    def check_features(self, features: Features) -> None:
+        """Refuse columns that v2.1 cannot hold.
+
+        Raises:
+            UsageError: Naming them, and what to do.
+        """
+        refused = [key for key, feature in features.items() if self.makes in kind_of(feature).refused_in]
+        if refused:
+            raise UsageError(
+                ", ".join(refused),
+                f"cannot be in a dataset of {self.makes}: its readers know neither depth nor annotations",
+                "features that LeRobot 0.3.3 knows",
+                f"write v3.0 (robotrove aggregate), or remove them first: lerobot-edit-dataset --operation.type "
+                f'remove_feature --operation.feature_names "{refused}" (LeRobot 0.6)',
+            )
 
     def writer(self, info: DatasetInfo) -> VersionWriter:
         """Return the writer of v2.1."""

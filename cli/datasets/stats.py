@@ -77,6 +77,8 @@ def _lines(dataset: str, report: StatsReport, check: bool) -> Iterator[str]:
     yield f"recomputed: {counted(len(report.numbers), 'feature')} from the rows"
     for camera, why in report.cameras.items():
         yield f"recomputed: {camera} from its frames ({why})"
+    for camera in report.kept:
+        yield f"kept: {camera}, because depth is not decoded"
     for feature, found in report.differences.items():
         yield _summary(feature, found, check)
         if check:

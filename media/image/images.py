@@ -1,4 +1,4 @@
-"""Decoder and encoder of pictures: JPEG and PNG to RGB and back."""
+"""Decoder and encoder of pictures: JPEG and PNG to RGB and back; headers of these, and of WebP and TIFF."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Channels by the colour type in IHDR (PNG specification, 11.2.2); alpha is not counted.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}
 _EXIF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_OFFSETS, _TIFF_SAMPLES = 256, 257, 258, 273, 277
 _EXIF_ORIENTATION, _EXIF_SHORT, _EXIF_LONG = 0x0112, 3, 4
 
 
@@ -34,7 +35,7 @@ class Header:
     """Facts about an encoded image.
 
     Attributes:
-        codec: FFmpeg's name: ``mjpeg`` or ``png``.
+        codec: FFmpeg's name: ``mjpeg``, ``png``, ``webp`` or ``tiff``.
         height: Rows.
         width: Pixels per row.
         channels: 1 for grey, 3 for colour; alpha is not counted.
@@ -73,6 +74,57 @@ def read_header(content: bytes) -> Header:
     if content.startswith(_PNG_START):
         return _png_header(content)
     raise _bad(f"{len(content)} bytes are neither JPEG nor PNG; they begin with {content[:8]!r}")
+
+
+def stored_header(content: bytes) -> Header:
+    """Return kind and size of a picture in a dataset, which LeRobot reads with Pillow.
+
+    Raises:
+        EpisodeRejected: ``bad_image`` if it is none of PNG, JPEG, WebP and TIFF, or ends early.
+    """
+    try:
+        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+            return _webp_header(content)
+        if order := _EXIF_ORDERS.get(content[:4]):
+            return _tiff_header(content, order)
+    except struct.error:
+        raise _bad(f"a picture of {len(content)} bytes ends early") from None
+    return read_header(content)
+
+
+def _webp_header(content: bytes) -> Header:
+    """Read the first chunk (RFC 9649, sections 2.5 to 2.7)."""
+    if (size := struct.unpack_from("<I", content, 4)[0] + 8) > len(content):
+        raise _bad(f"a WebP of {len(content)} bytes ends early: its header says {size}")
+    kind = content[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+    elif kind == b"VP8L":
+        (sizes,) = struct.unpack_from("<I", content, 21)
+        width, height = (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", content, 26))
+    return Header("webp", height, width, 3, 8, 1, size)
+
+
+def _tiff_header(content: bytes, order: str) -> Header:
+    """Read the first directory (TIFF 6.0, section 2)."""
+    (directory,) = struct.unpack_from(f"{order}I", content, 4)
+    (entries,) = struct.unpack_from(f"{order}H", content, directory)
+    found = {_TIFF_BITS: 1, _TIFF_SAMPLES: 1}
+    for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", content, entry)
+        size = "H" if kind == _EXIF_SHORT else "I"
+        at = entry + 8
+        if size == "H" and count > 2:  # bits of three channels do not fit into the entry
+            (at,) = struct.unpack_from(f"{order}I", content, at)
+        (found[tag],) = struct.unpack_from(order + size, content, at)
+        if tag == _TIFF_OFFSETS and count == 1 and found[tag] >= len(content):
+            raise _bad(f"a TIFF of {len(content)} bytes ends early")
+    if not {_TIFF_WIDTH, _TIFF_HEIGHT} <= found.keys():
+        raise _bad("a TIFF without a size")
+    size_of = (found[_TIFF_HEIGHT], found[_TIFF_WIDTH])
+    return Header("tiff", *size_of, found[_TIFF_SAMPLES], found[_TIFF_BITS], 1, len(content))
 
 
 def _jpeg_header(content: bytes) -> Header:

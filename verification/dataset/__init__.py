@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Registry] = {
             "counts": "structure:CountsCheck",
             "episodes": "episodes:EpisodesV30Check",
             "rows": "rows:RowsCheck",
+            "language": "rows:LanguageCheck",
             "timestamps": "timestamps:TimestampsCheck",
             "images": "cameras:ImagesCheck",
             "videos": "cameras:VideosCheck",

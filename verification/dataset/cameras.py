@@ -87,6 +87,9 @@ class VideosCheck(Check[Dataset]):
         if len(feature.shape) == 3 and (info.height, info.width) != frame_size(feature):
             height, width = frame_size(feature)
             yield self.error(file.path, f"frames are {info.height}x{info.width} instead of {height}x{width}")
+        entry = dataset.info["features"][file.key]
+        for problem in dataset.kinds[file.key].file_problems(info.codec, info.pix_fmt, entry):
+            yield self.error(file.path, problem)
         yield from self._late(file, dataset.fps)
         for at in np.flatnonzero((file.firsts < info.frames) & ~np.isin(file.firsts, info.keyframes)).tolist():
             message = f"frame {file.firsts[at]}, the first of episode {file.episodes[at]}, is not a keyframe"
@@ -162,7 +165,7 @@ class VideosV21Check(VideosCheck):
 
 
 class ImagesCheck(Check[Dataset]):
-    """Every picture is there, and a PNG of the size that info.json says."""
+    """Every picture is there, of the size that info.json says."""
 
     name = "images"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import annotation_columns
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.features.language import PERSISTENT, Language
 from ..check import Check, Diagnostic, RowFaults
 from .timestamps import column_of
 
@@ -87,9 +89,10 @@ class RowsCheck(Check[Dataset]):
         return self.error(where, "is not a feature of info.json: LeRobot cannot load the file")
 
     def _features(self, path: str, schema: pa.Schema, dataset: Dataset, faults: RowFaults) -> Iterator[Diagnostic]:
-        apart = {*_INDICES, *dataset.cameras}  # pictures have a check of their own
-        for name in (key for key in dataset.row_features if key in schema.names and key not in apart):
-            kind = dataset.kinds[name]
+        # Pictures and annotations have checks of their own.
+        plain = {key: kind for key, kind in dataset.kinds.items() if kind.numpy_kind and key not in _INDICES}
+        for name in (key for key in plain if key in schema.names):
+            kind = plain[name]
             try:
                 for first, batch in dataset.row_batches(path, (name,)):
                     values = kind.values(batch[name], f"{path}, column {name}")
@@ -149,6 +152,37 @@ def _check_indices(
 def _bad(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], row: int) -> str:
     position = int(np.argmax(wrong[row]))
     return f"{name}[{position}] is {values[row].reshape(-1)[position]}"
+
+
+class LanguageCheck(Check[Dataset]):
+    """Entries of language columns are what LeRobot 0.6 looks for, and those of an episode are in all of its rows."""
+
+    name = "language"
+
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
+        """Yield the first wrong row of each kind, and how many."""
+        kinds = {key: kind for key, kind in dataset.kinds.items() if isinstance(kind, Language)}
+        for path, (key, kind) in product((data.path for data in dataset.data_files()), kinds.items()):
+            faults = RowFaults(self, path)
+            try:
+                episode, before = -1, None
+                for first, batch in dataset.row_batches(path, (key, "episode_index")):
+                    rows = kind.values(batch[key], f"{path}, column {key}")[:, 0]
+                    numbers = column_of(batch, "episode_index", path).tolist()
+                    for row, (number, entries) in enumerate(zip(numbers, rows, strict=True), first):
+                        problem = "" if entries == before else kind.row_problem(entries, key, dataset.cameras)
+                        if key == PERSISTENT and number == episode and entries != before:
+                            problem = "is not that of the row before, though both are of one episode"
+                        _note(faults, f"{key}: {problem}" if problem else "", row)
+                        episode, before = number, entries
+            except Damaged as exc:
+                yield self.damaged(exc)
+            yield from faults.findings()
+
+
+def _note(faults: RowFaults, problem: str, row: int) -> None:
+    """Note a row with a problem, which is empty for none."""
+    faults.note(problem, np.array([bool(problem)]), row, lambda _: problem)
 
 
 class RowsV21Check(RowsCheck):

@@ -43,7 +43,8 @@ def note_camera(
         advice: What to do about a wrong standard deviation.
         faults: Where to note it.
     """
-    # Depth has one channel and is in metres or millimetres.
+    if feature.is_depth:
+        return  # in metres or millimetres, and flat in front of a wall
     if channels(feature) == _COLOURS and (problem := comparison.out_of_range(values)):
         faults.note(f"{key} range", place, problem)
     spread, std = (values["max"] - values["min"]).max(), values["std"].max()
@@ -233,7 +234,7 @@ class StatsV30Check(StatsCheck[DatasetV30]):
 
     def _dataset(self, dataset: DatasetV30, mergers: Mapping[str, StatsMerger], deep: bool) -> Iterator[Diagnostic]:
         content = dataset.json(paths_v30.STATS)
-        for key in content.keys() - dataset.features.keys():
+        for key in content.keys() - dataset.info["features"].keys():
             yield self.unknown(f"{paths_v30.STATS}, {key}")
         missing, faults, remedy = MissingStats(), Repeated(self), advice(dataset, "recomputes it")
         usable: dict[str, dict[str, comparison.Floats]] = {}

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 
+_SUPERSEDED = "subtask_index"  # lerobot 0.6.1, annotations/steerable_pipeline/writer.py
 _BATCH_VALUES = 1 << 22
 _FRAME_BYTES = 1 << 24  # of a batch of frames
 _MOST_STREAMS = 8  # data files that are open at a time
@@ -125,11 +126,22 @@ class Dataset(DatasetFiles, ABC):
 
     @cached_property
     def features(self) -> Features:
-        """All features of info.json, in its order."""
+        """All features of info.json, in its order, but not one that annotations replaced: see `superseded`."""
         entries = self.info.get("features")
         if not isinstance(entries, dict):
             raise DatasetDamaged(self.root, paths_v30.INFO, "features is not an object")
-        return {key: self._feature(key, entry) for key, entry in entries.items()}
+        return {key: self._feature(key, entry) for key, entry in entries.items() if key not in self.superseded}
+
+    @cached_property
+    def superseded(self) -> list[str]:
+        """Features of info.json that have no column since LeRobot 0.6 annotated the dataset, which drops it."""
+        dtypes = {key: entry.get("dtype") for key, entry in self.info["features"].items() if isinstance(entry, dict)}
+        if _SUPERSEDED not in dtypes or "language" not in dtypes.values():
+            return []
+        if (first := next(self.data_files(), None)) is None:
+            return []
+        with self.parquet(first.path) as file:
+            return [] if _SUPERSEDED in file.schema_arrow.names else [_SUPERSEDED]
 
     def _feature(self, key: str, entry: Any) -> Feature:
         where = f"{paths_v30.INFO}, feature {key}"
@@ -340,7 +352,7 @@ class Dataset(DatasetFiles, ABC):
     ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
         """Yield (row, columns) of a data file as `batches` does; wide rows come in smaller batches."""
         if names:
-            values = sum(prod(feature.shape) for name, feature in self.features.items() if name in names)
+            values = sum(kind.row_values for name, kind in self.kinds.items() if name in names)
             rows = max(1, min(BATCH_ROWS, _BATCH_VALUES // max(values, 1)))
             yield from self.batches(path, names, rows, first=first)
 

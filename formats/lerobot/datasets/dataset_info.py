@@ -20,11 +20,11 @@ from .dataset import Dataset, Note, check_names
 from .episode_location import EpisodeLocation
 from .provenance import missing_origins
 
-# Keys of info.json that the writers of both versions compute themselves.
+# Keys of info.json that the writers of both versions compute themselves, and one that makers of datasets compare.
 _MADE = {
     *("codebase_version", "robot_type", "fps", "features", "splits", "data_path", "video_path"),
     *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
-    *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb"),
+    *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb", "tools"),
 }
 _VALID = "valid"
 _OWN_FLAG = "annotation.human.action.valid"  # the constant 1 in the pipelines evaltasks_*
@@ -43,6 +43,7 @@ class DatasetInfo:
         video_info: Camera key to `info` of its entry in info.json; what is missing is read off the files.
         lost_names: Feature to its `names` in info.json, as JSON, where `features` cannot hold them.
         annotations: Columns of integers to what their numbers are: "tasks", "subtasks" or "values".
+        tools: What annotations of LeRobot 0.6 may call, as in info.json; None for its default.
     """
 
     features: Features
@@ -52,6 +53,7 @@ class DatasetInfo:
     video_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lost_names: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+    tools: Sequence[Any] | None = None
 
     @property
     def placed_features(self) -> Features:
@@ -106,6 +108,7 @@ def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
     for location in dataset.measured(sentences.append):
         yield location
         count += 1
+    sentences += [f"not in the output: {key}, which annotations replaced" for key in dataset.superseded]
     if info.lost_names:
         sentences.append(
             f"not in the output: the names of {', '.join(info.lost_names)}, which are not one list of texts"
@@ -129,7 +132,7 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
     folder, first = datasets[0]
     problems = []
     for other, info in datasets[1:]:
-        notes = [difference(first.features, info.features), *_other_names(first, info)]
+        notes = [difference(first.features, info.features), *_other_names(first, info), *_other_settings(first, info)]
         for name in ("fps", "robot_type"):
             if (found := getattr(info, name)) != (expected := getattr(first, name)):
                 notes.append(f"{name} is {found!r} instead of {expected!r}")
@@ -142,6 +145,15 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
             "the same features, fps and robot_type",
             "remove them, or reconvert their recordings with one pipeline",
         )
+
+
+def _other_settings(first: DatasetInfo, info: DatasetInfo) -> Iterator[str]:
+    """Say which cameras need other settings to be read."""
+    for key in first.features.keys() & info.features.keys():
+        expected, found = (kind_of(side.features[key]).settings(side.video_info.get(key, {})) for side in (first, info))
+        for name in expected.keys() & found.keys():
+            if found[name] != expected[name]:
+                yield f"{key} has {name} {found[name]!r} instead of {expected[name]!r}"
 
 
 def _other_names(first: DatasetInfo, info: DatasetInfo) -> Iterator[str]:

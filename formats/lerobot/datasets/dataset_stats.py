@@ -15,7 +15,16 @@ from ....core.errors import Damaged
 from ....core.features import Feature, frame_size
 from .. import paths_v30
 from ..stats.exact_quantiles import column_stats
-from ..stats.feature_stats import MERGED_KEYS, STAT_KEYS, FeatureStats, StatsMerger
+from ..stats.feature_stats import (
+    KNOTS,
+    MERGED_KEYS,
+    QUANTILES,
+    STAT_KEYS,
+    FeatureStats,
+    Floats,
+    StatsMerger,
+    pooled_quantiles,
+)
 from ..stats.image_stats import CHANNELS, LEVELS, pixel_step, stats_from_histogram
 from ..stats.stats_comparison import numbers_of
 from ..stats.stored_stats import is_known
@@ -33,7 +42,8 @@ def dataset_stats(root: Path, numbers: Mapping[str, FeatureStats] | None = None)
 
     Those of numbers are exact over all rows, in float64. Those of cameras are exact over all sampled pixels where the
     dataset has their histogram (ours do); where it has none, they are merged from the episodes, and quantiles stay as
-    they are in the dataset. A camera without statistics in an episode has none.
+    they are in the dataset, or are estimated from those of the episodes. A camera without statistics in an episode
+    has none.
 
     Args:
         root: The dataset.
@@ -89,19 +99,33 @@ def whole_stats(
         elif key in counts and covers(counts[key], feature, int(merged[key]["count"][0])):
             stats[key] = stats_from_histogram(counts[key], int(merged[key]["count"][0]))
         else:
-            known = numbers_of(before.get(key, {}))
+            known = numbers_of(before.get(key, {})) or _pooled_quantiles(dataset, key)
             stats[key] = {**merged[key], **{name: value for name, value in known.items() if name not in MERGED_KEYS}}
     return stats
 
 
+def _pooled_quantiles(dataset: Dataset, key: str) -> dict[str, Floats]:
+    """Return the quantiles of a camera as far as those of its episodes tell; empty if one has none."""
+    shape = dataset.kinds[key].known_stats_shapes()[0]
+    shapes = {f"stats/{key}/{name}": (1,) if name == "count" else shape for name in ("count", *KNOTS)}
+    batches = [columns for _, columns in dataset.stat_batches(shapes)]
+    if not all(name in columns and is_known(columns[name]).all() for columns in batches for name in shapes):
+        return {}
+    whole = {name: np.concatenate([columns[name] for columns in batches]) for name in shapes}
+    knots = np.stack([whole[f"stats/{key}/{name}"] for name in KNOTS], axis=1).reshape(-1, len(KNOTS), prod(shape))
+    found = pooled_quantiles(knots, whole[f"stats/{key}/count"].ravel())
+    return {name: values.reshape(shape) for name, values in zip(QUANTILES, found, strict=True)}
+
+
 def incomplete_cameras(root: Path) -> list[str]:
-    """Return the cameras of a v3.0 dataset with incomplete statistics in an episode."""
+    """Return the colour cameras of a v3.0 dataset with incomplete statistics in an episode."""
     dataset = DatasetV30(root)
     known: set[str] = set()
     for path in dataset.files(dataset.episodes_path):
         with dataset.parquet(path) as file:
             known |= set(file.schema_arrow.names)
-    return [key for key in dataset.cameras if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
+    colours = [key for key, feature in dataset.cameras.items() if not feature.is_depth]
+    return [key for key in colours if any(f"stats/{key}/{name}" not in known for name in STAT_KEYS)]
 
 
 def covers(histogram: Array, feature: Feature, count: int) -> bool:

@@ -15,6 +15,7 @@ from ..dataset_files import ArrowColumn, open_parquet, reading_parquet
 from .episode_location import Rows
 
 _HELD_BYTES = 16 << 20
+_HELD_ROWS = 1 << 14  # values that repeat from row to row take many more bytes in memory than in a file
 
 
 class RowReader:
@@ -70,7 +71,8 @@ class RowReader:
         """Read a row group, and those after it that fit into memory with it."""
         self._table = None  # only one at a time in memory
         size, last = 0, group
-        while last < file.num_row_groups and (last == group or size < _HELD_BYTES):
+        most = self.group_starts[group] + _HELD_ROWS
+        while last < file.num_row_groups and (last == group or (size < _HELD_BYTES and self.group_starts[last] < most)):
             size += file.metadata.row_group(last).total_byte_size
             last += 1
         self._held = range(group, last)

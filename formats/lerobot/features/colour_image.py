@@ -1,14 +1,13 @@
-"""Colour image: a camera with a PNG file in every row."""
+"""Colour image: a camera with a picture in every row."""
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ....core.errors import Damaged
+from ....core.errors import Damaged, EpisodeRejected
 from ....core.features import Feature, frame_size
 from ..dataset_files import ArrowColumn
 from .colour_video import ColourCamera, FramesWriter
@@ -16,11 +15,7 @@ from .feature_kind import NO_PICTURE, Problem, RowsWriter
 
 if TYPE_CHECKING:
     from ....core.episode import Episode
-
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_SIZE = struct.Struct(">II")  # width and height, right after the name of the first chunk (PNG, 11.2.2)
-_SIZE_OFFSET = 16
+    from ....media.image.images import Header
 
 
 class PictureWriter(FramesWriter, RowsWriter):
@@ -41,7 +36,7 @@ class PictureWriter(FramesWriter, RowsWriter):
 
 
 class ColourImage(ColourCamera):
-    """Rows of PNG files, copied when datasets are merged."""
+    """Rows of PNG, JPEG, WebP or TIFF files, copied when datasets are merged."""
 
     frames_writer = PictureWriter
 
@@ -71,15 +66,24 @@ class ColourImage(ColourCamera):
         return pictures
 
     def row_problem(self, row: Any) -> str:
-        """Say why a row is no PNG file of the right size; empty if it is one."""
+        """Say why a row is no picture of the right size; empty if it is one."""
+        from ....media.image.images import stored_header  # PyAV, which rows do not need
+
         content = row.get("bytes") if isinstance(row, dict) else None
         if not isinstance(content, bytes) or not content:
             return NO_PICTURE
-        if not content.startswith(_PNG) or len(content) < _SIZE_OFFSET + _SIZE.size:
-            return "the picture is not a PNG"
-        width, height = _SIZE.unpack_from(content, _SIZE_OFFSET)
-        size = frame_size(self.feature)
-        return "" if (height, width) == size else f"the picture is {height}x{width} instead of {size[0]}x{size[1]}"
+        try:
+            header = stored_header(content)
+        except EpisodeRejected as exc:
+            return f"the picture cannot be read: {exc.detail}"
+        (height, width), found = frame_size(self.feature), (header.height, header.width)
+        if found != (height, width):
+            return f"the picture is {found[0]}x{found[1]} instead of {height}x{width}"
+        return self.header_problem(header)
+
+    def header_problem(self, header: Header) -> str:
+        """Say why a picture of the right size cannot be one of this camera; empty if it can."""
+        return ""
 
     def empty_rows(self, column: ArrowColumn) -> int:
         """See the base class."""

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from ....media.encode.settings import VideoSettings
 
 
+_BLOCKS = ("info", "video_info")  # the latter is that of older recorders, and of GR00T
+_OPTIONS = "video.extra_options"
+_ENCODER = ("video.g", "video.crf", "video.preset", "video.fast_decode", "video.video_backend", _OPTIONS)
+
+
+def info_of(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the facts on a camera that an entry of info.json has, wherever they are."""
+    return next((entry[block] for block in _BLOCKS if isinstance(entry.get(block), dict) and entry[block]), {})
+
+
 class FramesWriter(ColumnWriter):
     """Writer of a camera's frames, which are counted on their way.
 
@@ -86,7 +96,7 @@ class ColourCamera(FeatureKind):
             yield f"names are {', '.join(names)} instead of height, width, channels"
             return
         height, width = frame_size(self.feature)
-        for block in ("info", "video_info"):  # the latter is that of older recorders, and of GR00T
+        for block in _BLOCKS:
             known = entry.get(block)
             for name, expected in (("video.height", height), ("video.width", width), ("video.fps", fps())):
                 if isinstance(known, dict) and known.get(name, expected) != expected:
@@ -113,13 +123,17 @@ class ColourVideo(ColourCamera):
         return entry | {"info": dict(known) if known else _encoding_info(file, fps)}
 
     def stored_info(self, entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-        """See the base class; refuses videos of depth."""
-        info = entry.get("info") or entry.get("video_info") or {}
+        """See the base class."""
+        info: Any = next((entry[block] for block in _BLOCKS if entry.get(block)), {})
         if not isinstance(info, dict):
             raise Damaged(where, f"info is {info!r} instead of an object")
-        if info.get("is_depth_map") or info.get("video.is_depth_map"):
-            raise Damaged(where, "is a depth video; only colour videos can be converted")
         return info
+
+    def merged_info(self, info: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return it without settings of encoders that differ, as LeRobot does (0.6.1, datasets/aggregate.py)."""
+        differing = [key for key in _ENCODER if info.get(key) != other.get(key)]
+        shared: dict[str, Any] = {key: {} if key == _OPTIONS else None for key in differing}
+        return {**info, **shared} if {**info, **shared} == {**other, **shared} else {}
 
 
 def _encoding_info(path: Path, fps: int) -> dict[str, Any]:

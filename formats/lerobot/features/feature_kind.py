@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -88,6 +89,7 @@ class FeatureKind(ABC):
         in_rows: True for a column of the data files.
         is_numeric: True if the rows are numbers, from which statistics can be computed.
         not_in: Versions of LeRobot's format without such columns; their datasets are written without it.
+        refused_in: Versions of LeRobot's format that would lose the column's meaning; no dataset is written.
         has_dictionary: True if values repeat, so that parquet's dictionaries save room.
     """
 
@@ -95,8 +97,14 @@ class FeatureKind(ABC):
 
     in_rows: ClassVar[bool] = True
     not_in: ClassVar[tuple[str, ...]] = ()
+    refused_in: ClassVar[tuple[str, ...]] = ()
     is_numeric: ClassVar[bool] = False
     has_dictionary: ClassVar[bool] = False
+
+    @property
+    def row_values(self) -> int:
+        """Values of a row, or as many as take the same memory."""
+        return prod(self.feature.shape)
 
     @property
     def value_type(self) -> pa.DataType:
@@ -127,6 +135,18 @@ class FeatureKind(ABC):
             Damaged: At `where`, if a new dataset cannot hold such a column.
         """
         return {}
+
+    def merged_info(self, info: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what two datasets of the same settings say alike in `info`; empty for what files say better."""
+        return info if info == other else {}
+
+    def settings(self, info: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what `info` must have alike in datasets that are merged."""
+        return {}
+
+    def file_problems(self, codec: str, pix_fmt: str, entry: Mapping[str, Any]) -> Iterator[str]:
+        """Yield how a video file contradicts an entry of info.json, size and length aside."""
+        return iter(())
 
     def problems(self, key: str, entry: Mapping[str, Any], fps: Callable[[], int]) -> Iterator[str]:
         """Yield what LeRobot would refuse or read wrong in an entry of info.json; `fps` raises if it has no rate."""
@@ -159,8 +179,12 @@ class FeatureKind(ABC):
         """Return the parquet column, as the reference converters to v2.1 write it."""
         return self.arrow_field(name)
 
-    def datasets_type(self, list_type: str) -> dict[str, Any]:
-        """Return the type in the package `datasets`; its release calls vectors `list_type`."""
+    def dictionary_columns(self, name: str) -> list[str]:
+        """Return the parquet columns that have dictionaries."""
+        return [name] if self.has_dictionary else []
+
+    def datasets_type(self, list_type: str) -> dict[str, Any] | None:
+        """Return the type in the package `datasets`, which calls vectors `list_type`; None if files describe none."""
         shape, dtype = self.feature.shape, self.feature.dtype
         value = {"dtype": dtype, "_type": "Value"}
         if shape == (1,):
@@ -339,6 +363,8 @@ class ValuesWriter(RowsWriter):
 def kind_of(feature: Feature) -> FeatureKind:
     """Return the kind of a feature; raises LookupError if there is none that holds its dtype."""
     name = feature.points_into or feature.dtype
+    if feature.is_depth and f"depth {name}" in KINDS:
+        name = f"depth {name}"
     if name not in KINDS:
         raise LookupError(name)
     kind: FeatureKind = KINDS[name](feature)
@@ -375,9 +401,10 @@ def data_schema(features: Features, list_type: str = "List") -> pa.Schema:
             with releases of the package datasets that do not know "List".
     """
     kinds = row_kinds(features)
-    described = {"info": {"features": {key: kind.datasets_type(list_type) for key, kind in kinds.items()}}}
+    described = {key: kind.datasets_type(list_type) for key, kind in kinds.items()}
     fields = [kind.arrow_field(key) for key, kind in kinds.items()]
-    return pa.schema(fields, metadata={"huggingface": json.dumps(described)})
+    metadata = {"huggingface": json.dumps({"info": {"features": described}})}
+    return pa.schema(fields, metadata=None if None in described.values() else metadata)
 
 
 def stat_shapes(features: Features) -> dict[str, Shape]:

@@ -53,6 +53,7 @@ class StatsReport:
         frames: Number of frames.
         numbers: Features computed from the rows.
         cameras: Camera computed from its frames to why it was.
+        kept: Cameras of depth, with statistics that stay as they are.
         differences: By feature; those of a check, or what was changed.
         written: Files that were replaced, relative to the dataset.
     """
@@ -61,6 +62,7 @@ class StatsReport:
     frames: int
     numbers: tuple[str, ...]
     cameras: Mapping[str, str]
+    kept: tuple[str, ...]
     differences: Mapping[str, FeatureDifferences]
     written: tuple[str, ...]
 
@@ -109,6 +111,7 @@ def recompute(
     for done, _ in enumerate(input_episodes(dataset, lambda text: None), 1):
         progress("reading files", done, total)
 
+    kept = tuple(key for key, feature in dataset.cameras.items() if feature.is_depth)
     store: StatsStore[Any] = StatsStoreV21(dataset) if isinstance(dataset, DatasetV21) else StatsStoreV30(dataset)
     before = histograms(dataset)
     needed = needed_cameras(store, before)
@@ -128,7 +131,7 @@ def recompute(
         if isinstance(dataset, DatasetV21):
             files = _gr00t(dataset, gr00t_files(dataset, gr00t=gr00t, relative=relative), differences, check=check)
         else:
-            whole = whole_stats(dataset, episodes.merged(), counts)
+            whole = {k: v for k, v in whole_stats(dataset, episodes.merged(), counts).items() if k not in kept}
             files = _dataset(dataset, whole, list(needed), differences, check=check)
         written: tuple[str, ...] = ()
         if not check:
@@ -138,7 +141,7 @@ def recompute(
                 aside.write(path, _json(content))
             written = aside.commit(first=paths_v30.HISTOGRAMS)
     frames = int(dataset.starts[-1])
-    return StatsReport(total, frames, tuple(dataset.numeric_features), needed, differences.by_feature, written)
+    return StatsReport(total, frames, tuple(dataset.numeric_features), needed, kept, differences.by_feature, written)
 
 
 def _counted(changes: Iterator[Changes], total: int, progress: Progress) -> Iterator[Changes]:

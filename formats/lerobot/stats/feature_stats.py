@@ -20,6 +20,9 @@ Shape: TypeAlias = tuple[int, ...]
 MERGED_KEYS = ("min", "max", "mean", "std", "count")
 STAT_KEYS = (*MERGED_KEYS, *QUANTILES)
 
+KNOTS = ("min", *QUANTILES, "max")  # of the distribution of a part
+
+_HALVINGS = 60  # of an interval, until float64 has no number in between
 _LEVELS = np.array(list(QUANTILES.values()), np.float64)
 
 
@@ -174,6 +177,29 @@ def constant_stats(value: float | NDArray[Any], length: int | NDArray[np.int64])
     """Return the statistics of a scalar column with `value` in all of its `length` rows; of many as `index_stats`."""
     values, count = (array[..., None] for array in np.broadcast_arrays(np.asarray(value, np.float64), length))
     return feature_stats(values, values, values, np.zeros_like(values), count, np.stack([values] * len(QUANTILES)))
+
+
+def pooled_quantiles(knots: Floats, counts: NDArray[Any]) -> Floats:
+    """Return quantiles of all parts together, estimated from those of each: values are evenly spread between knots.
+
+    Args:
+        knots: (parts, len(KNOTS), values), in order.
+        counts: (parts,) how many rows or frames each part has.
+
+    Returns:
+        (len(QUANTILES), values), between the smallest and the largest knot.
+    """
+    weights = (counts / counts.sum())[:, None, None] * np.diff(_LEVELS, prepend=0.0, append=1.0)[None, :, None]
+    lower, upper = knots[:, :-1], np.maximum(knots[:, 1:], knots[:, :-1])
+    width = np.where(upper > lower, upper - lower, 1.0)
+    low, high = (np.repeat(bound[None], len(_LEVELS), axis=0) for bound in (lower.min((0, 1)), upper.max((0, 1))))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        for level, at in enumerate(middle):
+            share = np.where(upper > lower, np.clip((at - lower) / width, 0.0, 1.0), at >= lower)
+            is_below = (share * weights).sum((0, 1)) < _LEVELS[level]
+            low[level], high[level] = np.where(is_below, at, low[level]), np.where(is_below, high[level], at)
+    return high
 
 
 class StatsMerger:

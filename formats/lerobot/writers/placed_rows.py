@@ -230,7 +230,7 @@ class PlacedRows:
     def writer(self, out: Path) -> pq.ParquetWriter:
         """Return a writer of a file of such rows, to be closed after use."""
         # Numbers of one episode hardly repeat: dictionaries of them would take twice the time, and more room.
-        repetitive = [key for key, kind in self._kinds.items() if kind.has_dictionary]
+        repetitive = [column for key, kind in self._kinds.items() for column in kind.dictionary_columns(key)]
         return pq.ParquetWriter(out, self.schema, compression="snappy", use_dictionary=repetitive)
 
     def close(self) -> None:

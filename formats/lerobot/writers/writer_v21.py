@@ -195,7 +195,7 @@ class WriterV21:
             "video_path": paths_v21.VIDEO_PATH if info.camera_keys else None,
             "features": described,
         }
-        write_json(out, content)
+        write_json(out, content | ({"tools": info.tools} if info.tools else {}))
 
 
 def _most_episodes(info: DatasetInfo) -> int:

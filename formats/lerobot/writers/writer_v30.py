@@ -141,7 +141,7 @@ class WriterV30:
             "video_path": paths_v30.VIDEO_PATH if self.info.camera_keys else None,
             "features": described,
         }
-        write_json(out, content)
+        write_json(out, content | ({"tools": self.info.tools} if self.info.tools else {}))
 
 
 def write_own(out: Path, info: DatasetInfo, plan: DatasetPlan, histograms: Mapping[str, Array]) -> None:

@@ -143,7 +143,7 @@ def test_hardware_timestamps(tiny) -> None:
     [
         (None, "the picture is missing"),
         (b"", "the picture is missing"),
-        (b"GIF89a", "the picture is not a PNG"),
+        (b"GIF89a", "the picture cannot be read: 6 bytes are neither JPEG nor PNG; they begin with b'GIF89a'"),
         ("larger", "the picture is 8x6 instead of 6x8"),
     ],
 )
