@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.formats.lerobot.writers.writer_v30 import tasks_table
+from robotrove.formats.lerobot.writers.writer_v30 import texts_table
 from robotrove.tests.formats.lerobot.features.test_depth import DEPTH, DEPTHS, MILLIMETRES
 from robotrove.tests.judges.releases import run_script
 from robotrove.tests.support.datasets.lerobot06 import annotate, call, deepen, entry, picture_rows, tiff, tiny
@@ -78,5 +78,6 @@ SAID = {
 def test_datasets_of_the_same_kinds(tmp_path: Path, change: Callable[[Path], None]) -> None:
     root = tiny(tmp_path / "one")
     change(root)
-    pq.write_table(tasks_table(TASKS), root / "meta/tasks.parquet")  # pandas cannot read that of the tiny dataset
+    # pandas cannot read the tasks of the tiny dataset.
+    pq.write_table(texts_table(TASKS, "task"), root / "meta/tasks.parquet")
     judged(tmp_path, root)

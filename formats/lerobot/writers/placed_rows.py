@@ -19,7 +19,7 @@ from ....core.errors import RobotroveError
 from ....core.features import DEFAULT_FEATURES, LISTS, Feature, Features
 from ..datasets.episode_location import Rows
 from ..datasets.row_reader import RowReader
-from ..features.feature_kind import Lookups, data_schema, kind_of, row_kinds
+from ..features.feature_kind import Lookups, data_schema, kind_of, row_kinds, single_values
 from ..time_limits import is_lost
 from .dataset_plan import DatasetPlan, PlacedEpisode, TaskTable
 
@@ -178,7 +178,7 @@ class PlacedRows:
         kind = self._kinds[name]
         if not (kind.is_numeric and kind.feature.dtype.startswith("float")):
             return
-        values = kind.values(column.combine_chunks(), name)
+        values = kind.values(single_values(column.combine_chunks(), kind.feature), name)  # v2.1 may have lists of one
         wrong = kind.unusable(values)
         if wrong is None or not wrong.any():
             return
