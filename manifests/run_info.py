@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any, Self
 from ..core.commit import write_file
 from ..core.errors import undamaged
 from ..core.features import Feature, Features
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -41,6 +44,18 @@ class InputDataset:
     frames: int
     digest: str
     info_digest: str
+
+
+def dataset_names(folders: Sequence[str]) -> list[str]:
+    """Return the names of datasets: as many of the last folders of their paths as tell them apart.
+
+    Of one from the Hub, fetched to OWNER/NAME/COMMIT, at least these three.
+    """
+    parts = [Path(folder).parts for folder in folders]
+    needed = 3 if any(_COMMIT.fullmatch(own[-1]) for own in parts) else 1
+    while needed < max(map(len, parts), default=0) and len({own[-needed:] for own in parts}) < len(set(parts)):
+        needed += 1
+    return [str(Path(*own[-needed:])) for own in parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +86,14 @@ class RunIdentity:
         digest: As in `RunInfo`.
         output: As in `RunInfo`.
         base: Absolute folder of the dataset that the episodes are appended to, if any.
+        inputs: Absolute folders of the datasets that the episodes are taken from.
     """
 
     version: str
     digest: str
     output: str
     base: str | None
+    inputs: Sequence[str]
 
     @property
     def run_id(self) -> str:
@@ -89,8 +106,11 @@ class RunIdentity:
         with undamaged(path):
             entry = _entry(path.read_text(encoding="utf-8"))
             version, digest, output = (str(entry.get(name, "")) for name in ("version", "digest", "output"))
-            base = entry.get("base")
-            return cls(version or "unknown", digest, output, base.get("path") if isinstance(base, dict) else None)
+            base, *inputs = (
+                str(found["path"]) if isinstance(found, dict) and "path" in found else None
+                for found in (entry.get("base"), *(entry.get("inputs") or ()))
+            )
+            return cls(version or "unknown", digest, output, base, list(filter(None, inputs)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Each interpreter has one version installed. The old version writes the samples. 
 layout, and append, merge and convert datasets, one version after the other in the same folder, because paths may
 enter digests. Files must be equal byte for byte; in meta/robotrove/ the values must be equal, except those of
 `robotrove_version` and `run_digest`, and except `row_runs`, which versions before 0.2.2 lack, and
-`content_digest`, which those before 0.2.3 lack. Exits with 1 at any difference. WORK_DIR must be empty and is kept.
+`content_digest` and `input_datasets`, which those before 0.2.3 lack. Exits with 1 at any difference. WORK_DIR must be
+empty and is kept.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import pyarrow.parquet as pq
 
 PROVENANCE = ("meta", "robotrove")
 MAY_DIFFER = {"robotrove_version", "run_digest"}
-MAY_BE_NEW = {"row_runs", "content_digest"}  # since 0.2.2, since 0.2.3
+MAY_BE_NEW = {"row_runs", "content_digest", "input_datasets"}  # since 0.2.2, the others since 0.2.3
 SMALL = ("--episodes", "3", "--frames", "12", "--height", "64", "--width", "64")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 PROCESSES = 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
 from ...formats.lerobot.datasets.episode_location import EpisodeMetadata
 from ...formats.lerobot.datasets.open_dataset import open_dataset
-from ...formats.lerobot.datasets.provenance import episode_metadata
+from ...formats.lerobot.datasets.provenance import episode_metadata, taken_from
 from ...formats.lerobot.datasets.shard_dataset import ShardDataset
 from ...formats.lerobot.writers.dataset_plan import PlacedEpisode
 from ...manifests.manifest import Manifest
+from ...manifests.run_info import dataset_names
 from ..binding import Binding
 
 
@@ -62,12 +64,17 @@ class DatasetSources:
 
     def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetadata]]:
         """Yield all planned episodes in order, some at a time, with what the sources say of them."""
+        names = dataset_names(self._datasets) if self._datasets is not None else None
         for number, source in enumerate(self):
             with self.named(source):
                 for metadata in episode_metadata(source):
                     batch = list(islice(placed, len(metadata)))
                     if [episode.source for episode in batch] != [number] * len(metadata):
                         raise Damaged("meta", "has other episodes than when the new dataset was planned")
+                    if names is not None:
+                        places = [episode.location.index for episode in batch]
+                        origins = taken_from(metadata.provenance, names[number], places)
+                        metadata = replace(metadata, provenance=origins)
                     yield batch, metadata
         if (lost := next(placed, None)) is not None:
             where = f"dataset {lost.source + 1}, episode {lost.location.index}"

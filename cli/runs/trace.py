@@ -24,16 +24,22 @@ def command(dataset: Path, episode: int, as_json: bool) -> None:
     with naming_dataset(dataset):
         found = trace(dataset, episode)
     if as_json:
-        echo_json({**asdict(found.origin), "source_path": found.path, "source_is_there": found.is_there})
+        steps = zip(found.origin.input_datasets or (), found.datasets, strict=True)
+        inputs = {"input_datasets": [{**step, "path": path} for step, path in steps]}
+        echo_json({**asdict(found.origin), "source_path": found.path, "source_is_there": found.is_there, **inputs})
     else:
         echo(_text(dataset, found))
 
 
 def _text(dataset: Path, found: Trace) -> str:
     origin = found.origin
+    steps = zip(origin.input_datasets or (), found.datasets, strict=True)
+    inputs = [f"{step['dataset']}, episode {step['episode']} ({path or 'folder unknown'})" for step, path in steps]
     success = {True: "yes", False: "no", None: "not labelled"}[origin.success]
-    path = found.path or f"unknown: no readable run directory {dataset}.run names the file"
+    unknown = f"no readable run directory {dataset}.run names the file"
+    path = found.path or f"unknown: {unknown if origin.source_digest else 'the first dataset does not name it'}"
     facts = {
+        "dataset": ", of ".join(inputs),
         "source": origin.source_name,
         "key": origin.source_key,
         "path": path + ("" if found.is_there or not found.path else " (missing)"),
@@ -46,5 +52,5 @@ def _text(dataset: Path, found: Trace) -> str:
         "encoder": origin.encoder_version,
     }
     return "\n".join(
-        [f"episode {origin.episode_index}", *(f"  {name + ':':<12} {text}" for name, text in facts.items())]
+        [f"episode {origin.episode_index}", *(f"  {name + ':':<12} {text}" for name, text in facts.items() if text)]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from ...core.workspace import Workspace
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origin_of
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunIdentity
+from ...manifests.run_info import RunIdentity, dataset_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,13 @@ class Trace:
         origin: What the dataset itself knows.
         path: Absolute path of the source file, None if no run directory that can be read names it.
         is_there: True if a file is at that path.
+        datasets: Absolute folders of `origin.input_datasets`; None as for `path`.
     """
 
     origin: ProvenanceRow
     path: str | None
     is_there: bool
+    datasets: Sequence[str | None]
 
 
 def trace(dataset: Path, episode: int) -> Trace:
@@ -55,7 +57,22 @@ def trace(dataset: Path, episode: int) -> Trace:
         count = existing.count("total_episodes")
         raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
     path = _source_path(dataset, origin)
-    return Trace(origin, path, path is not None and Path(path).is_file())
+    return Trace(origin, path, path is not None and Path(path).is_file(), list(_input_folders(dataset, origin)))
+
+
+def _input_folders(dataset: Path, origin: ProvenanceRow) -> Iterator[str | None]:
+    """Yield the folder of each dataset that the episode was taken from, the last one first."""
+    folder: str | None = str(dataset.absolute())
+    for step in origin.input_datasets or ():
+        runs = _runs(Path(folder), set(), with_inputs=False) if folder else iter(())
+        found = (
+            path
+            for _, run in runs
+            for name, path in zip(dataset_names(run.inputs), run.inputs, strict=True)
+            if name == step["dataset"]
+        )
+        folder = next(found, None)
+        yield folder
 
 
 def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
@@ -69,8 +86,8 @@ def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
     return None
 
 
-def _runs(dataset: Path, seen: set[Path]) -> Iterator[tuple[Workspace, RunIdentity]]:
-    """Yield the runs that may have made a dataset, appended to it, or made what it was appended to."""
+def _runs(dataset: Path, seen: set[Path], *, with_inputs: bool = True) -> Iterator[tuple[Workspace, RunIdentity]]:
+    """Yield the runs that may have made a dataset, appended to it, or made what it was appended to or made of."""
     seen.add(dataset)
     for output in (dataset, dataset.parent):  # which may hold a dataset per version
         found = [output.with_name(f"{output.name}.run")] if output.name else []
@@ -82,5 +99,6 @@ def _runs(dataset: Path, seen: set[Path]) -> Iterator[tuple[Workspace, RunIdenti
             except (RobotroveError, OSError):
                 continue
             yield workspace, run
-            if run.base and Path(run.base) not in seen:
-                yield from _runs(Path(run.base), seen)
+            for folder in filter(None, (run.base, *(run.inputs if with_inputs else ()))):
+                if Path(folder) not in seen:
+                    yield from _runs(Path(folder), seen, with_inputs=with_inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
@@ -34,9 +34,10 @@ ORIGIN_SCHEMA = pa.schema(
         ("encoder_version", pa.string()),
         ("row_runs", pa.list_(pa.list_(pa.int64()))),
         ("content_digest", pa.string()),
+        ("input_datasets", pa.list_(pa.struct([("dataset", pa.string()), ("episode", pa.int64())]))),
     ]
 )
-_ADDED = ("row_runs", "content_digest")  # in 0.2.2, in 0.2.3
+_ADDED = ("row_runs", "content_digest", "input_datasets")  # in 0.2.2, the others in 0.2.3
 
 _TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
@@ -60,6 +61,8 @@ class ProvenanceRow:
         encoder_version: Encoder and FFmpeg that made its videos.
         row_runs: Rows that were used, as runs (first, count, step); None for every row from the first to the last.
         content_digest: Second digest, of all numbers and some frames; None where it is not known.
+        input_datasets: Datasets that it was taken from, as {"dataset": name, "episode": number there}; the last one,
+            that this dataset was made of, first. None if it comes from the recording.
     """
 
     episode_index: int
@@ -76,6 +79,7 @@ class ProvenanceRow:
     encoder_version: str
     row_runs: tuple[tuple[int, int, int], ...] | None = None
     content_digest: str | None = None
+    input_datasets: Sequence[Mapping[str, Any]] | None = None
 
     @property
     def row_map(self) -> RowMap:
@@ -102,6 +106,17 @@ def _runs(value: Any, where: str) -> tuple[tuple[int, int, int], ...] | None:
     return tuple((first, count, step) for first, count, step in runs)
 
 
+def _chain(value: Any, where: str) -> list[Mapping[str, Any]] | None:
+    """Return what a table has as input_datasets; raise Damaged if it is something else."""
+    if value is None:
+        return None
+    steps = value if isinstance(value, list) else [value]
+    for step in steps:
+        if not isinstance(step, dict) or [type(step.get(name)) for name in ("dataset", "episode")] != [str, int]:
+            raise Damaged(where, f"input_datasets has {step!r} instead of a dataset and an episode")
+    return steps
+
+
 def origins(dataset: Dataset) -> Iterator[ProvenanceRow]:
     """Yield the origin of each episode in order, in bounded memory.
 
@@ -109,7 +124,8 @@ def origins(dataset: Dataset) -> Iterator[ProvenanceRow]:
         Damaged: If the table is missing or cannot be read.
     """
     for row, (where, values) in enumerate(_entries(dataset)):
-        origin = ProvenanceRow(**values | {"row_runs": _runs(values.get("row_runs"), where)})
+        chain = _chain(values.get("input_datasets"), where)
+        origin = ProvenanceRow(**values | {"row_runs": _runs(values.get("row_runs"), where), "input_datasets": chain})
         if origin.episode_index != row:
             raise Damaged(where, other_episode(origin.episode_index, row))
         yield origin
@@ -175,7 +191,8 @@ def _known_columns(dataset: Dataset, path: str) -> Iterator[pa.Table]:
 
 def _table(columns: dict[str, list[Any]], path: str, first: int) -> pa.Table:
     columns = dict.fromkeys(_ADDED, [None] * len(columns["source_name"])) | columns
-    columns["row_runs"] = [_runs(runs, f"{path}, episode {row}") for row, runs in enumerate(columns["row_runs"], first)]
+    for name, checked in (("row_runs", _runs), ("input_datasets", _chain)):
+        columns[name] = [checked(value, f"{path}, episode {row}") for row, value in enumerate(columns[name], first)]
     for field in ORIGIN_SCHEMA:
         kind = _TYPES.get(field.type)
         if kind and not set(map(type, columns[field.name])) <= {kind, type(None)}:
@@ -184,6 +201,14 @@ def _table(columns: dict[str, list[Any]], path: str, first: int) -> pa.Table:
                     where = f"{path}, episode {episode}"
                     raise Damaged(where, f"{field.name} is {value!r} instead of {kind.__name__}")
     return pa.table([pa.array(columns[field.name], field.type) for field in ORIGIN_SCHEMA], schema=ORIGIN_SCHEMA)
+
+
+def taken_from(provenance: pa.Table, dataset: str, episodes: Sequence[int]) -> pa.Table:
+    """Return the provenance of episodes in a dataset that is made of `dataset`, where they have these numbers."""
+    at = provenance.schema.get_field_index("input_datasets")
+    before = provenance.column(at).to_pylist()
+    chains = [[{"dataset": dataset, "episode": number}, *(c or ())] for number, c in zip(episodes, before, strict=True)]
+    return provenance.set_column(at, ORIGIN_SCHEMA.field(at), pa.array(chains, ORIGIN_SCHEMA.field(at).type))
 
 
 def episode_metadata(dataset: Dataset) -> Iterator[EpisodeMetadata]:

@@ -270,7 +270,9 @@ def test_provenance_travels(root: Path) -> None:
               "encoder_version": "libx264"}  # fmt: skip
     path = root / "meta/robotrove/episodes.jsonl"
     written.write_lines(path, [{"episode_index": episode, **origin, "first_row": episode} for episode in range(4)])
-    expected = [origin | {"first_row": e, "row_runs": None, "content_digest": None} for e in range(4)]
+    expected = [
+        origin | {"first_row": e, "row_runs": None, "content_digest": None, "input_datasets": None} for e in range(4)
+    ]
     assert [meta.provenance for meta in read_metas(DatasetV21(root))] == expected
 
 

@@ -468,7 +468,8 @@ def write_origins(root: Path, episodes: list[int], **more: Any) -> None:
 def test_provenance_travels(root: Path) -> None:
     write_origins(root, [0, 1, 2, 3])
     metas = read_metas(DatasetV30(root))
-    assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2", "row_runs": None, "content_digest": None}
+    later = dict.fromkeys(("row_runs", "content_digest", "input_datasets"))
+    assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2"} | later
 
 
 def test_dataset_without_provenance(root: Path) -> None:
@@ -476,6 +477,7 @@ def test_dataset_without_provenance(root: Path) -> None:
     assert meta.provenance == dict.fromkeys(ORIGIN) | {
         "row_runs": None,
         "content_digest": None,
+        "input_datasets": None,
         "source_name": "cubes",
         "source_key": "episode 2",
         "source_length": 5,
