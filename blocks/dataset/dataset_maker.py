@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,9 +15,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
-from ...core.errors import RobotroveError, UsageError
+from ...core.errors import RobotroveError, UsageError, printable
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.dataset_files import ANNOTATIONS
 from ...formats.lerobot.datasets.dataset import Dataset, Note
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
@@ -34,7 +34,7 @@ from ...media.remux.clip import Encoding
 from ...media.remux.reencode import can_reencode, reencode, settings_like
 from ..binding import Bound
 from ..dataset_step import Commit, DatasetStep
-from .dataset_sources import DatasetSources, readable
+from .dataset_sources import DatasetSources, left_behind, readable
 
 META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
@@ -102,7 +102,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @cached_property
     def sources(self) -> DatasetSources:
         """Sources of the episodes."""
-        return DatasetSources(self.datasets, self.binding)
+        return DatasetSources(self.datasets, self.binding, self.makes or "")
 
     def _taken(self, source: Dataset, planner: dataset_plan.Planner, note: Note) -> Iterator[EpisodeLocation]:
         """Yield the episodes of a source, each with its place planned."""
@@ -145,9 +145,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 with self.sources.named(source):
                     source_tasks.append(source.tasks)
                     source_subtasks.extend([source.subtasks] if has_subtasks else [])
-                    for location in self._taken(source, planner, notes.append):
+                    own: list[str] = []
+                    for location in self._taken(source, planner, own.append):
                         yield PlacedEpisode(total, index, number, location)
                         total, index = total + 1, index + location.length
+                    own += [] if isinstance(source, ShardDataset) else left_behind(source)
+                    notes.extend(f"{source.root}: {note}" if len(self.datasets or ()) > 1 else note for note in own)
 
         dataset_plan.write_episodes(self.folder, placed())
         if not total:
@@ -164,12 +167,23 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 "clips of depth, or of their codec, are not re-encoded" if is_left else "so their clips were re-encoded"
             )
             notes.append(f"LeRobot could not fetch {count} frames of {key} by a seek (open GOP): {done}")
+        task_columns, lost_values = self.sources.task_columns(tasks.tasks)
+        notes += [*self.sources.columns[1], *lost_values, *self.sources.feature_keys()[1]]
         notes += differing + self.sources.tools()[1]
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
         files = planner.finish()
-        plan = DatasetPlan(files, tasks.tasks, source_tasks, total, index, notes, subtasks.tasks, source_subtasks)
-        plan.write(self.folder)
+        DatasetPlan(
+            files,
+            tasks.tasks,
+            source_tasks,
+            total,
+            index,
+            list(map(printable, notes)),
+            subtasks.tasks,
+            source_subtasks,
+            task_columns,
+        ).write(self.folder)
 
     @cached_property
     def _plan(self) -> DatasetPlan:
@@ -232,7 +246,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         attempt.mkdir()
         try:
             described = self.sources.described(dataset_plan.read_episodes(self.folder, key=""))
-            notes = self._writer.write_meta(attempt, described, self._plan, self.sources.histograms())
+            writer = self.writer(replace(self.info, episode_columns=self.sources.columns[0]))
+            notes = writer.write_meta(attempt, described, self._plan, self.sources.histograms())
             if notes:  # other ranks read the same plan, before or after
                 replace(self._plan, notes=[*self._plan.notes, *notes]).write(self.folder)
             made = (paths_v30.SUBTASKS,) if self._plan.subtasks else ()
@@ -240,9 +255,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)
-            for folder in (ANNOTATIONS, META):  # meta last: its presence says that both are there
-                if (attempt / folder).exists():
-                    rename_new(attempt / folder, self.root / folder)
+            # meta last: its presence says that the others are there.
+            for name in sorted(os.listdir(attempt), key=lambda name: (name == META, name)):
+                rename_new(attempt / name, self.root / name)
         finally:
             shutil.rmtree(attempt, ignore_errors=True)
 
@@ -254,8 +269,9 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             if not target.exists():
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         with file_attempt(self.root / paths_v30.INFO) as attempt:
-            tools, _ = self.sources.tools()
-            writer = self.writer(replace(self.info, video_info=self.sources.video_info(), tools=tools))
+            (tools, _), (keys, _) = self.sources.tools(), self.sources.feature_keys()
+            info = replace(self.info, video_info=self.sources.video_info(), tools=tools, feature_keys=keys)
+            writer = self.writer(info)
             writer.write_info(self.root, attempt, self._plan)
             for base in self.sources.base():
                 write_json(attempt, kept_info(base, json.loads(attempt.read_text(encoding="utf-8"))))

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
-from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, printable, undamaged
-from ...formats.lerobot.dataset_files import ANNOTATIONS, extra_files
+from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, undamaged
+from ...core.features import DEFAULT_FEATURES
+from ...formats.lerobot import paths_v30
+from ...formats.lerobot.dataset_files import ANNOTATIONS, extra_files, other_files
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
-from ...formats.lerobot.datasets.episode_location import EpisodeMetadata
+from ...formats.lerobot.datasets.episode_location import EpisodeMetadata, HeldRows, fitted, shared_columns
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import episode_metadata, taken_from
 from ...formats.lerobot.datasets.shard_dataset import ShardDataset
@@ -25,6 +29,8 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import dataset_names
 from ..binding import Binding
 
+_MOST_SHOWN = 5  # files of a folder
+
 
 class DatasetSources:
     """The sources in order, each opened when it is its turn; what it holds of its dataset goes with it.
@@ -32,11 +38,13 @@ class DatasetSources:
     Args:
         datasets: Folders of finished datasets; None for the shards of the run, after the dataset that it appends to.
         binding: The run.
+        makes: Version of the new dataset.
     """
 
-    def __init__(self, datasets: Sequence[str] | None, binding: Binding) -> None:
+    def __init__(self, datasets: Sequence[str] | None, binding: Binding, makes: str) -> None:
         self._datasets = datasets
         self._binding = binding
+        self._makes = makes
 
     def base(self) -> Iterator[Dataset]:
         """Yield the dataset that is appended to, if there is one."""
@@ -65,8 +73,10 @@ class DatasetSources:
     def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetadata]]:
         """Yield all planned episodes in order, some at a time, with what the sources say of them."""
         names = dataset_names(self._datasets) if self._datasets is not None else None
+        columns, _ = self.columns
         for number, source in enumerate(self):
             with self.named(source):
+                extras = HeldRows(fitted(table, columns) for table in source.episode_extras()) if len(columns) else None
                 for metadata in episode_metadata(source):
                     batch = list(islice(placed, len(metadata)))
                     if [episode.source for episode in batch] != [number] * len(metadata):
@@ -75,6 +85,8 @@ class DatasetSources:
                         places = [episode.location.index for episode in batch]
                         origins = taken_from(metadata.provenance, names[number], places)
                         metadata = replace(metadata, provenance=origins)
+                    if extras is not None:
+                        metadata = replace(metadata, extras=extras.take(len(batch)))
                     yield batch, metadata
         if (lost := next(placed, None)) is not None:
             where = f"dataset {lost.source + 1}, episode {lost.location.index}"
@@ -101,6 +113,20 @@ class DatasetSources:
         """Return the extra files that go on, each with one origin, and a note on every other; all but those `made`."""
         return shared_extras(self._tellers(), made)
 
+    @cached_property
+    def columns(self) -> tuple[Any, list[str]]:
+        """Extra columns of the episodes that go on, as an arrow schema, and a note on every other."""
+        extras = ((str(source.root), source.episode_extras()) for source in self._tellers())
+        return shared_columns(extras, is_json=self._makes == "v2.1")
+
+    def task_columns(self, tasks: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
+        """Return what else is known of these tasks, by key, and a note on every value that is not."""
+        return shared_task_columns(self._tellers(), tasks)
+
+    def feature_keys(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """Return what all sources say alike of their features in more keys of info.json, and a note on the rest."""
+        return shared_feature_keys(self._tellers())
+
     def _tellers(self) -> Iterable[Dataset]:
         """Return the sources that say something of the dataset besides its episodes: shards do not."""
         return self.base() if self._datasets is None else self
@@ -125,9 +151,9 @@ def shared_extras(sources: Iterable[Dataset], made: Collection[str]) -> tuple[di
     """
     digests: dict[Path, set[bytes]] = {}
     origins: dict[Path, list[Path]] = {}
-    count = 0
+    roots: list[Path] = []
     for source in sources:
-        count += 1
+        roots.append(source.root)
         for path in (path for path in extra_files(source) if str(path) not in made):
             with open(source.root / path, "rb") as file:
                 digests.setdefault(path, set()).add(hashlib.file_digest(file, "sha256").digest())
@@ -135,10 +161,81 @@ def shared_extras(sources: Iterable[Dataset], made: Collection[str]) -> tuple[di
     shared = {
         path: places[0]
         for path, places in origins.items()
-        if len(digests[path]) == 1 and (len(places) == count or path.parts[0] == ANNOTATIONS)
+        if len(digests[path]) == 1 and (len(places) == len(roots) or path.parts[0] == ANNOTATIONS)
     }
-    dropped = [path for path in origins if path not in shared]
-    return shared, [f"{printable(str(path))} differs between the datasets: not copied" for path in dropped]
+    dropped = {path: [str(root) for root in roots if root / path in places] for path, places in origins.items()}
+    return shared, [
+        f"{path} differs between the datasets: not copied from {', '.join(dropped[path])}"
+        for path in origins
+        if path not in shared
+    ]
+
+
+def shared_task_columns(sources: Iterable[Dataset], tasks: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Return key to a value of each task, the first that a source has, and a note on every other value."""
+    said: dict[str, dict[str, Any]] = {}
+    notes = []
+    for source in sources:
+        for task, extras in source.task_extras:
+            for key, value in extras.items():
+                lost = f"not in the output: {key} of the task {task!r} in {source.root}"
+                if value is None or value != value:  # pandas writes NaN where there is none
+                    continue
+                if not _is_json(value):
+                    notes.append(f"{lost}, which JSON cannot hold")
+                elif said.setdefault(key, {}).setdefault(task, value) != value:
+                    notes.append(f"{lost}, because a dataset before has another value")
+    return {key: [found.get(task) for task in tasks] for key, found in said.items()}, notes
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def shared_feature_keys(sources: Iterable[Dataset]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return feature to the keys of its entry in info.json that all sources have alike, and a note on every other."""
+    said: dict[tuple[str, str], dict[str, Any]] = {}
+    count = 0
+    for source in sources:
+        count += 1
+        for feature, keys in DatasetInfo.of_dataset(source).feature_keys.items():
+            for key, value in keys.items():
+                said.setdefault((feature, key), {})[str(source.root)] = value
+    shared: dict[str, dict[str, Any]] = {}
+    notes = []
+    for (feature, key), values in said.items():
+        first, *others = values.values()
+        if len(values) == count and all(value == first for value in others):
+            shared.setdefault(feature, {})[key] = first
+        else:
+            where = f"feature {feature} in {paths_v30.INFO} of {', '.join(values)}"
+            notes.append(f"not in the output: {key} of {where}, because the datasets differ")
+    return shared, notes
+
+
+def left_behind(source: Dataset) -> Iterator[str]:
+    """Yield a note on files, columns of rows, statistics and splits of a measured dataset that a new one has not."""
+    used = {file.path for file in source.data_files()}
+    used |= {file.path for key in source.video_keys for file in source.video_files(key)}
+    kept = set(extra_files(source))
+    unused: dict[str, list[str]] = {}
+    for path in other_files(source):
+        if path not in kept and path.as_posix() not in used:
+            unused.setdefault(path.parts[0], []).append(path.as_posix())
+    for paths in unused.values():
+        more = f" and {len(paths) - _MOST_SHOWN} more there" if len(paths) > _MOST_SHOWN else ""
+        yield f"not in the output: {', '.join(paths[:_MOST_SHOWN])}{more}, which no episode uses"
+    if strange := ", ".join(sorted(source.row_columns - {*source.row_features, *DEFAULT_FEATURES})):
+        yield f"not in the output: columns {strange} of the rows, which {paths_v30.INFO} does not name"
+    if unknown := source.unknown_stats():
+        yield f"not in the output: {', '.join(unknown)} of the statistics"
+    splits = source.info.get("splits")
+    if splits and splits != {"train": f"0:{len(source.lengths)}"}:
+        yield f"not in the output: splits of {paths_v30.INFO}: {json.dumps(splits)}"
 
 
 def shared_video_info(sources: Iterable[Dataset]) -> dict[str, Mapping[str, Any]]:

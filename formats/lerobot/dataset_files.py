@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -173,19 +172,42 @@ class DatasetFiles:
                 row += batch.num_rows
 
 
-def extra_files(files: DatasetFiles) -> list[Path]:
-    """Return the files of meta/ and annotations/ that no writer of either version makes, by relative path, sorted.
-
-    Links that lead out of it are no such files, nor are hidden and temporary ones.
-    """
-    root, found = files.root, []
-    for folder, folders, names in chain(os.walk(root / "meta"), os.walk(root / ANNOTATIONS)):
-        here = Path(folder).relative_to(root)
+def other_files(files: DatasetFiles) -> list[Path]:
+    """Return all files but those of meta/ that writers make, by relative path, sorted; no hidden or temporary ones."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(files.root):
+        here = Path(folder).relative_to(files.root)
         folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
-        for path in (here / name for name in names):
-            if path not in _OWN and not _is_passing(path.name) and (root / path).is_file() and files.is_inside(path):
-                found.append(path)
+        found += (here / name for name in names if here / name not in _OWN and not _is_passing(name))
     return sorted(found)
+
+
+def extra_files(files: DatasetFiles) -> list[Path]:
+    """Return those of `other_files` that new datasets keep: in the folder itself, in meta/ and in annotations/.
+
+    Links that lead out of it are no such files.
+    """
+    return [
+        path
+        for path in other_files(files)
+        if (len(path.parts) == 1 or path.parts[0] in ("meta", ANNOTATIONS))
+        and (files.root / path).is_file()
+        and files.is_inside(path)
+    ]
+
+
+def arrow_values(values: Sequence[Any]) -> ArrowColumn:
+    """Return values of JSON as a column that parquet can hold; if they are of several types, as texts of JSON."""
+    with suppress(pa.ArrowException, OverflowError, ValueError, TypeError):
+        column = pa.array(values)
+        if not _has_empty_struct(column.type):
+            return column
+    return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+
+
+def _has_empty_struct(kind: pa.DataType) -> bool:
+    children = [kind.field(at).type for at in range(kind.num_fields)]
+    return any(map(_has_empty_struct, children)) if children else pa.types.is_struct(kind)
 
 
 def _is_passing(name: str) -> bool:

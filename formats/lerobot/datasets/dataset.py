@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.columns import Array
@@ -30,7 +31,7 @@ from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, chan
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, other_episode
 from ..features.feature_kind import NO_PICTURE, FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
-from ..stats.feature_stats import Shape
+from ..stats.feature_stats import STAT_KEYS, Shape
 from ..stats.image_stats import CHANNELS
 from ..stats.stored_stats import StatColumns
 from .episode_location import DataFile, EpisodeLocation, Track, VideoFile
@@ -66,6 +67,7 @@ class Dataset(DatasetFiles, ABC):
         episodes_path: File or folder that describes the episodes.
         tasks_path: File of the tasks.
         provenance_path: File that says where the episodes come from, if robotrove made the dataset.
+        row_columns: Columns of the data files that `measured` has opened.
     """
 
     version: ClassVar[str]
@@ -83,6 +85,7 @@ class Dataset(DatasetFiles, ABC):
         self._damage = damage
         self._told: set[tuple[str, str]] = set()
         self._streams: dict[tuple[str, ...], RowStream] = {}
+        self.row_columns: set[str] = set()
 
     def _report(self, fault: Damaged) -> None:
         """Tell the collector of a fault; raise it if there is none."""
@@ -435,6 +438,45 @@ class Dataset(DatasetFiles, ABC):
         Args:
             shapes: Statistics to read, and the shapes of their values.
         """
+
+    @abstractmethod
+    def episode_extras(self) -> Iterator[pa.Table]:
+        """Yield what the metadata says of each episode besides what writers of datasets say, in order, some at a time.
+
+        Yields:
+            A column episode_index, and one of each key.
+        """
+
+    @cached_property
+    def own_columns(self) -> set[str]:
+        """Columns of the episode metadata, of both versions, that writers of datasets make."""
+        prefixes = ("data", "meta/episodes", *(f"videos/{key}" for key in self.cameras))
+        stats = {f"stats/{key}/{name}" for key in self.features | DEFAULT_FEATURES for name in STAT_KEYS}
+        return (
+            {"episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index"}
+            | stats
+            | {
+                f"{prefix}/{name}"
+                for prefix in prefixes
+                for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+            }
+        )
+
+    def unknown_stats(self) -> list[str]:
+        """Return statistics that are not LeRobot's, or of features that are not in info.json: "feature/statistic"."""
+        stored = self.json(paths_v30.STATS) if (self.root / paths_v30.STATS).exists() else {}
+        return list(dict.fromkeys(self._unknown_in(stored)))
+
+    def _unknown_in(self, stats: Mapping[str, Any]) -> Iterator[str]:
+        known = self.features | DEFAULT_FEATURES
+        for key, entry in stats.items():
+            names = [name for name in entry if name not in STAT_KEYS] if isinstance(entry, dict) else []
+            yield from (f"{key}/{name}" for name in names) if key in known else [key]
+
+    @property
+    @abstractmethod
+    def task_extras(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Each task, and what the metadata says of it besides its number."""
 
     @abstractmethod
     def episode_stats(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ....core.errors import Damaged, UsageError, in_utf8, naming_dataset, nearest, printable
 from ....core.features import DEFAULT_FEATURES, LISTS, Features, difference, lost_names, other_names, video_cameras
@@ -26,6 +27,7 @@ _MADE = {
     *(f"total_{name}" for name in ("episodes", "frames", "tasks", "videos", "chunks")),
     *("chunks_size", "data_files_size_in_mb", "video_files_size_in_mb", "tools"),
 }
+_ENTRY, _ENCODING = {"dtype", "shape", "names"}, {"info", "video_info"}
 _VALID = "valid"
 _OWN_FLAG = "annotation.human.action.valid"  # the constant 1 in the pipelines evaltasks_*
 _MOST_SHOWN = 6
@@ -44,6 +46,8 @@ class DatasetInfo:
         lost_names: Feature to its `names` in info.json, as JSON, where `features` cannot hold them.
         annotations: Columns of integers to what their numbers are: "tasks", "subtasks" or "values".
         tools: What annotations of LeRobot 0.6 may call, as in info.json; None for its default.
+        feature_keys: Feature, also of the default five, to more keys of its entry in info.json.
+        episode_columns: More columns of the episode metadata, see `shared_columns`.
     """
 
     features: Features
@@ -54,6 +58,8 @@ class DatasetInfo:
     lost_names: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     tools: Sequence[Any] | None = None
+    feature_keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    episode_columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
 
     @property
     def placed_features(self) -> Features:
@@ -92,7 +98,13 @@ class DatasetInfo:
         run = dataset.json(paths_v30.RUN) if (dataset.root / paths_v30.RUN).exists() else {}
         lost = {key: names for key in features if (names := lost_names(described[key]))}
         infos = {key: info for key, info in infos.items() if info}
-        return cls(features, dataset.fps, robot_type, run, infos, lost, recorded_annotations(dataset))
+        more = {
+            key: {name: value for name, value in described[key].items() if name not in known and value is not None}
+            for key in dataset.features
+            for known in [_ENTRY | (_ENCODING if key in infos else set())]
+        }
+        annotations = recorded_annotations(dataset)
+        return cls(features, dataset.fps, robot_type, run, infos, lost, annotations, feature_keys=more)
 
 
 def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:

@@ -6,16 +6,17 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged, in_utf8
 from ....media.remux.clip import Clip
 from .. import paths_v21, paths_v30
-from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn, count_in, other_episode, parse_object
+from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn, arrow_values, count_in, other_episode, parse_object
 from ..features.feature_kind import single_values
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_columns
@@ -108,6 +109,33 @@ class DatasetV21(Dataset):
             if not isinstance(line.get("stats"), dict):
                 raise Damaged(where, "has no stats")
             yield where, selected(line["stats"], keys, names)
+
+    def episode_extras(self) -> Iterator[pa.Table]:
+        """See the base class."""
+        lines = (line for _, line in self.ordered_lines(self.episodes_path))
+        while batch := list(islice(lines, EPISODE_BATCH_ROWS)):
+            names = [name for name in dict.fromkeys(chain.from_iterable(batch)) if name not in self.own_columns]
+            columns = {name: arrow_values([line.get(name) for line in batch]) for name in ("episode_index", *names)}
+            yield pa.table(columns)
+
+    def unknown_stats(self) -> list[str]:
+        """See the base class."""
+        found = dict.fromkeys(super().unknown_stats())
+        for _, line in self.json_lines(paths_v21.EPISODES_STATS) if self._has_episode_stats else ():
+            found |= dict.fromkeys(key for key in line if key not in ("episode_index", "stats"))
+            found |= dict.fromkeys(self._unknown_in(line["stats"]) if isinstance(line.get("stats"), dict) else ())
+        return list(found)
+
+    @property
+    def _has_episode_stats(self) -> bool:
+        return (self.root / paths_v21.EPISODES_STATS).exists()
+
+    @property
+    def task_extras(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See the base class."""
+        for where, line in self.json_lines(self.tasks_path):
+            extras = {key: value for key, value in line.items() if key not in ("task", "task_index")}
+            yield task_in(line, where), extras
 
     @cached_property
     def task_texts(self) -> list[str]:
@@ -234,6 +262,7 @@ class DatasetV21(Dataset):
         size = self.existing(path, at.index).stat().st_size
         with self.parquet(path) as file:
             found = file.metadata.num_rows
+            self.row_columns.update(file.schema_arrow.names)
         if found != at.length:
             text = f"has {found} rows, but episode {at.index} has {at.length} frames by {paths_v21.EPISODES}"
             raise Damaged(path, text)
@@ -241,7 +270,7 @@ class DatasetV21(Dataset):
 
     def stat_batches(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[NDArray[np.int64], StatColumns]]:
         """See the base class; there are none if there is no file of them."""
-        has_stats = shapes and (self.root / paths_v21.EPISODES_STATS).exists()
+        has_stats = shapes and self._has_episode_stats
         entries = self._stat_entries() if has_stats else repeat(None)
         for first in range(0, len(self.lengths), EPISODE_BATCH_ROWS):
             lengths = self.lengths[first : first + EPISODE_BATCH_ROWS]
@@ -261,7 +290,7 @@ class DatasetV21(Dataset):
             Damaged: If a line cannot be read, or is about another episode.
         """
         path = paths_v21.EPISODES_STATS
-        lines = self.ordered_lines(path) if (self.root / path).exists() else iter(())
+        lines = self.ordered_lines(path) if self._has_episode_stats else iter(())
         for episode in range(len(self.lengths)):
             where, line = next(lines, (path, None))
             if line is not None and line.get("episode_index") != episode:

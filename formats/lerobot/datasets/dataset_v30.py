@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,6 +195,21 @@ class DatasetV30(Dataset):
                     entry[key][name] = values[row]
                 yield f"{path}, row {first + row}", entry
 
+    def episode_extras(self) -> Iterator[pa.Table]:
+        """See the base class."""
+        for path in self.files(self.episodes_path):
+            with self.parquet(path) as file:
+                names = [name for name in file.schema_arrow.names if name not in self.own_columns]
+            for _, batch in self.batches(path, ["episode_index", *names], EPISODE_BATCH_ROWS):
+                yield pa.table(batch)
+
+    @property
+    def task_extras(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See the base class."""
+        own = ("task", "__index_level_0__", "task_index")
+        extras = self.task_table.select([name for name in self.task_table.column_names if name not in own])
+        return zip(self.task_texts, extras.to_pylist() or repeat({}), strict=False)
+
     @cached_property
     def task_table(self) -> pa.Table:
         """tasks.parquet, as it is."""
@@ -334,6 +350,7 @@ class RowPlaces:
         self._full = self._dataset.existing(path, episode)
         with self._dataset.parquet(path) as file:
             self._rows = file.metadata.num_rows
+            self._dataset.row_columns.update(file.schema_arrow.names)
         self._path, self._first, self._bytes = path, 0, self._full.stat().st_size
 
 

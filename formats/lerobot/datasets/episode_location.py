@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ....media.remux.clip import Clip, Encoding
 from ..stats.stored_stats import StatColumns
+
+_INSIDE = ("data/", "videos/", "stats/", "meta/episodes/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,12 @@ class EpisodeMetadata:
     Attributes:
         stats: Those of placed columns may be there.
         provenance: ORIGIN_SCHEMA, a row per episode.
+        extras: The columns of `shared_columns`, a row per episode; none where there are none.
     """
 
     stats: StatColumns
     provenance: pa.Table
+    extras: pa.Table = field(default_factory=lambda: pa.table({}))
 
     def __len__(self) -> int:
         return int(self.provenance.num_rows)
@@ -149,4 +153,70 @@ class EpisodeMetadata:
     def part(self, first: int, last: int) -> EpisodeMetadata:
         """Return that of episodes first..last-1."""
         rows = slice(first, last)
-        return EpisodeMetadata({name: column[rows] for name, column in self.stats.items()}, self.provenance[rows])
+        stats = {name: column[rows] for name, column in self.stats.items()}
+        return EpisodeMetadata(stats, self.provenance[rows], self.extras[rows])
+
+
+class HeldRows:
+    """Rows of tables that follow each other, taken some at a time.
+
+    Args:
+        tables: The tables, at least one, all with the same columns.
+    """
+
+    def __init__(self, tables: Iterable[pa.Table]) -> None:
+        self._tables = iter(tables)
+        self._held = next(self._tables)
+
+    def take(self, count: int) -> pa.Table:
+        """Return the next rows, at most so many."""
+        while len(self._held) < count and (more := next(self._tables, None)) is not None:
+            self._held = pa.concat_tables([self._held, more])
+        found, self._held = self._held[:count], self._held[count:]
+        return found
+
+
+def shared_columns(extras: Iterable[tuple[str, Iterable[pa.Table]]], *, is_json: bool) -> tuple[pa.Schema, list[str]]:
+    """Return the columns that the episode metadata of a new dataset can have, and a note on every other.
+
+    Args:
+        extras: Dataset, and its `episode_extras`.
+        is_json: They must be values of JSON.
+    """
+    types: dict[str, pa.DataType] = {}
+    lost: dict[str, str] = {}
+    for dataset, tables in extras:
+        for found in (found for table in tables for found in table.schema if found.name not in lost):
+            name = found.name
+            if name.startswith(_INSIDE):
+                lost[name] = f"{dataset} has it, and it is about its own files or statistics"
+            elif is_json and not _is_json(found.type):
+                lost[name] = f"it is {found.type} in {dataset}, which JSON cannot hold"
+            elif name != "episode_index":
+                both = [pa.schema([(name, kind)]) for kind in (types.get(name, pa.null()), found.type)]
+                try:
+                    types[name] = pa.unify_schemas(both, promote_options="permissive").field(0).type
+                except pa.ArrowException:
+                    lost[name] = f"it is {found.type} in {dataset}, and {types[name]} before"
+    notes = [f"not in the output: {name} of the episodes, because {why}" for name, why in lost.items()]
+    return pa.schema([(name, kind) for name, kind in types.items() if name not in lost]), notes
+
+
+def _is_json(kind: pa.DataType) -> bool:
+    if kind.num_fields:
+        return all(_is_json(kind.field(at).type) for at in range(kind.num_fields))
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return bool(is_text or is_number or pa.types.is_null(kind))
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with these columns; those that it lacks are empty."""
+    found = set(table.column_names)
+    return pa.table(
+        [
+            table.column(column.name).cast(column.type) if column.name in found else pa.nulls(len(table), column.type)
+            for column in schema
+        ],
+        schema=schema,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ from ....core.features import DEFAULT_FEATURES
 from ..dataset_files import EPISODE_BATCH_ROWS, other_episode
 from ..features.feature_kind import stat_shapes
 from .dataset import Dataset
-from .episode_location import EpisodeMetadata
+from .episode_location import EpisodeMetadata, HeldRows
 
 # The columns of the table, but episode_index.
 ORIGIN_SCHEMA = pa.schema(
@@ -220,12 +220,10 @@ def episode_metadata(dataset: Dataset) -> Iterator[EpisodeMetadata]:
         Damaged: If one of them cannot be read, or is not that of these episodes.
     """
     features = {name: feature for name, feature in dataset.features.items() if name not in DEFAULT_FEATURES}
-    known, held = _known_origins(dataset), ORIGIN_SCHEMA.empty_table()
+    known = HeldRows(chain([ORIGIN_SCHEMA.empty_table()], _known_origins(dataset)))
     episode = 0
     for lengths, stats in dataset.stat_batches(stat_shapes(features)):
-        while len(held) < len(lengths) and (more := next(known, None)) is not None:
-            held = pa.concat_tables([held, more])
-        found, held = held[: len(lengths)], held[len(lengths) :]
+        found = known.take(len(lengths))
         rows = [_own(dataset, episode + row, int(lengths[row])) for row in range(len(found), len(lengths))]
         yield EpisodeMetadata(stats, pa.concat_tables([found, pa.Table.from_pylist(rows, schema=ORIGIN_SCHEMA)]))
         episode += len(lengths)

@@ -96,6 +96,7 @@ class DatasetPlan:
         notes: What was found wrong in the sources and is right in the output.
         subtasks: As `tasks`, by subtask_index; none where it is a column like others.
         source_subtasks: As `source_tasks`.
+        task_columns: What else is known of the tasks, by name: a value for each, None where there is none.
     """
 
     files: Sequence[PlannedFile]
@@ -106,6 +107,7 @@ class DatasetPlan:
     notes: Sequence[str]
     subtasks: Sequence[str] = field(default_factory=list)
     source_subtasks: Sequence[Sequence[str]] = field(default_factory=list)
+    task_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write plan.json, whole or not at all."""

@@ -53,11 +53,14 @@ class EpisodesTable:
         features: What it holds, the default five aside.
         fps: Frames per second.
         files: All planned files.
+        extras: More columns.
     """
 
-    def __init__(self, root: Path, features: Features, fps: int, files: Sequence[PlannedFile]) -> None:
+    def __init__(
+        self, root: Path, features: Features, fps: int, files: Sequence[PlannedFile], extras: pa.Schema
+    ) -> None:
         self._fps = fps
-        self._schema = _schema(features)
+        self._schema = pa.schema([*_schema(features), *extras])
         keys = ["", *video_cameras(features)]
         self._cursors = {key: FileCursor([file for file in files if file.key == key]) for key in keys}
         self._gaps: set[str] = set()
@@ -78,13 +81,13 @@ class EpisodesTable:
         if kind is None and self._gaps:
             self._leave_out_gaps()
 
-    def add(self, placed: Sequence[PlacedEpisode], stats: StatColumns, provenance: pa.Table) -> None:
+    def add(self, placed: Sequence[PlacedEpisode], stats: StatColumns, metadata: EpisodeMetadata) -> None:
         """Add the next episodes.
 
         Args:
             placed: The episodes.
             stats: All of their statistics.
-            provenance: Its columns but episode_index, a row for each.
+            metadata: What else is known of them.
         """
         columns: dict[str, Any] = {
             "episode_index": [episode.index for episode in placed],
@@ -93,6 +96,7 @@ class EpisodesTable:
             "dataset_from_index": [episode.first_index for episode in placed],
             "dataset_to_index": [episode.first_index + episode.location.length for episode in placed],
             **dict.fromkeys(("meta/episodes/chunk_index", "meta/episodes/file_index"), [0] * len(placed)),
+            **{name: metadata.extras.column(name).combine_chunks() for name in metadata.extras.column_names},
         }
         for key, cursor in self._cursors.items():
             columns |= self._places(key, cursor, placed)
@@ -104,7 +108,7 @@ class EpisodesTable:
             pa.table([pa.array(columns[field.name], field.type) for field in self._schema], self._schema)
         )
         numbers = pa.array(columns["episode_index"], pa.int64())
-        self._origins.add(provenance.add_column(0, PROVENANCE_SCHEMA.field(0), numbers))
+        self._origins.add(metadata.provenance.add_column(0, PROVENANCE_SCHEMA.field(0), numbers))
 
     def _places(self, key: str, cursor: FileCursor, placed: Sequence[PlacedEpisode]) -> dict[str, list[Any]]:
         """Return the columns that say where the rows (key "") or the frames of a camera are."""
@@ -186,4 +190,5 @@ def joined(parts: Sequence[EpisodeMetadata]) -> EpisodeMetadata:
     """Return those of all parts, at least one, with the statistics that all of them have."""
     names = [name for name in parts[0].stats if all(name in part.stats for part in parts)]
     stats = {name: np.concatenate([part.stats[name] for part in parts]) for name in names}
-    return EpisodeMetadata(stats, pa.concat_tables([part.provenance for part in parts]))
+    provenance = pa.concat_tables([part.provenance for part in parts])
+    return EpisodeMetadata(stats, provenance, pa.concat_tables([part.extras for part in parts]))

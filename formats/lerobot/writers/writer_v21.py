@@ -159,16 +159,20 @@ class WriterV21:
             episode_file, stats_file, origin_file = (stack.enter_context(_created(out / name)) for name in names)
             for batch, metadata in _in_parts(episodes, _most_episodes(self.info)):
                 entries = _nested(stats.complete(batch, metadata.stats), self.info)
-                for placed, entry, origin in zip(batch, entries, metadata.provenance.to_pylist(), strict=True):
+                more = metadata.extras.to_pylist() or [{} for _ in batch]
+                for placed, entry, origin, extras in zip(
+                    batch, entries, metadata.provenance.to_pylist(), more, strict=True
+                ):
                     index = {"episode_index": placed.index}
                     at = placed.location
-                    _line(episode_file, index | {"tasks": list(at.tasks), "length": at.length})
+                    _line(episode_file, index | {"tasks": list(at.tasks), "length": at.length} | _known(extras))
                     _line(stats_file, index | {"stats": entry})
                     _line(origin_file, index | origin)
         rows.close()
         with _created(out / paths_v21.TASKS) as file:
             for number, task in enumerate(plan.tasks):
-                _line(file, {"task_index": number, "task": task})
+                extras = {name: values[number] for name, values in plan.task_columns.items()}
+                _line(file, {"task_index": number, "task": task} | _known(extras))
         write_own(out, self.info, plan, histograms)
         return stats.notes
 
@@ -178,6 +182,7 @@ class WriterV21:
         features = reference_features(info.features) if self.reference_exact else info.features | DEFAULT_FEATURES
         described = {
             key: kind_of(feature).info_entry(info.video_info.get(key, {}), root / episode_path(key, 0), info.fps)
+            | dict(info.feature_keys.get(key, {}))
             for key, feature in features.items()
         }
         content = {
@@ -217,6 +222,10 @@ def _created(path: Path) -> IO[str]:
 
 def _line(file: IO[str], entry: Mapping[str, Any]) -> None:
     file.write(json_text(entry) + "\n")
+
+
+def _known(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 def _nested(stats: StatColumns, info: DatasetInfo) -> list[dict[str, dict[str, Any]]]:

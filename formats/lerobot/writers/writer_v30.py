@@ -17,6 +17,7 @@ from ....core.commit import json_text
 from ....core.features import DEFAULT_FEATURES, vectors
 from ....media.remux.concat import join
 from .. import paths_v30
+from ..dataset_files import arrow_values
 from ..datasets.dataset_info import DatasetInfo
 from ..datasets.dataset_stats import dataset_stats, write_stats
 from ..datasets.episode_location import EpisodeRecord
@@ -111,11 +112,14 @@ class WriterV30:
         features, fps = self.info.placed_features, self.info.fps
         rows = PlacedRows(vectors(features), fps, plan)
         stats = PlacedStats(features, TaskTable(plan.tasks), rows)
-        with EpisodesTable(out, features, fps, plan.files) as table:
+        with EpisodesTable(out, features, fps, plan.files, self.info.episode_columns) as table:
             for placed, metadata in gathered(episodes):
-                table.add(placed, stats.complete(placed, metadata.stats), metadata.provenance)
+                table.add(placed, stats.complete(placed, metadata.stats), metadata)
         rows.close()
-        pq.write_table(texts_table(plan.tasks, "task"), out / paths_v30.TASKS)
+        tasks = texts_table(plan.tasks, "task")
+        for name, values in plan.task_columns.items():
+            tasks = tasks.append_column(name, [arrow_values(values)])
+        pq.write_table(tasks, out / paths_v30.TASKS)
         write_own(out, self.info, plan, histograms)
         return stats.notes
 
@@ -124,6 +128,7 @@ class WriterV30:
         firsts = {file.key: root / file.path for file in reversed(plan.files)}
         described = {
             key: kind_of(feature).info_entry(self.info.video_info.get(key, {}), firsts.get(key, root), self.info.fps)
+            | dict(self.info.feature_keys.get(key, {}))
             for key, feature in (self.info.features | DEFAULT_FEATURES).items()
         }
         content = {

@@ -551,4 +551,4 @@ class TestFolder:
         b = self.dataset(tmp_path / "b", {"annotations/0.json": "b", "annotations/.hidden": "x"})
         report = aggregate([a, b], tmp_path / "out")
         assert self.files(tmp_path / "out") == {"annotations/1.json": "x"}
-        assert report.notes == ["annotations/0.json differs between the datasets: not copied"]
+        assert report.notes == [f"annotations/0.json differs between the datasets: not copied from {a}, {b}"]
