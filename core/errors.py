@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND_LINE = "ROBOTROVE_COMMAND_LINE"  # set while the command line runs, also for the processes that it starts
+_MOST_SHOWN = 6  # numbers in a sentence
 
 
 def option(name: str, value: str = "") -> str:
@@ -235,6 +236,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the allowed name closest to `name`, or an empty string."""
     close = get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def some(numbers: Iterable[int]) -> str:
+    """Return the smallest of some numbers, in order."""
+    first = sorted(numbers)
+    return ", ".join(map(str, first[:_MOST_SHOWN])) + (", …" if len(first) > _MOST_SHOWN else "")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ NUMBER_DTYPES = (
 )
 
 CHANNEL_NAMES = ("channel", "channels")
+_CHANNELS = (1, 3, 4)
 # Columns with the numbers of a list of texts in meta/: tasks, and the subtasks of LeRobot 0.4.4 to 0.5.1.
 LISTS = {"tasks": "task_index", "subtasks": "subtask_index"}
 # These depend on where an episode ends up, so they are made when it is placed.
@@ -145,7 +146,7 @@ def named_like(model: Features, features: Features) -> Features:
 
 
 def difference(expected: Features, found: Features) -> str:
-    """Say in words how two sets of features differ; empty when they are equal, order aside."""
+    """Say in words how two sets of features differ; empty when they are equal, order and names of axes aside."""
     notes = [f"{key} missing" for key in expected if key not in found]
     notes += [f"{key} unexpected" for key in found if key not in expected]
     for key in expected.keys() & found.keys():
@@ -155,7 +156,7 @@ def difference(expected: Features, found: Features) -> str:
         elif left.points_into != right.points_into:
             numbers = [f"numbers of {'values' if not side.points_into else 'tasks'}" for side in (right, left)]
             notes.append(f"{key} holds {' instead of '.join(numbers)} (see `annotations:`)")
-        elif left.names != right.names:
+        elif left.names != right.names and key not in cameras(expected):
             notes.append(other_names(key, right.names, left.names))
     return "; ".join(sorted(notes))
 
@@ -165,12 +166,29 @@ def other_names(key: str, found: object, expected: object) -> str:
     return f"{key} has other names: {found} instead of {expected}"
 
 
+def channel_axis(feature: Feature) -> int:
+    """Return the axis of a camera's colours, 0 or -1: the one with so few entries; its names where both have."""
+    first, last = (feature.shape[axis] in _CHANNELS for axis in (0, -1))
+    is_named = feature.names is not None and feature.names[0] in CHANNEL_NAMES
+    return 0 if (first and not last) or (first == last and is_named) else -1
+
+
+def with_channels_last(feature: Feature) -> Feature:
+    """Return a camera as LeRobot writes it: (height, width, channels), and so named."""
+    if len(feature.shape) != 3:
+        return feature
+    names = feature.names if feature.names and len(feature.names) == 3 and channel_axis(feature) == -1 else ()
+    if names and names[2] in CHANNEL_NAMES:
+        return feature
+    return replace(feature, shape=(*frame_size(feature), channels(feature)), names=VISUAL_NAMES)
+
+
 def frame_size(feature: Feature) -> tuple[int, int]:
     """Return (height, width) of a camera, stored channels last or channels first."""
-    first = 1 if feature.names and feature.names[0] in CHANNEL_NAMES else 0
+    first = channel_axis(feature) + 1
     return feature.shape[first], feature.shape[first + 1]
 
 
 def channels(feature: Feature) -> int:
     """Return the number of colour channels of a camera, stored channels last or channels first."""
-    return feature.shape[0 if feature.names and feature.names[0] in CHANNEL_NAMES else -1]
+    return feature.shape[channel_axis(feature)]

@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
-from ...core.errors import Damaged, RunChanged, UsageError, check_utf8, naming_dataset
+from ...core.errors import Damaged, RunChanged, UsageError, check_utf8, naming_dataset, printable
 from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
@@ -27,7 +28,7 @@ class DatasetInputs:
     Attributes:
         datasets: The datasets, in order.
         files: How many parquet and mp4 files they have together.
-        features: What the first one holds, the default five aside.
+        features: What they hold, the default five aside.
         fps: Its frames per second.
         robot_type: As in its info.json.
         annotations: As in `RunInfo`.
@@ -73,7 +74,11 @@ def read_inputs(
         check_name(folder)
     infos = [_info(folder) for folder in folders]
     check_alike(list(zip(folders, infos, strict=True)))
+    features = reduce(DatasetInfo.with_names_of, infos).features
     decided, notes = decided_annotations([open_dataset(folder) for folder in folders], annotations)
+    for folder, info in zip(folders, infos, strict=True):
+        for key in (key for key, feature in features.items() if feature.names and not info.features[key].names):
+            notes.append(printable(f"{key} has no names in {folder}; the output has those of another dataset"))
     found: list[InputDataset] = []
     files = 0
     for folder in folders:
@@ -81,7 +86,7 @@ def read_inputs(
         found.append(dataset)
         files += count
         on_dataset(len(found), len(folders))
-    return DatasetInputs(found, files, infos[0].features, infos[0].fps, infos[0].robot_type, decided, notes)
+    return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes)
 
 
 def check_same_inputs(

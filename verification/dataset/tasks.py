@@ -47,10 +47,15 @@ class TasksV30Check(Check[DatasetV30]):
         if _index_columns(schema) not in (["task"], ["__index_level_0__"]):
             # pandas then numbers the rows itself, and every item's task is a number.
             yield self.error(paths_v30.TASKS, "its pandas metadata does not name the task text as index")
-        if "task_index" not in schema.names or schema.field("task_index").type != pa.int64():
+        if "task_index" not in schema.names or not pa.types.is_integer(kind := schema.field("task_index").type):
             yield self.error(paths_v30.TASKS, "has no column task_index of int64")
             return
-        yield from map(self.damaged, dataset.task_faults())
+        if kind != pa.int64():
+            yield self.warning(paths_v30.TASKS, f"column task_index is {kind} instead of int64")
+        for row, (where, index, _) in enumerate(dataset.numbered_tasks()):
+            if index != row:
+                yield self.error(where, f"task_index is {index}; LeRobot looks tasks up by row")
+        yield from map(self.damaged, dataset.repeated_tasks())
 
 
 def _index_columns(schema: pa.Schema) -> list[str]:

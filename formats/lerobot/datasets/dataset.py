@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from itertools import islice
 from math import prod
@@ -26,6 +26,7 @@ from ....core.errors import (
     UsageError,
     naming_dataset,
     printable,
+    some,
 )
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from .. import paths_v30
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 Note = Callable[[str], None]
 
 _SUPERSEDED = "subtask_index"  # lerobot 0.6.1, annotations/steerable_pipeline/writer.py
+_MOST_GAPS = 1 << 16  # numbers that no task has
 _BATCH_VALUES = 1 << 22
 _FRAME_BYTES = 1 << 24  # of a batch of frames
 _MOST_STREAMS = 8  # data files that are open at a time
@@ -63,6 +65,7 @@ class Dataset(DatasetFiles, ABC):
         on_file: Called with the relative path of each parquet, JSON lines or video file when it is opened.
 
     Attributes:
+        notes: Sentences on what has been read otherwise than it is stored; a new dataset has it right.
         version: The codebase_version of info.json.
         episodes_path: File or folder that describes the episodes.
         tasks_path: File of the tasks.
@@ -83,6 +86,7 @@ class Dataset(DatasetFiles, ABC):
     ) -> None:
         super().__init__(root, on_file)
         self._damage = damage
+        self.notes: list[str] = []
         self._told: set[tuple[str, str]] = set()
         self._streams: dict[tuple[str, ...], RowStream] = {}
         self.row_columns: set[str] = set()
@@ -99,6 +103,11 @@ class Dataset(DatasetFiles, ABC):
         if (told := (named.place, named.found)) not in self._told:
             self._told.add(told)  # a file is read once for each of its episodes
             self._damage(named)
+
+    def note(self, sentence: str) -> None:
+        """Add a sentence to `notes`, unless it is there."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
@@ -192,15 +201,25 @@ class Dataset(DatasetFiles, ABC):
 
     @cached_property
     def tasks(self) -> list[str]:
-        """Instructions by task_index."""
+        """Instructions by task_index; the first one also for numbers that no task has."""
+        found: dict[int, str] = {}
         with self._reporting():
-            return self._tasks_by_index()
-        return []
+            for where, index, task in self.numbered_tasks():
+                if found.setdefault(index, task) != task:
+                    self._report(Damaged(where, f"task_index is {index}, but that is another task in a line before"))
+            for fault in self.repeated_tasks():
+                self._report(fault)
+        if not found:
+            return []
+        if max(found) >= len(found) + _MOST_GAPS:
+            raise DatasetDamaged(self.root, self.tasks_path, f"has a task {max(found)}, but {len(found)} tasks only")
+        first = found[min(found)]
+        return [found.get(index, first) for index in range(max(found) + 1)]
 
     @property
-    @abstractmethod
     def task_numbers(self) -> set[int]:
         """The task_index of each task; `tasks` also has texts for numbers between them."""
+        return {index for _, index, _ in self.numbered_tasks()}
 
     @cached_property
     def subtasks(self) -> list[str]:
@@ -221,8 +240,8 @@ class Dataset(DatasetFiles, ABC):
         """Yield where each episode lies, in order; an entry that says too little of its episode is skipped.
 
         Raises:
-            DatasetDamaged: If episodes are not numbered 0, 1, 2 …, have no frames or an unknown task, or their rows
-                cannot be found.
+            DatasetDamaged: If the numbers of episodes do not rise, or an episode has no frames or an unknown task, or
+                its rows cannot be found.
         """
         with self._reporting():
             yield from self._located()
@@ -368,6 +387,23 @@ class Dataset(DatasetFiles, ABC):
         }
 
     @cached_property
+    def episode_numbers(self) -> NDArray[np.int64]:
+        """episode_index of each episode, in order; LeRobot finds files of v2.1 by it."""
+        return self.episode_column("episode_index")
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """True if the numbers of episodes rise, but are not 0, 1, 2 …."""
+        numbers: list[int] = []
+        with suppress(Damaged):
+            numbers = self.episode_numbers.tolist()
+        if numbers == list(range(len(numbers))) or numbers != sorted(set(numbers)):
+            return False
+        told = f"the {len(numbers)} episodes are numbered {some(numbers)} in {self.episodes_path}"
+        self.note(f"{told}; in a new dataset they are numbered from 0 on, and `robotrove trace` gives these numbers")
+        return True
+
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Frames of each episode, as the metadata has them."""
         lengths = self.episode_column("length")
@@ -385,9 +421,13 @@ class Dataset(DatasetFiles, ABC):
     def task_texts(self) -> list[str]:
         """Task texts in the order of their file."""
 
+    def repeated_tasks(self) -> Iterator[Damaged]:
+        """Yield the tasks with the text of one before, where LeRobot cannot use such."""
+        yield from ()
+
     @abstractmethod
-    def _tasks_by_index(self) -> list[str]:
-        """Return the instructions as LeRobot looks them up."""
+    def numbered_tasks(self) -> Iterator[tuple[str, int, str]]:
+        """Yield (place, task_index, instruction) in the order of their file."""
 
     @abstractmethod
     def entries(self, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -409,18 +449,15 @@ class Dataset(DatasetFiles, ABC):
             RobotroveError: If the file is missing, no video at a constant rate, or has too few frames.
         """
 
-    def measured(self, note: Note = lambda text: None) -> Iterator[EpisodeLocation]:
+    def measured(self) -> Iterator[EpisodeLocation]:
         """Yield the episodes with sizes and encodings, for a new dataset: opens each file once, and decodes nothing.
-
-        Args:
-            note: Called with a sentence about what is wrong in the dataset and will be right in the new one.
 
         Raises:
             RobotroveError: If a file is missing or holds less than the metadata says; names it.
         """
         check_names(self.features)
         count = frames = 0
-        for location in self._measured(note):
+        for location in self._measured():
             yield location
             count, frames = count + 1, frames + location.length
         for name, found in (("total_episodes", count), ("total_frames", frames)):
@@ -428,7 +465,7 @@ class Dataset(DatasetFiles, ABC):
                 raise Damaged(paths_v30.INFO, f"{name} is {said!r}, but {self.episodes_path} has {found}")
 
     @abstractmethod
-    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+    def _measured(self) -> Iterator[EpisodeLocation]:
         """Yield the episodes as `measured` does."""
 
     @abstractmethod
@@ -533,7 +570,7 @@ class Dataset(DatasetFiles, ABC):
             empty = [name for name, value in row.items() if value is None]
             is_counted = type(length) is int and 0 < length < MOST
             fault = ""
-            if number != episode:
+            if number != episode and not (self.has_gaps and number == self.episode_numbers[episode]):
                 fault = other_episode(number, episode)
             elif not is_counted:
                 fault = f"episode {episode} has length {length!r} instead of a count of at least 1 frame"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +12,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ....core.errors import Damaged, UsageError, in_utf8, naming_dataset, nearest, printable
-from ....core.features import DEFAULT_FEATURES, LISTS, Features, difference, lost_names, other_names, video_cameras
+from ....core.errors import Damaged, UsageError, in_utf8, naming_dataset, nearest, printable, some
+from ....core.features import (
+    DEFAULT_FEATURES,
+    LISTS,
+    Features,
+    difference,
+    lost_names,
+    other_names,
+    video_cameras,
+    with_channels_last,
+)
 from ....manifests.run_info import RunInfo
 from .. import paths_v30
 from ..features.feature_kind import kind_of
@@ -30,7 +39,6 @@ _MADE = {
 _ENTRY, _ENCODING = {"dtype", "shape", "names"}, {"info", "video_info"}
 _VALID = "valid"
 _OWN_FLAG = "annotation.human.action.valid"  # the constant 1 in the pipelines evaltasks_*
-_MOST_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,15 @@ class DatasetInfo:
         """Cameras stored as video."""
         return list(video_cameras(self.features))
 
+    def with_names_of(self, other: DatasetInfo) -> DatasetInfo:
+        """Return the properties with names from another dataset for features that have none here."""
+        named, own = ({*i.lost_names, *(k for k, f in i.features.items() if f.names)} for i in (other, self))
+        marks = (key for key, feature in other.features.items() if feature.points_into)
+        keys = (named - own - set(marks)) & self.features.keys()
+        features = {key: replace(self.features[key], names=other.features[key].names) for key in keys}
+        lost = {key: names for key, names in other.lost_names.items() if key in keys}
+        return replace(self, features=self.features | features, lost_names={**self.lost_names, **lost})
+
     @classmethod
     def of_run(cls, run: RunInfo) -> DatasetInfo:
         """Return the properties of the dataset that a run makes."""
@@ -87,6 +104,11 @@ class DatasetInfo:
             raise Damaged(paths_v30.INFO, "holds half a character (\\ud800 to \\udfff), which UTF-8 cannot hold")
         features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
         check_names(features)
+        for key, feature in dataset.cameras.items():
+            if (made := with_channels_last(feature)) != feature:
+                features[key] = made
+                told = f"{key} of {paths_v30.INFO} has shape {list(feature.shape)} and names {feature.names}"
+                dataset.note(f"{told}: written as {list(made.shape)} and {', '.join(made.names or ())}")
         robot_type = info.get("robot_type")
         if not isinstance(robot_type, str | None):
             raise Damaged(paths_v30.INFO, f"robot_type is {robot_type!r} instead of a text or null")
@@ -108,7 +130,7 @@ class DatasetInfo:
 
 
 def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
-    """Yield the episodes of a dataset as `measured` does, and note what a new dataset drops.
+    """Yield the episodes of a dataset as `measured` does, and note what a new dataset changes or drops.
 
     Raises:
         RobotroveError: As `measured`, or if a new dataset cannot have its tasks or info.json.
@@ -117,10 +139,11 @@ def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
     _ = dataset.tasks  # refused now if the numbers in the rows do not lead to a text each
     sentences: list[str] = []
     count = 0
-    for location in dataset.measured(sentences.append):
+    for location in dataset.measured():
         yield location
         count += 1
     sentences += [f"not in the output: {key}, which annotations replaced" for key in dataset.superseded]
+    sentences += dataset.notes
     if info.lost_names:
         sentences.append(
             f"not in the output: the names of {', '.join(info.lost_names)}, which are not one list of texts"
@@ -144,12 +167,14 @@ def check_alike(datasets: Sequence[tuple[Path, DatasetInfo]]) -> None:
     folder, first = datasets[0]
     problems = []
     for other, info in datasets[1:]:
-        notes = [difference(first.features, info.features), *_other_names(first, info), *_other_settings(first, info)]
+        named, own = first.with_names_of(info), info.with_names_of(first)
+        notes = [difference(named.features, own.features), *_other_names(named, own), *_other_settings(first, info)]
         for name in ("fps", "robot_type"):
             if (found := getattr(info, name)) != (expected := getattr(first, name)):
                 notes.append(f"{name} is {found!r} instead of {expected!r}")
         if text := "; ".join(filter(None, notes)):
             problems.append(f"{other}: {text}")
+        first = named
     if problems:
         raise UsageError(
             f"{len(problems)} of {len(datasets)} datasets",
@@ -274,8 +299,8 @@ def _meaning(dataset: Dataset, key: str, given: str) -> tuple[str, str]:
     if key == _OWN_FLAG and is_flag and numbers == {1} and 1 not in valid:
         return "values", "it is the flag that robotrove wrote until 0.2.1"
     if outside := numbers - known:
-        return "", f"{_some(outside)} {'is' if len(outside) == 1 else 'are'} not in its {name} ({_some(known)})"
-    return name, f"all of {_some(numbers)} are numbers of its {name}"
+        return "", f"{some(outside)} {'is' if len(outside) == 1 else 'are'} not in its {name} ({some(known)})"
+    return name, f"all of {some(numbers)} are numbers of its {name}"
 
 
 def _numbers(dataset: Dataset, key: str) -> set[int]:
@@ -283,8 +308,3 @@ def _numbers(dataset: Dataset, key: str) -> set[int]:
     for batch in dataset.rows([key]):
         found.update(np.unique(batch[key]).tolist())
     return found
-
-
-def _some(numbers: Iterable[int]) -> str:
-    first = sorted(numbers)
-    return ", ".join(map(str, first[:_MOST_SHOWN])) + (", …" if len(first) > _MOST_SHOWN else "")

@@ -20,13 +20,11 @@ from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn, arrow_values, count
 from ..features.feature_kind import single_values
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_columns
-from .dataset import Dataset, Note, check_templates, selected
+from .dataset import Dataset, check_templates, selected
 from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
     from ....media.remux.video_index import VideoIndex
-
-_MOST_GAPS = 1 << 16  # numbers that no task has
 
 
 class DatasetV21(Dataset):
@@ -58,22 +56,18 @@ class DatasetV21(Dataset):
         """episode_index of each line of episodes.jsonl in the order of the file, as GR00T reads them."""
         return self.episode_column("episode_index", as_stored=True)
 
-    @cached_property
-    def _numbers(self) -> NDArray[np.int64]:
-        return self.episode_column("episode_index")  # LeRobot finds files by it
-
     def data_files(self) -> Iterator[DataFile]:
         """See the base class."""
-        for number, first, length in zip(self._numbers, self.starts, self.lengths, strict=False):
+        for number, first, length in zip(self.episode_numbers, self.starts, self.lengths, strict=False):
             yield DataFile(self.data_file(int(number)), int(first), int(length))
 
     def data_references(self) -> Iterator[str]:
         """See the base class."""
-        return map(self.data_file, np.unique(self._numbers).tolist())
+        return map(self.data_file, np.unique(self.episode_numbers).tolist())
 
     def video_files(self, key: str) -> Iterator[VideoFile]:
         """See the base class."""
-        for episode, number in enumerate(self._numbers.tolist()):
+        for episode, number in enumerate(self.episode_numbers.tolist()):
             episodes, firsts = np.array([episode]), np.array([0])
             yield VideoFile(key, self.video_file(key, number), episodes, firsts, self.lengths[episode : episode + 1])
 
@@ -145,11 +139,6 @@ class DatasetV21(Dataset):
             texts.append(task_in(line, where))
         return texts
 
-    @property
-    def task_numbers(self) -> set[int]:
-        """See the base class."""
-        return {count_in(line, "task_index", where) for where, line in self.json_lines(self.tasks_path)}
-
     def row_batches(
         self, path: str, names: Sequence[str], first: int = 0
     ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
@@ -196,23 +185,11 @@ class DatasetV21(Dataset):
                 where = f"{path}, line {numbers[at]}"
                 yield where, parse_object(file.readline(), where)
 
-    def _tasks_by_index(self) -> list[str]:
-        """Return the instructions as LeRobot reads them: in any order, numbers may be missing.
-
-        A number that no task has stands for the first task, so that no other one comes up.
-        """
-        found: dict[int, str] = {}
-        for where, line in self.json_lines(paths_v21.TASKS):
+    def numbered_tasks(self) -> Iterator[tuple[str, int, str]]:
+        """See the base class."""
+        for where, line in self.json_lines(self.tasks_path):
             with self._reporting():
-                index, task = count_in(line, "task_index", where), task_in(line, where)
-                if found.setdefault(index, task) != task:
-                    raise Damaged(where, f"task_index is {index}, but that is another task in a line before")
-        if not found:
-            return []
-        first, last = found[min(found)], max(found)
-        if last >= len(found) + _MOST_GAPS:
-            raise Damaged(paths_v21.TASKS, f"has a task {last}, but {len(found)} tasks only")
-        return [found.get(index, first) for index in range(last + 1)]
+                yield where, count_in(line, "task_index", where), task_in(line, where)
 
     def track(self, key: str, at: EpisodeLocation) -> Track:
         """See the base class."""
@@ -230,7 +207,7 @@ class DatasetV21(Dataset):
         is_copyable, unreachable = index.is_copyable(first, at.length), index.unreachable(first, at.length)
         return Track(clip, size, index.encoding, is_copyable, unreachable), index
 
-    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+    def _measured(self) -> Iterator[EpisodeLocation]:
         """See the base class."""
         check_templates(self.data_file(episode) for episode in (0, 1))
         check_templates(self.video_file(key, episode) for key in self.video_keys for episode in (0, 1))
@@ -248,14 +225,15 @@ class DatasetV21(Dataset):
             yield replace(at, row_bytes=row_bytes, tracks=tracks)
         if late:
             begin = "1 video file begins" if len(late) == 1 else f"{len(late)} video files begin"
-            note(f"{begin} later than at 0 s (first: {late[0]}): LeRobot does not find all frames; the output is right")
+            begin += f" later than at 0 s (first: {late[0]})"
+            self.note(f"{begin}: LeRobot does not find all frames; the output is right")
         if long:
             go_on = (
                 "1 video file continues after its"
                 if len(long) == 1
                 else f"{len(long)} video files continue after their"
             )
-            note(f"{go_on} episode (first: {long[0]}); the frames after it are dropped")
+            self.note(f"{go_on} episode (first: {long[0]}); the frames after it are dropped")
 
     def _row_bytes(self, at: EpisodeLocation) -> int:
         path = self.data_file(at.index)
@@ -291,10 +269,10 @@ class DatasetV21(Dataset):
         """
         path = paths_v21.EPISODES_STATS
         lines = self.ordered_lines(path) if self._has_episode_stats else iter(())
-        for episode in range(len(self.lengths)):
+        for number in self.episode_numbers.tolist() if self.has_gaps else range(len(self.lengths)):
             where, line = next(lines, (path, None))
-            if line is not None and line.get("episode_index") != episode:
-                raise Damaged(where, other_episode(line.get("episode_index"), episode))
+            if line is not None and line.get("episode_index") != number:
+                raise Damaged(where, other_episode(line.get("episode_index"), number))
             yield where, line
         for where, _ in lines:
             raise Damaged(where, f"is about an episode that is not in {paths_v21.EPISODES}")

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from ....core.errors import Damaged
 from ....media.remux.clip import Clip
 from .. import paths_v30
-from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn
+from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn, count_in
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_values
-from .dataset import Dataset, Note, check_templates
+from .dataset import Dataset, check_templates
 from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class DatasetV30(Dataset):
         return self._column(name, pa.types.is_integer).astype(np.int64)
 
     def _clipped_seconds(self, name: str) -> NDArray[np.float64]:
-        times = self._column(name, pa.types.is_floating).astype(np.float64)
+        times = self._column(name, _is_number).astype(np.float64)
         # No file is as long; the check of episodes names what is no time.
         return np.nan_to_num(times).clip(-_LONGEST, _LONGEST)
 
@@ -143,7 +143,7 @@ class DatasetV30(Dataset):
 
     def _clip(self, key: str, row: Mapping[str, Any], where: str) -> Clip:
         chunk, file, begin = (row[f"videos/{key}/{name}"] for name in ("chunk_index", "file_index", "from_timestamp"))
-        if type(begin) is not float or not abs(begin) < _LONGEST:
+        if not isinstance(begin, int | float) or not abs(begin) < _LONGEST:
             raise Damaged(where, f"videos/{key}/from_timestamp is {begin!r} instead of a time")
         return Clip(self.root / self.video_file(key, chunk, file), round(begin * self.fps), row["length"])
 
@@ -160,9 +160,9 @@ class DatasetV30(Dataset):
     @cached_property
     def _positions(self) -> dict[int, int]:
         """Position of each episode in meta/episodes; where damage is collected that need not be its number."""
-        return {number: at for at, number in enumerate(self.episode_column("episode_index").tolist())}
+        return {number: at for at, number in enumerate(self.episode_numbers.tolist())}
 
-    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+    def _measured(self) -> Iterator[EpisodeLocation]:
         """See the base class."""
         if not self.is_inside(path := self.data_file(0, 0)):  # rows are found without it, but by nobody else
             raise Damaged(paths_v30.INFO, f"data_path gives {path}, which leads out of the dataset")
@@ -173,12 +173,10 @@ class DatasetV30(Dataset):
         self.hold(["episode_index", "length", "tasks", *names, *(f"{prefix}/from_timestamp" for prefix in videos)])
         cameras = {key: CameraWindows(self, key) for key in self.video_keys}
         places = RowPlaces(self)
-        for at in self._located(places):
-            tracks = {key: camera.track(at.index) for key, camera in cameras.items()}
+        for position, at in enumerate(self._located(places)):
+            tracks = {key: camera.track(position) for key, camera in cameras.items()}
             yield replace(at, row_bytes=places.share(at.length), tracks=tracks)
-        for sentence in (places.finish(), shifted_note(list(cameras.values()))):
-            if sentence:
-                note(sentence)
+        self.notes += filter(None, (places.finish(), shifted_note(list(cameras.values()))))
 
     def episode_stats(
         self, keys: Sequence[str], names: Sequence[str]
@@ -225,24 +223,19 @@ class DatasetV30(Dataset):
             raise Damaged(paths_v30.TASKS, "has no column task")
         return [str(text) for text in table.column(texts[0]).to_pylist()]
 
-    @property
-    def task_numbers(self) -> set[int]:
-        """See the base class."""
-        return set(range(len(self.tasks)))
-
-    def _tasks_by_index(self) -> list[str]:
-        """Return the instructions by row, as LeRobot looks them up."""
+    def numbered_tasks(self) -> Iterator[tuple[str, int, str]]:
+        """See the base class; the numbers decide, though LeRobot looks tasks up by row."""
         if "task_index" not in self.task_table.column_names:
             raise Damaged(paths_v30.TASKS, "has no column task_index")
-        for fault in self.task_faults():
-            self._report(fault)
-        return self.task_texts
+        numbers = self.task_table.column("task_index").to_pylist()
+        if numbers != list(range(len(numbers))):
+            self.note(f"rows of {paths_v30.TASKS} are not in the order of task_index: LeRobot gives other tasks")
+        for row, (index, text) in enumerate(zip(numbers, self.task_texts, strict=True)):
+            where = f"{paths_v30.TASKS}, row {row}"
+            yield where, count_in({"task_index": index}, "task_index", where), text
 
-    def task_faults(self) -> Iterator[Damaged]:
-        """Yield the rows of tasks.parquet, which has a column task_index, that LeRobot reads as another task."""
-        for row, index in enumerate(self.task_table.column("task_index").to_pylist()):
-            if index != row:
-                yield Damaged(f"{paths_v30.TASKS}, row {row}", f"task_index is {index}; LeRobot looks tasks up by row")
+    def repeated_tasks(self) -> Iterator[Damaged]:
+        """See the base class."""
         first: dict[str, int] = {}
         for row, task in enumerate(self.task_texts):
             if first.setdefault(task, row) != row:
@@ -332,18 +325,18 @@ class RowPlaces:
 
     def _culprit(self) -> str:
         """Name the first episode with another number of rows than meta/episodes says, by the rows themselves."""
-        lengths = self._dataset.lengths
+        lengths, numbers = self._dataset.lengths, self._dataset.episode_numbers
         counts = np.zeros(len(lengths), np.int64)
         try:
             for path in self._dataset.files("data"):
                 for _, batch in self._dataset.batches(path, ["episode_index"]):
                     found = batch["episode_index"].to_numpy(zero_copy_only=False)
-                    known = found[(found >= 0) & (found < len(lengths))]
-                    counts += np.bincount(known.astype(np.int64), minlength=len(lengths))
+                    at = np.searchsorted(numbers, found).clip(max=len(lengths) - 1)
+                    counts += np.bincount(at[numbers[at] == found], minlength=len(lengths))
         except (Damaged, TypeError):
             return ""
         differing = np.flatnonzero(counts != lengths)[:1].tolist()
-        texts = [f"; episode {e} has {counts[e]} rows in all instead of {lengths[e]}" for e in differing]
+        texts = [f"; episode {numbers[e]} has {counts[e]} rows in all instead of {lengths[e]}" for e in differing]
         return "".join(texts)
 
     def _open(self, path: str, episode: int) -> None:
@@ -458,8 +451,12 @@ def _checked_seconds(dataset: DatasetV30, name: str) -> NDArray[np.float64]:
     parts = []
     for path, first, batch in dataset.episode_batches([name], BATCH_ROWS):
         times = batch[name].to_numpy(zero_copy_only=False)
-        usable = np.abs(times) < _LONGEST if times.dtype.kind == "f" else np.zeros(len(times), bool)
+        usable = np.abs(times) < _LONGEST if times.dtype.kind in "fiu" else np.zeros(len(times), bool)
         for at in np.flatnonzero(~usable)[:1].tolist():
             raise Damaged(f"{path}, row {first + at}", f"{name} is {times[at]} instead of a time")
         parts.append(times.astype(np.float64))
     return np.concatenate(parts)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))

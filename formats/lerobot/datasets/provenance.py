@@ -224,7 +224,8 @@ def episode_metadata(dataset: Dataset) -> Iterator[EpisodeMetadata]:
     episode = 0
     for lengths, stats in dataset.stat_batches(stat_shapes(features)):
         found = known.take(len(lengths))
-        rows = [_own(dataset, episode + row, int(lengths[row])) for row in range(len(found), len(lengths))]
+        numbers = dataset.episode_numbers[episode : episode + len(lengths)].tolist()
+        rows = [_own(dataset, numbers[row], int(lengths[row])) for row in range(len(found), len(lengths))]
         yield EpisodeMetadata(stats, pa.concat_tables([found, pa.Table.from_pylist(rows, schema=ORIGIN_SCHEMA)]))
         episode += len(lengths)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import cached_property
 
 from ....manifests.shard import Shard
-from .dataset import Note
 from .dataset_v30 import DatasetV30
 from .episode_location import EpisodeLocation, EpisodeRecord, Track
 from .provenance import episode_metadata
@@ -21,7 +20,7 @@ class ShardDataset(DatasetV30):
         """The record, shard.json."""
         return Shard.read(self.root, pixels=False)
 
-    def _measured(self, note: Note) -> Iterator[EpisodeLocation]:
+    def _measured(self) -> Iterator[EpisodeLocation]:
         """See the base class; sizes are those of single files, and encodings are the same in all shards of a run."""
         for kept, at in zip(self.shard.kept, self._located(), strict=True):
             tracks = {key: Track(at.tracks[key].clip, size) for key, size in kept.clip_bytes.items()}

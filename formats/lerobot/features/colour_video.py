@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ....core.columns import Array
 from ....core.errors import Damaged
-from ....core.features import CHANNEL_NAMES, Feature, channels, frame_size
+from ....core.features import CHANNEL_NAMES, Feature, channel_axis, channels, frame_size
 from ....core.prefetch import prefetch
 from ..stats.feature_stats import FeatureStats, Shape
 from ..stats.image_stats import CHANNELS, ImageStats
@@ -92,8 +92,10 @@ class ColourCamera(FeatureKind):
         if len(self.feature.shape) != 3 or len(names) != 3:
             yield f"is {self.feature} with names {entry.get('names')}; expected height, width, channels"
             return
-        if names[2] not in CHANNEL_NAMES and names[0] not in CHANNEL_NAMES:
-            yield f"names are {', '.join(names)} instead of height, width, channels"
+        if names[channel_axis(self.feature)] not in CHANNEL_NAMES:
+            is_last = channel_axis(self.feature) == -1
+            told = "instead of height, width, channels" if is_last else f"but {self.feature} has channels first"
+            yield f"names are {', '.join(names)} {told}"
             return
         height, width = frame_size(self.feature)
         for block in _BLOCKS:

@@ -30,9 +30,8 @@ def kept_episodes(base: Dataset, planner: Planner, note: Note) -> Iterator[Episo
     """
     if TaskTable(base.tasks).tasks != base.tasks:
         raise _not_kept(base, "its tasks are not numbered 0, 1, 2 … with a text each")
-    faults: list[str] = []
     count = 0
-    for location, stated in zip(base.measured(faults.append), base.episodes(), strict=True):
+    for location, stated in zip(base.measured(), base.episodes(), strict=True):
         for key, track in stated.tracks.items():
             if track.clip.first != location.tracks[key].clip.first:
                 path = track.clip.path.relative_to(base.root).as_posix()
@@ -41,8 +40,8 @@ def kept_episodes(base: Dataset, planner: Planner, note: Note) -> Iterator[Episo
             raise _not_kept(base, problem)
         yield location
         count += 1
-    if faults:
-        raise _not_kept(base, f"what only a copy has right: {faults[0]}")
+    if base.notes:
+        raise _not_kept(base, f"what only a copy has right: {base.notes[0]}")
     if sentence := missing_origins(base, count):
         note(printable(sentence))
 

@@ -206,7 +206,7 @@ def set_names(root: Path, names: Any) -> DatasetInfo:
     [
         (AXES, AXES, ""),
         (AXES, TURNED, '{"axes": ["z", "y", "x"], "unit": ["m"]} instead of {"axes": ["x", "y", "z"], "unit": ["m"]}'),
-        (AXES, None, 'null instead of {"axes": ["x", "y", "z"], "unit": ["m"]}'),
+        (AXES, None, ""),
         (ARMS, dict(reversed(ARMS.items())), '{"right": ["x", "y"], "left": ["x"]} instead of {"left": '),
         (ARMS, ["x", "x", "y"], "('x', 'x', 'y') instead of None"),
         ({"left": ["x"], "right": ["y", "z"]}, ["x", "y", "z"], ""),
@@ -245,8 +245,8 @@ def test_tasks_with_an_unnamed_index(root: Path) -> None:
 @pytest.mark.parametrize(
     ("indices", "texts", "said"),
     [
-        ([1, 0], ["a", "b"], "row 0: task_index is 1"),
-        ([0, 2], ["a", "b"], "row 1: task_index is 2"),
+        ([0, 0], ["a", "b"], "row 1: task_index is 0, but that is another task in a line before"),
+        ([0, 1 << 20], ["a", "b"], "has a task 1048576, but 2 tasks only"),
         ([0, 1], ["a", "a"], "row 1: the task of row 0 exists twice: 'a'"),
     ],
 )

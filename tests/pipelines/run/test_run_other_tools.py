@@ -1,0 +1,362 @@
+"""Datasets as other tools write them: read, merged and converted with right values, and it is said what was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.core.features import Feature, channels, frame_size
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
+from robotrove.manifests.run_report import RunReport
+from robotrove.tests.support.command import Outcome, robotrove  # noqa: F401 - a fixture
+from robotrove.tests.support.datasets import tiny_v21, tiny_v30
+from robotrove.tests.support.datasets.numbered import aggregate, convert
+from robotrove.tests.support.datasets.tiny_v30 import FPS, FRONT, LENGTHS, STARTS, TASKS, TOP, WRIST
+from robotrove.tests.support.datasets.written_datasets import edit_json, edit_lines
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.verification.dataset.runner import verify
+
+V30_EPISODES, V30_TASKS = Path("meta/episodes/chunk-000/file-000.parquet"), Path("meta/tasks.parquet")
+TEXTS = np.repeat([TASKS[task] for task in tiny_v30.EPISODE_TASKS], LENGTHS).tolist()
+FRAMES = list(range(sum(LENGTHS)))
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
+    tiny_v30.build(folder / "v3.0")
+    tiny_v21.build(folder / "v2.1")
+    return folder
+
+
+@pytest.fixture
+def v30(originals: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(originals / "v3.0", tmp_path / "cubes30")
+
+
+@pytest.fixture
+def v21(originals: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(originals / "v2.1", tmp_path / "cubes21")
+
+
+def edit_column(path: Path, name: str, change: Callable[[pa.ChunkedArray], Any]) -> None:
+    table = pq.read_table(path)
+    made = change(table.column(name))
+    column = made if isinstance(made, pa.Array | pa.ChunkedArray) else pa.array(made)
+    pq.write_table(table.set_column(table.schema.get_field_index(name), name, column), path)
+
+
+def edit_feature(root: Path, key: str, **entry: Any) -> None:
+    edit_json(root / "meta/info.json", lambda info: info["features"][key].update(entry))
+
+
+def table(root: Path) -> pa.Table:
+    """All rows, in the order in which LeRobot reads the files."""
+    return pa.concat_tables([pq.read_table(path) for path in sorted(root.glob("data/*/*.parquet"))])
+
+
+def texts(root: Path) -> list[str]:
+    """The instruction of each row, by the numbers alone."""
+    if (root / V30_TASKS).exists():
+        lines = pq.read_table(root / V30_TASKS).to_pylist()
+    else:
+        lines = [json.loads(line) for line in (root / "meta/tasks.jsonl").read_text().splitlines()]
+    known = {line["task_index"]: line["task"] for line in lines}
+    return [known[number] for number in table(root)["task_index"].to_pylist()]
+
+
+def shown(root: Path, key: str = FRONT) -> list[int]:
+    """The numbers of a camera's frames, played from the first file to the last."""
+    found = []
+    for path in sorted(root.glob(f"videos/**/{key}/**/*.mp4")):
+        with av.open(str(path)) as container:
+            found += [frame.to_ndarray(format="rgb24")[:8, :, 0].mean() for frame in container.decode(video=0)]
+    return (np.array(found) / 10).round().astype(int).tolist()
+
+
+def assert_whole(root: Path, copies: int = 1) -> None:
+    """The dataset is the tiny one, or copies of it: rows, instructions, indices and frames, by its files alone."""
+    values, rows = tiny_v30.columns(), table(root)
+    assert np.array_equal(rows["observation.state"].to_pylist(), np.tile(values["observation.state"], (copies, 1)))
+    assert rows["note"].to_pylist() == [f"n{number}" for number in FRAMES] * copies
+    lengths = LENGTHS * copies
+    assert rows["episode_index"].to_pylist() == np.repeat(range(len(lengths)), lengths).tolist()
+    assert rows["index"].to_pylist() == list(range(sum(lengths)))
+    frame_index = np.concatenate([np.arange(length) for length in lengths])
+    assert rows["frame_index"].to_pylist() == frame_index.tolist()
+    assert rows["timestamp"].to_pylist() == (frame_index / FPS).astype(np.float32).tolist()
+    assert texts(root) == TEXTS * copies
+    for key in (FRONT, WRIST):
+        assert shown(root, key) == FRAMES * copies
+    assert [str(found) for found in verify(root, deep=True).findings if found.severity == "error"] == []
+
+
+def both(root: Path, out: Path, **more: Any) -> RunReport:
+    """Merge a dataset alone and convert it to the other version, with right values both times."""
+    version = json.loads((root / "meta/info.json").read_text())["codebase_version"]
+    merged = aggregate([root], out / "merged", **more)
+    converted = convert(root, "v2.1" if version == "v3.0" else "v3.0", out / "converted", **more)
+    assert converted.notes == merged.notes
+    for made in ("merged", "converted"):
+        assert_whole(out / made)
+    return merged
+
+
+class TestTaskNumbers:
+    """tasks.parquet in another order, with gaps, and in other types."""
+
+    @pytest.mark.parametrize("dtype", [pa.int64(), pa.int32(), pa.uint8()])
+    @pytest.mark.parametrize("numbers", [[1, 0], [5, 2], [0, 7]])
+    def test_the_numbers_decide(self, v30: Path, tmp_path: Path, numbers: list[int], dtype: pa.DataType) -> None:
+        lines = pa.table({"task_index": pa.array(numbers, dtype), "task": TASKS[::-1] if numbers[0] else TASKS})
+        pq.write_table(lines, v30 / V30_TASKS)
+        by_text = dict(zip(lines["task"].to_pylist(), numbers, strict=True))
+        for path in v30.glob("data/*/*.parquet"):
+            edit_column(path, "task_index", lambda old: [by_text[TASKS[number]] for number in old.to_pylist()])
+        report = both(v30, tmp_path)
+        assert [note for note in report.notes if "meta/tasks.parquet" in note and "order" in note] == list(report.notes)
+        opened = open_dataset(v30)
+        assert [opened.tasks[n] for rows in opened.rows(["task_index"]) for n in rows["task_index"][:, 0]] == TEXTS
+
+    def test_numbers_that_are_none(self, v30: Path) -> None:
+        for numbers, said in (([0.5, 1], "row 0: task_index is 0.5"), ([0, -1], "row 1: task_index is -1")):
+            pq.write_table(pa.table({"task_index": numbers, "task": TASKS}), v30 / V30_TASKS)
+            with pytest.raises(RobotroveError, match=said):
+                _ = open_dataset(v30).tasks
+
+    def test_verify_still_names_what_lerobot_reads_wrong(self, v30: Path) -> None:
+        pq.write_table(pq.read_table(v30 / V30_TASKS).take([1, 0]), v30 / V30_TASKS)
+        [first, *_] = [found for found in verify(v30).findings if found.severity == "error"]
+        assert (first.where, first.message) == (f"{V30_TASKS}, row 0", "task_index is 1; LeRobot looks tasks up by row")
+
+
+class TestTypes:
+    """Numbers in other types that LeRobot loads."""
+
+    @pytest.mark.parametrize(
+        ("names", "dtype"),
+        [
+            (["from_timestamp"], pa.float32()),
+            (["from_timestamp", "to_timestamp"], pa.float32()),
+            (["chunk_index", "file_index"], pa.int32()),
+            (["chunk_index", "file_index"], pa.uint16()),
+        ],
+    )
+    def test_places_of_videos(self, v30: Path, tmp_path: Path, names: Sequence[str], dtype: pa.DataType) -> None:
+        for column in (f"videos/{key}/{name}" for key in (FRONT, WRIST) for name in names):
+            edit_column(v30 / V30_EPISODES, column, lambda old: old.cast(dtype))
+        both(v30, tmp_path)
+        findings = verify(v30, deep=True).findings
+        assert [str(found) for found in findings if found.severity == "error"] == []
+        assert len([found for found in findings if f"is {dtype} instead of" in found.message]) == 2 * len(names)
+
+    @pytest.mark.parametrize("dtype", [pa.int64(), pa.int32()])
+    def test_whole_seconds(self, v21: Path, tmp_path: Path, dtype: pa.DataType) -> None:
+        """Times are whole numbers where each episode has a file of its own, or lasts whole seconds."""
+        v30 = tmp_path / "v30"
+        convert(v21, "v3.0", v30)
+        rows = pq.read_table(v30 / V30_EPISODES).to_pylist()
+        for key in (FRONT, WRIST):
+            for number, row in enumerate(rows):
+                shutil.copy(
+                    v21 / tiny_v21.video_path(key, number), v30 / f"videos/{key}/chunk-000/file-{number:03d}.mp4"
+                )
+                row |= {f"videos/{key}/file_index": number, f"videos/{key}/from_timestamp": 0.0}
+                row[f"videos/{key}/to_timestamp"] = LENGTHS[number] / FPS
+        pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(v30 / V30_EPISODES)), v30 / V30_EPISODES)
+        for key in (FRONT, WRIST):
+            edit_column(v30 / V30_EPISODES, f"videos/{key}/from_timestamp", lambda old: old.cast(dtype))
+        both(v30, tmp_path)
+        assert verify(v30, deep=True).ok
+
+    def test_indices_of_rows(self, v30: Path, tmp_path: Path) -> None:
+        for path in v30.glob("data/*/*.parquet"):
+            for name in ("task_index", "episode_index", "frame_index", "index"):
+                edit_column(path, name, lambda old: old.cast(pa.int32()))
+        both(v30, tmp_path)
+        assert verify(v30).ok
+
+    def test_a_time_that_is_none(self, v30: Path) -> None:
+        column = f"videos/{FRONT}/from_timestamp"
+        edit_column(v30 / V30_EPISODES, column, lambda old: ["0"] * len(old))
+        with pytest.raises(RobotroveError, match=r"from_timestamp is '?0"):
+            list(open_dataset(v30).episodes())
+
+
+NUMBERS = [3, 10, 20, 21, 400]
+
+
+def renumber(root: Path, numbers: Sequence[int] = NUMBERS) -> None:
+    """Give the episodes other numbers, as tools leave them that delete episodes."""
+    is_v21 = not (root / V30_EPISODES).exists()
+    places = [
+        [tiny_v21.data_path(e), *(tiny_v21.video_path(key, e) for key in (FRONT, WRIST))] for e in (*range(5), *numbers)
+    ]
+    for path in (*root.glob("data/*/*.parquet"), *root.glob(str(V30_EPISODES))):
+        edit_column(path, "episode_index", lambda old: [numbers[e] for e in old.to_pylist()])
+    for old, new in zip(places[4::-1], places[:4:-1], strict=True) if is_v21 else ():
+        for before, after in zip(old, new, strict=True):
+            (root / after).parent.mkdir(parents=True, exist_ok=True)
+            (root / before).rename(root / after)
+    for name in ("episodes", "episodes_stats") if is_v21 else ():
+        edit_lines(
+            root / f"meta/{name}.jsonl",
+            lambda lines: [line.update(episode_index=numbers[line["episode_index"]]) for line in lines],
+        )
+
+
+class TestEpisodeNumbers:
+    """Gaps in the numbers of episodes."""
+
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    def test_renumbered(
+        self,
+        version: str,
+        originals: Path,
+        tmp_path: Path,
+        robotrove: Callable[..., Outcome],  # noqa: F811
+    ) -> None:
+        root = shutil.copytree(originals / version, tmp_path / "cubes")
+        renumber(root)
+        report = both(root, tmp_path)
+        [note] = report.notes
+        assert "the 5 episodes are numbered 3, 10, 20, 21, 400 in meta/episodes" in note
+        for made in ("merged", "converted"):
+            assert "episode 21" in robotrove("trace", tmp_path / made, 3).out
+        assert not verify(root).ok  # LeRobot cannot find them
+
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    def test_read_by_their_numbers(self, version: str, originals: Path, tmp_path: Path) -> None:
+        root = shutil.copytree(originals / version, tmp_path / "cubes")
+        renumber(root)
+        opened = open_dataset(root)
+        found = list(opened.episodes())
+        assert [at.index for at in found] == NUMBERS
+        assert "numbered 3, 10, 20, 21, 400" in opened.notes[0]
+        for position, at in enumerate(found):
+            expected = FRAMES[STARTS[position] : STARTS[position + 1]]
+            assert [n for rows in opened.rows(["index"], at) for n in rows["index"][:, 0]] == expected
+            for key in (FRONT, WRIST):
+                levels = [frame[:8, :, 0].mean() / 10 for frames in opened.frames(key, at) for frame in frames]
+                assert np.rint(levels).tolist() == expected
+        state = np.concatenate([part["stats/observation.state/mean"] for part in opened.stats(["observation.state"])])
+        values = tiny_v30.columns()["observation.state"]
+        np.testing.assert_allclose(state, [values[STARTS[e] : STARTS[e + 1]].mean(axis=0) for e in range(5)], rtol=1e-5)
+
+    def test_lines_in_another_order(self, v21: Path, tmp_path: Path) -> None:
+        renumber(v21)
+        for name in ("episodes", "episodes_stats"):
+            edit_lines(v21 / f"meta/{name}.jsonl", lambda lines: lines.reverse())
+        both(v21, tmp_path)
+
+    def test_merged_with_others(self, v21: Path, v30: Path, tmp_path: Path) -> None:
+        renumber(v21, [1, 2, 3, 4, 5])
+        aggregate([v30, v21], tmp_path / "out")
+        assert_whole(tmp_path / "out", copies=2)
+
+    @pytest.mark.parametrize("numbers", [[0, 1, 1, 2, 3], [4, 3, 2, 1, 0]])
+    def test_numbers_that_do_not_rise(self, v30: Path, numbers: list[int]) -> None:
+        edit_column(v30 / V30_EPISODES, "episode_index", lambda old: numbers)
+        with pytest.raises(RobotroveError, match=r"is about episode \d instead of"):
+            list(open_dataset(v30).episodes())
+
+
+HWC, SIZE = ["height", "width", "channels"], [tiny_v30.HEIGHT, tiny_v30.WIDTH, 3]
+CHW = [3, tiny_v30.HEIGHT, tiny_v30.WIDTH]
+
+
+class TestCameras:
+    """Sizes and names of cameras in other spellings."""
+
+    @pytest.mark.parametrize(
+        ("shape", "names", "is_changed"),
+        [
+            (SIZE, None, True),
+            (SIZE, ["height", "width", "channel"], False),
+            (SIZE, ["h", "w", "c"], True),
+            (SIZE, ["height", "width"], True),
+            (SIZE, {"axes": HWC}, False),
+            (CHW, None, True),
+            (CHW, ["channels", "height", "width"], True),
+            (CHW, ["c", "h", "w"], True),
+            (CHW, HWC, True),
+        ],
+    )
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_compared_by_size(
+        self, shape: list[int], names: Any, is_changed: bool, is_first: bool, v21: Path, v30: Path, tmp_path: Path
+    ) -> None:
+        for key in (FRONT, WRIST):
+            edit_feature(v21, key, shape=shape, names=names)
+        edit_feature(v21, TOP, shape=[6, 8, 3] if shape == SIZE else [3, 6, 8], names=names)
+        report = aggregate([v21, v30] if is_first else [v30, v21], tmp_path / "out")
+        assert_whole(tmp_path / "out", copies=2)
+        features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
+        kept = names if is_first and names == ["height", "width", "channel"] else HWC
+        for key, size in ((FRONT, SIZE), (TOP, [6, 8, 3])):
+            assert (features[key]["shape"], features[key]["names"]) == (size, kept)
+        assert sum("written as" in note for note in report.notes) == 3 * is_changed
+        stats = json.loads((tmp_path / "out/meta/stats.json").read_text())
+        mean = np.array([np.mean(FRAMES) * 10, 200, 40]) / 2 / 255
+        np.testing.assert_allclose(np.ravel(stats[FRONT]["mean"]), mean, atol=0.02)
+        frames = np.concatenate(list(open_dataset(v21).frames(FRONT, next(open_dataset(v21).episodes()))))
+        assert frames.shape == (LENGTHS[0], *SIZE)
+
+    def test_other_sizes_are_refused(self, v21: Path, v30: Path, tmp_path: Path) -> None:
+        edit_feature(v21, FRONT, shape=[tiny_v30.WIDTH, tiny_v30.HEIGHT, 3], names=None)
+        with pytest.raises(UsageError, match=r"video\[48x32x3\] instead of video\[32x48x3\]"):
+            aggregate([v30, v21], tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("shape", "names", "expected"),
+        [
+            ((3, 480, 640), None, (480, 640, 3)),
+            ((480, 640, 1), None, (480, 640, 1)),
+            ((1, 480, 640), None, (480, 640, 1)),
+            ((3, 4, 3), ("channel", "height", "width"), (4, 3, 3)),
+            ((3, 4, 3), None, (3, 4, 3)),
+            ((84, 84, 4), ("height", "width", "channel"), (84, 84, 4)),
+        ],
+    )
+    def test_axis_of_colours(self, shape: Any, names: Any, expected: tuple[int, int, int]) -> None:
+        feature = Feature("video", shape, names)
+        assert (*frame_size(feature), channels(feature)) == expected
+
+
+class TestNames:
+    """Names of entries that only some datasets have."""
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_on_one_side(self, is_first: bool, v21: Path, v30: Path, tmp_path: Path) -> None:
+        edit_feature(v21, "observation.state", names=None)
+        report = aggregate([v21, v30] if is_first else [v30, v21], tmp_path / "out")
+        assert_whole(tmp_path / "out", copies=2)
+        features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
+        assert features["observation.state"]["names"] == ["x", "y", "z"]
+        assert [note for note in report.notes if "observation.state has no names in" in note]
+
+    def test_other_names_are_refused(self, v21: Path, v30: Path, tmp_path: Path) -> None:
+        edit_feature(v21, "observation.state", names=["x", "z", "y"])
+        with pytest.raises(UsageError, match=r"observation\.state has other names"):
+            aggregate([v30, v21], tmp_path / "out")
+
+    def test_third_of_three(self, v21: Path, v30: Path, tmp_path: Path) -> None:
+        plain = shutil.copytree(v21, tmp_path / "plain")
+        edit_feature(plain, "observation.state", names=None)
+        edit_feature(v21, "observation.state", names={"motors": ["x", "y", "z"]})
+        aggregate([plain, v21, v30], tmp_path / "out")
+        features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
+        assert features["observation.state"]["names"] == ["x", "y", "z"]
+        edit_feature(v21, "observation.state", names=["x", "z", "y"])
+        with pytest.raises(UsageError, match=r"observation\.state has other names"):
+            aggregate([plain, v21, v30], tmp_path / "other")
