@@ -45,9 +45,7 @@ class VideoIndex:
         self._clean[1:] = np.maximum.accumulate(order) == positions
         self._begins = stored.closed & (order == positions) & self._clean[:-1]
         self._foreign = _sums(stored.foreign.astype(np.int32))
-        unreachable = np.zeros(self.frames, np.int32)
-        unreachable[_unreachable(order, stored)] = 1
-        self._unreachable = _sums(unreachable)
+        self._unreachable = _sums(_unreachable(order, stored))
         sizes = np.empty_like(stored.sizes)
         sizes[order] = stored.sizes
         self._bytes = _sums(sizes)
@@ -222,14 +220,17 @@ def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoSt
 
 
 def _unreachable(order: NDArray[np.int64], stored: _Stored) -> NDArray[np.int64]:
-    """Return the numbers of the frames that `VideoIndex.unreachable` counts."""
+    """Return 1 for each frame that `VideoIndex.unreachable` counts, 0 for any other."""
     places = np.flatnonzero(stored.keyframes)
     shown = order[places]
     # The frames stored before a keyframe are as many as its place: of those shown before it, the rest comes after it.
-    spans = [np.arange(place, frame) for place, frame in zip(places.tolist(), shown.tolist(), strict=True)]
-    spans += [np.arange(frame, frame + inexact) for frame, inexact in zip(shown, stored.inexact[places], strict=True)]
-    numbers = np.concatenate(spans) if spans else places
-    return numbers[numbers < len(order)]
+    begins = np.concatenate([places, shown])
+    ends = np.concatenate([shown, shown + stored.inexact[places]]).clip(max=len(order))
+    marks = np.zeros(len(order) + 1, np.int64)
+    is_span = begins < ends
+    np.add.at(marks, begins[is_span], 1)
+    np.add.at(marks, ends[is_span], -1)
+    return (np.cumsum(marks[:-1]) > 0).astype(np.int64)
 
 
 def _check_complete(path: Path, order: NDArray[np.int64]) -> None:
