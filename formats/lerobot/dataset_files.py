@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -29,7 +30,29 @@ _OWN = {
     Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
 } | {Path(path) for path in (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS, "meta/relative_stats.json")}
 ANNOTATIONS = "annotations"  # rows name files in it
+_COMMIT = re.compile(r"[0-9a-f]{40}")  # the folder of a dataset in the cache of what was fetched
+_MOST_LINKS = 40  # to one file, as in Linux
 _TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
+
+
+def leads_inside(path: str) -> bool:
+    """Return True if a path, links aside, is one below a folder: neither absolute nor with `..`."""
+    return not os.path.isabs(path) and os.pardir not in Path(path).parts and "\0" not in path
+
+
+def _is_trusted(folder: str, path: str) -> bool:
+    """Return True if all links that lead to a path below a real folder belong to the user or root."""
+    links, rest = 0, [*reversed(Path(path).parts)]
+    while rest:
+        step = os.path.normpath(os.path.join(folder, rest.pop()))
+        if os.path.islink(step):
+            links += 1
+            if links > _MOST_LINKS or os.lstat(step).st_uid not in (0, os.geteuid()):
+                return False
+            rest += reversed(Path(os.readlink(step)).parts)
+        else:
+            folder = step
+    return True
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -119,8 +142,25 @@ class DatasetFiles:
             return False
         return any(target.startswith(home + os.sep) for home in self._homes)
 
+    def is_followed(self, path: str) -> bool:
+        """Return True if a file of rows or frames may be read: it is inside, or links of the user or root lead to it.
+
+        What was fetched can hold links that others made: they are not followed.
+        """
+        if self.is_inside(path):
+            return True
+        return leads_inside(path) and not self._is_fetched and _is_trusted(self._homes[0], path)
+
+    @property
+    def _is_fetched(self) -> bool:
+        home = Path(self._homes[0])
+        is_cached = len(self._homes) > 1 or bool(_COMMIT.fullmatch(home.name))
+        return is_cached or any((home / name).exists() for name in (".git", ".cache/huggingface"))
+
     def opened(self, path: str) -> Path:
-        """Say that a file is about to be read; return its full path."""
+        """Say that a file is about to be read, and return its full path; Damaged if it is not followed."""
+        if not self.is_followed(path):
+            raise Damaged(path, "is behind a link that leads out of the dataset")
         self._on_file(path)
         return self.root / path
 

@@ -20,6 +20,8 @@ from ...hub.source_files import local_dataset
 from ...manifests.run_info import InputDataset
 from ..spec.pipeline_spec import PipelineSpec
 
+_LINKED = ("data", "videos")  # folders with files that may be elsewhere
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetInputs:
@@ -154,13 +156,26 @@ def check_name(folder: Path, name: str = "") -> None:
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield (relative path, state) of every file, in the order of their names."""
+    """Yield (relative path, state) of every file, in the order of their names; links lead to rows and videos."""
 
     def refuse(exc: OSError) -> None:
         raise exc
 
-    for folder, folders, names in os.walk(root, onerror=refuse):
+    home = os.path.realpath(root)
+    seen = {home}
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         folders.sort()
+        is_data = os.path.relpath(folder, root).split(os.sep)[0] in _LINKED
+        for path in (os.path.join(folder, name) for name in [*folders]):
+            if not os.path.islink(path):
+                continue
+            target = os.path.realpath(path)
+            is_own = is_data or os.path.relpath(path, root) in _LINKED
+            # A folder is read once, and not if the dataset is in it.
+            if is_own and target not in seen and not home.startswith(target + os.sep):
+                seen.add(target)
+            else:
+                folders.remove(os.path.basename(path))
         for name in sorted(names):
             path = os.path.join(folder, name)
             yield os.path.relpath(path, root), os.stat(path)

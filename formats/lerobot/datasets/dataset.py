@@ -30,7 +30,7 @@ from ....core.errors import (
 )
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from .. import paths_v30
-from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, other_episode
+from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, leads_inside, other_episode
 from ..features.feature_kind import NO_PICTURE, FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
 from ..stats.feature_stats import STAT_KEYS, Shape
 from ..stats.image_stats import CHANNELS
@@ -537,11 +537,14 @@ class Dataset(DatasetFiles, ABC):
         """Yield the video files of a camera that episodes are said to be in, each once; they may not exist."""
 
     def expand(self, name: str, **values: Any) -> str:
-        """Return a path by a template of info.json."""
+        """Return a path by a template of info.json; Damaged if that gives none, or one that is not in the dataset."""
         template = self.info.get(name)
         try:
             if isinstance(template, str):
-                return template.format(**values)
+                path = template.format(**values)
+                if leads_inside(path):
+                    return path
+                raise Damaged(paths_v30.INFO, f"{name} gives {path}, which leads out of the dataset")
         except (KeyError, IndexError, ValueError, AttributeError, TypeError):
             pass
         raise Damaged(paths_v30.INFO, f"{name} is {template!r} instead of a path with {', '.join(values)}")
@@ -550,9 +553,9 @@ class Dataset(DatasetFiles, ABC):
         """Return the full path of a file of an episode.
 
         Raises:
-            Damaged: If it leads out of the dataset, or there is no such file.
+            Damaged: If it leads out of the dataset by links that are not followed, or there is no such file.
         """
-        if not self.is_inside(path):
+        if not self.is_followed(path):
             raise Damaged(path, f"leads out of the dataset, and episode {episode} should be in it")
         if not os.path.isfile(self.root / path):
             raise Damaged(path, f"does not exist, but episode {episode} should be in it")

@@ -139,13 +139,14 @@ def drop_line(name: str, line: int) -> Change:
 
 
 def replace_by_link(name: str) -> Change:
-    """Make a file a link to one outside of the dataset."""
+    """Make a file a link to one outside of the dataset, which is a clone of what somebody else may have made."""
 
     def change(root: Path) -> None:
         outside = root.parent / "outside"
         outside.mkdir()
         target = (root / name).rename(outside / Path(name).name)
         (root / name).symlink_to(target)
+        (root / ".git").mkdir()
 
     return change
 

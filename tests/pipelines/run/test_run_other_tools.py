@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.features import Feature, channels, frame_size
 from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.manifests.run_report import RunReport
+from robotrove.pipelines.plan.input_datasets import walk
 from robotrove.tests.support.command import Outcome, robotrove  # noqa: F401 - a fixture
 from robotrove.tests.support.datasets import tiny_v21, tiny_v30
 from robotrove.tests.support.datasets.numbered import aggregate, convert
@@ -360,3 +362,86 @@ class TestNames:
         edit_feature(v21, "observation.state", names=["x", "z", "y"])
         with pytest.raises(UsageError, match=r"observation\.state has other names"):
             aggregate([plain, v21, v30], tmp_path / "other")
+
+
+def to_disk(root: Path, path: str, disk: Path) -> None:
+    """Move a file or folder of a dataset to another disk, and leave a link, in two steps as automounters do."""
+    disk.mkdir(exist_ok=True)
+    place = disk / f"{len(list(disk.iterdir()))}-{Path(path).name}"
+    (root / path).rename(place)
+    (disk / f"{place.name}-current").symlink_to(place.name)
+    (root / path).symlink_to(disk / f"{place.name}-current")
+
+
+V30_DATA, V21_DATA = "data/chunk-000/file-001.parquet", tiny_v21.data_path(3)
+V30_VIDEO, V21_VIDEO = f"videos/{FRONT}/chunk-000/file-000.mp4", tiny_v21.video_path(WRIST, 4)
+LINKED = {
+    "v3.0": (["videos"], ["data"], [f"videos/{WRIST}"], ["data/chunk-000"], [V30_DATA, V30_VIDEO]),
+    "v2.1": (["videos"], ["data"], ["videos/chunk-001"], [f"videos/chunk-000/{FRONT}"], [V21_DATA, V21_VIDEO]),
+}
+
+
+class TestLinks:
+    """Rows and videos on another disk, by links of the user."""
+
+    @pytest.mark.parametrize(
+        ("version", "paths"), [(version, paths) for version in LINKED for paths in LINKED[version]]
+    )
+    def test_followed(self, version: str, paths: Sequence[str], originals: Path, tmp_path: Path) -> None:
+        root = shutil.copytree(originals / version, tmp_path / "cubes")
+        for path in paths:
+            to_disk(root, path, tmp_path / "disk")
+        both(root, tmp_path)
+        assert verify(root, deep=True).ok
+        opened = open_dataset(root)
+        assert [n for rows in opened.rows(["index"]) for n in rows["index"][:, 0]] == FRAMES
+        assert [len(frames) for at in opened.episodes() for frames in opened.frames(WRIST, at)] == LENGTHS
+
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    @pytest.mark.parametrize("mark", [".git", ".cache/huggingface"])
+    def test_not_followed_in_what_was_fetched(self, mark: str, version: str, originals: Path, tmp_path: Path) -> None:
+        for number, path in enumerate((V30_DATA, V30_VIDEO) if version == "v3.0" else (V21_DATA, V21_VIDEO)):
+            root = shutil.copytree(originals / version, tmp_path / f"cubes{number}")
+            (root / mark).mkdir(parents=True)
+            to_disk(root, path, tmp_path / "disk")
+            with pytest.raises(RobotroveError, match=f"{path}: leads out of the dataset"):
+                list(open_dataset(root).measured())
+            assert [found for found in verify(root).findings if "leads out of the dataset" in found.message]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make links of somebody else")
+    @pytest.mark.parametrize("place", ["the dataset", "the other disk"])
+    def test_not_followed_if_they_are_of_somebody_else(self, place: str, v30: Path, tmp_path: Path) -> None:
+        to_disk(v30, V30_VIDEO, tmp_path / "disk")
+        link = v30 / V30_VIDEO if place == "the dataset" else (v30 / V30_VIDEO).readlink()
+        os.chown(link, 12345, 12345, follow_symlinks=False)
+        with pytest.raises(RobotroveError, match=f"{V30_VIDEO}: leads out of the dataset, and episode 0"):
+            list(open_dataset(v30).measured())
+
+    @pytest.mark.parametrize("name", ["data_path", "video_path"])
+    @pytest.mark.parametrize("begin", ["../disk/", "/tmp/", "videos/../../disk/", "data/x/../"])
+    def test_a_template_never_leads_out(self, begin: str, name: str, v30: Path, v21: Path, tmp_path: Path) -> None:
+        to_disk(v30, "videos", tmp_path / "disk")
+        for root in (v30, v21):
+            edit_json(root / "meta/info.json", lambda info: info.update({name: begin + info[name]}))
+            with pytest.raises(RobotroveError, match=f"{name} gives {begin}.*, which leads out of the dataset"):
+                list(open_dataset(root).measured())
+            with pytest.raises(RobotroveError, match="leads out of the dataset"):
+                [frames for at in open_dataset(root).episodes() for frames in open_dataset(root).frames(FRONT, at)]
+
+    def test_what_is_behind_them_counts_as_a_change(self, v30: Path, tmp_path: Path) -> None:
+        plain = {name: state.st_size for name, state in walk(v30)}
+        to_disk(v30, "videos", tmp_path / "disk")
+        to_disk(v30, "data/chunk-000", tmp_path / "disk")
+        (v30 / "data/loop").symlink_to(v30)
+        (v30 / "videos/loop").symlink_to(tmp_path)
+        (v30 / "videos/twice").symlink_to((v30 / "videos").resolve())
+        (v30 / "meta/elsewhere").symlink_to(tmp_path / "disk")
+        assert {name: state.st_size for name, state in walk(v30)} == plain
+
+    def test_a_circle(self, v30: Path, tmp_path: Path) -> None:
+        (v30 / V30_DATA).unlink()
+        for name, other in (("a", "b"), ("b", "a")):
+            (tmp_path / name).symlink_to(tmp_path / other)
+        (v30 / V30_DATA).symlink_to(tmp_path / "a")
+        with pytest.raises(RobotroveError, match="leads out of the dataset"):
+            list(open_dataset(v30).measured())

@@ -362,7 +362,7 @@ def test_video_that_begins_late(root: Path) -> None:
 @pytest.mark.parametrize("template", ["../{video_key}/{chunk_index}/{file_index}.mp4", "/etc/{video_key}{file_index}"])
 def test_templates_that_lead_out(root: Path, template: str) -> None:
     written.edit_json(root / "meta/info.json", lambda info: info.update(video_path=template))
-    assert "leads out of the dataset, and episode 0" in refused(root)
+    assert "leads out of the dataset" in refused(root)
 
 
 def test_templates_that_do_not_tell_files_apart(root: Path) -> None:
@@ -375,6 +375,7 @@ def test_links(root: Path, tmp_path: Path) -> None:
     blobs.mkdir()
     (root / FRONT_1).rename(blobs / "video")
     (root / FRONT_1).symlink_to(blobs / "video")
+    (root / ".git").mkdir()  # others may have made the link
     assert f"{FRONT_1}: leads out of the dataset" in refused(root)
     snapshot.parent.mkdir()
     root.rename(snapshot)  # now it is where the Hub's cache has it
