@@ -64,7 +64,7 @@ class Aggregator(DatasetMaker):
                     "clips of depth as LeRobot records them, with codec and pixel format of the first dataset",
                     "remove the dataset, or record it again",
                 )
-            if problem and self.on_mismatch == "refuse":
+            if problem and self.on_mismatch == "refuse" and not track.is_shortened:
                 raise UsageError(
                     where,
                     problem,

@@ -30,7 +30,7 @@ from ...formats.lerobot.writers.writer_v30 import write_json
 from ...hub.source_files import source_file
 from ...media.encode.settings import VideoSettings
 from ...media.remux.byte_copier import copy_file
-from ...media.remux.clip import Encoding
+from ...media.remux.clip import Clip, Encoding
 from ...media.remux.reencode import can_reencode, reencode, settings_like
 from ..binding import Bound
 from ..dataset_step import Commit, DatasetStep
@@ -201,7 +201,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             video, like = self.video or VideoSettings(), self.encoding_like(track, key)
             with file_attempt(target) as attempt:
                 reencode(track.clip, attempt, self.info.fps, settings_like(like, video) if like else video)
-        tracks = dict(placed.location.tracks) | {key: replace(track, clip=replace(track.clip, path=target, first=0))}
+        tracks = dict(placed.location.tracks) | {key: replace(track, clip=Clip(target, 0, track.clip.frames))}
         return replace(placed, location=replace(placed.location, tracks=tracks))
 
     def units(self) -> list[Unit]:

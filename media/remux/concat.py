@@ -33,15 +33,15 @@ class NotCopyable(RobotroveError):
 def join(clips: Sequence[Clip], out: Path, fps: int, faststart: bool = False) -> None:
     """Copy the frames of clips one after the other into one mp4 file, frame k at exactly k/fps s.
 
-    Every clip decodes to the same pixels as in its own file. Where all files are ordinary mp4 files
-    (`read_table` says which), bytes are copied without looking at packets; all others are read packet
-    by packet. Each run of clips of one file is read in one pass, with one source open at a time; the
+    Every clip decodes to the same pixels as in its own file, whatever its rate there. Where all files are
+    ordinary mp4 files (`read_table` says which), bytes are copied without looking at packets; all others are
+    read packet by packet. Each run of clips of one file is read in one pass, with one source open at a time; the
     bytes written depend on the clips only.
 
     Args:
         clips: Pieces in the order wanted, at least one.
         out: File to write; overwritten.
-        fps: Frames per second, of the sources too.
+        fps: Frames per second, of the sources too if a clip says no other.
         faststart: Put the index before the frames, so that players can start before all has arrived.
 
     Raises:
@@ -71,7 +71,7 @@ def split(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool = False
 
     Args:
         pieces: Clips, in any order, and the file to write for each; overwritten.
-        fps: Frames per second, of the sources too.
+        fps: Frames per second, of the sources too if a clip says no other.
         faststart: See `join`.
 
     Raises:
@@ -104,9 +104,9 @@ class _Piece:
 
 def _pieces(clips: Sequence[Clip], fps: int) -> Generator[_Piece, None, None]:
     """Yield each clip, to be read before the next is asked for; files are sought only where clips do not follow on."""
-    for path, group in groupby(clips, key=lambda clip: clip.path):
+    for (path, rate), group in groupby(clips, key=lambda clip: (clip.path, clip.rate)):
         with open_track(path) as (source, track):
-            grid = Grid(path, track, fps)
+            grid = Grid(path, track, rate or fps)
             encoding = encoding_of(track)
             stored = packets(path, source, track)
             position = 0

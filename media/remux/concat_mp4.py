@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def join_tables(clips: Sequence[Clip], out: Path, fps: int, faststart: bool) -> 
     parts: list[_Part] = []
     encodings = set()
     try:
-        for path, group in groupby(_runs(clips), key=lambda run: run[0].path):
-            file = _File(path, fps)
+        for (path, rate), group in groupby(_runs(clips), key=lambda run: (run[0].path, run[0].rate)):
+            file = _File(path, rate or fps)
             encodings.add(encoding_of_table(file.table))
             parts += [_part(run, file) for run in group]
     except (Unusual, RobotroveError, OSError):
@@ -83,8 +84,8 @@ def split_tables(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool)
     """Do what `split` does if all files are ordinary and all clips can be copied; see `join_tables`."""
     parts: list[_Part] = []
     try:
-        for path, group in groupby((clip for clip, _ in pieces), key=lambda clip: clip.path):
-            file = _File(path, fps)
+        for (path, rate), group in groupby((clip for clip, _ in pieces), key=lambda clip: (clip.path, clip.rate)):
+            file = _File(path, rate or fps)
             encoding_of_table(file.table)  # refuses what FFmpeg can make nothing of
             parts += [_part([clip], file) for clip in group]
     except (Unusual, RobotroveError, OSError):
@@ -97,7 +98,7 @@ def split_tables(pieces: Sequence[tuple[Clip, Path]], fps: int, faststart: bool)
 class _File:
     """A file that clips are copied from."""
 
-    def __init__(self, path: Path, fps: int) -> None:
+    def __init__(self, path: Path, fps: int | Fraction) -> None:
         self.table = read_table(path)
         self.grid = Grid(path, self.table, fps)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain
@@ -19,9 +20,11 @@ from ...core.errors import RobotroveError
 from ..mp4.boxes import SampleEntry, Unusual
 from ..mp4.nal_units import read_keyframe
 from ..mp4.sample_table import SampleTable, parameters_within, read_keyframes, read_table
-from ..video.frame_times import Grid
+from ..video.frame_times import Grid, Timed
 from ..video.probe import VideoInfo, codec_name, listed_frames, missing, no_frames, open_track, packets, probe
 from .clip import Encoding
+
+_MOST_TIME = 1 << 58  # units of time; beyond it, times as numbers of frames could leave 64 bits
 
 
 class VideoIndex:
@@ -32,13 +35,17 @@ class VideoIndex:
     Attributes:
         frames: Number of frames.
         start: Number of the frame that the time of the first one stands for: 0 normally.
+        rate: Frames per second, if it is another constant rate than was asked for.
         encoding: How they are encoded.
+        is_shortened: True if an edit list hides frames that are stored; the others are counted.
     """
 
-    def __init__(self, start: int, encoding: Encoding, order: NDArray[np.int64], stored: _Stored) -> None:
+    def __init__(self, times: _Times, encoding: Encoding, stored: _Stored, *, is_shortened: bool = False) -> None:
+        order = times.order
         self.frames = len(order)
-        self.start = start
+        self.start, self.rate = times.start, times.rate
         self.encoding = encoding
+        self.is_shortened = is_shortened
         positions = np.arange(self.frames)
         # Boundary b is clean if the frames stored before it are those shown before it.
         self._clean = np.ones(self.frames + 1, bool)
@@ -122,12 +129,12 @@ def read_index(path: Path, fps: int) -> VideoIndex:
 
     Args:
         path: Video file with frames at a constant rate. The first one may be shown at any time,
-            frames may be stored in another order than shown, and times may be rounded.
-        fps: Frames per second.
+            frames may be stored in another order than shown, and times may be rounded. An edit list may hide some.
+        fps: Frames per second that are expected; see `VideoIndex.rate` for a file at another rate.
 
     Raises:
-        RobotroveError: If it is no video, is damaged or incomplete, a frame is missing or doubled or
-            more than a quarter of a frame away from its time, or frames are stored that are not shown.
+        RobotroveError: If it is no video, is damaged or incomplete, or a frame is missing or doubled or
+            more than a quarter of a frame away from its time.
     """
     try:
         return _listed(path, fps)
@@ -144,18 +151,13 @@ def _listed(path: Path, fps: int) -> VideoIndex:
     inexact = np.zeros(len(table.sizes), np.int64)
     closed[places], own, inexact[places] = read_keyframes(table, places)
     foreign[places] = ~own
-    grid = Grid(path, table, fps)
-    order = grid.frames(table.pts)
-    _check_complete(path, order)
-    return VideoIndex(
-        grid.start, encoding, order, _Stored(table.pts, table.sizes, closed, foreign, table.keyframes, inexact)
-    )
+    stored = _Stored(table.pts, table.sizes, closed, foreign, table.keyframes, inexact)
+    return VideoIndex(_times(path, table, table.pts, fps), encoding, stored)
 
 
 def _demuxed(path: Path, fps: int) -> VideoIndex:
     """Return what the packets say."""
     with open_track(path) as (container, stream):
-        grid = Grid(path, stream, fps)
         encoding = encoding_of(stream)
         rest = packets(path, container, stream)
         first = next(rest, None)
@@ -165,12 +167,59 @@ def _demuxed(path: Path, fps: int) -> VideoIndex:
             raise RobotroveError(
                 str(path), "the first stored frame is not a keyframe", "a keyframe, where decoding can begin"
             )
-        stored = _scanned(path, stream, chain([first], rest))
-        order = grid.frames(stored.pts)
-        _check_complete(path, order)
-        if (listed := listed_frames(path, stream)) not in (0, len(order)):
-            raise RobotroveError(str(path), f"{len(order)} frames", f"{listed} frames, as its header says")
-        return VideoIndex(grid.start, encoding, order, stored)
+        stored, is_shortened = _scanned(path, stream, chain([first], rest))
+        if is_shortened:
+            stored = _without_rest(path, stream, stored, fps)
+        times = _times(path, stream, stored.pts, fps)
+        frames, listed = len(times.order), listed_frames(path, stream)
+        lasts = float((stream.duration or 0) * (stream.time_base or 0) * (times.rate or fps))  # by the edit list
+        is_shortened = is_shortened or (frames < listed and abs(lasts - frames) < 1)
+        if not is_shortened and listed not in (0, frames):
+            raise RobotroveError(str(path), f"{frames} frames", f"{listed} frames, as its header says")
+        return VideoIndex(times, encoding, stored, is_shortened=is_shortened)
+
+
+def _without_rest(path: Path, stream: VideoStream, stored: _Stored, fps: int) -> _Stored:
+    """Return what is stored but for frames after the first that is missing: FFmpeg cuts B-frames off so."""
+    numbers = Grid(path, stream, fps).frames(stored.pts)
+    shown = np.sort(numbers)
+    kept = numbers < np.argmax(np.append(shown, -1) != np.arange(len(shown) + 1))
+    return _Stored(*(getattr(stored, field.name)[kept] for field in fields(_Stored)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Times:
+    """Times of frames as numbers.
+
+    Attributes:
+        start: See `VideoIndex`.
+        rate: See `VideoIndex`.
+        order: (n,) int64, the number of each frame in the order in which they are stored.
+    """
+
+    start: int
+    rate: Fraction | None
+    order: NDArray[np.int64]
+
+
+def _times(path: Path, track: Timed, pts: NDArray[np.int64], fps: int) -> _Times:
+    """Return the numbers of frames at the rate that is expected, or at the file's own if that is constant."""
+    try:
+        return _at(Grid(path, track, fps), path, pts)
+    except RobotroveError:
+        span = int(pts.max() - pts.min())
+        if not track.time_base or not 0 < span < _MOST_TIME // len(pts):
+            raise
+        grid = Grid(path, track, (len(pts) - 1) / (span * track.time_base))
+        with suppress(RobotroveError):
+            return replace(_at(grid, path, pts), rate=grid.rate)
+        raise
+
+
+def _at(grid: Grid, path: Path, pts: NDArray[np.int64]) -> _Times:
+    order = grid.frames(pts)
+    _check_complete(path, order)
+    return _Times(grid.start, None, order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,29 +243,29 @@ class _Stored:
     inexact: NDArray[np.int64]
 
 
-def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoStream]]) -> _Stored:
-    """Return what the packets themselves say."""
+def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoStream]]) -> tuple[_Stored, bool]:
+    """Return what the packets themselves say, but those that are not shown, and whether there are such."""
     codec, extradata = codec_name(stream), stream.codec_context.extradata or b""
-    timed = True
+    timed, has_hidden = True, False
     rows: list[tuple[int, int, bool, bool, bool, int]] = []
     for packet in stored:
         if packet.is_corrupt or packet.pts is None:
             raise RobotroveError(str(path), f"packet {len(rows)} is damaged", "a complete mp4 file")
         if packet.is_discard:
-            raise RobotroveError(
-                str(path),
-                f"packet {len(rows)} is stored but not shown: an edit list hides it",
-                "every stored frame shown",
-                "re-encode the file",
-            )
+            has_hidden = True
+            continue
         closed, foreign, inexact = False, False, 0
         if packet.is_keyframe:
             keyframe = read_keyframe(codec, extradata, memoryview(packet))
             closed, foreign, inexact = keyframe.closed, not keyframe.own, keyframe.inexact
         timed = timed and packet.dts is not None  # Matroska has no times of decoding
         rows.append((packet.pts, packet.size, closed, foreign, packet.is_keyframe, inexact))
-    pts, sizes, closes, foreigns, keys, begins = np.array(rows, np.int64).T
-    return _Stored(pts, sizes, closes.astype(bool) & timed, foreigns.astype(bool), keys.astype(bool), begins)
+    pts, sizes, closes, foreigns, keys, begins = np.array(rows, np.int64).reshape(-1, 6).T
+    usable = timed and not has_hidden
+    found = _Stored(
+        pts, sizes, closes.astype(bool) & usable, foreigns.astype(bool), keys.astype(bool) & (not has_hidden), begins
+    )
+    return found, has_hidden
 
 
 def _unreachable(order: NDArray[np.int64], stored: _Stored) -> NDArray[np.int64]:

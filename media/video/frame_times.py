@@ -35,6 +35,9 @@ class Grid:
         track: Its video.
         fps: Frames per second.
 
+    Attributes:
+        rate: Frames per second.
+
     Raises:
         RobotroveError: If the video has no time base.
     """
@@ -42,8 +45,8 @@ class Grid:
     def __init__(self, path: Path, track: Timed, fps: int | Fraction) -> None:
         if not track.time_base:
             raise RobotroveError(str(path), "the video stream has no time base")
+        self.rate = Fraction(fps)
         self._path = path
-        self._fps = fps
         self._time_base = track.time_base
         self._origin = track.start_time or 0
         self._ticks = 1 / (fps * track.time_base)
@@ -92,5 +95,5 @@ class Grid:
             str(self._path),
             f"a frame is shown at {pts}, between the times of frames {frame} and {frame + 1} "
             f"(in units of {self._time_base} s)",
-            f"frame k shown k/{self._fps} s after the first one, which is shown at {self._origin}",
+            f"frame k shown k/{self.rate} s after the first one, which is shown at {self._origin}",
         )

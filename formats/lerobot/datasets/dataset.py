@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from functools import cached_property, partial
 from itertools import islice
 from math import prod
@@ -29,6 +30,7 @@ from ....core.errors import (
     some,
 )
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
+from ....media.remux.clip import rate_text
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, leads_inside, other_episode
 from ..features.feature_kind import NO_PICTURE, FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
@@ -41,6 +43,7 @@ from .row_reader import RowStream
 if TYPE_CHECKING:
     from ....media.image.images import ImageDecoder
     from ....media.image.pixels import Pixels
+    from ....media.remux.video_index import VideoIndex
 
 Note = Callable[[str], None]
 
@@ -87,6 +90,8 @@ class Dataset(DatasetFiles, ABC):
         super().__init__(root, on_file)
         self._damage = damage
         self.notes: list[str] = []
+        self._retimed: dict[str, Fraction] = {}  # rates of files at another one than `fps`
+        self._shortened: dict[str, None] = {}
         self._told: set[tuple[str, str]] = set()
         self._streams: dict[tuple[str, ...], RowStream] = {}
         self.row_columns: set[str] = set()
@@ -463,6 +468,12 @@ class Dataset(DatasetFiles, ABC):
         for name, found in (("total_episodes", count), ("total_frames", frames)):
             if (said := self.info.get(name, found)) != found:
                 raise Damaged(paths_v30.INFO, f"{name} is {said!r}, but {self.episodes_path} has {found}")
+        for path, rate in islice(self._retimed.items(), 1):
+            told = f"{len(self._retimed)} (first: {path}, {rate_text(rate)} frames per second)"
+            self.note(f"video files at another rate, with a frame for each row: {told}; the output has {self.fps}")
+        for path in islice(self._shortened, 1):
+            told = f"{len(self._shortened)} (first: {path})"
+            self.note(f"video files with frames that an edit list hides: {told}; the output has only those shown")
 
     @abstractmethod
     def _measured(self) -> Iterator[EpisodeLocation]:
@@ -560,6 +571,18 @@ class Dataset(DatasetFiles, ABC):
         if not os.path.isfile(self.root / path):
             raise Damaged(path, f"does not exist, but episode {episode} should be in it")
         return self.root / path
+
+    def indexed(self, path: str, episode: int) -> tuple[Path, VideoIndex]:
+        """Return the full path of a video file of an episode, and its index; raises as `track` does."""
+        from ....media.remux.video_index import read_index  # PyAV, which rows do not need
+
+        file = self.existing(path, episode)
+        index = read_index(file, self.fps)
+        if index.rate:
+            self._retimed[path] = index.rate
+        if index.is_shortened:
+            self._shortened[path] = None
+        return file, index
 
     def _described(
         self, columns: Sequence[str] = ()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged, in_utf8
-from ....media.remux.clip import Clip
+from ....media.remux.clip import Clip, rate_text
 from .. import paths_v21, paths_v30
 from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn, arrow_values, count_in, other_episode, parse_object
 from ..features.feature_kind import single_values
@@ -197,15 +197,12 @@ class DatasetV21(Dataset):
 
     def _track(self, key: str, at: EpisodeLocation) -> tuple[Track, VideoIndex]:
         """Return the frames of a camera in an episode, and all that its file has."""
-        from ....media.remux.video_index import read_index  # PyAV, which rows do not need
-
         path = self.video_file(key, at.index)
-        file = self.existing(path, at.index)
-        index = read_index(file, self.fps)
+        file, index = self.indexed(path, at.index)
         first = _first_frame(index, at.length, path, at.index)
-        clip, size = Clip(file, first, at.length), index.size(first, at.length)
+        clip, size = Clip(file, first, at.length, index.rate), index.size(first, at.length)
         is_copyable, unreachable = index.is_copyable(first, at.length), index.unreachable(first, at.length)
-        return Track(clip, size, index.encoding, is_copyable, unreachable), index
+        return Track(clip, size, index.encoding, is_copyable, unreachable, index.is_shortened), index
 
     def _measured(self) -> Iterator[EpisodeLocation]:
         """See the base class."""
@@ -218,7 +215,7 @@ class DatasetV21(Dataset):
             tracks = {}
             for key in at.tracks:
                 tracks[key], index = self._track(key, at)
-                if index.start > 0:
+                if index.start > 0 and not index.rate:
                     late.append(self.video_file(key, at.index))
                 elif tracks[key].clip.first + at.length < index.frames:
                     long.append(self.video_file(key, at.index))
@@ -298,6 +295,11 @@ def _first_frame(index: VideoIndex, length: int, path: str, episode: int) -> int
     Raises:
         Damaged: If there are too few frames, or it cannot be told which are the episode's.
     """
+    if index.rate:
+        if index.frames == length:
+            return 0
+        rate = rate_text(index.rate)
+        raise Damaged(path, f"has {index.frames} frames at {rate} per second, but episode {episode} has {length} rows")
     if index.start <= 0 and length - index.start <= index.frames:
         return -index.start
     if index.start > 0 and index.frames == length:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
@@ -14,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.errors import Damaged
-from ....media.remux.clip import Clip
+from ....media.remux.clip import Clip, rate_text
 from .. import paths_v30
 from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn, count_in
 from ..stats.feature_stats import Shape
@@ -359,24 +360,13 @@ class CameraWindows:
     def __init__(self, dataset: DatasetV30, key: str) -> None:
         self._dataset, self._key = dataset, key
         self._fps, self._lengths = dataset.fps, dataset.lengths
-        begins = _checked_seconds(dataset, f"videos/{key}/from_timestamp")
-        self._firsts = np.rint(begins * self._fps).astype(np.int64)
+        self._begins = _checked_seconds(dataset, f"videos/{key}/from_timestamp")
+        self._firsts = np.rint(self._begins * self._fps).astype(np.int64)
         pairs = [dataset.episode_column(f"videos/{key}/{name}") for name in ("chunk_index", "file_index")]
         self._pairs, groups = np.unique(np.stack(pairs, axis=1), axis=0, return_inverse=True)
         self._groups = groups.reshape(-1)  # numpy 2.0 gives another shape
-        off = np.abs(begins * self._fps - self._firsts) > _TOLERANCE
-        for episode in np.flatnonzero(off)[:1].tolist():
-            raise Damaged(
-                self._path(episode),
-                f"episode {episode} begins at {begins[episode]} s by meta/episodes, not a frame at {self._fps} "
-                "frames per second",
-            )
-        self._ends = self._firsts + self._lengths
-        self._check_overlaps()
-        self._low = np.full(len(self._pairs), np.iinfo(np.int64).max)
-        self._high = np.full(len(self._pairs), np.iinfo(np.int64).min)
-        np.minimum.at(self._low, self._groups, self._firsts)
-        np.maximum.at(self._high, self._groups, self._ends)
+        self._order = np.lexsort((self._begins, self._groups))  # episodes of a file side by side, as it has them
+        self._bounds = np.searchsorted(self._groups[self._order], np.arange(len(self._pairs) + 1))
         self._open = -1
         self._index: VideoIndex | None = None
         self._file = Path()
@@ -387,13 +377,21 @@ class CameraWindows:
         chunk, file = self._pairs[self._groups[episode]].tolist()
         return self._dataset.video_file(self._key, chunk, file)
 
-    def _check_overlaps(self) -> None:
-        order = np.lexsort((self._firsts, self._groups))
-        before, after = order[:-1], order[1:]
-        shared = (self._groups[before] == self._groups[after]) & (self._ends[before] > self._firsts[after])
-        for at in np.flatnonzero(shared)[:1].tolist():
-            texts = [f"episode {e} is frames {self._firsts[e]} to {self._ends[e] - 1}" for e in order[at : at + 2]]
-            raise Damaged(self._path(int(order[at])), f"by meta/episodes {texts[0]}, and {texts[1]}: they overlap")
+    def _check_begins(self, path: str, episodes: NDArray[np.int64]) -> None:
+        """Make sure that each episode of a file begins at the time of a frame, after the end of the one before."""
+        off = np.abs(self._begins[episodes] * self._fps - self._firsts[episodes]) > _TOLERANCE
+        for episode in episodes[off][:1].tolist():
+            raise Damaged(
+                path,
+                f"episode {episode} begins at {self._begins[episode]} s by meta/episodes, not a frame at {self._fps} "
+                "frames per second",
+            )
+        ends = self._firsts[episodes] + self._lengths[episodes]
+        for at in np.flatnonzero(ends[:-1] > self._firsts[episodes[1:]])[:1].tolist():
+            texts = [
+                f"episode {episodes[e]} is frames {self._firsts[episodes[e]]} to {ends[e] - 1}" for e in (at, at + 1)
+            ]
+            raise Damaged(path, f"by meta/episodes {texts[0]}, and {texts[1]}: they overlap")
 
     def track(self, episode: int) -> Track:
         """Return the frames of an episode; opens its file unless it is that of the call before.
@@ -406,32 +404,47 @@ class CameraWindows:
         assert self._index is not None
         first, length = int(self._firsts[episode]) - self._offset, int(self._lengths[episode])
         is_copyable = self._index.is_copyable(first, length)
-        clip = Clip(self._file, first, length)
+        clip = Clip(self._file, first, length, self._index.rate)
         size, unreachable = self._index.size(first, length), self._index.unreachable(first, length)
-        return Track(clip, size, self._index.encoding, is_copyable, unreachable)
+        return Track(clip, size, self._index.encoding, is_copyable, unreachable, self._index.is_shortened)
 
     def _enter(self, episode: int) -> None:
-        from ....media.remux.video_index import read_index  # PyAV, which rows do not need
-
         path, group = self._path(episode), int(self._groups[episode])
+        episodes = self._order[self._bounds[group] : self._bounds[group + 1]]
         self._index = None  # only one at a time in memory
-        self._file = self._dataset.existing(path, episode)
-        self._index = index = read_index(self._file, self._fps)
-        low, high = int(self._low[group]), int(self._high[group])
-        # LeRobot looks frames up by their times. Files that begin late were cut by tools that count from there.
-        self._offset = index.start
-        if low < self._offset or high - self._offset > index.frames:
-            if not index.start or low < 0 or high > index.frames:
-                raise self._outside(path, group, index)
-            self._offset = 0
-            self.shifted.append(path)
+        self._file, self._index = self._dataset.indexed(path, episode)
+        self._offset = 0
+        if (rate := self._index.rate) is not None:
+            self._count(path, episodes, self._index.frames, rate)
+        else:
+            self._check_begins(path, episodes)
+            self._find(path, episodes, self._index)
         self._open = group
 
-    def _outside(self, path: str, group: int, index: VideoIndex) -> Damaged:
-        inside = (self._firsts >= index.start) & (self._ends <= index.start + index.frames)
-        episode = int(np.flatnonzero((self._groups == group) & ~inside)[0])
+    def _count(self, path: str, episodes: NDArray[np.int64], frames: int, rate: Fraction) -> None:
+        """Number the frames of a file at another rate, with as many as its episodes have rows, in their order."""
+        ends = np.cumsum(self._lengths[episodes])
+        if ends[-1] != frames:
+            found = f"has {frames} frames at {rate_text(rate)} per second"
+            raise Damaged(path, f"{found}, but its episodes have {ends[-1]} rows")
+        self._firsts[episodes] = ends - self._lengths[episodes]
+
+    def _find(self, path: str, episodes: NDArray[np.int64], index: VideoIndex) -> None:
+        """Make sure that a file has the frames of its episodes."""
+        firsts, ends = self._firsts[episodes], self._firsts[episodes] + self._lengths[episodes]
+        # LeRobot looks frames up by their times. Files that begin late were cut by tools that count from there.
+        self._offset = index.start
+        inside = (firsts >= index.start) & (ends <= index.start + index.frames)
+        if not inside.all():
+            if not index.start or firsts.min() < 0 or ends.max() > index.frames:
+                raise self._outside(path, int(episodes[~inside].min()), index)
+            self._offset = 0
+            self.shifted.append(path)
+
+    def _outside(self, path: str, episode: int, index: VideoIndex) -> Damaged:
         begins = f", the first one shown as frame {index.start}" if index.start else ""
-        expected = f"episode {episode} should be frames {self._firsts[episode]} to {self._ends[episode] - 1} of it"
+        last = self._firsts[episode] + self._lengths[episode] - 1
+        expected = f"episode {episode} should be frames {self._firsts[episode]} to {last} of it"
         return Damaged(path, f"has {index.frames} frames{begins}, but {expected} by meta/episodes")
 
 

@@ -71,6 +71,7 @@ class Track:
         is_copyable: False if the clip must be re-encoded, because it does not begin at a keyframe.
         unreachable: Frames that a reader that seeks does not get, see `VideoIndex.unreachable`; such a clip is
             re-encoded too.
+        is_shortened: True if an edit list hides frames of the file; such a clip is re-encoded too.
     """
 
     clip: Clip
@@ -78,6 +79,7 @@ class Track:
     encoding: Encoding | None = None
     is_copyable: bool = True
     unreachable: int = 0
+    is_shortened: bool = False
 
     @property
     def kind(self) -> str:

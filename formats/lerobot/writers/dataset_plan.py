@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, islice
 from pathlib import Path
@@ -40,6 +41,7 @@ _CLIP = pa.struct(
         ("first", pa.int64()),
         ("size", pa.int64()),
         ("is_copyable", pa.bool_()),
+        ("rate", pa.string()),
         ("codec", pa.string()),
         ("width", pa.int64()),
         ("height", pa.int64()),
@@ -187,6 +189,7 @@ def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
         "first": [track.clip.first for _, track in tracks],
         "size": [track.size for _, track in tracks],
         "is_copyable": [track.is_copyable for _, track in tracks],
+        "rate": [str(track.clip.rate) if track.clip.rate else None for _, track in tracks],
     }
     clips |= {name: [getattr(track.encoding, name, None) for _, track in tracks] for name in _ENCODING}
     clip_arrays = [pa.array(clips[field.name], field.type) for field in _CLIP]
@@ -230,8 +233,9 @@ def _tracks(tracks: pa.ListArray, key: str | None) -> dict[int, list[tuple[Any, 
     return found
 
 
-def _track(length: int, path: str, first: int, size: int, is_copyable: bool, *encoding: Any) -> Track:
-    return Track(Clip(_path(path), first, length), size, _encoding(*encoding), is_copyable)
+def _track(length: int, path: str, first: int, size: int, is_copyable: bool, rate: str | None, *encoding: Any) -> Track:
+    clip = Clip(_path(path), first, length, Fraction(rate) if rate else None)
+    return Track(clip, size, _encoding(*encoding), is_copyable)
 
 
 # Episodes side by side are in the same files and encoded alike.

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+import struct
+import subprocess
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
@@ -14,7 +17,8 @@ from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.remux.clip import Clip, Encoding
 from robotrove.media.remux.concat import NotCopyable, join
 from robotrove.media.remux.video_index import read_index
-from robotrove.media.video.probe import keyframes
+from robotrove.media.video.probe import iter_frames, keyframes
+from robotrove.tests.support.datasets import tiny_v30
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
 from robotrove.tests.support.media.seeks import REACHABLE, UNREACHABLE, lost_frames, played, write_clip
 
@@ -166,12 +170,69 @@ def test_frames_off_the_grid(pts: list[int], problem: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", ["av1", "h264 of LeRobot"])
-def test_other_rate_is_refused(kind: str, tmp_path: Path) -> None:
+def test_other_rate_is_told(kind: str, tmp_path: Path) -> None:
     path = record(tmp_path / "a.mp4", kind, 6)
-    with pytest.raises(RobotroveError, match=r"a\.mp4: a frame is shown at 512, between the times of frames 0 and 1"):
-        read_index(path, 15)
-    with pytest.raises(RobotroveError, match=r"a\.mp4: frame 1 is missing"):
-        read_index(path, 60)
+    assert [(index.frames, index.rate) for index in (read_index(path, fps) for fps in (15, 30, 60))] == [
+        (6, Fraction(30)),
+        (6, None),
+        (6, Fraction(30)),
+    ]
+
+
+@pytest.mark.parametrize("times", [[0, 1, 2, 4, 5, 6], [0, 1, 2, 3, 4, 6], [0, 2, 3, 4, 5, 6], [0, 1, 3, 6, 10, 15]])
+def test_a_rate_that_is_not_constant_is_refused(times: list[int], tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * time, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    for fps in (15, 30, 60):
+        with pytest.raises(RobotroveError, match=r"a\.mp4: (frame \d+ is missing|a frame is shown at)"):
+            read_index(path, fps)
+
+
+def with_edit(path: Path, duration: int, ticks: int) -> Path:
+    """Let the edit list of a file begin later and last so long, in units of its track and in 1/1000 s."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"elst") + 12
+    (begin,) = struct.unpack(">i", content[at + 4 : at + 8])
+    content[at : at + 8] = struct.pack(">Ii", duration, begin + ticks)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("b_frames", [0, 2])
+@pytest.mark.parametrize(("first", "frames"), [(0, 30), (7, 30), (12, 48), (12, 20), (24, 36), (59, 1)])
+def test_edit_lists_that_hide_frames(first: int, frames: int, b_frames: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    pictures = [tiny_v30.picture(number % 25, 48, 64) for number in range(60)]
+    tiny_v30.write_video(path, pictures, range(0, 60, 12), fps=30, bf=b_frames)
+    index = read_index(with_edit(path, frames * 1000 // 30, 512 * first), 30)
+    assert (index.frames, index.start, index.rate, index.is_shortened) == (frames, 0, None, True)
+    shown = [frame[:8, :, 0].mean() / 10 for frame in iter_frames(path, 0, frames)]
+    assert np.rint(shown).astype(int).tolist() == [number % 25 for number in range(first, first + frames)]
+    assert index.unreachable(0, frames) == 0
+    if index.is_copyable(0, frames):  # nothing that is hidden comes with the packets
+        join([Clip(path, 0, frames)], tmp_path / "out.mp4", 30)
+        assert len(list(iter_frames(tmp_path / "out.mp4"))) == frames
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
+@pytest.mark.parametrize(("b_frames", "found"), [(0, 30), (2, 31)])
+def test_clips_that_ffmpeg_cut_without_encoding(b_frames: int, found: int, tmp_path: Path) -> None:
+    whole, clip = tmp_path / "whole.mp4", tmp_path / "clip.mp4"
+    pictures = [tiny_v30.picture(number % 25, 48, 64) for number in range(60)]
+    tiny_v30.write_video(whole, pictures, range(0, 60, 12), fps=30, bf=b_frames)
+    command = ["ffmpeg", "-v", "error", "-ss", "0.5", "-i", str(whole), "-t", "1", "-c", "copy", str(clip)]
+    subprocess.run(command, check=True)
+    index = read_index(clip, 30)
+    assert (index.frames, index.is_shortened, index.is_copyable(0, 30)) == (found, True, False)
+    shown = [frame[:8, :, 0].mean() / 10 for frame in iter_frames(clip, 0, 30)]
+    assert np.rint(shown).astype(int).tolist() == [number % 25 for number in range(15, 45)]
 
 
 @pytest.mark.parametrize("codec", ["libsvtav1", "libx264"])

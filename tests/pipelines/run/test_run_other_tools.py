@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -445,3 +448,85 @@ class TestLinks:
         (v30 / V30_DATA).symlink_to(tmp_path / "a")
         with pytest.raises(RobotroveError, match="leads out of the dataset"):
             list(open_dataset(v30).measured())
+
+
+def film(path: Path, first: int, end: int, rate: Fraction, b_frames: int = 0, keyframes: Sequence[int] = (0,)) -> None:
+    """Replace a clip by one with the same frames at another rate."""
+    pictures = [tiny_v30.picture(number, tiny_v30.HEIGHT, tiny_v30.WIDTH) for number in range(first, end)]
+    tiny_v30.write_video(path, pictures, keyframes, bf=b_frames, fps=rate)
+
+
+RATES = [Fraction(5), Fraction(30000, 1001), Fraction(15), Fraction(60)]
+
+
+class TestRates:
+    """Clips at another constant rate, with a frame for each row."""
+
+    @pytest.mark.parametrize("b_frames", [0, 2])
+    @pytest.mark.parametrize("rate", RATES)
+    def test_a_clip_per_episode(self, rate: Fraction, b_frames: int, v21: Path, tmp_path: Path) -> None:
+        for number, (first, end) in enumerate(pairwise(STARTS.tolist())):
+            film(v21 / tiny_v21.video_path(FRONT, number), first, end, rate, b_frames)
+        report = both(v21, tmp_path)
+        [note] = [note for note in report.notes if "another rate" in note]
+        assert f"{float(rate):.6g} frames per second" in note
+        assert "5 (first" in note
+        for made in ("merged", "converted"):
+            for path in (tmp_path / made).glob(f"videos/**/{FRONT}/**/*.mp4"):
+                with av.open(str(path)) as container:
+                    times = [frame.pts * frame.time_base * FPS for frame in container.decode(video=0)]
+                assert times == list(range(len(times)))
+        opened = open_dataset(v21)
+        levels = [frame[:8, :, 0].mean() for at in opened.episodes() for f in opened.frames(FRONT, at) for frame in f]
+        assert (np.array(levels) / 10).round().tolist() == FRAMES
+
+    @pytest.mark.parametrize("is_counted", [True, False])
+    @pytest.mark.parametrize("rate", RATES)
+    def test_a_file_for_all(self, rate: Fraction, is_counted: bool, v30: Path, tmp_path: Path) -> None:
+        """Episodes begin by the rate of the file, as tools write that sum durations, or by that of the dataset."""
+        film(v30 / V30_VIDEO, 0, sum(LENGTHS), rate, keyframes=STARTS[:-1].tolist())
+        if not is_counted:
+            for name, places in (("from", STARTS[:-1]), ("to", STARTS[1:])):
+                times = pa.array(places / float(rate))
+                edit_column(v30 / V30_EPISODES, f"videos/{FRONT}/{name}_timestamp", lambda _, new=times: new)
+        report = both(v30, tmp_path)
+        assert [note for note in report.notes if f"{float(rate):.6g} frames per second" in note]
+        assert not verify(v30).ok
+
+    def test_other_clips_beside_them(self, v21: Path, tmp_path: Path) -> None:
+        film(v21 / tiny_v21.video_path(FRONT, 2), STARTS[2], STARTS[3], Fraction(15))
+        film(v21 / tiny_v21.video_path(WRIST, 4), STARTS[4], STARTS[5], Fraction(25), b_frames=1)
+        [note] = both(v21, tmp_path).notes
+        assert "rate, with a frame for each row: 2 (first" in note
+
+    @pytest.mark.parametrize("change", [-1, 1])
+    def test_other_counts_are_refused(self, change: int, v21: Path, v30: Path, tmp_path: Path) -> None:
+        film(v21 / tiny_v21.video_path(FRONT, 2), STARTS[2], STARTS[3] + change, Fraction(30))
+        told = f"has {LENGTHS[2] + change} frames at 30 per second, but episode 2 has {LENGTHS[2]} rows"
+        with pytest.raises(RobotroveError, match=told):
+            list(open_dataset(v21).measured())
+        film(v30 / V30_VIDEO, 0, sum(LENGTHS) + change, Fraction(30), keyframes=STARTS[:-1].tolist())
+        told = f"has {sum(LENGTHS) + change} frames at 30 per second, but its episodes have {sum(LENGTHS)} rows"
+        with pytest.raises(RobotroveError, match=told):
+            list(open_dataset(v30).measured())
+
+
+class TestEditLists:
+    """Clips with more frames than an edit list shows: they are re-encoded, also by `aggregate`."""
+
+    @pytest.mark.parametrize("b_frames", [0, 2])
+    @pytest.mark.parametrize(("before", "after"), [(3, 0), (0, 4), (2, 2)])
+    def test_a_clip_per_episode(self, before: int, after: int, b_frames: int, v21: Path, tmp_path: Path) -> None:
+        path = v21 / tiny_v21.video_path(FRONT, 2)
+        first, end = STARTS[2:4].tolist()
+        film(path, first - before, end + after, Fraction(FPS), b_frames)
+        content = bytearray(path.read_bytes())
+        at = content.index(b"elst") + 12
+        delay, tick = struct.unpack(">i", content[at + 4 : at + 8])[0], 10240 // FPS
+        content[at : at + 8] = struct.pack(">Ii", LENGTHS[2] * 1000 // FPS, delay + before * tick)
+        path.write_bytes(content)
+        report = both(v21, tmp_path)
+        assert sorted(note.split(":")[0] for note in report.notes) == [
+            "1 clips of observation.images.front were re-encoded",
+            "video files with frames that an edit list hides",
+        ]

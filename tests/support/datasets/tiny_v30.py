@@ -76,7 +76,7 @@ def write_video(
     frames: Iterable[np.ndarray],
     keyframes: Iterable[int],
     *,
-    fps: int = FPS,
+    fps: int | Fraction = FPS,
     first_pts: int = 0,
     bf: int = 0,
 ) -> None:
@@ -92,7 +92,7 @@ def write_video(
             if index == 0:
                 stream.height, stream.width = pixels.shape[:2]
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = index + first_pts, Fraction(1, fps)
+            frame.pts, frame.time_base = index + first_pts, 1 / Fraction(fps)
             if index in wanted:
                 frame.pict_type = av.video.frame.PictureType.I
             container.mux(stream.encode(frame))
