@@ -50,7 +50,8 @@ class FirstStage(Executor):
         RankRunner(stage).run()
         sys.exit()
 
-Pipeline(dataset=[Aggregator(datasets=sys.argv[2:])]).run(output=sys.argv[1], executor=FirstStage())
+aggregator = Aggregator(datasets=sys.argv[2:], on_duplicate="keep")
+Pipeline(dataset=[aggregator]).run(output=sys.argv[1], executor=FirstStage())
 """
 
 
@@ -75,7 +76,7 @@ def main() -> None:
 def aggregate(shards: list[Path], out: Path, workers: int) -> Measured:
     """Measure the whole command, start-up included."""
     command = ["-m", "robotrove.cli", "aggregate", *map(str, shards), "-o", str(out), "--workers", str(workers)]
-    return measure(command)
+    return measure([*command, "--on-duplicate", "keep"])
 
 
 def against_lerobot(folder: Path, python: str, frames: int, workers: int) -> None:

@@ -71,7 +71,10 @@ _DAMAGE = {
     "not_a_vector": ("the column is not a vector", "name vectors under columns of the block"),
     "not_floating": ("the column is not floating point", "convert only columns of floating point"),
     "wrong_shape": ("rows have another shape than the feature", "fix the block that changes them"),
-    "duplicate_episode": ("the same episode is listed before", "remove one of the files"),
+    "duplicate_episode": (
+        "the same episode is listed before",
+        "remove one of the files (of datasets: on_duplicate: keep)",
+    ),
     "feature_mismatch": ("features differ from the dataset's", "convert such recordings to a dataset of their own"),
     "fps_mismatch": ("the frame rate differs from the dataset's", "convert such recordings to a dataset of their own"),
     "bad_feature_name": ("a name cannot be a feature", "name the column under source.columns"),

@@ -28,6 +28,25 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """An episode of an input dataset that a dataset before it has too.
+
+    Attributes:
+        position: Its position in its dataset.
+        episode: Its number there.
+        frames: Its frames.
+        dataset: Position of the dataset before among the inputs.
+        same_as: Number of the episode there.
+    """
+
+    position: int
+    episode: int
+    frames: int
+    dataset: int
+    same_as: int
+
+
+@dataclass(frozen=True, slots=True)
 class InputDataset:
     """A dataset that a run takes episodes from, as it was when the run was created.
 
@@ -37,6 +56,7 @@ class InputDataset:
         frames: Its frames.
         digest: sha256 over relative path, size and modification time of all its files.
         info_digest: sha256 of its info.json.
+        skipped: Its episodes that the run does not take.
     """
 
     path: str
@@ -44,6 +64,17 @@ class InputDataset:
     frames: int
     digest: str
     info_digest: str
+    skipped: Sequence[Duplicate] = ()
+
+    @property
+    def kept(self) -> int:
+        """Episodes that the run takes."""
+        return self.episodes - len(self.skipped)
+
+    @property
+    def kept_frames(self) -> int:
+        """Their frames."""
+        return self.frames - sum(twin.frames for twin in self.skipped)
 
 
 def dataset_names(folders: Sequence[str]) -> list[str]:
@@ -188,7 +219,10 @@ def _entry(text: str) -> Mapping[str, Any]:
 def _parsed(text: str) -> RunInfo:
     entry = {**_BEFORE_FORMATS, **_entry(text)}
     features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
-    inputs = [InputDataset(**value) for value in entry["inputs"]]
+    inputs = [
+        InputDataset(**value | {"skipped": tuple(Duplicate(**twin) for twin in value.get("skipped", ()))})
+        for value in entry["inputs"]
+    ]
     base = BaseDataset(**entry["base"]) if entry.get("base") else None
     return RunInfo(**{**entry, "features": features, "inputs": inputs, "base": base})
 

@@ -81,7 +81,7 @@ class Pipeline:
         """Say what a run would do, or without a source what it would start from; writes nothing."""
         if self.spec.source:
             return make_plan(self.resolved)
-        return read_inputs(self.spec.datasets, self.resolved.annotations)
+        return read_inputs(self.spec.datasets, self.resolved.annotations, on_duplicate=self.resolved.on_duplicate)
 
     def run(
         self,

@@ -13,7 +13,7 @@ from ...formats.lerobot.writers.dataset_plan import VersionWriter, read_episodes
 from ...formats.lerobot.writers.writer_v30 import WriterV30
 from ...media.encode.settings import VideoSettings
 from ...media.remux.clip import Encoding
-from .dataset_maker import Annotations, DatasetMaker
+from .dataset_maker import Annotations, DatasetMaker, OnDuplicate
 
 
 class Aggregator(DatasetMaker):
@@ -25,6 +25,8 @@ class Aggregator(DatasetMaker):
             beginning: "refuse" stops the run, "reencode" re-encodes the clip like the first dataset.
         video: Quality of re-encoded clips; codec and pixel format are those of the first dataset.
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
+        on_duplicate: Effect of an episode that a dataset before has too: "refuse" stops the run, "skip" rejects it,
+            "keep" takes it.
     """
 
     name = "aggregator"
@@ -37,8 +39,9 @@ class Aggregator(DatasetMaker):
         on_mismatch: Literal["refuse", "reencode"] = "refuse",
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
+        on_duplicate: OnDuplicate = "refuse",
     ) -> None:
-        super().__init__(datasets=datasets, video=video, annotations=annotations)
+        super().__init__(datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate)
         self.on_mismatch = on_mismatch
         self._reference: dict[str, Encoding] = {}
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -38,6 +38,7 @@ from .dataset_sources import DatasetSources, left_behind, readable
 
 META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
+OnDuplicate: TypeAlias = Literal["refuse", "skip", "keep"]
 Annotations: TypeAlias = dict[str, Literal["tasks", "values"]]
 
 
@@ -51,6 +52,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         datasets: Folders to take episodes from, in this order; the run's shards by default.
         video: Quality of re-encoded clips.
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
+        on_duplicate: Effect of an episode that a dataset before has too.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         datasets: list[str] | None = None,
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
+        on_duplicate: OnDuplicate = "refuse",
     ) -> None:
         self.datasets = datasets
         self.video = video
         self.annotations = annotations
+        self.on_duplicate = on_duplicate
         self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
         # Frames that a seek does not reach, by camera and whether they stay so, because their codec cannot be written.
         self._unreachable: Counter[tuple[str, bool]] = Counter()
@@ -104,12 +108,15 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Sources of the episodes."""
         return DatasetSources(self.datasets, self.binding, self.makes or "")
 
-    def _taken(self, source: Dataset, planner: dataset_plan.Planner, note: Note) -> Iterator[EpisodeLocation]:
-        """Yield the episodes of a source, each with its place planned."""
+    def _taken(
+        self, source: Dataset, skipped: Container[int], planner: dataset_plan.Planner, note: Note
+    ) -> Iterator[EpisodeLocation]:
+        """Yield the episodes of a source but those at some positions, each with its place planned."""
         if self.datasets is None and not isinstance(source, ShardDataset):
             yield from kept_episodes(source, planner, note)
             return
-        for found in source.measured() if self.datasets is None else input_episodes(source, note):
+        measured = source.measured() if self.datasets is None else input_episodes(source, note)
+        for found in (at for position, at in enumerate(measured) if position not in skipped):
             location = self._reachable(self.admit(found, source), source)
             self._reencodings.update(key for key, track in location.tracks.items() if not track.is_copyable)
             planner.add(location)
@@ -146,7 +153,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                     source_tasks.append(source.tasks)
                     source_subtasks.extend([source.subtasks] if has_subtasks else [])
                     own: list[str] = []
-                    for location in self._taken(source, planner, own.append):
+                    for location in self._taken(source, self.sources.skipped(number), planner, own.append):
                         yield PlacedEpisode(total, index, number, location)
                         total, index = total + 1, index + location.length
                     own += [] if isinstance(source, ShardDataset) else left_behind(source)

@@ -64,6 +64,12 @@ class DatasetSources:
             if (source := ShardDataset(shard)).shard.kept:
                 yield source
 
+    def skipped(self, number: int) -> set[int]:
+        """Return the positions of the episodes of a source that are not taken."""
+        if self._datasets is None:
+            return set()
+        return {twin.position for twin in self._binding.run.inputs[number].skipped}
+
     def named(self, source: Dataset | None = None) -> AbstractContextManager[None]:
         """Say what to do where a source, by default any of them, turns out to be damaged."""
         root = source.root if source else self._binding.workspace.shards
@@ -77,7 +83,16 @@ class DatasetSources:
         for number, source in enumerate(self):
             with self.named(source):
                 extras = HeldRows(fitted(table, columns) for table in source.episode_extras()) if len(columns) else None
+                skipped, first = self.skipped(number), 0
                 for metadata in episode_metadata(source):
+                    if extras is not None:
+                        metadata = replace(metadata, extras=extras.take(len(metadata)))
+                    kept = [at for at in range(len(metadata)) if first + at not in skipped]
+                    first += len(metadata)
+                    if not kept:
+                        continue
+                    if len(kept) < len(metadata):
+                        metadata = metadata.taken(kept)
                     batch = list(islice(placed, len(metadata)))
                     if [episode.source for episode in batch] != [number] * len(metadata):
                         raise Damaged("meta", "has other episodes than when the new dataset was planned")
@@ -85,8 +100,6 @@ class DatasetSources:
                         places = [episode.location.index for episode in batch]
                         origins = taken_from(metadata.provenance, names[number], places)
                         metadata = replace(metadata, provenance=origins)
-                    if extras is not None:
-                        metadata = replace(metadata, extras=extras.take(len(batch)))
                     yield batch, metadata
         if (lost := next(placed, None)) is not None:
             where = f"dataset {lost.source + 1}, episode {lost.location.index}"
@@ -106,8 +119,10 @@ class DatasetSources:
         return shared_tools(self._tellers())
 
     def histograms(self) -> dict[str, Array]:
-        """Return the summed histograms of all sources, for cameras with one in every source."""
-        return summed_histograms(self)
+        """Return the summed histograms of all sources, for cameras with one in every source that is taken whole."""
+        wanted = ((source, self.skipped(number)) for number, source in enumerate(self))
+        taken = ((source, skipped) for source, skipped in wanted if len(skipped) < len(source.lengths))
+        return summed_histograms({} if skipped else histograms(source) for source, skipped in taken)
 
     def extras(self, made: Collection[str] = ()) -> tuple[dict[Path, Path], list[str]]:
         """Return the extra files that go on, each with one origin, and a note on every other; all but those `made`."""
@@ -259,10 +274,9 @@ def shared_tools(sources: Iterable[Dataset]) -> tuple[list[Any] | None, list[str
     return None, ["not in the output: tools of meta/info.json, which differ between the datasets"]
 
 
-def summed_histograms(sources: Iterable[Dataset]) -> dict[str, Array]:
+def summed_histograms(parts: Iterable[dict[str, Array]]) -> dict[str, Array]:
     """Return the summed histograms of all sources, for cameras with one in every source."""
     sums: dict[str, Array] | None = None
-    for source in sources:
-        part = histograms(source)
+    for part in parts:
         sums = part if sums is None else {key: n + part[key] for key, n in sums.items() if key in part}
     return sums or {}

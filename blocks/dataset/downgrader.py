@@ -13,7 +13,7 @@ from ...formats.lerobot.writers.dataset_plan import VersionWriter
 from ...formats.lerobot.writers.writer_v21 import WriterV21
 from ...media.encode.settings import VideoSettings
 from ...media.remux.clip import Encoding
-from .dataset_maker import Annotations, DatasetMaker
+from .dataset_maker import Annotations, DatasetMaker, OnDuplicate
 
 
 class Downgrader(DatasetMaker):
@@ -28,6 +28,8 @@ class Downgrader(DatasetMaker):
         allow_long: Keep episodes that LeRobot 0.3.3 cannot load, because their times do not fit into float32.
         video: Quality of re-encoded clips; codec and pixel format stay those of the clip.
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
+        on_duplicate: Effect of an episode that a dataset before has too: "refuse" stops the run, "skip" rejects it,
+            "keep" takes it.
     """
 
     name = "downgrader"
@@ -41,8 +43,9 @@ class Downgrader(DatasetMaker):
         allow_long: bool = False,
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
+        on_duplicate: OnDuplicate = "refuse",
     ) -> None:
-        super().__init__(datasets=datasets, video=video, annotations=annotations)
+        super().__init__(datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate)
         self.reference_exact = reference_exact
         self.allow_long = allow_long
 

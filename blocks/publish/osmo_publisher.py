@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...core.errors import RobotroveError, UsageError, printable
-from ...core.redaction import redacted
 from ..binding import Bound
 from ..dataset.verifier import check
 from ..dataset_step import DatasetStep
@@ -24,6 +23,18 @@ _UPLOAD = ("dataset", "upload")
 _SHOWN = 12  # of the lines that the command printed last
 # OSMO 6 says so and ends with 0 (src/lib/data/dataset/manager.py).
 _SOME_FAILED = "Failed on files"
+
+HIDDEN = "***"
+_SECRET_NAMES = (
+    r"(?:token|secret|password|passwd|signature|credentials?|authorization|api[-_]?key|access[-_]?key(?:[-_]?id)?)"
+)
+_GIVEN = re.compile(rf"({_SECRET_NAMES}[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^\s\"'&,;]+", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"(://)[^/\s@]+@")
+# Tokens that are known by how they begin: JSON web tokens, the Hub's, AWS's, GitHub's, NVIDIA's.
+_KNOWN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*|\b(?:hf|ghp|nvapi)[_-]\w{16,}|\bA[KS]IA[A-Z0-9]{16}\b")
+_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|KEY", re.IGNORECASE)
+_MIN_VALUE = 8  # shorter ones are no secrets, and would be found in ordinary words
 
 
 class OsmoPublisher(Bound, DatasetStep):
@@ -166,3 +177,13 @@ def _ended(code: int) -> str:
 
 def _shown(lines: Sequence[str]) -> str:
     return "".join(f"\n    {printable(redacted(line))}" for line in lines)
+
+
+def redacted(text: str) -> str:
+    """Return a text with what looks like a secret, or is one in the environment, replaced by ***."""
+    for name, value in os.environ.items():
+        if _VARIABLE.search(name) and len(value) >= _MIN_VALUE:
+            text = text.replace(value, HIDDEN)
+    text = _IN_ADDRESS.sub(rf"\1{HIDDEN}@", text)
+    text = _GIVEN.sub(rf"\1{HIDDEN}", text)
+    return _KNOWN.sub(HIDDEN, _BEARER.sub(rf"\1 {HIDDEN}", text))

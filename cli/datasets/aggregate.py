@@ -18,10 +18,23 @@ from .dataset_run import annotation_option, run_blocks, run_options
     default="refuse",
     help="Refuse or re-encode clips with another encoding than the first dataset's.",
 )
+@click.option(
+    "--on-duplicate",
+    type=click.Choice(["refuse", "skip", "keep"]),
+    default="refuse",
+    help="Refuse, skip or keep episodes that a dataset before has too.",
+)
 @annotation_option
 @force_option
 @run_options
-def command(datasets: tuple[str, ...], on_mismatch: str, annotations: dict[str, str], force: bool, **run: Any) -> None:
+def command(
+    datasets: tuple[str, ...],
+    on_mismatch: str,
+    on_duplicate: str,
+    annotations: dict[str, str],
+    force: bool,
+    **run: Any,
+) -> None:
     """Merge datasets into one v3.0 dataset.
 
     A DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION], of v3.0 or v2.1. Features, frame rate and robot
@@ -29,5 +42,5 @@ def command(datasets: tuple[str, ...], on_mismatch: str, annotations: dict[str, 
     """
     folders = [given(dataset, force=force) for dataset in datasets]
     decided = {"annotations": annotations} if annotations else {}
-    aggregator = {"datasets": folders, "on_mismatch": on_mismatch, **decided}
+    aggregator = {"datasets": folders, "on_mismatch": on_mismatch, "on_duplicate": on_duplicate, **decided}
     run_blocks({"aggregator": aggregator, "dataset_stats": {}}, **run)

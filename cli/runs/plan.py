@@ -15,6 +15,7 @@ import click
 from ...core.errors import UsageError
 from ...core.features import Features
 from ...core.rejections import REASONS, reason_lines
+from ...pipelines.plan.duplicates import DUPLICATE
 from ...pipelines.plan.input_datasets import DatasetInputs, read_inputs
 from ...pipelines.plan.planner import Plan, make_plan
 from ...pipelines.spec.resolved_pipeline import load_pipeline
@@ -37,7 +38,9 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
     resolved = load_pipeline(pipeline, overrides)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
         if resolved.spec.source is None:
-            plan: DatasetInputs | Plan = read_inputs(resolved.spec.datasets, resolved.annotations, display.planning)
+            plan: DatasetInputs | Plan = read_inputs(
+                resolved.spec.datasets, resolved.annotations, display.planning, resolved.on_duplicate
+            )
         else:
             plan = make_plan(resolved, display.planning)
     if isinstance(plan, DatasetInputs):
@@ -51,12 +54,26 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
 def _show_inputs(inputs: DatasetInputs, as_json: bool) -> None:
     if as_json:
         listed = [{"path": d.path, "episodes": d.episodes, "frames": d.frames} for d in inputs.datasets]
-        facts = {"listed": inputs.episodes, "kept": inputs.episodes, "frames": inputs.frames, "fps": inputs.fps}
+        rejected = {DUPLICATE: inputs.skipped} if inputs.skipped else {}
+        kept = inputs.episodes - inputs.skipped
+        facts = {
+            "listed": inputs.episodes,
+            "kept": kept,
+            "rejected": rejected,
+            "frames": inputs.frames,
+            "fps": inputs.fps,
+        }
         echo_json({"inputs": listed, **facts, "features": _texts(inputs.features), "notes": inputs.notes})
         return
-    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, all kept")
+    skipped = f"{inputs.episodes - inputs.skipped} kept, {inputs.skipped} {DUPLICATE}" if inputs.skipped else "all kept"
+    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, {skipped}")
     for dataset in inputs.datasets:
         echo(f"  {dataset.path}: {counted(dataset.episodes, 'episode')}, {counted(dataset.frames, 'frame')}")
+        for twin in dataset.skipped[:MAX_SHOWN]:
+            before = f"episode {twin.same_as} of {inputs.datasets[twin.dataset].path}"
+            echo(f"    episode {twin.episode}: the same as {before}")
+        if len(dataset.skipped) > MAX_SHOWN:
+            echo(f"    and {len(dataset.skipped) - MAX_SHOWN} more")
     echo(f"{inputs.frames} frames at {inputs.fps} fps")
     _echo_features(inputs.features)
     _echo_notes(inputs.notes)

@@ -114,7 +114,7 @@ def summary(report: RunReport) -> str:
     lines = [f"{report.output}: {episodes} episodes, {frames} frames ({head})"]
     if base is not None:
         lines.append(f"  {counted(base.episodes, 'episode')} of {base.path}, and {report.kept} appended")
-    if report.inputs:
+    if report.inputs and not report.rejected:
         lines.append(f"  all episodes of {counted(len(report.inputs), 'dataset')}")
     else:
         lines += _listed(report)

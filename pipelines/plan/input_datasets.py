@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
 from ...manifests.run_info import InputDataset
 from ..spec.pipeline_spec import PipelineSpec
+from .duplicates import duplicates, refuse_duplicates
 
 _LINKED = ("data", "videos")  # folders with files that may be elsewhere
 
@@ -52,24 +53,33 @@ class DatasetInputs:
 
     @property
     def frames(self) -> int:
-        """Frames of all datasets."""
-        return sum(dataset.frames for dataset in self.datasets)
+        """Frames of all datasets that the run takes."""
+        return sum(dataset.kept_frames for dataset in self.datasets)
+
+    @property
+    def skipped(self) -> int:
+        """Episodes that the run does not take, because a dataset before has them."""
+        return sum(len(dataset.skipped) for dataset in self.datasets)
 
 
 def read_inputs(
     datasets: Sequence[str],
     annotations: Mapping[str, str],
     on_dataset: Callable[[int, int], None] = lambda done, total: None,
+    on_duplicate: str = "refuse",
 ) -> DatasetInputs:
     """Describe datasets, reading their info.json, annotation columns, and the names, sizes and times of their files.
+
+    Where there are several, also their provenance, and of episodes without one the statistics and, in doubt, the rows.
 
     Args:
         datasets: Their folders, relative to the current one, or hf://datasets/OWNER/NAME.
         annotations: Columns to "tasks" or "values", as the user decided.
         on_dataset: Called with (datasets done, datasets in all).
+        on_duplicate: "refuse", "skip" or "keep" episodes that a dataset before has too.
 
     Raises:
-        UsageError: If a folder is no dataset, or they cannot become one.
+        UsageError: If a folder is no dataset, or they cannot become one, or share episodes and that is refused.
     """
     folders = [local_folder(folder) for folder in datasets]
     for folder in folders:
@@ -88,6 +98,11 @@ def read_inputs(
         found.append(dataset)
         files += count
         on_dataset(len(found), len(folders))
+    if on_duplicate != "keep":
+        shared = duplicates(folders, decided)
+        if on_duplicate == "refuse":
+            refuse_duplicates(folders, shared)
+        found = [replace(dataset, skipped=tuple(own)) for dataset, own in zip(found, shared, strict=True)]
     return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes)
 
 
@@ -116,7 +131,7 @@ def check_same_inputs(
 
 def _is_same(dataset: InputDataset) -> bool:
     try:
-        return _describe(Path(dataset.path))[0] == dataset
+        return _describe(Path(dataset.path))[0] == replace(dataset, skipped=())
     except UsageError:
         return False
 

@@ -21,6 +21,7 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo, Started
 from ...manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ...manifests.shard import Shard
+from ..plan.duplicates import DUPLICATE
 from ..spec.resolved_pipeline import ResolvedPipeline
 
 
@@ -123,9 +124,20 @@ def _shards(workspace: Workspace) -> Iterator[Shard]:
 
 
 def _of_datasets(run: RunInfo) -> _Totals:
-    """Return the totals of a run of datasets; it takes all episodes or none."""
-    episodes, frames = (sum(getattr(d, name) for d in run.inputs) for name in ("episodes", "frames"))
-    return _Totals(episodes, episodes, frames, [])
+    """Return the totals of a run of datasets; it takes all episodes but those that planning skipped."""
+    listed, kept, frames = (sum(getattr(d, name) for d in run.inputs) for name in ("episodes", "kept", "kept_frames"))
+    rejected = [
+        RejectedLine(
+            dataset.path,
+            f"episode {twin.episode}",
+            DUPLICATE,
+            f"the same as episode {twin.same_as} of {run.inputs[twin.dataset].path}",
+            error=False,
+        )
+        for dataset in run.inputs
+        for twin in dataset.skipped
+    ]
+    return _Totals(listed, kept, frames, rejected)
 
 
 def _base_notes(binding: Binding) -> Iterator[str]:

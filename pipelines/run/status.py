@@ -21,6 +21,7 @@ from ...manifests.events import Event, EventReader
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, RunInfo, read_json
 from ...manifests.shard import Shard
+from ..plan.duplicates import DUPLICATE
 from .stages import stages
 
 _QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many
@@ -259,15 +260,16 @@ class DatasetStatusReader(StatusReader):
         super().__init__(workspace, stages)
         inputs = RunInfo.read(workspace.run).inputs
         self._episodes = sum(dataset.episodes for dataset in inputs)
-        self._frames = sum(dataset.frames for dataset in inputs)
+        self._kept = sum(dataset.kept for dataset in inputs)
+        self._frames = sum(dataset.kept_frames for dataset in inputs)
 
     def _counts(self, done: Sequence[StageStatus]) -> Counts:
         made, total = sum(stage.done for stage in done), sum(stage.ranks for stage in done)
         is_complete = made == total
         return Counts(
             listed=self._episodes,
-            kept=self._episodes if is_complete else 0,
-            rejected={},
+            kept=self._kept if is_complete else 0,
+            rejected={DUPLICATE: skipped} if (skipped := self._episodes - self._kept) else {},
             frames=self._frames if is_complete else 0,
             total_frames=self._frames,
             frames_per_s=0.0,

@@ -93,6 +93,12 @@ class ResolvedPipeline:
         return {key: what for found in given for key, what in found.items()}
 
     @property
+    def on_duplicate(self) -> str:
+        """Effect of episodes that input datasets share, as the first block says that does not refuse them."""
+        given = [block.on_duplicate for block in self.dataset if hasattr(block, "on_duplicate")] or ["keep"]
+        return next((what for what in given if what != "refuse"), "refuse")
+
+    @property
     def publish(self) -> list[Any]:
         """Blocks that publish the finished datasets, in order."""
         return self._blocks("publish", self.spec.publish)

@@ -112,7 +112,8 @@ def make(version: Version) -> None:
     version.robotrove("run", "pipeline.yaml", "on_error=stop", "--output", "stopped", "--workers", "1", code=1)
     if version.can("aggregate"):
         version.robotrove("run", "pipeline.yaml", "formats=[v2.1]", "--output", "v21", "--workers", "1", code=1)
-        version.robotrove("aggregate", "v30", "v21", "--output", "merged", "--workers", "1")
+        keep = ("--on-duplicate", "keep") if version.can("on_duplicate") else ()
+        version.robotrove("aggregate", "v30", "v21", "--output", "merged", "--workers", "1", *keep)
     if version.can("append_to"):
         more = ("source.files=[more]", "append_to=v30", "source.task=open the drawer")
         version.robotrove("run", "pipeline.yaml", *more, "--output", "longer", "--workers", "1")

@@ -125,7 +125,9 @@ def test_trace(robotrove: Command, unpacked: Unpack, version: str, dataset: str)
 @OF_BOTH_FORMATS
 def test_aggregate(robotrove: Command, unpacked: Unpack, version: str) -> None:
     folder = unpacked(version)
-    done = robotrove("aggregate", "v30", "v21", "--output", "both", "--workers", 1)
+    refused = robotrove("aggregate", "v30", "v21", "--output", "both", "--workers", 1)
+    assert (refused.code, "a dataset before has too: 3" in refused.err) == (2, True)
+    done = robotrove("aggregate", "v30", "v21", "--output", "both", "--workers", 1, "--on-duplicate", "keep")
     assert done.code == 0, done.err
     assert done.out.startswith(f"{folder}/both: 6 episodes, 42 frames ")
     recordings = recorded(folder / "recordings/isaaclab.hdf5")

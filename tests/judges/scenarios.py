@@ -107,7 +107,9 @@ def make_all(recorded: Mapping[str, Dataset], folder: Path) -> dict[str, Dataset
         done = robotrove(*command, *roots, "-o", str(folder / name), "--workers", "2", *options)
         return name, Dataset(folder / name, sum(others, first), sources, done.returncode, done.stdout + done.stderr)
 
-    aggregate, down, up = ["aggregate"], ["convert", "--to", "v2.1"], ["convert", "--to", "v3.0"]
+    # LeRobot's own merge has an episode twice, and a part of another dataset is in a third.
+    aggregate = ["aggregate", "--on-duplicate", "keep"]
+    down, up = ["convert", "--to", "v2.1"], ["convert", "--to", "v3.0"]
     first_round = [(name, aggregate, sources, options) for name, (sources, options) in MERGES.items()]
     robot = folder / "robot.yaml"
     robot.write_text(ROBOT)

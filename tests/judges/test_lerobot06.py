@@ -27,7 +27,7 @@ def judged(folder: Path, root: Path) -> dict[str, Any]:
     """What LeRobot 0.6.1 sees of a dataset that is merged with itself."""
     assert [f for f in verify(root, deep=True).findings if f.severity == "error"] == []
     merged = folder / "merged"
-    aggregate([root, root], merged)
+    aggregate([root, root], merged, on_duplicate="keep")
     assert [f for f in verify(merged, deep=True).findings if f.severity == "error"] == []
     done = run_script("0.6.1", "twice.py", root, merged, folder=folder, HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr

@@ -152,6 +152,12 @@ class EpisodeMetadata:
     def __len__(self) -> int:
         return int(self.provenance.num_rows)
 
+    def taken(self, rows: Sequence[int]) -> EpisodeMetadata:
+        """Return that of episodes in these rows."""
+        stats = {name: column[list(rows)] for name, column in self.stats.items()}
+        extras = self.extras.take(rows) if self.extras.num_columns else self.extras
+        return EpisodeMetadata(stats, self.provenance.take(rows), extras)
+
     def part(self, first: int, last: int) -> EpisodeMetadata:
         """Return that of episodes first..last-1."""
         rows = slice(first, last)

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from robotrove.blocks.publish.osmo_publisher import OsmoPublisher
+from robotrove.blocks.publish.osmo_publisher import OsmoPublisher, redacted
 from robotrove.core.errors import UsageError
-from robotrove.core.redaction import redacted
 from robotrove.tests.support.blocks.fake_osmo import install
 from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 

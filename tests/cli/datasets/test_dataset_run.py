@@ -18,7 +18,8 @@ Command = Callable[..., Outcome]
 
 @pytest.fixture
 def pipeline(converted: Path, tmp_path: Path) -> Path:
-    blocks = [{"aggregator": {"datasets": [str(converted / "dataset")] * 2}}, "dataset_stats"]
+    twice = {"datasets": [str(converted / "dataset")] * 2, "on_duplicate": "keep"}
+    blocks = [{"aggregator": twice}, "dataset_stats"]
     path = tmp_path / "merge.yaml"
     path.write_text(yaml.safe_dump({"dataset": blocks, "output": str(tmp_path / "merged")}))
     return path

@@ -240,6 +240,9 @@ LATE: dict[str, tuple[str, Change, str, str]] = {
 }  # fmt: skip
 
 
+KEEP = ("--on-duplicate", "keep")  # the damaged dataset is a copy of the sound one
+
+
 def _refused(act: Callable[[], object]) -> tuple[int, str]:
     """Return exit code and text of the error that a run ends with."""
     with pytest.raises(RobotroveError) as caught:
@@ -248,12 +251,13 @@ def _refused(act: Callable[[], object]) -> tuple[int, str]:
 
 
 def _pipeline(*inputs: Path) -> Pipeline:
-    return Pipeline(dataset=[Aggregator(datasets=[str(path) for path in inputs]), DatasetStats()])
+    maker = Aggregator(datasets=[str(path) for path in inputs], on_duplicate="keep")
+    return Pipeline(dataset=[maker, DatasetStats()])
 
 
 def _act(block: str, inputs: list[Path], output: Path) -> RunReport:
     if block == "aggregate":
-        return aggregate(inputs, output)
+        return aggregate(inputs, output, on_duplicate="keep")
     return convert(inputs[-1], "v2.1", output)
 
 
@@ -306,7 +310,7 @@ class TestDamaged:
     def test_the_command_says_it_in_words(self, sound: dict[str, Made], tmp_path: Path) -> None:
         root = _copy(sound, "v3.0", tmp_path / "in")
         remove(VIDEO_30)(root)
-        done = command("aggregate", sound["v3.0"].root, root, "-o", tmp_path / "out")
+        done = command("aggregate", sound["v3.0"].root, root, *KEEP, "-o", tmp_path / "out")
         assert done.returncode == 1
         assert VIDEO_30 in done.stderr
         assert "Traceback" not in done.stderr
@@ -383,7 +387,7 @@ class TestNoDataset:
     def test_an_unknown_version(self, sound: dict[str, Made], tmp_path: Path, version: str | None) -> None:
         root = _copy(sound, "v3.0", tmp_path / "in")
         edit_json(codebase_version=version)(root)
-        code, text = _refused(lambda: aggregate([sound["v3.0"].root, root], tmp_path / "out"))
+        code, text = _refused(lambda: aggregate([sound["v3.0"].root, root], tmp_path / "out", on_duplicate="keep"))
         assert code == 2
         assert str(root) in text
         assert str(version) in text
@@ -397,7 +401,7 @@ class TestNoDataset:
             folder.write_text("x")
         elif kind != "absent":
             (folder / "videos").mkdir(parents=True)
-        done = command("aggregate", sound["v3.0"].root, folder, "-o", tmp_path / "out")
+        done = command("aggregate", sound["v3.0"].root, folder, *KEEP, "-o", tmp_path / "out")
         assert done.returncode == 2
         assert f"{folder}: is not a dataset: it has no {INFO}" in done.stderr
         assert not (tmp_path / "out").exists()
@@ -427,7 +431,7 @@ class TestNoDataset:
             (root / "meta" / "a\udcffb.json").write_text("{}")
         else:
             (root / DATA_30).rename((root / DATA_30).with_name("a\udcffb.parquet"))
-        code, text = _refused(lambda: aggregate([sound["v3.0"].root, root], tmp_path / "out"))
+        code, text = _refused(lambda: aggregate([sound["v3.0"].root, root], tmp_path / "out", on_duplicate="keep"))
         assert code == 2
         assert "a\\udcffb" in text
         assert "not UTF-8" in text
@@ -522,7 +526,7 @@ class TestPlaces:
 
     def test_an_input_twice(self, sound: dict[str, Made], tmp_path: Path) -> None:
         made = sound["v3.0"]
-        report = aggregate([made.root, sound["v2.1"].root, made.root], tmp_path / "out")
+        report = aggregate([made.root, sound["v2.1"].root, made.root], tmp_path / "out", on_duplicate="keep")
         assert (report.kept, report.frames) == (3 * len(LENGTHS), 3 * sum(LENGTHS))
         assert_holds(OnDisk(tmp_path / "out"), made.episodes * 3)
 
@@ -592,11 +596,11 @@ class TestResumed:
     ) -> None:
         root = _copy(sound, "v3.0", tmp_path / "in")
         inputs = [sound["v3.0"].root, root]
-        self._killed(stage, lambda: aggregate(inputs, tmp_path / "out"))
+        self._killed(stage, lambda: aggregate(inputs, tmp_path / "out", on_duplicate="keep"))
         change(root)
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if "out" in path.name}
         with pytest.raises(RunChanged) as caught:
-            aggregate(inputs, tmp_path / "out")
+            aggregate(inputs, tmp_path / "out", on_duplicate="keep")
         assert caught.value.exit_code == 2
         assert f"dataset {root} was changed" in str(caught.value)
         assert f"dataset {inputs[0]}" not in str(caught.value)

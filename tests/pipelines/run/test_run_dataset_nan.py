@@ -75,7 +75,8 @@ def test_values_of_all_datasets_are_counted(tmp_path: Path, robotrove: Callable[
     for name in "ab":
         tiny_v30.build(tmp_path / name)
     path = spoil(tmp_path / "b", "observation.state", 3, 0, np.inf)
-    done = robotrove("aggregate", tmp_path / "a", tmp_path / "b", "--on-mismatch", "reencode", "-o", tmp_path / "out")
+    options = ("--on-mismatch", "reencode", "--on-duplicate", "keep")
+    done = robotrove("aggregate", tmp_path / "a", tmp_path / "b", *options, "-o", tmp_path / "out")
     assert done.code == 0, done.err
     assert (
         f"column observation.state has 1 values that are NaN or infinite, the first: row 3 of episode 0 in {path}"

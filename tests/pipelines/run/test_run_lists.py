@@ -154,8 +154,8 @@ def assert_leads_to(dataset: Path, expected: Mapping[str, list[str]]) -> None:
 
 
 def both_ways(tmp_path: Path, inputs: Sequence[Path], expected: Mapping[str, list[str]], name: str = "merged") -> Path:
-    """Merge datasets, and convert the result to v2.1 and back; every one leads to the same texts."""
-    aggregate(inputs, tmp_path / name)
+    """Merge datasets, some with episodes of others, and convert to v2.1 and back; all lead to the same texts."""
+    aggregate(inputs, tmp_path / name, on_duplicate="keep")
     convert(tmp_path / name, "v2.1", tmp_path / f"{name}21")
     convert(tmp_path / f"{name}21", "v3.0", tmp_path / f"{name}30")
     for suffix in ("", "21", "30"):
@@ -248,7 +248,7 @@ class TestTasks:
         assert note == f"{key} is copied unchanged: it is the flag that robotrove wrote until 0.2.1"
         write_v21(tmp_path / "c", {0: "push", 1: "valid"}, [{"task_index": 0, key: 1}], modality=None)
         write_v21(tmp_path / "d", {0: "pull", 1: "valid"}, [{"task_index": 0, key: 1}], modality=None)
-        aggregate([tmp_path / "d", tmp_path / "c", tmp_path / "d"], tmp_path / "texts")
+        aggregate([tmp_path / "d", tmp_path / "c", tmp_path / "d"], tmp_path / "texts", on_duplicate="keep")
         assert texts(tmp_path / "texts", key) == repeated(*3 * ["valid"])
 
 
@@ -288,7 +288,7 @@ class TestDoubt:
         assert [note for note in report.notes if key in note] == []
         convert(tmp_path / "out", "v2.1", tmp_path / "old")
         convert(tmp_path / "old", "v3.0", tmp_path / "new")
-        aggregate([tmp_path / "new", tmp_path / "out"], tmp_path / "twice")
+        aggregate([tmp_path / "new", tmp_path / "out"], tmp_path / "twice", on_duplicate="keep")
         assert column(rows(tmp_path / "twice"), key).tolist() == grades * 2
         with pytest.raises(UsageError, match=r"annotation\.human\.grade"):  # that of b was decided for b alone
             aggregate([tmp_path / "a", tmp_path / "twice"], tmp_path / "mixed")

@@ -266,7 +266,7 @@ class TestEpisodeNumbers:
 
     def test_merged_with_others(self, v21: Path, v30: Path, tmp_path: Path) -> None:
         renumber(v21, [1, 2, 3, 4, 5])
-        aggregate([v30, v21], tmp_path / "out")
+        aggregate([v30, v21], tmp_path / "out", on_duplicate="keep")
         assert_whole(tmp_path / "out", copies=2)
 
     @pytest.mark.parametrize("numbers", [[0, 1, 1, 2, 3], [4, 3, 2, 1, 0]])
@@ -304,7 +304,7 @@ class TestCameras:
         for key in (FRONT, WRIST):
             edit_feature(v21, key, shape=shape, names=names)
         edit_feature(v21, TOP, shape=[6, 8, 3] if shape == SIZE else [3, 6, 8], names=names)
-        report = aggregate([v21, v30] if is_first else [v30, v21], tmp_path / "out")
+        report = aggregate([v21, v30] if is_first else [v30, v21], tmp_path / "out", on_duplicate="keep")
         assert_whole(tmp_path / "out", copies=2)
         features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
         kept = names if is_first and names == ["height", "width", "channel"] else HWC
@@ -320,7 +320,7 @@ class TestCameras:
     def test_other_sizes_are_refused(self, v21: Path, v30: Path, tmp_path: Path) -> None:
         edit_feature(v21, FRONT, shape=[tiny_v30.WIDTH, tiny_v30.HEIGHT, 3], names=None)
         with pytest.raises(UsageError, match=r"video\[48x32x3\] instead of video\[32x48x3\]"):
-            aggregate([v30, v21], tmp_path / "out")
+            aggregate([v30, v21], tmp_path / "out", on_duplicate="keep")
 
     @pytest.mark.parametrize(
         ("shape", "names", "expected"),
@@ -344,7 +344,7 @@ class TestNames:
     @pytest.mark.parametrize("is_first", [True, False])
     def test_on_one_side(self, is_first: bool, v21: Path, v30: Path, tmp_path: Path) -> None:
         edit_feature(v21, "observation.state", names=None)
-        report = aggregate([v21, v30] if is_first else [v30, v21], tmp_path / "out")
+        report = aggregate([v21, v30] if is_first else [v30, v21], tmp_path / "out", on_duplicate="keep")
         assert_whole(tmp_path / "out", copies=2)
         features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
         assert features["observation.state"]["names"] == ["x", "y", "z"]
@@ -353,18 +353,18 @@ class TestNames:
     def test_other_names_are_refused(self, v21: Path, v30: Path, tmp_path: Path) -> None:
         edit_feature(v21, "observation.state", names=["x", "z", "y"])
         with pytest.raises(UsageError, match=r"observation\.state has other names"):
-            aggregate([v30, v21], tmp_path / "out")
+            aggregate([v30, v21], tmp_path / "out", on_duplicate="keep")
 
     def test_third_of_three(self, v21: Path, v30: Path, tmp_path: Path) -> None:
         plain = shutil.copytree(v21, tmp_path / "plain")
         edit_feature(plain, "observation.state", names=None)
         edit_feature(v21, "observation.state", names={"motors": ["x", "y", "z"]})
-        aggregate([plain, v21, v30], tmp_path / "out")
+        aggregate([plain, v21, v30], tmp_path / "out", on_duplicate="keep")
         features = json.loads((tmp_path / "out/meta/info.json").read_text())["features"]
         assert features["observation.state"]["names"] == ["x", "y", "z"]
         edit_feature(v21, "observation.state", names=["x", "z", "y"])
         with pytest.raises(UsageError, match=r"observation\.state has other names"):
-            aggregate([plain, v21, v30], tmp_path / "other")
+            aggregate([plain, v21, v30], tmp_path / "other", on_duplicate="keep")
 
 
 def to_disk(root: Path, path: str, disk: Path) -> None:

@@ -122,7 +122,8 @@ def test_both_versions_merging_and_converting_keep_the_rows(thinned: Path, tmp_p
     ours = [[2, 5, 8, 11]] * 2
     v30, v21 = thinned / "dataset/v3.0", thinned / "dataset/v2.1"
     assert origin_rows(v30) == origin_rows(v21) == ours
-    for arguments in (["aggregate", v30, v30], ["convert", v21, "--to", "v3.0"], ["convert", v30, "--to", "v2.1"]):
+    twice = ["aggregate", v30, v30, "--on-duplicate", "keep"]
+    for arguments in (twice, ["convert", v21, "--to", "v3.0"], ["convert", v30, "--to", "v2.1"]):
         output = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
         done = run_robotrove(*arguments, "-o", output)
         assert done.returncode == 0, done.stderr

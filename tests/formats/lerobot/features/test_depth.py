@@ -84,7 +84,7 @@ def test_videos_of_depth_are_merged_code_for_code(tmp_path: Path, order: int) ->
 
 def test_statistics_of_depth_stay_in_its_unit(tmp_path: Path) -> None:
     deepen(tiny(tmp_path / "one"))
-    aggregate([tmp_path / "one", tmp_path / "one"], tmp_path / "merged")
+    aggregate([tmp_path / "one", tmp_path / "one"], tmp_path / "merged", on_duplicate="keep")
     table = pq.read_table(tmp_path / "merged/meta/episodes/chunk-000/file-000.parquet")
     for name in (*KNOTS, "mean", "std"):
         expected = [[[[depth_stats(number)[name]]]] for number in range(len(LENGTHS))] * 2
@@ -198,7 +198,7 @@ def test_pictures_are_verified_and_merged_byte_for_byte(tmp_path: Path, contents
     if feature is DEPTH:
         measured(tmp_path / "one", TOP)
     assert errors(tmp_path / "one") == []
-    aggregate([tmp_path / "one", tmp_path / "one"], tmp_path / "merged")
+    aggregate([tmp_path / "one", tmp_path / "one"], tmp_path / "merged", on_duplicate="keep")
     tables = [pq.read_table(path) for path in sorted((tmp_path / "merged").glob("data/*/*.parquet"))]
     rows = [row for table in tables for row in table[TOP].to_pylist()]
     expected = [contents[row % len(contents)] for row in range(FRAMES)] * 2
