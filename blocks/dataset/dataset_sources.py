@@ -136,7 +136,11 @@ class DatasetSources:
 
     def task_columns(self, tasks: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
         """Return what else is known of these tasks, by key, and a note on every value that is not."""
-        return shared_task_columns(self._tellers(), tasks)
+        columns, notes = shared_task_columns(self._tellers(), tasks)
+        if self._makes == "v3.0" and (texts := [key for key, values in columns.items() if not _is_numeric(values)]):
+            found = f"{paths_v30.TASKS} has {', '.join(texts)}"
+            notes.append(f"{found}: LeRobot 0.4 and 0.6 can record more episodes of its tasks, but no new tasks")
+        return columns, notes
 
     def feature_keys(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """Return what all sources say alike of their features in more keys of info.json, and a note on the rest."""
@@ -201,6 +205,10 @@ def shared_task_columns(sources: Iterable[Dataset], tasks: Sequence[str]) -> tup
                 elif said.setdefault(key, {}).setdefault(task, value) != value:
                     notes.append(f"{lost}, because a dataset before has another value")
     return {key: [found.get(task) for task in tasks] for key, found in said.items()}, notes
+
+
+def _is_numeric(values: Iterable[Any]) -> bool:
+    return all(value is None or type(value) in (int, float) for value in values)
 
 
 def _is_json(value: Any) -> bool:
