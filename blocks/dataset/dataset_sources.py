@@ -16,7 +16,7 @@ from ...core.columns import Array
 from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, undamaged
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.dataset_files import ANNOTATIONS, extra_files, other_files
+from ...formats.lerobot.dataset_files import ANNOTATIONS, OWN, extra_files, other_files
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
@@ -249,9 +249,12 @@ def left_behind(source: Dataset) -> Iterator[str]:
     for path in other_files(source):
         if path not in kept and path.as_posix() not in used:
             unused.setdefault(path.parts[0], []).append(path.as_posix())
+    others = (path for version, paths in OWN.items() if version != source.version for path in paths)
+    if stale := [path for path in ("meta/relative_stats.json", *others) if (source.root / path).exists()]:
+        unused.setdefault("meta", []).extend(stale)
     for paths in unused.values():
         more = f" and {len(paths) - _MOST_SHOWN} more there" if len(paths) > _MOST_SHOWN else ""
-        yield f"not in the output: {', '.join(paths[:_MOST_SHOWN])}{more}, which no episode uses"
+        yield f"not in the output: {', '.join(paths[:_MOST_SHOWN])}{more}, which are not about its episodes"
     if strange := ", ".join(sorted(source.row_columns - {*source.row_features, *DEFAULT_FEATURES})):
         yield f"not in the output: columns {strange} of the rows, which {paths_v30.INFO} does not name"
     if unknown := source.unknown_stats():

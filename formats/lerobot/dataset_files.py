@@ -26,9 +26,13 @@ MOST = 1 << 53  # of frames, episodes and what else is counted
 EPISODE_BATCH_ROWS = 1024  # rows with all statistics take some kilobytes each
 BATCH_ROWS = 16_384
 # Files and folders of meta/ that a writer makes itself, of both versions: one that was left behind must not travel.
-_OWN = {
-    Path(path) for path in (paths_v30.INFO, paths_v30.STATS, paths_v30.TASKS, "meta/episodes", "meta/robotrove")
-} | {Path(path) for path in (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS, "meta/relative_stats.json")}
+OWN = {
+    paths_v30.CODEBASE_VERSION: (paths_v30.TASKS, "meta/episodes"),
+    paths_v21.CODEBASE_VERSION: (paths_v21.TASKS, paths_v21.EPISODES, paths_v21.EPISODES_STATS),
+}
+_OWN = {Path(path) for paths in OWN.values() for path in paths} | {
+    Path(path) for path in (paths_v30.INFO, paths_v30.STATS, "meta/relative_stats.json", "meta/robotrove")
+}
 ANNOTATIONS = "annotations"  # rows name files in it
 _COMMIT = re.compile(r"[0-9a-f]{40}")  # the folder of a dataset in the cache of what was fetched
 _MOST_LINKS = 40  # to one file, as in Linux
@@ -213,13 +217,18 @@ class DatasetFiles:
 
 
 def other_files(files: DatasetFiles) -> list[Path]:
-    """Return all files but those of meta/ that writers make, by relative path, sorted; no hidden or temporary ones."""
+    """Return all files but those of meta/ that writers make, by relative path, sorted; no hidden or temporary ones.
+
+    A folder that is a link counts as a file, except for those of rows and videos.
+    """
     found: list[Path] = []
     for folder, folders, names in os.walk(files.root):
         here = Path(folder).relative_to(files.root)
         folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
-        found += (here / name for name in names if here / name not in _OWN and not _is_passing(name))
-    return sorted(found)
+        is_read = here.parts[:1] in (("data",), ("videos",))
+        links = (name for name in folders if not is_read and (files.root / here / name).is_symlink())
+        found += (here / name for name in [*names, *links] if here / name not in _OWN and not _is_passing(name))
+    return [path for path in sorted(found) if str(path) not in ("data", "videos")]
 
 
 def extra_files(files: DatasetFiles) -> list[Path]:

@@ -56,22 +56,19 @@ def trace(dataset: Path, episode: int) -> Trace:
     if origin is None:
         count = existing.count("total_episodes")
         raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
-    path = _source_path(dataset, origin)
-    return Trace(origin, path, path is not None and Path(path).is_file(), list(_input_folders(dataset, origin)))
+    folders = list(_input_folders(dataset, origin))
+    nearest = [Path(folder) for folder in reversed(folders) if folder]  # to the recording
+    path = next(filter(None, (_source_path(folder, origin) for folder in (*nearest, dataset))), None)
+    return Trace(origin, path, path is not None and Path(path).is_file(), folders)
 
 
 def _input_folders(dataset: Path, origin: ProvenanceRow) -> Iterator[str | None]:
     """Yield the folder of each dataset that the episode was taken from, the last one first."""
-    folder: str | None = str(dataset.absolute())
+    folder: str | None = str(dataset)
     for step in origin.input_datasets or ():
-        runs = _runs(Path(folder), set(), with_inputs=False) if folder else iter(())
-        found = (
-            path
-            for _, run in runs
-            for name, path in zip(dataset_names(run.inputs), run.inputs, strict=True)
-            if name == step["dataset"]
-        )
-        folder = next(found, None)
+        runs = [run for _, run in _runs(Path(folder).absolute(), set())] if folder else []
+        named = (pair for run in runs for pair in zip(dataset_names(run.inputs), run.inputs, strict=True))
+        folder = next((path for name, path in named if name == step["dataset"]), None)
         yield folder
 
 
@@ -86,8 +83,8 @@ def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
     return None
 
 
-def _runs(dataset: Path, seen: set[Path], *, with_inputs: bool = True) -> Iterator[tuple[Workspace, RunIdentity]]:
-    """Yield the runs that may have made a dataset, appended to it, or made what it was appended to or made of."""
+def _runs(dataset: Path, seen: set[Path]) -> Iterator[tuple[Workspace, RunIdentity]]:
+    """Yield the runs that may have made a dataset, appended to it, or made what it was appended to."""
     seen.add(dataset)
     for output in (dataset, dataset.parent):  # which may hold a dataset per version
         found = [output.with_name(f"{output.name}.run")] if output.name else []
@@ -99,6 +96,5 @@ def _runs(dataset: Path, seen: set[Path], *, with_inputs: bool = True) -> Iterat
             except (RobotroveError, OSError):
                 continue
             yield workspace, run
-            for folder in filter(None, (run.base, *(run.inputs if with_inputs else ()))):
-                if Path(folder) not in seen:
-                    yield from _runs(Path(folder), seen, with_inputs=with_inputs)
+            if run.base and Path(run.base) not in seen:
+                yield from _runs(Path(run.base), seen)

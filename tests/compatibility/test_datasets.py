@@ -71,12 +71,18 @@ def numbered(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 # Columns of the provenance since 0.2.2 and 0.2.3; rows that follow each other need no runs.
-ADDED = {"row_runs": None, "content_digest": None}
+ADDED = {"row_runs": None, "content_digest": None, "input_datasets": None}
 
 
 def with_added(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return lines of provenance with the columns that later versions added."""
     return [{**ADDED, **line} for line in lines]
+
+
+def taken_from(dataset: Path) -> list[dict[str, Any]]:
+    """Return lines of provenance as those of episodes that are taken from a dataset."""
+    lines = with_added(provenance(dataset))
+    return [{**line, "input_datasets": [{"dataset": dataset.name, "episode": at}]} for at, line in enumerate(lines)]
 
 
 def assert_holds(dataset: Path, *recordings: dict[str, np.ndarray]) -> None:
@@ -108,7 +114,7 @@ def test_trace(robotrove: Command, unpacked: Unpack, version: str, dataset: str)
     for number, key in enumerate(KEPT):
         done = robotrove("trace", dataset, number, "--json")
         source = Path(f"/tmp/robotrove-golden/{version}/recordings/isaaclab.hdf5")
-        place = {"source_path": str(source), "source_is_there": source.exists()}
+        place = {"source_path": str(source), "source_is_there": source.exists(), "input_datasets": []}
         assert (done.code, done.json) == (0, ADDED | lines[number] | place)
         expected = {
             "source_key": key,
@@ -133,7 +139,7 @@ def test_aggregate(robotrove: Command, unpacked: Unpack, version: str) -> None:
     recordings = recorded(folder / "recordings/isaaclab.hdf5")
     assert_holds(folder / "both", recordings, recordings)
     assert tasks(folder / "both") == [TASK]
-    assert provenance(folder / "both") == with_added(numbered(provenance(folder / "v30") + provenance(folder / "v21")))
+    assert provenance(folder / "both") == numbered(taken_from(folder / "v30") + taken_from(folder / "v21"))
     checked = robotrove("verify", "both", "--deep", "--json")
     assert (checked.code, checked.json["counts"]) == (0, COUNTS | {"episodes": 6, "frames": 42})
 
@@ -148,7 +154,7 @@ def test_convert(robotrove: Command, unpacked: Unpack, version: str, dataset: st
     assert (info["codebase_version"], info["total_episodes"], info["total_frames"]) == (to, 3, 21)
     assert_holds(folder / "other", recorded(folder / "recordings/isaaclab.hdf5"))
     assert tasks(folder / "other") == [TASK]
-    assert provenance(folder / "other") == with_added(provenance(folder / dataset))
+    assert provenance(folder / "other") == taken_from(folder / dataset)
     checked = robotrove("verify", "other", "--deep", "--json")
     assert (checked.code, checked.json["counts"], checked.json["findings"]) == (0, COUNTS, [])
 

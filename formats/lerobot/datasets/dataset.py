@@ -236,6 +236,8 @@ class Dataset(DatasetFiles, ABC):
         text = next((name for name in ("subtask", "__index_level_0__") if name in table.column_names), None)
         if text is None or "subtask_index" not in table.column_names:
             raise Damaged(paths_v30.SUBTASKS, "has no columns subtask and subtask_index")
+        if strange := set(table.column_names) - {text, "subtask_index"}:
+            self.note(f"not in the output: columns {', '.join(sorted(strange))} of {paths_v30.SUBTASKS}")
         found = dict(zip(table["subtask_index"].to_pylist(), map(str, table[text].to_pylist()), strict=True))
         if sorted(found) != list(range(len(table))):
             raise Damaged(paths_v30.SUBTASKS, "its subtask_index are not the numbers from 0 on, each once")
@@ -494,21 +496,6 @@ class Dataset(DatasetFiles, ABC):
         Yields:
             A column episode_index, and one of each key.
         """
-
-    @cached_property
-    def own_columns(self) -> set[str]:
-        """Columns of the episode metadata, of both versions, that writers of datasets make."""
-        prefixes = ("data", "meta/episodes", *(f"videos/{key}" for key in self.cameras))
-        stats = {f"stats/{key}/{name}" for key in self.features | DEFAULT_FEATURES for name in STAT_KEYS}
-        return (
-            {"episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index"}
-            | stats
-            | {
-                f"{prefix}/{name}"
-                for prefix in prefixes
-                for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-            }
-        )
 
     def unknown_stats(self) -> list[str]:
         """Return statistics that are not LeRobot's, or of features that are not in info.json: "feature/statistic"."""

@@ -21,7 +21,7 @@ from ..features.feature_kind import single_values
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_columns
 from .dataset import Dataset, check_templates, selected
-from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
+from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile, own_columns
 
 if TYPE_CHECKING:
     from ....media.remux.video_index import VideoIndex
@@ -106,9 +106,10 @@ class DatasetV21(Dataset):
 
     def episode_extras(self) -> Iterator[pa.Table]:
         """See the base class."""
+        own = own_columns(self.features)
         lines = (line for _, line in self.ordered_lines(self.episodes_path))
         while batch := list(islice(lines, EPISODE_BATCH_ROWS)):
-            names = [name for name in dict.fromkeys(chain.from_iterable(batch)) if name not in self.own_columns]
+            names = [name for name in dict.fromkeys(chain.from_iterable(batch)) if name not in own]
             columns = {name: arrow_values([line.get(name) for line in batch]) for name in ("episode_index", *names)}
             yield pa.table(columns)
 

@@ -21,7 +21,7 @@ from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn, count_i
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_values
 from .dataset import Dataset, check_templates
-from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile
+from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile, own_columns
 
 if TYPE_CHECKING:
     from ....media.remux.video_index import VideoIndex
@@ -196,7 +196,8 @@ class DatasetV30(Dataset):
         """See the base class."""
         for path in self.files(self.episodes_path):
             with self.parquet(path) as file:
-                names = [name for name in file.schema_arrow.names if name not in self.own_columns]
+                own = own_columns(self.features)
+                names = [name for name in file.schema_arrow.names if name not in own]
             for _, batch in self.batches(path, ["episode_index", *names], EPISODE_BATCH_ROWS):
                 yield pa.table(batch)
 

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ....core.features import DEFAULT_FEATURES, Features, cameras
 from ....media.remux.clip import Clip, Encoding
+from ..stats.feature_stats import STAT_KEYS
 from ..stats.stored_stats import StatColumns
 
 _INSIDE = ("data/", "videos/", "stats/", "meta/episodes/")
@@ -182,6 +184,19 @@ class HeldRows:
             self._held = pa.concat_tables([self._held, more])
         found, self._held = self._held[:count], self._held[count:]
         return found
+
+
+def own_columns(features: Features) -> set[str]:
+    """Return the columns of the episode metadata, of both versions, that writers of datasets make.
+
+    Args:
+        features: All features of the dataset.
+    """
+    prefixes = ("data", "meta/episodes", *(f"videos/{key}" for key in cameras(features)))
+    stats = {f"stats/{key}/{name}" for key in features | DEFAULT_FEATURES for name in STAT_KEYS}
+    places = ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+    found = {f"{prefix}/{name}" for prefix in prefixes for name in places}
+    return stats | found | {"episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index"}
 
 
 def shared_columns(extras: Iterable[tuple[str, Iterable[pa.Table]]], *, is_json: bool) -> tuple[pa.Schema, list[str]]:

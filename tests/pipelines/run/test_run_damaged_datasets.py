@@ -333,7 +333,9 @@ class TestRepaired:
         right = tmp_path / "right"
         _act(block, [sound["v3.0"].root], right)
         left, expected = tree(tmp_path / "out"), tree(right)
-        assert [name for name in left if left[name] != expected.get(name)] == ["meta/robotrove/run.json"]
+        differing = [name for name in left if left[name] != expected.get(name)]
+        names = [name.partition(".")[0] for name in differing]
+        assert names == ["meta/robotrove/episodes", "meta/robotrove/run"]  # they name the input
 
     @pytest.mark.parametrize("block", ["aggregate", "convert"])
     def test_episodes_that_lerobot_added_later(self, sound: dict[str, Made], tmp_path: Path, block: str) -> None:
@@ -351,7 +353,8 @@ class TestRepaired:
         else:
             lines = (tmp_path / "out/meta/robotrove/episodes.jsonl").read_text().splitlines()
             found = [json.loads(line) for line in lines]
-        assert found[:2] == table.slice(0, 2).to_pylist()
+        inputs = [{"input_datasets": [{"dataset": root.name, "episode": number}]} for number in (0, 1)]
+        assert found[:2] == [line | more for line, more in zip(table.slice(0, 2).to_pylist(), inputs, strict=True)]
         assert [(origin["episode_index"], origin["source_name"], origin["source_key"]) for origin in found[2:]] == [
             (episode, root.name, f"episode {episode}") for episode in (2, 3, 4)
         ]
@@ -370,7 +373,8 @@ class TestRepaired:
         aggregate([sound["v2.1"].root], tmp_path / "right")
         left, right = tree(tmp_path / "out"), tree(tmp_path / "right")
         assert left.keys() == right.keys()
-        assert [name for name in left if left[name] != right[name]] == ["meta/robotrove/run.json"]
+        differing = [name for name in left if left[name] != right[name]]
+        assert differing == ["meta/robotrove/episodes.parquet", "meta/robotrove/run.json"]  # they name the input
 
     def test_statistics_that_are_missing_are_computed(self, sound: dict[str, Made], tmp_path: Path) -> None:
         root = _copy(sound, "v2.1", tmp_path / "in")

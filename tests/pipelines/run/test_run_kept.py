@@ -296,14 +296,18 @@ class TestFiles:
         assert str(tmp_path / "two_v21") in report.notes[1]
 
 
-def everything(dataset: Path) -> list[str]:
+def everything(dataset: Path, *, with_rows: bool = True) -> list[str]:
     """Put an unknown key or file at every place of a dataset; return what to look for."""
     is_v21 = (dataset / paths_v21.EPISODES).exists()
     places = ("", "meta/", "meta/deep/", "annotations/", "data/", "data/chunk-000/", "videos/", "images/", "raw/1/")
     files = [f"{place}unknown_{number}.txt" for number, place in enumerate(places)]
-    for name in (*files, f"videos/chunk-009/{WRIST}/unknown_clip.mp4"):
+    stale = ("meta/episodes.jsonl", "meta/tasks.jsonl") if not is_v21 else ("meta/tasks.parquet",)  # other versions'
+    stale += ("meta/relative_stats.json",)
+    for name in (*files, *stale, f"videos/chunk-009/{WRIST}/unknown_clip.mp4"):
         (dataset / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).write_text("{}")
+    (dataset / "unknown_link.txt").symlink_to("/etc/hostname")
+    (dataset / "meta/unknown_folder").symlink_to("/etc")
     change_json(
         dataset / "meta/info.json",
         lambda info: (
@@ -332,12 +336,18 @@ def everything(dataset: Path) -> list[str]:
             {"unknown_of_episode": list(range(count)), "stats/action/unknown_stat": [[1.0]] * count},
         )
         add_columns(dataset / paths_v30.TASKS, {"unknown_of_task": [5, 6]})
-    rows = next((dataset / "data").glob("*/*.parquet"))
+    rows = sorted((dataset / "data").glob("*/*.parquet"))[-1]
     table = pq.read_table(rows)
-    pq.write_table(table.append_column("unknown_of_rows", pa.nulls(len(table), pa.int64())), rows)
-    names = [path.name for path in dataset.rglob("*unknown_*") if path.is_file()]
-    keys = ["info", "split", "of_feature", "of_episode", "of_task", "stat", "of_rows"]
-    return [*names, *(f"unknown_{key}" for key in keys), *(["unknown_of_stats", "unknown_feature"] if is_v21 else [])]
+    if with_rows:
+        pq.write_table(table.append_column("unknown_of_rows", pa.nulls(len(table), pa.int64())), rows)
+    names = [path.name for path in dataset.rglob("*unknown_*")]
+    keys = ["info", "split", "of_feature", "of_episode", "of_task", "stat", *(["of_rows"] if with_rows else [])]
+    return [
+        *names,
+        *stale,
+        *(f"unknown_{key}" for key in keys),
+        *(["unknown_of_stats", "unknown_feature"] if is_v21 else []),
+    ]
 
 
 def said(output: Path, report: RunReport) -> str:
@@ -365,6 +375,20 @@ def test_nothing_vanishes(made: Path, tmp_path: Path, source: str, maker: str) -
     assert [name for name in wanted if name not in told] == []
     if maker in inputs:  # each note names its dataset
         assert [note for note in report.notes if str(tmp_path / "in") not in note] == []
+    assert_sound(tmp_path / "out")
+
+
+@pytest.mark.parametrize("source", ["one", "one_v21"])
+def test_nothing_vanishes_in_an_append(made: Path, tmp_path: Path, source: str) -> None:
+    """More columns of rows are refused: new rows have none."""
+    shutil.copytree(made / source, tmp_path / "base")
+    wanted = everything(tmp_path / "base", with_rows=False)
+    formats = ["v2.1" if source == "one_v21" else "v3.0"]
+    more = conversion(made / "recorded/two.hdf5", append_to=tmp_path / "base", formats=formats)
+    report = more.run(output=tmp_path / "out", executor=Here())
+    told = said(tmp_path / "out", report)
+    assert not list((tmp_path / "out").rglob("unknown_link*"))
+    assert [name for name in wanted if name not in told] == []
     assert_sound(tmp_path / "out")
 
 

@@ -81,7 +81,7 @@ class TestTrace:
         a, b = made["a"].root, made["b"].root
         aggregate([a, b], tmp_path / "both")
         convert(tmp_path / "both", "v2.1", tmp_path / "old")
-        aggregate([b, tmp_path / "old"], tmp_path / "all")
+        aggregate([b, tmp_path / "old"], tmp_path / "all", on_duplicate="keep")
         assert chain(tmp_path / "all", 3) == [
             ("old", 2, str(tmp_path / "old")),
             ("both", 2, str(tmp_path / "both")),
