@@ -13,7 +13,7 @@ from ...formats.lerobot.writers.dataset_plan import VersionWriter, read_episodes
 from ...formats.lerobot.writers.writer_v30 import WriterV30
 from ...media.encode.settings import VideoSettings
 from ...media.remux.clip import Encoding
-from .dataset_maker import Annotations, DatasetMaker, OnDuplicate
+from .dataset_maker import Annotations, DatasetMaker, OnDuplicate, Times
 
 
 class Aggregator(DatasetMaker):
@@ -27,6 +27,8 @@ class Aggregator(DatasetMaker):
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
         on_duplicate: Effect of an episode that a dataset before has too: "refuse" stops the run, "skip" rejects it,
             "keep" takes it.
+        times: Effect of other times in rows than frame_index / fps, such as those of a clock: "refuse" stops the run,
+            "index" writes frame_index / fps.
     """
 
     name = "aggregator"
@@ -40,8 +42,11 @@ class Aggregator(DatasetMaker):
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",
+        times: Times = "refuse",
     ) -> None:
-        super().__init__(datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate)
+        super().__init__(
+            datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate, times=times
+        )
         self.on_mismatch = on_mismatch
         self._reference: dict[str, Encoding] = {}
 

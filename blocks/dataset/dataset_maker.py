@@ -40,6 +40,7 @@ META: Final = "meta"
 Unit: TypeAlias = PlannedFile | Literal["meta"]
 OnDuplicate: TypeAlias = Literal["refuse", "skip", "keep"]
 Annotations: TypeAlias = dict[str, Literal["tasks", "values"]]
+Times: TypeAlias = Literal["refuse", "index"]
 
 
 class DatasetMaker(Bound, DatasetStep, ABC):
@@ -53,6 +54,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         video: Quality of re-encoded clips.
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
         on_duplicate: Effect of an episode that a dataset before has too.
+        times: Effect of other times in rows than frame_index / fps.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",
+        times: Times = "refuse",
     ) -> None:
         self.datasets = datasets
         self.video = video
         self.annotations = annotations
         self.on_duplicate = on_duplicate
+        self.times: Times = times
         self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
         # Frames that a seek does not reach, by camera and whether they stay so, because their codec cannot be written.
         self._unreachable: Counter[tuple[str, bool]] = Counter()
@@ -177,6 +181,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         task_columns, lost_values = self.sources.task_columns(tasks.tasks)
         notes += [*self.sources.columns[1], *lost_values, *self.sources.feature_keys()[1]]
         notes += differing + self.sources.tools()[1]
+        notes += ["timestamp of each row is its frame_index / fps (times: index)"] * (self.times == "index")
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
         files = planner.finish()
@@ -190,6 +195,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             subtasks.tasks,
             source_subtasks,
             task_columns,
+            self.times,
         ).write(self.folder)
 
     @cached_property

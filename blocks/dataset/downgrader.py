@@ -13,7 +13,7 @@ from ...formats.lerobot.writers.dataset_plan import VersionWriter
 from ...formats.lerobot.writers.writer_v21 import WriterV21
 from ...media.encode.settings import VideoSettings
 from ...media.remux.clip import Encoding
-from .dataset_maker import Annotations, DatasetMaker, OnDuplicate
+from .dataset_maker import Annotations, DatasetMaker, OnDuplicate, Times
 
 
 class Downgrader(DatasetMaker):
@@ -30,6 +30,8 @@ class Downgrader(DatasetMaker):
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
         on_duplicate: Effect of an episode that a dataset before has too: "refuse" stops the run, "skip" rejects it,
             "keep" takes it.
+        times: Effect of other times in rows than frame_index / fps, such as those of a clock: "refuse" stops the run,
+            "index" writes frame_index / fps.
     """
 
     name = "downgrader"
@@ -44,8 +46,11 @@ class Downgrader(DatasetMaker):
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",
+        times: Times = "refuse",
     ) -> None:
-        super().__init__(datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate)
+        super().__init__(
+            datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate, times=times
+        )
         self.reference_exact = reference_exact
         self.allow_long = allow_long
 

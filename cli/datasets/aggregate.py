@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..arguments import force_option, given
-from .dataset_run import annotation_option, run_blocks, run_options
+from .dataset_run import annotation_option, run_blocks, run_options, times_option
 
 
 @click.command()
@@ -25,6 +25,7 @@ from .dataset_run import annotation_option, run_blocks, run_options
     help="Refuse, skip or keep episodes that a dataset before has too.",
 )
 @annotation_option
+@times_option
 @force_option
 @run_options
 def command(
@@ -32,15 +33,17 @@ def command(
     on_mismatch: str,
     on_duplicate: str,
     annotations: dict[str, str],
+    times: str,
     force: bool,
     **run: Any,
 ) -> None:
     """Merge datasets into one v3.0 dataset.
 
-    A DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION], of v3.0 or v2.1. Features, frame rate and robot
+    A DATASET is a folder or hf://datasets/OWNER/NAME[@REVISION], of v3.0, v2.1 or v2.0. Features, frame rate and robot
     type must agree. Packets are copied, not re-encoded. Rerun the same command to resume.
     """
     folders = [given(dataset, force=force) for dataset in datasets]
     decided = {"annotations": annotations} if annotations else {}
-    aggregator = {"datasets": folders, "on_mismatch": on_mismatch, "on_duplicate": on_duplicate, **decided}
+    options = {"on_mismatch": on_mismatch, "on_duplicate": on_duplicate, "times": times}
+    aggregator = {"datasets": folders, **options, **decided}
     run_blocks({"aggregator": aggregator, "dataset_stats": {}}, **run)

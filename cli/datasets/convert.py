@@ -11,7 +11,7 @@ from ...core.errors import UsageError
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
 from ..arguments import force_option, given
-from .dataset_run import annotation_option, run_blocks, run_options
+from .dataset_run import annotation_option, run_blocks, run_options, times_option
 
 
 @click.command()
@@ -20,6 +20,7 @@ from .dataset_run import annotation_option, run_blocks, run_options
 @click.option("--gr00t", "robot", metavar="ROBOT", help="v2.1: also write GR00T's modality.json and stats.json.")
 @click.option("--allow-long", is_flag=True, help="v2.1: keep episodes that are too long for LeRobot 0.3.3.")
 @annotation_option
+@times_option
 @force_option
 @run_options
 def command(
@@ -28,6 +29,7 @@ def command(
     robot: str | None,
     allow_long: bool,
     annotations: dict[str, str],
+    times: str,
     force: bool,
     **run: Any,
 ) -> None:
@@ -42,7 +44,7 @@ def command(
     # One that is gone may be that of a finished run, which needs it no more.
     if os.path.lexists(folder) and open_dataset(folder).version == version and robot is None:
         raise UsageError(dataset, f"already has version {version}", "a dataset of another version")
-    taken = {"datasets": [source], **({"annotations": annotations} if annotations else {})}
+    taken = {"datasets": [source], "times": times, **({"annotations": annotations} if annotations else {})}
     if version == "v3.0":
         if robot or allow_long:
             raise UsageError("--gr00t and --allow-long", "need --to v2.1", todo="remove them")

@@ -44,6 +44,14 @@ annotation_option = click.option(
 )
 
 
+times_option = click.option(
+    "--times",
+    type=click.Choice(["refuse", "index"]),
+    default="refuse",
+    help="Refuse times other than frame_index / fps, or replace them.",
+)
+
+
 def _annotation(option: click.Parameter, text: str) -> tuple[str, str]:
     column, _, what = text.rpartition("=")
     if not column or what not in ("tasks", "values"):

@@ -15,7 +15,7 @@ from ...core.commit import folder_attempt
 from ...core.errors import UsageError, exists_already, not_written
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
-from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.open_dataset import open_current
 from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
 from ...formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
@@ -57,7 +57,7 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     DATASET is of version 2.1, with meta/modality.json. For N1, N1.5 and RLinf, experiment_cfg/metadata.json is
     written too: the checkpoint must contain it.
     """
-    existing = open_dataset(dataset)
+    existing = open_current(dataset)
     if not isinstance(existing, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
         raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
@@ -76,7 +76,7 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
 @click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
 def lerobot(dataset: Path, folder: Path, policy: str) -> None:
     """Write the files that start lerobot-train on a DATASET."""
-    existing = open_dataset(dataset)
+    existing = open_current(dataset)
     _refuse(existing, "lerobot")
     files = lerobot_files(existing, policy, folder)
     _write(folder, files)

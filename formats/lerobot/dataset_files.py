@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...core.errors import Damaged, RobotroveError
+from ...core.commit import is_attempt
+from ...core.errors import Damaged, RobotroveError, printable
 from . import paths_v21, paths_v30
 
 # One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
@@ -35,6 +36,7 @@ _OWN = {Path(path) for paths in OWN.values() for path in paths} | {
 }
 ANNOTATIONS = "annotations"  # rows name files in it
 _COMMIT = re.compile(r"[0-9a-f]{40}")  # the folder of a dataset in the cache of what was fetched
+_LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
 _MOST_LINKS = 40  # to one file, as in Linux
 _TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
 
@@ -261,3 +263,24 @@ def _has_empty_struct(kind: pa.DataType) -> bool:
 
 def _is_passing(name: str) -> bool:
     return name.startswith(".") or name.lower().endswith(_TEMPORARY)
+
+
+def check_templates(files: Iterable[str]) -> None:
+    """Raise Damaged if templates of info.json give the same path for different files."""
+    seen = set()
+    for path in files:
+        if path in seen:
+            raise Damaged(paths_v30.INFO, f"data_path or video_path give {path} for more than one file")
+        seen.add(path)
+
+
+def check_names(keys: Iterable[str]) -> None:
+    """Raise Damaged if the name of a feature cannot be that of a folder."""
+    for key in keys:
+        where = f"{paths_v30.INFO}, feature {printable(key)}"
+        if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
+            raise Damaged(where, "its name cannot be that of a folder")
+        if len(key.encode()) > _LONGEST_NAME:
+            raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
+        if is_attempt(key):
+            raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")

@@ -125,6 +125,7 @@ class TestAggregator(BlockContract):
     arguments: ClassVar[dict[str, Any]] = {
         "datasets": ["/nowhere/a", "/nowhere/b"],
         "on_mismatch": "reencode",
+        "times": "index",
         "video": {"codec": "libx264", "crf": 20},
     }
 
@@ -135,6 +136,7 @@ class TestDowngrader(BlockContract):
         "datasets": ["/nowhere/a"],
         "reference_exact": True,
         "allow_long": True,
+        "times": "index",
         "video": {"g": 5},
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from ...core.errors import Damaged, UsageError
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
-from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.open_dataset import open_current
 from ..check import Check, Consumer, Diagnostic, Severity
 from . import CHECKS
 
@@ -73,7 +73,7 @@ def verify(
     if not (dataset / paths_v30.INFO).exists():
         return _unreadable(Damaged(paths_v30.INFO, "does not exist"))
     try:
-        existing = open_dataset(dataset, on_file=opened)
+        existing = open_current(dataset, on_file=opened)
     except Damaged as exc:
         return _unreadable(exc)
     kept: list[Diagnostic] = []

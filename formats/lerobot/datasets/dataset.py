@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property, partial
@@ -18,21 +18,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ....core.columns import Array
-from ....core.commit import is_attempt
-from ....core.errors import (
-    Damaged,
-    DatasetDamaged,
-    EpisodeRejected,
-    RobotroveError,
-    UsageError,
-    naming_dataset,
-    printable,
-    some,
-)
+from ....core.errors import Damaged, DatasetDamaged, EpisodeRejected, RobotroveError, UsageError, naming_dataset, some
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from ....media.remux.clip import rate_text
 from .. import paths_v30
-from ..dataset_files import BATCH_ROWS, MOST, ArrowColumn, DatasetFiles, count_in, leads_inside, other_episode
+from ..dataset_files import (
+    BATCH_ROWS,
+    MOST,
+    ArrowColumn,
+    DatasetFiles,
+    check_names,
+    count_in,
+    leads_inside,
+    other_episode,
+)
 from ..features.feature_kind import NO_PICTURE, FeatureKind, in_rows, kind_of, single_values, stat_shapes, with_stats
 from ..stats.feature_stats import STAT_KEYS, Shape
 from ..stats.image_stats import CHANNELS
@@ -52,7 +51,6 @@ _MOST_GAPS = 1 << 16  # numbers that no task has
 _BATCH_VALUES = 1 << 22
 _FRAME_BYTES = 1 << 24  # of a batch of frames
 _MOST_STREAMS = 8  # data files that are open at a time
-_LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
 
 
 class Dataset(DatasetFiles, ABC):
@@ -80,6 +78,7 @@ class Dataset(DatasetFiles, ABC):
     episodes_path: ClassVar[str]
     tasks_path: ClassVar[str]
     provenance_path: ClassVar[str]
+    _counted: ClassVar[tuple[str, ...]] = ()  # columns that a data file need not have, because its rows are counted
 
     def __init__(
         self,
@@ -143,22 +142,23 @@ class Dataset(DatasetFiles, ABC):
 
     @cached_property
     def features(self) -> Features:
-        """All features of info.json, in its order, but not one that annotations replaced: see `superseded`."""
+        """All features of info.json, in its order, but those that are `absent`."""
         entries = self.info.get("features")
         if not isinstance(entries, dict):
             raise DatasetDamaged(self.root, paths_v30.INFO, "features is not an object")
-        return {key: self._feature(key, entry) for key, entry in entries.items() if key not in self.superseded}
+        return {key: self._feature(key, entry) for key, entry in entries.items() if key not in self.absent}
 
     @cached_property
-    def superseded(self) -> list[str]:
-        """Features of info.json that have no column since LeRobot 0.6 annotated the dataset, which drops it."""
+    def absent(self) -> dict[str, str]:
+        """Features of info.json that have no column or files, and why: LeRobot 0.6 drops one when it annotates."""
         dtypes = {key: entry.get("dtype") for key, entry in self.info["features"].items() if isinstance(entry, dict)}
         if _SUPERSEDED not in dtypes or "language" not in dtypes.values():
-            return []
+            return {}
         if (first := next(self.data_files(), None)) is None:
-            return []
+            return {}
         with self.parquet(first.path) as file:
-            return [] if _SUPERSEDED in file.schema_arrow.names else [_SUPERSEDED]
+            is_there = _SUPERSEDED in file.schema_arrow.names
+        return {} if is_there else {_SUPERSEDED: "which annotations replaced"}
 
     def _feature(self, key: str, entry: Any) -> Feature:
         where = f"{paths_v30.INFO}, feature {key}"
@@ -383,7 +383,9 @@ class Dataset(DatasetFiles, ABC):
         if names:
             values = sum(kind.row_values for name, kind in self.kinds.items() if name in names)
             rows = max(1, min(BATCH_ROWS, _BATCH_VALUES // max(values, 1)))
-            yield from self.batches(path, names, rows, first=first)
+            asked = {name: name in self._counted for name in names}
+            wanted = [name for name, is_counted in asked.items() if not is_counted]
+            yield from self.batches(path, wanted, rows, optional=[*(asked.keys() - wanted)], first=first)
 
     def arrays(self, path: str, batch: Mapping[str, ArrowColumn]) -> dict[str, NDArray[Any]]:
         """Return the columns of a batch of a data file as arrays, see `rows`."""
@@ -623,24 +625,3 @@ def selected(entry: Mapping[str, Any], keys: Sequence[str], names: Sequence[str]
 def is_texts(value: Any) -> bool:
     """True for a list of texts, such as the tasks of an episode."""
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def check_templates(files: Iterable[str]) -> None:
-    """Raise Damaged if templates of info.json give the same path for different files."""
-    seen = set()
-    for path in files:
-        if path in seen:
-            raise Damaged(paths_v30.INFO, f"data_path or video_path give {path} for more than one file")
-        seen.add(path)
-
-
-def check_names(keys: Iterable[str]) -> None:
-    """Raise Damaged if the name of a feature cannot be that of a folder."""
-    for key in keys:
-        where = f"{paths_v30.INFO}, feature {printable(key)}"
-        if not key.isprintable() or key in ("", ".", "..") or "/" in key or "\\" in key:
-            raise Damaged(where, "its name cannot be that of a folder")
-        if len(key.encode()) > _LONGEST_NAME:
-            raise Damaged(f"{paths_v30.INFO}, feature {key[:40]}…", f"its name has more than {_LONGEST_NAME} bytes")
-        if is_attempt(key):
-            raise Damaged(where, "has the name of an unfinished folder, which would be removed; give it another")

@@ -25,8 +25,9 @@ from ....core.features import (
 )
 from ....manifests.run_info import RunInfo
 from .. import paths_v30
+from ..dataset_files import check_names
 from ..features.feature_kind import kind_of
-from .dataset import Dataset, Note, check_names
+from .dataset import Dataset, Note
 from .episode_location import EpisodeLocation
 from .provenance import missing_origins
 
@@ -142,7 +143,7 @@ def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
     for location in dataset.measured():
         yield location
         count += 1
-    sentences += [f"not in the output: {key}, which annotations replaced" for key in dataset.superseded]
+    sentences += [f"not in the output: {', '.join(absent)}" for absent in dataset.absent.items()]
     sentences += dataset.notes
     if info.lost_names:
         sentences.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice, repeat
@@ -16,11 +17,19 @@ from numpy.typing import NDArray
 from ....core.errors import Damaged, in_utf8
 from ....media.remux.clip import Clip, rate_text
 from .. import paths_v21, paths_v30
-from ..dataset_files import EPISODE_BATCH_ROWS, ArrowColumn, arrow_values, count_in, other_episode, parse_object
+from ..dataset_files import (
+    EPISODE_BATCH_ROWS,
+    ArrowColumn,
+    arrow_values,
+    check_templates,
+    count_in,
+    other_episode,
+    parse_object,
+)
 from ..features.feature_kind import single_values
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_columns
-from .dataset import Dataset, check_templates, selected
+from .dataset import Dataset, selected
 from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile, own_columns
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ class DatasetV21(Dataset):
     episodes_path = paths_v21.EPISODES
     tasks_path = paths_v21.TASKS
     provenance_path = paths_v21.PROVENANCE
+    _counted = ("frame_index",)
 
     def data_file(self, episode: int) -> str:
         """Return the path of an episode's rows."""
@@ -143,9 +153,15 @@ class DatasetV21(Dataset):
     def row_batches(
         self, path: str, names: Sequence[str], first: int = 0
     ) -> Iterator[tuple[int, dict[str, ArrowColumn]]]:
-        """See the base class; lists of one value come as the values: LeRobot 0.3.3 reads both."""
-        for row, batch in super().row_batches(path, names, first):
-            yield row, {name: single_values(column, self.features.get(name)) for name, column in batch.items()}
+        """See the base class; lists of one value come as the values: LeRobot 0.3.3 reads both.
+
+        GR00T's datasets have no frame_index: it is the number of the row.
+        """
+        is_counted = "frame_index" in names
+        for row, batch in super().row_batches(path, [*names, *["episode_index"] * is_counted], first):
+            if is_counted and "frame_index" not in batch:
+                batch["frame_index"] = pa.array(np.arange(row, row + len(batch["episode_index"])))
+            yield row, {name: single_values(batch[name], self.features.get(name)) for name in names}
 
     def ordered_lines(self, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the lines of episodes.jsonl or episodes_stats.jsonl as `json_lines` does, sorted by episode_index.
@@ -239,6 +255,8 @@ class DatasetV21(Dataset):
         with self.parquet(path) as file:
             found = file.metadata.num_rows
             self.row_columns.update(file.schema_arrow.names)
+            if "frame_index" not in file.schema_arrow.names:
+                self.note("data files without frame_index: it is the number of the row in its episode")
         if found != at.length:
             text = f"has {found} rows, but episode {at.index} has {at.length} frames by {paths_v21.EPISODES}"
             raise Damaged(path, text)
@@ -274,6 +292,25 @@ class DatasetV21(Dataset):
             yield where, line
         for where, _ in lines:
             raise Damaged(where, f"is about an episode that is not in {paths_v21.EPISODES}")
+
+
+class DatasetV20(DatasetV21):
+    """One v2.0 dataset: as v2.1, without statistics of episodes; info.json may name cameras that have no files."""
+
+    version = "v2.0"
+
+    @cached_property
+    def absent(self) -> dict[str, str]:
+        """See the base class."""
+        self.note("v2.0 has no statistics of episodes: those of numbers are computed from the rows")
+        entries = {key: entry for key, entry in self.info["features"].items() if isinstance(entry, dict)}
+        cameras = [key for key, entry in entries.items() if entry.get("dtype") == "video" and not self._is_filmed(key)]
+        return super().absent | dict.fromkeys(cameras, "a camera without files")
+
+    def _is_filmed(self, key: str) -> bool:
+        with suppress(Damaged):
+            return any((self.root / self.video_file(key, number)).exists() for number in self.episode_numbers.tolist())
+        return False
 
 
 def task_in(line: Mapping[str, Any], where: str) -> str:

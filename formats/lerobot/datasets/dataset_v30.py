@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ....core.errors import Damaged
 from ....media.remux.clip import Clip, rate_text
 from .. import paths_v30
-from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn, count_in
+from ..dataset_files import BATCH_ROWS, EPISODE_BATCH_ROWS, ArrowColumn, check_templates, count_in
 from ..stats.feature_stats import Shape
 from ..stats.stored_stats import StatColumns, stat_values
-from .dataset import Dataset, check_templates
+from .dataset import Dataset
 from .episode_location import DataFile, EpisodeLocation, Rows, Track, VideoFile, own_columns
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +15,9 @@ from .dataset import Dataset
 VERSIONS = Registry(
     "format version",
     __package__ or "",
-    {"v2.1": "dataset_v21:DatasetV21", "v3.0": "dataset_v30:DatasetV30"},
+    {"v2.0": "dataset_v21:DatasetV20", "v2.1": "dataset_v21:DatasetV21", "v3.0": "dataset_v30:DatasetV30"},
 )
-_V20 = (
-    "convert it to v2.1 with LeRobot 0.3.3 (lerobot/datasets/v21/convert_dataset_v20_to_v21.py): v2.0 has statistics "
-    "of the whole only, none of its episodes"
-)
-_SUPPORTED = " or ".join(VERSIONS)
+_SUPPORTED = "v2.0, v2.1 or v3.0"
 
 
 def check_is_dataset(root: Path) -> None:
@@ -41,7 +38,7 @@ def open_dataset(
     damage: Callable[[DatasetDamaged], None] | None = None,
     on_file: Callable[[str], None] = lambda path: None,
 ) -> Dataset:
-    """Open a LeRobot dataset of version 3.0 or 2.1; PyAV is imported with the first frame.
+    """Open a LeRobot dataset of version 3.0, 2.1 or 2.0; PyAV is imported with the first frame.
 
     Args:
         path: Its folder.
@@ -58,7 +55,20 @@ def open_dataset(
     with naming_dataset(root):
         version = read_object(root, paths_v30.INFO).get("codebase_version")
     if not isinstance(version, str) or version not in VERSIONS:
-        todo = _V20 if version == "v2.0" else ""
-        raise UsageError(str(root / paths_v30.INFO), f"codebase_version is {version!r}", _SUPPORTED, todo)
+        raise UsageError(str(root / paths_v30.INFO), f"codebase_version is {version!r}", _SUPPORTED)
     dataset: Dataset = VERSIONS[version](root, damage, on_file)
+    return dataset
+
+
+def open_current(path: str | Path, *, on_file: Callable[[str], None] = lambda path: None) -> Dataset:
+    """Open a dataset as `open_dataset` does, to be checked or completed, which one of version 2.0 cannot be.
+
+    Raises:
+        UsageError: As `open_dataset`, or if it is of version 2.0.
+    """
+    dataset = open_dataset(path, on_file=on_file)
+    if dataset.version == "v2.0":
+        told = "codebase_version is 'v2.0', which is only read and converted"
+        todo = f"robotrove convert {shlex.quote(str(path))} --to v2.1 -o OUT"
+        raise UsageError(str(dataset.root / paths_v30.INFO), told, "v2.1 or v3.0", todo)
     return dataset

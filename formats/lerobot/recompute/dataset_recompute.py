@@ -18,7 +18,7 @@ from ..datasets.dataset_info import input_episodes
 from ..datasets.dataset_stats import histograms, whole_stats
 from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
-from ..datasets.open_dataset import open_dataset
+from ..datasets.open_dataset import open_current
 from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
 from ..gr00t.modality import MODALITY
 from ..gr00t.relative_actions import RELATIVE_STATS, read_actions, relative_stats
@@ -96,7 +96,7 @@ def recompute(
         UsageError: If it is no such dataset, or files of GR00T are asked for with v3.0.
         RobotroveError: If a file is missing or damaged, or has less than meta says; nothing is written then.
     """
-    dataset = open_dataset(root)
+    dataset = open_current(root)
     assert isinstance(dataset, DatasetV21 | DatasetV30)
     if isinstance(dataset, DatasetV30) and (gr00t or relative is not None):
         raise UsageError(

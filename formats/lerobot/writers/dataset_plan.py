@@ -99,6 +99,7 @@ class DatasetPlan:
         subtasks: As `tasks`, by subtask_index; none where it is a column like others.
         source_subtasks: As `source_tasks`.
         task_columns: What else is known of the tasks, by name: a value for each, None where there is none.
+        times: "index" if the times of the sources do not matter: they become frame_index / fps.
     """
 
     files: Sequence[PlannedFile]
@@ -110,6 +111,7 @@ class DatasetPlan:
     subtasks: Sequence[str] = field(default_factory=list)
     source_subtasks: Sequence[Sequence[str]] = field(default_factory=list)
     task_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    times: str = "refuse"
 
     def write(self, folder: Path) -> None:
         """Write plan.json, whole or not at all."""

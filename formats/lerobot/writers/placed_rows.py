@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ....core.columns import Array
-from ....core.errors import RobotroveError
+from ....core.errors import RobotroveError, option
 from ....core.features import DEFAULT_FEATURES, LISTS, Feature, Features
 from ..datasets.episode_location import Rows
 from ..datasets.row_reader import RowReader
@@ -99,6 +99,7 @@ class PlacedRows:
         self.schema = schema or data_schema(features)
         self._kinds = row_kinds(features)
         self._fps = fps
+        self._times_from_index = plan.times == "index"
         self._tasks = TaskTable(plan.tasks)
         self._source_tasks = plan.source_tasks
         self._lookups = [self._tasks.indices(own) for own in plan.source_tasks]
@@ -155,12 +156,12 @@ class PlacedRows:
             "task_index": of_each(self._tasks.index(placed.location.tasks[0]) for placed in run.episodes),
         }
         if self._lookups[run.episodes[0].source].size:
-            said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES}
-            numbers = {
-                "episode_index": of_each(placed.location.index for placed in run.episodes),
-                "frame_index": frames,
-            }
-            _check_place(said, numbers, times, run, first)
+            said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES if name != "frame_index"}
+            numbers = {"episode_index": of_each(placed.location.index for placed in run.episodes)}
+            if "frame_index" in piece.column_names:
+                said["frame_index"] = self._said(piece, "frame_index", where)
+                numbers["frame_index"] = frames
+            _check_place(said, numbers, None if self._times_from_index else times, run, first)
             made["task_index"] = self._task_index(said["task_index"], owners, run, first)
         lookups = self._lists(run.episodes[0])
         columns = [
@@ -241,11 +242,11 @@ class PlacedRows:
 def _check_place(
     said: Mapping[str, Array],
     expected: Mapping[str, NDArray[np.int64]],
-    times: NDArray[np.float64],
+    times: NDArray[np.float64] | None,
     run: EpisodeRun,
     first: int,
 ) -> None:
-    """Make sure that rows which say what they are, are those of their episodes."""
+    """Make sure that rows which say what they are, are those of their episodes; without `times`, at any time."""
     for name, numbers in expected.items():
         for at in np.flatnonzero(said[name] != numbers)[:1].tolist():
             where, rows_on = run.place(first + at)
@@ -254,10 +255,14 @@ def _check_place(
                 f"{rows_on} rows on, {name} is {said[name][at]}",
                 f"{numbers[at]}, by the lengths of the episodes before",
             )
+    if times is None:
+        return
     for at in np.flatnonzero(is_lost(said["timestamp"], times, _TIME_TOLERANCE_S))[:1].tolist():
         where, rows_on = run.place(first + at)
         raise RobotroveError(
             where,
             f"{rows_on} rows on, timestamp is {said['timestamp'][at]}",
             f"{times[at]:.6f}, frame_index / fps: LeRobot finds frames by it",
+            f"if frame k of a clip is that of row k: {option('times', 'index')} (in a pipeline, of the block: "
+            f"times: index) writes frame_index / fps; with {option('fresh')}",
         )

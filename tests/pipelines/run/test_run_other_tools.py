@@ -530,3 +530,156 @@ class TestEditLists:
             "1 clips of observation.images.front were re-encoded",
             "video files with frames that an edit list hides",
         ]
+
+
+def clock_times(jitter: float, start: float = 0.0) -> np.ndarray:
+    """Times of all rows as a clock has them, from the begin of each episode on."""
+    exact = np.concatenate([np.arange(length) for length in LENGTHS]) / FPS
+    return start + exact + jitter * np.random.default_rng(3).uniform(-1, 1, len(exact))
+
+
+class TestTimes:
+    """Times of a clock in the rows."""
+
+    @pytest.mark.parametrize(
+        ("times", "dtype"),
+        [
+            (clock_times(0.004), pa.float32()),
+            (clock_times(0.004, 1.75e9), pa.float64()),
+            (clock_times(0, 5), pa.float32()),
+            (np.zeros(sum(LENGTHS)), pa.float32()),
+        ],
+    )
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    def test_replaced_if_that_is_asked_for(
+        self, version: str, times: np.ndarray, dtype: pa.DataType, originals: Path, tmp_path: Path
+    ) -> None:
+        root, first = shutil.copytree(originals / version, tmp_path / "cubes"), 0
+        for path in sorted(root.glob("data/*/*.parquet")):
+            count = pq.read_metadata(path).num_rows
+            edit_column(path, "timestamp", lambda old, begin=first: pa.array(times[begin : begin + len(old)], dtype))
+            first += count
+        with pytest.raises(RobotroveError, match=r"times=\"index\" \(in a pipeline, of the block: times: index\)"):
+            aggregate([root], tmp_path / "refused")
+        report = both(root, tmp_path, times="index")
+        assert "timestamp of each row is its frame_index / fps (times: index)" in report.notes
+        stats = json.loads((tmp_path / "merged/meta/stats.json").read_text())["timestamp"]
+        assert (stats["min"], stats["max"]) == ([0.0], [pytest.approx((max(LENGTHS) - 1) / FPS)])
+        [row, *_] = open_dataset(root).rows(["timestamp"])
+        assert row["timestamp"][:, 0].tolist() == pa.array(times[: len(row["timestamp"])], dtype).to_pylist()
+
+    @pytest.mark.parametrize("command", ["aggregate", "convert"])
+    def test_the_option(
+        self,
+        command: str,
+        v21: Path,
+        tmp_path: Path,
+        robotrove: Callable[..., Outcome],  # noqa: F811
+    ) -> None:
+        edit_column(v21 / tiny_v21.data_path(2), "timestamp", lambda old: pa.array(np.full(len(old), 7.5, np.float32)))
+        more = ["--to", "v3.0"] if command == "convert" else []
+        refused = robotrove(command, v21, *more, "-o", tmp_path / "refused")
+        assert refused.code == 1
+        assert all(text in refused.err for text in ("timestamp is 7.5", "--times index", "--fresh"))
+        assert robotrove(command, v21, *more, "--times", "index", "-o", tmp_path / "out").code == 0
+        assert_whole(tmp_path / "out")
+
+    def test_rows_of_other_episodes_are_still_refused(self, v21: Path, tmp_path: Path) -> None:
+        edit_column(v21 / tiny_v21.data_path(2), "frame_index", lambda old: list(range(1, len(old) + 1)))
+        with pytest.raises(RobotroveError, match="frame_index is 1"):
+            aggregate([v21], tmp_path / "out", times="index")
+
+
+DEPTH = "observation.images.depth"
+
+
+def as_v20(root: Path, **info: Any) -> Path:
+    """Leave what GR00T's datasets of v2.0 have: no statistics of episodes, and no frame_index."""
+    (root / "meta/episodes_stats.jsonl").unlink()
+    for path in root.glob("data/*/*.parquet"):
+        pq.write_table(pq.read_table(path).drop(["frame_index"]), path)
+
+    def change(content: dict[str, Any]) -> None:
+        content.update(codebase_version="v2.0", **info)
+        del content["features"]["frame_index"]
+        content["features"][DEPTH] = content["features"][FRONT]
+
+    edit_json(root / "meta/info.json", change)
+    return root
+
+
+class TestV20:
+    """Datasets of v2.0."""
+
+    def test_merged_and_converted(self, v21: Path, tmp_path: Path) -> None:
+        root = as_v20(v21)
+        for version in ("v2.1", "v3.0"):
+            report = convert(root, version, tmp_path / version)
+            assert_whole(tmp_path / version)
+            said = "\n".join(report.notes)
+            for note in ("without frame_index", f"not in the output: {DEPTH}, a camera without files", "v2.0 has no"):
+                assert note in said
+            features = json.loads((tmp_path / version / "meta/info.json").read_text())["features"]
+            assert list(features) == list(tiny_v30.FEATURES)
+        state = tiny_v30.columns()["observation.state"]
+        rows = pq.read_table(tmp_path / "v3.0" / V30_EPISODES)
+        lines = [json.loads(line) for line in (tmp_path / "v2.1/meta/episodes_stats.jsonl").read_text().splitlines()]
+        for episode, (first, end) in enumerate(pairwise(STARTS.tolist())):
+            for name in ("min", "max", "mean", "std"):
+                expected = getattr(state[first:end].astype(np.float64), name)(axis=0)
+                for found in (
+                    rows[f"stats/observation.state/{name}"][episode].as_py(),
+                    lines[episode]["stats"]["observation.state"][name],
+                ):
+                    np.testing.assert_allclose(found, expected, rtol=1e-6)
+            red = np.mean(np.arange(first, end)) * 10 / 2 / 255
+            assert rows[f"stats/{FRONT}/mean"][episode].as_py()[0][0][0] == pytest.approx(red, abs=0.02)
+
+    def test_read(self, v21: Path) -> None:
+        opened = open_dataset(as_v20(v21))
+        assert (opened.version, list(opened.cameras)) == ("v2.0", [TOP, FRONT, WRIST])
+        expected = np.concatenate([np.arange(length) for length in LENGTHS]).tolist()
+        names = ["index", "frame_index"]
+        for asked in (names, names[1:]):
+            assert [n for rows in opened.rows(asked) for n in rows["frame_index"][:, 0].tolist()] == expected
+        for at in opened.episodes():
+            [rows] = opened.rows(names, at)
+            assert rows["frame_index"][:, 0].tolist() == list(range(at.length))
+            assert sum(map(len, opened.frames(WRIST, at))) == at.length
+
+    @pytest.mark.parametrize(
+        "template",
+        ["data/chunk-{episode_index:03d}/part-{episode_index:06d}.parquet", "data/chunk-000/{episode_index}"],
+    )
+    def test_numbers_of_episodes_in_templates(self, template: str, v21: Path, tmp_path: Path) -> None:
+        root = as_v20(v21, data_path=template)
+        for number in range(len(LENGTHS)):
+            path = root / template.format(episode_index=number)
+            path.parent.mkdir(exist_ok=True)
+            (root / tiny_v21.data_path(number)).rename(path)
+        both(root, tmp_path) if template.endswith("parquet") else convert(root, "v3.0", tmp_path / "out")
+        assert_whole(tmp_path / "merged" if template.endswith("parquet") else tmp_path / "out")
+
+    def test_a_camera_with_some_files_is_not_left_out(self, v21: Path) -> None:
+        root = as_v20(v21)
+        for number in (0, 2, 3, 4):
+            (root / tiny_v21.video_path(WRIST, number)).unlink()
+        with pytest.raises(RobotroveError, match="does not exist, but episode 0 should be in it"):
+            list(open_dataset(root).measured())
+
+    def test_no_camera_has_files(self, v21: Path, tmp_path: Path) -> None:
+        root = as_v20(v21, video_path=None)
+        report = convert(root, "v3.0", tmp_path / "out")
+        assert len([note for note in report.notes if "a camera without files" in note]) == 3
+        assert texts(tmp_path / "out") == TEXTS
+
+    def test_not_checked_as_it_is(self, v21: Path, robotrove: Callable[..., Outcome]) -> None:  # noqa: F811
+        root = as_v20(v21)
+        for command in ("verify", "stats"):
+            found = robotrove(command, root)
+            assert (found.code, f"robotrove convert {root} --to v2.1 -o OUT" in found.err) == (2, True)
+
+    def test_v21_keeps_its_rules(self, v21: Path) -> None:
+        edit_json(v21 / "meta/info.json", lambda info: info["features"].update({DEPTH: info["features"][FRONT]}))
+        with pytest.raises(RobotroveError, match=rf"{DEPTH}/episode_000000.mp4: does not exist"):
+            list(open_dataset(v21).measured())

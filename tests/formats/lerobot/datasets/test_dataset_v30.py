@@ -543,7 +543,7 @@ def test_versions(root: Path, tmp_path: Path) -> None:
     assert open_dataset(root).version == "v3.0"
     with pytest.raises(UsageError, match=r"no meta/info.json\n.*v2.1 or v3.0"):
         open_dataset(tmp_path)
-    for version, said in (("v2.0", "no|none of its episodes"), ("v9.9", "'v9.9'"), (None, "None")):
+    for version, said in (("v1.6", "'v1.6'"), ("v9.9", "'v9.9'"), (None, "None")):
         info = json.loads((root / "meta/info.json").read_text()) | {"codebase_version": version}
         written.write_json(root / "meta/info.json", info)
         with pytest.raises(UsageError, match=said) as caught:
