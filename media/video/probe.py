@@ -210,16 +210,18 @@ def rotation(path: Path) -> int:
         return frame.rotation if frame is not None else 0
 
 
-def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterator[Pixels]:
+def iter_frames(path: Path, first: int = 0, count: int | None = None, fps: int | None = None) -> Iterator[Pixels]:
     """Yield frames by number, decoding from the nearest keyframe before.
 
-    Frames are counted in display order from the first one, at the file's average rate: times may be
-    rounded to the file's time base, and need not begin at 0.
+    Frames are counted in display order from the first one: times may be rounded to the file's time base,
+    and need not begin at 0.
 
     Args:
         path: Video file.
         first: Number of the first frame wanted.
         count: Number of frames; to the end by default.
+        fps: Frames per second; the file's average rate by default. That is wrong where clips with and without
+            B-frames were concatenated: the decoder's delay then counts as time.
 
     Yields:
         Frames (height, width, 3), uint8 RGB.
@@ -230,28 +232,36 @@ def iter_frames(path: Path, first: int = 0, count: int | None = None) -> Iterato
     if count == 0:
         return
     with open_track(path) as (container, stream), reading(path):
-        yield from _frames(path, container, stream, first, count, seeks=first > 0)
+        yield from _frames(path, container, stream, first, count, fps, seeks=first > 0)
 
 
-def check_frames(path: Path, numbers: Iterable[int]) -> None:
+def check_frames(path: Path, numbers: Iterable[int], fps: int | None = None) -> None:
     """Decode single frames, each from the nearest keyframe before; the file is opened once.
 
     Args:
         path: Video file.
         numbers: Numbers of the frames, counted as in `iter_frames`.
+        fps: As for `iter_frames`.
 
     Raises:
         RobotroveError: If one is missing or cannot be decoded.
     """
     with open_track(path) as (container, stream), reading(path):
         for number in numbers:
-            deque(_frames(path, container, stream, number, 1, seeks=True), maxlen=0)
+            deque(_frames(path, container, stream, number, 1, fps, seeks=True), maxlen=0)
 
 
 def _frames(
-    path: Path, container: InputContainer, stream: VideoStream, first: int, count: int | None, *, seeks: bool
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    first: int,
+    count: int | None,
+    fps: int | None,
+    *,
+    seeks: bool,
 ) -> Iterator[Pixels]:
-    scale = (stream.time_base or 0) * (stream.average_rate or 0)
+    scale = (stream.time_base or 0) * (fps or stream.average_rate or 0)
     if not scale:
         raise no_frames(path)
     origin = stream.start_time or 0

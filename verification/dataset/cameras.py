@@ -116,7 +116,7 @@ class VideosCheck(Check[Dataset]):
     def _pixels(
         self, dataset: Dataset, file: VideoFile, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]
     ) -> Iterator[Diagnostic]:
-        frames, next_frame = iter_frames(dataset.root / file.path, 0, info.frames), 0
+        frames, next_frame = iter_frames(dataset.root / file.path, 0, info.frames, dataset.fps), 0
         for at in np.argsort(file.firsts, kind="stable").tolist():
             first, length, episode = int(file.firsts[at]), int(file.lengths[at]), int(file.episodes[at])
             if first < next_frame or first + length > info.frames:
@@ -136,7 +136,7 @@ class VideosCheck(Check[Dataset]):
 def _decode_ends(dataset: Dataset, file: VideoFile, info: VideoInfo) -> None:
     """Decode the first and the last frame of each episode; those that are not there have been reported."""
     ends = np.unique(np.concatenate([file.firsts, file.firsts + file.lengths - 1]))
-    check_frames(dataset.root / file.path, ends[(ends >= 0) & (ends < info.frames)].tolist())
+    check_frames(dataset.root / file.path, ends[(ends >= 0) & (ends < info.frames)].tolist(), dataset.fps)
 
 
 def _means(dataset: Dataset, key: str) -> dict[int, NDArray[np.float64]]:

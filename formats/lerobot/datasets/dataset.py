@@ -341,7 +341,7 @@ class Dataset(DatasetFiles, ABC):
 
         try:
             clip = self.track(key, at).clip
-            yield from iter_frames(clip.path, clip.first, clip.frames)
+            yield from iter_frames(clip.path, clip.first, clip.frames, self.fps)
         except Damaged:
             raise
         except RobotroveError as exc:

@@ -80,7 +80,7 @@ def _video_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, Im
     ahead: deque[dict[str, Future[ImageStats]]] = deque()
     try:
         for location in dataset.measured():
-            ahead.append({key: pool.submit(_clip_stats, location.tracks[key].clip) for key in keys})
+            ahead.append({key: pool.submit(_clip_stats, location.tracks[key].clip, dataset.fps) for key in keys})
             if len(ahead) > workers:
                 yield {key: future.result() for key, future in ahead.popleft().items()}
         while ahead:
@@ -89,9 +89,9 @@ def _video_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, Im
         pool.shutdown(cancel_futures=True)
 
 
-def _clip_stats(clip: Clip) -> ImageStats:
+def _clip_stats(clip: Clip, fps: int) -> ImageStats:
     stats = ImageStats(clip.frames)
-    for frame in iter_frames(clip.path, clip.first, clip.frames):
+    for frame in iter_frames(clip.path, clip.first, clip.frames, fps):
         stats.add(frame[None])
     return stats
 

@@ -12,6 +12,8 @@ from robotrove.formats.hdf5.samples.pictures import draw_marker, read_marker
 from robotrove.media.encode.encoder import make_encoder
 from robotrove.media.encode.settings import VideoSettings
 from robotrove.media.mp4.sample_table import read_table
+from robotrove.media.remux.clip import Clip
+from robotrove.media.remux.reencode import reencode
 from robotrove.media.video.probe import VideoInfo, check_frames, iter_frames, probe
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, numbers, record
 
@@ -186,3 +188,16 @@ def test_any_frame_by_number_in_recordings_put_together(tmp_path: Path, kind: st
     path = concatenate(parts, tmp_path / "all.mp4")
     for frame in range(26):
         assert numbers(path, frame, 2) == [frame, frame + 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_frame_where_the_last_recording_is_a_single_frame(tmp_path: Path, kind: str) -> None:
+    """Its decoder has no delay: that of those before makes the file's average rate too low."""
+    parts = [record(tmp_path / f"{n}.mp4", kind, count, number=n) for n, count in ((0, 9), (9, 12), (21, 1))]
+    path = concatenate(parts, tmp_path / "all.mp4")
+    assert [read_marker(frame)[0] for frame in iter_frames(path, fps=FPS)] == list(range(22))
+    for frame in range(22):
+        assert [read_marker(found)[0] for found in iter_frames(path, frame, 1, FPS)] == [frame]
+    check_frames(path, [0, 8, 20, 21], FPS)
+    reencode(Clip(path, 20, 2), tmp_path / "cut.mp4", FPS, VideoSettings(codec="libx264"))
+    assert numbers(tmp_path / "cut.mp4") == [20, 21]
