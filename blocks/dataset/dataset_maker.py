@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ...core.errors import RobotroveError, UsageError, printable
-from ...formats.lerobot import paths_v30
+from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset, Note
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
@@ -37,6 +37,7 @@ from ..dataset_step import Commit, DatasetStep
 from .dataset_sources import DatasetSources, left_behind, readable
 
 META: Final = "meta"
+_SUBTASKS: Final = (paths_v21.SUBTASKS, paths_v30.SUBTASKS)
 Unit: TypeAlias = PlannedFile | Literal["meta"]
 OnDuplicate: TypeAlias = Literal["refuse", "skip", "keep"]
 Annotations: TypeAlias = dict[str, Literal["tasks", "values"]]
@@ -171,7 +172,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         tasks, subtasks = (
             dataset_plan.TaskTable(text for own in texts for text in own) for texts in (source_tasks, source_subtasks)
         )
-        _, differing = self.sources.extras(() if not has_subtasks else (paths_v30.SUBTASKS,))
+        _, differing = self.sources.extras(_SUBTASKS if has_subtasks else ())
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         for (key, is_left), count in self._unreachable.items():
             done = (
@@ -263,8 +264,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             notes = writer.write_meta(attempt, described, self._plan, self.sources.histograms())
             if notes:  # other ranks read the same plan, before or after
                 replace(self._plan, notes=[*self._plan.notes, *notes]).write(self.folder)
-            made = (paths_v30.SUBTASKS,) if self._plan.subtasks else ()
-            for path, origin in self.sources.extras(made)[0].items():
+            for path, origin in self.sources.extras(_SUBTASKS if self._plan.subtasks else ())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             sync_tree(attempt)

@@ -8,9 +8,10 @@ CHUNKS_SIZE = 1000  # episodes per chunk
 DATA_PATH = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
 VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 TASKS = "meta/tasks.jsonl"
+SUBTASKS = "meta/subtasks.jsonl"  # no parquet: LeRobot 0.3.3 counts all of them when it appends
 EPISODES = "meta/episodes.jsonl"
 EPISODES_STATS = "meta/episodes_stats.jsonl"
-PROVENANCE = "meta/robotrove/episodes.jsonl"  # no parquet: LeRobot 0.3.3 counts all of them when it appends
+PROVENANCE = "meta/robotrove/episodes.jsonl"  # as SUBTASKS
 
 
 def data_path(episode: int) -> str:

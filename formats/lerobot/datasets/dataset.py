@@ -21,7 +21,7 @@ from ....core.columns import Array
 from ....core.errors import Damaged, DatasetDamaged, EpisodeRejected, RobotroveError, UsageError, naming_dataset, some
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
 from ....media.remux.clip import rate_text
-from .. import paths_v30
+from .. import paths_v21, paths_v30
 from ..dataset_files import (
     BATCH_ROWS,
     MOST,
@@ -229,19 +229,28 @@ class Dataset(DatasetFiles, ABC):
     @cached_property
     def subtasks(self) -> list[str]:
         """Subtasks by subtask_index; none where the dataset has no file of them."""
-        if not (self.root / paths_v30.SUBTASKS).is_file():
+        if (self.root / paths_v21.SUBTASKS).is_file():
+            path = paths_v21.SUBTASKS
+            lines = [line for _, line in self.json_lines(path)]
+            pairs = [(line.get("subtask_index"), line.get("subtask")) for line in lines]
+            known = set().union(*lines)
+        elif (self.root / paths_v30.SUBTASKS).is_file():
+            path = paths_v30.SUBTASKS
+            with self.parquet(path) as file:
+                table = file.read(use_threads=False)
+            text = next((name for name in ("subtask", "__index_level_0__") if name in table.column_names), None)
+            if text is None or "subtask_index" not in table.column_names:
+                raise Damaged(path, "has no columns subtask and subtask_index")
+            pairs = list(zip(table["subtask_index"].to_pylist(), table[text].to_pylist(), strict=True))
+            known = set(table.column_names)
+        else:
             return []
-        with self.parquet(paths_v30.SUBTASKS) as file:
-            table = file.read(use_threads=False)
-        text = next((name for name in ("subtask", "__index_level_0__") if name in table.column_names), None)
-        if text is None or "subtask_index" not in table.column_names:
-            raise Damaged(paths_v30.SUBTASKS, "has no columns subtask and subtask_index")
-        if strange := set(table.column_names) - {text, "subtask_index"}:
-            self.note(f"not in the output: columns {', '.join(sorted(strange))} of {paths_v30.SUBTASKS}")
-        found = dict(zip(table["subtask_index"].to_pylist(), map(str, table[text].to_pylist()), strict=True))
-        if sorted(found) != list(range(len(table))):
-            raise Damaged(paths_v30.SUBTASKS, "its subtask_index are not the numbers from 0 on, each once")
-        return [found[number] for number in range(len(table))]
+        if strange := known - {"subtask", "subtask_index", "__index_level_0__"}:
+            self.note(f"not in the output: columns {', '.join(sorted(strange))} of {path}")
+        found = {number: text for number, text in pairs if type(number) is int and isinstance(text, str)}
+        if sorted(found) != list(range(len(pairs))):
+            raise Damaged(path, "its subtask_index are not the numbers from 0 on, each once and with a text")
+        return [found[number] for number in range(len(pairs))]
 
     def episodes(self) -> Iterator[EpisodeLocation]:
         """Yield where each episode lies, in order; an entry that says too little of its episode is skipped.

@@ -255,8 +255,9 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
         raise UsageError(f"annotations: {printable(strange[0])}", told, f"columns of integers: {', '.join(integers)}")
     columns = [*given]
     for dataset in datasets:
-        columns += [*recorded_annotations(dataset), *annotation_columns(dataset)]
-        columns += [LISTS["subtasks"]] if dataset.subtasks else []
+        with naming_dataset(dataset.root):
+            columns += [*recorded_annotations(dataset), *annotation_columns(dataset)]
+            columns += [LISTS["subtasks"]] if dataset.subtasks else []
     decided: dict[str, str] = {}
     notes, doubts, todo = [], [], []
     for key in (key for key in dict.fromkeys(columns) if key in integers):

@@ -173,6 +173,10 @@ class WriterV21:
             for number, task in enumerate(plan.tasks):
                 extras = {name: values[number] for name, values in plan.task_columns.items()}
                 _line(file, {"task_index": number, "task": task} | _known(extras))
+        if plan.subtasks:
+            with _created(out / paths_v21.SUBTASKS) as file:
+                for number, subtask in enumerate(plan.subtasks):
+                    _line(file, {"subtask_index": number, "subtask": subtask})
         write_own(out, self.info, plan, histograms)
         return stats.notes
 

@@ -120,6 +120,8 @@ class WriterV30:
         for name, values in plan.task_columns.items():
             tasks = tasks.append_column(name, [arrow_values(values)])
         pq.write_table(tasks, out / paths_v30.TASKS)
+        if plan.subtasks:
+            pq.write_table(texts_table(plan.subtasks, "subtask"), out / paths_v30.SUBTASKS)
         write_own(out, self.info, plan, histograms)
         return stats.notes
 
@@ -151,8 +153,6 @@ class WriterV30:
 
 def write_own(out: Path, info: DatasetInfo, plan: DatasetPlan, histograms: Mapping[str, Array]) -> None:
     """Write what both versions have alike in meta/; arguments as in `VersionWriter.write_meta`."""
-    if plan.subtasks:
-        pq.write_table(texts_table(plan.subtasks, "subtask"), out / paths_v30.SUBTASKS)
     counts = {key: np.asarray(counts).tolist() for key, counts in histograms.items() if key in info.features}
     if counts:
         write_json(out / paths_v30.HISTOGRAMS, counts)

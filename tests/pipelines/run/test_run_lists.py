@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.core.errors import UsageError
+from robotrove.core.errors import RobotroveError, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.manifests.run_report import RunReport
@@ -487,7 +487,11 @@ class TestSubtasks:
             assert self.texts(tmp_path / order) == [text for name in order for text in said[name]]
             assert [note for note in report.notes if "subtasks" in note] == []
             convert(tmp_path / order, "v2.1", tmp_path / f"{order}21")
+            assert_sound(tmp_path / f"{order}21")
+            assert not list((tmp_path / f"{order}21").glob("meta/**/*.parquet")), "LeRobot 0.3.3 counts these"
+            assert open_dataset(tmp_path / f"{order}21").subtasks == open_dataset(tmp_path / order).subtasks
             convert(tmp_path / f"{order}21", "v3.0", tmp_path / f"{order}30")
+            assert not (tmp_path / f"{order}30/meta/subtasks.jsonl").exists()
             assert self.texts(tmp_path / f"{order}30") == self.texts(tmp_path / order)
         assert pq.read_table(tmp_path / "ab/meta/subtasks.parquet")["subtask"].to_pylist() == [
             "reach",
@@ -507,6 +511,21 @@ class TestSubtasks:
             aggregate([a, b], tmp_path / "out")
         aggregate([a, b], tmp_path / "out", annotations={"subtask_index": "values"})
         assert column(rows(tmp_path / "out"), "subtask_index").tolist() == [0, 0, 1, 1, 1, 1] + [0] * T
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [{"subtask_index": 0, "subtask": "reach"}, {"subtask_index": 2, "subtask": "grasp"}],
+            [{"subtask_index": 0, "subtask": "reach"}, {"subtask_index": 0, "subtask": "grasp"}],
+            [{"subtask_index": 0, "subtask": "reach"}, {"subtask": "grasp"}],
+            [{"subtask_index": 0, "subtask": ["reach"]}],
+        ],
+    )
+    def test_a_list_that_leads_nowhere(self, tmp_path: Path, lines: list[Any]) -> None:
+        self.dataset(tmp_path / "a", ["reach"], [0] * T)
+        write_lines(tmp_path / "a21/meta/subtasks.jsonl", lines)
+        with pytest.raises(RobotroveError, match=r"a21/meta/subtasks\.jsonl: its subtask_index are not the numbers"):
+            aggregate([tmp_path / "a21"], tmp_path / "out")
 
     def test_a_number_that_the_list_lacks(self, tmp_path: Path) -> None:
         a = self.dataset(tmp_path / "a", ["reach", "grasp"], [0, 0, 1, 1, 2, 2])
