@@ -52,7 +52,7 @@ class VideoIndex:
         self._clean[1:] = np.maximum.accumulate(order) == positions
         self._begins = stored.closed & (order == positions) & self._clean[:-1]
         self._foreign = _sums(stored.foreign.astype(np.int32))
-        self._unreachable = _sums(_unreachable(order, stored))
+        self._unreachable = [_sums(_unreachable(order, stored, is_depth)) for is_depth in (False, True)]
         sizes = np.empty_like(stored.sizes)
         sizes[order] = stored.sizes
         self._bytes = _sums(sizes)
@@ -72,16 +72,17 @@ class VideoIndex:
             and bool(self._foreign[first] == self._foreign[end])
         )
 
-    def unreachable(self, first: int, frames: int) -> int:
+    def unreachable(self, first: int, frames: int, *, is_depth: bool = False) -> int:
         """Return how many of a run of frames a reader that seeks to a frame's time does not get as they are.
 
         FFmpeg seeks by the time of storing, and ends at the last keyframe stored before. Frames stored after
         that one and shown before it cannot be decoded then (open GOPs, B-frames of MPEG-4), nor those after a
         keyframe that refreshes the picture part by part. LeRobot 0.3.3 to 0.6.1 seeks so, with PyAV and with
-        torchcodec in mode "approximate".
+        torchcodec in mode "approximate". Only 0.6 reads depth, with PyAV, and seeks to a time just before
+        the frame: one that follows its keyframe at once is reached (0.6.1, decode_video_frames_pyav).
         """
         inside = np.clip([first, first + frames], 0, self.frames)
-        return int(np.diff(self._unreachable[inside])[0])
+        return int(np.diff(self._unreachable[is_depth][inside])[0])
 
     def size(self, first: int, frames: int) -> int:
         """Return the bytes that a run of frames takes, without what the container adds."""
@@ -268,12 +269,12 @@ def _scanned(path: Path, stream: VideoStream, stored: Iterator[av.Packet[VideoSt
     return found, has_hidden
 
 
-def _unreachable(order: NDArray[np.int64], stored: _Stored) -> NDArray[np.int64]:
+def _unreachable(order: NDArray[np.int64], stored: _Stored, is_depth: bool) -> NDArray[np.int64]:
     """Return 1 for each frame that `VideoIndex.unreachable` counts, 0 for any other."""
     places = np.flatnonzero(stored.keyframes)
     shown = order[places]
     # The frames stored before a keyframe are as many as its place: of those shown before it, the rest comes after it.
-    begins = np.concatenate([places, shown])
+    begins = np.concatenate([places + is_depth, shown])
     ends = np.concatenate([shown, shown + stored.inexact[places]]).clip(max=len(order))
     marks = np.zeros(len(order) + 1, np.int64)
     is_span = begins < ends

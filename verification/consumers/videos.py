@@ -82,7 +82,7 @@ class FetchCheck(Check[Dataset]):
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one error per camera: how many frames, and the first episode that has such."""
         for key in dataset.video_keys:
-            total = 0
+            total, is_depth = 0, dataset.features[key].is_depth
             lost: list[tuple[int, str, str]] = []
             for file in dataset.video_files(key):
                 try:
@@ -92,13 +92,14 @@ class FetchCheck(Check[Dataset]):
                 firsts, lengths = (file.firsts - index.start).tolist(), file.lengths.tolist()
                 for episode, first, length in zip(file.episodes.tolist(), firsts, lengths, strict=True):
                     total += length
-                    if count := index.unreachable(first, length):
+                    if count := index.unreachable(first, length, is_depth=is_depth):
                         lost.append((count, file.path, f"episode {episode}: {count} of {length}"))
             if lost:
                 frames, (_, where, first_of) = sum(count for count, *_ in lost), lost[0]
                 told = f"{frames} of {total} frames of {key}, in {len(lost)} of its episodes (the first is {first_of})"
                 why = "they are stored after a keyframe that is shown later (open GOP), and it seeks to that one"
-                yield self.error(where, f"LeRobot cannot fetch {told}: {why}; {_rewritten(dataset)} re-encodes them")
+                fix = "record depth with `g` 2" if is_depth else f"{_rewritten(dataset)} re-encodes them"
+                yield self.error(where, f"LeRobot cannot fetch {told}: {why}; {fix}")
 
 
 def _rewritten(dataset: Dataset) -> str:

@@ -405,8 +405,8 @@ class CameraWindows:
         assert self._index is not None
         first, length = int(self._firsts[episode]) - self._offset, int(self._lengths[episode])
         is_copyable = self._index.is_copyable(first, length)
-        clip = Clip(self._file, first, length, self._index.rate)
-        size, unreachable = self._index.size(first, length), self._index.unreachable(first, length)
+        clip, size = Clip(self._file, first, length, self._index.rate), self._index.size(first, length)
+        unreachable = self._index.unreachable(first, length, is_depth=self._dataset.features[self._key].is_depth)
         return Track(clip, size, self._index.encoding, is_copyable, unreachable, self._index.is_shortened)
 
     def _enter(self, episode: int) -> None:

@@ -20,7 +20,7 @@ from robotrove.media.remux.video_index import read_index
 from robotrove.media.video.probe import iter_frames, keyframes
 from robotrove.tests.support.datasets import tiny_v30
 from robotrove.tests.support.media.recorded_videos import FPS, KINDS, concatenate, record
-from robotrove.tests.support.media.seeks import REACHABLE, UNREACHABLE, lost_frames, played, write_clip
+from robotrove.tests.support.media.seeks import REACHABLE, UNREACHABLE, lost_frames, played, write_clip, write_depth
 
 
 def copyable(path: Path) -> dict[int, list[int]]:
@@ -273,6 +273,18 @@ def test_frames_that_a_seek_does_not_reach(kind: str, tmp_path: Path) -> None:
     assert index.unreachable(0, 40) == len(told)
     assert index.unreachable(3, 20) == len([frame for frame in told if 3 <= frame < 23])
     assert (index.unreachable(-5, 5), index.unreachable(40, 3)) == (0, 0)
+
+
+@pytest.mark.parametrize("keyint", [2, 3, 5, 12, 50])
+def test_frames_of_depth_that_a_seek_does_not_reach(keyint: int, tmp_path: Path) -> None:
+    """LeRobot records it with a keyframe every two frames, and reads all of those."""
+    path = write_depth(tmp_path / "a.mp4", keyint, 40, 20)
+    index = read_index(path, 20)
+    for is_depth in (False, True):
+        told = [frame for frame in range(40) if index.unreachable(frame, 1, is_depth=is_depth)]
+        assert told == lost_frames(path, 20, is_depth=is_depth)
+        assert bool(told) == (keyint < 50 and (keyint > 2 or not is_depth))
+        assert index.unreachable(0, 40, is_depth=is_depth) == len(told)
 
 
 @pytest.mark.parametrize("kind", UNREACHABLE)

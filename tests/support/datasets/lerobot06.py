@@ -80,7 +80,7 @@ def codes(frame: int) -> np.ndarray:
 
 
 def write_codes(
-    path: Path, lengths: Sequence[int], first: int, codec: str = "libx265", pix_fmt: str = "gray12le"
+    path: Path, lengths: Sequence[int], first: int, codec: str = "libx265", pix_fmt: str = "gray12le", g: str = "2"
 ) -> None:
     """Encode depth as LeRobot 0.6 does, with B-frames, and concatenate its episodes by their packets."""
     from robotrove.media.remux.clip import Clip
@@ -90,7 +90,7 @@ def write_codes(
     for number, length in enumerate(lengths):
         clip = path.with_name(f"clip-{number}.mp4")
         with av.open(str(clip), "w") as container:
-            options = {"g": "2", "crf": "30", "x265-params": "lossless=1:log-level=error"}
+            options = {"g": g, "crf": "30", "x265-params": "lossless=1:log-level=error"}
             stream = container.add_stream(codec, rate=FPS, options=options)
             stream.pix_fmt, stream.height, stream.width = pix_fmt, *SIZE
             for row in range(length):

@@ -58,19 +58,38 @@ def write_clip(path: Path, kind: str, numbers: Sequence[int], fps: int) -> Path:
     return path
 
 
+def write_depth(path: Path, keyint: int, frames: int, fps: int) -> Path:
+    """Encode depth as LeRobot 0.6 does, with a keyframe at least every so many frames."""
+    with av.open(str(path), "w") as out:
+        options = {"g": str(keyint), "crf": "30", "x265-params": "lossless=1:log-level=none:pools=1"}
+        stream = out.add_stream("libx265", rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "gray12le"
+        for number in range(frames):
+            grey = picture(number)[..., 0].astype(np.uint16) * 16
+            frame = av.VideoFrame.from_ndarray(grey, format="gray12le")
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
 def played(path: Path) -> list[int]:
     """Return the numbers of all frames, decoded from the first to the last."""
     with av.open(str(path)) as container:
         return [number_in(frame) for frame in container.decode(video=0)]
 
 
-def lost_frames(path: Path, fps: int) -> list[int]:
-    """Return the frames that a seek to their time does not give as playing does."""
+def lost_frames(path: Path, fps: int, *, is_depth: bool = False) -> list[int]:
+    """Return the frames that a seek to their time does not give as playing does; of depth, one tick before it."""
     with av.open(str(path)) as container:
+        stream = container.streams.video[0]
         right = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         lost = []
         for place, pixels in enumerate(right):
-            container.seek(round(place / fps * 1e6), any_frame=False)
+            if is_depth:  # lerobot 0.6.1, decode_video_frames_pyav
+                container.seek(round(place / fps / stream.time_base) - 1, any_frame=False, stream=stream)
+            else:
+                container.seek(round(place / fps * 1e6), any_frame=False)
             frame = next((one for one in container.decode(video=0) if one.time > place / fps - 1e-4), None)
             if frame is None or frame.time > place / fps + 1e-4 or (frame.to_ndarray(format="rgb24") != pixels).any():
                 lost.append(place)

@@ -34,6 +34,7 @@ from robotrove.tests.support.datasets.lerobot06 import (
 )
 from robotrove.tests.support.datasets.numbered import aggregate, convert
 from robotrove.tests.support.datasets.tiny_v30 import LENGTHS, TOP, WRIST, png
+from robotrove.verification.consumers import CONSUMERS
 from robotrove.verification.dataset.runner import verify
 
 FRAMES = sum(LENGTHS)
@@ -63,6 +64,20 @@ def test_the_mark_of_depth_at_all_of_its_places(place: tuple[str, str], dtype: s
     colour = Feature.from_json(entry | {block: {key: False}})
     assert type(kind_of(colour)) is KINDS[dtype]
     assert difference({"a": colour}, {"a": feature}) == f"a is depth {dtype}[64x80x1] instead of {dtype}[64x80x1]"
+
+
+@pytest.mark.parametrize(("keyint", "lost"), [(2, False), (3, True)])
+def test_which_frames_lerobot_can_fetch(tmp_path: Path, keyint: int, lost: bool) -> None:
+    """It seeks to just before a frame of depth, so that it reaches all of its own recordings."""
+    root = tiny(tmp_path / "one")
+    deepen(root)
+    for path, lengths in zip(sorted((root / "videos" / WRIST).rglob("*.mp4")), ([4, 3], [5, 2, 6]), strict=True):
+        write_codes(path, lengths, 0, g=str(keyint))
+    report = verify(root, consumers={"lerobot": CONSUMERS["lerobot"]})
+    found = [f.message for f in report.findings if "cannot fetch" in f.message]
+    notes = [note for note in aggregate([root], tmp_path / "out").notes if "by a seek" in note]
+    assert (bool(found), bool(notes)) == (lost, lost)
+    assert all("record depth with `g` 2" in message for message in found)
 
 
 @pytest.mark.parametrize("order", [1, -1])
