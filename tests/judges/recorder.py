@@ -9,6 +9,11 @@ A job that fails does not keep the next ones from being done; ERRORS.json beside
     record    rows of an .npz file (one array for each feature, first axis frames, and `task`) become episodes
     merge     several datasets become one
     delete    a dataset without some of its episodes
+    split     a dataset becomes several
+    remove    a dataset without some of its features
+    encode    pictures become videos
+    annotate  a copy gets the language columns of 0.6
+    subtasks  a dataset gets the list of subtasks that 0.4 reads
     convert   a v2.1 dataset becomes v3.0, beside the old one
 """
 
@@ -36,7 +41,8 @@ ENCODE = lerobot_dataset.encode_video_frames if RELEASE < (0, 4) else None
 def main() -> None:
     """Do every job."""
     path = Path(sys.argv[1])
-    jobs: dict[str, Callable[..., None]] = {"record": record, "merge": merge, "delete": delete, "convert": convert}
+    tools = (record, merge, delete, split, remove, encode, annotate, subtasks, convert)
+    jobs: dict[str, Callable[..., None]] = {tool.__name__: tool for tool in tools}
     errors = {}
     for job in json.loads(path.read_text()):
         try:
@@ -167,16 +173,65 @@ def delete(source: str, episodes: Sequence[int], root: str) -> None:
     delete_episodes(LeRobotDataset(REPO_ID, root=source), list(episodes), output_dir=root, repo_id=REPO_ID)
 
 
-def convert(source: str, root: str, data_mb: float | None, video_mb: float | None) -> None:
-    """Convert a copy of a v2.1 dataset with the converter of this release."""
-    from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
+def split(source: str, root: str, parts: Mapping[str, Sequence[int]]) -> None:
+    """Split a dataset; the parts are in folders of `root`."""
+    from lerobot.datasets.dataset_tools import split_dataset
+
+    dataset = LeRobotDataset(REPO_ID, root=source)
+    split_dataset(dataset, {name: list(numbers) for name, numbers in parts.items()}, output_dir=root)
+
+
+def remove(source: str, features: Sequence[str], root: str) -> None:
+    """Copy a dataset without some features."""
+    from lerobot.datasets.dataset_tools import remove_feature
+
+    remove_feature(LeRobotDataset(REPO_ID, root=source), list(features), output_dir=root, repo_id=REPO_ID)
+
+
+def encode(source: str, root: str) -> None:
+    """Turn the pictures of a dataset into videos."""
+    from lerobot.datasets.dataset_tools import convert_image_to_video_dataset
+
+    convert_image_to_video_dataset(LeRobotDataset(REPO_ID, root=source), Path(root), REPO_ID, num_workers=1)
+
+
+def annotate(source: str, root: str, said: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Annotate a copy of a dataset as `lerobot-annotate` does: `said` are the rows that a model gave for an episode."""
+    from lerobot.annotations.steerable_pipeline.executor import Executor
+    from lerobot.annotations.steerable_pipeline.reader import iter_episodes
+    from lerobot.annotations.steerable_pipeline.staging import EpisodeStaging
+    from lerobot.annotations.steerable_pipeline.writer import LanguageColumnsWriter
 
     target = Path(root)
     shutil.copytree(source, target)
-    # The argument `root` is the folder that holds the folder named after the repository.
+    staging = target.with_name(f"{target.name}_staging")
+    for episode, rows in said.items():
+        EpisodeStaging(staging, int(episode)).write("plan", rows)
+    LanguageColumnsWriter().write_all(list(iter_episodes(target)), staging, target)
+    Executor._ensure_annotation_metadata_in_info(target)
+
+
+def subtasks(root: str, texts: Sequence[str]) -> None:
+    """Write the list that `subtask_index` points into."""
+    import pandas as pd
+
+    table = pd.DataFrame({"subtask_index": range(len(texts))}, index=pd.Index(texts, name="subtask"))
+    table.to_parquet(Path(root, "meta/subtasks.parquet"))
+
+
+def convert(source: str, root: str, data_mb: float | None, video_mb: float | None) -> None:
+    """Convert a copy of a v2.1 dataset with the converter of this release."""
+    if RELEASE < (0, 5):
+        from lerobot.datasets.v30.convert_dataset_v21_to_v30 import convert_dataset
+    else:
+        from lerobot.scripts.convert_dataset_v21_to_v30 import convert_dataset
+
+    target = Path(root)
+    shutil.copytree(source, target)
     convert_dataset(
         target.name,
-        root=target.parent,
+        # Until 0.5 it is the folder that holds the folder named after the repository.
+        root=target.parent if RELEASE < (0, 5) else target,
         push_to_hub=False,
         data_file_size_in_mb=data_mb,
         video_file_size_in_mb=video_mb,

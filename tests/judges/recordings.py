@@ -101,7 +101,9 @@ def imagine(
     rows: dict[str, np.ndarray] = {}
     for key, feature in features.items():
         shape, dtype = tuple(feature["shape"]), feature["dtype"]
-        if dtype in ("video", "image"):
+        if dtype in ("video", "image") and shape[-1] == 1:
+            rows[key] = depth(numbers, shape[0], shape[1])
+        elif dtype in ("video", "image"):
             rows[key] = draw(numbers, shape[0], shape[1], camera_number(key))
         elif dtype == "string":
             rows[key] = np.array([f"Bild «{number}» 猫" for number in numbers])
@@ -129,6 +131,14 @@ def draw(numbers: np.ndarray, height: int, width: int, camera: int) -> np.ndarra
     for frame, number in zip(frames, numbers, strict=True):
         draw_marker(frame, int(number), camera)
     return frames
+
+
+def depth(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return depth (N, height, width, 1) in millimetres, with pixels that saw nothing or too far."""
+    row, column = np.mgrid[:height, :width]
+    values = 400 + 7 * row + 3 * column + 11 * (numbers[:, None, None] % 50)
+    values[:, 0, :2] = [0, 12000]
+    return values[..., None].astype(np.uint16)
 
 
 class Recorder:
@@ -159,9 +169,14 @@ class Recorder:
         resume_at: Sequence[int] = (),
         first: int = 0,
         onto: tuple[Path, Truth] | None = None,
+        given: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Record episodes that are made up here, `onto` a dataset from elsewhere; see `imagine` and recorder.py."""
+        """Record episodes that are made up here, aside from the rows `given`, `onto` a dataset from elsewhere.
+
+        See `imagine` and recorder.py.
+        """
         truth = imagine(features, lengths, tasks, fps, first)
+        truth = replace(truth, rows=truth.rows | dict(given or {}))
         self.truths[name] = onto[1] + truth if onto else truth
         rows = self.folder / f"{name}.npz"
         np.savez(rows, **truth.rows)
@@ -196,6 +211,10 @@ class Recorder:
         """Convert a v2.1 dataset to v3.0."""
         self.truths[name] = source[1]
         self._add("convert", name, source=str(source[0]), data_mb=data_mb, video_mb=video_mb)
+
+    def edit(self, do: str, name: str, **arguments: Any) -> None:
+        """Let a tool of LeRobot work; see recorder.py."""
+        self._add(do, name, **arguments)
 
     def made(self, name: str) -> tuple[Path, Truth]:
         """Return a dataset of this recorder as the methods above take it."""

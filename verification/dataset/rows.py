@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import product
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...core.errors import Damaged
+from ...core.errors import Damaged, RobotroveError, some
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_info import annotation_columns
@@ -38,7 +39,7 @@ class RowsCheck(Check[Dataset]):
         """Yield what is wrong in the data files."""
         used: set[tuple[int, int]] = set()  # (episode, task)
         referred: set[tuple[int, int]] = set()  # the same of columns beside task_index
-        annotations = annotation_columns(dataset)
+        annotations, texts = annotation_columns(dataset), _texts(dataset)
         first: int | None = 0
         complete = True
         for data in dataset.data_files():
@@ -57,7 +58,7 @@ class RowsCheck(Check[Dataset]):
                     found = {name: column_of(batch, name, path) for name in _INDICES}
                     if first is None:
                         first = int(found["index"][0])
-                    _check_indices(dataset, found, first + row, row, faults)
+                    _check_indices(dataset.starts, texts, found, first + row, row, faults)
                     used |= _pairs(found["episode_index"], found["task_index"])
                     for key in pointing:
                         numbers = dataset.kinds[key].values(batch[key], f"{path}, column {key}")
@@ -68,7 +69,7 @@ class RowsCheck(Check[Dataset]):
                 first, complete = None, False  # the next file says for itself where it begins
             yield from faults.findings()
         if complete:
-            yield from self._tasks(dataset, used, referred)
+            yield from self._tasks(dataset, texts, used, referred)
 
     def _schema(self, path: str, schema: pa.Schema, dataset: Dataset) -> Iterator[Diagnostic]:
         expected = dataset.row_features
@@ -102,15 +103,14 @@ class RowsCheck(Check[Dataset]):
                 yield self.damaged(exc)
 
     def _tasks(
-        self, dataset: Dataset, used: set[tuple[int, int]], referred: set[tuple[int, int]]
+        self, dataset: Dataset, texts: Mapping[int, str], used: set[tuple[int, int]], referred: set[tuple[int, int]]
     ) -> Iterator[Diagnostic]:
         """Compare the tasks of the rows with those that meta names; it may name those of annotations too."""
-        texts = dataset.task_texts
         by_episode: dict[int, set[str]] = {}
         more: dict[int, set[str]] = {}
         for found, pairs in ((by_episode, used), (more, referred)):
             for episode, task in pairs:
-                if 0 <= task < len(texts):
+                if task in texts:
                     found.setdefault(episode, set()).add(texts[task])
         for episode, (where, row) in enumerate(dataset.entries(("tasks",))):
             if not isinstance(row["tasks"], list):
@@ -127,11 +127,22 @@ def _pairs(episodes: NDArray[np.int64], numbers: NDArray[Any]) -> set[tuple[int,
     return {(int(episode), int(number)) for episode, number in pairs.T}
 
 
+def _texts(dataset: Dataset) -> dict[int, str]:
+    """Return the text of each task_index; where the check of tasks finds a wrong one, by their order."""
+    with suppress(RobotroveError):
+        return {index: text for _, index, text in dataset.numbered_tasks()}
+    return dict(enumerate(dataset.task_texts))
+
+
 def _check_indices(
-    dataset: Dataset, found: dict[str, NDArray[np.int64]], first: int, row: int, faults: RowFaults
+    starts: NDArray[np.int64],
+    texts: Mapping[int, str],
+    found: dict[str, NDArray[np.int64]],
+    first: int,
+    row: int,
+    faults: RowFaults,
 ) -> None:
     """Note wrong indices of a batch that begins at global frame `first` and at `row` of its file."""
-    starts = dataset.starts
     index = np.arange(first, first + len(found["index"]))
     faults.differences("index", found["index"], index, row)
     known = index < starts[-1]
@@ -140,13 +151,9 @@ def _check_indices(
     faults.differences("episode_index", found["episode_index"][known], episode, row)
     faults.differences("frame_index", found["frame_index"][known], index[known] - starts[episode], row)
     task = found["task_index"]
-    total = len(dataset.task_texts)
-    faults.note(
-        "task_index",
-        (task < 0) | (task >= total),
-        row,
-        lambda at: f"task_index is {task[at]}, but there are {total} tasks",
-    )
+    has_gaps = set(texts) != set(range(len(texts)))
+    tasks = f"its tasks are {some(texts)}" if has_gaps else f"there are {len(texts)} tasks"
+    faults.note("task_index", ~np.isin(task, list(texts)), row, lambda at: f"task_index is {task[at]}, but {tasks}")
 
 
 def _bad(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], row: int) -> str:

@@ -16,7 +16,7 @@ from robotrove.tests.support.places import SHARED_DATA, needs
 from robotrove.verification.dataset.runner import verify
 
 from ...support.datasets.tiny_v21 import data_path, episode_stats, hf_metadata, info_json, video_path
-from ...support.datasets.tiny_v30 import FRONT, TOP, WRIST, columns
+from ...support.datasets.tiny_v30 import EPISODE_TASKS, FRONT, LENGTHS, TOP, WRIST, columns
 from .test_runner import places
 
 INFO, TASKS, EPISODES, STATS = "meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl", "meta/episodes_stats.jsonl"
@@ -63,7 +63,10 @@ def test_totals_that_lerobot_only_counts_on_from_are_warnings(tiny21) -> None:
 @pytest.mark.parametrize(
     ("path", "line", "change", "check", "message"),
     [
-        (TASKS, 1, {"task_index": 2}, "tasks", "task_index is 2 instead of 1"),
+        (TASKS, 1, {"task_index": 0}, "tasks", "task_index is 0 instead of 1"),
+        (TASKS, 1, {"task_index": -1}, "tasks", "task_index is -1 instead of 1"),
+        (TASKS, 1, {"task_index": 1.0}, "tasks", "task_index is 1.0 instead of 1"),
+        (TASKS, 1, {"task_index": None}, "tasks", "task_index is None instead of 1"),
         (TASKS, 1, {"task": "stack the cubes"}, "tasks", "the task of index 0 exists twice: 'stack the cubes'"),
         (TASKS, 1, {"task": None}, "tasks", "task is None instead of a text"),
         (TASKS, 1, {"task": "\udcff"}, "tasks", r"task is '\udcff' instead of a text"),  # as when reading
@@ -80,6 +83,22 @@ def test_lines_of_meta(tiny21, path: str, line: int, change: dict[str, Any], che
     tiny21.line(path, line, lambda entry: entry.update(change))
     assert (f"{path}, line {line + 1}", message) in tiny21.found(check)
     assert check in tiny21.errors()
+
+
+def test_gaps_in_the_numbers_of_tasks(tiny21) -> None:
+    """LeRobot 0.3.3 and GR00T read them; rows are wrong only where no task has their number."""
+    told = "task_index is 2 instead of 1: LeRobot may give it to another task too when it adds episodes"
+    tiny21.line(TASKS, 1, lambda line: line.update(task_index=2))
+    assert (f"{TASKS}, line 2", told) in tiny21.found("tasks")
+    assert (data_path(1), "task_index is 1, but its tasks are 0, 2") in [
+        (where.partition(",")[0], message.partition(" (")[0]) for where, message in tiny21.found("rows")
+    ]
+    for episode, task in enumerate(EPISODE_TASKS):
+        for row in range(LENGTHS[episode]):
+            tiny21.cell(data_path(episode), row, "task_index", 2 * task)
+    assert [text for _, text in tiny21.found("tasks")] == [told]
+    assert [found for found in tiny21.found("rows") if "task" in found[1]] == []
+    assert {check for check in tiny21.errors() if check != "stats"} == set()
 
 
 def test_a_line_that_is_no_json(tiny21) -> None:
