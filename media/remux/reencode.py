@@ -55,7 +55,7 @@ def reencode(clip: Clip, out: Path, fps: int, settings: VideoSettings) -> None:
         RobotroveError: If a frame is missing in the source, or the result is not what it should be.
         EpisodeRejected: If the frames are of a size that the codec does not take.
     """
-    frames = iter_frames(clip.path, clip.first, clip.frames, fps)
+    frames = iter_frames(clip.path, clip.first, clip.frames, clip.rate or fps)
     head = next(frames, None)
     if head is None:
         raise RobotroveError(str(clip.path), "the clip has no frame")

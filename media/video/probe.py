@@ -210,7 +210,9 @@ def rotation(path: Path) -> int:
         return frame.rotation if frame is not None else 0
 
 
-def iter_frames(path: Path, first: int = 0, count: int | None = None, fps: int | None = None) -> Iterator[Pixels]:
+def iter_frames(
+    path: Path, first: int = 0, count: int | None = None, fps: Fraction | int | None = None
+) -> Iterator[Pixels]:
     """Yield frames by number, decoding from the nearest keyframe before.
 
     Frames are counted in display order from the first one: times may be rounded to the file's time base,
@@ -235,7 +237,7 @@ def iter_frames(path: Path, first: int = 0, count: int | None = None, fps: int |
         yield from _frames(path, container, stream, first, count, fps, seeks=first > 0)
 
 
-def check_frames(path: Path, numbers: Iterable[int], fps: int | None = None) -> None:
+def check_frames(path: Path, numbers: Iterable[int], fps: Fraction | int | None = None) -> None:
     """Decode single frames, each from the nearest keyframe before; the file is opened once.
 
     Args:
@@ -257,7 +259,7 @@ def _frames(
     stream: VideoStream,
     first: int,
     count: int | None,
-    fps: int | None,
+    fps: Fraction | int | None,
     *,
     seeks: bool,
 ) -> Iterator[Pixels]:

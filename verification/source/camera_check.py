@@ -139,7 +139,7 @@ class CameraCheck:
             RobotroveError: If frames cannot be read.
         """
         for first, last in sampled(0, clip.frames, deep=self._deep):
-            decoded = iter_frames(clip.path, clip.first + first, last - first, self._fps)
+            decoded = iter_frames(clip.path, clip.first + first, last - first, clip.rate or self._fps)
             for row, frame, window in zip(range(first, last), decoded, _windows(source, first, last), strict=False):
                 self.frames += 1
                 if problem := self._problem(frame, source, row, window):

@@ -350,7 +350,7 @@ class Dataset(DatasetFiles, ABC):
 
         try:
             clip = self.track(key, at).clip
-            yield from iter_frames(clip.path, clip.first, clip.frames, self.fps)
+            yield from iter_frames(clip.path, clip.first, clip.frames, clip.rate or self.fps)
         except Damaged:
             raise
         except RobotroveError as exc:

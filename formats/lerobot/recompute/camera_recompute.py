@@ -91,7 +91,7 @@ def _video_stats(dataset: Dataset, keys: Sequence[str]) -> Iterator[dict[str, Im
 
 def _clip_stats(clip: Clip, fps: int) -> ImageStats:
     stats = ImageStats(clip.frames)
-    for frame in iter_frames(clip.path, clip.first, clip.frames, fps):
+    for frame in iter_frames(clip.path, clip.first, clip.frames, clip.rate or fps):
         stats.add(frame[None])
     return stats
 

@@ -87,7 +87,7 @@ def test_videos_of_depth_are_merged_code_for_code(tmp_path: Path, order: int) ->
     with_defaults = {key: None for key in QUANTIZER}
     edit(tmp_path / "two", lambda info: info["features"][WRIST]["info"].update(with_defaults))
     assert errors(tmp_path / "one", deep=True) == errors(tmp_path / "two") == []
-    aggregate([tmp_path / name for name in ("one", "two")[::order]], tmp_path / "merged")
+    aggregate([tmp_path / name for name in ("one", "two")[::order]], tmp_path / "merged", on_duplicate="keep")
     expected = np.stack([codes(frame) for frame in range(FRAMES)] * 2)
     np.testing.assert_array_equal(decoded(tmp_path / "merged", WRIST), expected)
     info = features(tmp_path / "merged")[WRIST]["info"]

@@ -72,7 +72,7 @@ def test_annotations_are_merged_in_both_orders(tmp_path: Path, order: int) -> No
     both = [(annotated(tmp_path / "said", SAID), SAID), (annotated(tmp_path / "asked", ASKED), ASKED)][::order]
     types = {pq.read_schema(path).field(EVENTS).type for root, _ in both for path in root.glob("data/*/*.parquet")}
     assert len(types) == 4  # none alike, as LeRobot's pipeline leaves them
-    aggregate([root for root, _ in both], tmp_path / "merged")
+    aggregate([root for root, _ in both], tmp_path / "merged", on_duplicate="keep")
     assert held(spoken(tmp_path / "merged", EVENTS)) == expected(both[0][1]) + expected(both[1][1])
     episodes = [episode for episode, length in enumerate(LENGTHS) for _ in range(length)] * 2
     assert spoken(tmp_path / "merged", PERSISTENT) == [persistent_of(episode) for episode in episodes]
@@ -116,11 +116,11 @@ def test_tools_are_kept_where_all_datasets_have_the_same(tmp_path: Path) -> None
     roots = [annotated(tmp_path / name, SAID) for name in ("one", "two")]
     tools = [{"type": "function", "function": {"name": "say"}}]
     edit(roots[0], lambda info: info.update(tools=tools))
-    report = aggregate(roots, tmp_path / "differing")
+    report = aggregate(roots, tmp_path / "differing", on_duplicate="keep")
     assert "not in the output: tools of meta/info.json, which differ between the datasets" in report.notes
     assert "tools" not in json.loads((tmp_path / "differing/meta/info.json").read_text())
     edit(roots[1], lambda info: info.update(tools=tools))
-    report = aggregate(roots, tmp_path / "alike")
+    report = aggregate(roots, tmp_path / "alike", on_duplicate="keep")
     assert json.loads((tmp_path / "alike/meta/info.json").read_text())["tools"] == tools
     assert not any("tools" in note for note in report.notes)
 
