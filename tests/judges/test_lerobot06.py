@@ -13,9 +13,9 @@ import pytest
 from robotrove.formats.lerobot.writers.writer_v30 import texts_table
 from robotrove.tests.formats.lerobot.features.test_depth import DEPTH, DEPTHS, MILLIMETRES
 from robotrove.tests.judges.releases import run_script
-from robotrove.tests.support.datasets.lerobot06 import annotate, call, deepen, entry, picture_rows, tiff, tiny
+from robotrove.tests.support.datasets.lerobot06 import annotate, call, deepen, entry, measured, picture_rows, tiff, tiny
 from robotrove.tests.support.datasets.numbered import aggregate
-from robotrove.tests.support.datasets.tiny_v30 import TASKS
+from robotrove.tests.support.datasets.tiny_v30 import TASKS, TOP
 from robotrove.tests.support.places import SHARED_DATA, needs
 from robotrove.verification.dataset.runner import verify
 
@@ -58,6 +58,12 @@ def test_recordings_of_lerobot_061(tmp_path: Path, name: str, keys: set[str], de
     assert (seen["entries"] != [0]) == (name == "lang_full")
 
 
+def deep_rows(root: Path, contents: list[bytes]) -> None:
+    """Make TOP pictures of depth."""
+    picture_rows(root, contents, DEPTH)
+    measured(root, TOP)
+
+
 SAID = {
     2: [entry(None, None, tool_calls=[call(text="On it – ä", rate=0.25, words=["a", "b"])])],
     13: [entry("x", None)],
@@ -67,9 +73,10 @@ SAID = {
 @pytest.mark.parametrize(
     "change",
     [
-        deepen,
-        lambda root: picture_rows(root, DEPTHS, DEPTH),
-        lambda root: picture_rows(root, [tiff(MILLIMETRES)], DEPTH),
+        # Near a second keyframe of an episode, which opens a GOP, LeRobot's reader does not find every frame.
+        lambda root: deepen(root, g="8"),
+        lambda root: deep_rows(root, DEPTHS),
+        lambda root: deep_rows(root, [tiff(MILLIMETRES)]),
         lambda root: annotate(root, SAID),
         lambda root: annotate(root, {}),
     ],

@@ -105,11 +105,11 @@ def write_codes(
         clip.path.unlink()
 
 
-def deepen(root: Path, **settings: Any) -> None:
+def deepen(root: Path, g: str = "2", **settings: Any) -> None:
     """Make WRIST a video of depth in millimetres."""
     for number, episodes in enumerate(VIDEO_FILES[WRIST]):
         path = root / "videos" / WRIST / "chunk-000" / f"file-{number:03d}.mp4"
-        write_codes(path, [LENGTHS[e] for e in episodes], int(STARTS[episodes[0]]))
+        write_codes(path, [LENGTHS[e] for e in episodes], int(STARTS[episodes[0]]), g=g)
     said = {"is_depth_map": True, "depth_unit": "mm", "video.codec": "hevc", "video.pix_fmt": "gray12le"}
     entry = {"dtype": "video", "shape": [*SIZE, 1], "names": ["height", "width", "channels"]}
     edit(root, lambda info: info["features"].update({WRIST: entry | {"info": said | QUANTIZER | settings}}))
