@@ -98,7 +98,7 @@ def test_rows_of_another_task_than_meta_says_are_refused(two: list[Made], tmp_pa
 def test_a_unit_has_many_episodes_of_many_files(two: list[Made], tmp_path: Path) -> None:
     """One row group per file would otherwise be read for each episode: quadratic time."""
     convert(two[0].root, "v2.1", tmp_path / "old")
-    again = Pipeline(dataset=[Downgrader(datasets=[str(tmp_path / "old")] * 3)])
+    again = Pipeline(dataset=[Downgrader(datasets=[str(tmp_path / "old")] * 3, on_duplicate="keep")])
     again.run(output=tmp_path / "out", executor=Before("", lambda: None))
     block = (tmp_path / "out.run/plans/downgrader/plan.json").read_text()
     assert block.count('"first": 0, "last": 6') == 1 + len(SIZES)

@@ -339,7 +339,8 @@ class TestAtEveryStep:
         self._check(pipeline, out, expected)
 
     def test_killed_while_datasets_are_made_of_datasets(self, small: tuple[Path, Path], tmp_path: Path) -> None:
-        blocks = [{"aggregator": {"datasets": [str(small[1])] * 2}}, "dataset_stats", "downgrader"]
+        twice = {"datasets": [str(small[1])] * 2, "on_duplicate": "keep"}
+        blocks = [{"aggregator": twice}, "dataset_stats", "downgrader"]
         pipeline = tmp_path / "merge.yaml"
         pipeline.write_text(json.dumps({"dataset": blocks}))
         total = _changes(lambda: run_here(pipeline, tmp_path / "right"))
