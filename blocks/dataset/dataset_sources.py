@@ -221,21 +221,21 @@ def _is_json(value: Any) -> bool:
 
 def shared_feature_keys(sources: Iterable[Dataset]) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return feature to the keys of its entry in info.json that all sources have alike, and a note on every other."""
-    said: dict[tuple[str, str], dict[str, Any]] = {}
+    said: dict[tuple[str, str], list[tuple[Path, Any]]] = {}
     count = 0
     for source in sources:
         count += 1
         for feature, keys in DatasetInfo.of_dataset(source).feature_keys.items():
             for key, value in keys.items():
-                said.setdefault((feature, key), {})[str(source.root)] = value
+                said.setdefault((feature, key), []).append((source.root, value))
     shared: dict[str, dict[str, Any]] = {}
     notes = []
-    for (feature, key), values in said.items():
-        first, *others = values.values()
-        if len(values) == count and all(value == first for value in others):
+    for (feature, key), found in said.items():
+        first = found[0][1]
+        if len(found) == count and all(value == first for _, value in found):
             shared.setdefault(feature, {})[key] = first
         else:
-            where = f"feature {feature} in {paths_v30.INFO} of {', '.join(values)}"
+            where = f"feature {feature} in {paths_v30.INFO} of {', '.join(str(root) for root, _ in found)}"
             notes.append(f"not in the output: {key} of {where}, because the datasets differ")
     return shared, notes
 

@@ -250,6 +250,15 @@ class TestInfo:
         assert (found[WRIST]["mount"], found["timestamp"]["fps"]) == ("left", 10)
         assert_sound(tmp_path / "out")
 
+    def test_keys_of_a_folder_that_is_there_twice(self, made: Path, tmp_path: Path) -> None:
+        shutil.copytree(made / "one", tmp_path / "in")
+        change_json(tmp_path / "in/meta/info.json", lambda info: info["features"]["action"].update(unit="rad"))
+        (tmp_path / "in/LICENSE").write_text("MIT")
+        report = aggregate([tmp_path / "in"] * 2, tmp_path / "out", on_duplicate="keep")
+        assert report.notes == []
+        assert json.loads((tmp_path / "out/meta/info.json").read_text())["features"]["action"]["unit"] == "rad"
+        assert (tmp_path / "out/LICENSE").read_text() == "MIT"
+
     def test_keys_that_disagree_are_named(self, made: Path, tmp_path: Path) -> None:
         for name, unit in (("one", "rad"), ("two_v21", "deg")):
             shutil.copytree(made / name, tmp_path / name)
