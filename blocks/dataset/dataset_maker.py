@@ -146,6 +146,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         notes: list[str] = []
         source_tasks: list[list[str]] = []
+        texts: list[str] = []
+        is_pointed_to = any(feature.points_into for feature in self.info.placed_features.values())
         source_subtasks: list[list[str]] = []
         has_subtasks = "subtasks" in self.info.annotations.values()
         planner = self._writer.planner()
@@ -158,9 +160,13 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                     source_tasks.append(source.tasks)
                     source_subtasks.extend([source.subtasks] if has_subtasks else [])
                     own: list[str] = []
-                    for location in self._taken(source, self.sources.skipped(number), planner, own.append):
+                    used: set[str] = set()
+                    skipped = self.sources.skipped(number)
+                    for location in self._taken(source, skipped, planner, own.append):
+                        used.update(location.tasks)
                         yield PlacedEpisode(total, index, number, location)
                         total, index = total + 1, index + location.length
+                    texts.extend(t for t in source.tasks if t in used or is_pointed_to or not skipped)
                     own += [] if isinstance(source, ShardDataset) else left_behind(source)
                     notes.extend(f"{source.root}: {note}" if len(self.datasets or ()) > 1 else note for note in own)
 
@@ -169,9 +175,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             raise UsageError(
                 self.name, "has no episode to write", "at least one", "robotrove status RUN_DIR shows the reasons"
             )
-        tasks, subtasks = (
-            dataset_plan.TaskTable(text for own in texts for text in own) for texts in (source_tasks, source_subtasks)
-        )
+        tasks = dataset_plan.TaskTable(texts)
+        subtasks = dataset_plan.TaskTable(text for own in source_subtasks for text in own)
         _, differing = self.sources.extras(_SUBTASKS if has_subtasks else ())
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         for (key, is_left), count in self._unreachable.items():

@@ -344,6 +344,18 @@ class TestSkipped:
                 assert np.allclose(part[key][name], right[key][name], rtol=1e-9)
         assert part["action"]["q50"] == right["action"]["q50"]
 
+    def test_tasks_of_skipped_episodes_alone_are_not_in_it(self, made: Path, tmp_path: Path) -> None:
+        """Rows of one recording are the same episode, whatever the instruction."""
+        other = tmp_path / "other"
+        shutil.copytree(made / "one_v21", other)
+        for name in (paths_v21.TASKS, paths_v21.EPISODES):
+            (other / name).write_text((other / name).read_text().replace('"place"', '"put"'))
+        aggregate([other, made / "two"], tmp_path / "both")
+        report = aggregate([made / "one", tmp_path / "both"], tmp_path / "out", on_duplicate="skip")
+        assert report.rejected == {"duplicate_episode": 3}
+        assert open_dataset(tmp_path / "out").tasks == ["pick", "place", "push"]
+        assert [str(finding) for finding in verify(tmp_path / "out").findings if finding.severity == "error"] == []
+
     def test_what_it_says_of_episodes_stays_with_them(self, made: Path, tmp_path: Path) -> None:
         shutil.copytree(made / "one", tmp_path / "a")
         path = tmp_path / "a" / paths_v30.EPISODES
