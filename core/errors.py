@@ -172,9 +172,13 @@ class DatasetDamaged(Damaged, UsageError):
     """
 
     def __init__(self, root: Path, where: str, found: str) -> None:
-        verify = f"robotrove verify {shlex.quote(str(root))}"
-        RobotroveError.__init__(self, str(root / where), found, "a complete LeRobot dataset", verify)
+        RobotroveError.__init__(self, str(root / where), found, "a complete LeRobot dataset", verify_command(root))
         self.place = where
+
+
+def verify_command(root: Path) -> str:
+    """Return the command that checks a dataset."""
+    return f"robotrove verify {shlex.quote(str(root))}"
 
 
 class RankFailed(RobotroveError):
@@ -246,7 +250,7 @@ def some(numbers: Iterable[int]) -> str:
 
 @contextmanager
 def naming_dataset(root: Path) -> Iterator[None]:
-    """Turn damage of a dataset into an error that names its folder.
+    """Turn damage of a dataset into an error that names its folder; errors of its videos say what to do.
 
     Raises:
         DatasetDamaged: For what is Damaged in the block.
@@ -257,6 +261,10 @@ def naming_dataset(root: Path) -> Iterator[None]:
         raise
     except Damaged as exc:
         raise DatasetDamaged(root, exc.where, exc.found) from exc
+    except RobotroveError as exc:
+        if exc.where.startswith(str(root)):
+            exc.todo = exc.todo or verify_command(root)
+        raise
 
 
 @contextmanager

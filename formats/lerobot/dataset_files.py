@@ -184,6 +184,14 @@ class DatasetFiles:
                 if line.strip():
                     yield f"{path}, line {number}", parse_object(line, f"{path}, line {number}")
 
+    def objects(self, path: str) -> list[dict[str, Any]]:
+        """Return what a small file holds: the objects of JSON lines, or the rows of a parquet file."""
+        if path.endswith(".jsonl"):
+            return [line for _, line in self.json_lines(path)]
+        with self.parquet(path) as file:
+            rows: list[dict[str, Any]] = file.read(use_threads=False).to_pylist()
+            return rows
+
     @contextmanager
     def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
         """Open a parquet file; read errors inside the block become Damaged too."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
-from ...core.errors import Damaged, RunChanged, UsageError, check_utf8, naming_dataset, printable
+from ...core.errors import Damaged, RunChanged, UsageError, check_utf8, naming_dataset, printable, verify_command
 from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
@@ -161,7 +161,9 @@ def _describe(folder: Path) -> tuple[InputDataset, int]:
     except OSError as exc:
         raise UsageError(str(exc.filename or folder), f"cannot be read: {exc.strerror}", "a LeRobot dataset") from exc
     except Damaged as exc:
-        raise UsageError(str(folder / exc.where), f"cannot be used: {exc.found}", "the info.json of LeRobot") from exc
+        raise UsageError(
+            str(folder / exc.where), f"cannot be used: {exc.found}", "the info.json of LeRobot", verify_command(folder)
+        ) from exc
     return InputDataset(str(folder), episodes, frames, digest.hexdigest(), hashlib.sha256(content).hexdigest()), count
 
 

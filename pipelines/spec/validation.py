@@ -114,15 +114,22 @@ def origin_mistakes(
                 yield (*path, "datasets"), f"found others than {where}; a run takes all episodes from the same"
 
 
-def append_mistakes(append_to: str | None, keys: Collection[str], formats: Sequence[str]) -> Iterator[Found]:
+def append_mistakes(
+    append_to: str | None, keys: Collection[str], formats: Sequence[str], blocks: Mapping[KeyPath, BlockSpec]
+) -> Iterator[Found]:
     """Yield what is wrong about the dataset that episodes are to be added to.
 
     Args:
         append_to: The dataset, if any.
         keys: Keys of the pipeline.
         formats: LeRobot versions that it makes.
+        blocks: Its blocks by path.
     """
     if append_to is None:
+        for path, block in blocks.items():
+            if "source" in keys and path[0] == "dataset" and block.arguments.get("annotations"):
+                told = "decides about columns of datasets, and recordings have none: remove it"
+                yield (*path, "annotations"), f"{told}, or give `append_to` or `datasets`"
         return
     if "source" not in keys:
         yield ("append_to",), "needs a `source`; `robotrove aggregate` merges datasets"
@@ -243,7 +250,7 @@ class PipelineCheck:
             *format_mistakes(self.settings.formats, self._makes),
             *place_mistakes(self._makes, self._needs),
             *origin_mistakes(self._root.value, self.blocks, self._makes),
-            *append_mistakes(self.settings.append_to, self._root.value, self.formats),
+            *append_mistakes(self.settings.append_to, self._root.value, self.formats, self.blocks),
         ]
         for path, text in found:
             self._note(path, text, self.blocks[path[:2]].use if path[:2] in self.blocks else "")

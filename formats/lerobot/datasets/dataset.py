@@ -229,28 +229,18 @@ class Dataset(DatasetFiles, ABC):
     @cached_property
     def subtasks(self) -> list[str]:
         """Subtasks by subtask_index; none where the dataset has no file of them."""
-        if (self.root / paths_v21.SUBTASKS).is_file():
-            path = paths_v21.SUBTASKS
-            lines = [line for _, line in self.json_lines(path)]
-            pairs = [(line.get("subtask_index"), line.get("subtask")) for line in lines]
-            known = set().union(*lines)
-        elif (self.root / paths_v30.SUBTASKS).is_file():
-            path = paths_v30.SUBTASKS
-            with self.parquet(path) as file:
-                table = file.read(use_threads=False)
-            text = next((name for name in ("subtask", "__index_level_0__") if name in table.column_names), None)
-            if text is None or "subtask_index" not in table.column_names:
-                raise Damaged(path, "has no columns subtask and subtask_index")
-            pairs = list(zip(table["subtask_index"].to_pylist(), table[text].to_pylist(), strict=True))
-            known = set(table.column_names)
-        else:
+        path = paths_v21.SUBTASKS if (self.root / paths_v21.SUBTASKS).is_file() else paths_v30.SUBTASKS
+        if not (self.root / path).is_file():
             return []
-        if strange := known - {"subtask", "subtask_index", "__index_level_0__"}:
+        rows = self.objects(path)
+        if strange := set().union(*rows) - {"subtask", "subtask_index", "__index_level_0__"}:
             self.note(f"not in the output: columns {', '.join(sorted(strange))} of {path}")
-        found = {number: text for number, text in pairs if type(number) is int and isinstance(text, str)}
-        if sorted(found) != list(range(len(pairs))):
+        numbered = [row for row in rows if isinstance(row.get("subtask_index"), int)]
+        texts = {row["subtask_index"]: row.get("subtask", row.get("__index_level_0__")) for row in numbered}
+        found = [texts.get(number) for number in range(len(rows))]
+        if not is_texts(found):
             raise Damaged(path, "its subtask_index are not the numbers from 0 on, each once and with a text")
-        return [found[number] for number in range(len(pairs))]
+        return [str(text) for text in found]
 
     def episodes(self) -> Iterator[EpisodeLocation]:
         """Yield where each episode lies, in order; an entry that says too little of its episode is skipped.

@@ -28,7 +28,10 @@ def check_is_dataset(root: Path) -> None:
     """
     if not (root / paths_v30.INFO).exists():
         raise UsageError(
-            str(root), f"is not a dataset: it has no {paths_v30.INFO}", f"a LeRobot dataset of version {_SUPPORTED}"
+            str(root),
+            f"is not a dataset: it has no {paths_v30.INFO}",
+            f"a LeRobot dataset of version {_SUPPORTED}",
+            "give the folder that contains meta/, or restore that file",
         )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.core.errors import ConfigError, RobotroveError, UsageError
 from robotrove.core.workspace import Workspace
 from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.manifests.run_report import RunReport
@@ -540,6 +540,19 @@ def test_pipeline_files_take_the_decision(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text(json.dumps(content))
     execute(load_pipeline(tmp_path / "pipeline.yaml"), Workspace.for_output(tmp_path / "out"), Here(), watcher=Silent())
     assert column(rows(tmp_path / "out"), key).tolist() == repeated(5)
+
+
+@pytest.mark.parametrize("block", ["aggregator", "downgrader"])
+def test_a_decision_about_nothing(tmp_path: Path, block: str) -> None:
+    """Recordings have no numbers of tasks: what is decided about them would change nothing."""
+    dataset = [{block: {"annotations": {"annotation.human.grade": "values"}}}, *["dataset_stats"] * (block[0] == "a")]
+    formats = ["v3.0" if block == "aggregator" else "v2.1"]
+    file = record(tmp_path / "a.h5", "push", 1)
+    with pytest.raises(ConfigError) as found:
+        run(tmp_path, [file], "out", [], dataset=dataset, formats=formats)
+    said = f"dataset[0].annotations ({block}): decides about columns of datasets, and recordings have none: remove it, "
+    assert f"{said}or give `append_to` or `datasets`" in str(found.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.h5", "out.yaml"]
 
 
 class TestFolder:
