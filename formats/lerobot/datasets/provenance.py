@@ -163,9 +163,22 @@ def has_origins(dataset: Dataset) -> bool:
 def _known_origins(dataset: Dataset) -> Iterator[pa.Table]:
     """Yield the provenance of the episodes that have one, in order, some at a time; none if there is no table of it.
 
+    Where episodes were deleted, and the others kept their numbers, that of the others.
+
     Raises:
         Damaged: If the table cannot be read, or its episodes are not numbered 0, 1, 2 ….
     """
+    first = 0
+    for table in _stored_origins(dataset):
+        if dataset.has_gaps:
+            own = dataset.episode_numbers - first
+            yield table.take(own[(own >= 0) & (own < len(table))])
+        else:
+            yield table
+        first += len(table)
+
+
+def _stored_origins(dataset: Dataset) -> Iterator[pa.Table]:
     path = dataset.provenance_path
     if not (dataset.root / path).exists():
         return

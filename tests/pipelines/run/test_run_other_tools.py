@@ -269,6 +269,37 @@ class TestEpisodeNumbers:
         aggregate([v30, v21], tmp_path / "out", on_duplicate="keep")
         assert_whole(tmp_path / "out", copies=2)
 
+    @pytest.mark.parametrize("deleted", [{0}, {1, 3}, {0, 4}, {0, 1, 2}])
+    def test_episodes_deleted_by_hand(
+        self,
+        deleted: set[int],
+        v30: Path,
+        tmp_path: Path,
+        robotrove: Callable[..., Outcome],  # noqa: F811
+    ) -> None:
+        """The provenance is still that of all episodes; each keeps its own."""
+        root, kept = tmp_path / "made", sorted({0, 1, 2, 3, 4} - deleted)
+        convert(v30, "v2.1", root)
+        edit_json(
+            root / "meta/info.json",
+            lambda info: info.update(total_episodes=len(kept), total_frames=sum(LENGTHS[e] for e in kept)),
+        )
+        for name in ("episodes", "episodes_stats"):
+            edit_lines(
+                root / f"meta/{name}.jsonl", lambda lines: lines.__setitem__(slice(None), [lines[e] for e in kept])
+            )
+        for path in [*root.rglob("*.parquet"), *root.rglob("*.mp4")]:
+            if int(path.stem.removeprefix("episode_")) in deleted:
+                path.unlink()
+        aggregate([root], tmp_path / "out")
+        expected = [number for e in kept for number in range(STARTS[e], STARTS[e + 1])]
+        assert table(tmp_path / "out")["note"].to_pylist() == [f"n{number}" for number in expected]
+        assert shown(tmp_path / "out") == expected
+        for number, before in enumerate(kept):
+            said = robotrove("trace", tmp_path / "out", number).out
+            assert f"made, episode {before} (" in said
+            assert f"episode {before}\n" in said.split("key:")[1]
+
     @pytest.mark.parametrize("numbers", [[0, 1, 1, 2, 3], [4, 3, 2, 1, 0]])
     def test_numbers_that_do_not_rise(self, v30: Path, numbers: list[int]) -> None:
         edit_column(v30 / V30_EPISODES, "episode_index", lambda old: numbers)
@@ -492,6 +523,13 @@ class TestRates:
         report = both(v30, tmp_path)
         assert [note for note in report.notes if f"{float(rate):.6g} frames per second" in note]
         assert not verify(v30).ok
+
+    def test_clips_that_cannot_be_copied(self, v30: Path, tmp_path: Path) -> None:
+        """Episodes that begin at no keyframe are re-encoded, each frame at its time."""
+        film(v30 / V30_VIDEO, 0, sum(LENGTHS), Fraction(30000, 1001), b_frames=2)
+        report = convert(v30, "v2.1", tmp_path / "out")
+        assert "4 clips of observation.images.front were re-encoded" in report.notes
+        assert_whole(tmp_path / "out")
 
     def test_other_clips_beside_them(self, v21: Path, tmp_path: Path) -> None:
         film(v21 / tiny_v21.video_path(FRONT, 2), STARTS[2], STARTS[3], Fraction(15))
