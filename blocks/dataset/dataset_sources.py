@@ -246,9 +246,11 @@ def left_behind(source: Dataset) -> Iterator[str]:
     used |= {file.path for key in source.video_keys for file in source.video_files(key)}
     kept = set(extra_files(source))
     unused: dict[str, list[str]] = {}
-    for path in other_files(source):
-        if path not in kept and path.as_posix() not in used:
+    for path in (path for path in other_files(source) if path not in kept and path.as_posix() not in used):
+        if source.is_inside(path):
             unused.setdefault(path.parts[0], []).append(path.as_posix())
+        else:
+            yield f"not in the output: {path}, a link that leads out of the dataset"
     others = (path for version, paths in OWN.items() if version != source.version for path in paths)
     if stale := [path for path in ("meta/relative_stats.json", *others) if (source.root / path).exists()]:
         unused.setdefault("meta", []).extend(stale)

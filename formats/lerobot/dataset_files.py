@@ -229,16 +229,16 @@ class DatasetFiles:
 def other_files(files: DatasetFiles) -> list[Path]:
     """Return all files but those of meta/ that writers make, by relative path, sorted; no hidden or temporary ones.
 
-    A folder that is a link counts as a file, except for those of rows and videos.
+    Also links to folders, which are not entered; those in data/ and videos/ lead to files that metadata names.
     """
     found: list[Path] = []
     for folder, folders, names in os.walk(files.root):
         here = Path(folder).relative_to(files.root)
         folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
-        is_read = here.parts[:1] in (("data",), ("videos",))
-        links = (name for name in folders if not is_read and (files.root / here / name).is_symlink())
-        found += (here / name for name in [*names, *links] if here / name not in _OWN and not _is_passing(name))
-    return [path for path in sorted(found) if str(path) not in ("data", "videos")]
+        links = (here / name for name in folders if os.path.islink(os.path.join(folder, name)))
+        found += (path for path in links if path.parts[0] not in ("data", "videos"))
+        found += (here / name for name in names if here / name not in _OWN and not _is_passing(name))
+    return sorted(found)
 
 
 def extra_files(files: DatasetFiles) -> list[Path]:

@@ -462,6 +462,22 @@ class TestLinks:
             with pytest.raises(RobotroveError, match="leads out of the dataset"):
                 [frames for at in open_dataset(root).episodes() for frames in open_dataset(root).frames(FRONT, at)]
 
+    def test_other_links_are_named(self, v21: Path, tmp_path: Path) -> None:
+        (tmp_path / "private").mkdir()
+        (tmp_path / "private/key").write_text("secret")
+        links = ["README.md", "annotations", "meta/lab", "meta/notes.txt", "videos/extra.txt"]
+        for link in links:
+            is_file = Path(link).suffix
+            (v21 / link).symlink_to(tmp_path / ("private/key" if is_file else "private"))
+        for number, report in enumerate((aggregate([v21], tmp_path / "0"), convert(v21, "v3.0", tmp_path / "1"))):
+            assert list(report.notes) == [
+                f"not in the output: {link}, a link that leads out of the dataset" for link in links
+            ]
+            copied = [path for path in (tmp_path / str(number)).rglob("*") if path.is_file()]
+            assert [
+                path for path in copied if path.name in ("key", "README.md") or b"secret" in path.read_bytes()
+            ] == []
+
     def test_what_is_behind_them_counts_as_a_change(self, v30: Path, tmp_path: Path) -> None:
         plain = {name: state.st_size for name, state in walk(v30)}
         to_disk(v30, "videos", tmp_path / "disk")
