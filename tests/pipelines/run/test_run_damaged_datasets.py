@@ -219,7 +219,7 @@ V21: dict[str, tuple[Change, str, str]] = {
     "provenance of more episodes": (
         repeat_line("meta/robotrove/episodes.jsonl", 4, episode_index=5), "meta/robotrove/episodes.jsonl", "tells of 6",
     ),
-    "an episode less": (drop_line("meta/episodes.jsonl", 1), "meta/episodes.jsonl, line 2", "episode 2 instead of 1"),
+    "an episode less": (drop_line("meta/episodes.jsonl", 1), "meta/info.json", "but meta/episodes.jsonl has "),
     "statistics of an episode less": (drop_line("meta/episodes_stats.jsonl", 4), "meta/episodes_stats.jsonl", "ends"),
     "a task that is in no list": (edit_line("meta/episodes.jsonl", 3, tasks=["q"]), "meta/tasks.jsonl", "'q'"),
     "data_path leads out": (edit_json(data_path="../out/{episode_index}.parquet"), "../out", "leads out"),
