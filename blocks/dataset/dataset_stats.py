@@ -87,7 +87,7 @@ class DatasetStats(Bound, DatasetStep):
         if cameras := self._read(_PLAN)["cameras"]:
             from ...formats.lerobot.recompute.dataset_recompute import recompute  # rare, and much to import
 
-            recompute(self._root, cameras=cameras)
+            recompute(self._root, cameras=cameras, keep_unusable=True)
             return
         numbers = {
             key: {name: np.array(value) for name, value in entry.items()}

@@ -170,8 +170,12 @@ def _places(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, slice]:
     return {key: slice(end - prod(shape), end) for (key, shape), end in zip(shapes.items(), ends, strict=True)}
 
 
+def usable(stats: Mapping[str, FeatureStats]) -> dict[str, FeatureStats]:
+    """Return the statistics that JSON can hold: a feature with NaN or infinity in its rows is left out."""
+    return {key: entry for key, entry in stats.items() if all(np.isfinite(value).all() for value in entry.values())}
+
+
 def write_stats(root: Path, stats: Mapping[str, FeatureStats]) -> None:
     """Write meta/stats.json, whole or not at all; a feature with NaN or infinity in its rows is left out."""
-    usable = {key: entry for key, entry in stats.items() if all(np.isfinite(value).all() for value in entry.values())}
-    content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in usable.items()}
+    content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in usable(stats).items()}
     write_file(root / paths_v30.STATS, (json_text(content, indent=4) + "\n").encode())

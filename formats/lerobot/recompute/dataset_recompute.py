@@ -15,7 +15,7 @@ from ....core.errors import Damaged, UsageError
 from .. import paths_v30
 from ..datasets.dataset import Dataset
 from ..datasets.dataset_info import input_episodes
-from ..datasets.dataset_stats import histograms, whole_stats
+from ..datasets.dataset_stats import histograms, usable, whole_stats
 from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
 from ..datasets.open_dataset import open_current
@@ -74,6 +74,7 @@ def recompute(
     cameras: bool | Sequence[str] = False,
     gr00t: bool = False,
     relative: Path | None = None,
+    keep_unusable: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> StatsReport:
     """Recompute the statistics of a dataset of version 3.0 or 2.1 from its rows and frames.
@@ -90,6 +91,7 @@ def recompute(
         cameras: Recompute these, or all.
         gr00t: v2.1: write meta/stats.json for GR00T.
         relative: v2.1: write meta/relative_stats.json for these relative actions, see `read_actions`.
+        keep_unusable: Keep the statistics of episodes with numbers that are NaN or infinite, rather than refuse them.
         progress: Called with what is being done, how many episodes are done, of how many.
 
     Raises:
@@ -119,7 +121,7 @@ def recompute(
         chosen = colour_cameras(dataset.features) if cameras is True else cameras
         needed = {key: needed.get(key, "asked for") for key in chosen}
     differences = Differences()
-    episodes = EpisodeRecompute(dataset, store, list(needed), differences, check=check)
+    episodes = EpisodeRecompute(dataset, store, list(needed), differences, check=check, keep_unusable=keep_unusable)
     changes = _counted(episodes.changes(), total, progress)
     with Replacements(root) as aside:
         if not check:
@@ -131,7 +133,8 @@ def recompute(
         if isinstance(dataset, DatasetV21):
             files = _gr00t(dataset, gr00t_files(dataset, gr00t=gr00t, relative=relative), differences, check=check)
         else:
-            whole = {k: v for k, v in whole_stats(dataset, episodes.merged(), counts).items() if k not in kept}
+            found = usable(whole_stats(dataset, episodes.merged(), counts))
+            whole = {key: stats for key, stats in found.items() if key not in kept}
             files = _dataset(dataset, whole, list(needed), differences, check=check)
         written: tuple[str, ...] = ()
         if not check:

@@ -35,6 +35,7 @@ class EpisodeRecompute:
         cameras: Cameras to compute from their frames.
         differences: Takes what differs.
         check: Accept what is within LeRobot's own rounding.
+        keep_unusable: Leave out numbers of an episode that are NaN or infinite, rather than refuse them.
 
     Attributes:
         histograms: Camera to (3, 256) counts of its sampled pixels in the episodes so far.
@@ -48,9 +49,10 @@ class EpisodeRecompute:
         differences: Differences,
         *,
         check: bool,
+        keep_unusable: bool = False,
     ) -> None:
         self._dataset, self._store = dataset, store
-        self._differences, self._check = differences, check
+        self._differences, self._check, self._keep_unusable = differences, check, keep_unusable
         self._kinds = dataset.stat_kinds
         self._filmed = set(dataset.video_keys)
         self._mergers = {key: StatsMerger() for key, kind in self._kinds.items() if not kind.is_numeric}
@@ -63,7 +65,8 @@ class EpisodeRecompute:
         Raises:
             RobotroveError: If statistics, rows or frames cannot be read.
         """
-        rows = _episode_rows(self._dataset, list(self._dataset.numeric_features))
+        names = list(self._dataset.numeric_features)
+        rows = _episode_rows(self._dataset, names, keep_unusable=self._keep_unusable)
         pictures = camera_stats(self._dataset, list(self.histograms))
         found = self._store.found(list(self._kinds))
         for episode, ((file, entries), tables, seen) in enumerate(zip(found, rows, pictures, strict=True)):
@@ -71,15 +74,15 @@ class EpisodeRecompute:
             for key, kind in self._kinds.items():
                 known = numbers_of(entries.get(key, {}))
                 if key in tables:
-                    exact, names = self._number(key, kind, known, tables[key])
+                    exact, off = self._number(key, kind, known, tables[key])
                 elif key in seen:
-                    exact, names = self._camera(key, known, seen[key], int(self._dataset.lengths[episode]))
+                    exact, off = self._camera(key, known, seen[key], int(self._dataset.lengths[episode]))
                     self._mergers[key].add(exact)
                 else:
                     self._merge_known(key, kind, known)
                     continue
-                if names:
-                    self._differences.add_all(file, key, episode, names, known, exact)
+                if off:
+                    self._differences.add_all(file, key, episode, off, known, exact)
                     changed[key] = exact
             yield changed
 
@@ -117,21 +120,21 @@ class EpisodeRecompute:
             self._mergers.pop(key, None)
 
 
-def _episode_rows(dataset: Dataset, names: Sequence[str]) -> Iterator[dict[str, Array]]:
+def _episode_rows(dataset: Dataset, names: Sequence[str], *, keep_unusable: bool) -> Iterator[dict[str, Array]]:
     """Yield numeric features of each episode as (length, *shape), one episode in memory at a time.
 
     Raises:
         DatasetDamaged: As `Dataset.rows`.
-        Damaged: If a number is NaN or infinite.
+        Damaged: If a number is NaN or infinite; its feature is left out with `keep_unusable`.
     """
     for at in dataset.episodes():
         batches = list(dataset.rows(names, at))
-        for key, values in ((key, batch[key]) for batch in batches for key in names):
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                where = f"{at.rows.path.relative_to(dataset.root).as_posix()}, column {key}"
-                found = f"episode {at.index} has NaN or infinite numbers, so it has no statistics"
-                raise Damaged(where, found)
-        yield {key: np.concatenate([batch[key] for batch in batches]) for key in names}
+        rows = {key: np.concatenate([batch[key] for batch in batches]) for key in names}
+        wrong = [key for key, values in rows.items() if values.dtype.kind == "f" and not np.isfinite(values).all()]
+        if wrong and not keep_unusable:
+            where = f"{at.rows.path.relative_to(dataset.root).as_posix()}, column {wrong[0]}"
+            raise Damaged(where, f"episode {at.index} has NaN or infinite numbers, so it has no statistics")
+        yield {key: values for key, values in rows.items() if key not in wrong}
 
 
 def _is_mergeable(found: Mapping[str, Floats], kind: FeatureKind) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from robotrove.core.commit import json_text
 from robotrove.tests.support.command import Outcome, robotrove  # noqa: F401 - a fixture
-from robotrove.tests.support.datasets import tiny_v30
+from robotrove.tests.support.datasets import tiny_v21, tiny_v30
 
 
 def refuse(word: str) -> Any:
@@ -83,6 +84,31 @@ def test_values_of_all_datasets_are_counted(tmp_path: Path, robotrove: Callable[
         in (done.out)
     )
     strict(tmp_path / "out")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_cameras_without_quantiles(
+    value: float,
+    tmp_path: Path,
+    robotrove: Callable[..., Outcome],  # noqa: F811
+) -> None:
+    """LeRobot 0.3 writes none: those of the output come from its frames, beside a column without statistics."""
+    tiny_v21.build(tmp_path / "old")
+    spoil(tmp_path / "old", "observation.state", 1, 2, value)
+    done = robotrove("convert", tmp_path / "old", "--to", "v3.0", "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "column observation.state has 1 values that are NaN or infinite" in done.out
+    [stats] = strict(tmp_path / "out")["stats.json"]
+    assert "observation.state" not in stats
+    assert {"q01", "q99"} <= stats[tiny_v30.FRONT].keys()
+    total = sum(tiny_v30.LENGTHS)
+    assert (stats["grid"]["count"], stats["timestamp"]["max"]) == ([total], [0.5])
+    [episodes] = (tmp_path / "out").glob("meta/episodes/*/*.parquet")
+    means = np.array(pq.read_table(episodes)["stats/observation.state/mean"].to_pylist())
+    rows = tiny_v30.columns()["observation.state"]
+    expected = [rows[first:last].mean(axis=0) for first, last in pairwise(tiny_v30.STARTS.tolist())]
+    np.testing.assert_allclose(means[1:], expected[1:], rtol=1e-5)
+    assert not np.isfinite(means[0, 2])
 
 
 def test_json_text_is_strict() -> None:
