@@ -195,4 +195,14 @@ def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
                 folders.remove(os.path.basename(path))
         for name in sorted(names):
             path = os.path.join(folder, name)
-            yield os.path.relpath(path, root), os.stat(path)
+            yield os.path.relpath(path, root), _state(path)
+
+
+def _state(path: str) -> os.stat_result:
+    """Return the state of a file, or of a link that leads nowhere: only rows and videos have to be there."""
+    try:
+        return os.stat(path)
+    except OSError:
+        if os.path.islink(path):
+            return os.lstat(path)
+        raise

@@ -488,6 +488,15 @@ class TestLinks:
         (v30 / "meta/elsewhere").symlink_to(tmp_path / "disk")
         assert {name: state.st_size for name, state in walk(v30)} == plain
 
+    def test_that_lead_nowhere(self, v30: Path, tmp_path: Path) -> None:
+        (v30 / "README.md").symlink_to(tmp_path / "gone.md")
+        (v30 / "meta/loop").symlink_to("loop")
+        report = aggregate([v30], tmp_path / "out")
+        assert_whole(tmp_path / "out")
+        assert report.notes == [
+            f"not in the output: {name}, which are not about its episodes" for name in ("README.md", "meta/loop")
+        ]
+
     def test_a_circle(self, v30: Path, tmp_path: Path) -> None:
         (v30 / V30_DATA).unlink()
         for name, other in (("a", "b"), ("b", "a")):
