@@ -38,6 +38,7 @@ ANNOTATIONS = "annotations"  # rows name files in it
 _COMMIT = re.compile(r"[0-9a-f]{40}")  # the folder of a dataset in the cache of what was fetched
 _LONGEST_NAME = 200  # bytes; a feature's name becomes a folder
 _MOST_LINKS = 40  # to one file, as in Linux
+_MOST_NESTED = 32  # levels of a column; pyarrow writes parquet of up to 100, and a list takes two
 _TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".incomplete", ".lock", ".swp", "~")
 
 
@@ -259,14 +260,17 @@ def arrow_values(values: Sequence[Any]) -> ArrowColumn:
     """Return values of JSON as a column that parquet can hold; if they are of several types, as texts of JSON."""
     with suppress(pa.ArrowException, OverflowError, ValueError, TypeError):
         column = pa.array(values)
-        if not _has_empty_struct(column.type):
+        if _is_storable(column.type, _MOST_NESTED):
             return column
     return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
 
 
-def _has_empty_struct(kind: pa.DataType) -> bool:
+def _is_storable(kind: pa.DataType, levels: int) -> bool:
+    """Return True for a type without empty structs, nested no more than so many levels."""
     children = [kind.field(at).type for at in range(kind.num_fields)]
-    return any(map(_has_empty_struct, children)) if children else pa.types.is_struct(kind)
+    if not children:
+        return not pa.types.is_struct(kind)
+    return levels > 0 and all(_is_storable(child, levels - 1) for child in children)
 
 
 def _is_passing(name: str) -> bool:

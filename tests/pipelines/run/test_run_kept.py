@@ -405,3 +405,7 @@ def test_arrow_values() -> None:
     assert arrow_values([1, None, 2.5]).to_pylist() == [1.0, None, 2.5]
     assert arrow_values([[{}], None]).to_pylist() == ["[{}]", None]
     assert arrow_values([1 << 70, "\ud800"]).to_pylist() == [str(1 << 70), '"\\ud800"']
+    for levels in (1, 32, 33, 60, 400):
+        deep = json.loads("[" * levels + "7" + "]" * levels)
+        [stored] = arrow_values([deep]).to_pylist()
+        assert (stored if levels < 33 else json.loads(stored)) == deep
