@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -51,6 +52,7 @@ _MOST_GAPS = 1 << 16  # numbers that no task has
 _BATCH_VALUES = 1 << 22
 _FRAME_BYTES = 1 << 24  # of a batch of frames
 _MOST_STREAMS = 8  # data files that are open at a time
+_TOO_WIDE = re.compile(r"\{[^}]*(\{|\d{5})")  # in a template: a number of ten thousand digits and more
 
 
 class Dataset(DatasetFiles, ABC):
@@ -539,7 +541,7 @@ class Dataset(DatasetFiles, ABC):
         """Return a path by a template of info.json; Damaged if that gives none, or one that is not in the dataset."""
         template = self.info.get(name)
         try:
-            if isinstance(template, str):
+            if isinstance(template, str) and not _TOO_WIDE.search(template):
                 path = template.format(**values)
                 if leads_inside(path):
                     return path

@@ -161,6 +161,8 @@ def test_damage_has_a_place(root: Path, damage: Callable[[Path], Any], said: str
         ("/data/{episode_index}.parquet", "leads out of the dataset"),
         ("data/\0{episode_index}.parquet", "leads out of the dataset"),
         ("data/{episode_index:0300d}.parquet", "does not exist, but episode 0"),
+        ("data/{episode_index:99999999d}.parquet", "instead of a path with"),
+        ("data/{episode_index:{episode_index}d}.parquet", "instead of a path with"),
         ("data/{episode_chunk}.parquet", "data/0.parquet for more than one file"),
         ("data/{episode}.parquet", "instead of a path with"),
         ("data/{episode_index.__class__.__mro__[9]}.parquet", "instead of a path with"),
