@@ -175,6 +175,7 @@ def _ranges(dataset: Dataset, annotations: Mapping[str, str]) -> NDArray[np.int6
             if any(f"stats/{key}/{name}" not in columns for name in _RANGE):
                 continue
             values = np.concatenate([columns[f"stats/{key}/{name}"] for name in _RANGE], axis=1).astype(np.float32)
+            values += 0  # makes -0.0, which other sums give, the same value as 0.0
             for row in np.flatnonzero(np.isfinite(values).all(axis=1)).tolist():
                 found[first + row, at] = hash(values[row].tobytes()) or 1
         first += len(lengths)

@@ -120,6 +120,19 @@ class TestFound:
         (a / paths_v21.EPISODES_STATS).unlink()
         assert pairs(a, b, made / "two") == [(1, at, 0, at) for at in range(3)]
 
+    def test_zero_with_another_sign_in_the_statistics(self, made: Path, tmp_path: Path) -> None:
+        """Of 0.0 and -0.0 either is the smallest."""
+        folders = [foreign(made / "one", tmp_path / name) for name in "ab"]
+        for folder, zero in zip(folders, (0.0, -0.0), strict=True):
+            path = folder / paths_v30.EPISODES
+            table = pq.read_table(path)
+            at = table.schema.get_field_index("stats/action/min")
+            lows = [[zero, *low[1:]] for low in table.column(at).to_pylist()]
+            pq.write_table(
+                table.set_column(at, table.schema.field(at), pa.array(lows, table.schema.field(at).type)), path
+            )
+        assert len(pairs(*folders)) == len(open_dataset(folders[0]).lengths)
+
     def test_some_episodes_of_a_dataset(self, made: Path, tmp_path: Path) -> None:
         """Rows, not positions, decide."""
         aggregate([made / "two", made / "one"], tmp_path / "both")
