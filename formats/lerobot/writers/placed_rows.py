@@ -156,7 +156,11 @@ class PlacedRows:
             "task_index": of_each(self._tasks.index(placed.location.tasks[0]) for placed in run.episodes),
         }
         if self._lookups[run.episodes[0].source].size:
-            said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES if name != "frame_index"}
+            unread = {
+                "frame_index",
+                *(["timestamp"] if self._times_from_index else []),
+            }  # times of a clock have any type
+            said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES if name not in unread}
             numbers = {"episode_index": of_each(placed.location.index for placed in run.episodes)}
             if "frame_index" in piece.column_names:
                 said["frame_index"] = self._said(piece, "frame_index", where)

@@ -631,6 +631,20 @@ class TestTimes:
         [row, *_] = open_dataset(root).rows(["timestamp"])
         assert row["timestamp"][:, 0].tolist() == pa.array(times[: len(row["timestamp"])], dtype).to_pylist()
 
+    @pytest.mark.parametrize("dtype", [pa.timestamp("us"), pa.null(), None])
+    @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
+    def test_they_are_not_read(self, version: str, dtype: pa.DataType | None, originals: Path, tmp_path: Path) -> None:
+        """Dates, empty, or without their column."""
+        root = shutil.copytree(originals / version, tmp_path / "cubes")
+        for path in root.glob("data/*/*.parquet"):
+            rows = pq.read_table(path)
+            at, rest = rows.schema.get_field_index("timestamp"), rows.drop_columns(["timestamp"])
+            if dtype is not None:
+                values = [None if dtype == pa.null() else 1_750_000_000_000_000 + row for row in range(len(rows))]
+                rest = rest.add_column(at, "timestamp", pa.array(values, dtype))
+            pq.write_table(rest.replace_schema_metadata(None), path)
+        both(root, tmp_path, times="index")
+
     @pytest.mark.parametrize("command", ["aggregate", "convert"])
     def test_the_option(
         self,
@@ -682,6 +696,7 @@ class TestV20:
             said = "\n".join(report.notes)
             for note in ("without frame_index", f"not in the output: {DEPTH}, a camera without files", "v2.0 has no"):
                 assert note in said
+            assert "not about its episodes" not in said
             features = json.loads((tmp_path / version / "meta/info.json").read_text())["features"]
             assert list(features) == list(tiny_v30.FEATURES)
         state = tiny_v30.columns()["observation.state"]
