@@ -250,7 +250,7 @@ def left_behind(source: Dataset) -> Iterator[str]:
         if source.is_inside(path):
             unused.setdefault(path.parts[0], []).append(path.as_posix())
         else:
-            yield f"not in the output: {path}, a link that leads out of the dataset"
+            yield f"not in the output: {path}, a link that leads nowhere or out of the dataset"
     others = (path for paths in OWN.values() if source.episodes_path not in paths for path in paths)
     if stale := [path for path in ("meta/relative_stats.json", *others) if (source.root / path).exists()]:
         unused.setdefault("meta", []).extend(stale)
