@@ -276,7 +276,7 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
     if doubts:
         raise UsageError(
             "annotations",
-            "their numbers may be those of tasks, or values\n    " + printable("\n    ".join(doubts)),
+            "their numbers may be those of tasks, or values\n    " + "\n    ".join(map(printable, doubts)),
             "the same in all datasets",
             f"{' '.join(f'--annotation {key}=values' for key in todo)} copies the numbers, =tasks renumbers them (in a "
             f"pipeline: annotations: {{{', '.join(f'{key}: values' for key in todo)}}} of the block)",

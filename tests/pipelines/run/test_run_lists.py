@@ -273,6 +273,7 @@ class TestDoubt:
             *("--annotation annotation.human.grade=values", "annotations: {annotation.human.grade: values}"),
         ):
             assert word in str(found.value)
+        assert f"\n    annotation.human.grade of {inputs[1]}: " in str(found.value)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
         with pytest.raises(UsageError, match="5 is not in its tasks"):
             read_inputs([str(path) for path in inputs], {})
