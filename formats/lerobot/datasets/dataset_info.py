@@ -273,6 +273,11 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
             [decided[key]] = meanings
         if why := found[0][1] if meanings == {"values"} else "":
             notes.append(printable(f"{key} is copied unchanged: {why}"))
+    named = {name for dataset in datasets for name in _named_by_modality(dataset)}
+    for key, feature in features.items():
+        if feature.dtype.startswith("float") and (key.startswith("annotation.") or key in named):
+            told = f"{key} is copied unchanged: it holds {feature.dtype}, and only integers are numbers of tasks"
+            notes.append(printable(told))
     if doubts:
         raise UsageError(
             "annotations",

@@ -317,6 +317,15 @@ class TestDoubt:
         aggregate([tmp_path / "a", tmp_path / "b"], tmp_path / "out", annotations={FLAG: "values"})
         assert column(rows(tmp_path / "out"), FLAG).tolist() == repeated(1, 1)
 
+    def test_numbers_with_a_point_are_named(self, tmp_path: Path) -> None:
+        """GR00T finds the task of 1.0, too."""
+        for name, task in (("a", "push"), ("b", "pull")):
+            own = {"task_index": 0, TASK: [0, 1, 0, 1, 0, 1], FLAG: 1}
+            write_v21(tmp_path / name, {0: task, 1: "rest"}, [own], dtypes={TASK: "float32"}, modality=None)
+        report = aggregate([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+        assert column(rows(tmp_path / "out"), TASK).tolist() == [0.0, 1.0] * T
+        assert f"{TASK} is copied unchanged: it holds float32, and only integers are numbers of tasks" in report.notes
+
     def test_modality_of_one_dataset_is_enough(self, tmp_path: Path) -> None:
         """It is not in the output, where it differs; what was decided is, for whatever follows."""
         write_v21(tmp_path / "a", {0: "push", 1: "rest"}, [{"task_index": 0, GOAL: 1}])
