@@ -156,10 +156,8 @@ class PlacedRows:
             "task_index": of_each(self._tasks.index(placed.location.tasks[0]) for placed in run.episodes),
         }
         if self._lookups[run.episodes[0].source].size:
-            unread = {
-                "frame_index",
-                *(["timestamp"] if self._times_from_index else []),
-            }  # times of a clock have any type
+            # Times of a clock may be of any type, or missing.
+            unread = {"frame_index", "timestamp"} if self._times_from_index else {"frame_index"}
             said = {name: self._said(piece, name, where) for name in DEFAULT_FEATURES if name not in unread}
             numbers = {"episode_index": of_each(placed.location.index for placed in run.episodes)}
             if "frame_index" in piece.column_names:
