@@ -182,6 +182,8 @@ def shared_extras(sources: Iterable[Dataset], made: Collection[str]) -> tuple[di
         for path, places in origins.items()
         if len(digests[path]) == 1 and (len(places) == len(roots) or path.parts[0] == ANNOTATIONS)
     }
+    folders = {parent for path in shared for parent in path.parents}  # a name may be a file here, a folder there
+    shared = {path: origin for path, origin in shared.items() if path not in folders}
     dropped = {path: [str(root) for root in roots if root / path in places] for path, places in origins.items()}
     return shared, [
         f"{path} differs between the datasets: not copied from {', '.join(dropped[path])}"

@@ -304,6 +304,15 @@ class TestFiles:
         assert "README.md" in report.notes[1]
         assert str(tmp_path / "two_v21") in report.notes[1]
 
+    def test_a_file_where_others_have_a_folder(self, made: Path, tmp_path: Path) -> None:
+        for name, path in (("one", "annotations/0"), ("two_v21", "annotations/0/grasp.json")):
+            shutil.copytree(made / name, tmp_path / name)
+            (tmp_path / name / path).parent.mkdir(parents=True)
+            (tmp_path / name / path).write_text(name)
+        report = aggregate([tmp_path / "one", tmp_path / "two_v21"], tmp_path / "out")
+        assert (tmp_path / "out/annotations/0/grasp.json").read_text() == "two_v21"
+        assert report.notes == [f"annotations/0 differs between the datasets: not copied from {tmp_path / 'one'}"]
+
 
 def everything(dataset: Path, *, with_rows: bool = True) -> list[str]:
     """Put an unknown key or file at every place of a dataset; return what to look for."""
