@@ -151,13 +151,15 @@ def misplaced_quantiles(found: Mapping[str, Floats], rows: NDArray[Any]) -> Iter
     """
     table = np.sort(as_table(rows).astype(np.float64), axis=0)
     low, high = table[0], table[-1]
-    slack = (high - low) / _LEROBOT_BINS + 1e-6 * np.maximum(np.abs(low), np.abs(high)) + 1e-9
     lower, upper, _ = neighbours(np.array(list(QUANTILES.values())), len(table))
-    for name, first, last in zip(QUANTILES, lower - 1, upper + 1, strict=True):
+    with np.errstate(invalid="ignore"):  # of rows that are infinite
+        slack = (high - low) / _LEROBOT_BINS + 1e-6 * np.maximum(np.abs(low), np.abs(high)) + 1e-9
+        floors = table[np.maximum(lower - 1, 0)] - slack
+        ceilings = table[np.minimum(upper + 1, len(table) - 1)] + slack
+    for name, floor, ceiling in zip(QUANTILES, floors, ceilings, strict=True):
         if (value := found.get(name)) is None:
             continue
         value = value.ravel()
-        floor, ceiling = table[max(first, 0)] - slack, table[min(last, len(table) - 1)] + slack
         if ((value < floor) | (value > ceiling)).any():
             at = int(np.argmax((value < floor) | (value > ceiling)))
             yield f"{name}[{at}] is {value[at]:.9g}, but the rows give {floor[at]:.9g} to {ceiling[at]:.9g}"

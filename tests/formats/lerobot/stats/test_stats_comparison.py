@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from robotrove.formats.lerobot.stats.feature_stats import moments, numeric_stats
-from robotrove.formats.lerobot.stats.stats_comparison import EXACT, TOLERANCES, differences, differing, misshapen
+from robotrove.formats.lerobot.stats.stats_comparison import (
+    EXACT,
+    TOLERANCES,
+    differences,
+    differing,
+    misplaced_quantiles,
+    misshapen,
+)
 
 KEYS = ("min", "max", "mean", "std", "count")
 
@@ -58,3 +65,13 @@ def test_exact_is_exact_for_epoch_times_and_equal_values() -> None:
     assert differing(exact | {"std": np.array([0.0, 0.0])}, exact, TOLERANCES) == ["std"]
     assert differing(exact | {"std": exact["std"] + [0, 1e-8]}, exact, TOLERANCES) == []
     assert differing(exact | {"std": exact["std"] * (1 + 1e-10)}, exact, EXACT) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("low", [-np.inf, 0.0, np.inf])
+def test_quantiles_of_infinite_rows(low: float) -> None:
+    """verify showed a warning of numpy with a line of code."""
+    rows = np.array([low, 1.0, np.inf])[:, None]
+    assert list(misplaced_quantiles({"q50": np.array([1.0])}, rows)) == []
+    finite = misplaced_quantiles({"q01": np.array([9.0])}, np.arange(100.0)[:, None])
+    assert [text[:11] for text in finite] == ["q01[0] is 9"]
