@@ -260,7 +260,7 @@ def arrow_values(values: Sequence[Any]) -> ArrowColumn:
     """Return values of JSON as a column that parquet can hold; if they are of several types, as texts of JSON."""
     with suppress(pa.ArrowException, OverflowError, ValueError, TypeError):
         column = pa.array(values)
-        if _is_storable(column.type, _MOST_NESTED):
+        if _is_storable(column.type, _MOST_NESTED) and _has_keys_of(column.to_pylist(), list(values)):
             return column
     return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
 
@@ -271,6 +271,13 @@ def _is_storable(kind: pa.DataType, levels: int) -> bool:
     if not children:
         return not pa.types.is_struct(kind)
     return levels > 0 and all(_is_storable(child, levels - 1) for child in children)
+
+
+def _has_keys_of(stored: Any, value: Any) -> bool:
+    """Return False if objects got keys of others, as the rows of a column have them."""
+    if isinstance(value, dict):
+        return stored.keys() == value.keys() and all(_has_keys_of(stored[key], value[key]) for key in value)
+    return not isinstance(value, list) or all(map(_has_keys_of, stored, value))
 
 
 def _is_passing(name: str) -> bool:

@@ -418,3 +418,9 @@ def test_arrow_values() -> None:
         deep = json.loads("[" * levels + "7" + "]" * levels)
         [stored] = arrow_values([deep]).to_pylist()
         assert (stored if levels < 33 else json.loads(stored)) == deep
+    alike, other = [{"a": 1, "b": [{"c": None}]}, None, {"a": 2.5, "b": []}], [{"a": 1}, {"b": 2}]
+    assert arrow_values(alike).to_pylist() == alike
+    assert [json.loads(text) for text in arrow_values(other).to_pylist()] == other
+    assert [json.loads(text) for text in arrow_values([[{"a": [x]} for x in other]]).to_pylist()] == [
+        [{"a": [x]} for x in other]
+    ]
