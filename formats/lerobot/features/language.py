@@ -72,6 +72,8 @@ class Language(FeatureKind):
 
     def type_problem(self, found: pa.DataType, *, may_wrap: bool) -> Problem | None:
         """See the base class."""
+        if pa.types.is_null(found):  # a file in which no row has entries
+            return None
         if not is_list(found) or not (pa.types.is_struct(found.value_type) or pa.types.is_null(found.value_type)):
             return "error", f"is {found} instead of a list of entries"
         fields = {} if pa.types.is_null(found.value_type) else {field.name: field.type for field in found.value_type}
@@ -86,7 +88,7 @@ class Language(FeatureKind):
             raise Damaged(where, problem[1])
         rows = np.empty((len(column), 1), object)
         for at, entries in enumerate(column.to_pylist()):
-            rows[at, 0] = [_parsed(entry, where) for entry in entries or ()]
+            rows[at, 0] = [_parsed(entry or {}, where) for entry in entries or ()]
         return rows
 
     def row_problem(self, row: Any, key: str = "", cameras: Collection[str] = ()) -> str:
@@ -108,6 +110,8 @@ class Language(FeatureKind):
         column = piece.column(field.name).combine_chunks()
         if problem := self.type_problem(column.type, may_wrap=False):
             raise RobotroveError(where, problem[1], f"{field.type}")
+        if pa.types.is_null(column.type):
+            column = column.cast(pa.list_(pa.null()))
         entries, kind = column.flatten(), field.type.value_type
         fields = () if pa.types.is_null(entries.type) else entries.type
         own = {one.name: pc.struct_field(entries, one.name) for one in fields}

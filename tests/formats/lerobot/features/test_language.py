@@ -97,6 +97,22 @@ def test_the_types_of_other_writers(tmp_path: Path, kind: pa.DataType) -> None:
     assert found == [[entry(None, None, tool_calls=[call(n=7)])] if row in events else [] for row in range(FRAMES)]
 
 
+def change_events(path: Path, rows: pa.Array) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index(EVENTS), EVENTS, rows), path)
+
+
+def test_a_file_without_a_list_in_any_row(tmp_path: Path) -> None:
+    """pyarrow gives such a column the type null, and LeRobot loads it."""
+    root = annotated(tmp_path / "one", SAID)
+    path = min(root.glob("data/*/*.parquet"))
+    count = pq.read_metadata(path).num_rows
+    change_events(path, pa.nulls(count))
+    assert [f for f in verify(root).findings if f.severity == "error"] == []
+    aggregate([root], tmp_path / "two")
+    assert held(spoken(tmp_path / "two", EVENTS)) == [[]] * count + expected(SAID)[count:]
+
+
 def test_rows_of_a_dataset_in_python(tmp_path: Path) -> None:
     dataset = open_dataset(str(annotated(tmp_path / "said", SAID)))
     rows = [entries for batch in dataset.rows([EVENTS]) for [entries] in batch[EVENTS]]
@@ -156,6 +172,14 @@ def test_wrong_entries_are_found(tmp_path: Path, wrong: dict[str, Any], said: st
     ((where, message),) = found(root)
     assert where == "data/chunk-000/file-000.parquet, row 7"
     assert message.startswith(f"language_events: {said}")
+
+
+def test_an_empty_entry_is_found(tmp_path: Path) -> None:
+    root = annotated(tmp_path / "one", SAID)
+    path = min(root.glob("data/*/*.parquet"))
+    rows = pq.read_table(path)[EVENTS]
+    change_events(path, pa.array([*rows.to_pylist()[:-1], [None]], rows.type))
+    assert found(root) == [(f"data/chunk-000/{path.name}, row {len(rows) - 1}", f"{EVENTS}: an entry has no role")]
 
 
 def test_styles_of_a_project_are_its_own(tmp_path: Path) -> None:
