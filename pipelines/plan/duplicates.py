@@ -212,12 +212,16 @@ def _digest(dataset: Dataset, at: EpisodeLocation, annotations: Mapping[str, str
     numbers, lists = _compared(dataset, annotations), {"task_index": _hashes(dataset.tasks)}
     for key, name in sorted(_pointing(dataset, annotations).items()):
         lists[key] = lists["task_index"] if name == LISTS["tasks"] else _hashes(dataset.subtasks)
-    digests = {key: blake2b(digest_size=16) for key in [*numbers, *lists]}  # of each, as batches may be cut anywhere
+    texts = sorted(key for key, feature in dataset.features.items() if feature.dtype == "string")
+    # Of each column, as batches may be cut anywhere.
+    digests = {key: blake2b(digest_size=16) for key in [*numbers, *texts, *lists]}
     for batch in dataset.rows(list(digests), at):
         for key in numbers:
             digests[key].update(batch[key].astype(dataset.features[key].values_dtype).tobytes())
-        for key, texts in lists.items():
-            digests[key].update(texts.take(batch[key], mode="clip").tobytes())
+        for key in texts:
+            digests[key].update(_hashes(batch[key].ravel().tolist()).tobytes())
+        for key, known in lists.items():
+            digests[key].update(known.take(batch[key], mode="clip").tobytes())
     return b"".join(digest.digest() for digest in digests.values())
 
 

@@ -157,6 +157,18 @@ class TestFound:
         report = aggregate([made / "one", gaps], tmp_path / "out", on_duplicate="skip")
         assert (report.kept, report.rejected) == (3, {"duplicate_episode": 3})
 
+    def test_one_other_text_is_another_episode(self, made: Path, tmp_path: Path) -> None:
+        """The rows were described again."""
+        a, b = foreign(made / "one_v21", tmp_path / "a"), foreign(made / "one", tmp_path / "b")
+        assert pairs(a, b) == [(1, 0, 0, 0), (1, 1, 0, 1), (1, 2, 0, 2)]
+
+        def change(table: pa.Table) -> pa.Table:
+            texts = table["note"].to_pylist()
+            return table.set_column(table.column_names.index("note"), "note", pa.array([*texts[:-1], "other"]))
+
+        change_rows(a, 1, change)
+        assert pairs(a, b) == [(1, 0, 0, 0), (1, 2, 0, 2)]
+
     @pytest.mark.parametrize("column", ["action", "observation.matrix", "observation.stage"])
     def test_one_other_number_is_another_episode(self, made: Path, tmp_path: Path, column: str) -> None:
         a, b = foreign(made / "one_v21", tmp_path / "a"), foreign(made / "one_v21", tmp_path / "b")
