@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ...core.errors import UsageError
 from ...core.features import Features
 from ...formats.lerobot.datasets.dataset import Dataset
@@ -62,12 +64,14 @@ class Downgrader(DatasetMaker):
         """
         refused = [key for key, feature in features.items() if self.makes in kind_of(feature).refused_in]
         if refused:
+            root = self.datasets[0] if self.datasets and len(self.datasets) == 1 else "DATASET"
             raise UsageError(
                 ", ".join(refused),
                 f"cannot be in a dataset of {self.makes}: its readers know neither depth nor annotations",
                 "features that LeRobot 0.3.3 knows",
-                f"write v3.0 (robotrove aggregate), or remove them first: lerobot-edit-dataset --operation.type "
-                f'remove_feature --operation.feature_names "{refused}" (LeRobot 0.6)',
+                "write v3.0 (robotrove aggregate), or remove them first, with LeRobot 0.6: lerobot-edit-dataset "
+                f"--repo_id local --root {shlex.quote(root)} --new_root NEW --operation.type remove_feature "
+                f'--operation.feature_names "{refused}"',
             )
 
     def writer(self, info: DatasetInfo) -> VersionWriter:

@@ -124,7 +124,7 @@ def test_no_dataset_of_v21(tmp_path: Path) -> None:
     root = annotated(tmp_path / "said", SAID)
     with pytest.raises(UsageError, match=r"language_persistent, language_events.*v2\.1") as error:
         convert(root, "v2.1", tmp_path / "older")
-    assert "lerobot-edit-dataset" in error.value.todo
+    assert f"lerobot-edit-dataset --repo_id local --root {root} --new_root NEW --op" in error.value.todo
     assert not (tmp_path / "older").exists()
 
 
