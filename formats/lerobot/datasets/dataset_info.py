@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -282,9 +282,10 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
         raise UsageError(
             "annotations",
             "their numbers may be those of tasks, or values\n    " + "\n    ".join(map(printable, doubts)),
-            "the same in all datasets",
-            f"{' '.join(f'--annotation {key}=values' for key in todo)} copies the numbers, =tasks renumbers them (in a "
-            f"pipeline: annotations: {{{', '.join(f'{key}: values' for key in todo)}}} of the block)",
+            "numbers of tasks in every dataset, or values in every dataset",
+            f"{' '.join(f'--annotation {key}=values' for key in todo)} copies the numbers (in a pipeline: annotations: "
+            f"{{{', '.join(f'{key}: values' for key in todo)}}} of the block)"
+            + "".join(f"; --annotation {key}=tasks renumbers them" for key in todo if _can_be_tasks(datasets, key)),
         )
     return decided, notes
 
@@ -308,6 +309,15 @@ def _meaning(dataset: Dataset, key: str, given: str) -> tuple[str, str]:
     if outside := numbers - known:
         return "", f"{some(outside)} {'is' if len(outside) == 1 else 'are'} not in its {name} ({some(known)})"
     return name, f"all of {some(numbers)} are numbers of its {name}"
+
+
+def _can_be_tasks(datasets: Iterable[Dataset], key: str) -> bool:
+    """Return True if each dataset has a task for every number of a column."""
+    for dataset in datasets:
+        with naming_dataset(dataset.root):
+            if _meaning(dataset, key, "tasks")[0] in ("", "values"):
+                return False
+    return True
 
 
 def _numbers(dataset: Dataset, key: str) -> set[int]:

@@ -279,6 +279,7 @@ class TestDoubt:
             read_inputs([str(path) for path in inputs], {})
         with pytest.raises(UsageError, match="5 is not in its tasks"):  # what is said does not change the numbers
             aggregate(inputs, tmp_path / "out", annotations={"annotation.human.grade": "tasks"})
+        assert "=tasks" not in str(found.value), "no decision gives 5 a task"
 
     def test_a_decision_holds_for_what_is_made_of_the_dataset(self, tmp_path: Path) -> None:
         key = "annotation.human.grade"
@@ -314,6 +315,11 @@ class TestDoubt:
         write_v21(tmp_path / "b", {0: "pull"}, [{"task_index": 0, FLAG: 1}], modality=None)
         with pytest.raises(UsageError, match='it is a flag, and no task is called "valid"'):
             aggregate([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+        write_v21(tmp_path / "c", {0: "wait", 1: "pull"}, [{"task_index": 1, FLAG: 1}], modality=None)
+        with pytest.raises(UsageError, match=rf"; --annotation {FLAG}=tasks renumbers them"):
+            aggregate([tmp_path / "a", tmp_path / "c"], tmp_path / "out")
+        aggregate([tmp_path / "a", tmp_path / "c"], tmp_path / "tasks", annotations={FLAG: "tasks"})
+        assert texts(tmp_path / "tasks", FLAG) == repeated("valid", "pull")
         aggregate([tmp_path / "a", tmp_path / "b"], tmp_path / "out", annotations={FLAG: "values"})
         assert column(rows(tmp_path / "out"), FLAG).tolist() == repeated(1, 1)
 
