@@ -56,11 +56,9 @@ class EpisodeRun:
         """Return the place in `episodes` of the episode of each of `count` rows: (count,)."""
         return np.searchsorted(self.starts, np.arange(first, first + count), side="right") - 1
 
-    def place(self, row: int) -> tuple[str, int]:
-        """Return where the episode of a row of the run begins, for people, and how many rows later that row is."""
-        number = int(self.owners(row, 1)[0])
-        begin = self.episodes[number].location.rows
-        return f"{begin.path}, row {begin.first}", row - int(self.starts[number])
+    def place(self, row: int) -> str:
+        """Return the file of a row of the run, and the number of the row there, for people."""
+        return f"{self.rows.path}, row {self.rows.first + row}"
 
 
 def runs(episodes: Iterable[PlacedEpisode]) -> Iterator[EpisodeRun]:
@@ -186,7 +184,8 @@ class PlacedRows:
         if wrong is None or not wrong.any():
             return
         row, entry = np.argwhere(wrong)[0].tolist()
-        placed, (_, rows_on) = run.episodes[int(run.owners(first + row, 1)[0])], run.place(first + row)
+        owner = int(run.owners(first + row, 1)[0])
+        placed, rows_on = run.episodes[owner], first + row - int(run.starts[owner])
         value = values.reshape(len(values), -1)[row, entry]
         where = f"row {rows_on} of episode {placed.location.index} in {placed.location.rows.path}"
         count, sentence = self.unusable.get(name, (0, f"{where}, entry {entry}, is {value}"))
@@ -217,13 +216,13 @@ class PlacedRows:
         source = run.episodes[0].source
         texts = self._source_tasks[source]
         for at in np.flatnonzero((own < 0) | (own >= len(texts)))[:1].tolist():
-            raise RobotroveError(run.place(first + at)[0], f"task_index is {own[at]}", f"0 to {len(texts) - 1}")
+            raise RobotroveError(run.place(first + at), f"task_index is {own[at]}", f"0 to {len(texts) - 1}")
         _, rows = np.unique(owners * len(texts) + own, return_index=True)  # one row of each task of each episode
         for at in np.sort(rows).tolist():
             placed = run.episodes[owners[at]]
             if texts[own[at]] not in placed.location.tasks:
                 raise RobotroveError(
-                    run.place(first + at)[0],
+                    run.place(first + at),
                     f"episode {placed.location.index} has rows with the task {texts[own[at]]!r}",
                     f"the tasks that meta names for it: {', '.join(map(repr, placed.location.tasks))}",
                 )
@@ -251,20 +250,18 @@ def _check_place(
     """Make sure that rows which say what they are, are those of their episodes; without `times`, at any time."""
     for name, numbers in expected.items():
         for at in np.flatnonzero(said[name] != numbers)[:1].tolist():
-            where, rows_on = run.place(first + at)
             raise RobotroveError(
-                where,
-                f"{rows_on} rows on, {name} is {said[name][at]}",
+                run.place(first + at),
+                f"{name} is {said[name][at]}",
                 f"{numbers[at]}, by the lengths of the episodes before",
             )
     if times is None:
         return
     for at in np.flatnonzero(is_lost(said["timestamp"], times, _TIME_TOLERANCE_S))[:1].tolist():
-        where, rows_on = run.place(first + at)
         raise RobotroveError(
-            where,
-            f"{rows_on} rows on, timestamp is {said['timestamp'][at]}",
+            run.place(first + at),
+            f"timestamp is {said['timestamp'][at]}",
             f"{times[at]:.6f}, frame_index / fps: LeRobot finds frames by it",
-            f"if frame k of a clip is that of row k: {option('times', 'index')} (in a pipeline, of the block: "
-            f"times: index) writes frame_index / fps; with {option('fresh')}",
+            f"if frame k of a clip is that of row k, rerun the command with {option('times', 'index')} (in a "
+            f"pipeline, of the block: times: index) and {option('fresh')}: times become frame_index / fps",
         )

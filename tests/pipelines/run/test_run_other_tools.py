@@ -658,7 +658,7 @@ class TestTimes:
         more = ["--to", "v3.0"] if command == "convert" else []
         refused = robotrove(command, v21, *more, "-o", tmp_path / "refused")
         assert refused.code == 1
-        assert all(text in refused.err for text in ("timestamp is 7.5", "--times index", "--fresh"))
+        assert all(text in refused.err for text in ("row 0: timestamp is 7.5", "--times index", "--fresh"))
         assert robotrove(command, v21, *more, "--times", "index", "-o", tmp_path / "out").code == 0
         assert_whole(tmp_path / "out")
 
