@@ -58,13 +58,16 @@ def misshapen(found: Mapping[str, Floats], shapes: Sequence[tuple[int, ...]]) ->
 
 def unusable(found: Mapping[str, Floats], shapes: Sequence[tuple[int, ...]]) -> Iterator[str]:
     """Yield statistics that are not numbers or in none of the shapes; count has the shape (1,)."""
+    lost = []
     for name, value in found.items():
         expected = [(1,)] if name == "count" else shapes
         if value.shape not in expected:
             was = "no numbers" if value is NO_NUMBERS else f"of shape {value.shape}"
             yield f"{name} is {was}; expected shape {expected[0]}"
         elif not np.isfinite(value).all():
-            yield f"{name} holds NaN or Inf"
+            lost.append(name)
+    if lost:
+        yield f"NaN or Inf in {', '.join(lost)}"
 
 
 def out_of_range(found: Mapping[str, Floats]) -> str:

@@ -32,7 +32,7 @@ def test_a_feature_without_statistics(tiny) -> None:
         ("observation.state", "mean", [0.0, "x", 0.0], "mean is no numbers; expected shape (3,)"),
         ("observation.state", "count", 20, "count is of shape (); expected shape (1,)"),
         ("observation.state", "count", [19], "count[0] is 19, but the rows give 20"),
-        ("observation.state", "max", [9.0, 9.0, float("nan")], "max holds NaN or Inf"),
+        ("observation.state", "max", [9.0, 9.0, float("nan")], "NaN or Inf in max"),
         ("frame_index", "max", [6.0], "max[0] is 6, but the rows give 5"),
         ("frame_index", "mean", [1.76], "mean[0] is 1.76, but the rows give 1.75"),
         ("index", "q10", [12.0], "q10 is above q50"),
@@ -54,6 +54,12 @@ def test_one_wrong_value_in_stats_json(tiny, feature: str, key: str, value: Any,
 
     tiny.json(STATS, change)
     assert tiny.found("stats") == [(f"{STATS}, {feature}", message)]
+
+
+def test_nan_in_several_statistics_is_one_finding(tiny) -> None:
+    nan = [float("nan")] * 3
+    tiny.json(STATS, lambda stats: stats["observation.state"].update(mean=nan, std=nan, q50=nan))
+    assert tiny.found("stats") == [(f"{STATS}, observation.state", "NaN or Inf in mean, std, q50")]
 
 
 def test_the_spread_is_recomputed(tiny) -> None:
