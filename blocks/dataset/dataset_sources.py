@@ -125,12 +125,12 @@ class DatasetSources:
         return summed_histograms({} if skipped else histograms(source) for source, skipped in taken)
 
     def extras(self, made: Collection[str] = ()) -> tuple[dict[Path, Path], list[str]]:
-        """Return the extra files that go on, each with one origin, and a note on every other; all but those `made`."""
+        """Return the extra files to copy, each with one origin, and a note on every other; all but those `made`."""
         return shared_extras(self._tellers(), made)
 
     @cached_property
     def columns(self) -> tuple[Any, list[str]]:
-        """Extra columns of the episodes that go on, as an arrow schema, and a note on every other."""
+        """Extra columns of the episodes to keep, as an arrow schema, and a note on every other."""
         extras = ((str(source.root), source.episode_extras()) for source in self._tellers())
         return shared_columns(extras, is_json=self._makes == "v2.1")
 
@@ -258,9 +258,9 @@ def left_behind(source: Dataset) -> Iterator[str]:
         unused.setdefault("meta", []).extend(stale)
     for paths in unused.values():
         more = f" and {len(paths) - _MOST_SHOWN} more there" if len(paths) > _MOST_SHOWN else ""
-        yield f"not in the output: {', '.join(paths[:_MOST_SHOWN])}{more}, which are not about its episodes"
+        yield f"not in the output: {', '.join(paths[:_MOST_SHOWN])}{more}, which no episode uses"
     if strange := ", ".join(sorted(source.row_columns - {*source.row_features, *DEFAULT_FEATURES})):
-        yield f"not in the output: columns {strange} of the rows, which {paths_v30.INFO} does not name"
+        yield f"not in the output: columns of the rows that {paths_v30.INFO} does not name: {strange}"
     if unknown := source.unknown_stats():
         yield f"not in the output: {', '.join(unknown)} of the statistics"
     splits = source.info.get("splits")

@@ -140,8 +140,8 @@ def unusable_notes(folder: Path) -> Iterator[str]:
             totals[key] = totals.get(key, 0) + count
             firsts.setdefault(key, first)
     for key, count in totals.items():
-        told = f"column {key} has {count} values that are NaN or infinite, the first: {firsts[key]}"
-        yield printable(f"{told}; they were copied, and the column has no statistics")
+        told = f"NaN or infinite values in column {key}: {count} (first: {firsts[key]})"
+        yield printable(f"{told}; they are copied, and the column has no statistics")
 
 
 def write_episodes(folder: Path, episodes: Iterable[PlacedEpisode]) -> None:

@@ -495,7 +495,7 @@ class TestLinks:
         assert_whole(tmp_path / "out")
         assert report.notes == [
             "not in the output: README.md, a link that leads nowhere or out of the dataset",
-            "not in the output: meta/loop, which are not about its episodes",
+            "not in the output: meta/loop, which no episode uses",
         ]
 
     def test_a_circle(self, v30: Path, tmp_path: Path) -> None:
@@ -697,7 +697,7 @@ class TestV20:
             said = "\n".join(report.notes)
             for note in ("without frame_index", f"not in the output: {DEPTH}, a camera without files", "v2.0 has no"):
                 assert note in said
-            assert "not about its episodes" not in said
+            assert "which no episode uses" not in said
             features = json.loads((tmp_path / version / "meta/info.json").read_text())["features"]
             assert list(features) == list(tiny_v30.FEATURES)
         state = tiny_v30.columns()["observation.state"]
