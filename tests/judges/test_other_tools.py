@@ -29,7 +29,7 @@ SUBTASKS = ["0.4.4 subtasks"]  # 0.4.4 reads these lists
 TEXT_COLUMNS = (DESCRIPTION, COARSE, VALIDITY)
 # v2.1 knows neither depth nor language columns.
 ONLY_V30 = {"0.6.1 pictures": "front_depth", "0.6.1 depth": "front_depth", "0.6.1 annotated": "language_persistent"}
-# What datasets 4 writes, 3.6 of LeRobot 0.3.3 cannot read; and keys that it needs to go on recording.
+# What datasets 4 writes, 3.6 of LeRobot 0.3.3 cannot read; and keys that it needs to record more episodes.
 RIGHT_ERRORS = {
     "any4lerobot": 'LeRobot 0.3.3 knows only "Sequence"',
     "gr00t": "is missing: LeRobot cannot add episodes",
