@@ -113,6 +113,8 @@ class StatsCheck(Check[View], Generic[View]):
                 values = comparison.numbers_of(entries.get(key, {}))
                 problems = list(comparison.misshapen(values, kind.known_stats_shapes()))
                 yield from (self.error(place, problem) for problem in problems)
+                if not values and key in exact and not np.isfinite(exact[key]["mean"]).all():
+                    continue  # rows with NaN have none; the check of rows names them
                 if not self.is_complete(where, key, values, missing) or problems:
                     continue
                 if not kind.is_numeric:
@@ -238,11 +240,16 @@ class StatsV30Check(StatsCheck[DatasetV30]):
             yield self.unknown(f"{paths_v30.STATS}, {key}")
         missing, faults, remedy = MissingStats(), Repeated(self), advice(dataset, "recomputes it")
         usable: dict[str, dict[str, comparison.Floats]] = {}
+        with np.errstate(invalid="ignore"):  # as in `per_episode`
+            means = {key: merger.result()["mean"] for key, merger in mergers.items() if not merger.is_empty}
+        lost = {key for key, mean in means.items() if not np.isfinite(mean).all()}
         for key, kind in dataset.stat_kinds.items():
             place, entry = f"{paths_v30.STATS}, {key}", content.get(key)
             values = comparison.numbers_of(entry if isinstance(entry, dict) else {})
             problems = list(comparison.misshapen(values, kind.known_stats_shapes()))
             yield from (self.error(place, problem) for problem in problems)
+            if not values and key in lost:
+                continue
             if not self.is_complete(paths_v30.STATS, key, values, missing) or problems:
                 continue
             if not kind.is_numeric:

@@ -133,7 +133,11 @@ def _episode_rows(dataset: Dataset, names: Sequence[str], *, keep_unusable: bool
         wrong = [key for key, values in rows.items() if values.dtype.kind == "f" and not np.isfinite(values).all()]
         if wrong and not keep_unusable:
             where = f"{at.rows.path.relative_to(dataset.root).as_posix()}, column {wrong[0]}"
-            raise Damaged(where, f"episode {at.index} has NaN or infinite numbers, so it has no statistics")
+            raise Damaged(
+                where,
+                f"episode {at.index} has NaN or infinite numbers, so it has no statistics: "
+                "replace these numbers, or delete the episode",
+            )
         yield {key: values for key, values in rows.items() if key not in wrong}
 
 

@@ -62,6 +62,18 @@ def test_nan_in_several_statistics_is_one_finding(tiny) -> None:
     assert tiny.found("stats") == [(f"{STATS}, observation.state", "NaN or Inf in mean, std, q50")]
 
 
+def test_no_command_computes_the_statistics_of_nan(tiny) -> None:
+    def spoil(table: pa.Table) -> pa.Table:
+        at, rows = table.column_names.index("observation.state"), table["observation.state"].to_pylist()
+        rows[1][2] = float("nan")
+        return table.set_column(at, table.schema.field(at), pa.array(rows, table.schema.field(at).type))
+
+    tiny.table("data/chunk-000/file-000.parquet", spoil)
+    tiny.json(STATS, lambda stats: stats.pop("observation.state"))
+    assert [message for where, message in tiny.found("stats") if where.startswith(STATS)] == []
+    assert "rows" in tiny.errors()
+
+
 def test_the_spread_is_recomputed(tiny) -> None:
     tiny.json(STATS, lambda stats: stats["frame_index"].update(std=[1.5]))
     assert tiny.found("stats") == [(f"{STATS}, frame_index", "std[0] is 1.5, but the rows give 1.47901995")]
