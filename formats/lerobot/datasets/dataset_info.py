@@ -252,7 +252,9 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
     integers = [key for key in features if features[key].is_integer and key not in DEFAULT_FEATURES]
     if strange := [key for key in given if key not in integers]:
         told = f"is not a column of integers{nearest(strange[0], integers)}"
-        raise UsageError(f"annotations: {printable(strange[0])}", told, f"columns of integers: {', '.join(integers)}")
+        raise UsageError(
+            f"annotations: {printable(strange[0])}", told, f"columns of integers: {', '.join(integers) or 'none'}"
+        )
     columns = [*given]
     for dataset in datasets:
         with naming_dataset(dataset.root):
