@@ -345,6 +345,9 @@ class TestDoubt:
         write_v21(tmp_path / "a", {0: "push"}, [{"task_index": 0, FLAG: 1}])
         with pytest.raises(UsageError, match=f"annotations: {name}: is not a column of integers.*\n.*: {FLAG}"):
             aggregate([tmp_path / "a"], tmp_path / "out", annotations={name: "values"})
+        write_v21(tmp_path / "b", {0: "push"}, [{"task_index": 0}], modality=None)
+        with pytest.raises(UsageError, match="columns of integers: none"):
+            aggregate([tmp_path / "b"], tmp_path / "out", annotations={name: "values"})
 
 
 def record(path: Path, task: str, episodes: int) -> Path:
