@@ -73,7 +73,7 @@ _DAMAGE = {
     "wrong_shape": ("rows have another shape than the feature", "fix the block that changes them"),
     "duplicate_episode": (
         "the same episode is listed before",
-        "remove one of the files (of datasets: on_duplicate: keep)",
+        "remove one of the files; for datasets, on_duplicate: keep takes both",
     ),
     "feature_mismatch": ("features differ from the dataset's", "convert such recordings to a dataset of their own"),
     "fps_mismatch": ("the frame rate differs from the dataset's", "convert such recordings to a dataset of their own"),
