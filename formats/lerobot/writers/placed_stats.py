@@ -54,7 +54,7 @@ class PlacedStats:
             return []
         episodes = f"{self._wrong} episode{'s' if self._wrong > 1 else ''}"
         found = f"the statistics of {episodes} were not those of the rows (first: {self._first})"
-        return [f"{found}: LeRobot sums in float32; recomputed in float64"]
+        return [f"{found}: recomputed in float64 (LeRobot sums in float32)"]
 
     def complete(self, placed: Sequence[PlacedEpisode], known: StatColumns) -> dict[str, Floats]:
         """Return the statistics of consecutive episodes, of every feature that has any.

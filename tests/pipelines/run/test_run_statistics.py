@@ -24,7 +24,7 @@ from robotrove.verification.dataset.runner import verify
 Rows = Mapping[str, np.ndarray]
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 LINES = "meta/episodes_stats.jsonl"
-SAID = "(first: episode 0, action): LeRobot sums in float32; recomputed in float64"
+SAID = "(first: episode 0, action): recomputed in float64 (LeRobot sums in float32)"
 
 
 def at_rest(seed: int, length: int) -> Rows:
@@ -184,7 +184,7 @@ def test_statistics_of_other_rows_are_computed(tmp_path: Path, recorded: list[li
     pq.write_table(table, root / EPISODES)
     report = aggregate([root], tmp_path / "out")
     assert [note.partition("(")[2] for note in notes(report)] == [
-        "first: episode 0, observation.degrees): LeRobot sums in float32; recomputed in float64"
+        "first: episode 0, observation.degrees): recomputed in float64 (LeRobot sums in float32)"
     ]
     assert_statistics(tmp_path / "out", recorded[0])
     for found, rows in zip(of_episodes(tmp_path / "out"), recorded[0], strict=True):
