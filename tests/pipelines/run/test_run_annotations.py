@@ -78,7 +78,8 @@ def test_in_version_21_and_back(datasets: list[str], tmp_path: Path, reference_e
     assert_numbered(old, [0, 0, 1, 1])
     means = [line["stats"][KEY]["mean"] for line in lines(old, "episodes_stats.jsonl")]
     assert means == [[0.0], [0.0], [1.0], [1.0]]
-    new = run(tmp_path / "new", [{"aggregator": {"datasets": [datasets[0], str(old)]}}, "dataset_stats"])
+    both = {"datasets": [datasets[0], str(old)], "on_duplicate": "keep"}
+    new = run(tmp_path / "new", [{"aggregator": both}, "dataset_stats"])
     assert pq.read_table(new / "meta/tasks.parquet")["task"].to_pylist() == ["push", "lift"]
     assert_numbered(new, [0, 0, 1, 1, 0, 0])
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -109,7 +110,11 @@ class TestAggregated:
         assert [stored.packets for stored in joined.episodes] == expected
 
     def test_provenance_is_carried_over(self, joined: OnDisk, inputs: list[Made]) -> None:
-        expected = [origin for made in inputs for origin in OnDisk(made.root).origins]
+        expected = [
+            origin | {"input_datasets": [{"dataset": made.root.name, "episode": origin["episode_index"]}]}
+            for made in inputs
+            for origin in OnDisk(made.root).origins
+        ]
         renumbered = [origin | {"episode_index": number} for number, origin in enumerate(expected)]
         assert joined.origins == renumbered
         assert {origin["source_name"] for origin in joined.origins} == {f"{made.root.name}.hdf5" for made in inputs}
@@ -272,7 +277,11 @@ class TestRoundTrip:
     def test_statistics_and_provenance(self, trip: list[OnDisk]) -> None:
         there, clips, back = trip
         assert (there.root / "meta/stats.json").read_bytes() == (back.root / "meta/stats.json").read_bytes()
-        assert there.origins == clips.origins == back.origins
+        for before, after in pairwise(trip):
+            steps = [{"dataset": before.root.name, "episode": number} for number in range(len(before.origins))]
+            chains = [[step, *origin["input_datasets"]] for step, origin in zip(steps, before.origins, strict=True)]
+            expected = [o | {"input_datasets": c} for o, c in zip(before.origins, chains, strict=True)]
+            assert after.origins == expected
         for key in SIZES:
             np.testing.assert_array_equal(there.histograms[key], clips.histograms[key])
             np.testing.assert_array_equal(there.histograms[key], back.histograms[key])
@@ -387,8 +396,9 @@ class TestMixed:
 
 
 def test_one_dataset_alone_is_the_same_dataset(twenty: list[Made], tmp_path: Path) -> None:
-    """Only the identity of the run differs."""
+    """Only the identity of the run differs, and that the provenance names the dataset."""
     aggregate([twenty[1].root], tmp_path / "out")
     left, right = tree(tmp_path / "out"), tree(twenty[1].root)
     assert left.keys() == right.keys()
-    assert [name for name in left if left[name] != right[name]] == ["meta/robotrove/run.json"]
+    differing = ["meta/robotrove/episodes.parquet", "meta/robotrove/run.json"]
+    assert sorted(name for name in left if left[name] != right[name]) == differing
