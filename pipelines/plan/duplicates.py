@@ -22,6 +22,7 @@ from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origins
 from ...formats.lerobot.features.feature_kind import stat_shapes
+from ...formats.lerobot.features.text import Text
 from ...manifests.run_info import Duplicate
 
 Place: TypeAlias = tuple[int, int]  # number of a dataset, position of an episode in it
@@ -212,7 +213,7 @@ def _digest(dataset: Dataset, at: EpisodeLocation, annotations: Mapping[str, str
     numbers, lists = _compared(dataset, annotations), {"task_index": _hashes(dataset.tasks)}
     for key, name in sorted(_pointing(dataset, annotations).items()):
         lists[key] = lists["task_index"] if name == LISTS["tasks"] else _hashes(dataset.subtasks)
-    texts = sorted(key for key, feature in dataset.features.items() if feature.dtype == "string")
+    texts = sorted(key for key, kind in dataset.kinds.items() if isinstance(kind, Text))
     # Of each column, as batches may be cut anywhere.
     digests = {key: blake2b(digest_size=16) for key in [*numbers, *texts, *lists]}
     for batch in dataset.rows(list(digests), at):
