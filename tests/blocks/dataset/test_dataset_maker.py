@@ -126,7 +126,7 @@ def test_aggregate_re_encodes_them_without_an_option(
     write_clip(dataset / CLIP.format(FRONT, 1), "h264 open", numbers(1), FPS)
     outs = {}
     for name, inputs in (("one", (plain, dataset)), ("two", (dataset, plain))):
-        done = robotrove("aggregate", *inputs, "-o", tmp_path / name)
+        done = robotrove("aggregate", *inputs, "--on-duplicate", "keep", "-o", tmp_path / name)
         assert done.code == 0, done.err
         assert f"1 clips of {FRONT} were re-encoded" in "\n".join(report(tmp_path / name)["notes"])
         outs[name] = the_video(tmp_path / name, FRONT)
