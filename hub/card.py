@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import yaml
 
-CARD = "README.md"
-MARK = "<!-- robotrove writes this card anew with each push; remove this line to keep a text of your own -->"
+from ..core.version import MARK
+
 VISUALIZER = "https://huggingface.co/spaces/lerobot/visualize_dataset?path="
 _SHOWN = 20
 

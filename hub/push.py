@@ -17,7 +17,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
 
 from ..core.errors import RobotroveError
-from .card import CARD, MARK
+from ..core.version import CARD, MARK
 from .client import Hub, Interrupted
 from .local_files import LocalFiles
 from .repository import MAIN, Operation, Repository, read

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ...core.commit import is_attempt
 from ...core.errors import Damaged, RobotroveError, printable
+from ...core.version import CARD, MARK
 from . import paths_v21, paths_v30
 
 # One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
@@ -239,7 +240,7 @@ def other_files(files: DatasetFiles) -> list[Path]:
         links = (here / name for name in folders if os.path.islink(os.path.join(folder, name)))
         found += (path for path in links if path.parts[0] not in ("data", "videos"))
         found += (here / name for name in names if here / name not in _OWN and not _is_passing(name))
-    return sorted(found)
+    return sorted(path for path in found if path != Path(CARD) or not _is_made_card(files.root / path))
 
 
 def extra_files(files: DatasetFiles) -> list[Path]:
@@ -278,6 +279,13 @@ def _has_keys_of(stored: Any, value: Any) -> bool:
     if isinstance(value, dict):
         return stored.keys() == value.keys() and all(_has_keys_of(stored[key], value[key]) for key in value)
     return not isinstance(value, list) or all(map(_has_keys_of, stored, value))
+
+
+def _is_made_card(path: Path) -> bool:
+    """Return True for a card that `robotrove push` wrote: it has the numbers of that dataset, and is written again."""
+    with suppress(OSError):
+        return MARK in path.read_text(encoding="utf-8", errors="replace")
+    return False
 
 
 def _is_passing(name: str) -> bool:

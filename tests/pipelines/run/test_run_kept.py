@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from robotrove.core.version import MARK
 from robotrove.formats.lerobot import paths_v21, paths_v30
 from robotrove.formats.lerobot.dataset_files import arrow_values
 from robotrove.manifests.run_report import RunReport
@@ -408,6 +409,15 @@ def test_nothing_vanishes_in_an_append(made: Path, tmp_path: Path, source: str) 
     assert not list((tmp_path / "out").rglob("unknown_link*"))
     assert [name for name in wanted if name not in told] == []
     assert_sound(tmp_path / "out")
+
+
+def test_a_card_that_push_wrote_is_left_to_the_next_push(made: Path, tmp_path: Path) -> None:
+    for name, card in (("own", "5 episodes"), ("pushed", f"5 episodes\n{MARK}\n")):
+        shutil.copytree(made / "one", tmp_path / name)
+        (tmp_path / name / "README.md").write_text(card)
+        report = convert(tmp_path / name, "v2.1", tmp_path / f"{name}.out")
+        assert (tmp_path / f"{name}.out/README.md").exists() == (name == "own")
+        assert not any("README" in note for note in report.notes)
 
 
 def test_arrow_values() -> None:

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from robotrove.hub.card import MARK
+from robotrove.core.version import MARK
 from robotrove.hub.client import Hub
 from robotrove.hub.push import Published, Push
 from robotrove.tests.support.hub.server import HubServer
