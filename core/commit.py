@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,7 +36,11 @@ def attempt_name(target: str) -> str:
 
 def json_text(document: Any, indent: int | None = None) -> str:
     """Return a document as JSON that every reader takes: numbers that are NaN or infinite become null (RFC 8259, 6)."""
-    return json.dumps(finite(document, lambda value: None), indent=indent, ensure_ascii=False, allow_nan=False)
+    dump = partial(json.dumps, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        return dump(document)
+    except ValueError:  # rare, and the copy takes longer than the text
+        return dump(finite(document, lambda value: None))
 
 
 def finite(document: Any, instead: Callable[[float], Any]) -> Any:

@@ -190,18 +190,17 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         notes += ["timestamp of each row is its frame_index / fps (times: index)"] * (self.times == "index")
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
-        files = planner.finish()
         DatasetPlan(
-            files,
-            tasks.tasks,
-            source_tasks,
-            total,
-            index,
-            list(map(printable, notes)),
-            subtasks.tasks,
-            source_subtasks,
-            task_columns,
-            self.times,
+            files=planner.finish(),
+            tasks=tasks.tasks,
+            source_tasks=source_tasks,
+            episodes=total,
+            frames=index,
+            notes=list(map(printable, notes)),
+            subtasks=subtasks.tasks,
+            source_subtasks=source_subtasks,
+            task_columns=task_columns,
+            times=self.times,
         ).write(self.folder)
 
     @cached_property
@@ -267,8 +266,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             described = self.sources.described(dataset_plan.read_episodes(self.folder, key=""))
             writer = self.writer(replace(self.info, episode_columns=self.sources.columns[0]))
             notes = writer.write_meta(attempt, described, self._plan, self.sources.histograms())
-            if notes:  # other ranks read the same plan, before or after
-                replace(self._plan, notes=[*self._plan.notes, *notes]).write(self.folder)
+            if notes:  # other ranks read the same plan, before or after; one that was stopped here has added them
+                replace(self._plan, notes=list(dict.fromkeys([*self._plan.notes, *notes]))).write(self.folder)
             for path, origin in self.sources.extras(_SUBTASKS if self._plan.subtasks else ())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)

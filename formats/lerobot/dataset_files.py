@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -228,15 +228,21 @@ class DatasetFiles:
                 row += batch.num_rows
 
 
-def other_files(files: DatasetFiles) -> list[Path]:
+def other_files(files: DatasetFiles, within: Collection[str] | None = None) -> list[Path]:
     """Return all files but those of meta/ that writers make, by relative path, sorted; no hidden or temporary ones.
 
     Also links to folders, which are not entered; those in data/ and videos/ lead to files that metadata names.
+
+    Args:
+        files: The dataset.
+        within: Look only into these folders of it, and not below others.
     """
     found: list[Path] = []
     for folder, folders, names in os.walk(files.root):
         here = Path(folder).relative_to(files.root)
         folders[:] = [name for name in folders if here / name not in _OWN and not _is_passing(name)]
+        if within is not None and not here.parts:
+            folders[:] = [name for name in folders if name in within]
         links = (here / name for name in folders if os.path.islink(os.path.join(folder, name)))
         found += (path for path in links if path.parts[0] not in ("data", "videos"))
         found += (here / name for name in names if here / name not in _OWN and not _is_passing(name))
@@ -250,10 +256,8 @@ def extra_files(files: DatasetFiles) -> list[Path]:
     """
     return [
         path
-        for path in other_files(files)
-        if (len(path.parts) == 1 or path.parts[0] in ("meta", ANNOTATIONS))
-        and (files.root / path).is_file()
-        and files.is_inside(path)
+        for path in other_files(files, ("meta", ANNOTATIONS))
+        if (files.root / path).is_file() and files.is_inside(path)
     ]
 
 

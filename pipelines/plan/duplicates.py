@@ -29,7 +29,7 @@ Place: TypeAlias = tuple[int, int]  # number of a dataset, position of an episod
 
 DUPLICATE = "duplicate_episode"
 _MOST_SHOWN = 10
-_RANGE = ("min", "max")  # exact in float32, whoever computed them
+_RANGE = ("min", "max")  # exact in float32, whichever tool computed them
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +195,10 @@ def _digests(folders: Sequence[Path], groups: _Groups, annotations: Mapping[str,
     found: dict[Place, bytes] = {}
     for number, positions in wanted.items():
         with naming_dataset(folders[number]):
-            dataset = open_dataset(folders[number])
-            for at, location in enumerate(dataset.episodes()):
+            digester = _Digester(open_dataset(folders[number]), annotations)
+            for at, location in enumerate(digester.dataset.episodes()):
                 if at in positions:
-                    found[number, at] = _digest(dataset, location, annotations)
+                    found[number, at] = digester.digest(location)
     return found
 
 
@@ -208,22 +208,29 @@ def _want(wanted: Mapping[int, set[int]], places: Collection[Place]) -> None:
             wanted[number].add(at)
 
 
-def _digest(dataset: Dataset, at: EpisodeLocation, annotations: Mapping[str, str]) -> bytes:
-    """Return the digest of an episode's rows: numbers, and the texts that they stand for."""
-    numbers, lists = _compared(dataset, annotations), {"task_index": _hashes(dataset.tasks)}
-    for key, name in sorted(_pointing(dataset, annotations).items()):
-        lists[key] = lists["task_index"] if name == LISTS["tasks"] else _hashes(dataset.subtasks)
-    texts = sorted(key for key, kind in dataset.kinds.items() if isinstance(kind, Text))
-    # Of each column, as batches may be cut anywhere.
-    digests = {key: blake2b(digest_size=16) for key in [*numbers, *texts, *lists]}
-    for batch in dataset.rows(list(digests), at):
-        for key in numbers:
-            digests[key].update(batch[key].astype(dataset.features[key].values_dtype).tobytes())
-        for key in texts:
-            digests[key].update(_hashes(batch[key].ravel().tolist()).tobytes())
-        for key, known in lists.items():
-            digests[key].update(known.take(batch[key], mode="clip").tobytes())
-    return b"".join(digest.digest() for digest in digests.values())
+class _Digester:
+    """Digests of the rows of a dataset's episodes: numbers, and the texts that they stand for."""
+
+    def __init__(self, dataset: Dataset, annotations: Mapping[str, str]) -> None:
+        self.dataset = dataset
+        self._numbers = _compared(dataset, annotations)
+        self._texts = sorted(key for key, kind in dataset.kinds.items() if isinstance(kind, Text))
+        self._lists = {"task_index": _hashes(dataset.tasks)}
+        for key, name in sorted(_pointing(dataset, annotations).items()):
+            is_task = name == LISTS["tasks"]
+            self._lists[key] = self._lists["task_index"] if is_task else _hashes(dataset.subtasks)
+
+    def digest(self, at: EpisodeLocation) -> bytes:
+        """Return the digest of an episode: that of each column, as batches may be cut anywhere."""
+        digests = {key: blake2b(digest_size=16) for key in [*self._numbers, *self._texts, *self._lists]}
+        for batch in self.dataset.rows(list(digests), at):
+            for key in self._numbers:
+                digests[key].update(batch[key].astype(self.dataset.features[key].values_dtype).tobytes())
+            for key in self._texts:
+                digests[key].update(_hashes(batch[key].ravel().tolist()).tobytes())
+            for key, known in self._lists.items():
+                digests[key].update(known.take(batch[key], mode="clip").tobytes())
+        return b"".join(digest.digest() for digest in digests.values())
 
 
 def _hashes(texts: Sequence[str]) -> NDArray[np.int64]:

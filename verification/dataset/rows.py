@@ -40,6 +40,7 @@ class RowsCheck(Check[Dataset]):
         used: set[tuple[int, int]] = set()  # (episode, task)
         referred: set[tuple[int, int]] = set()  # the same of columns beside task_index
         annotations, texts = annotation_columns(dataset), _texts(dataset)
+        known = np.array(sorted(texts), np.int64)
         first: int | None = 0
         complete = True
         for data in dataset.data_files():
@@ -58,7 +59,7 @@ class RowsCheck(Check[Dataset]):
                     found = {name: column_of(batch, name, path) for name in _INDICES}
                     if first is None:
                         first = int(found["index"][0])
-                    _check_indices(dataset.starts, texts, found, first + row, row, faults)
+                    _check_indices(dataset.starts, known, found, first + row, row, faults)
                     used |= _pairs(found["episode_index"], found["task_index"])
                     for key in pointing:
                         numbers = dataset.kinds[key].values(batch[key], f"{path}, column {key}")
@@ -136,7 +137,7 @@ def _texts(dataset: Dataset) -> dict[int, str]:
 
 def _check_indices(
     starts: NDArray[np.int64],
-    texts: Mapping[int, str],
+    known_tasks: NDArray[np.int64],
     found: dict[str, NDArray[np.int64]],
     first: int,
     row: int,
@@ -151,9 +152,13 @@ def _check_indices(
     faults.differences("episode_index", found["episode_index"][known], episode, row)
     faults.differences("frame_index", found["frame_index"][known], index[known] - starts[episode], row)
     task = found["task_index"]
-    has_gaps = set(texts) != set(range(len(texts)))
-    tasks = f"its tasks are {some(texts)}" if has_gaps else f"there are {len(texts)} tasks"
-    faults.note("task_index", ~np.isin(task, list(texts)), row, lambda at: f"task_index is {task[at]}, but {tasks}")
+
+    def told(at: int) -> str:
+        has_gaps = not np.array_equal(known_tasks, np.arange(len(known_tasks)))
+        tasks = f"its tasks are {some(known_tasks.tolist())}" if has_gaps else f"there are {len(known_tasks)} tasks"
+        return f"task_index is {task[at]}, but {tasks}"
+
+    faults.note("task_index", ~np.isin(task, known_tasks), row, told)
 
 
 def _bad(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], row: int) -> str:

@@ -20,7 +20,7 @@ class TasksV21Check(Check[DatasetV21]):
     name = "tasks"
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
-        """Yield lines without a number of their own, and tasks that are there already."""
+        """Yield lines without a number of their own, and tasks that a line before has."""
         first: dict[str, int] = {}
         numbers: set[int] = set()
         for number, (where, line) in enumerate(dataset.json_lines(dataset.tasks_path)):

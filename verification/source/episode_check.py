@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,11 @@ class EpisodeCheck:
         own = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
         self._features = marked(own, recorded_annotations(dataset))
 
+    @cached_property
+    def _tasks(self) -> dict[str, int]:
+        """The first number of each task of the dataset."""
+        return {task: number for number, task in reversed([*enumerate(self._dataset.tasks)])}
+
     def differences(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
         """Yield how a stored episode differs from what the pipeline makes of its source now.
 
@@ -89,8 +95,7 @@ class EpisodeCheck:
         seen = cameras(self._features)
         kinds = {key: kind_of(feature) for key, feature in self._features.items() if key not in seen}
         expected = {key: kind.stored(ep[key]) for key, kind in kinds.items()}
-        numbers = {task: number for number, task in reversed([*enumerate(self._dataset.tasks)])}
-        lookup = np.array([numbers.get(task, -1) for task in ep.tasks])  # its numbers are those of this dataset
+        lookup = np.array([self._tasks.get(task, -1) for task in ep.tasks])  # its numbers are those of this dataset
         expected |= {key: lookup[expected[key]] for key, kind in kinds.items() if kind.feature.points_into}
         found: dict[str, EpisodeDifference] = {}
         counts: dict[str, int] = {}

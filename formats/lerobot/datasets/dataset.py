@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ....core.columns import Array
 from ....core.errors import Damaged, DatasetDamaged, EpisodeRejected, RobotroveError, UsageError, naming_dataset, some
 from ....core.features import DEFAULT_FEATURES, Feature, Features, cameras, channels, video_cameras
-from ....media.remux.clip import rate_text
+from ....media.remux.clip import Clip, rate_text
 from .. import paths_v21, paths_v30
 from ..dataset_files import (
     BATCH_ROWS,
@@ -573,6 +573,17 @@ class Dataset(DatasetFiles, ABC):
         if index.is_shortened:
             self._shortened[path] = None
         return file, index
+
+    def clip_track(self, key: str, file: Path, index: VideoIndex, first: int, frames: int) -> Track:
+        """Return frames of a camera's file, by its index."""
+        return Track(
+            Clip(file, first, frames, index.rate),
+            index.size(first, frames),
+            index.encoding,
+            index.is_copyable(first, frames),
+            index.unreachable(first, frames, is_depth=self.features[key].is_depth),
+            index.is_shortened,
+        )
 
     def _described(
         self, columns: Sequence[str] = ()

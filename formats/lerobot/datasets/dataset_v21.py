@@ -217,9 +217,7 @@ class DatasetV21(Dataset):
         path = self.video_file(key, at.index)
         file, index = self.indexed(path, at.index)
         first = _first_frame(index, at.length, path, at.index)
-        clip, size = Clip(file, first, at.length, index.rate), index.size(first, at.length)
-        is_copyable, unreachable = index.is_copyable(first, at.length), index.unreachable(first, at.length)
-        return Track(clip, size, index.encoding, is_copyable, unreachable, index.is_shortened), index
+        return self.clip_track(key, file, index, first, at.length), index
 
     def _measured(self) -> Iterator[EpisodeLocation]:
         """See the base class."""

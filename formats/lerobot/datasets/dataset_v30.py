@@ -404,10 +404,7 @@ class CameraWindows:
             self._enter(episode)
         assert self._index is not None
         first, length = int(self._firsts[episode]) - self._offset, int(self._lengths[episode])
-        is_copyable = self._index.is_copyable(first, length)
-        clip, size = Clip(self._file, first, length, self._index.rate), self._index.size(first, length)
-        unreachable = self._index.unreachable(first, length, is_depth=self._dataset.features[self._key].is_depth)
-        return Track(clip, size, self._index.encoding, is_copyable, unreachable, self._index.is_shortened)
+        return self._dataset.clip_track(self._key, self._file, self._index, first, length)
 
     def _enter(self, episode: int) -> None:
         path, group = self._path(episode), int(self._groups[episode])

@@ -90,7 +90,7 @@ class PlacedRows:
         schema: Columns of the new files, in order; those of version 3.0 by default.
 
     Attributes:
-        unusable: Values so far that are NaN or infinite; they are copied as they are.
+        unusable: Values in `tables` so far that are NaN or infinite; they are copied as they are.
     """
 
     def __init__(self, features: Features, fps: int, plan: DatasetPlan, schema: pa.Schema | None = None) -> None:
@@ -112,6 +112,7 @@ class PlacedRows:
             RobotroveError: If rows are missing, incomplete, of another episode or task, or not of the features' types.
         """
         for run, first, table in self.pieces(episodes):
+            self._note_unusable(table, run, first)
             stop = first + table.num_rows
             groups = self._reader.group_starts - run.rows.first
             cuts = np.unique(np.concatenate([run.starts, groups, [first, stop]]))
@@ -170,26 +171,25 @@ class PlacedRows:
             else self._kinds[field.name].merged(piece, field, lookups, where)
             for field in self.schema
         ]
-        table = pa.table(columns, schema=self.schema)
-        for name in (name for name in self.schema.names if name not in made):
-            self._note_unusable(name, table.column(name), run, first)
-        return table
+        return pa.table(columns, schema=self.schema)
 
-    def _note_unusable(self, name: str, column: pa.ChunkedArray, run: EpisodeRun, first: int) -> None:
-        kind = self._kinds[name]
-        if not (kind.is_numeric and kind.feature.dtype.startswith("float")):
-            return
-        values = kind.values(single_values(column.combine_chunks(), kind.feature), name)  # v2.1 may have lists of one
-        wrong = kind.unusable(values)
-        if wrong is None or not wrong.any():
-            return
-        row, entry = np.argwhere(wrong)[0].tolist()
-        owner = int(run.owners(first + row, 1)[0])
-        placed, rows_on = run.episodes[owner], first + row - int(run.starts[owner])
-        value = values.reshape(len(values), -1)[row, entry]
-        where = f"row {rows_on} of episode {placed.location.index} in {placed.location.rows.path}"
-        count, sentence = self.unusable.get(name, (0, f"{where}, entry {entry}, is {value}"))
-        self.unusable[name] = (count + int(wrong.sum()), sentence)
+    def _note_unusable(self, table: pa.Table, run: EpisodeRun, first: int) -> None:
+        for name in (name for name in self.schema.names if name not in DEFAULT_FEATURES):
+            kind = self._kinds[name]
+            if not (kind.is_numeric and kind.feature.dtype.startswith("float")):
+                continue
+            column = single_values(table.column(name).combine_chunks(), kind.feature)  # v2.1 may have lists of one
+            values = kind.values(column, name)
+            wrong = kind.unusable(values)
+            if wrong is None or not wrong.any():
+                continue
+            row, entry = np.argwhere(wrong)[0].tolist()
+            owner = int(run.owners(first + row, 1)[0])
+            placed, rows_on = run.episodes[owner], first + row - int(run.starts[owner])
+            value = values.reshape(len(values), -1)[row, entry]
+            where = f"row {rows_on} of episode {placed.location.index} in {placed.location.rows.path}"
+            count, sentence = self.unusable.get(name, (0, f"{where}, entry {entry}, is {value}"))
+            self.unusable[name] = (count + int(wrong.sum()), sentence)
 
     def _lists(self, placed: PlacedEpisode) -> Lookups:
         """Return the new number of each text of a source, by list; rows that were never placed number their own."""

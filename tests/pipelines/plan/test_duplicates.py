@@ -24,7 +24,15 @@ from robotrove.pipelines.plan.duplicates import duplicates
 from robotrove.pipelines.plan.input_datasets import read_inputs
 from robotrove.pipelines.run.trace import trace
 from robotrove.tests.support.command import run_robotrove
-from robotrove.tests.support.datasets.numbered import aggregate, conversion, convert, digests, make, quickly, record
+from robotrove.tests.support.datasets.numbered import (
+    aggregate,
+    conversion,
+    convert,
+    digests,
+    make_both,
+    quickly,
+    record,
+)
 from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
@@ -41,10 +49,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Datasets one (of 3 episodes of 5 frames), two (of 2 of 5 frames), and the same in v2.1."""
     folder = tmp_path_factory.mktemp("made")
     with quickly():
-        make(folder, "one", [5, 5, 5], ["pick", "place"], 0, sizes=SIZES)
-        make(folder, "two", [5, 5], ["pick", "push"], 100, sizes=SIZES)
-        for name in ("one", "two"):
-            convert(folder / name, "v2.1", folder / f"{name}_v21")
+        make_both(folder, "one", [5, 5, 5], ["pick", "place"], 0, SIZES)
+        make_both(folder, "two", [5, 5], ["pick", "push"], 100, SIZES)
     return folder
 
 
@@ -237,13 +243,13 @@ class TestCost:
     ) -> None:
         """Of 8 episodes of one length only the 2 with equal ranges are read, each once."""
         read: list[tuple[str, int]] = []
-        digest = module._digest
+        digest = module._Digester.digest
 
-        def counted(dataset: Any, at: Any, annotations: Any) -> bytes:
-            read.append((dataset.root.name, at.index))
-            return digest(dataset, at, annotations)
+        def counted(self: Any, at: Any) -> bytes:
+            read.append((self.dataset.root.name, at.index))
+            return digest(self, at)
 
-        monkeypatch.setattr(module, "_digest", counted)
+        monkeypatch.setattr(module._Digester, "digest", counted)
         a, b = foreign(made / "one_v21", tmp_path / "a"), foreign(made / "two", tmp_path / "b")
         c = foreign(made / "one_v21", tmp_path / "c")
         change_rows(c, 0, lambda table: table)
@@ -257,7 +263,7 @@ class TestCost:
     def test_no_rows_are_read_where_recordings_are_known(
         self, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "_digest", None)
+        monkeypatch.setattr(module._Digester, "digest", None)
         monkeypatch.setattr(module, "_ranges", None)
         assert len(pairs(made / "one", made / "two", made / "one_v21")) == 3
 

@@ -16,7 +16,7 @@ from robotrove.core.version import MARK
 from robotrove.formats.lerobot import paths_v21, paths_v30
 from robotrove.formats.lerobot.dataset_files import arrow_values
 from robotrove.manifests.run_report import RunReport
-from robotrove.tests.support.datasets.numbered import aggregate, conversion, convert, make, quickly
+from robotrove.tests.support.datasets.numbered import aggregate, conversion, convert, make_both, quickly
 from robotrove.tests.support.pipelines.runs import (
     Here,
     quick_disk,  # noqa: F401 - autouse
@@ -32,10 +32,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Datasets one (of 3 episodes), two (of 2), and the same in v2.1 as one_v21 and two_v21."""
     folder = tmp_path_factory.mktemp("made")
     with quickly():
-        make(folder, "one", [5, 4, 6], ["pick", "place"], 0, sizes=SIZES)
-        make(folder, "two", [3, 7], ["push", "pick"], 100, sizes=SIZES)
-        for name in ("one", "two"):
-            convert(folder / name, "v2.1", folder / f"{name}_v21")
+        make_both(folder, "one", [5, 4, 6], ["pick", "place"], 0, SIZES)
+        make_both(folder, "two", [3, 7], ["push", "pick"], 100, SIZES)
     return folder
 
 

@@ -140,6 +140,18 @@ def convert(source: Path, version: str, output: Path, **more: Any) -> RunReport:
     return Pipeline(dataset=[Downgrader(datasets=[str(source)], **more)]).run(output=output, executor=Here())
 
 
+def make_both(
+    folder: Path,
+    name: str,
+    lengths: Sequence[int],
+    tasks: Sequence[str],
+    first: int,
+    sizes: Mapping[str, tuple[int, int]],
+) -> None:
+    """Make the dataset `name` as `make` does, and the same in v2.1 as NAME_v21."""
+    convert(make(folder, name, lengths, tasks, first, sizes=sizes).root, "v2.1", folder / f"{name}_v21")
+
+
 def digests(*roots: Path) -> dict[Path, str]:
     """Return the SHA-256 of every file."""
     files = (path for root in roots for path in sorted(root.rglob("*")) if path.is_file())
