@@ -436,6 +436,30 @@ class TestAppend:
 
         assert check_source(tmp_path / "longer", finished_run(Workspace.for_output(tmp_path / "longer").run_dir)).ok
 
+    def test_to_gaps_in_the_numbers(self, tmp_path: Path) -> None:
+        """Its files would have to change, so that it is refused; a copy takes the new episodes."""
+        named = {"annotation": {"human.action.task_description": {}}}
+        own = {"task_index": 2, TASK: 7}
+        base = write_v21(tmp_path / "base", {2: "lift", 7: "wait"}, [own], modality=MODALITY | named)
+        copied_columns(base)
+        file, steps = record(tmp_path / "a.h5", "wait", 1), [{"annotator": {"columns": [TASK]}}]
+        with pytest.raises(RobotroveError, match="its tasks are not numbered 0, 1, 2"):
+            run(tmp_path, [file], "longer", steps, append_to=str(base))
+        assert not (tmp_path / "longer").exists()
+        convert(base, "v2.1", tmp_path / "copy")
+        run(tmp_path, [file], "longest", steps, append_to=str(tmp_path / "copy"))
+        assert_leads_to(tmp_path / "longest", {TASK: repeated("wait", "wait")})
+        assert texts(tmp_path / "longest", "task_index") == repeated("lift", "wait")
+
+    def test_a_flag_stays_a_flag(self, tmp_path: Path) -> None:
+        base = write_v21(tmp_path / "base", {0: "push", 1: "lift"}, [{"task_index": 1, FLAG: 1}])
+        copied_columns(base)
+        steps = [{"column_adder": {"columns": {FLAG: {"value": 0, "dtype": "int64"}}}}]
+        run(tmp_path, [record(tmp_path / "a.h5", "pull", 1)], "longer", steps, append_to=str(base))
+        flags = [v for batch in open_dataset(tmp_path / "longer").rows([FLAG]) for v in batch[FLAG].ravel().tolist()]
+        assert flags == repeated(1, 0)
+        assert texts(tmp_path / "longer", "task_index") == repeated("lift", "pull")
+
     def test_values_do_not_join_numbers_of_tasks(self, tmp_path: Path) -> None:
         base = write_v21(tmp_path / "base", {0: "push", 1: "rest"}, [{"task_index": 0, "annotation.grade": 1}])
         copied_columns(base)
