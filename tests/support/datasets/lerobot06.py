@@ -90,7 +90,7 @@ def write_codes(
     for number, length in enumerate(lengths):
         clip = path.with_name(f"clip-{number}.mp4")
         with av.open(str(clip), "w") as container:
-            options = {"g": g, "crf": "30", "x265-params": "lossless=1:log-level=error"}
+            options = {"g": g, "crf": "30", "x265-params": "lossless=1:log-level=error:pools=1:frame-threads=1"}
             stream = container.add_stream(codec, rate=FPS, options=options)
             stream.pix_fmt, stream.height, stream.width = pix_fmt, *SIZE
             for row in range(length):
