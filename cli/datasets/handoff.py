@@ -17,7 +17,9 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_current
 from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
-from ...formats.training.gr00t_training import FINETUNE, gr00t_files, gr00t_training
+from ...formats.training.gr00t_config import config_files
+from ...formats.training.gr00t_script import FINETUNE, script_files
+from ...formats.training.gr00t_training import gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
 from ...manifests.robot import Gr00tVersion, load_robot
 from ...verification.consumers import CONSUMERS
@@ -63,7 +65,7 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
         raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
     _refuse(existing, f"gr00t-{version}")
     training = gr00t_training(existing, load_robot(robot), version, tag)
-    files = gr00t_files(training, folder)
+    files = config_files(training) | script_files(training, folder)
     if training.is_old:
         files[METADATA] = json.dumps(gr00t_metadata(existing, training.tag), indent=4) + "\n"
     _write(folder, files)
