@@ -160,14 +160,17 @@ def _replay_lines(replayed: ReplayReport) -> Iterator[str]:
     episodes, rows = counted(replayed.episodes, "episode"), counted(replayed.rows, "row")
     yield f"replay: {episodes} and {rows} compared with the recordings"
     for key, column in replayed.columns.items():
+        rounding = f"to within rounding (largest difference {column.largest_difference:.1e})"
         ways = [
             f"{counted(len(entries), 'entry')} {how}"
-            for entries, how in ((column.exact, "exactly"), (column.rounded, "to within rounding"))
+            for entries, how in ((column.exact, "exactly"), (column.rounded, rounding))
             if entries
         ]
         yield f"  {key}: {', '.join(ways) or 'nothing'}"
         if column.not_compared:
             yield f"    not compared, missing in the dataset: {', '.join(column.not_compared)}"
+    if replayed.added:
+        yield f"  not compared, not in the recordings: {', '.join(replayed.added)}"
     yield from _problem_lines(replayed)
 
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from ...blocks.episode_step import EpisodeMap, EpisodeStep
 from ...blocks.inverse import InverseEntry, WayBack
-from ...core.columns import Array
 from ...core.episode import Episode
 from ...core.errors import RobotroveError, UsageError
-from ...core.features import DEFAULT_FEATURES, Feature, Features, cameras
+from ...core.features import DEFAULT_FEATURES, Feature, Features, cameras, vectors
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...verification.source.episode_check import EpisodeDifference
 from ...verification.source.recordings import Pair
@@ -43,16 +42,14 @@ class Undo:
     """
 
     def __init__(self, steps: Sequence[Any], stored: Features, run_dir: Path) -> None:
+        self._run_dir = run_dir
         for index, step in enumerate(steps):
             if not isinstance(step, EpisodeStep) or not step.has_inverse:
-                raise UsageError(
-                    f"{run_dir}, steps[{index}]",
-                    f"{type(step).__module__}:{type(step).__qualname__} has no inverse, "
-                    "so vectors cannot be taken back to the recording",
-                    "steps of robotrove, or your own that define `inverse` or set `keeps_vectors`",
-                    f"compare forward only: robotrove verify DATASET --source {run_dir}",
-                )
-        self._maps = [step for step in steps if isinstance(step, EpisodeMap)]
+                why = f"{type(step).__module__}:{type(step).__qualname__} has no inverse"
+                columns = ", ".join(key for key in vectors(stored) if key not in DEFAULT_FEATURES)
+                steps = "steps of robotrove, or your own that define `inverse` or set `keeps_vectors`"
+                raise self._no_way(index, columns, why, steps)
+        self._maps = [(index, step) for index, step in enumerate(steps) if isinstance(step, EpisodeMap)]
         self._stored = stored
         self.ways: dict[tuple[str, Feature], WayBack] = {}
 
@@ -60,7 +57,7 @@ class Undo:
         """Return the way back from a feature of the dataset to the column that the reader gives.
 
         Raises:
-            UsageError: If a step multiplied by 0, or a robot has an empty range.
+            UsageError: If a step cannot be undone, such as a product with 0 or a joint with an empty range.
         """
         if (key, recorded) not in self.ways:
             self.ways[key, recorded] = self._found(key, recorded)
@@ -69,13 +66,24 @@ class Undo:
     def _found(self, key: str, recorded: Feature) -> WayBack:
         names = list(recorded.names or (f"entry {index}" for index in range(prod(recorded.shape))))
         entries = [InverseEntry(name, column, dtype=recorded.dtype) for column, name in enumerate(names)]
-        for step in self._maps:
-            names, entries = step.inverse(key, names, entries)
+        for index, step in self._maps:
+            try:
+                names, entries = step.inverse(key, names, entries)
+            except UsageError as exc:
+                raise self._no_way(index, key, f"{exc.where}: {exc.found}", exc.expected) from exc
         stored = self._stored[key].names or ()
         if sorted(stored) == sorted(set(names)):
             entries = [entry if entry.column is None else replace(entry, column=stored.index(names[entry.column]))
                        for entry in entries]  # fmt: skip
         return WayBack(tuple(entries))
+
+    def _no_way(self, index: int, columns: str, why: str, expected: str) -> UsageError:
+        return UsageError(
+            f"{self._run_dir}, steps[{index}]",
+            f"{why}, so {columns} cannot be taken back to the recording",
+            expected,
+            f"compare forward only: robotrove verify DATASET --source {self._run_dir}",
+        )
 
 
 class EpisodeReplay:
@@ -84,12 +92,18 @@ class EpisodeReplay:
     Args:
         dataset: The dataset.
         undo: The way back.
+
+    Attributes:
+        largest: Feature to the largest difference of its entries with changed units so far.
+        added: Features that no recording has: steps added them.
     """
 
     def __init__(self, dataset: Dataset, undo: Undo) -> None:
         self._dataset = dataset
         self._undo = undo
         self._keys: list[str] | None = None
+        self.largest: dict[str, float] = {}
+        self.added: tuple[str, ...] = ()
 
     def differences(self, ep: Episode, pair: Pair) -> Iterator[EpisodeDifference]:
         """Yield the first difference of each entry of each vector.
@@ -103,7 +117,9 @@ class EpisodeReplay:
             return
         if self._keys is None:  # compared in all episodes, or missing in them
             apart = DEFAULT_FEATURES | cameras(self._dataset.features)
-            self._keys = [key for key in self._dataset.features if key in ep.columns and key not in apart]
+            kept = [key for key in self._dataset.features if key not in apart]
+            self._keys = [key for key in kept if key in ep.columns]
+            self.added = tuple(key for key in kept if key not in ep.columns)
         if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
             yield EpisodeDifference(missing[0], None, "is not in the recording")
             return
@@ -135,7 +151,13 @@ class EpisodeReplay:
                     if entry.column is None:
                         continue
                     values, error = entry.back(stored)
-                    wrong = _is_wrong(values, recorded[:, index], error if entry.changes else None)
+                    if entry.changes:
+                        apart = abs(values - recorded[:, index].astype(np.float64))
+                        wrong = ~(apart <= error) | np.isinf(apart)  # NaN too, and infinity has an infinite error
+                        largest = float(apart[np.isfinite(apart)].max(initial=0.0))
+                        self.largest[key] = max(largest, self.largest.get(key, 0.0))
+                    else:
+                        wrong = np.asarray(values != recorded[:, index], bool)
                     if wrong.any():
                         at = int(np.argmax(wrong))
                         text = _message(entry, values[at], stored[at, entry.column], recorded[at, index], error[at])
@@ -147,12 +169,6 @@ class EpisodeReplay:
         for place, first_found in found.items():
             more = f" ({counts[place]} rows differ)" if counts[place] > 1 else ""
             yield first_found._replace(message=first_found.message + more)
-
-
-def _is_wrong(values: Array, recorded: Array, error: Array | None) -> Array:
-    if error is None:
-        return np.asarray(values != recorded, bool)
-    return ~(abs(values - recorded.astype(np.float64)) <= error)  # NaN is wrong too
 
 
 def _message(entry: InverseEntry, value: Any, stored: Any, recorded: Any, error: float) -> str:

@@ -22,11 +22,13 @@ class ReplayedColumn:
         exact: Entries that must be equal.
         rounded: Entries with changed units: they must agree within the rounding of float32.
         not_compared: Entries of the recording that the dataset does not have.
+        largest_difference: Of the entries with changed units, in the units of the recording; NaN and infinity aside.
     """
 
     exact: tuple[str, ...]
     rounded: tuple[str, ...]
     not_compared: tuple[str, ...]
+    largest_difference: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class ReplayReport:
         episodes: Episodes compared.
         rows: Rows compared.
         columns: Feature to how it was compared.
+        added: Features that were not compared, because steps added them.
         foreign: Episodes of the dataset that come from another run, which were not compared.
     """
 
@@ -47,6 +50,7 @@ class ReplayReport:
     episodes: int
     rows: int
     columns: Mapping[str, ReplayedColumn]
+    added: tuple[str, ...]
     foreign: int
 
     @property
@@ -80,7 +84,7 @@ def check_replay(
         return _compared(open_dataset(dataset), recordings, problems, progress)
     except Damaged as exc:
         problems.note(SourceProblem.of_tables(exc))
-        return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, 0)
+        return ReplayReport(tuple(problems.kept), problems.count, 0, 0, {}, (), 0)
 
 
 def _compared(dataset: Dataset, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
@@ -97,5 +101,8 @@ def _compared(dataset: Dataset, recordings: Recordings, problems: Problems, prog
         episodes += 1
         rows += pair.stored.length
         progress(episodes, len(pairs))
-    columns = {key: ReplayedColumn(way.exact, way.converted, way.missing) for (key, _), way in undo.ways.items()}
-    return ReplayReport(tuple(problems.kept), problems.count, episodes, rows, columns, sources.foreign)
+    columns = {
+        key: ReplayedColumn(way.exact, way.converted, way.missing, check.largest.get(key, 0.0))
+        for (key, _), way in undo.ways.items()
+    }
+    return ReplayReport(tuple(problems.kept), problems.count, episodes, rows, columns, check.added, sources.foreign)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -10,7 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from robotrove.formats.hdf5.samples import write_sample
+
 from ...support.datasets import tiny_v21
+from ...support.pipelines.shipped_runs import run_shipped
 
 
 @pytest.fixture
@@ -68,7 +72,9 @@ def test_replay_takes_vectors_back(robotrove: Callable, converted: Path, damaged
         "exact": [f"actions_{n}" for n in range(7)],
         "rounded": [],
         "not_compared": [],
+        "largest_difference": 0.0,
     }
+    assert replay["added"] == []
     (problem,) = replay["problems"]
     assert (problem["episode"], problem["feature"], problem["row"]) == (1, "action", 3)
     assert problem["message"].startswith("actions_2 is 0.5 in the dataset, 0.")
@@ -77,6 +83,24 @@ def test_replay_takes_vectors_back(robotrove: Callable, converted: Path, damaged
     assert (alone.code, alone.out) == (2, "")
     assert "--source RUN_DIR" in alone.err
     assert robotrove("verify", damaged, "--json").json["replay"] is None
+
+
+def test_replay_gives_a_figure_for_each_column(robotrove: Callable, tmp_path: Path) -> None:
+    """Of a LeKiwi, the six joints of the arm are motor units, and the speeds of the base stay as they are."""
+    files = write_sample("leisaac_lekiwi", tmp_path, frames=12, cameras=())
+    step = "column_adder: {columns: {next.reward: {value: 0.0, last: 1.0}}}"
+    run_shipped("leisaac_lekiwi", files, tmp_path / "dataset", f"steps[2]={{{step}}}")
+    given = ("verify", tmp_path / "dataset", "--source", tmp_path / "dataset.run", "--replay")
+    figure = re.compile(r"  (\S+): 3 entries exactly, 6 entries to within rounding \(largest difference (.+)\)")
+    lines = robotrove(*given).out.splitlines()
+    first = lines.index("replay: 2 episodes and 24 rows compared with the recordings")
+    found = dict(figure.fullmatch(line).groups() for line in lines[first + 1 : first + 3])
+    assert lines[first + 3 :] == ["  not compared, not in the recordings: next.reward", "no errors"]
+    replay = robotrove(*given, "--json").json["replay"]
+    assert replay["added"] == ["next.reward"]
+    exact = {key: f"{column['largest_difference']:.1e}" for key, column in replay["columns"].items()}
+    assert found == exact
+    assert all(1e-8 < float(value) < 2.5e-6 for value in exact.values())
 
 
 def test_structure_is_checked_without_sources(robotrove: Callable, converted: Path, tmp_path: Path) -> None:

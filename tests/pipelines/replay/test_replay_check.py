@@ -31,6 +31,7 @@ from robotrove.pipelines.replay.replay_check import ReplayedColumn, ReplayReport
 from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.status import Silent
+from robotrove.pipelines.spec.pipeline_file import shipped_names
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -61,6 +62,18 @@ def ordered(simulator: list[str], policy: list[str]) -> ReplayedColumn:
 POSE = [*(f"pos_{n}" for n in range(3)), *(f"quat_{n}" for n in range(4))]
 HANDS = ReplayedColumn(tuple(f"{side}_eef_{name}" for side in ("left", "right") for name in POSE), (), ())
 DROID = (ordered(DROID_STATE[:8], DROID_POLICY), ordered(DROID_STATE, DROID_POLICY))
+ALOHA = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
+
+
+def passed(*names: str) -> ReplayedColumn:
+    """What must be compared where nothing is changed."""
+    return ReplayedColumn(names, (), ())
+
+
+def numbered(name: str, count: int) -> list[str]:
+    return [f"{name}_{number}" for number in range(count)]
+
+
 # Pipeline: sample, rows of an episode that are kept, action, state, and how many other columns pass unchanged.
 CASES: dict[str, tuple[str, int, int, ReplayedColumn, ReplayedColumn, int]] = {
     "leisaac_so101": ("leisaac", 2, 7, *[ReplayedColumn((), ARM, ())] * 2, 0),
@@ -77,7 +90,44 @@ CASES: dict[str, tuple[str, int, int, ReplayedColumn, ReplayedColumn, int]] = {
         0,
     ),
     "evaltasks_nut_pouring": ("evaltasks", 3, 11, ordered(GR1_ACTION, GR1_POLICY), ordered(GR1_STATE, GR1_POLICY), 0),
+    "aloha": (
+        "aloha",
+        3,
+        12,
+        *[passed(*(f"{side}_{joint}" for side in ("left", "right") for joint in ALOHA))] * 2,
+        1,  # observation.velocity
+    ),
+    "libero": (
+        "libero",
+        3,
+        12,
+        passed(*numbered("actions", 7)),
+        passed(*numbered("ee_states", 6), *numbered("gripper_states", 2)),
+        0,
+    ),
+    "piper_bimanual": (
+        "piper",
+        3,
+        12,
+        *[passed(*(f"{side}_joint_{joint}.pos" for side in ("left", "right") for joint in range(1, 8)))] * 2,
+        0,
+    ),
+    "robomimic": (
+        "robomimic",
+        3,
+        12,
+        passed(*numbered("actions", 7)),
+        passed(*numbered("robot0_joint_pos", 7), *numbered("robot0_gripper_qpos", 2)),
+        0,
+    ),
 }
+CASES["arena_gr1_ranch_bottle"] = CASES["arena_gr1_microwave"]
+CASES["arena_g1_apple"] = CASES["arena_g1_locomanip"]
+CASES["evaltasks_pipe_sorting"] = CASES["evaltasks_nut_pouring"]
+
+
+def test_every_shipped_pipeline_replays() -> None:
+    assert sorted(CASES) == sorted(shipped_names())
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +139,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if (key := (pipeline, *overrides)) not in done:
             folder = tmp_path_factory.mktemp("run")
             write_sample(CASES[pipeline][0], folder, frames=FRAMES, height=48, width=48, cameras=_cameras(pipeline))
-            run_shipped(pipeline, sorted(folder.glob("*.hdf5")), folder / "dataset", *overrides)
+            task = ["source.task=Do it."] if pipeline in ("aloha", "robomimic") else []
+            run_shipped(pipeline, sorted(folder.glob("*.hdf5")), folder / "dataset", *task, *overrides)
             done[key] = folder
         return done[key]
 
@@ -110,11 +161,105 @@ def test_what_was_recorded_comes_back(made: Callable[..., Path], pipeline: str) 
     report = check(made(pipeline))
     assert report.problems == ()
     assert (report.ok, report.episodes, report.rows, report.foreign) == (True, episodes, episodes * rows, 0)
-    assert (report.columns["action"], report.columns["observation.state"]) == (action, state)
+    for key, expected in (("action", action), ("observation.state", state)):
+        assert replace(report.columns[key], largest_difference=0.0) == expected
+        assert (0 < report.columns[key].largest_difference < 2.5e-6) == bool(expected.rounded)
     assert len(report.columns) == 2 + others
-    if others:
+    if pipeline.startswith("arena_g1_"):
         assert report.columns["observation.eef_pose"] == HANDS
         assert report.columns["teleop.base_height_command"].exact == ("base_height_cmd_0",)
+
+
+# Without the run directory, a robot_type that no manifest has says nothing of the order and the units.
+NO_ROBOT = {"evaltasks_nut_pouring": "gr1_arms_only", "evaltasks_pipe_sorting": "gr1_arms_only"}
+
+
+def exported(path: Path) -> list[np.ndarray]:
+    with h5py.File(path) as file:
+        return [file[f"data/demo_{number}/actions"][()] for number in range(len(file["data"]))]
+
+
+@pytest.mark.parametrize("pipeline", CASES)
+def test_actions_are_exported_alike_from_the_run_and_by_the_robot(
+    made: Callable[..., Path], tmp_path: Path, pipeline: str
+) -> None:
+    _, episodes, rows, action, _, _ = CASES[pipeline]
+    folder = made(pipeline)
+    export = export_actions(folder / "dataset", tmp_path / "run.hdf5", run_dir=folder / "dataset.run")
+    assert sorted(export.joints) == sorted([*action.exact, *action.rounded, *action.not_compared])
+    assert (export.converted, export.zeros) == (action.rounded, action.not_compared)
+    actions = exported(tmp_path / "run.hdf5")
+    assert [values.shape for values in actions] == [(rows, len(export.joints))] * episodes
+    if pipeline in NO_ROBOT:
+        with pytest.raises(UsageError) as caught:
+            export_actions(folder / "dataset", tmp_path / "alone.hdf5")
+        assert caught.value.found == f"is {NO_ROBOT[pipeline]!r}, and no robot manifest has it"
+        assert caught.value.todo == "say which with --robot NAME or FILE, or give --source RUN_DIR"
+        return
+    export_actions(folder / "dataset", tmp_path / "alone.hdf5")
+    for by_run, alone in zip(actions, exported(tmp_path / "alone.hdf5"), strict=True):
+        np.testing.assert_array_equal(by_run, alone)
+
+
+UNCHANGED = {  # the recordings: file and dataset of an episode
+    "aloha": ("episode_{}.hdf5", "action"),
+    "libero": ("KITCHEN_SCENE1_open_the_top_drawer_of_the_cabinet_demo.hdf5", "data/demo_{}/actions"),
+    "piper_bimanual": ("piper.hdf5", "episode_{}/action"),
+    "robomimic": ("robomimic.hdf5", "data/demo_{}/actions"),
+}
+
+
+@pytest.mark.parametrize("pipeline", UNCHANGED)
+def test_actions_that_no_step_changes_are_exported_as_recorded(
+    made: Callable[..., Path], tmp_path: Path, pipeline: str
+) -> None:
+    folder, (file_name, key) = made(pipeline), UNCHANGED[pipeline]
+    export_actions(folder / "dataset", tmp_path / "back.hdf5", run_dir=folder / "dataset.run")
+    for number, values in enumerate(exported(tmp_path / "back.hdf5")):
+        with h5py.File(folder / file_name.format(number)) as file:
+            np.testing.assert_array_equal(values, file[key.format(number)][:FRAMES])
+
+
+ADDED = {
+    "arena_gr1_microwave": ("annotation.human.action.task_description", "observation.img_state_delta"),
+    "evaltasks_nut_pouring": ("annotation.human.action.task_description", "annotation.human.validity"),
+}
+
+
+@pytest.mark.parametrize("pipeline", ADDED)
+def test_what_steps_add_is_not_compared(made: Callable[..., Path], pipeline: str) -> None:
+    assert sorted(check(made(pipeline)).added) == sorted([*ADDED[pipeline], "next.reward", "next.done"])
+
+
+def test_the_largest_difference_is_that_of_float32(made: Callable[..., Path]) -> None:
+    """LeIsaac's formula in float32, and its inverse in float64, by numpy alone."""
+    folder = made("leisaac_so101")
+    with h5py.File(folder / "leisaac.hdf5") as file:
+        radians = np.concatenate([file[f"data/demo_{n}/actions"][5:] for n in (0, 1)])
+    degrees = ((-110, 110), (-100, 100), (-100, 90), (-95, 95), (-160, 160), (-10, 100))
+    low, high, motor_low, motor_high = np.float32([(*pair, -100, 100) for pair in degrees[:5]] + [(-10, 100, 0, 100)]).T
+    motor = (radians / np.float32(np.pi) * np.float32(180) - low) / (high - low) * (motor_high - motor_low) + motor_low
+    assert motor.dtype == np.float32
+    back = (motor.astype(float) - motor_low) * ((high - low).astype(float) / (motor_high - motor_low)) + low
+    expected = np.abs(back / 180 * np.pi - radians).max()
+    assert check(folder).columns["action"].largest_difference == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_large_difference_is_the_figure_and_numbers_that_are_none_are_not(
+    made: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = made("leisaac_so101")
+    dataset = copied(folder, tmp_path)
+
+    def spoil(values: np.ndarray) -> None:
+        values[2, 0] += 20.0  # of 200 motor units over 220 degrees
+        values[3, 1] = np.nan
+        values[4, 2] = np.inf
+
+    change(dataset, spoil)
+    report = check(folder, dataset)
+    assert report.n_problems == 3
+    assert report.columns["action"].largest_difference == pytest.approx(np.radians(22), rel=1e-6)
 
 
 @pytest.mark.parametrize("version", ["v3.0", "v2.1"])
@@ -267,7 +412,9 @@ def test_any_chain_of_orders_and_scales(tmp_path: Path) -> None:
     )
     report = check(folder)
     assert report.problems == ()
-    assert report.columns["action"] == ReplayedColumn((), ("a", "c", "g"), ("b", "d", "e", "f"))
+    action = report.columns["action"]
+    assert replace(action, largest_difference=0.0) == ReplayedColumn((), ("a", "c", "g"), ("b", "d", "e", "f"))
+    assert 0 < action.largest_difference < 2e-6
     assert report.columns["observation.state"].exact == tuple(f"joint_pos_{n}" for n in range(7))
     dataset = shutil.copytree(folder / "dataset", tmp_path / "changed")
     change(dataset, lambda values: values.__setitem__((slice(None), 1), values[:, 2]))
@@ -289,6 +436,12 @@ def test_a_step_that_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"steps\[1\]: .*:Deburr has no inverse") as caught:
         check(folder)
     assert "robotrove verify DATASET --source" in str(caught.value)
+    assert caught.value.found.endswith("so action, observation.state cannot be taken back to the recording")
+    with pytest.raises(UsageError) as exported:
+        export_actions(folder / "dataset", tmp_path / "back.hdf5", run_dir=folder / "dataset.run")
+    assert exported.value.args == caught.value.args
+    assert exported.value.exit_code == 2
+    assert not (tmp_path / "back.hdf5").exists()
 
 
 class Lab(EpisodeMap):
@@ -320,7 +473,7 @@ def test_a_step_from_outside_that_has_an_inverse(tmp_path: Path) -> None:
     report = check(folder)
     joints = tuple(f"actions_{n}" for n in range(7))
     assert (report.problems, report.episodes) == ((), 2)
-    assert report.columns["action"] == ReplayedColumn((), joints, ())
+    assert replace(report.columns["action"], largest_difference=0.0) == ReplayedColumn((), joints, ())
     assert report.columns["observation.state"].exact == tuple(f"joint_pos_{n}" for n in range(7))
     export_actions(folder / "dataset", tmp_path / "back.hdf5", run_dir=folder / "dataset.run")
     with h5py.File(folder / "isaaclab.hdf5") as recorded, h5py.File(tmp_path / "back.hdf5") as exported:
@@ -348,9 +501,11 @@ def test_a_step_from_outside_that_keeps_vectors(tmp_path: Path) -> None:
 
 
 def test_a_scale_of_zero(tmp_path: Path) -> None:
-    folder = small(tmp_path, UnitConverter(scale=0.0))
-    with pytest.raises(UsageError, match="multiplies by 0"):
+    folder = small(tmp_path, FrameTrimmer(head=1), UnitConverter(scale=0.0, columns=["observation.state"]))
+    with pytest.raises(UsageError, match="multiplies by 0") as caught:
         check(folder)
+    assert caught.value.where == f"{folder / 'dataset.run'}, steps[1]"
+    assert caught.value.found.endswith("so observation.state cannot be taken back to the recording")
 
 
 def test_a_dataset_without_actions(tmp_path: Path) -> None:
