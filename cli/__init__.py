@@ -26,7 +26,7 @@ COMMANDS = {
     "stats": ("datasets", "Recompute or check the statistics of a dataset."),
     "export-actions": ("datasets", "Write actions as HDF5 for a replay in the simulator."),
     "handoff": ("datasets", "Write the files that start training."),
-    "push": ("datasets", "Push a dataset to the Hub."),
+    "push": ("datasets", "Push a dataset to the Hub or to OSMO."),
     "trace": ("runs", "Show the recording of an episode."),
     "sample": ("recordings", "Write small sample files of a layout."),
     "schema": ("runs", "Print the JSON Schema of a pipeline file."),

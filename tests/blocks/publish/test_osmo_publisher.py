@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from robotrove.blocks.publish.osmo_publisher import OsmoPublisher, redacted
-from robotrove.core.errors import UsageError
 from robotrove.tests.support.blocks.fake_osmo import install
 from robotrove.tests.support.pipelines.runs import run_cli, sample, write_pipeline
 
@@ -18,6 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 NAME = "isaac/gr1_bottle:v2"
+URI = "swift://pdx.s8k.io/AUTH_team-isaac/datasets/bottle"
 LOGIN = "s3cr3t-login-0123456789"
 
 
@@ -122,9 +121,33 @@ def test_a_command_that_cannot_be_started(record: Path, tmp_path: Path) -> None:
     refused(pipeline(tmp_path), tmp_path / "bottle" / "lerobot", "osmo: cannot be started: No such file or directory")
 
 
-def test_a_client_that_has_no_datasets_any_more(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OSMO_DOES", "without_dataset")
-    refused(pipeline(tmp_path), tmp_path / "bottle" / "lerobot", "this osmo does not know it: ended with exit code 2")
+@pytest.mark.parametrize(
+    ("has", "address", "unknown", "do"),
+    [
+        ("data", NAME, "osmo dataset upload", "give a URI such as s3://BUCKET/PATH, for `osmo data upload`"),
+        ("dataset", URI, "osmo data upload", "give [BUCKET/]NAME[:TAG], for `osmo dataset upload`"),
+        ("workflow", URI, "osmo data upload", "install OSMO's command line"),
+    ],
+)
+def test_a_client_without_this_command(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: str, address: str, unknown: str, do: str
+) -> None:
+    monkeypatch.setenv("OSMO_HAS", has)
+    publish = [{"osmo_publisher": {"dataset": address}}]
+    made = pipeline(tmp_path, publish=publish)
+    refused(made, tmp_path / "bottle" / "lerobot", f"{unknown}: this osmo does not know it: ended with exit code 2")
+    refused(made, tmp_path / "bottle" / "lerobot", f"to do: {do}")
+
+
+@pytest.mark.parametrize("has", ["dataset data", "data"])
+def test_a_uri_of_its_storage(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: str) -> None:
+    monkeypatch.setenv("OSMO_HAS", has)
+    output = tmp_path / "bottle" / "lerobot"
+    done = run_cli(pipeline(tmp_path, publish=[{"osmo_publisher": {"dataset": URI}}]), output)
+    assert done.returncode == 0, done.stderr
+    [upload] = uploads(record)
+    assert upload["arguments"] == ["data", "upload", "--regex", "bottle/lerobot/", URI, str(output.parent)]
+    assert upload["stored"] == expected(output)
 
 
 def test_outputs_that_osmo_s_workflows_would_not_find(record: Path, tmp_path: Path) -> None:
@@ -146,33 +169,3 @@ def test_a_link_in_the_dataset(record: Path, tmp_path: Path, monkeypatch: pytest
     assert failed.returncode == 1
     assert "meta/more.json: is not a plain file" in failed.stderr
     assert len(uploads(record)) == 1
-
-
-@pytest.mark.parametrize(
-    "name", ["", "a.b", "a/b/c", "-x", "isaac/-x", "a:b:c", "a:", "/a", "a b", "isaac/a:--desc", "ä", "a\n"]
-)
-def test_names_that_osmo_does_not_take(name: str) -> None:
-    with pytest.raises(UsageError, match="letters, digits, - and _"):
-        OsmoPublisher(dataset=name)
-
-
-@pytest.mark.parametrize("name", ["cubes", "isaac/cubes", "cubes:latest", "isaac/gr1_bottle-2:v2", "_x"])
-def test_names_that_it_takes(name: str) -> None:
-    assert OsmoPublisher(dataset=name).units() == [name]
-
-
-@pytest.mark.parametrize(
-    ("text", "without"),
-    [
-        ("password: hunter22, next", "password: ***, next"),
-        ('{"access_key_id": "abc", "n": 1}', '{"access_key_id": "***", "n": 1}'),
-        ("GET https://s3/x?X-Amz-Signature=0a1b2c&n=1", "GET https://s3/x?X-Amz-Signature=***&n=1"),
-        ("swift://user:pass@host/x", "swift://***@host/x"),
-        ("jwt eyJhbGciOi.eyJzdWIi.sig left", "jwt *** left"),
-        ("Authorization: Basic dXNlcjpwYXNz", "Authorization: Basic ***"),
-        ("key hf_abcdefghijklmnopqrst", "key ***"),
-        ("Uploaded 3 files to isaac/cubes:v2", "Uploaded 3 files to isaac/cubes:v2"),
-    ],
-)
-def test_redacted(text: str, without: str) -> None:
-    assert redacted(text) == without

@@ -1,8 +1,9 @@
-"""Stands in for OSMO's command: it finds the files that `osmo dataset upload` would send, and writes down what it got.
+"""Stands in for OSMO's command: it finds the files that its uploads would send, and writes down what it got.
 
 What it does with paths and the pattern is what OSMO's client does: stored paths begin with the folder's own name, the
-pattern is matched from their beginning, folders behind links are not walked. $OSMO_RECORD is the file that it writes
-to, $OSMO_DOES what it is to do besides.
+pattern is matched from their beginning, files behind links are read and folders behind them not walked. $OSMO_RECORD
+is the file that it writes to, $OSMO_DOES what it is to do besides, $OSMO_HAS its commands: `dataset data` as in 6.3,
+`data` as from 6.4 on.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ def main() -> int:
     does = os.environ.get("OSMO_DOES", "")
     parser = argparse.ArgumentParser(prog="osmo")
     modules = parser.add_subparsers(required=True)
-    if does != "without_dataset":
-        upload = modules.add_parser("dataset").add_subparsers(required=True).add_parser("upload")
+    for name in os.environ.get("OSMO_HAS", "dataset data").split():
+        upload = modules.add_parser(name).add_subparsers(required=True).add_parser("upload")
         upload.add_argument("name")
         upload.add_argument("path", nargs="+")
         upload.add_argument("--regex", "-x", type=re.compile)
-    modules.add_parser("data")
     arguments = parser.parse_args()
     stored = []
     for path in map(os.path.abspath, arguments.path):
@@ -46,7 +46,7 @@ def main() -> int:
         print("Upload Failed on files:\nlerobot/meta/info.json")
     if does == "kill":
         os.kill(os.getpid(), 9)
-    print(f"Dataset {arguments.name} has been uploaded to bucket isaac")
+    print(f"{arguments.name} has been uploaded")
     return 0
 
 
