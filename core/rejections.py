@@ -54,6 +54,10 @@ _DAMAGE = {
         "datasets have different numbers of rows",
         "cut one with rows: under source.columns, or map datasets of one length",
     ),
+    "unclear_pairing": (
+        "observations may be from before or after actions",
+        "set observation: before or after under source.options",
+    ),
     "empty_episode": ("the episode has no rows", "record it again"),
     "nothing_left": ("a step dropped every frame", "let the step keep a frame (frame_trimmer: lower head and tail)"),
     "non_finite": ("a value is NaN or infinite", "fix the recording; the detail names row and entry"),

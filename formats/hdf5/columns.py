@@ -24,7 +24,7 @@ from .stored_rows import check_rows, missing_rows
 
 Storage: TypeAlias = Literal["video", "image"]
 Color: TypeAlias = Literal["rgb", "bgr"]
-Flip: TypeAlias = Literal["none", "vertical", "rotate180"]
+Flip: TypeAlias = Literal["none", "vertical", "horizontal", "rotate180"]
 Assume: TypeAlias = Literal["grey", "colour"]
 
 # Variable-length rows are small descriptors in the dataset and live elsewhere in the file.
@@ -154,9 +154,9 @@ class FrameColumn(Column):
         for frames in self._stored(start, stop):
             if self._color == "bgr":
                 frames = frames[..., ::-1]
-            if self._flip != "none":
+            if self._flip in ("vertical", "rotate180"):
                 frames = frames[:, ::-1]
-            if self._flip == "rotate180":
+            if self._flip in ("horizontal", "rotate180"):
                 frames = frames[:, :, ::-1]
             yield np.ascontiguousarray(frames)
 

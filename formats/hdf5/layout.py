@@ -55,7 +55,8 @@ _RATE = re.compile(
     r"\s*([0-9]+\.?[0-9]*)\s*(?:/\s*([0-9]+\.?[0-9]*)\s*)?(?:hz|fps|frames(?: per second|/s))?\s*", re.IGNORECASE
 )
 _SUFFIXES = ("_rgb", "_image")
-_FLIPS: Mapping[int, Flip] = {3: "rotate180", 4: "vertical"}  # EXIF orientations that a flip makes upright
+# EXIF orientations that a flip makes upright.
+_FLIPS: Mapping[int, Flip] = {2: "horizontal", 3: "rotate180", 4: "vertical"}
 _ARRAYS = (h5py.Dataset, EpisodeRejected)  # datasets, and links that lead nowhere
 _WORDS = dict.fromkeys(("true", "yes", "1", "success", "successful", "succeeded"), True) | dict.fromkeys(
     ("false", "no", "0", "failure", "failed", "fail"), False

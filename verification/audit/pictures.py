@@ -74,7 +74,7 @@ def decoded(content: bytes, color: str, flip: str) -> Picture:
     Args:
         content: The file.
         color: "bgr" if the writer took red for blue.
-        flip: "vertical" or "rotate180" if the frames are not upright.
+        flip: "vertical", "horizontal" or "rotate180" if the frames are not upright.
 
     Raises:
         RobotroveError: If Pillow cannot decode it, or it has more than 8 bits per colour.
@@ -121,9 +121,9 @@ def raw(frame: NDArray[Any], color: str, flip: str) -> Picture:
 def _upright(pixels: Pixels, color: str, flip: str) -> Pixels:
     if color == "bgr":
         pixels = pixels[..., ::-1]
-    if flip != "none":
+    if flip in ("vertical", "rotate180"):
         pixels = pixels[::-1]
-    return pixels[:, ::-1] if flip == "rotate180" else pixels
+    return pixels[:, ::-1] if flip in ("horizontal", "rotate180") else pixels
 
 
 def _block_mean(values: NDArray[Any]) -> float:

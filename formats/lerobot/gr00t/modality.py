@@ -129,10 +129,14 @@ def _check_inside(key: str, part: RobotPart, feature: Feature) -> None:
         )
 
 
-def _columns(named: Mapping[str, str], others: Mapping[str, str], features: Features) -> dict[str, dict[str, str]]:
+def _columns(
+    named: Mapping[str, str | list[str]], others: Mapping[str, str], features: Features
+) -> dict[str, dict[str, str]]:
     """Return key to column: those that the manifest names, then all others (column to key)."""
     known = {"task_index", *features}
-    keys = {key: column for key, column in named.items() if column in known}
+    choices = {key: [columns] if isinstance(columns, str) else columns for key, columns in named.items()}
+    found = {key: next(filter(known.__contains__, columns), None) for key, columns in choices.items()}
+    keys = {key: column for key, column in found.items() if column is not None}
     keys |= {key: column for column, key in others.items() if column not in keys.values()}
     return {key: {"original_key": column} for key, column in keys.items()}
 

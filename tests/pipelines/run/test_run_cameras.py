@@ -217,7 +217,7 @@ def oriented(orientation: int, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("flip", ["", "none", "vertical", "rotate180"])
+@pytest.mark.parametrize("flip", ["", "none", "vertical", "horizontal", "rotate180"])
 def test_an_exif_orientation_is_said_until_flip_decides(tmp_path: Path, orientation: int, flip: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["e0/action"] = file["e1/action"] = np.zeros((FRAMES, 2), np.float32)
@@ -229,7 +229,8 @@ def test_an_exif_orientation_is_said_until_flip_decides(tmp_path: Path, orientat
     if orientation == 1 or flip:
         assert notes == []
     else:
-        turned = {3: "`flip: rotate180` turns them upright", 4: "`flip: vertical` turns them upright"}
+        flips = {2: "horizontal", 3: "rotate180", 4: "vertical"}
+        turned = {number: f"`flip: {name}` turns them upright" for number, name in flips.items()}
         assert notes == [
             f"observation.images.cam: the frames are stored as they are, without their EXIF orientation {orientation}; "
             f"{turned.get(orientation, 'robotrove cannot turn them upright')}, `flip: none` ends this note (2 episodes)"

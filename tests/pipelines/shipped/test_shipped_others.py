@@ -121,7 +121,8 @@ def test_the_documentation_names_each_of_them() -> None:
 def test_a_copy_is_the_same_pipeline_with_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     copied(tmp_path, name, "a.hdf5", "more/b c.hdf5")
-    output = f"{tmp_path.name}/lerobot" if name.startswith(("arena", "evaltasks")) else f"{tmp_path.name}_lerobot"
+    for_gr00t = name.startswith(("arena", "evaltasks")) or name == "libero_gr00t"
+    output = f"{tmp_path.name}/lerobot" if for_gr00t else f"{tmp_path.name}_lerobot"
     given = ['source.files=["a.hdf5", "more/b c.hdf5"]', f"output={output}"]
     assert load_pipeline(tmp_path / f"{name}.yaml").spec == load_pipeline(Path(name), given).spec
 

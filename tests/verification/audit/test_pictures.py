@@ -36,6 +36,7 @@ def test_colour_order_and_orientation() -> None:
     assert np.array_equal(decoded(content, "bgr", "none").pixels, FRAME[..., ::-1])
     assert np.array_equal(decoded(content, "rgb", "vertical").pixels, FRAME[::-1])
     assert np.array_equal(decoded(content, "rgb", "rotate180").pixels, FRAME[::-1, ::-1])
+    assert np.array_equal(decoded(content, "rgb", "horizontal").pixels, FRAME[:, ::-1])
     picture = decoded(content, "rgb", "none")
     assert ", it is red and blue exchanged (" in picture.difference(FRAME[..., ::-1])
     assert ", it is upside down (" in picture.difference(FRAME[::-1])

@@ -1,0 +1,172 @@
+"""LIBERO for GR00T and RLinf: what their environments do with the dataset gives back what was recorded and seen.
+
+The formulas are theirs. Grippers: RLinf a3816b59, rlinf/envs/action_utils.py (GR00T N1.5); GR00T 4e62473 and 23ace64,
+libero_env.py (N1.6, N1.7). Pictures: RLinf, rlinf/envs/libero/utils.py. Rows: scripts/create_dataset.py of LIBERO 8f1084e
+steps the simulator and then records; regenerate_libero_dataset.py of any4lerobot 6937315 records and then steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from robotrove.pipelines.run.reopen import finished_run
+from robotrove.tests.support.libero import CLOSE, OPEN, STEPS, TASK, commands, picture, states, write_libero
+from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
+from robotrove.tests.support.pipelines.shipped_runs import column, info, lines, names, plan, rows, run_shipped, videos
+from robotrove.verification.consumers import chosen
+from robotrove.verification.dataset.runner import verify
+from robotrove.verification.source.source_check import check_source
+
+CAMERAS = ("observation.images.image", "observation.images.wrist_image")
+CONSUMERS = ("rlinf", "gr00t-n1", "gr00t-n1.5", "gr00t-n1.6", "gr00t-n1.7")
+EXACT = "writer.video={codec: libx264, preset: ultrafast, crf: 4, g: 10}"
+ROWS = {"official": STEPS - 1, "regenerated": STEPS}
+
+
+def first_action(kind: str) -> int:
+    """The first action with an observation before it: of an official file the second."""
+    return 1 if kind == "official" else 0
+
+
+def check_grippers(dataset: Path, kind: str, episode: int, row: int) -> None:
+    stored = column(rows(dataset), "action")[row : row + ROWS[kind], 6]
+    recorded = commands(episode)[first_action(kind) :, 6]
+    assert set(recorded) == {OPEN, CLOSE}
+    np.testing.assert_array_equal(np.sign(1 - 2 * stored), recorded, "RLinf with GR00T N1.5")
+    np.testing.assert_array_equal(-np.sign(2 * stored - 1), recorded, "the others")
+
+
+def check_pairs(dataset: Path, kind: str, episode: int, row: int) -> None:
+    """Each action with the state that it was given in."""
+    table, recorded, first = rows(dataset), commands(episode), first_action(kind)
+    part = slice(row, row + ROWS[kind])
+    np.testing.assert_array_equal(column(table, "action")[part, :6], recorded[first:, :6].astype(np.float32))
+    np.testing.assert_array_equal(
+        column(table, "observation.state")[part], states(recorded)[first:-1].astype(np.float32)
+    )
+
+
+def check_pictures(dataset: Path, kind: str, episode: int, row: int) -> None:
+    """What a policy gets of the environment in that state: the renderer's picture, turned by 180 degrees."""
+    for camera, key in enumerate(CAMERAS):
+        for at, found in enumerate(videos(dataset, key)[row : row + ROWS[kind]]):
+            rendered = picture(first_action(kind) + at, camera, found.shape[0])[::-1]
+            shown = rendered[::-1, ::-1]
+            assert error(found, shown) < 6, f"{key}, row {row + at}"
+            others = [np.rot90(side, turns) for side in (shown, shown[::-1]) for turns in range(4)]
+            assert min(error(found, other) for other in others[1:]) > 15, "the picture is not asymmetric"
+
+
+def error(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found.astype(float) - expected).mean())
+
+
+def check_sizes(dataset: Path, kind: str, episode: int, row: int) -> None:
+    """VideoToTensor.check_input of N1 and N1.5, where the environment renders 256x256."""
+    assert {videos(dataset, key).shape[1:] for key in CAMERAS} == {(256, 256, 3)}
+    assert {tuple(info(dataset)["features"][key]["shape"]) for key in CAMERAS} == {(256, 256, 3)}
+
+
+CHECKS = {"gripper": check_grippers, "pairs": check_pairs, "pictures": check_pictures, "size": check_sizes}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("libero")
+    return [write_libero(folder / kind, kind, seed=seed) for kind, seed in (("official", 0), ("regenerated", 5))]
+
+
+EPISODES = (("official", 0, 0), ("official", 1, 23), ("regenerated", 5, 46), ("regenerated", 6, 70))
+
+
+@pytest.fixture(scope="module")
+def dataset(recordings: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("out") / "dataset"
+    report = run_shipped("libero_gr00t", recordings, output, EXACT)
+    assert (report.kept, report.rejected) == (4, {})
+    return output
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@pytest.mark.parametrize("episode", EPISODES, ids=str)
+def test_the_environment_gets_back_what_was_recorded(
+    dataset: Path, episode: tuple[str, int, int], check: Callable[..., None]
+) -> None:
+    """Official and regenerated files in one run."""
+    check(dataset, *episode)
+
+
+FAULTS = {
+    "gripper": ("gripper", "steps[1]={unit_converter: {columns: [action]}}"),
+    "flipped": ("pictures", "source.options.frames=upright"),
+    "unpaired": ("pairs", "source.options.observation=before"),
+    "small": ("size", "steps=[success_filter, {unit_converter: {columns: [action], scale: [1, 1, 1, 1, 1, 1, -0.5], "
+              "offset: [0, 0, 0, 0, 0, 0, 0.5]}}]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("check", "override"), FAULTS.values(), ids=FAULTS)
+def test_each_fault_is_found(tmp_path: Path, recordings: list[Path], check: str, override: str) -> None:
+    """Each setting of the pipeline, taken back, fails its check and no other; rows alone shift pictures too."""
+    run_shipped("libero_gr00t", recordings[:1], tmp_path / "out", EXACT, override)
+    with pytest.raises(AssertionError):
+        CHECKS[check](tmp_path / "out", *EPISODES[0])
+    for name in CHECKS.keys() - {check, *(("pictures", "gripper") if check == "pairs" else ())}:
+        CHECKS[name](tmp_path / "out", *EPISODES[0])
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_every_consumer_takes_it(dataset: Path, consumer: str) -> None:
+    report = verify(dataset, consumers=chosen([consumer]))
+    assert [one for one in report.findings if one.consumer or one.severity == "error"] == []
+
+
+def test_it_looks_like_the_published_sets(dataset: Path) -> None:
+    """IPEC-COMMUNITY/libero_*_no_noops_1.0.0_lerobot."""
+    facts = info(dataset)
+    assert (facts["codebase_version"], facts["robot_type"], facts["fps"]) == ("v2.1", "franka", 20)
+    assert {key: tuple(facts["features"][key]["shape"]) for key in (*CAMERAS, "observation.state", "action")} == {
+        **dict.fromkeys(CAMERAS, (256, 256, 3)),
+        "observation.state": (8,),
+        "action": (7,),
+    }
+    assert names(dataset, "action") == ["x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3", "gripper"]
+    assert lines(dataset, "tasks.jsonl") == [{"task_index": 0, "task": TASK}]
+    actions = column(rows(dataset), "action")
+    assert set(actions[:, 6]) == {0, 1}
+
+
+def test_it_verifies_against_the_recordings(dataset: Path) -> None:
+    report = check_source(dataset, finished_run(dataset.with_name("dataset.run")), deep=True)
+    assert (report.problems, report.episodes, report.frames) == ((), 4, 2 * 94)
+
+
+def test_upright_files_are_mirrored(tmp_path: Path) -> None:
+    """Of the convention "opencv": stored upright, shown as the mirror image that other files have too."""
+    path = write_libero(tmp_path / "official", "official", episodes=1, convention="opencv")
+    run_shipped("libero_gr00t", [path], tmp_path / "out", EXACT)
+    check_pictures(tmp_path / "out", "official", 0, 0)
+
+
+def test_what_planning_tells(recordings: list[Path]) -> None:
+    notes = plan("libero_gr00t", recordings).notes
+    for begin, end in (("the file has observations after", "before it"), ("the file has no macros_image", "camera")):
+        assert next(note for note in notes if note.startswith(begin)).endswith(f"{end} (2 episodes)")
+
+
+def test_an_arm_at_rest_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = write_libero(tmp_path / "official", "official")
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/obs/ee_states"][:] = file["data/demo_0/obs/ee_states"][0]
+    report = run_shipped("libero_gr00t", [path], tmp_path / "out")
+    assert (report.kept, report.rejected) == (1, {"unclear_pairing": 1})
+    [told] = [row.detail for row in plan("libero_gr00t", [path]).manifest.rows if row.reason]
+    assert "options: {observation: after}" in told
+    report = run_shipped("libero_gr00t", [path], tmp_path / "decided", "source.options.observation=after")
+    assert (report.kept, report.rejected) == (2, {})
+    check_pairs(tmp_path / "decided", "official", 1, STEPS - 1)
