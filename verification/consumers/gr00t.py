@@ -8,6 +8,7 @@ from ..check import Check, Consumer
 from .gr00t_release import Release
 from .gr00t_stats import Gr00tStatsCheck, RelativeStatsCheck
 from .info_keys import InfoKeysCheck, VideoInfoCheck
+from .libero import LiberoCheck
 from .modality import AnnotationsCheck, ModalityCheck
 from .videos import DecodingCheck, FrameTimesCheck
 
@@ -17,7 +18,7 @@ def _consumer(release: Release) -> Consumer:
     checks += [VideoInfoCheck(release)] if release.is_typed else []
     checks += [Gr00tStatsCheck(release)]
     checks += [] if release.is_typed else [RelativeStatsCheck(release)]
-    checks += [DecodingCheck(release)]
+    checks += [DecodingCheck(release), LiberoCheck(release)]
     checks += [FrameTimesCheck()] if release == Release.N1_5 else []
     return Consumer(
         release.title,

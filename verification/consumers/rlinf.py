@@ -9,15 +9,15 @@ from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.gr00t.modality import MODALITY, entries, slice_of
 from ..check import Check, Diagnostic
 from .gr00t import N1_5
+from .libero import POSE
 from .modality import written
 
-_POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 _LIBERO: Mapping[str, int | None] = {
     "video.image": None,
     "video.wrist_image": None,
-    **{f"state.{key}": 1 for key in _POSE},
+    **{f"state.{key}": 1 for key in POSE},
     "state.gripper": 2,
-    **{f"action.{key}": 1 for key in (*_POSE, "gripper")},
+    **{f"action.{key}": 1 for key in (*POSE, "gripper")},
     "annotation.human.action.task_description": None,
 }
 _MANISKILL: Mapping[str, int | None] = dict.fromkeys(
