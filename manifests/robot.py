@@ -54,8 +54,8 @@ class Parts(BaseModel):
     Attributes:
         state: Key to a part of a column.
         action: Key to a part of a column.
-        video: Key to a camera's feature, or to several: the first that the dataset has; other cameras are called as their
-            features end.
+        video: Key to a camera's feature, or to several: the first that the dataset has; other cameras are called as
+            their features end.
         annotation: Key to a column of whole numbers; other annotations are called as their columns.
     """
 

@@ -1,8 +1,8 @@
 """LIBERO for GR00T and RLinf: what their environments do with the dataset gives back what was recorded and seen.
 
 The formulas are theirs. Grippers: RLinf a3816b59, rlinf/envs/action_utils.py (GR00T N1.5); GR00T 4e62473 and 23ace64,
-libero_env.py (N1.6, N1.7). Pictures: RLinf, rlinf/envs/libero/utils.py. Rows: scripts/create_dataset.py of LIBERO 8f1084e
-steps the simulator and then records; regenerate_libero_dataset.py of any4lerobot 6937315 records and then steps.
+libero_env.py (N1.6, N1.7). Pictures: RLinf, rlinf/envs/libero/utils.py. Rows: scripts/create_dataset.py of LIBERO at
+8f1084e steps the simulator and then records, regenerate_libero_dataset.py of any4lerobot at 6937315 the other way round.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from robotrove.pipelines.run.reopen import finished_run
+from robotrove.tests.support.datasets.gr00t_loaders import RELEASES
 from robotrove.tests.support.libero import CLOSE, OPEN, STEPS, TASK, commands, picture, states, write_libero
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import column, info, lines, names, plan, rows, run_shipped, videos
@@ -118,6 +119,24 @@ def test_each_fault_is_found(tmp_path: Path, recordings: list[Path], check: str,
         CHECKS[check](tmp_path / "out", *EPISODES[0])
     for name in CHECKS.keys() - {check, *(("pictures", "gripper") if check == "pairs" else ())}:
         CHECKS[name](tmp_path / "out", *EPISODES[0])
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_a_loader_of_gr00t_reads_was_recorded(dataset: Path, release: str) -> None:
+    """Key by key: the state and the action of each step, and its pictures."""
+    loader = RELEASES[release](dataset)
+    for episode, (kind, seed, _) in enumerate(EPISODES):
+        first, recorded = first_action(kind), commands(seed)
+        expected = {"state": states(recorded)[first:-1], "action": recorded[first:].copy()}
+        expected["action"][:, 6] = np.where(recorded[first:, 6] == CLOSE, 0, 1)
+        for section, values in expected.items():
+            keys = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+            found = np.concatenate([loader.vector(episode, section, key)[:, 0] for key in keys], axis=1)
+            np.testing.assert_array_equal(found, values[: len(found)].astype(np.float32))
+        for camera, key in enumerate(("image", "wrist_image")):
+            for at, frame in enumerate(loader.video(episode, key)):
+                assert error(frame, picture(first + at, camera, 256)[:, ::-1]) < 6
+        assert set(loader.texts(episode, "human.action.task_description")) == {TASK}
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS)
