@@ -19,7 +19,7 @@ from ...formats.lerobot.datasets.open_dataset import open_current
 from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
 from ...formats.training.gr00t_config import config_files
 from ...formats.training.gr00t_script import FINETUNE, script_files
-from ...formats.training.gr00t_training import gr00t_training
+from ...formats.training.gr00t_training import RLINF, gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
 from ...manifests.robot import Gr00tVersion, load_robot
 from ...verification.consumers import CONSUMERS
@@ -63,13 +63,17 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     if not isinstance(existing, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
         raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
-    _refuse(existing, f"gr00t-{version}")
+    _refuse(existing, "rlinf" if version == "n1.5" and tag in RLINF else f"gr00t-{version}")
     training = gr00t_training(existing, load_robot(robot), version, tag)
     files = config_files(training) | script_files(training, folder)
     if training.is_old:
-        files[METADATA] = json.dumps(gr00t_metadata(existing, training.tag), indent=4) + "\n"
+        tags = filter(None, (training.tag, training.rlinf_tag))
+        files[METADATA] = json.dumps(gr00t_metadata(existing, *tags), indent=4) + "\n"
     _write(folder, files)
     echo(f"{folder}: {', '.join(files)}\n  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
+    if training.rlinf_tag:
+        echo(f"  trained as {training.tag}, which has the projector of {training.rlinf_tag} in RLinf")
+        echo(f"  before RLinf loads the checkpoint: cp {quote(str(folder / METADATA))} CHECKPOINT/{METADATA}")
 
 
 @command.command()

@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from ...manifests.robot import Gr00tVersion
+from ..lerobot.gr00t.modality import METADATA
 from .gr00t_config import CONFIG
 from .gr00t_training import Gr00tTraining
 from .job_scripts import in_comments, option_lines, sbatch, script
@@ -64,6 +65,11 @@ gpus=${{NUM_GPUS:-1}}
         body += _LAUNCH
     name = in_comments(training.dataset.name)
     comments = [f"Fine-tunes GR00T {release} on {name}; further options go through, such as --max-steps 20000."]
+    if training.rlinf_tag:
+        comments += [
+            f"RLinf reads it as {training.rlinf_tag}, a tag that NVIDIA's checkout lacks: its projector is the same.",
+            f"Copy {METADATA}, which has both, over that of the checkpoint before RLinf loads it.",
+        ]
     return script(comments, f'{body} \\\n{option_lines(options)} \\\n    "$@"\n')
 
 

@@ -12,11 +12,17 @@ from ...manifests.robot import Gr00tVersion, RobotManifest
 from ..lerobot.datasets.dataset_v21 import DatasetV21
 from ..lerobot.gr00t.modality import MODALITY
 
-# Embodiment tags of each release (gr00t/data/embodiment_tags.py, gr00t/data/schema.py), those that RLinf adds to N1.5.
-_RLINF = ("libero_franka", "isaaclab_franka", "maniskill_widowx", "libero_panda", "robocasa_panda_omron")
+# Tags that RLinf adds to N1.5 in its own process, with their projectors (rlinf/models/embodiment/gr00t/gr00t_n1d5 at
+# a3816b59). NVIDIA's N1.5 knows none of them, and trains four projectors.
+RLINF: Mapping[str, int] = {
+    **{"libero_franka": 31, "isaaclab_franka": 31, "maniskill_widowx": 30, "libero_panda": 2},
+    "robocasa_panda_omron": 13,
+}
+_NVIDIA = {"gr1": 24, "oxe_droid": 17, "agibot_genie1": 26, "new_embodiment": 31}
+# Embodiment tags of each release (gr00t/data/embodiment_tags.py, gr00t/data/schema.py).
 TAGS: Mapping[Gr00tVersion, Sequence[str]] = {
     "n1": ("gr1", "new_embodiment"),
-    "n1.5": ("gr1", "oxe_droid", "agibot_genie1", "new_embodiment", *_RLINF),
+    "n1.5": (*_NVIDIA, *RLINF),
     "n1.6": (
         *("robocasa_panda_omron", "gr1", "unitree_g1", "libero_panda", "oxe_google", "oxe_widowx", "oxe_droid"),
         *("behavior_r1_pro", "new_embodiment"),
@@ -59,6 +65,7 @@ class Gr00tTraining:
         sin_cos: States that the policy sees as sine and cosine; the others are scaled by minimum and maximum.
         horizon: Actions that it predicts at a time.
         like: Owner of the configuration.
+        rlinf_tag: Tag by which RLinf reads what is trained as `tag`; empty for one of NVIDIA's.
     """
 
     version: Gr00tVersion
@@ -72,6 +79,7 @@ class Gr00tTraining:
     sin_cos: tuple[str, ...] = ()
     horizon: int = HORIZON
     like: Like = "robotrove"
+    rlinf_tag: str = ""
 
     @property
     def is_old(self) -> bool:
@@ -112,6 +120,7 @@ def gr00t_training(
     if chosen not in TAGS[version]:
         found = f"GR00T {version.upper()} has no embodiment tag {chosen!r}{nearest(str(chosen), TAGS[version])}"
         raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(TAGS[version]), "--tag TAG")
+    rlinf_tag = str(chosen) if version == "n1.5" and chosen in RLINF else ""
     states = _keys(modality, "state", robot.gr00t.policy.state, robot)
     actions = _keys(modality, "action", robot.gr00t.policy.action, robot)
     for section, keys in (("state", states), ("action", actions)):
@@ -126,13 +135,28 @@ def gr00t_training(
     relative = tuple(key for key in robot.gr00t.relative if key in actions and key in modality["state"])
     return Gr00tTraining(
         version,
-        str(chosen),
+        _trained_as(rlinf_tag) if rlinf_tag else str(chosen),
         dataset.root.absolute(),
         tuple(modality["video"]),
         states,
         actions,
         () if version in _OLD else relative,
         _language(modality.get("annotation")),
+        rlinf_tag=rlinf_tag,
+    )
+
+
+def _trained_as(tag: str) -> str:
+    """Return the tag of NVIDIA's N1.5 that trains the projector of one of RLinf's."""
+    for known, projector in _NVIDIA.items():
+        if projector == RLINF[tag]:
+            return known
+    trained = ", ".join(f"{known} {projector}" for known, projector in _NVIDIA.items())
+    raise UsageError(
+        f"--tag {tag}",
+        f"is projector {RLINF[tag]} in RLinf, which no tag of NVIDIA's GR00T N1.5 trains ({trained})",
+        "one of " + ", ".join(one for one, projector in RLINF.items() if projector in _NVIDIA.values()),
+        "--tag libero_franka for LIBERO; another needs a checkout with the tag in gr00t/data/embodiment_tags.py",
     )
 
 

@@ -198,12 +198,12 @@ def slice_problem(entry: ModalityEntry, column: str, feature: Feature) -> str:
     return ""
 
 
-def gr00t_metadata(dataset: DatasetV21, tag: str) -> dict[str, Any]:
+def gr00t_metadata(dataset: DatasetV21, *tags: str) -> dict[str, Any]:
     """Return the content of metadata.json for one dataset.
 
     Args:
         dataset: With modality.json and GR00T's stats.json.
-        tag: Embodiment tag.
+        tags: Embodiment tags; an entry for each.
 
     Raises:
         Damaged: If a file is missing or not what it should be.
@@ -219,8 +219,8 @@ def gr00t_metadata(dataset: DatasetV21, tag: str) -> dict[str, Any]:
         }
         shapes[section] = {key: _described(part) for key, part in parts.items()}
     video = {key: _camera(dataset, column_of("video", key, entry)) for key, entry in modality["video"].items()}
-    described = {"statistics": statistics, "modalities": {"video": video, **shapes}, "embodiment_tag": tag}
-    return {tag: described}
+    described = {"statistics": statistics, "modalities": {"video": video, **shapes}}
+    return {tag: {**described, "embodiment_tag": tag} for tag in tags}
 
 
 def _statistics(key: str, column: str, part: dict[str, Any], stats: dict[str, Any]) -> dict[str, list[float]]:

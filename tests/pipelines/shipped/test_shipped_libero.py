@@ -2,11 +2,15 @@
 
 The formulas are theirs. Grippers: RLinf a3816b59, rlinf/envs/action_utils.py (GR00T N1.5); GR00T 4e62473 and 23ace64,
 libero_env.py (N1.6, N1.7). Pictures: RLinf, rlinf/envs/libero/utils.py. Rows: scripts/create_dataset.py of LIBERO at
-8f1084e steps the simulator and then records, regenerate_libero_dataset.py of any4lerobot at 6937315 the other way round.
+8f1084e steps the simulator and then records; regenerate_libero_dataset.py of any4lerobot at 6937315 records first.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,8 @@ import h5py
 import numpy as np
 import pytest
 
+from robotrove.cli.datasets.handoff import command as handoff
+from robotrove.core.errors import UsageError
 from robotrove.pipelines.run.reopen import finished_run
 from robotrove.tests.support.datasets.gr00t_loaders import RELEASES
 from robotrove.tests.support.libero import CLOSE, OPEN, STEPS, TASK, commands, picture, states, write_libero
@@ -25,6 +31,7 @@ from robotrove.verification.source.source_check import check_source
 
 CAMERAS = ("observation.images.image", "observation.images.wrist_image")
 CONSUMERS = ("rlinf", "gr00t-n1", "gr00t-n1.5", "gr00t-n1.6", "gr00t-n1.7")
+RLINF_TAG = "libero_franka"
 EXACT = "writer.video={codec: libx264, preset: ultrafast, crf: 4, g: 10}"
 ROWS = {"official": STEPS - 1, "regenerated": STEPS}
 
@@ -119,6 +126,96 @@ def test_each_fault_is_found(tmp_path: Path, recordings: list[Path], check: str,
         CHECKS[check](tmp_path / "out", *EPISODES[0])
     for name in CHECKS.keys() - {check, *(("pictures", "gripper") if check == "pairs" else ())}:
         CHECKS[name](tmp_path / "out", *EPISODES[0])
+
+
+def check_tag(dataset: Path, folder: Path) -> None:
+    """NVIDIA's N1.5 knows the tag, and RLinf finds an entry of its own, with all that it derives from it."""
+    script = (folder / "finetune.sh").read_text()
+    [tag] = re.findall(r"--embodiment-tag (\S+)", script)
+    projectors = {
+        "gr1": 24,
+        "oxe_droid": 17,
+        "agibot_genie1": 26,
+        "new_embodiment": 31,
+    }  # gr00t/data/embodiment_tags.py
+    assert projectors[tag] == 31, "that of libero_franka in RLinf"
+    known = json.loads((folder / "experiment_cfg/metadata.json").read_text())
+    assert {key: entry["embodiment_tag"] for key, entry in known.items()} == {name: name for name in (tag, RLINF_TAG)}
+    stats = json.loads((dataset / "meta/stats.json").read_text())
+    for entry in known.values():
+        modalities, grippers = entry["modalities"], entry["statistics"]["action"]["gripper"]
+        assert sum(part["shape"][0] for part in modalities["action"].values()) == 7
+        assert {key: camera["resolution"] for key, camera in modalities["video"].items()} == {
+            "image": [256, 256],
+            "wrist_image": [256, 256],
+        }
+        assert (grippers["min"], grippers["max"]) == ([0], [1])
+        assert grippers["mean"] == stats["action"]["mean"][6:]
+
+
+def hand_off(dataset: Path, folder: Path, tag: str, version: str = "n1.5") -> None:
+    options = ["gr00t", dataset, "-o", folder, "--robot", "libero", "--version", version, "--tag", tag]
+    handoff.main(list(map(str, options)), standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def handed_off(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("handoff") / "rlinf"
+    hand_off(dataset, folder, RLINF_TAG)
+    return folder
+
+
+def test_the_tag_of_rlinf_is_trained_as_new_embodiment(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "a b"
+    hand_off(dataset, folder, RLINF_TAG)
+    check_tag(dataset, folder)
+    metadata = "experiment_cfg/metadata.json"
+    *_, copy = capsys.readouterr().out.splitlines()
+    assert shlex.split(copy.partition(": ")[2]) == ["cp", str(folder / metadata), f"CHECKPOINT/{metadata}"]
+    assert (
+        f"# RLinf reads it as {RLINF_TAG}, a tag that NVIDIA's checkout lacks" in (folder / "finetune.sh").read_text()
+    )
+
+
+@pytest.mark.parametrize("tag", ["new_embodiment", "gr1"])
+def test_a_tag_of_nvidia_has_one_entry(dataset: Path, tmp_path: Path, tag: str) -> None:
+    hand_off(dataset, tmp_path / "out", tag)
+    known = json.loads((tmp_path / "out/experiment_cfg/metadata.json").read_text())
+    assert [(key, entry["embodiment_tag"]) for key, entry in known.items()] == [(tag, tag)]
+    assert "RLinf" not in (tmp_path / "out/finetune.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("tag", "projector"), [("maniskill_widowx", 30), ("libero_panda", 2), ("robocasa_panda_omron", 13)]
+)
+def test_a_tag_of_rlinf_that_nvidia_does_not_train(dataset: Path, tmp_path: Path, tag: str, projector: int) -> None:
+    """RLinf a3816b59, rlinf/models/embodiment/gr00t: with another projector the policy would be untrained."""
+    with pytest.raises(UsageError, match=rf"--tag {tag}[\s\S]*is projector {projector} in RLinf") as caught:
+        hand_off(dataset, tmp_path / "out", tag)
+    assert "gr1 24, oxe_droid 17, agibot_genie1 26, new_embodiment 31" in str(caught.value)
+    assert "one of libero_franka, isaaclab_franka" in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_raw_grippers_are_not_handed_off(recordings: list[Path], tmp_path: Path) -> None:
+    run_shipped("libero_gr00t", recordings[1:], tmp_path / "raw", FAULTS["gripper"][1])
+    with pytest.raises(UsageError, match=r"action.gripper: has values from -1 to 1[\s\S]*robotrove run libero_gr00t"):
+        hand_off(tmp_path / "raw", tmp_path / "out", RLINF_TAG)
+
+
+@pytest.mark.parametrize("name", ["finetune.sh", "experiment_cfg/metadata.json"])
+def test_a_tag_that_only_one_of_both_knows_is_found(dataset: Path, handed_off: Path, tmp_path: Path, name: str) -> None:
+    """The fifth fault: either file as it was before, with the tag of RLinf alone."""
+    folder = shutil.copytree(handed_off, tmp_path / "handoff")
+    path = folder / name
+    if name.endswith(".json"):
+        path.write_text(json.dumps({RLINF_TAG: json.loads(path.read_text())[RLINF_TAG]}))
+    else:
+        path.write_text(path.read_text().replace("new_embodiment", RLINF_TAG))
+    with pytest.raises((AssertionError, KeyError)):
+        check_tag(dataset, folder)
 
 
 @pytest.mark.parametrize("release", RELEASES)
