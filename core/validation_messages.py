@@ -134,8 +134,10 @@ def _sentence(model: type[BaseModel], path: KeyPath, item: Any, data: Any) -> st
     hints = [model]
     for depth, key in enumerate(path):
         parents, hints = hints, [inner for hint in hints for inner in _inside(hint, key)]
-        if depth == len(path) - 1 and item["type"] in _UNKNOWN_KEY:
-            names = list(dict.fromkeys(name for hint in parents for name in _all_fields(hint)))
+        is_key = item["loc"][-1] == "[key]"  # pydantic's label of a mapping's key
+        if depth == len(path) - 1 and (is_key or item["type"] in _UNKNOWN_KEY):
+            keys = _allowed_keys if is_key else _all_fields
+            names = list(dict.fromkeys(name for hint in parents for name in keys(hint)))
             kind = "argument" if depth == 0 else "key"
             return f"no such {kind}{nearest(str(key), names)}; {kind}s: {', '.join(names) or 'none'}"
     # A model that takes a short form leads to values that its hints do not; pydantic's words must do.
@@ -182,6 +184,12 @@ def _inside(hint: Any, key: str | int) -> Iterator[Any]:
 def _all_fields(hint: Any) -> Iterator[str]:
     for member in _members(hint):
         yield from _fields(member)
+
+
+def _allowed_keys(hint: Any) -> Iterator[str]:
+    for member in _members(hint):
+        if _is_mapping(get_origin(member)):
+            yield from map(str, _choices(get_args(member)[0]))
 
 
 def _fields(member: Any) -> dict[str, Any]:
