@@ -16,6 +16,9 @@ from ..core.validation_messages import mistakes
 from ..core.yaml_source import KeyPath, read_yaml, show_path, text_of
 
 Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
+# Owner of a published configuration: Isaac Lab Arena, GR00T itself, or piper_gr00t.
+Owner: TypeAlias = Literal["arena", "gr00t", "piper"]
+HORIZON = 16  # actions predicted at a time, as in GR00T's own examples
 
 
 class Slice(BaseModel):
@@ -81,14 +84,43 @@ class Policy(BaseModel):
     action: list[str] | None = None
 
 
+class PublishedConfig(BaseModel):
+    """A configuration that somebody trains this robot with in one release of GR00T.
+
+    Attributes:
+        source: Project, file and commit.
+        tag: Embodiment tag.
+        state: Keys of modality.json that the policy sees, in their order.
+        action: Keys that it predicts.
+        sin_cos: States that it sees as sine and cosine; the others are scaled by minimum and maximum.
+        relative: Actions that it learns relative to the state of the same name.
+        horizon: Actions that it predicts at a time.
+        video: Keys of the cameras.
+        language: Key of the instruction.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    tag: str
+    state: list[str]
+    action: list[str]
+    sin_cos: list[str] = []
+    relative: list[str] = []
+    horizon: int = Field(default=HORIZON, ge=1)
+    video: list[str]
+    language: str
+
+
 class Gr00t(BaseModel):
     """The section `gr00t` of a robot manifest.
 
     Attributes:
         tags: GR00T version to embodiment tag.
         parts: Keys beside the groups.
-        policy: Keys that training takes.
-        relative: Actions that N1.6 and N1.7 learn relative to the state of the same name.
+        policy: Keys that training takes where nobody publishes a configuration.
+        relative: Actions that N1.6 and N1.7 then learn relative to the state of the same name.
+        like: Owner to GR00T version to published configuration; the first owner that has the version is the default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,15 +129,23 @@ class Gr00t(BaseModel):
     parts: Parts = Parts()
     policy: Policy = Policy()
     relative: list[str] = []
+    like: dict[Owner, dict[Gr00tVersion, PublishedConfig]] = {}
 
     def named(self) -> list[tuple[tuple[str, ...], list[str], list[str]]]:
         """Return every list of keys: where it is, its keys, and the keys that `parts` has for it."""
         states, actions = list(self.parts.state), list(self.parts.action)
-        return [
+        both = [key for key in actions if key in states]
+        found: list[tuple[tuple[str, ...], list[str], list[str]]] = [
             (("policy", "state"), self.policy.state or [], states),
             (("policy", "action"), self.policy.action or [], actions),
-            (("relative",), self.relative, [key for key in actions if key in states]),
+            (("relative",), self.relative, both),
         ]
+        for owner, releases in self.like.items():
+            for version, one in releases.items():
+                place = ("like", owner, version)
+                found += [((*place, "state"), one.state, states), ((*place, "action"), one.action, actions)]
+                found += [((*place, "sin_cos"), one.sin_cos, states), ((*place, "relative"), one.relative, both)]
+        return found
 
 
 class Joint(BaseModel):
@@ -237,6 +277,11 @@ def _inconsistencies(robot: RobotManifest) -> Iterator[tuple[KeyPath, str]]:
         for index, key in enumerate(keys):
             if key not in (allowed := [*robot.groups, *known]):
                 yield ("gr00t", *path, index), f"names an unknown group {key!r}{nearest(key, allowed)}"
+    for owner, releases in robot.gr00t.like.items():
+        for version, one in releases.items():
+            if version in ("n1", "n1.5") and one.sin_cos and set(one.sin_cos) != set(one.state):
+                words = f"GR00T {version.upper()} takes all states as sine and cosine, or none"
+                yield ("gr00t", "like", owner, version, "sin_cos"), words
     recorded = [name for joints in robot.spaces.values() for name in joints]
     for index, name in enumerate(names if recorded else ()):
         if name not in recorded:

@@ -18,10 +18,10 @@ from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_current
 from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
 from ...formats.training.gr00t_config import config_files
-from ...formats.training.gr00t_script import FINETUNE, script_files
-from ...formats.training.gr00t_training import RLINF, gr00t_training
+from ...formats.training.gr00t_script import FINETUNE, PRESETS, script_files
+from ...formats.training.gr00t_training import RLINF, Changes, Like, gr00t_training
 from ...formats.training.lerobot_training import TRAIN, lerobot_files
-from ...manifests.robot import Gr00tVersion, load_robot
+from ...manifests.robot import Gr00tVersion, Owner, RobotManifest, load_robot, robots_of_type, shipped_robots
 from ...verification.consumers import CONSUMERS
 from ...verification.dataset.runner import refusals
 from ..output import echo
@@ -50,10 +50,30 @@ def command() -> None:
 @command.command()
 @_dataset
 @_output
-@click.option("--robot", required=True, help="Robot manifest: name or YAML file.")
+@click.option("--robot", help="Robot manifest: name or YAML file; by default that of the dataset's robot_type.")
 @click.option("--version", type=click.Choice(get_args(Gr00tVersion)), required=True, help="Release of GR00T.")
-@click.option("--tag", help="Embodiment tag; the robot's by default.")
-def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: str | None) -> None:
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Settings of a guide; GR00T's defaults without.")
+@click.option(
+    "--like",
+    type=click.Choice([*get_args(Owner), "robotrove"]),
+    help="Owner of the configuration; the robot's first by default.",
+)
+@click.option("--tag", help="Embodiment tag; the configuration's by default.")
+@click.option(
+    "--relative", metavar="KEY,KEY|none", help="Actions relative to the state; the configuration's by default."
+)
+@click.option("--horizon", type=click.IntRange(min=1), help="Actions predicted at a time; as in the configuration.")
+def gr00t(
+    dataset: Path,
+    folder: Path,
+    robot: str | None,
+    version: Gr00tVersion,
+    preset: str | None,
+    like: Like | None,
+    tag: str | None,
+    relative: str | None,
+    horizon: int | None,
+) -> None:
     """Write the files that fine-tune GR00T on a DATASET.
 
     DATASET is of version 2.1, with meta/modality.json. For N1, N1.5 and RLinf, experiment_cfg/metadata.json is
@@ -61,19 +81,36 @@ def gr00t(dataset: Path, folder: Path, robot: str, version: Gr00tVersion, tag: s
     """
     existing = open_current(dataset)
     if not isinstance(existing, DatasetV21):
-        action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot)} -o NEW"
+        action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot or 'ROBOT')} -o NEW"
         raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
     _refuse(existing, "rlinf" if version == "n1.5" and tag in RLINF else f"gr00t-{version}")
-    training = gr00t_training(existing, load_robot(robot), version, tag)
-    files = config_files(training) | script_files(training, folder)
+    keys = None if relative is None else () if relative == "none" else tuple(relative.split(","))
+    training = gr00t_training(existing, _robot(existing, robot), version, like, Changes(tag, keys, horizon))
+    files = config_files(training) | script_files(training, folder, preset)
     if training.is_old:
         tags = filter(None, (training.tag, training.rlinf_tag))
         files[METADATA] = json.dumps(gr00t_metadata(existing, *tags), indent=4) + "\n"
     _write(folder, files)
-    echo(f"{folder}: {', '.join(files)}\n  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
-    if training.rlinf_tag:
-        echo(f"  trained as {training.tag}, which has the projector of {training.rlinf_tag} in RLinf")
-        echo(f"  before RLinf loads the checkpoint: cp {quote(str(folder / METADATA))} CHECKPOINT/{METADATA}")
+    notes = "".join(f"\n  note: {note}" for note in training.notes)
+    echo(f"{folder}: {', '.join(files)}\n  configuration: {training.source}{notes}")
+    echo(f"  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
+
+
+def _robot(dataset: Dataset, name: str | None) -> RobotManifest:
+    """Return a robot by its name, or else the only one of the dataset's robot_type."""
+    if name is not None:
+        return load_robot(name)
+    robot_type = dataset.info.get("robot_type")
+    found = robots_of_type(robot_type)
+    if len(found) != 1:
+        names = [robot.name for robot in found]
+        raise UsageError(
+            f"{dataset.root}, robot_type of meta/info.json",
+            f"is {robot_type!r}, which " + (f"{len(names)} robot manifests have" if names else "no robot manifest has"),
+            "one of " + ", ".join(names or shipped_robots()) + ", or a YAML file",
+            f"--robot {names[0] if names else 'NAME'}",
+        )
+    return found[0]
 
 
 @command.command()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import yaml
 
+from ...manifests.robot import Gr00tVersion
 from .gr00t_training import Gr00tTraining
 from .job_scripts import in_comments
 
@@ -22,7 +23,12 @@ def config_files(training: Gr00tTraining) -> dict[str, str]:
 
 
 def _about(training: Gr00tTraining) -> str:
-    return f"How GR00T {training.version.upper()} reads {_name(training)}, after its meta/modality.json."
+    notes = "".join(f"\n- {note}" for note in training.notes)
+    release = training.version.upper()
+    return f'''"""How GR00T {release} reads {_name(training)}, after its meta/modality.json.
+
+Configuration: {training.source}.{notes}
+"""'''
 
 
 def _name(training: Gr00tTraining) -> str:
@@ -37,7 +43,8 @@ def _texts(names: Iterable[str], prefix: str = "") -> str:
 def _config(training: Gr00tTraining) -> str:
     kinds = {key: "RELATIVE" if key in training.relative else "ABSOLUTE" for key in training.action}
     actions = "".join(f"    {json.dumps(key)}: ActionRepresentation.{kind},\n" for key, kind in kinds.items())
-    return f'''"""{_about(training)}"""
+    sin_cos = f", sin_cos_embedding_keys={_texts(training.sin_cos)}" if training.sin_cos else ""
+    return f"""{_about(training)}
 
 from gr00t.configs.data.embodiment_configs import MODALITY_CONFIGS, register_modality_config
 from gr00t.data.embodiment_tags import EmbodimentTag
@@ -53,7 +60,7 @@ MODALITY_CONFIGS.pop(TAG.value, None)  # what GR00T has for this tag is for anot
 register_modality_config(
     {{
         "video": ModalityConfig(delta_indices=[0], modality_keys={_texts(training.video)}),
-        "state": ModalityConfig(delta_indices=[0], modality_keys={_texts(training.state)}),
+        "state": ModalityConfig(delta_indices=[0], modality_keys={_texts(training.state)}{sin_cos}),
         "action": ModalityConfig(
             delta_indices=list(range(HORIZON)),
             modality_keys=list(ACTIONS),
@@ -65,27 +72,34 @@ register_modality_config(
     }},
     embodiment_tag=TAG,
 )
-'''
+"""
 
 
 def _old_config(training: Gr00tTraining) -> str:
-    """Return a data configuration; how pictures and numbers are prepared is taken over from GR00T's So100DataConfig."""
-    text = f'''"""{_about(training)}"""
-{_RUN_IMPORTS if training.version == "n1" else ""}
-from gr00t.experiment.data_config import {"DATA_CONFIG_MAP, " if training.version == "n1" else ""}So100DataConfig
+    """Return a data configuration, derived from GR00T's class that prepares pictures and numbers in the same way.
+
+    gr1_arms_only of N1 and fourier_gr1_arms_only of N1.5 pass the state through StateActionSinCosTransform, so100
+    scales it by minimum and maximum; all scale actions so.
+    """
+    base = _SIN_COS[training.version] if training.sin_cos else "So100DataConfig"
+    named = training.version == "n1"
+    text = f"""{_about(training)}
+{_RUN_IMPORTS if named else ""}
+from gr00t.experiment.data_config import {"DATA_CONFIG_MAP, " if named else ""}{base}
 
 
-class RobotConfig(So100DataConfig):
+class RobotConfig({base}):
     video_keys = {_texts(training.video, "video.")}
     state_keys = {_texts(training.state, "state.")}
     action_keys = {_texts(training.action, "action.")}
     language_keys = {_texts([training.language], "annotation.")}
     observation_indices = [0]
     action_indices = list(range({training.horizon}))  # actions that are predicted at a time
-'''
-    return text + (_RUN if training.version == "n1" else "")
+"""
+    return text + (_RUN if named else "")
 
 
+_SIN_COS: Mapping[Gr00tVersion, str] = {"n1": "Gr1ArmsOnlyDataConfig", "n1.5": "FourierGr1ArmsOnlyDataConfig"}
 _RUN_IMPORTS = """
 import os
 import runpy

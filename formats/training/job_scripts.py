@@ -14,7 +14,9 @@ def in_comments(name: str) -> str:
 
 def option_lines(options: Mapping[str, str]) -> str:
     """Return options for a command over several lines; values must be quoted already."""
-    return " \\\n".join(f"    {name}{'' if name.endswith('=') else ' '}{value}" for name, value in options.items())
+    return " \\\n".join(
+        f"    {name}{'' if name.endswith('=') or not value else ' '}{value}" for name, value in options.items()
+    )
 
 
 def script(comments: Iterable[str], body: str) -> str:
@@ -23,22 +25,23 @@ def script(comments: Iterable[str], body: str) -> str:
     return f"#!/usr/bin/env bash\n{about}set -euo pipefail\nunset CDPATH\n{body}"
 
 
-def sbatch(name: str, command: Path) -> str:
-    """Return a job script for one node and one GPU, which gives its arguments to a command.
+def sbatch(name: str, command: Path, gpus: int = 1) -> str:
+    """Return a job script for one node, which gives its arguments to a command.
 
     Args:
         name: Of the job.
         command: The script that it starts, by its absolute path.
+        gpus: GPUs of the node; 8 CPUs and 64 GB of memory are asked for with each.
     """
     return f"""#!/usr/bin/env bash
 #SBATCH --job-name={in_comments(name).replace(" ", "_")}
 #SBATCH --nodes=1
-#SBATCH --gres=gpu:1
-#SBATCH --cpus-per-task=8
-#SBATCH --mem=64G
+#SBATCH --gres=gpu:{gpus}
+#SBATCH --cpus-per-task={8 * gpus}
+#SBATCH --mem={64 * gpus}G
 #SBATCH --time=24:00:00
 # Add --partition and --account as your cluster wants them, and what makes Python and CUDA available.
 set -euo pipefail
-export NUM_GPUS=${{SLURM_GPUS_ON_NODE:-1}}
+export NUM_GPUS=${{SLURM_GPUS_ON_NODE:-{gpus}}}
 exec bash {quote(str(command))} "$@"
 """

@@ -35,7 +35,10 @@ def test_a_user_adds_one_without_code(tmp_path: Path) -> None:
         ),
         ("{name: m, robot_type: m, joints: [a], spaces: {sim: [a, b, b]}}", "spaces.sim: joints listed twice: b"),
         ("{name: m, robot_type: m, joints: [a], groups: {arm: [a, a]}}", "groups.arm: joints listed twice: a"),
-        ("{name: m, robot_type: m, joints: [a], gr00t: {tags: {n2: gr1}}}", "gr00t.tags"),
+        (
+            "{name: m, robot_type: m, joints: [a], gr00t: {tags: {n2: gr1}}}",
+            r"tags.n2: no such key .did you mean \'n1\'.*n1.6",
+        ),
         ("{name: m, robot_type: m, joints: [a], groups: {arm: [a]}, gr00t: {relative: [amr]}}", "did you mean 'arm'"),
         (
             "{name: m, robot_type: m, joints: [a], gr00t: {parts: {state: {p: {column: c, start: 2, end: 2}}}}}",
@@ -52,6 +55,29 @@ def test_mistakes_in_one(tmp_path: Path, text: str, words: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_robot(str(path))
+
+
+def test_mistakes_in_published_configurations(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nrobot_type: arm\njoints: [shoulder, elbow]\ngroups: {arm: [shoulder], hand: [elbow]}\n"
+        "gr00t:\n  like:\n    arena:\n      n1.5:\n        source: a file\n        tag: gr1\n"
+        "        state: [arm, hand]\n        action: [amr]\n        sin_cos: [arm]\n        relative: [hnad]\n"
+        "        video: [front]\n        language: task\n    mine: {n1.6: {}}\n"
+    )
+    with pytest.raises(
+        ConfigError, match=r"mine.yaml:17: gr00t.like.mine: no such key; keys: arena, gr00t, piper"
+    ) as caught:
+        load_robot(str(path))
+    assert {problem.line for problem in caught.value.problems} == {17}
+    path.write_text(path.read_text().rsplit("    mine", 1)[0])
+    with pytest.raises(ConfigError) as caught:
+        load_robot(str(path))
+    assert [(problem.line, problem.message) for problem in caught.value.problems] == [
+        (12, "gr00t.like.arena[\"n1.5\"].action[0]: names an unknown group 'amr' (did you mean 'arm'?)"),
+        (13, 'gr00t.like.arena["n1.5"].sin_cos: GR00T N1.5 takes all states as sine and cosine, or none'),
+        (14, "gr00t.like.arena[\"n1.5\"].relative[0]: names an unknown group 'hnad' (did you mean 'hand'?)"),
+    ]
 
 
 def test_every_mistake_is_told_with_its_line_and_the_nearest_right_name(tmp_path: Path) -> None:

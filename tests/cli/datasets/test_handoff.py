@@ -202,6 +202,47 @@ def test_what_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_robot_of_the_robot_type(
+    datasets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-o", tmp_path / "out", "--version", "n1.6"]
+    handoff("gr00t", datasets["v2.1"], *options)
+    assert "configuration: NVIDIA/Isaac-GR00T 4e62473 (N1.6), examples/SO100/" in capsys.readouterr().out
+    for robot_type, words in (
+        (
+            "panda",
+            r"is 'panda', which 2 robot manifests have[\s\S]*one of libero, panda, or a YAML[\s\S]*--robot libero",
+        ),
+        ("gr1_arms_only", r"which no robot manifest has[\s\S]*one of aloha, bi_piper, .*so101, or a YAML"),
+    ):
+        other = shutil.copytree(datasets["v2.1"], tmp_path / robot_type)
+        info = json.loads((other / "meta/info.json").read_text())
+        (other / "meta/info.json").write_text(json.dumps(info | {"robot_type": robot_type}))
+        with pytest.raises(UsageError, match=words):
+            handoff("gr00t", other, "-o", tmp_path / "new", "--version", "n1.6")
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_preset_and_values_of_the_configuration(
+    datasets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["--like", "robotrove", "--relative", "none", "--horizon", "8"]
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--version", "n1.6", "--preset", "piper", *changes)
+    assert "note: relative actions none instead of single_arm\n  note: 8 actions at" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "finetune.sbatch",
+        "finetune.sh",
+        "modality_config.py",
+    ]
+    found = start(tmp_path / "out/finetune.sh", tmp_path, GR00T=str(tmp_path))
+    assert found[found.index("--num-gpus") + 1] == "2"
+    with pytest.raises(UsageError, match=r"only for N1\.6"):
+        handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "new", "--version", "n1.7", "--preset", "piper")
+    with pytest.raises(UsageError, match="'wrist' is not an action with a state"):
+        handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "new", "--version", "n1.7", "--relative", "gripper,wrist")
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_existing_folder_stays(datasets: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     for place in (tmp_path, tmp_path / "link"):
@@ -283,9 +324,9 @@ def test_names_from_a_dataset_stay_names(datasets: dict[str, Path], tmp_path: Pa
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Raise)]
         assert not calls
         subprocess.run(["bash", "-n", tmp_path / version / "finetune.sh"], check=True)
-        comments = (tmp_path / version / "finetune.sh").read_text().splitlines()[1:3]
-        assert comments[0].startswith("# ")
-        assert comments[1] == "set -euo pipefail"
+        lines = (tmp_path / version / "finetune.sh").read_text().splitlines()
+        comments = lines[1 : lines.index("set -euo pipefail")]
+        assert all(line.startswith("# ") for line in comments)
 
 
 def test_the_command_for_lerobot(datasets: dict[str, Path], tmp_path: Path) -> None:
@@ -317,5 +358,7 @@ def test_lerobot_gets_nothing_without_actions(datasets: dict[str, Path], tmp_pat
 
 def test_every_robot_has_tags_that_exist() -> None:
     for name in shipped_robots():
-        for version, tag in load_robot(name).gr00t.tags.items():
+        gr00t = load_robot(name).gr00t
+        published = [(version, one.tag) for releases in gr00t.like.values() for version, one in releases.items()]
+        for version, tag in [*gr00t.tags.items(), *published]:
             assert tag in TAGS[version], f"{name}, {version}"
