@@ -187,7 +187,9 @@ if [ "${RESUME:-0}" = 1 ]; then resume=--resume; fi
 _SWITCHES = """wandb=--no-use-wandb
 if [ "${{WANDB:-0}}" = 1 ]; then wandb=--use-wandb; fi
 case " $* " in *" --output"[-_]"dir"*) echo "Give OUTPUT_DIR=DIR instead of --output-dir." >&2; exit 2 ;; esac
-if [ "${{RESUME:-0}}" != 1 ] && [ -n "$(ls -d "$output"/checkpoint-* 2>/dev/null)" ]; then
+resume=${{RESUME:-0}}
+if [ "${{SLURM_RESTART_COUNT:-0}}" != 0 ]; then resume=1; fi  # Slurm has requeued this job
+if [ "$resume" != 1 ] && [ -n "$(ls -d "$output"/checkpoint-* 2>/dev/null)" ]; then
     echo "$output has checkpoints, and GR00T {release} always resumes from the last one (it has no --no-resume)." >&2
     echo "To resume: RESUME=1. For a new training: OUTPUT_DIR=DIR." >&2
     exit 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ...core.errors import UsageError, nearest
+from ...core.errors import UsageError, nearest, printable
 from ...manifests.robot import HORIZON, Gr00tVersion, Owner, PublishedConfig, RobotManifest
 from ..lerobot.datasets.dataset_v21 import DatasetV21
 from ..lerobot.gr00t.modality import MODALITY
@@ -197,7 +197,8 @@ def _configuration(
 
 def _tag(robot: RobotManifest, version: Gr00tVersion, tag: str) -> str:
     if tag not in TAGS[version]:
-        found = f"GR00T {version.upper()} has no embodiment tag {tag!r}{nearest(tag, TAGS[version])}"
+        known = f"has no embodiment tag {tag!r}{nearest(tag, TAGS[version])}"
+        found = f"GR00T {version.upper()} {known}" if tag else f"names no embodiment tag for GR00T {version.upper()}"
         raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(TAGS[version]), "--tag TAG")
     return tag
 
@@ -227,11 +228,11 @@ def _keys(
     if not widths.keys() & set(keys):
         named = [key for key in wanted if key in widths]
         found = f"{MODALITY} has no {section} of {', '.join(named or widths)}"
-        raise UsageError(f"robot {robot.name}", found, "one of " + ", ".join(entries), "--robot NAME")
+        raise UsageError(f"robot {robot.name}", found, "one of " + _listed(entries), "--robot NAME")
     for key in keys:
         width = _width(entries[key])
         if width != widths.get(key, width):
-            found = f"{section}.{key} of {MODALITY} has {width} values"
+            found = f"{section}.{_listed([key])} of {MODALITY} has {width} values"
             raise UsageError(f"robot {robot.name}", found, f"{widths[key]}, as this robot has", "--robot NAME")
     if missing := [key for key in wanted if key not in entries]:
         notes.append(f"{section} without {_shown(missing)}: {MODALITY} of the dataset has no such key")
@@ -254,7 +255,7 @@ def _check_room(
         if width > _MOST[section]:
             raise UsageError(
                 f"robot {robot.name}",
-                f"{', '.join(dict.fromkeys(keys))} are {width} values of {section}",
+                f"{_listed(dict.fromkeys(keys))} are {width} values of {section}",
                 f"at most {_MOST[section]} for GR00T {version.upper()}",
                 f"choose some with gr00t.policy.{section} in a robot manifest of your own, and --like robotrove",
             )
@@ -268,13 +269,10 @@ def _relative(
     asked: Sequence[str] | None,
 ) -> tuple[str, ...]:
     """Return the relative actions; those that are asked for must have a state of the same name and width."""
-    if asked is None:
-        return (
-            ()
-            if version in _OLD
-            else tuple(key for key in wanted.relative if key in actions and key in modality["state"])
-        )
     states = modality["state"]
+    if asked is None:
+        asked = [] if version in _OLD else [key for key in wanted.relative if key in states]
+        return tuple(key for key in actions if key in asked)
     able = [key for key in actions if key in states and _width(states[key]) == _width(modality["action"][key])]
     if asked and version in _OLD:
         found = f"GR00T {version.upper()} has no actions relative to the state"
@@ -282,7 +280,7 @@ def _relative(
     for key in asked:
         if key not in able:
             found = f"{key!r} is not an action with a state of the same name and width{nearest(key, able)}"
-            raise UsageError("--relative", found, "none, or some of " + ", ".join(able), "--relative KEY,KEY")
+            raise UsageError("--relative", found, "none, or some of " + _listed(able), "--relative KEY,KEY")
     return tuple(key for key in actions if key in asked)
 
 
@@ -300,8 +298,8 @@ def _video(modality: Mapping[str, Any], wanted: PublishedConfig, notes: list[str
     if missing and len(others) > 1:
         raise UsageError(
             MODALITY,
-            f"has no camera {', '.join(missing)}, and several others: {', '.join(others)}",
-            f"{', '.join(wanted.video)}, as {wanted.source}",
+            f"has no camera {_listed(missing)}, and several others: {_listed(others)}",
+            f"{_listed(wanted.video)}, as {wanted.source}",
             "--like robotrove takes all cameras of the dataset, or rename them in modality.json",
         )
     spare = iter(others)
@@ -320,9 +318,9 @@ def _language(modality: Mapping[str, Any], wanted: PublishedConfig, notes: list[
     if len(texts) > 1:
         raise UsageError(
             MODALITY,
-            f"has no annotation {wanted.language}, and several others: {', '.join(texts)}",
+            f"has no annotation {wanted.language}, and several others: {_listed(texts)}",
             f"{wanted.language}, as {wanted.source}",
-            f"--like robotrove takes {texts[0]}, or rename one in modality.json",
+            f"--like robotrove takes {_listed(texts[:1])}, or rename one in modality.json",
         )
     notes.append(f"instruction {_shown(texts)}: the dataset has no {_shown([wanted.language])}")
     return texts[0]
@@ -336,14 +334,20 @@ def _texts(modality: Mapping[str, Any]) -> list[str]:
     return [key for key in annotations if "task_description" in key] or list(annotations)
 
 
+def _listed(keys: Iterable[str]) -> str:
+    """Return names for an error."""
+    return printable(", ".join(keys))
+
+
 def _shown(keys: Iterable[str]) -> str:
+    """Return names for a note, which also stands in comments of scripts."""
     return ", ".join(map(in_comments, keys))
 
 
 def _changed(training: Gr00tTraining, wanted: PublishedConfig, changes: Changes) -> Iterator[str]:
     """Yield a note for each value that is not that of the configuration because its user said so."""
-    if changes.tag and training.tag != wanted.tag:
-        yield f"embodiment tag {training.tag} instead of {in_comments(wanted.tag) or 'none'}"
+    if changes.tag and wanted.tag not in ("", training.tag):
+        yield f"embodiment tag {training.tag} instead of {in_comments(wanted.tag)}"
     if changes.relative is not None and set(training.relative) != set(wanted.relative):
         yield f"relative actions {_shown(training.relative) or 'none'} instead of {_shown(wanted.relative) or 'none'}"
     if changes.horizon and training.horizon != wanted.horizon:

@@ -163,6 +163,22 @@ def test_every_preset_is_in_the_table() -> None:
     ]
 
 
+def test_the_table_of_presets_in_the_pages() -> None:
+    lines = (Path(__file__).parents[3] / "docs/training.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    shown = {
+        (row[0], row[1].lower()): (row[3], row[4].split()[0], row[5], "vision" in row[6])
+        for row in rows
+        if len(row) == 8 and row[1].startswith("N1")
+    }
+    for preset, version, names, changed in GUIDES:
+        given = VALUES[version] | SWITCHES[version] | changed
+        batch = given.get("batch_size") or given["global_batch_size"]
+        row = (given["num_gpus"], batch, given["max_steps"], given["tune_visual"])
+        assert shown.pop((preset, version)) == row, f"{preset}, {version}, {names}"
+    assert shown == {}
+
+
 @pytest.mark.parametrize(
     ("preset", "version", "words"),
     [
@@ -211,6 +227,7 @@ def test_a_folder_with_checkpoints(tmp_path: Path, version: Gr00tVersion) -> Non
     assert not (tmp_path / "seen").exists(), "nothing is started"
     assert f"{out}/checkpoints has checkpoints, and GR00T {version.upper()} always resumes" in done.stderr
     assert "RESUME=1" in done.stderr
+    assert run(out, SLURM_RESTART_COUNT="1").returncode == 0, "Slurm has requeued the job"
     assert parsed(version, out, RESUME="1")["output_dir"] == str(out / "checkpoints")
     assert parsed(version, out, OUTPUT_DIR="new [1]")["output_dir"] == str(tmp_path / "new [1]")
     (tmp_path / "new [1]/checkpoint-1").mkdir(parents=True)
