@@ -94,21 +94,22 @@ def gr00t(
     notes = "".join(f"\n  note: {note}" for note in training.notes)
     echo(f"{folder}: {', '.join(files)}\n  configuration: {training.source}{notes}")
     echo(f"  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
+    if training.rlinf_tag:
+        echo(f"  before RLinf loads the checkpoint: cp {quote(str(folder / METADATA))} CHECKPOINT/{METADATA}")
 
 
 def _robot(dataset: Dataset, name: str | None) -> RobotManifest:
-    """Return a robot by its name, or else the only one of the dataset's robot_type."""
+    """Return a robot by its name, or else that of the dataset's robot_type."""
     if name is not None:
         return load_robot(name)
     robot_type = dataset.info.get("robot_type")
     found = robots_of_type(robot_type)
-    if len(found) != 1:
-        names = [robot.name for robot in found]
+    if not found:
         raise UsageError(
             f"{dataset.root}, robot_type of meta/info.json",
-            f"is {robot_type!r}, which " + (f"{len(names)} robot manifests have" if names else "no robot manifest has"),
-            "one of " + ", ".join(names or shipped_robots()) + ", or a YAML file",
-            f"--robot {names[0] if names else 'NAME'}",
+            f"is {robot_type!r}, which no robot manifest has",
+            "one of " + ", ".join(shipped_robots()) + ", or a YAML file",
+            "--robot NAME",
         )
     return found[0]
 

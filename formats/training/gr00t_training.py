@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from ...core.errors import UsageError, nearest, printable
 from ...manifests.robot import HORIZON, Gr00tVersion, Owner, PublishedConfig, RobotManifest
 from ..lerobot.datasets.dataset_v21 import DatasetV21
-from ..lerobot.gr00t.modality import MODALITY
+from ..lerobot.gr00t.modality import METADATA, MODALITY
 from .job_scripts import in_comments
 
 # Tags that RLinf adds to N1.5 in its own process, with their projectors (rlinf/models/embodiment/gr00t/gr00t_n1d5 at
@@ -164,7 +164,7 @@ def gr00t_training(
         wanted.source,
         rlinf_tag=rlinf_tag,
     )
-    return replace(training, notes=(*notes, *_changed(training, wanted, changes), *_unverified(training)))
+    return replace(training, notes=(*notes, *_changed(training, wanted, changes), *_of_checkpoint(training)))
 
 
 def _configuration(
@@ -354,7 +354,7 @@ def _changed(training: Gr00tTraining, wanted: PublishedConfig, changes: Changes)
         yield f"{training.horizon} actions at a time instead of {wanted.horizon}"
 
 
-def _unverified(training: Gr00tTraining) -> Iterator[str]:
+def _of_checkpoint(training: Gr00tTraining) -> Iterator[str]:
     """Yield a note for each behaviour of the checkpoint that decides about the training."""
     release, tag = training.version.upper(), training.tag
     if keeps_statistics(training.version, tag):
@@ -368,5 +368,10 @@ def _unverified(training: Gr00tTraining) -> Iterator[str]:
                 f"relative actions need relative statistics, for tag {tag} those of the checkpoint too: without them "
                 "training may fail (not verified). Safe: --relative none, or --tag new_embodiment"
             )
+    if training.rlinf_tag:
+        yield (
+            f"trained as {tag}, which has the projector of RLinf's {training.rlinf_tag}: before RLinf loads the "
+            f"checkpoint, copy {METADATA}, which has both tags, over that of the checkpoint"
+        )
     if training.sin_cos and not training.is_old:
         yield "sine and cosine work only if the checkpoint's processor has them switched on (not verified)"

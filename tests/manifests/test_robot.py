@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import ConfigError, UsageError
-from robotrove.manifests.robot import load_robot
+from robotrove.manifests.robot import load_robot, shipped_robots
 
 
 def test_the_so101_has_its_joints_in_order() -> None:
@@ -14,6 +14,12 @@ def test_the_so101_has_its_joints_in_order() -> None:
     arm = ["shoulder_pan.pos", "shoulder_lift.pos", "elbow_flex.pos", "wrist_flex.pos", "wrist_roll.pos"]
     assert robot.joint_names == [*arm, "gripper.pos"]
     assert robot.groups == {"single_arm": arm, "gripper": ["gripper.pos"]}
+
+
+def test_each_has_a_robot_type_of_its_own() -> None:
+    """A dataset is known by it."""
+    robots = [load_robot(name) for name in shipped_robots()]
+    assert len({robot.robot_type for robot in robots}) == len(robots)
 
 
 def test_a_user_adds_one_without_code(tmp_path: Path) -> None:
