@@ -12,7 +12,7 @@ from typing import get_args
 import click
 
 from ...core.commit import folder_attempt
-from ...core.errors import UsageError, exists_already, not_written
+from ...core.errors import UsageError, exists_already, not_written, printable
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_current
@@ -20,7 +20,9 @@ from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
 from ...formats.training.gr00t_config import config_files
 from ...formats.training.gr00t_script import FINETUNE, PRESETS, script_files
 from ...formats.training.gr00t_training import RLINF, Changes, Like, gr00t_training
-from ...formats.training.lerobot_training import TRAIN, lerobot_files
+from ...formats.training.job_scripts import TRAIN
+from ...formats.training.lerobot_training import Policy, lerobot_files, pretrained_policy
+from ...formats.training.openpi_training import openpi_files, openpi_training
 from ...manifests.robot import Gr00tVersion, Owner, RobotManifest, load_robot, robots_of_type, shipped_robots
 from ...verification.consumers import CONSUMERS
 from ...verification.dataset.runner import refusals
@@ -117,14 +119,55 @@ def _robot(dataset: Dataset, name: str | None) -> RobotManifest:
 @command.command()
 @_dataset
 @_output
-@click.option("--policy", default="act", show_default=True, help="Type of policy, as lerobot-train knows it.")
-def lerobot(dataset: Path, folder: Path, policy: str) -> None:
-    """Write the files that start lerobot-train on a DATASET."""
+@click.option("--policy", help="Type of policy, as lerobot-train knows it; act by default.")
+@click.option("--pretrained", metavar="FOLDER|OWNER/NAME", help="Pretrained policy to start from, such as smolvla.")
+@click.option(
+    "--rename", "renames", metavar="KEY=KEY", multiple=True, help="Camera of the dataset=of the policy; repeatable."
+)
+def lerobot(dataset: Path, folder: Path, policy: str | None, pretrained: str | None, renames: tuple[str, ...]) -> None:
+    """Write the files that start lerobot-train on a DATASET.
+
+    A pretrained policy reads cameras by its own names. Without --rename, those of a policy in a folder are paired
+    with the dataset's in the order of both.
+    """
+    if policy and pretrained:
+        raise UsageError(
+            "--policy", "lerobot-train takes the type of a pretrained policy from its files", "one of both"
+        )
+    if renames and not pretrained:
+        raise UsageError("--rename", "a new policy takes the names of the dataset", "with --pretrained only")
+    if wrong := [text for text in renames if "=" not in text]:
+        raise UsageError("--rename", f"{wrong[0]!r} has no =", "KEY=KEY, the dataset's first")
     existing = open_current(dataset)
     _refuse(existing, "lerobot")
-    files = lerobot_files(existing, policy, folder)
+    chosen = Policy(policy or "act")
+    if pretrained:
+        chosen = pretrained_policy(existing, pretrained, dict(text.split("=", 1) for text in renames))
+    files = lerobot_files(existing, chosen, folder)
     _write(folder, files)
-    echo(f"{folder}: {', '.join(files)}\n  start: bash {quote(str(folder / TRAIN))}")
+    shown = "".join(f"\n  {printable(old)} is {printable(new)} of the policy" for old, new in chosen.renames.items())
+    echo(f"{folder}: {', '.join(files)}{shown}\n  start: bash {quote(str(folder / TRAIN))}")
+
+
+@command.command()
+@_dataset
+@_output
+def openpi(dataset: Path, folder: Path) -> None:
+    """Write the files that train pi0 with openpi on a DATASET.
+
+    DATASET is of version 2.1. train_config.py has the configuration, with keys of this dataset; train.sh computes
+    the statistics once, then trains.
+    """
+    existing = open_current(dataset)
+    _refuse(existing, "openpi")
+    training = openpi_training(existing)
+    files = openpi_files(training, folder)
+    _write(folder, files)
+    echo(
+        f"{folder}: {', '.join(files)}\n"
+        f"  openpi reads HF_LEROBOT_HOME/{training.repo_id}: {TRAIN} links the dataset there, in {folder}\n"
+        f"  start: OPENPI=CHECKOUT bash {quote(str(folder / TRAIN))}"
+    )
 
 
 def _refuse(dataset: Dataset, consumer: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from shlex import quote
 
+TRAIN = "train.sh"
+
 
 def in_comments(name: str) -> str:
     """Return a name as it may stand in a comment or between quotes: it may come from a dataset of somebody else."""
