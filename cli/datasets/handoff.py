@@ -23,6 +23,7 @@ from ...formats.training.gr00t_training import RLINF, Changes, Like, gr00t_train
 from ...formats.training.job_scripts import TRAIN
 from ...formats.training.lerobot_training import Policy, lerobot_files, pretrained_policy
 from ...formats.training.openpi_training import openpi_files, openpi_training
+from ...formats.training.rlinf_training import FRAGMENT, RLINF_TAGS, RlinfVersion, rlinf_fragment
 from ...manifests.robot import Gr00tVersion, Owner, RobotManifest, load_robot, robots_of_type, shipped_robots
 from ...verification.consumers import CONSUMERS
 from ...verification.dataset.runner import refusals
@@ -168,6 +169,28 @@ def openpi(dataset: Path, folder: Path) -> None:
         f"  openpi reads HF_LEROBOT_HOME/{training.repo_id}: {TRAIN} links the dataset there, in {folder}\n"
         f"  start: OPENPI=CHECKOUT bash {quote(str(folder / TRAIN))}"
     )
+
+
+@command.command()
+@_dataset
+@_output
+@click.option(
+    "--version", type=click.Choice(get_args(RlinfVersion)), default="n1.5", show_default=True, help="Release of GR00T."
+)
+@click.option("--tag", type=click.Choice(RLINF_TAGS), help="Embodiment tag; LIBERO's or ManiSkill's by default.")
+def rlinf(dataset: Path, folder: Path, version: RlinfVersion, tag: str | None) -> None:
+    """Write the values of RLinf's YAML that come from a DATASET.
+
+    They are printed too. Train GR00T first, with the files of `handoff gr00t`.
+    """
+    existing = open_current(dataset)
+    _refuse(existing, "rlinf")
+    if version != "n1.5":
+        _refuse(existing, f"gr00t-{version}")
+    assert isinstance(existing, DatasetV21)  # RLinf refuses other versions
+    fragment = rlinf_fragment(existing, version, tag)
+    _write(folder, {FRAGMENT: fragment})
+    echo(f"{fragment}{folder}: {FRAGMENT}")
 
 
 def _refuse(dataset: Dataset, consumer: str) -> None:
