@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias
 import yaml
 
 from ...core.errors import UsageError
+from ...manifests.robot import HORIZON
 from ..lerobot.datasets.dataset_v21 import DatasetV21
 from ..lerobot.gr00t.modality import METADATA, MODALITY, column_of
-from .gr00t_training import HORIZON
 from .job_scripts import in_comments
 
 FRAGMENT = "rlinf.yaml"
