@@ -70,7 +70,7 @@ class Parts(BaseModel):
     annotation: dict[str, str] = {}
 
 
-class Policy(BaseModel):
+class PolicyKeys(BaseModel):
     """Keys of modality.json that a policy is trained with, in their order; all where a list is not given.
 
     Attributes:
@@ -127,7 +127,7 @@ class Gr00t(BaseModel):
 
     tags: dict[Gr00tVersion, str] = {}
     parts: Parts = Parts()
-    policy: Policy = Policy()
+    policy: PolicyKeys = PolicyKeys()
     relative: list[str] = []
     like: dict[Owner, dict[Gr00tVersion, PublishedConfig]] = {}
 
