@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from ..columns import Flip, is_camera
-from ..hdf5_file import lookup
+from ..hdf5_file import lookup, stores_all_rows
 from ..layout import Fact, Found, found_at, groups, json_attribute, text
-from ..mapping import ColumnSpec, find_dataset
+from ..mapping import ColumnSpec, build_column, find_dataset
+from ..stored_rows import check_rows
 from .robomimic import RobomimicLayout
 
 _Frames = Literal["upright", "rotated"]
@@ -36,9 +37,11 @@ _PAIRED = "the file has observations after their action: each action is paired w
 
 _POSES = "obs/ee_states"
 _OBSERVED = ("obs/", "robot_states")  # rewards, dones and the simulator's states belong to the action of their row
-# An action moves the hand over three steps of 50 ms: by 0.47, 0.40 and 0.08 of the way in robosuite 1.5.2 (OSC_POSE,
-# kp 150). So the position follows the action before as well as its own, and only the first step tells them apart.
+# An action moves the hand over three steps of 50 ms: by 0.46, 0.40 and 0.08 of the way, measured with robosuite 1.4.0,
+# which LIBERO uses, and 1.5.2 (OSC_POSE, kp 150). So a motion correlates as well with the action before its own, and
+# only a response over several steps tells both orders apart.
 _STEPS = 3
+_THIRD = 0.75  # of the second step: longer responses to an action are not told from those that begin a step later
 _LEAST_EXPLAINED = 0.5  # of the motion, by its actions
 _CLEAR = 10.0  # logarithm of how much likelier one order must be
 
@@ -150,9 +153,7 @@ class LiberoLayout(RobomimicLayout):
         if self.observation != "auto":
             return self.observation == "after"
         counted = super().rows(group)
-        rows = slice(counted if counted and counted > 0 else None)
-        poses, actions = (find_dataset(group, path)[rows] for path in (_POSES, "actions"))
-        order = _order(poses[:, :3].astype(np.float64), actions[:, :3].astype(np.float64))
+        order = _order(*(_first_three(group, path, max(0, counted or 0) or None) for path in (_POSES, "actions")))
         if abs(order) >= _CLEAR:
             return order > 0
         raise EpisodeRejected(
@@ -160,6 +161,14 @@ class LiberoLayout(RobomimicLayout):
             f"the motion in {group.name}/{_POSES} does not tell whether row t is from before or after action t; "
             "`options: {observation: after}` is for files of LIBERO's create_dataset.py, before for regenerated ones",
         )
+
+
+def _first_three(group: h5py.Group, path: str, stop: int | None) -> _Numbers:
+    """Return entries 0 to 2 of the rows of a dataset, up to `stop`: (n, 3)."""
+    dataset = find_dataset(group, path)
+    if not stores_all_rows(dataset):
+        check_rows(dataset, 0, min(len(dataset), stop or len(dataset)))
+    return build_column(group, ColumnSpec(source=path, slice=(0, 3), dtype="float64"), path).read()[:stop]
 
 
 def _paired(spec: ColumnSpec) -> ColumnSpec:
@@ -197,9 +206,14 @@ def _order(positions: _Numbers, actions: _Numbers) -> float:
 
 
 def _unexplained(motion: _Numbers, commands: list[_Numbers]) -> float:
-    """Return the squares that remain of a motion, at best, by a response to commands that does not grow with time."""
+    """Return the squares that remain of a motion, at best, after a response to commands that does not grow with time.
+
+    Args:
+        motion: (n,) of all axes.
+        commands: Those of three steps, the first to act first, each (n,).
+    """
     first, second, third = commands
-    responses = np.stack([first, first + second, first + second + third / 2], axis=1)
+    responses = np.stack([first, first + second, first + second + _THIRD * third], axis=1)
     left = [float(motion @ motion)]
     for count in range(1, _STEPS + 1):
         for some in combinations(range(_STEPS), count):

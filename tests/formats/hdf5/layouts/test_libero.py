@@ -18,8 +18,8 @@ from robotrove.tests.support.places import SHARED_DATA, needs
 
 SIM = SHARED_DATA / "sims/robosuite/image_depth.hdf5"
 EPISODE = "data/demo_0"
-# A robosuite arm takes three steps for an action: measured on SIM, whose row t is before action t.
-RESPONSE = (0.47, 0.40, 0.08, 0.04)
+# A robosuite arm takes three steps for an action: measured with 1.4.0, and on SIM, whose row t is before action t.
+RESPONSE = (0.46, 0.40, 0.08, 0.03)
 TIMES = np.arange(40)[:, None]
 
 
@@ -65,6 +65,18 @@ def test_the_motion_tells_the_order(tmp_path: Path, actions: np.ndarray, respons
     assert order(positions[:-1], actions, tmp_path / "b.hdf5") == "before"
 
 
+def test_a_hand_that_is_led_to_its_goal(tmp_path: Path) -> None:
+    """Each action depends on the position before it, as a person's or a policy's does."""
+    position, goal = np.zeros(3), np.array([0.3, -0.2, 0.15])
+    positions, actions = [position], np.zeros((0, 3))
+    for step in range(100):
+        goal = -goal if step % 50 == 49 else goal
+        actions = np.vstack([actions, np.clip(8 * (goal - positions[-1]), -1, 1)])
+        positions = [*moved(actions, RESPONSE)]
+    assert order(np.array(positions)[1:], actions, tmp_path / "a.hdf5") == "after"
+    assert order(np.array(positions)[:-1], actions, tmp_path / "b.hdf5") == "before"
+
+
 @needs(SIM)
 def test_a_recording_of_robosuite(tmp_path: Path) -> None:
     """Observations are before their action. They follow action t - 2 best, so that one correlation would mislead."""
@@ -92,6 +104,28 @@ UNCLEAR = {
 @pytest.mark.parametrize(("positions", "actions"), UNCLEAR.values(), ids=UNCLEAR)
 def test_nothing_is_guessed(tmp_path: Path, positions: np.ndarray, actions: np.ndarray) -> None:
     assert order(positions, actions, tmp_path / "a.hdf5") == "unclear_pairing"
+
+
+def reason(path: Path) -> str:
+    with h5py.File(path) as file, pytest.raises(EpisodeRejected) as caught:
+        LAYOUTS["libero"](observation="auto").open(file, EPISODE)
+    return caught.value.reason
+
+
+def test_what_is_no_motion_is_rejected_for_what_it_is(tmp_path: Path) -> None:
+    path = write_libero(tmp_path, "official", episodes=1)
+    with h5py.File(path, "a") as file:
+        demo = file[EPISODE]
+        del demo["actions"]
+        demo["actions"] = np.zeros(STEPS)
+    assert reason(path) == "bad_slice"
+    with h5py.File(path, "a") as file:
+        del file[EPISODE]["actions"]
+        file[EPISODE].create_dataset("actions", (STEPS, 7), chunks=(4, 7), dtype="f8")[:8] = 1
+    assert reason(path) == "missing_rows"
+    with h5py.File(path, "a") as file:
+        del file[EPISODE]["actions"]
+    assert reason(path) == "missing_dataset"
 
 
 def test_one_row_that_is_no_number_does_not_hide_the_order(tmp_path: Path) -> None:
