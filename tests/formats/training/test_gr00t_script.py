@@ -161,6 +161,9 @@ def test_every_preset_is_in_the_table() -> None:
     assert [(preset, version) for preset, version, _, _ in GUIDES] == [
         (preset, version) for preset, releases in PRESETS.items() for version in releases
     ]
+    for preset in (one for releases in PRESETS.values() for one in releases.values()):
+        written_down = {"--max-steps", "--save-steps", "--dataloader-num-workers"}
+        assert written_down < set(preset.options), "also where they are the defaults"
 
 
 def test_the_table_of_presets_in_the_pages() -> None:
