@@ -48,8 +48,9 @@ def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, sp
     """Return the way back from actions to the joints of a simulator.
 
     A robot with motor ranges is taken to be in motor units, as LeRobot's datasets of it are. Actions of a keyboard, a
-    gamepad or a state machine are the simulator's own already, and stay as they are: they have neither the names nor
-    the number of the joints.
+    gamepad or a state machine are the simulator's own already, and stay as they are: they have neither the number of
+    the joints nor names, but numbers (`dim_0`). Entries with other names may have other units than the simulator's,
+    such as the gripper of LIBERO for GR00T, which is closed where the simulator's opens: only the run knows them.
 
     Args:
         actions: What the dataset has; without the robot's joint names they are taken in its order.
@@ -71,7 +72,8 @@ def way_of_robot(actions: Feature, robot_type: str | None, robot: str | None, sp
     names = actions.names or ()
     manifest = next((one for one in known if _fits(actions, one)), None)
     if manifest is None:
-        if robot is None and names and not any(set(names) & set(one.joint_names) for one in known):
+        named = any(set(names) & set(one.joint_names) for one in known)
+        if robot is None and names and not named and all(name[-1:].isdecimal() for name in names):
             return WayBack(tuple(InverseEntry(name, column) for column, name in enumerate(names)))
         joints = ", ".join(known[0].joint_names)
         raise UsageError(

@@ -20,11 +20,12 @@ from robotrove.blocks.dataset.dataset_stats import DatasetStats
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.blocks.writer.shard_writer import ShardWriter
 from robotrove.core.errors import Damaged, RobotroveError, UsageError
+from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.pipelines.pipeline import Pipeline
 from robotrove.pipelines.replay import action_export
-from robotrove.pipelines.replay.action_export import ActionExport, export_actions
+from robotrove.pipelines.replay.action_export import ActionExport, export_actions, way_of_robot
 from robotrove.pipelines.replay.replay_check import check_replay
 from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
@@ -274,6 +275,16 @@ def test_actions_of_a_keyboard_stay_as_they_are(tmp_path: Path) -> None:
         np.testing.assert_array_equal(ReplayReader(tmp_path / name).episodes["demo_0"].data["actions"], raw[5:])
     with pytest.raises(UsageError, match="are not the joints of robot so101"):
         export_actions(tmp_path / "dataset", tmp_path / "c.hdf5", robot="so101")
+
+
+def test_actions_with_names_that_no_joint_has_need_the_run(tmp_path: Path) -> None:
+    """Their units may be others than the simulator's: LIBERO's gripper for GR00T is 0 where the simulator takes 1."""
+    named = Feature("float32", (7,), ("x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3", "gripper"))
+    with pytest.raises(UsageError, match=r"has 7 entries \(x, y, z …\), which are not the joints of robot ") as caught:
+        way_of_robot(named, "panda", None, None)
+    assert caught.value.todo == "--robot NAME or FILE of the robot that it is, or --source RUN_DIR"
+    numbered = Feature("float32", (7,), tuple(f"actions_{n}" for n in range(7)))
+    assert way_of_robot(numbered, "panda", None, None).exact == numbered.names
 
 
 @pytest.mark.parametrize(
