@@ -223,7 +223,7 @@ class RobotData(config.DataConfigFactory):
 def _command(training: OpenpiTraining) -> str:
     options = {
         "--exp-name": quote(training.repo_id.partition("/")[2]),
-        "--checkpoint-base-dir": '"${OUTPUT_DIR:-$here/checkpoints}"',
+        "--checkpoint-base-dir": '"$output"',
     }
     comments = [
         f"Trains pi0 on {_title(training)} with openpi; further options go through,",
@@ -233,6 +233,8 @@ def _command(training: OpenpiTraining) -> str:
 : "${{OPENPI:?Set OPENPI to a checkout of openpi, and activate its Python}}"
 OPENPI=$(cd "$OPENPI" && pwd)
 export OPENPI
+output=${{OUTPUT_DIR:-$here/checkpoints}}
+case $output in /*) ;; *) output=$PWD/$output ;; esac
 # openpi looks for {training.repo_id} here.
 export HF_LEROBOT_HOME=$here/lerobot
 mkdir -p "$HF_LEROBOT_HOME/local"

@@ -225,7 +225,7 @@ def handoff(*arguments: str | Path) -> None:
     command.main(["openpi", *map(str, arguments)], standalone_mode=False)
 
 
-def start(out: Path, openpi: Path, tmp_path: Path, *options: str) -> dict[str, Any]:
+def start(out: Path, openpi: Path, tmp_path: Path, *options: str, **environment: str) -> dict[str, Any]:
     programs = tmp_path / "bin"
     programs.mkdir(exist_ok=True)
     (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
@@ -234,7 +234,12 @@ def start(out: Path, openpi: Path, tmp_path: Path, *options: str) -> dict[str, A
     more = {"OPENPI": str(openpi), "PYTHONPATH": str(openpi), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     more |= {"SAMPLE": str(tmp_path / "sample.npz"), "SEEN": str(tmp_path / "seen.npz")}
     done = subprocess.run(
-        ["bash", out / "train.sh", *options], env=known | more, capture_output=True, text=True, check=False
+        ["bash", out / "train.sh", *options],
+        env=known | more | environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -290,7 +295,8 @@ def test_the_configuration(dataset: Path, openpi: Path, tmp_path: Path, capsys: 
     assert np.array_equal(seen["actions"], actions)
     assert seen["prompt"] == "pick"
     assert (out / "assets/pi0_it_s_mine/local/it-s-mine/norm_stats.json").exists()
-    assert start(out, openpi, tmp_path, "--resume")["argv"][-1] == "--resume", "statistics are computed once"
+    more = start(out, openpi, tmp_path, "--resume", OUTPUT_DIR="kept")["argv"]
+    assert more[-3:] == ["--checkpoint-base-dir", str(tmp_path / "kept"), "--resume"], "statistics are computed once"
 
 
 def test_joints_that_are_targets(dataset: Path, openpi: Path, tmp_path: Path) -> None:
