@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import get_args
 
 import click
 
+from ...blocks.publish.osmo import OsmoAddress, recording_of
 from ...core.commit import folder_attempt
 from ...core.errors import UsageError, exists_already, not_written, printable
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_current
 from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
-from ...formats.training.gr00t_config import config_files
-from ...formats.training.gr00t_script import FINETUNE, PRESETS, script_files
-from ...formats.training.gr00t_training import RLINF, Changes, Like, gr00t_training
+from ...formats.training.gr00t_config import CONFIG, config_files
+from ...formats.training.gr00t_script import FINETUNE, PRESETS, preset_for, script_files
+from ...formats.training.gr00t_training import RLINF, Changes, Gr00tTraining, Like, gr00t_training
 from ...formats.training.job_scripts import TRAIN
 from ...formats.training.lerobot_training import Policy, lerobot_files, pretrained_policy
 from ...formats.training.openpi_training import openpi_files, openpi_training
+from ...formats.training.osmo_workflow import GPUS, WORKFLOW, osmo_workflow, submission
 from ...formats.training.rlinf_training import FRAGMENT, RLINF_TAGS, RlinfVersion, rlinf_fragment
 from ...manifests.robot import Gr00tVersion, Owner, RobotManifest, load_robot, robots_of_type, shipped_robots
 from ...verification.consumers import CONSUMERS
@@ -66,6 +69,9 @@ def command() -> None:
     "--relative", metavar="KEY,KEY|none", help="Actions relative to the state; the configuration's by default."
 )
 @click.option("--horizon", type=click.IntRange(min=1), help="Actions predicted at a time; as in the configuration.")
+@click.option(
+    "--osmo", metavar="NAME|URI", help="Write a workflow of OSMO too, for a dataset that push uploaded there."
+)
 def gr00t(
     dataset: Path,
     folder: Path,
@@ -76,12 +82,14 @@ def gr00t(
     tag: str | None,
     relative: str | None,
     horizon: int | None,
+    osmo: str | None,
 ) -> None:
     """Write the files that fine-tune GR00T on a DATASET.
 
     DATASET is of version 2.1, with meta/modality.json. For N1, N1.5 and RLinf, experiment_cfg/metadata.json is
     written too: the checkpoint must contain it.
     """
+    address = None if osmo is None else OsmoAddress(osmo, "--osmo")
     existing = open_current(dataset)
     if not isinstance(existing, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot or 'ROBOT')} -o NEW"
@@ -93,12 +101,30 @@ def gr00t(
     if training.is_old:
         tags = filter(None, (training.tag, training.rlinf_tag))
         files[METADATA] = json.dumps(gr00t_metadata(existing, *tags), indent=4) + "\n"
+    if address:
+        files[WORKFLOW] = _workflow(training, preset, address)
     _write(folder, files)
     notes = "".join(f"\n  note: {note}" for note in training.notes)
     echo(f"{folder}: {', '.join(files)}\n  configuration: {training.source}{notes}")
     echo(f"  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
+    if address:
+        echo(f"  on OSMO: {submission(quote(str(folder / WORKFLOW)))}")
     if training.rlinf_tag:
         echo(f"  before RLinf loads the checkpoint: cp {quote(str(folder / METADATA))} CHECKPOINT/{METADATA}")
+
+
+def _workflow(training: Gr00tTraining, preset: str | None, address: OsmoAddress) -> str:
+    """Return a workflow with the files of a training, for the dataset at its place in the container."""
+    recording = recording_of(training.dataset)
+    there = replace(training, dataset=Path(address.workflow_path(recording)))
+    files = config_files(there) | script_files(there, Path(), preset)
+    return osmo_workflow(
+        {name: files[name] for name in (CONFIG, FINETUNE)},
+        command=FINETUNE,
+        title=f"gr00t-{training.version} {recording}",
+        given=address.workflow_input,
+        gpus=preset_for(preset, training.version).gpus if preset else GPUS,
+    )
 
 
 def _robot(dataset: Dataset, name: str | None) -> RobotManifest:
