@@ -41,6 +41,14 @@ class DatasetStep(ABC):
     def check_features(self, features: Features) -> None:  # noqa: B027 - most blocks take all
         """Refuse, before the run begins, a dataset of these features."""
 
+    def check_datasets(self, features: Features, datasets: Sequence[Path]) -> None:  # noqa: B027 - most lose nothing
+        """Refuse, before the run begins, what the block would lose of other datasets.
+
+        Args:
+            features: Those of the dataset.
+            datasets: Folders of the datasets that the episodes come from, or of the base that the run appends to.
+        """
+
     def check_ready(self, output: Path, formats: Sequence[str]) -> None:  # noqa: B027 - most blocks need nothing
         """Refuse, before a run begins, what would stop a block under `publish` at its end.
 

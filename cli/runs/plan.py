@@ -38,9 +38,12 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
     resolved = load_pipeline(pipeline, overrides)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
         if resolved.spec.source is None:
-            plan: DatasetInputs | Plan = read_inputs(
+            plan: DatasetInputs | Plan
+            plan = inputs = read_inputs(
                 resolved.spec.datasets, resolved.annotations, display.planning, resolved.on_duplicate
             )
+            if inputs.features:
+                resolved.check_blocks(inputs.features, [dataset.path for dataset in inputs.datasets])
         else:
             plan = make_plan(resolved, display.planning)
     if isinstance(plan, DatasetInputs):

@@ -147,8 +147,8 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
             entry.features = named_like(features, entry.features or {})
     _refuse_differing(found, features, fps, others)
     _check_losses(found)
-    for maker in pipeline.dataset if features else ():
-        maker.check_features(features)
+    if features:
+        pipeline.check_blocks(features, [base.dataset.path] if base is not None else [])
     rows = cut_shards(entry.row for entry in found)
     told = [*notes.told(), *uncertain]
     if (comparing_s := sum(entry.comparing_s for entry in found)) > 1:

@@ -139,8 +139,7 @@ def _of_datasets(
     inputs = read_inputs(pipeline.spec.datasets, pipeline.annotations, on_dataset, pipeline.on_duplicate)
     if not inputs.episodes:
         raise UsageError(", ".join(pipeline.spec.datasets), "no episode is in them", "at least one episode")
-    for maker in pipeline.dataset:
-        maker.check_features(inputs.features)
+    pipeline.check_blocks(inputs.features, [dataset.path for dataset in inputs.datasets])
     return RunInfo(
         # Where they are does not count, so that the dataset does not depend on it; how they were given is in the spec.
         digest=_digest(pipeline, encoder, [list(astuple(dataset)[1:]) for dataset in inputs.datasets]),

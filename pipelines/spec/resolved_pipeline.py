@@ -16,6 +16,7 @@ from ...blocks.binding import Binding, Bound
 from ...blocks.dataset_step import PHASES, DatasetStep, Phase
 from ...blocks.reader import Reader
 from ...core.errors import ConfigError, Problem, UsageError, undamaged
+from ...core.features import Features
 from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...core.yaml_source import KeyPath, Located, locate, read_yaml
@@ -85,6 +86,20 @@ class ResolvedPipeline:
     def dataset(self) -> list[Any]:
         """Blocks that make the datasets, in order."""
         return self._blocks("dataset", self.spec.dataset)
+
+    def check_blocks(self, features: Features, datasets: Sequence[str]) -> None:
+        """Refuse, before the run begins, what a block cannot make of a dataset, or would lose of another.
+
+        Args:
+            features: Those of the dataset.
+            datasets: Folders of the datasets that its episodes come from, or of the base that it appends to.
+
+        Raises:
+            UsageError: As the blocks do.
+        """
+        for block in self.dataset:
+            block.check_features(features)
+            block.check_datasets(features, [Path(folder) for folder in datasets])
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -308,7 +323,7 @@ def code_digest(spec: PipelineSpec) -> str:
     """Return the sha256 of what the blocks read besides their arguments.
 
     That is the source of the modules that `use: module:Class` names, though not of what these import,
-    and the YAML files that arguments name, such as a robot manifest of one's own.
+    and the files that arguments name, such as a robot manifest or a modality.json of one's own.
     """
     outside = (block.use for block in spec.blocks() if ":" in block.use)
     modules = {module.__name__: module for use in outside if (module := module_of(use))}
@@ -323,7 +338,7 @@ def code_digest(spec: PipelineSpec) -> str:
 
 def _named_files(block: BlockSpec) -> list[str]:
     texts = [value for value in block.arguments.values() if isinstance(value, str)]
-    return [text for text in texts if text.endswith((".yaml", ".yml")) and Path(text).is_file()]
+    return [text for text in texts if text.endswith((".yaml", ".yml", ".json")) and Path(text).is_file()]
 
 
 def spec_digest(spec: PipelineSpec, version: str) -> str:

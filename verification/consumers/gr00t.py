@@ -7,7 +7,7 @@ from typing import Any
 from ..check import Check, Consumer
 from .gr00t_release import Release
 from .gr00t_stats import Gr00tStatsCheck, RelativeStatsCheck
-from .info_keys import InfoKeysCheck, VideoInfoCheck
+from .info_keys import CameraSizesCheck, InfoKeysCheck, VideoInfoCheck
 from .libero import LiberoCheck
 from .modality import AnnotationsCheck, ModalityCheck
 from .videos import DecodingCheck, FrameTimesCheck
@@ -15,7 +15,7 @@ from .videos import DecodingCheck, FrameTimesCheck
 
 def _consumer(release: Release) -> Consumer:
     checks: list[Check[Any]] = [InfoKeysCheck(release), ModalityCheck(release), AnnotationsCheck(release)]
-    checks += [VideoInfoCheck(release)] if release.is_typed else []
+    checks += [VideoInfoCheck(release), CameraSizesCheck(release)] if release.is_typed else []
     checks += [Gr00tStatsCheck(release)]
     checks += [] if release.is_typed else [RelativeStatsCheck(release)]
     checks += [DecodingCheck(release), LiberoCheck(release)]

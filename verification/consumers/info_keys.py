@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
+from ...core.features import frame_size
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.gr00t.modality import MODALITY
 from ..check import Check, Diagnostic
 from .gr00t_release import Release
 
@@ -79,6 +82,33 @@ class VideoInfoCheck(Check[DatasetV21]):
         if is_n1:
             return _missing(entry, "info", info, _FPS) if "channels" in names else _other_names(names)
         return _missing(entry, "info", info, _FPS, _CHANNELS)
+
+
+class CameraSizesCheck(Check[DatasetV21]):
+    """One size for all cameras of modality.json.
+
+    `VideoCrop` in N1 and N1.5 (gr00t/data/transform/video.py), which every data configuration has, asserts it of the
+    cameras that the configuration names.
+    """
+
+    name = "camera_sizes"
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
+        """Yield one error with all sizes."""
+        cameras = self._release.columns(dataset, "video")
+        sizes = {entry.key: frame_size(feature) for entry, key, feature in cameras if key in dataset.video_keys}
+        if len(set(sizes.values())) > 1:
+            height, width = min(sizes.values(), key=prod)
+            told = ", ".join(f"{key} is {columns}x{rows}" for key, (rows, columns) in sizes.items())
+            fix = f"`image_resizer: {{height: {height}, width: {width}}}` among the steps gives all cameras one size"
+            yield self.error(
+                f"{MODALITY}, video",
+                f"{told}, and {self._release.title} stops if the cameras of its configuration differ in size; {fix}, "
+                "or name cameras of one size only",
+            )
 
 
 def _refused(release: Release, problem: str) -> str:

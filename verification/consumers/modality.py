@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ...core.errors import nearest
+from ...core.errors import ConfigError, Problem, nearest, printable
+from ...core.features import DEFAULT_FEATURES, Features, cameras, video_cameras
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
+from ...formats.lerobot.features.feature_kind import FeatureKind, kind_of
 from ...formats.lerobot.gr00t import modality
+from ...manifests.robot import robots_of_type
 from ..check import Check, Diagnostic, Repeated
 from .gr00t_release import Release, holds_lists
 
@@ -43,10 +46,25 @@ class ModalityCheck(Check[DatasetV21]):
             yield self.error(modality.MODALITY, f"{told}; {written(dataset)}")
             return
         content = dataset.json(modality.MODALITY)
+        yield from self.of_content(content, dataset.features, written(dataset))
+        for entry, column, feature in self._release.columns(dataset, *modality.VECTORS):
+            is_part = not modality.slice_problem(entry, column, feature)
+            if self._release == Release.N1 and is_part and not holds_lists(dataset, column):
+                told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
+                yield self.error(entry.place, f"{told}; `downgrader: {{reference_exact: true}}` writes lists")
+
+    def of_content(self, content: Mapping[str, Any], features: Features, fix: str) -> Iterator[Diagnostic]:
+        """Yield what this release refuses or reads wrong, as far as the columns alone tell.
+
+        Args:
+            content: Content of a modality.json.
+            features: Columns of the dataset.
+            fix: What writes a modality.json that fits.
+        """
         for section in modality.SECTIONS:
             if content.get(section) is None and section != "annotation":
                 told = f"is missing: {self._release.title} refuses the dataset"
-                yield self.error(f"{modality.MODALITY}, {section}", f"{told}; {written(dataset)}")
+                yield self.error(f"{modality.MODALITY}, {section}", f"{told}; {fix}")
         if content.get("video") == {}:
             # The loaders open it; what they give to the policy has no pictures to stack (`_get_vlm_inputs` in N1.6
             # and N1.7, gr00t/model/…/processing_*.py; `data["video"]` in N1 and N1.5, gr00t/model/transforms.py).
@@ -54,9 +72,9 @@ class ModalityCheck(Check[DatasetV21]):
             yield self.error(f"{modality.MODALITY}, video", f"{told}; `robotrove run` makes videos of all cameras")
         if content.get("annotation") in (None, {}):
             yield self._silent()
-        yield from (self.error(place, f"{problem}; {written(dataset)}") for place, problem in modality.misfits(content))
+        yield from (self.error(place, f"{problem}; {fix}") for place, problem in modality.misfits(content))
         for entry in modality.entries(content):
-            yield from (self.error(entry.place, problem) for problem in self._problems(dataset, entry))
+            yield from (self.error(entry.place, problem) for problem in self._problems(entry, features, fix))
 
     def _silent(self) -> Diagnostic:
         """Return the finding for no annotation at all."""
@@ -68,39 +86,70 @@ class ModalityCheck(Check[DatasetV21]):
         told = f'is missing: {title} finds instructions only by the language key "task"'
         return self.warning(place, f"{told}; add {line}")
 
-    def _problems(self, dataset: DatasetV21, entry: modality.ModalityEntry) -> Iterator[str]:
+    def _problems(self, entry: modality.ModalityEntry, features: Features, fix: str) -> Iterator[str]:
         column = self._release.column(entry)
-        feature = dataset.features.get(column) if isinstance(column, str) else None
+        feature = features.get(column) if isinstance(column, str) else None
         if feature is None:
             is_given = "original_key" in entry.content
             told = "original_key is" if is_given else f"has no original_key, so {self._release.title} reads"
-            yield f"{told} {column!r}, which is missing in info.json{_instead(entry, column, dataset)}"
+            yield f"{told} {column!r}, which is missing in info.json{_instead(entry, column, features)}"
         elif entry.section in modality.VECTORS:
             if problem := modality.slice_problem(entry, column, feature):
-                yield f"{problem}; {written(dataset)}"
-            elif self._release == Release.N1 and not holds_lists(dataset, column):
-                told = f"{column} holds numbers, and GR00T N1 takes only lists (N1.5 takes both)"
-                yield f"{told}; `downgrader: {{reference_exact: true}}` writes lists"
-        elif entry.section == "video" and column not in dataset.video_keys:
+                yield f"{problem}; {fix}"
+        elif entry.section == "video" and column not in video_cameras(features):
             line = (
                 "`robotrove run` makes videos of all cameras"
-                if column in dataset.cameras
-                else _instead(entry, column, dataset)[2:]
+                if column in cameras(features)
+                else _instead(entry, column, features)[2:]
             )
             yield f"original_key is {column!r}, which is {feature} and no video; {line}"
         if self._release.is_typed and entry.section in modality.VECTORS:
             yield from _mistyped(entry, self._release.title)
 
 
+def check_modality(source: str, content: Mapping[str, Any], features: Features) -> None:
+    """Refuse a modality.json that a release of GR00T would refuse or read wrong, before it is written.
+
+    A file that all releases take costs its author no more than one for a single release: a column for every key, and
+    fields that N1 and N1.5 know.
+
+    Args:
+        source: Name of the file.
+        content: Its content.
+        features: Columns of the dataset.
+
+    Raises:
+        ConfigError: With all errors, in the words of `robotrove verify --for`.
+    """
+    features = features | DEFAULT_FEATURES
+    problems: dict[str, dict[str, None]] = {}
+    for release in reversed(Release):  # of releases with the same objection the first is named
+        found: dict[str, dict[str, None]] = {}
+        for one in ModalityCheck(release).of_content(content, features, "a robot's manifest gives one that fits"):
+            if one.severity == "error":
+                found.setdefault(one.where.removeprefix(f"{modality.MODALITY}, "), {})[one.message] = None
+        problems |= found
+    for entry in modality.entries({"annotation": content.get("annotation")}):
+        feature = features.get(str(Release.N1.column(entry)))
+        if feature is not None and (problem := _no_numbers(kind_of(feature))):
+            problems.setdefault(f"annotation.{entry.key}", {})[problem] = None
+    if problems:
+        told = [f"{place}: {problem}" for place, found in problems.items() for problem in found]
+        raise ConfigError(source, [Problem(0, printable(text)) for text in told])
+
+
 def written(dataset: DatasetV21) -> str:
-    """Say what writes modality.json."""
-    command = f"robotrove convert {shlex.quote(str(dataset.root))} --to v2.1 --gr00t ROBOT -o NEW"
-    return f"`gr00t_files: {{robot: ROBOT}}` after `downgrader` in the pipeline writes it, and `{command}`"
+    """Say what writes modality.json; the robot is named where robot_type tells it."""
+    robots = [robot.name for robot in robots_of_type(dataset.info.get("robot_type"))]
+    options = f"--gr00t --robot {robots[0] if len(robots) == 1 else 'ROBOT'}"
+    options += " --replace" * (dataset.root / modality.MODALITY).exists()
+    command = f"robotrove stats {shlex.quote(str(dataset.root))} {options}"
+    return f"`{command}` writes it (in a pipeline, `gr00t_files` after `downgrader`)"
 
 
-def _instead(entry: modality.ModalityEntry, column: Any, dataset: DatasetV21) -> str:
+def _instead(entry: modality.ModalityEntry, column: Any, features: Features) -> str:
     """Return what to write for a column that cannot be used."""
-    fitting = [key for key in dataset.features if _fits(entry, key, dataset)]
+    fitting = [key for key in features if _fits(entry, key, features)]
     usual = [
         key for key in (f"observation.images.{entry.key}", *modality.VECTORS.get(entry.section, ())) if key in fitting
     ]
@@ -109,12 +158,12 @@ def _instead(entry: modality.ModalityEntry, column: Any, dataset: DatasetV21) ->
     return f"{nearest(str(column), fitting)}; write the original_key of {', '.join(fitting) or 'one that there is'}"
 
 
-def _fits(entry: modality.ModalityEntry, key: str, dataset: DatasetV21) -> bool:
+def _fits(entry: modality.ModalityEntry, key: str, features: Features) -> bool:
     if entry.section == "video":
-        return key in dataset.video_keys
+        return key in video_cameras(features)
     if entry.section == "annotation":
-        return dataset.features[key].dtype == "int64"
-    return not modality.slice_problem(entry, "", dataset.features[key])
+        return features[key].dtype == "int64"
+    return not modality.slice_problem(entry, "", features[key])
 
 
 def _mistyped(entry: modality.ModalityEntry, title: str) -> Iterator[str]:
@@ -156,8 +205,8 @@ class AnnotationsCheck(Check[DatasetV21]):
 
     def _column(self, dataset: DatasetV21, column: str, place: str) -> Iterator[Diagnostic]:
         kind = dataset.kinds[column]
-        if kind.feature.shape != (1,) or kind.numpy_kind not in ("i", "u", "f"):
-            yield self.error(place, f"is {kind.feature} instead of one whole number; {_MEND}")
+        if problem := _no_numbers(kind):
+            yield self.error(place, problem)
             return
         if not self._release.is_typed and holds_lists(dataset, column):
             yield self.error(place, f"holds lists of one number, on which {self._release.title} fails; {_MEND}")
@@ -174,3 +223,9 @@ class AnnotationsCheck(Check[DatasetV21]):
                     faults.note(column, where, f"{told}: {self._release.title} fails; {_MEND}")
                     break  # one per file
         yield from faults.findings()
+
+
+def _no_numbers(kind: FeatureKind) -> str:
+    """Say that an annotation holds no numbers of tasks; empty if it may."""
+    is_number = kind.feature.shape == (1,) and kind.numpy_kind in ("i", "u", "f")
+    return "" if is_number else f"is {kind.feature} instead of one whole number; {_MEND}"

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ....core.commit import write_file
-from ....core.errors import UsageError
+from ....core.errors import Damaged, UsageError, printable
 from ....core.features import Feature, Features, video_cameras
+from ....core.yaml_source import text_of
 from ....manifests.robot import RobotManifest, RobotPart
 from .. import paths_v30
+from ..dataset_files import parse_object, read_object
 from ..datasets.dataset_v21 import DatasetV21
 from ..features.feature_kind import kind_of
 
@@ -77,9 +79,70 @@ def modality_of(features: Features, robot: RobotManifest) -> dict[str, dict[str,
     return content
 
 
+def read_modality(path: str) -> dict[str, Any]:
+    """Return the content of a modality.json of your own.
+
+    Args:
+        path: The file; its name ends with .json, by which a run knows that its content counts.
+
+    Raises:
+        UsageError: If it cannot be read, has another name, or is not a JSON object, with the line.
+    """
+    expected = f"a file NAME.json with an object of {', '.join(SECTIONS)}, like {MODALITY} of a GR00T dataset"
+    if not path.endswith(".json"):
+        raise UsageError(path, "its name does not end with .json", expected)
+    try:
+        return parse_object(text_of(path, expected).encode(), path)
+    except Damaged as exc:
+        raise UsageError(path, exc.found, expected) from exc
+
+
+def modality_text(content: Mapping[str, Any]) -> bytes:
+    """Return modality.json as it is written."""
+    return (json.dumps(content, indent=4) + "\n").encode()
+
+
 def write_modality(root: Path, content: Mapping[str, Any]) -> None:
-    """Write meta/modality.json of a dataset, whole or not at all."""
-    write_file(root / MODALITY, (json.dumps(content, indent=4) + "\n").encode())
+    """Write meta/modality.json of a dataset, whole or not at all; an equal one stays as it is."""
+    if stale_modality(root, content):
+        write_file(root / MODALITY, modality_text(content))
+
+
+def stale_modality(root: Path, content: Mapping[str, Any]) -> list[str]:
+    """Say how meta/modality.json of a dataset differs from a content: see `differences`, or it cannot be read."""
+    try:
+        return differences(read_object(root, MODALITY), content)
+    except Damaged as exc:
+        return [exc.found]
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Say how the content of a modality.json differs from another, key by key.
+
+    The order of the keys in a section counts: training takes them in it. That of the fields of an entry does not.
+    """
+    notes: list[str] = []
+    for section in dict.fromkeys([*expected, *found]):
+        left, right = found.get(section), expected.get(section)
+        if not isinstance(left, dict) or not isinstance(right, dict):
+            notes += _differing({section: left}, {section: right})
+        elif left != right:
+            inside = ({f"{section}.{key}": entry for key, entry in names.items()} for names in (left, right))
+            notes += _differing(*inside)
+        elif list(left) != list(right):
+            notes.append(f"{section} has the order {', '.join(left)} instead of {', '.join(right)}")
+    return [printable(note) for note in notes]
+
+
+def _differing(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*expected, *found]):
+        left, right = found.get(key), expected.get(key)
+        if left is None and right is not None:
+            yield f"{key} is missing"
+        elif right is None and left is not None:
+            yield f"{key} is unexpected: {json.dumps(left)}"
+        elif left != right:
+            yield f"{key} is {json.dumps(left)} instead of {json.dumps(right)}"
 
 
 def column_of(section: str, key: str, entry: Mapping[str, Any]) -> Any:

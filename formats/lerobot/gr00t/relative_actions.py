@@ -291,19 +291,20 @@ class _Modality(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_actions(modality: Path, config: Path) -> list[RelativeAction]:
+def read_actions(modality: Path, config: Path, content: Mapping[str, Any] | None = None) -> list[RelativeAction]:
     """Return the RELATIVE actions of a configuration file, sorted by name as GR00T writes them.
 
     Args:
         modality: The dataset's modality.json, which says where actions and states are.
         config: YAML or JSON, see `ActionsFile`, such as
             ``{action_horizon: 16, actions: {left_arm: {rep: RELATIVE}, left_gripper: {rep: ABSOLUTE}}}``.
+        content: Content that modality.json gets, instead of what it has.
 
     Raises:
         UsageError: If a file cannot be read.
         ConfigError: If one says something wrong, with all mistakes of it.
     """
-    slices, problems = _checked(_Modality, _load(modality))
+    slices, problems = _checked(_Modality, _load(modality) if content is None else content)
     if slices is None:
         raise ConfigError(str(modality), problems)
     data = _load(config)

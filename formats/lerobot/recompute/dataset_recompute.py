@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from ..datasets.dataset_v21 import DatasetV21
 from ..datasets.dataset_v30 import DatasetV30
 from ..datasets.open_dataset import open_current
 from ..gr00t.gr00t_stats import data_files, gr00t_columns, gr00t_stats
-from ..gr00t.modality import MODALITY
+from ..gr00t.modality import MODALITY, modality_text, stale_modality
 from ..gr00t.relative_actions import RELATIVE_STATS, read_actions, relative_stats
 from ..stats.feature_stats import FeatureStats
 from ..stats.stats_comparison import (
@@ -56,6 +57,7 @@ class StatsReport:
         kept: Cameras of depth, with statistics that stay as they are.
         differences: By feature; those of a check, or what was changed.
         written: Files that were replaced, relative to the dataset.
+        modality: Differences of meta/modality.json, where it is asked for.
     """
 
     episodes: int
@@ -65,6 +67,7 @@ class StatsReport:
     kept: tuple[str, ...]
     differences: Mapping[str, FeatureDifferences]
     written: tuple[str, ...]
+    modality: tuple[str, ...] = ()
 
 
 def recompute(
@@ -98,15 +101,8 @@ def recompute(
         UsageError: If it is no such dataset, or files of GR00T are asked for with v3.0.
         RobotroveError: If a file is missing or damaged, or has less than meta says; nothing is written then.
     """
-    dataset = open_current(root)
+    dataset = open_v21(root) if gr00t or relative is not None else open_current(root)
     assert isinstance(dataset, DatasetV21 | DatasetV30)
-    if isinstance(dataset, DatasetV30) and (gr00t or relative is not None):
-        raise UsageError(
-            str(root),
-            f"is {dataset.version}",
-            "a dataset of v2.1 for --gr00t and --relative",
-            f"robotrove convert {root} --to v2.1 --output OUTPUT",
-        )
     if not dataset.numeric_features:
         raise Damaged(paths_v30.INFO, "has no features that are numbers")
     total = len(dataset.lengths)
@@ -145,6 +141,61 @@ def recompute(
             written = aside.commit(first=paths_v30.HISTOGRAMS)
     frames = int(dataset.starts[-1])
     return StatsReport(total, frames, tuple(dataset.numeric_features), needed, kept, differences.by_feature, written)
+
+
+def open_v21(root: Path) -> DatasetV21:
+    """Open a dataset that gets files of GR00T.
+
+    Raises:
+        UsageError: If it is no dataset of version 2.1.
+    """
+    dataset = open_current(root)
+    if not isinstance(dataset, DatasetV21):
+        raise UsageError(
+            str(root),
+            f"is {dataset.version}",
+            "a dataset of v2.1, which GR00T reads",
+            f"robotrove convert {shlex.quote(str(root))} --to v2.1 --gr00t ROBOT --output OUTPUT",
+        )
+    return dataset
+
+
+def complete_gr00t(
+    dataset: DatasetV21,
+    modality: Mapping[str, Any],
+    *,
+    check: bool = False,
+    relative: Path | None = None,
+) -> StatsReport:
+    """Write the files that GR00T reads beside those of LeRobot, and no other.
+
+    A file that is right stays as it is, also with the rounding of GR00T's own script; LeRobot's statistics are not
+    read. Everything is computed before the first file is replaced.
+
+    Args:
+        dataset: The dataset.
+        modality: Content of meta/modality.json.
+        check: Write nothing.
+        relative: Write meta/relative_stats.json too, for these relative actions, see `read_actions`.
+
+    Raises:
+        ConfigError, Damaged, UsageError: As `gr00t_files`.
+    """
+    notes = stale_modality(dataset.root, modality)
+    differences = Differences()
+    contents = gr00t_files(dataset, gr00t=True, relative=relative, modality=modality)
+    changed = _gr00t(dataset, contents, differences, check=True)
+    written: tuple[str, ...] = ()
+    if not check:
+        with Replacements(dataset.root) as aside:
+            if notes:
+                aside.write(MODALITY, modality_text(modality))
+            for path, content in changed.items():
+                aside.write(path, _json(content))
+            written = aside.commit()
+    columns = tuple(contents[paths_v30.STATS])
+    total, frames = len(dataset.lengths), int(dataset.starts[-1])
+    return StatsReport(total, frames, columns, {}, (), differences.by_feature, written, tuple(notes))
 
 
 def _counted(changes: Iterator[Changes], total: int, progress: Progress) -> Iterator[Changes]:
@@ -193,13 +244,16 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return (json_text(content, indent=4) + "\n").encode()
 
 
-def gr00t_files(dataset: DatasetV21, *, gr00t: bool, relative: Path | None) -> dict[str, dict[str, Any]]:
-    """Return the files that are asked for, with what should be in them.
+def gr00t_files(
+    dataset: DatasetV21, *, gr00t: bool, relative: Path | None, modality: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the statistics that are asked for, by file, with what should be in them.
 
     Args:
         dataset: The dataset.
         gr00t: True for meta/stats.json.
         relative: For meta/relative_stats.json: which actions are relative, see `read_actions`.
+        modality: Content of modality.json, instead of the file of the dataset.
 
     Raises:
         ConfigError, Damaged, UsageError: As `gr00t_stats` and `relative_stats`.
@@ -209,7 +263,7 @@ def gr00t_files(dataset: DatasetV21, *, gr00t: bool, relative: Path | None) -> d
         content[paths_v30.STATS] = gr00t_stats(data_files(dataset.root), gr00t_columns(dataset.root))
     if relative is not None:
         files = [dataset.root / dataset.data_file(number) for number in dataset.numbers.tolist()]
-        content[RELATIVE_STATS] = relative_stats(files, read_actions(dataset.root / MODALITY, relative))
+        content[RELATIVE_STATS] = relative_stats(files, read_actions(dataset.root / MODALITY, relative, modality))
     return content
 
 

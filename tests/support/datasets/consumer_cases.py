@@ -141,7 +141,7 @@ CASES: dict[str, Case] = {
         lambda copy: (copy.root / MODALITY).unlink(),
         "EEEE",
         MODALITY,
-        "--to v2.1 --gr00t ROBOT -o NEW`",
+        " --gr00t --robot ROBOT` writes it",
     ),
     "no data_path": Case(info(lambda i: i.pop("data_path")), "EEEE", INFO, 'add "data_path": "data/chunk-{episode'),
     "no chunks_size": Case(info(lambda i: i.pop("chunks_size")), "EEEE", INFO, 'add "chunks_size": 1000'),
@@ -216,6 +216,12 @@ CASES: dict[str, Case] = {
         camera(lambda c: c["info"].pop("video.channels")), ".E..", FRONT_INFO, 'add "info": {"video.channels": 3}'
     ),
     "no block": Case(camera(lambda c: c.pop("info")), "EE..", FRONT_INFO, "it has no info"),
+    "cameras of two sizes": Case(
+        camera(lambda c: c.update(shape=[24, 32, 3])),
+        "EE..",
+        f"{MODALITY}, video",
+        "front is 32x24, wrist is 64x48, and GR00T N1",
+    ),
     "no names": Case(camera(lambda c: c.update(names=None)), "EE..", FRONT_INFO, '["height", "width", "channels"]'),
     "no stats.json": Case(lambda copy: (copy.root / STATS).unlink(), "WWWW", STATS, "recomputes the file"),
     "a statistic missing": Case(stats(lambda s: s["action"].pop("q99")), "WWWW", f"{STATS}, action", "has no q99"),

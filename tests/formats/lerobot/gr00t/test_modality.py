@@ -11,7 +11,7 @@ import pytest
 from robotrove.core.errors import UsageError
 from robotrove.core.features import Feature, Features
 from robotrove.formats.lerobot.datasets.dataset_v21 import DatasetV21
-from robotrove.formats.lerobot.gr00t.modality import gr00t_metadata, modality_of
+from robotrove.formats.lerobot.gr00t.modality import differences, gr00t_metadata, modality_of, read_modality
 from robotrove.manifests.robot import RobotManifest, load_robot
 
 CAMERA = Feature("video", (4, 6, 3), ("height", "width", "channels"))
@@ -165,3 +165,52 @@ def test_libero_as_gr00t_and_rlinf_name_it() -> None:
     ]
     assert list(content["video"]) == ["image", "wrist_image"]
     assert list(content["annotation"]) == ["human.action.task_description"]
+
+
+ARM = {"original_key": "action", "start": 0, "end": 2}
+HAND = {"original_key": "action", "start": 2, "end": 3}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "told"),
+    [
+        ({"action": {"arm": ARM}}, {"action": {"arm": ARM}}, []),
+        ({"action": {"arm": ARM}, "annotation": None}, {"action": {"arm": ARM}}, []),
+        ({"action": {"arm": dict(reversed(ARM.items()))}}, {"action": {"arm": ARM}}, []),
+        (
+            {"action": {"arm": ARM, "foot": HAND}},
+            {"action": {"arm": ARM | {"end": 1}, "hand": HAND}},
+            [
+                'action.arm is {"original_key": "action", "start": 0, "end": 2} '
+                'instead of {"original_key": "action", "start": 0, "end": 1}',
+                "action.hand is missing",
+                'action.foot is unexpected: {"original_key": "action", "start": 2, "end": 3}',
+            ],
+        ),
+        (
+            {"action": {"hand": HAND, "arm": ARM}},
+            {"action": {"arm": ARM, "hand": HAND}},
+            ["action has the order hand, arm instead of arm, hand"],
+        ),
+        ({"mask": {}}, {"video": {}}, ["video is missing", "mask is unexpected: {}"]),
+        ({"video": {"a\x1b[2J": {}}}, {"video": {}}, ["video.a\\x1b[2J is unexpected: {}"]),
+    ],
+)
+def test_differences_are_told_key_by_key(found: dict, expected: dict, told: list[str]) -> None:
+    assert differences(found, expected) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("mine.json", '{"state": {},\n "action": {,}}', "mine.json: cannot be read as JSON: .* line 2 column 13"),
+        ("mine.json", "[]", "mine.json: holds a list instead of an object"),
+        ("mine.json", None, "mine.json: cannot be read: No such file"),
+        ("mine.txt", "{}", "mine.txt: its name does not end with .json"),
+    ],
+)
+def test_a_file_that_cannot_be_a_modality_json(tmp_path: Path, name: str, text: str | None, told: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=told):
+        read_modality(str(tmp_path / name))
