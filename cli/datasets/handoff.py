@@ -173,6 +173,8 @@ def lerobot(dataset: Path, folder: Path, policy: str | None, pretrained: str | N
     files = lerobot_files(existing, chosen, folder)
     _write(folder, files)
     shown = "".join(f"\n  {printable(old)} is {printable(new)} of the policy" for old, new in chosen.renames.items())
+    if pretrained and not shown and not Path(pretrained).exists():
+        shown = "\n  if LeRobot finds a feature mismatch, give the names of the policy's cameras: --rename KEY=KEY"
     echo(f"{folder}: {', '.join(files)}{shown}\n  start: bash {quote(str(folder / TRAIN))}")
 
 

@@ -17,6 +17,7 @@ _READS = {"v3.0": "0.4.0 or later", "v2.1": "0.3.3"}
 # 0.6.1 has another name for it; without an environment neither has an effect.
 _EVALUATION = {"v3.0": "--eval_freq=20000 in 0.4, --env_eval_freq=20000 in 0.6.1", "v2.1": "--eval_freq=20000"}
 _CONFIG = "config.json"
+_OBSERVATION = "observation."
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -51,7 +52,7 @@ def pretrained_policy(dataset: Dataset, path: str, renames: Mapping[str, str]) -
     """
     inputs = _inputs(path)
     for old, new in renames.items():
-        if old not in dataset.features or not old.startswith("observation."):
+        if old not in dataset.features or not old.startswith(_OBSERVATION):
             found = f"the dataset has no observation {old!r}{nearest(old, dataset.features)}"
             raise UsageError(f"--rename {old}={new}", found, ", ".join(dataset.cameras), "--rename KEY=KEY")
         if inputs and new not in inputs:
@@ -60,7 +61,8 @@ def pretrained_policy(dataset: Dataset, path: str, renames: Mapping[str, str]) -
     if len(set(renames.values())) < len(renames):
         raise UsageError("--rename", "gives two observations one name", "a name for each")
     seen = [key for key, kind in inputs.items() if kind == "VISUAL"]
-    kept = [key for key in dataset.cameras if key not in renames]
+    # Only observations get to the step that renames (RenameObservationsProcessorStep).
+    kept = [key for key in dataset.cameras if key.startswith(_OBSERVATION) and key not in renames]
     free = [key for key in seen if key not in kept and key not in renames.values()]
     paired = {**renames, **dict(zip([key for key in kept if key not in seen], free, strict=False))}
     if paired and dataset.version == "v2.1":

@@ -104,20 +104,23 @@ def test_the_document(made: Path, record: Path, capsys: pytest.CaptureFixture[st
     }
 
 
+@pytest.mark.parametrize(("address", "upload"), [("cubes", "dataset upload"), ("s3://bucket/cubes", "data upload")])
 @pytest.mark.parametrize(
     ("does", "message"),
     [
-        ("fail", "osmo dataset upload cubes: ended with exit code 3"),
-        ("lose_files", "exit code 0, but some files were not uploaded"),
+        ("fail", "ended with exit code 3"),
+        ("lose_files", "ended with exit code 0, but some files were not uploaded"),
         ("kill", "was ended by signal 9"),
     ],
 )
-def test_uploads_that_fail(made: Path, record: Path, monkeypatch: pytest.MonkeyPatch, does: str, message: str) -> None:
+def test_uploads_that_fail(
+    made: Path, record: Path, monkeypatch: pytest.MonkeyPatch, *, address: str, upload: str, does: str, message: str
+) -> None:
     monkeypatch.setenv("OSMO_DOES", does)
     monkeypatch.setenv("OSMO_LOGIN_TOKEN", "s3cr3t-login-0123456789")
     with pytest.raises(RobotroveError) as caught:
-        push(made, "osmo:cubes")
-    assert message in str(caught.value)
+        push(made, f"osmo:{address}")
+    assert str(caught.value).startswith(f"osmo {upload} {address}: {message}")
     assert caught.value.exit_code == 1
     for secret in ("s3cr3t-login-0123456789", "abcdefgh12345678", "AKIAABCDEFGHIJKLMNOP"):
         assert secret not in str(caught.value)

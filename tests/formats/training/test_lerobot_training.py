@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from robotrove.cli.datasets.handoff import command
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.lerobot.datasets.open_dataset import open_current
+from robotrove.formats.training.lerobot_training import pretrained_policy
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import run_shipped
 
@@ -92,6 +95,23 @@ def test_a_pretrained_policy_of_the_hub(datasets: dict[str, Path], tmp_path: Pat
     assert json.loads(found["--rename_map"]) == {FRONT: CAMERAS[1], WRIST: CAMERAS[0]}
     assert found["--job_name"] == "smolvla_base-v3.0"
     assert "--policy.type" not in found, "lerobot-train refuses both"
+
+
+def test_cameras_of_a_policy_of_the_hub_are_not_known(
+    datasets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handoff(datasets["v3.0"], "-o", tmp_path / "out", "--pretrained", "lerobot/smolvla_base")
+    assert "feature mismatch, give the names of the policy's cameras: --rename KEY=KEY" in capsys.readouterr().out
+    assert "--rename_map" not in options(tmp_path / "out", tmp_path)
+
+
+def test_a_camera_that_is_no_observation_has_no_other_name(datasets: dict[str, Path], tmp_path: Path) -> None:
+    """LeRobot renames observations only."""
+    root = shutil.copytree(datasets["v3.0"], tmp_path / "dataset")
+    text = (root / "meta/info.json").read_text()
+    (root / "meta/info.json").write_text(text.replace(FRONT, "front"))
+    chosen = pretrained_policy(open_current(root), str(policy(tmp_path / "policy", CAMERAS[0])), {})
+    assert chosen.renames == {WRIST: CAMERAS[0]}
 
 
 @pytest.mark.parametrize(
