@@ -52,8 +52,7 @@ def rlinf_fragment(dataset: DatasetV21, version: RlinfVersion, tag: str | None =
         tag: Embodiment tag; by default that of the data, LIBERO's or ManiSkill's.
 
     Raises:
-        UsageError: If the release has no such tag, or the simulator renders all cameras in one size, and the
-            dataset has several.
+        UsageError: If the release has no such tag.
     """
     modality = dataset.json(MODALITY)
     fits = [name for name, one in _TAGS.items() if version in one.versions]
@@ -99,13 +98,5 @@ def _sizes(dataset: DatasetV21, simulator: _Simulator) -> dict[str, Any]:
             camera: {"height": height, "width": width}
             for camera, (height, width, *_) in zip(simulator.cameras, shapes.values(), strict=True)
         }
-    (height, width, *_), *others = shapes.values()
-    if any(shape[:2] != (height, width) for shape in others):
-        shown = ", ".join(f"{key} {shape[0]}×{shape[1]}" for key, shape in shapes.items())
-        raise UsageError(
-            str(dataset.root),
-            f"has cameras of several sizes: {shown}",
-            "one size, as RLinf's LIBERO renders both cameras",
-            "`image_resizer` among the steps of the pipeline",
-        )
+    height, width, *_ = shapes["image"]  # of both: N1.5 refuses cameras of several sizes
     return {"camera_heights": height, "camera_widths": width}

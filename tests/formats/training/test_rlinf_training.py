@@ -93,11 +93,8 @@ def test_cameras_of_two_sizes(dataset: Path, tmp_path: Path) -> None:
         info["features"]["observation.images.wrist_image"]["shape"] = [128, 160, 3]
 
     root = changed(dataset, tmp_path / "two", "meta/info.json", smaller)
-    with pytest.raises(UsageError, match="has cameras of several sizes: image 256×256, wrist_image 128×160"):
+    with pytest.raises(UsageError, match=r"image is 256x256, wrist_image is 160x128, and GR00T N1\.5 stops"):
         handoff(root, "-o", tmp_path / "out", "--version", "n1.6")
-    handoff(root, "-o", tmp_path / "lab", "--tag", "isaaclab_franka")
-    found = yaml.safe_load((tmp_path / "lab/rlinf.yaml").read_text())
-    assert found["env"]["train"]["init_params"]["wrist_cam"] == {"height": 128, "width": 160}
 
 
 @pytest.mark.parametrize(
