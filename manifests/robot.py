@@ -131,6 +131,10 @@ class Gr00t(BaseModel):
     relative: list[str] = []
     like: dict[Owner, dict[Gr00tVersion, PublishedConfig]] = {}
 
+    def published(self, version: Gr00tVersion) -> PublishedConfig | None:
+        """Return the configuration of the first owner that has a release, the default one."""
+        return next((releases[version] for releases in self.like.values() if version in releases), None)
+
     def named(self) -> list[tuple[tuple[str, ...], list[str], list[str]]]:
         """Return every list of keys: where it is, its keys, and the keys that `parts` has for it."""
         states, actions = list(self.parts.state), list(self.parts.action)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -18,7 +18,7 @@ from ...core.errors import UsageError, exists_already, not_written, printable
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_current
-from ...formats.lerobot.gr00t.modality import METADATA, gr00t_metadata
+from ...formats.lerobot.gr00t.modality import METADATA, MODALITY, gr00t_metadata
 from ...formats.training.gr00t_config import CONFIG, config_files
 from ...formats.training.gr00t_script import FINETUNE, PRESETS, preset_for, script_files
 from ...formats.training.gr00t_training import RLINF, Changes, Gr00tTraining, Like, gr00t_training
@@ -28,7 +28,10 @@ from ...formats.training.openpi_training import openpi_files, openpi_training
 from ...formats.training.osmo_workflow import GPUS, WORKFLOW, osmo_workflow, submission
 from ...formats.training.rlinf_training import FRAGMENT, RLINF_TAGS, RlinfVersion, rlinf_fragment
 from ...manifests.robot import Gr00tVersion, Owner, RobotManifest, load_robot, robots_of_type, shipped_robots
+from ...verification.check import Diagnostic
 from ...verification.consumers import CONSUMERS
+from ...verification.consumers.gr00t_release import HorizonCheck, Release
+from ...verification.consumers.info_keys import CameraSizesCheck
 from ...verification.dataset.runner import refusals
 from ..output import echo
 
@@ -94,9 +97,18 @@ def gr00t(
     if not isinstance(existing, DatasetV21):
         action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot or 'ROBOT')} -o NEW"
         raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
-    _refuse(existing, "rlinf" if version == "n1.5" and tag in RLINF else f"gr00t-{version}")
+    manifest = _robot(existing, robot)
+    if not (existing.root / MODALITY).exists():
+        action = f"robotrove stats {quote(str(dataset))} --gr00t --robot {quote(robot or manifest.name)}"
+        raise UsageError(str(existing.root / MODALITY), "does not exist", "the keys that GR00T reads", action)
+    consumer = "rlinf" if version == "n1.5" and tag in RLINF else f"gr00t-{version}"
+    _refuse(existing, consumer, besides=("camera_sizes", "horizon"))  # of what is chosen below
     keys = None if relative is None else () if relative == "none" else tuple(relative.split(","))
-    training = gr00t_training(existing, _robot(existing, robot), version, like, Changes(tag, keys, horizon))
+    training = gr00t_training(existing, manifest, version, like, Changes(tag, keys, horizon))
+    release = next(one for one in Release if one.version == version)
+    sizes, lengths = CameraSizesCheck(release, training.video), HorizonCheck(release, training.horizon)
+    found = list((sizes if training.is_old else lengths).run(existing, deep=False))
+    _refuse_errors(existing, consumer, found)
     files = config_files(training) | script_files(training, folder, preset)
     if training.is_old:
         tags = filter(None, (training.tag, training.rlinf_tag))
@@ -104,7 +116,7 @@ def gr00t(
     if address:
         files[WORKFLOW] = _workflow(training, preset, address)
     _write(folder, files)
-    notes = "".join(f"\n  note: {note}" for note in training.notes)
+    notes = "".join(f"\n  note: {note}" for note in (*training.notes, *(one.message for one in found)))
     echo(f"{folder}: {', '.join(files)}\n  configuration: {training.source}{notes}")
     echo(f"  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
     if address:
@@ -221,11 +233,14 @@ def rlinf(dataset: Path, folder: Path, version: RlinfVersion, tag: str | None) -
     echo(f"{fragment}{folder}: {FRAGMENT}")
 
 
-def _refuse(dataset: Dataset, consumer: str) -> None:
-    """Hand over nothing that the trainer refuses or reads wrong."""
-    wrong = [
-        f"{one.where}: {one.message}" for one in refusals(dataset, CONSUMERS[consumer]) if one.check not in _ELSEWISE
-    ]
+def _refuse(dataset: Dataset, consumer: str, besides: Sequence[str] = ()) -> None:
+    """Hand over nothing that the trainer refuses or reads wrong, by all of its checks besides some."""
+    found = refusals(dataset, CONSUMERS[consumer])
+    _refuse_errors(dataset, consumer, [one for one in found if one.check not in (*_ELSEWISE, *besides)])
+
+
+def _refuse_errors(dataset: Dataset, consumer: str, found: Sequence[Diagnostic]) -> None:
+    wrong = [f"{one.where}: {one.message}" for one in found if one.severity == "error"]
     if wrong:
         raise UsageError(
             str(dataset.root),

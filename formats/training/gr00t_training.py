@@ -92,12 +92,18 @@ class Gr00tTraining:
         return self.version in _OLD
 
 
-def keeps_statistics(version: Gr00tVersion, tag: str) -> bool:
-    """Return whether a release normalizes the data of a tag with the statistics of its checkpoint.
+def kept_statistics(version: Gr00tVersion, tag: str) -> str:
+    """Say that a release normalizes the data of a tag with the statistics of its checkpoint; empty if it does not.
 
     N1.6 does for the tags of its pretraining; the other releases always use stats.json of the dataset.
     """
-    return version == "n1.6" and tag in _PRETRAINED
+    if version != "n1.6" or tag not in _PRETRAINED:
+        return ""
+    return (
+        f"GR00T {version.upper()} keeps the statistics of its checkpoint for tag {tag}: it does not use stats.json and "
+        "relative_stats.json of the dataset. To use them: `robotrove handoff gr00t --tag new_embodiment`. (That the "
+        "checkpoint has this tag is inferred from GR00T's list of pretraining tags, not verified.)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,13 +362,9 @@ def _changed(training: Gr00tTraining, wanted: PublishedConfig, changes: Changes)
 
 def _of_checkpoint(training: Gr00tTraining) -> Iterator[str]:
     """Yield a note for each behaviour of the checkpoint that decides about the training."""
-    release, tag = training.version.upper(), training.tag
-    if keeps_statistics(training.version, tag):
-        yield (
-            f"GR00T {release} keeps the statistics of its checkpoint for tag {tag}: it does not use stats.json of the "
-            "dataset. To use it: handoff --tag new_embodiment. (That the checkpoint has this tag is inferred from "
-            "GR00T's list of pretraining tags, not verified.)"
-        )
+    tag = training.tag
+    if kept := kept_statistics(training.version, tag):
+        yield kept
         if training.relative:
             yield (
                 f"relative actions need relative statistics, for tag {tag} those of the checkpoint too: without them "

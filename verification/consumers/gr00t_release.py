@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, get_args
+
+import numpy as np
 
 from ...core.errors import Damaged
 from ...core.features import Feature
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.features.feature_kind import is_list
 from ...formats.lerobot.gr00t.modality import MODALITY, VECTORS, ModalityEntry, column_of, entries
+from ...manifests.robot import HORIZON, Gr00tVersion, robots_of_type
+from ..check import Check, Diagnostic
 
 
 def holds_lists(dataset: DatasetV21, column: str) -> bool:
@@ -45,6 +50,12 @@ class Release(IntEnum):
         return "GR00T " + self.name.replace("_", ".")
 
     @property
+    def version(self) -> Gr00tVersion:
+        """Its name in robot manifests and on the command line."""
+        versions: tuple[Gr00tVersion, ...] = get_args(Gr00tVersion)
+        return versions[list(Release).index(self)]
+
+    @property
     def is_typed(self) -> bool:
         """True if modality.json is validated as a whole when a dataset is opened, and frames are found by time."""
         return self <= Release.N1_5
@@ -77,3 +88,41 @@ class Release(IntEnum):
             for entry, column in named
             if isinstance(column, str) and column in dataset.features
         ]
+
+
+class HorizonCheck(Check[DatasetV21]):
+    """Every episode has as many frames as the policy predicts actions at a time.
+
+    sharded_single_step_dataset.py of N1.6 and N1.7: an episode gives length - horizon + 1 samples, a shorter one
+    none. N1 and N1.5 repeat the last frame instead.
+
+    Args:
+        release: N1.6 or N1.7.
+        horizon: Actions at a time; by default those of the robot's configuration, or else as in GR00T's examples.
+    """
+
+    name = "horizon"
+
+    def __init__(self, release: Release, horizon: int | None = None) -> None:
+        self._release = release
+        self._horizon = horizon
+
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
+        """Yield one finding with the number of episodes, and of the samples that are left."""
+        lengths, title = dataset.lengths, self._release.title
+        horizon, whose = (self._horizon, "as chosen") if self._horizon else self._usual(dataset)
+        used = int(np.maximum(lengths - horizon + 1, 0).sum())
+        if short := int(np.count_nonzero(lengths < horizon)):
+            told = f"{short} of {len(lengths)} episodes are shorter than {horizon} frames"
+            told = f"{told}, the actions predicted at a time ({whose})"
+            why = f"{title} takes no sample of them, and {used} samples of the {lengths.sum()} frames in all"
+            command = f"robotrove handoff gr00t --version {self._release.version} --horizon {lengths.min()}"
+            report = self.warning if used else self.error
+            yield report(dataset.episodes_path, f"{told}: {why}; `{command}` takes all episodes")
+
+    def _usual(self, dataset: DatasetV21) -> tuple[int, str]:
+        """Return the horizon, and where it is from."""
+        for robot in robots_of_type(dataset.info.get("robot_type")):
+            if published := robot.gr00t.published(self._release.version):
+                return published.horizon, f"robot {robot.name}"
+        return HORIZON, "as in GR00T's examples"

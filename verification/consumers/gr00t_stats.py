@@ -23,6 +23,8 @@ from ...formats.lerobot.gr00t.relative_actions import (
     relative_stats,
 )
 from ...formats.lerobot.stats.stats_comparison import beyond_float32
+from ...formats.training.gr00t_training import kept_statistics
+from ...manifests.robot import robots_of_type
 from ..check import Check, Diagnostic
 from ..dataset.gr00t_files import unusable_for
 from .gr00t_release import Release
@@ -103,6 +105,22 @@ class Gr00tStatsCheck(Check[DatasetV21]):
             if key not in GR00T_KEYS and (is_short or not isinstance(value, list)):
                 told = f"{key} is {value!r}, and cut for {name} like the others, up to {end}"
                 yield f"{told}: {self._release.title} fails"
+
+
+class CheckpointStatsCheck(Check[DatasetV21]):
+    """Statistics that N1.6 keeps from its checkpoint for the tag of the robot: those of the dataset have no effect.
+
+    `set_statistics` of its processor, with `override_pretraining_statistics=False`.
+    """
+
+    name = "checkpoint_stats"
+
+    def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
+        """Yield a warning for a robot with a tag of the pretraining."""
+        for robot in robots_of_type(dataset.info.get("robot_type")):
+            published = robot.gr00t.published("n1.6")
+            if told := kept_statistics("n1.6", published.tag if published else robot.gr00t.tags.get("n1.6", "")):
+                yield self.warning(f"{paths_v30.STATS}, robot {robot.name}", told)
 
 
 class RelativeStatsCheck(Check[DatasetV21]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import prod
 from typing import Any
 
@@ -89,17 +89,25 @@ class CameraSizesCheck(Check[DatasetV21]):
 
     `VideoCrop` in N1 and N1.5 (gr00t/data/transform/video.py), which every data configuration has, asserts it of the
     cameras that the configuration names.
+
+    Args:
+        release: N1 or N1.5.
+        keys: Cameras of a configuration; all by default.
     """
 
     name = "camera_sizes"
 
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: Release, keys: Collection[str] | None = None) -> None:
         self._release = release
+        self._keys = keys
 
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one error with all sizes."""
-        cameras = self._release.columns(dataset, "video")
-        sizes = {entry.key: frame_size(feature) for entry, key, feature in cameras if key in dataset.video_keys}
+        sizes = {
+            entry.key: frame_size(feature)
+            for entry, column, feature in self._release.columns(dataset, "video")
+            if column in dataset.video_keys and (self._keys is None or entry.key in self._keys)
+        }
         if len(set(sizes.values())) > 1:
             height, width = min(sizes.values(), key=prod)
             told = ", ".join(f"{key} is {columns}x{rows}" for key, (rows, columns) in sizes.items())

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from robotrove.cli.datasets import stats
 from robotrove.cli.datasets.handoff import command
 from robotrove.core.errors import UsageError
 from robotrove.formats.hdf5.samples import write_sample
@@ -236,6 +237,37 @@ def test_a_preset_and_values_of_the_configuration(
     with pytest.raises(UsageError, match="'wrist' is not an action with a state"):
         handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "new", "--version", "n1.7", "--relative", "gripper,wrist")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_command_that_writes_a_missing_modality_json(datasets: dict[str, Path], tmp_path: Path) -> None:
+    """The dataset is not written to; the command is run as it is typed."""
+    plain = shutil.copytree(datasets["plain"], tmp_path / "it's plain")
+    for options in ([], ["--robot", "so101"]):
+        with pytest.raises(UsageError) as caught:
+            handoff("gr00t", plain, "-o", tmp_path / "out", "--version", "n1.6", *options)
+        assert not (plain / "meta/modality.json").exists()
+        command = shlex.split(caught.value.todo)
+        assert command == ["robotrove", "stats", str(plain), "--gr00t", "--robot", "so101"]
+    stats.command.main(command[2:], standalone_mode=False)
+    handoff("gr00t", plain, "-o", tmp_path / "out", "--version", "n1.6")
+
+
+def test_episodes_shorter_than_the_horizon_that_is_chosen(
+    datasets: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The one that is kept has 19 frames: the sample's 24, the first five dropped."""
+    options = ["--robot", "so101", "--version", "n1.6", "--horizon"]
+    with pytest.raises(UsageError, match=r"1 of 1 episodes are shorter than 20 frames[\s\S]*--horizon 19"):
+        handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", *options, "20")
+    handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", *options, "19")
+    assert "are shorter" not in capsys.readouterr().out
+    uneven = shutil.copytree(datasets["v2.1"], tmp_path / "uneven")
+    line = json.dumps({"episode_index": 1, "tasks": ["x"], "length": 5})
+    with (uneven / "meta/episodes.jsonl").open("a") as file:
+        file.write(line + "\n")
+    shutil.copy(uneven / "data/chunk-000/episode_000000.parquet", uneven / "data/chunk-000/episode_000001.parquet")
+    handoff("gr00t", uneven, "-o", tmp_path / "note", *options, "10")
+    assert "note: 1 of 2 episodes are shorter than 10 frames" in capsys.readouterr().out
 
 
 def test_an_existing_folder_stays(datasets: dict[str, Path], tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ Command = Callable[..., Outcome]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    files = write_sample("leisaac", folder, episodes=3, frames=14, height=48, width=64)
+    files = write_sample("leisaac", folder, episodes=3, frames=26, height=48, width=64)
     run_shipped("leisaac_so101", files, folder / "dataset", "formats=[v2.1]")
     run_shipped("leisaac_so101", files, folder / "v30")
     return folder

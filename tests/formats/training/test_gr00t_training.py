@@ -10,7 +10,7 @@ import yaml
 
 from robotrove.core.errors import UsageError
 from robotrove.formats.training.gr00t_config import CONFIG, config_files
-from robotrove.formats.training.gr00t_training import Changes, Gr00tTraining, Like, gr00t_training, keeps_statistics
+from robotrove.formats.training.gr00t_training import Changes, Gr00tTraining, Like, gr00t_training, kept_statistics
 from robotrove.manifests.robot import Gr00tVersion, load_robot
 from robotrove.tests.support.training.gr00t_stubs import executed
 from robotrove.tests.support.training.robot_datasets import change_modality, robot_dataset
@@ -227,7 +227,7 @@ def test_statistics_of_the_checkpoint(tmp_path: Path) -> None:
     kept = {("n1.6", "gr1"), ("n1.6", "robocasa_panda_omron")}
     for version in ("n1", "n1.5", "n1.6", "n1.7"):
         for tag in ("gr1", "robocasa_panda_omron", "unitree_g1", "libero_panda", "new_embodiment"):
-            assert keeps_statistics(version, tag) == ((version, tag) in kept)
+            assert bool(kept_statistics(version, tag)) == ((version, tag) in kept)
     dataset, robot = robot_dataset(tmp_path / "data", "gr1"), load_robot("gr1")
     plain = gr00t_training(dataset, robot, "n1.6").notes
     assert plain[0].startswith(

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.verification.consumers import CONSUMERS, chosen
+from robotrove.verification.consumers.gr00t_release import HorizonCheck, Release
 from robotrove.verification.dataset.runner import verify
 
 from ...support.datasets.consumer_cases import CASES, RELEASES, Case, early, float32_times
@@ -55,6 +57,64 @@ def test_float64_is_only_advised_where_it_helps(copy: Copy) -> None:
     copy.column("timestamp", lambda frames: (frames / 30).astype(np.float32))
     [message] = [message for _, where, message in copy.found("gr00t-n1.5") if where.startswith("data")]
     assert message.endswith("at 30 fps times in float64 are early too")
+
+
+# The horizon that a robot is trained with: DROID 32 in N1.6, 40 in N1.7 (oxe_droid, oxe_droid_relative_eef_… of GR00T's
+# own configurations); G1 50 and 40 in Arena's; SO-101 16; 16 too where robot_type is that of no robot.
+@pytest.mark.parametrize(
+    ("robot", "release", "horizon"),
+    [
+        ("droid", "gr00t-n1.6", 32),
+        ("droid", "gr00t-n1.7", 40),
+        ("unitree_g1", "gr00t-n1.6", 50),
+        ("unitree_g1", "gr00t-n1.7", 40),
+        ("so101_follower", "gr00t-n1.6", 16),
+        ("my_arm", "gr00t-n1.6", 16),
+        (None, "gr00t-n1.7", 16),
+    ],
+)
+def test_episodes_shorter_than_the_horizon_are_counted(
+    copy: Copy, robot: str | None, release: str, horizon: int
+) -> None:
+    """An episode gives length - horizon + 1 samples, a shorter one none."""
+    lengths = [horizon + 4, horizon - 1, horizon, 3]
+    copy.json(INFO, lambda info: info.update(robot_type=robot, total_episodes=4, total_frames=sum(lengths)))
+    lines = [{"episode_index": n, "tasks": ["x"], "length": length} for n, length in enumerate(lengths)]
+    (copy.root / "meta/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    [check] = [check for check in CONSUMERS[release].checks if check.name == "horizon"]
+    dataset = open_dataset(copy.root)
+    [found] = check.run(dataset, deep=False)
+    assert (found.severity, found.where) == ("warning", "meta/episodes.jsonl")
+    assert found.message.startswith(f"2 of 4 episodes are shorter than {horizon} frames, ")
+    assert f"and 6 samples of the {sum(lengths)} frames in all; " in found.message
+    assert f" --version {release.removeprefix('gr00t-')} --horizon 3`" in found.message
+
+
+def test_all_episodes_too_short_or_none(copy: Copy) -> None:
+    for release in RELEASES:
+        assert [check.name for check in CONSUMERS[release].checks].count("horizon") == (release >= "gr00t-n1.6")
+    check = HorizonCheck(Release.N1_6, FRAMES + 1)
+    [found] = check.run(open_dataset(copy.root), deep=False)
+    assert (found.severity, " 0 samples of the 48 frames" in found.message) == ("error", True)
+    assert list(HorizonCheck(Release.N1_6, FRAMES).run(open_dataset(copy.root), deep=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("robot", "release", "is_told"), [("gr1", "n1.6", 1), ("gr1", "n1.7", 0), ("droid", "n1.6", 0)]
+)
+def test_statistics_that_a_checkpoint_keeps(copy: Copy, robot: str, release: str, is_told: bool) -> None:
+    copy.json(INFO, lambda info: info.update(robot_type=robot))
+    report = verify(copy.root, consumers=chosen([f"gr00t-{release}"]))
+    found = [one for one in report.findings if one.check == "checkpoint_stats"]
+    assert [one.severity for one in found] == ["warning"] * is_told
+    assert report.ok == (robot == "gr1"), "48 frames of 24 are too short for DROID's 32"
+    for one in found:
+        assert (
+            "keeps the statistics of its checkpoint for tag gr1: it does not use stats.json and relative_st"
+            in one.message
+        )
+        assert "--tag new_embodiment" in one.message
+        assert "inferred" in one.message
 
 
 def relative_stats(copy: Copy, horizon: int = HORIZON) -> dict[str, Any]:
