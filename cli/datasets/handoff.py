@@ -19,6 +19,7 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ...formats.lerobot.datasets.open_dataset import open_current
 from ...formats.lerobot.gr00t.modality import METADATA, MODALITY, gr00t_metadata
+from ...formats.training.evaluation import evaluation_files
 from ...formats.training.gr00t_config import CONFIG, config_files
 from ...formats.training.gr00t_script import FINETUNE, PRESETS, preset_for, script_files
 from ...formats.training.gr00t_training import RLINF, Changes, Gr00tTraining, Like, gr00t_training
@@ -110,6 +111,7 @@ def gr00t(
     found = list((sizes if training.is_old else lengths).run(existing, deep=False))
     _refuse_errors(existing, consumer, found)
     files = config_files(training) | script_files(training, folder, preset)
+    files |= evaluation_files(existing, f"GR00T {version.upper()}", manifest, training)
     if training.is_old:
         tags = filter(None, (training.tag, training.rlinf_tag))
         files[METADATA] = json.dumps(gr00t_metadata(existing, *tags), indent=4) + "\n"
@@ -143,16 +145,18 @@ def _robot(dataset: Dataset, name: str | None) -> RobotManifest:
     """Return a robot by its name, or else that of the dataset's robot_type."""
     if name is not None:
         return load_robot(name)
-    robot_type = dataset.info.get("robot_type")
-    found = robots_of_type(robot_type)
-    if not found:
-        raise UsageError(
-            f"{dataset.root}, robot_type of meta/info.json",
-            f"is {robot_type!r}, which no robot manifest has",
-            "one of " + ", ".join(shipped_robots()) + ", or a YAML file",
-            "--robot NAME",
-        )
-    return found[0]
+    if robot := _of_type(dataset):
+        return robot
+    raise UsageError(
+        f"{dataset.root}, robot_type of meta/info.json",
+        f"is {dataset.info.get('robot_type')!r}, which no robot manifest has",
+        "one of " + ", ".join(shipped_robots()) + ", or a YAML file",
+        "--robot NAME",
+    )
+
+
+def _of_type(dataset: Dataset) -> RobotManifest | None:
+    return next(iter(robots_of_type(dataset.info.get("robot_type"))), None)
 
 
 @command.command()
@@ -182,7 +186,7 @@ def lerobot(dataset: Path, folder: Path, policy: str | None, pretrained: str | N
     chosen = Policy(policy or "act")
     if pretrained:
         chosen = pretrained_policy(existing, pretrained, dict(text.split("=", 1) for text in renames))
-    files = lerobot_files(existing, chosen, folder)
+    files = lerobot_files(existing, chosen, folder) | evaluation_files(existing, "LeRobot", _of_type(existing))
     _write(folder, files)
     shown = "".join(f"\n  {printable(old)} is {printable(new)} of the policy" for old, new in chosen.renames.items())
     if pretrained and not shown and not Path(pretrained).exists():
@@ -202,7 +206,7 @@ def openpi(dataset: Path, folder: Path) -> None:
     existing = open_current(dataset)
     _refuse(existing, "openpi")
     training = openpi_training(existing)
-    files = openpi_files(training, folder)
+    files = openpi_files(training, folder) | evaluation_files(existing, "openpi", _of_type(existing))
     _write(folder, files)
     echo(
         f"{folder}: {', '.join(files)}\n"
@@ -229,8 +233,9 @@ def rlinf(dataset: Path, folder: Path, version: RlinfVersion, tag: str | None) -
         _refuse(existing, f"gr00t-{version}")
     assert isinstance(existing, DatasetV21)  # RLinf refuses other versions
     fragment = rlinf_fragment(existing, version, tag)
-    _write(folder, {FRAGMENT: fragment})
-    echo(f"{fragment}{folder}: {FRAGMENT}")
+    files = {FRAGMENT: fragment} | evaluation_files(existing, "RLinf", _of_type(existing))
+    _write(folder, files)
+    echo(f"{fragment}{folder}: {', '.join(files)}")
 
 
 def _refuse(dataset: Dataset, consumer: str, besides: Sequence[str] = ()) -> None:

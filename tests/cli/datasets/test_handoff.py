@@ -226,6 +226,7 @@ def test_a_preset_and_values_of_the_configuration(
     handoff("gr00t", datasets["v2.1"], "-o", tmp_path / "out", "--version", "n1.6", "--preset", "piper", *changes)
     assert "note: relative actions none instead of single_arm\n  note: 8 actions at" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "evaluation.md",
         "finetune.sbatch",
         "finetune.sh",
         "modality_config.py",

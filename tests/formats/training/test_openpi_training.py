@@ -250,7 +250,7 @@ def test_the_configuration(dataset: Path, openpi: Path, tmp_path: Path, capsys: 
     out = tmp_path / "my out"
     handoff(dataset, "-o", out)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"{out}: train_config.py, train.sh, train.sbatch"
+    assert printed[0] == f"{out}: train_config.py, train.sh, train.sbatch, evaluation.md"
     assert printed[1] == f"  openpi reads HF_LEROBOT_HOME/local/it-s-mine: train.sh links the dataset there, in {out}"
     rng = np.random.default_rng(1)
     front, wrist = rng.random((2, 3, 48, 64)).astype(np.float32)

@@ -56,8 +56,8 @@ def test_the_values(
     more = ["--version", version, *(["--tag", tag] if tag else [])]
     handoff(dataset, "-o", tmp_path / "out", *more)
     text = (tmp_path / "out/rlinf.yaml").read_text()
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["rlinf.yaml"]
-    assert capsys.readouterr().out == f"{text}{tmp_path / 'out'}: rlinf.yaml\n"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["evaluation.md", "rlinf.yaml"]
+    assert capsys.readouterr().out == f"{text}{tmp_path / 'out'}: rlinf.yaml, evaluation.md\n"
     assert "&" not in text, "an anchor of YAML would be in the way of who pastes a part"
     model_type, embodiment, converter, chunks, size = EXPECTED[version, tag]
     assert yaml.safe_load(text) == {
