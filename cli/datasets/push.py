@@ -10,7 +10,7 @@ import click
 from ...blocks.dataset.verifier import check
 from ...blocks.publish.hub_publisher import HubPublisher
 from ...blocks.publish.osmo import FOLDER, OsmoAddress, recording_of, redacted
-from ...core.errors import UsageError
+from ...core.errors import UsageError, printable
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset
 from ...hub.push import Published
 from ...hub.repository import MAIN
@@ -42,13 +42,14 @@ def command(
     if target.startswith(_OSMO):
         given = {"--public": public, "--branch": branch, "--license": license}
         if options := [option for option, value in given.items() if value]:
-            raise UsageError(target, f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only")
+            raise UsageError(_OSMO, f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only")
         address = OsmoAddress(target.removeprefix(_OSMO), _OSMO)
         uploaded = _to_osmo(Path(dataset), address, verify=not no_verify)
-        echo_json(uploaded) if as_json else echo("{address}: uploaded as {path}/…".format_map(uploaded))
+        echo_json(uploaded) if as_json else echo(printable("{address}: uploaded as {path}/…".format_map(uploaded)))
         return
     if "://" in target:
-        raise UsageError(target, "is not a repository of the Hub", "OWNER/NAME", f"for OSMO's storage: osmo:{target}")
+        shown = redacted(target)
+        raise UsageError(shown, "is not a repository of the Hub", "OWNER/NAME", f"for OSMO's storage: osmo:{shown}")
     publisher = HubPublisher(
         repo_id=target, branch=branch or MAIN, public=public, license=license, verify=not no_verify, dataset=dataset
     )

@@ -55,7 +55,7 @@ def stored_as(recording: str, root: Path) -> list[list[Any]]:
         ("pick (1)/lerobot", "pick (1)", "dataset data", "isaac/cubes:v2", ["dataset", "upload"]),
         ("cubes {2}", "cubes {2}", "dataset data", "cubes", ["dataset", "upload"]),
         ("pick/lerobot", "pick", "data", "s3://bucket/cubes", ["data", "upload"]),
-        ("cubes", "cubes", "data", "s3://bucket/cubes", ["data", "upload"]),
+        ("cubes\x1b[31m", "cubes\x1b[31m", "data", "s3://bucket/cubes", ["data", "upload"]),
     ],
 )
 def test_it_is_stored_as_recording_and_lerobot(
@@ -80,7 +80,8 @@ def test_it_is_stored_as_recording_and_lerobot(
     assert upload["arguments"][:2] == arguments
     assert upload["arguments"][-2] == address
     assert upload["stored"] == stored_as(recording, root)
-    assert capsys.readouterr().out == f"{address}: uploaded as {recording}/lerobot/…\n"
+    shown = recording.replace("\x1b", "\\x1b")
+    assert capsys.readouterr().out == f"{address}: uploaded as {shown}/lerobot/…\n"
     assert [path for path in root.rglob("*") if path.is_symlink()] == []
     if root.name != "lerobot":
         assert not Path(upload["arguments"][-1]).exists(), "the temporary folder of links"
@@ -144,6 +145,7 @@ def test_a_dataset_with_errors_is_not_sent(made: Path, record: Path, tmp_path: P
         (["osmo:cubes", "--branch", "v2.1", "--license", "mit"], "takes no --branch, --license"),
         (["osmo:a.b"], r"dataset 'a.b'[\s\S]*letters, digits, - and _"),
         (["s3://bucket/cubes"], r"is not a repository of the Hub[\s\S]*osmo:s3://bucket/cubes"),
+        (["s3://me:secret@bucket/cubes"], r"^s3://\*\*\*@bucket/cubes: is not a repository of the Hub"),
     ],
 )
 def test_what_is_refused(made: Path, record: Path, arguments: list[str], message: str) -> None:
