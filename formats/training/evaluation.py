@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import yaml
 
-from ...core.errors import printable
+from ...core.errors import naming_dataset, printable
 from ...core.features import DEFAULT_FEATURES, VISUAL_NAMES, Feature, vectors
 from ...manifests.robot import Gr00tVersion, Joint, RobotManifest
 from ..lerobot.datasets.dataset import Dataset
@@ -67,9 +67,10 @@ def evaluation_files(
         training: Keys, tag and horizon of GR00T; without it the features themselves are the keys.
 
     Raises:
-        Damaged: If the dataset cannot be read.
+        DatasetDamaged: If the dataset cannot be read.
     """
-    files = {EVALUATION: _sheet(dataset, trainer, robot, training)}
+    with naming_dataset(dataset.root):
+        files = {EVALUATION: _sheet(dataset, trainer, robot, training)}
     if robot is not None and training is not None and (replay := _replay(robot.name, training)):
         files[REPLAY] = replay
     return files
@@ -193,10 +194,12 @@ def _entries(
 def _seen(entry: Any, width: int) -> Seen:
     """Return the range of each entry; nothing where stats.json does not say it."""
     ends = [entry.get(end) for end in ("min", "max")] if isinstance(entry, dict) else []
-    flat = [
-        [value for value in values if isinstance(value, int | float)] for values in ends if isinstance(values, list)
-    ]
+    flat = [[value for value in values if _is_finite(value)] for values in ends if isinstance(values, list)]
     return list(zip(*flat, strict=True)) if [len(values) for values in flat] == [width, width] else []
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e300  # no NaN, and no whole number that has no float
 
 
 def _is_motor(joints: Sequence[Joint | None], seen: Seen) -> bool | None:

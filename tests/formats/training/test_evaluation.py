@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from robotrove.cli.datasets.handoff import command
+from robotrove.core.errors import DatasetDamaged
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.formats.training.evaluation import evaluation_files
@@ -311,6 +312,27 @@ def test_radians_of_a_robot_with_motor_units(tmp_path: Path, range_known: bool, 
     rows = blocks(sheet)
     assert [row[1:3] for row in rows["Action"][:5]] == [[name, unit] for name in ARM]
     assert len(rows["Action"][0]) == (4 if range_known else 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"action": {"min": [[1], [1, 2]], "max": "x"}}',
+        '{"action": {"min": [NaN, 0, 0, 0, 0, 0], "max": [1, 1, 1, 1, 1, 1]}}',
+    ],
+)
+def test_ranges_that_are_no_numbers_are_not_shown(made: Callable[[str], Path], tmp_path: Path, content: str) -> None:
+    dataset = shutil.copytree(made("leisaac_so101"), tmp_path / "dataset")
+    (dataset / "meta/stats.json").write_text(content)
+    sheet = evaluation_files(open_dataset(dataset), "LeRobot", load_robot("so101"))["evaluation.md"]
+    assert [len(row) for row in blocks(sheet)["Action"]] == [3] * 6
+
+
+def test_statistics_that_cannot_be_read_are_named_with_the_dataset(made: Callable[[str], Path], tmp_path: Path) -> None:
+    dataset = shutil.copytree(made("leisaac_so101"), tmp_path / "dataset")
+    (dataset / "meta/stats.json").write_text("{")
+    with pytest.raises(DatasetDamaged, match=f"{dataset}/meta/stats.json: cannot be read as JSON"):
+        evaluation_files(open_dataset(dataset), "LeRobot", None)
 
 
 HOSTILE = "Pick | up\n\n# [it](javascript:x) `rm` ```\u202e<b>\x1b[31m ～日本語"
