@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -266,7 +267,8 @@ def test_episodes_shorter_than_the_horizon_that_is_chosen(
     line = json.dumps({"episode_index": 1, "tasks": ["x"], "length": 5})
     with (uneven / "meta/episodes.jsonl").open("a") as file:
         file.write(line + "\n")
-    shutil.copy(uneven / "data/chunk-000/episode_000000.parquet", uneven / "data/chunk-000/episode_000001.parquet")
+    table = pq.read_table(uneven / "data/chunk-000/episode_000000.parquet").slice(0, 5)
+    pq.write_table(table, uneven / "data/chunk-000/episode_000001.parquet")
     handoff("gr00t", uneven, "-o", tmp_path / "note", *options, "10")
     assert "note: 1 of 2 episodes are shorter than 10 frames" in capsys.readouterr().out
 
