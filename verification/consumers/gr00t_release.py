@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, get_args
@@ -110,13 +111,14 @@ class HorizonCheck(Check[DatasetV21]):
     def run(self, dataset: DatasetV21, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield one finding with the number of episodes, and of the samples that are left."""
         lengths, title = dataset.lengths, self._release.title
-        horizon, whose = (self._horizon, "as chosen") if self._horizon else self._usual(dataset)
+        horizon, whose = (self._horizon, "of this training") if self._horizon else self._usual(dataset)
         used = int(np.maximum(lengths - horizon + 1, 0).sum())
         if short := int(np.count_nonzero(lengths < horizon)):
             told = f"{short} of {len(lengths)} episodes are shorter than {horizon} frames"
             told = f"{told}, the actions predicted at a time ({whose})"
             why = f"{title} takes no sample of them, and {used} samples of the {lengths.sum()} frames in all"
-            command = f"robotrove handoff gr00t --version {self._release.version} --horizon {lengths.min()}"
+            command = f"robotrove handoff gr00t {shlex.quote(str(dataset.root))} -o NEW"
+            command = f"{command} --version {self._release.version} --horizon {lengths.min()}"
             report = self.warning if used else self.error
             yield report(dataset.episodes_path, f"{told}: {why}; `{command}` takes all episodes")
 

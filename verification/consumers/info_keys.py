@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from math import prod
 from typing import Any
 
+from ...core.errors import printable
 from ...core.features import frame_size
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
@@ -110,7 +111,7 @@ class CameraSizesCheck(Check[DatasetV21]):
         }
         if len(set(sizes.values())) > 1:
             height, width = min(sizes.values(), key=prod)
-            told = ", ".join(f"{key} is {columns}x{rows}" for key, (rows, columns) in sizes.items())
+            told = ", ".join(f"{printable(key)} is {columns}x{rows}" for key, (rows, columns) in sizes.items())
             fix = f"`image_resizer: {{height: {height}, width: {width}}}` among the steps gives all cameras one size"
             yield self.error(
                 f"{MODALITY}, video",
