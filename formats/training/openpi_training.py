@@ -149,7 +149,8 @@ def _data(dataset: Dataset) -> tuple[str, str]:
 
 def _in_slots(seen: Sequence[str]) -> list[str]:
     """Return cameras as pi0 has them: one of the scene, then those of the left and the right wrist."""
-    wrists = sorted((key for key in seen if re.search("wrist|hand|gripper", key)), key=lambda key: "right" in key)
+    wrists = [key for key in seen if re.search("wrist|hand|gripper", key, re.IGNORECASE)]
+    wrists.sort(key=lambda key: "right" in key.lower())
     others = [key for key in seen if key not in wrists]
     return [*others[:1], *wrists, *others[1:]]
 

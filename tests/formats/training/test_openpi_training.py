@@ -334,6 +334,11 @@ def test_joints_that_are_targets(dataset: Path, openpi: Path, tmp_path: Path) ->
             {"base_0_rgb": "top", "left_wrist_0_rgb": "left_wrist", "right_wrist_0_rgb": "right_wrist"},
             [],
         ),
+        (
+            ["Cam_Right_Wrist", "Cam_Left_Wrist", "Cam_High"],
+            {"base_0_rgb": "Cam_High", "left_wrist_0_rgb": "Cam_Left_Wrist", "right_wrist_0_rgb": "Cam_Right_Wrist"},
+            [],
+        ),
         (["top", "side"], {"base_0_rgb": "top", "left_wrist_0_rgb": "side"}, []),
         (
             ["a", "b", "c", "d"],
