@@ -181,6 +181,9 @@ def lerobot(dataset: Path, folder: Path, policy: str | None, pretrained: str | N
         raise UsageError("--rename", "a new policy takes the names of the dataset", "with --pretrained only")
     if wrong := [text for text in renames if "=" not in text]:
         raise UsageError("--rename", f"{wrong[0]!r} has no =", "KEY=KEY, the dataset's first")
+    cameras = [text.split("=", 1)[0] for text in renames]
+    if doubled := [key for key in dict.fromkeys(cameras) if cameras.count(key) > 1]:
+        raise UsageError("--rename", f"gives {printable(doubled[0])!r} two names", "one name for each")
     existing = open_current(dataset)
     _refuse(existing, "lerobot")
     chosen = Policy(policy or "act")

@@ -168,6 +168,7 @@ def test_a_policy_whose_cameras_need_no_names_trains_on_v21_too(datasets: dict[s
             ["--pretrained", "a/b", "--rename", f"{FRONT}=x", "--rename", f"{WRIST}=x"],
             "gives two observations one name",
         ),
+        (["--pretrained", "a/b", "--rename", f"{FRONT}=x", "--rename", f"{FRONT}=y"], "images.front' two names"),
         (
             ["--pretrained", "{policy}", "--rename", f"{FRONT}=observation.images.camera4"],
             "did you mean 'observation.i",
