@@ -101,7 +101,7 @@ def _sheet(dataset: Dataset, trainer: str, robot: RobotManifest | None, training
             _block(rows),
         ]
     parts += ["## Cameras", "Key, feature, height x width, colours:", _block(_cameras(dataset, training, modality))]
-    if environment and training:
+    if environment and training and training.rlinf_tag in ("", "libero_franka"):  # others are for other simulators
         parts += ["## Environment", environment]
     return "\n\n".join(parts) + "\n"
 
@@ -150,7 +150,7 @@ def _texts(dataset: Dataset, training: Gr00tTraining | None, modality: Mapping[s
         column = column_of("annotation", training.language, modality["annotation"][training.language])
     numbers: set[int] = set()
     for batch in dataset.rows([column]):
-        numbers.update(np.unique(batch[column]).tolist())
+        numbers.update(map(int, np.unique(batch[column])))  # N1 to N1.7 take whole numbers in float columns too
     yield from (dataset.tasks[number] for number in sorted(numbers) if 0 <= number < len(dataset.tasks))
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -20,6 +22,7 @@ from robotrove.cli.datasets.handoff import command
 from robotrove.core.errors import DatasetDamaged
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
+from robotrove.formats.lerobot.recompute.dataset_recompute import recompute
 from robotrove.formats.training.evaluation import evaluation_files
 from robotrove.manifests.robot import load_robot
 from robotrove.tests.support.libero import write_libero
@@ -251,6 +254,31 @@ def test_libero_is_turned_and_its_gripper_has_another_sign(
     environment = sheet.partition("## Environment")[2]
     assert "rotated by 180 degrees (`frame[::-1, ::-1]`), in 256 x 256" in environment
     assert "The simulator takes 1 to close and -1 to open: the sign of 1 - 2 g." in environment
+
+
+def test_another_simulator_of_rlinf_has_another_environment(made: Callable[[str], Path], tmp_path: Path) -> None:
+    """isaaclab_stack_cube of RLinf takes the sign of the gripper, and turns no pictures."""
+    given = ["gr00t", "--robot", "libero", "--version", "n1.5", "--tag", "isaaclab_franka"]
+    assert "## Environment" not in handoff(made("libero_gr00t"), tmp_path / "out", *given)
+
+
+@pytest.mark.parametrize("version", ["n1.5", "n1.6"])
+def test_instructions_may_be_whole_numbers_in_a_float_column(
+    made: Callable[[str], Path], tmp_path: Path, version: str
+) -> None:
+    root = Path(shutil.copytree(made("piper_bimanual"), tmp_path / "d"))
+    key = "annotation.human.task_description"
+    for path in root.glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column(key, pa.array([0.0] * len(table))).replace_schema_metadata(None), path)
+    info, modality = (json.loads((root / "meta" / name).read_text()) for name in ("info.json", "modality.json"))
+    info["features"][key] = {"dtype": "float64", "shape": [1], "names": None}
+    modality["annotation"] = {"human.task_description": {"original_key": key}}
+    for name, content in (("info.json", info), ("modality.json", modality)):
+        (root / "meta" / name).write_text(json.dumps(content))
+    recompute(root, gr00t=True)
+    sheet = handoff(root, tmp_path / "out", "gr00t", "--version", version)
+    assert blocks(sheet)["Instruction"] == [[json.dumps(open_dataset(root).tasks[0])]]
 
 
 def test_ranges_are_those_of_the_rows(made: Callable[[str], Path], tmp_path: Path) -> None:
