@@ -182,11 +182,16 @@ _SWITCHES_OLD = """report=tensorboard
 if [ "${WANDB:-0}" = 1 ]; then report=wandb; fi
 resume=--no-resume
 if [ "${RESUME:-0}" = 1 ]; then resume=--resume; fi
+if [ "${SLURM_RESTART_COUNT:-0}" != 0 ] && [ -n "$(ls -d "$output"/checkpoint-* 2>/dev/null)" ]; then
+    resume=--resume  # Slurm has requeued this job; without a checkpoint --resume fails
+fi
 """
 # The guides' --no-resume is unknown to N1.6 and N1.7: they always resume from the last checkpoint in the output folder.
 _SWITCHES = """wandb=--no-use-wandb
 if [ "${{WANDB:-0}}" = 1 ]; then wandb=--use-wandb; fi
 case " $* " in *" --output"[-_]"dir"*) echo "Give OUTPUT_DIR=DIR instead of --output-dir." >&2; exit 2 ;; esac
+# The batch would be shared among GPUs that torchrun does not start.
+case " $* " in *" --num"[-_]"gpus"*) echo "Give NUM_GPUS=N instead of --num-gpus." >&2; exit 2 ;; esac
 resume=${{RESUME:-0}}
 if [ "${{SLURM_RESTART_COUNT:-0}}" != 0 ]; then resume=1; fi  # Slurm has requeued this job
 if [ "$resume" != 1 ] && [ -n "$(ls -d "$output"/checkpoint-* 2>/dev/null)" ]; then

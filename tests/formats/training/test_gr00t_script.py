@@ -238,6 +238,9 @@ def test_a_folder_with_checkpoints(tmp_path: Path, version: Gr00tVersion) -> Non
     for hidden in (["--output-dir", "x"], ["--output_dir=x"]):
         done = run(out, FINETUNE, *hidden)
         assert (done.returncode, done.stderr) == (2, "Give OUTPUT_DIR=DIR instead of --output-dir.\n")
+    for hidden in (["--num-gpus", "4"], ["--num_gpus=4"]):
+        done = run(out, FINETUNE, *hidden, OUTPUT_DIR="empty")
+        assert (done.returncode, done.stderr) == (2, "Give NUM_GPUS=N instead of --num-gpus.\n")
 
 
 @pytest.mark.parametrize("version", ["n1", "n1.5"])
@@ -246,6 +249,8 @@ def test_older_releases_resume_if_asked(tmp_path: Path, version: Gr00tVersion) -
     (out / "checkpoints/checkpoint-500").mkdir(parents=True)
     assert parsed(version, out)["resume"] is False
     assert parsed(version, out, RESUME="1")["resume"] is True
+    assert parsed(version, out, SLURM_RESTART_COUNT="1")["resume"] is True, "Slurm has requeued the job"
+    assert parsed(version, out, SLURM_RESTART_COUNT="1", OUTPUT_DIR="empty")["resume"] is False, "no checkpoint yet"
 
 
 @pytest.mark.parametrize("version", ["n1", "n1.5", "n1.6", "n1.7"])
