@@ -33,7 +33,8 @@ from ...verification.check import Diagnostic
 from ...verification.consumers import CONSUMERS
 from ...verification.consumers.gr00t_release import HorizonCheck, Release
 from ...verification.consumers.info_keys import CameraSizesCheck
-from ...verification.dataset.runner import refusals
+from ...verification.consumers.libero import LiberoCheck
+from ...verification.dataset.runner import own_findings
 from ..output import echo
 
 _ELSEWISE = ("frame_times",)  # holds for torchcodec, and the command for N1.5 takes decord
@@ -103,7 +104,7 @@ def gr00t(
         action = f"robotrove stats {quote(str(dataset))} --gr00t --robot {quote(robot or manifest.name)}"
         raise UsageError(str(existing.root / MODALITY), "does not exist", "the keys that GR00T reads", action)
     consumer = "rlinf" if version == "n1.5" and tag in RLINF else f"gr00t-{version}"
-    _refuse(existing, consumer, besides=("camera_sizes", "horizon"))  # of what is chosen below
+    doubts = _refuse(existing, consumer, besides=("camera_sizes", "horizon"))  # of what is chosen below
     keys = None if relative is None else () if relative == "none" else tuple(relative.split(","))
     training = gr00t_training(existing, manifest, version, like, Changes(tag, keys, horizon))
     release = next(one for one in Release if one.version == version)
@@ -118,7 +119,7 @@ def gr00t(
     if address:
         files[WORKFLOW] = _workflow(training, preset, address)
     _write(folder, files)
-    notes = "".join(f"\n  note: {note}" for note in (*training.notes, *(one.message for one in found)))
+    notes = "".join(f"\n  note: {note}" for note in (*training.notes, *(one.message for one in found), *doubts))
     echo(f"{folder}: {', '.join(files)}\n  configuration: {training.source}{notes}")
     echo(f"  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
     if address:
@@ -231,20 +232,26 @@ def rlinf(dataset: Path, folder: Path, version: RlinfVersion, tag: str | None) -
     They are printed too. Train GR00T first, with the files of `handoff gr00t`.
     """
     existing = open_current(dataset)
-    _refuse(existing, "rlinf")
+    doubts = _refuse(existing, "rlinf")
     if version != "n1.5":
-        _refuse(existing, f"gr00t-{version}")
+        doubts = _refuse(existing, f"gr00t-{version}")
     assert isinstance(existing, DatasetV21)  # RLinf refuses other versions
     fragment = rlinf_fragment(existing, version, tag)
     files = {FRAGMENT: fragment} | evaluation_files(existing, "RLinf", _of_type(existing))
     _write(folder, files)
-    echo(f"{fragment}{folder}: {', '.join(files)}")
+    notes = "".join(f"\n  note: {doubt}" for doubt in doubts)
+    echo(f"{fragment}{folder}: {', '.join(files)}{notes}")
 
 
-def _refuse(dataset: Dataset, consumer: str, besides: Sequence[str] = ()) -> None:
-    """Hand over nothing that the trainer refuses or reads wrong, by all of its checks besides some."""
-    found = refusals(dataset, CONSUMERS[consumer])
+def _refuse(dataset: Dataset, consumer: str, besides: Sequence[str] = ()) -> list[str]:
+    """Hand over nothing that the trainer refuses or reads wrong, by all of its checks besides some.
+
+    Returns:
+        What may be wrong in LIBERO's values: a policy learns it, and no trainer reports it.
+    """
+    found = list(own_findings(dataset, CONSUMERS[consumer]))
     _refuse_errors(dataset, consumer, [one for one in found if one.check not in (*_ELSEWISE, *besides)])
+    return [f"{one.where}: {one.message}" for one in found if one.check == LiberoCheck.name]
 
 
 def _refuse_errors(dataset: Dataset, consumer: str, found: Sequence[Diagnostic]) -> None:

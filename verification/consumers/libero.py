@@ -22,6 +22,9 @@ _FIX = (
     "scale: [1, 1, 1, 1, 1, 1, -0.5], offset: [0, 0, 0, 0, 0, 0, 0.5]}` among the steps of another pipeline"
 )
 
+_MIDDLE = 0.5  # between both commands
+_TWICE = "Values up to 0.5 come of a second conversion, such as `libero_gr00t` of a file with 0 and 1; leave it out"
+
 
 class LiberoCheck(Check[DatasetV21]):
     """Grippers from 0 (close) to 1 (open), and pictures as large as those that the environments render.
@@ -49,6 +52,8 @@ class LiberoCheck(Check[DatasetV21]):
                 told = f"has values from {low:g} to {high:g}, but LIBERO in GR00T and RLinf takes 0 (close) to 1 (open)"
                 if is_libero and (low < -_ROUNDING or high > 1 + _ROUNDING):
                     yield self.error(entry.place, f"{told}: {_FIX}")
+                elif is_libero and low >= -_ROUNDING and high <= _MIDDLE + _ROUNDING:
+                    yield self.warning(entry.place, f"{told}: nothing opens the gripper. {_TWICE}")
                 elif is_sign and low < 0 and not is_libero:
                     yield self.warning(entry.place, f"{told}: {_FIX}. isaaclab_franka takes the sign: right for it")
             elif is_libero and self._release.is_typed and entry.section == "video" and feature.shape[:2] != _SIZE:

@@ -117,10 +117,13 @@ def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[
 
 def refusals(dataset: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
     """Yield the errors of a consumer's own checks alone."""
+    yield from (one for one in own_findings(dataset, consumer) if one.severity == "error")
+
+
+def own_findings(dataset: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
+    """Yield the errors and warnings of a consumer's own checks alone."""
     for check in consumer.checks_for(dataset.version):
-        for finding in _findings(check, dataset, deep=False):
-            if finding.severity == "error":
-                yield finding
+        yield from _findings(check, dataset, deep=False)
 
 
 def _findings(check: Check[Any], dataset: Dataset, deep: bool) -> Iterator[Diagnostic]:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from robotrove.cli.datasets.handoff import command
 from robotrove.core.errors import UsageError
+from robotrove.formats.lerobot.recompute.dataset_recompute import recompute
 from robotrove.tests.support.libero import write_libero
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import run_shipped
@@ -109,6 +112,46 @@ def test_tags_that_do_not_fit(dataset: Path, tmp_path: Path, options: list[str],
     with pytest.raises(UsageError, match=words):
         handoff(dataset, "-o", tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "names", "words"),
+    [
+        (-2.0, 1.0, None, "has values from -1 to 1, but LIBERO in GR00T and RLinf takes 0 (close) to 1 (open)"),
+        (0.5, 0.0, "kept", "has values from 0 to 0.5, but LIBERO in GR00T and RLinf takes 0 (close) to 1 (open)"),
+        (1.0, 0.0, None, ""),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["rlinf"], ["gr00t", "--robot", "libero", "--version", "n1.6"]])
+def test_doubts_about_grippers_are_told(
+    dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    scale: float,
+    offset: float,
+    names: str | None,
+    words: str,
+) -> None:
+    """Without names of LIBERO they may be those of isaaclab_franka, so they are not refused."""
+
+    def nameless(info: Any) -> None:
+        for key in ("observation.state", "action") if names is None else ():
+            info["features"][key]["names"] = None
+
+    root = changed(dataset, tmp_path / "d", "meta/info.json", nameless)
+    for path in root.glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        values = [[*row[:6], scale * row[6] + offset] for row in table["action"].to_pylist()]
+        place = table.schema.get_field_index("action")
+        pq.write_table(table.set_column(place, table.field(place), pa.array(values, table.field(place).type)), path)
+    recompute(root, gr00t=True)
+    capsys.readouterr()
+    command.main([*arguments, str(root), "-o", str(tmp_path / "out")], standalone_mode=False)
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  note: ")]
+    assert [note.startswith(f"  note: meta/modality.json, action.gripper: {words}") for note in notes] == [True] * bool(
+        words
+    )
 
 
 def test_what_verify_refuses_is_refused(dataset: Path, tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ def prepared(copy: Copy, recorder: str, grippers: tuple[float, ...]) -> Copy:
         ("robotrove", (0, 1), []),
         ("robotrove", (0.25, 0.75), []),
         ("robotrove", (0, 1.5), ["error"]),
+        ("robotrove", (0, 0.5), ["warning"]),
+        ("robotrove", (0,), ["warning"]),
+        ("another robot", (0, 0.5), []),
         ("another robot", (-1, 1), ["warning"]),
         ("another robot", (-1, 0.5, 1), []),
         ("another robot", (0, 1), []),
@@ -47,7 +50,7 @@ def test_grippers(copy: Copy, consumer: str, recorder: str, grippers: tuple[floa
     assert [severity for severity, _, _ in found] == expected
     for _, _, message in found:
         assert message.startswith(f"has values from {min(grippers):g} to {max(grippers):g}, but LIBERO")
-        assert "robotrove run libero_gr00t" in message
+        assert ("nothing opens the gripper" if max(grippers) <= 0.5 else "robotrove run libero_gr00t") in message
         assert ("isaaclab_franka" in message) == (recorder == "another robot")
 
 
