@@ -115,11 +115,6 @@ def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[
         yield from ((name, check) for check in consumer.checks_for(version))
 
 
-def refusals(dataset: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
-    """Yield the errors of a consumer's own checks alone."""
-    yield from (one for one in own_findings(dataset, consumer) if one.severity == "error")
-
-
 def own_findings(dataset: Dataset, consumer: Consumer) -> Iterator[Diagnostic]:
     """Yield the errors and warnings of a consumer's own checks alone."""
     for check in consumer.checks_for(dataset.version):
