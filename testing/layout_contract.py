@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ..core.episode import Episode
 from ..core.errors import EpisodeRejected
@@ -27,8 +28,8 @@ FRAMING: dict[str, Any] = {"height": HEIGHT, "width": WIDTH, "cameras": ("front"
 class LayoutContract:
     """A layout: a registered one, or your own, for which `make` and `write` are overridden.
 
-    Inherit and fill in the class attributes. Episodes of the sample hold `action` and `state` of `sample_spec`, and its
-    pictures.
+    Inherit and fill in the class attributes. Episodes of the sample hold `action` and `state` of `sample_spec`, unless
+    `values` is overridden, and its pictures.
     """
 
     sample: ClassVar[str]
@@ -50,6 +51,10 @@ class LayoutContract:
     def write(cls, folder: Path, **options: Any) -> list[Path]:
         """Write the sample; options as in `write_sample`."""
         return write_sample(cls.sample, folder, **options)
+
+    def values(self, episode: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the actions and states of an episode of the sample."""
+        return action(episode, FRAMES, self.action_width), state(episode, FRAMES, self.state_width)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -75,8 +80,9 @@ class LayoutContract:
         for number, ep in enumerate(self.episodes(paths)):
             ids.append(ep.id)
             assert ep.length == FRAMES
-            np.testing.assert_array_equal(ep["action"], action(number, FRAMES, self.action_width))
-            np.testing.assert_array_equal(ep["observation.state"], state(number, FRAMES, self.state_width))
+            actions, states = self.values(number)
+            np.testing.assert_array_equal(ep["action"], actions)
+            np.testing.assert_array_equal(ep["observation.state"], states)
             assert ep["action"].dtype == np.float32
         assert len(ids) == 11 == len(set(ids))
         assert ids == sorted(ids, key=natural_key) != sorted(ids)

@@ -37,6 +37,7 @@ CAMERAS = {
     "arena_g1": ("robot_head_cam",),
     "arena_droid": ("robot_pov_cam",),
     "evaltasks": ("robot_pov_cam",),
+    "libero": ("agentview", "eye_in_hand"),
     "piper": ("left", "mid", "right"),
     "piper_raw": ("left", "mid", "right"),
 }
@@ -58,8 +59,8 @@ def write_sample(
 ) -> list[Path]:
     """Write sample files of one layout into a folder, frame by frame, and return their paths.
 
-    Values are `sample_spec.state` and `sample_spec.action` of (episode, frame), frames those of `pictures`;
-    the same arguments give the same values.
+    Values are `sample_spec.state` and `sample_spec.action` of (episode, frame), those of LIBERO
+    `robomimic_sample.libero_motion`, frames those of `pictures`; the same arguments give the same values.
 
     Args:
         layout: A name in SAMPLES.

@@ -82,7 +82,7 @@ SAMPLES = {
     ("leisaac_lekiwi", "data/demo_0"): "5e9c33657ee31f27da82e1d5ba7580a5a4964240a147e2b6e74a173386e371c2",
     ("arena_gr1", "data/demo_0"): "50b27b4dc25442df16311a2ba032cd33892fc0b121df98a0a66009f48bf24a99",
     ("robomimic", "data/demo_0"): "70e1e1740947283f1bce474d1d26a3dc28c737c4a2bc6998d9138ef58cb29d40",
-    ("libero", "data/demo_0"): "504a089535e3c64fe0aa35ebdc95ad1577ea468e78ef8ec42cb76a20111b6afc",
+    ("libero", "data/demo_0"): "1c6a0cf495241b7b8f61bf37c1408720e4cf7082481302a239a1fe03ec47b381",
     ("piper_raw", "episode_0"): "6ac1c7fa6252b054d519f9d4726b5c36e7d8691352e27fbed9e921b0a04290e4",
     ("aloha", "/"): "eb2ceafd84d9112c6de728d1322811cfe945f61938583ae3228669f78f45eb9f",
     ("generic", "/"): "b71db39d44a20eb7fd149f257e390c4e39ac182c9d0dc972a22f455083767fbe",

@@ -102,7 +102,7 @@ def test_a_link_to_a_link_to_another_file(tmp_path: Path, pix: Path, name_is_tak
     [
         ("leisaac", "data/demo_0/obs/front", "front"),
         ("robomimic", "data/demo_0/obs/front_image", "front"),
-        ("libero", "data/demo_0/obs/front_rgb", "front"),
+        ("libero", "data/demo_0/obs/agentview_rgb", "agentview"),
         ("piper_raw", "episode_0/image_left", "left"),
         ("aloha", "observations/images/front", "front"),
         ("aloha_vlen", "observations/images/front", "front"),

@@ -155,7 +155,7 @@ def test_libero_from_the_file_name_and_opencv(tmp_path: Path) -> None:
     [path] = write_sample("libero", tmp_path, episodes=1, frames=3, height=48, width=48)
     with h5py.File(path, "a") as file:
         layout = LAYOUTS["libero"]()
-        upright = layout.open(file, "data/demo_0")["observation.images.front"]
+        upright = layout.open(file, "data/demo_0")["observation.images.agentview"]
         file["data"].attrs["problem_info"] = "{}"
         file["data"].attrs["macros_image_convention"] = "opencv"
         file["data/demo_0/dones"][-1] = 0
@@ -163,7 +163,7 @@ def test_libero_from_the_file_name_and_opencv(tmp_path: Path) -> None:
         assert (ep.text, ep.origin.task_source, ep.success) == (
             "open the top drawer of the cabinet", "file_name", False,
         )  # fmt: skip
-        np.testing.assert_array_equal(ep["observation.images.front"], upright[:, ::-1])
+        np.testing.assert_array_equal(ep["observation.images.agentview"], upright[:, ::-1])
 
 
 def test_piper_rows_beyond_the_length_and_before_it(tmp_path: Path) -> None:

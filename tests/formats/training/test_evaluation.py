@@ -25,7 +25,6 @@ from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.formats.lerobot.recompute.dataset_recompute import recompute
 from robotrove.formats.training.evaluation import evaluation_files
 from robotrove.manifests.robot import load_robot
-from robotrove.tests.support.libero import write_libero
 from robotrove.tests.support.pipelines.joint_spaces import G1_POLICY, GR1_POLICY
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import run_shipped
@@ -42,7 +41,7 @@ MADE: dict[str, tuple[str, str, tuple[int, int], list[str]]] = {
     "evaltasks_nut_pouring": ("evaltasks", "gr1", (160, 256), []),
     "piper_bimanual": ("piper", "bi_piper", (48, 64), []),
     "aloha": ("aloha", "aloha", (48, 64), ["source.task=Fold the towel."]),
-    "libero_gr00t": ("", "libero", (256, 256), []),  # its order of rows needs a motion, which samples do not have
+    "libero_gr00t": ("libero", "libero", (256, 256), []),
 }
 HAS_BLOCKS = ("arena", "evaltasks", "libero_gr00t")
 
@@ -59,9 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             # LeIsaac's last two are no successes. N1.6 takes no episode shorter than its horizon.
             episodes, frames = 4 if sample.startswith("leisaac") else 2, LONGER.get(robot, FRAMES)
             size = {"height": height, "width": width}
-            files = [write_libero(folder, "official")]
-            if sample:
-                files = write_sample(sample, folder, episodes=episodes, frames=frames, **size)
+            files = write_sample(sample, folder, episodes=episodes, frames=frames, **size)
             if not pipeline.startswith(HAS_BLOCKS):
                 blocks = f"dataset=[downgrader: {{reference_exact: true}}, gr00t_files: {{robot: {robot}}}]"
                 more = [*more, blocks, "formats=[v2.1]"]
@@ -236,7 +233,7 @@ def test_libero_is_turned_and_its_gripper_has_another_sign(
     given = ["gr00t", "--robot", "libero", "--version", version, *more]
     sheet = handoff(made("libero_gr00t"), tmp_path / "out", *given)
     found, rows = facts(sheet), blocks(sheet)
-    assert (found["embodiment tag"], found["horizon"], found["rate"]) == (tag, "16 actions", "20 rows a second")
+    assert (found["embodiment tag"], found["horizon"], found["rate"]) == (tag, "16 actions", "30 rows a second")
     assert found.get("RLinf", "").startswith("tag libero_franka; ") == bool(more)
     keys = ["x", "y", "z", "roll", "pitch", "yaw", "gripper", "gripper"]
     assert [row[0].removeprefix("state.") for row in rows["State"]] == keys
@@ -250,7 +247,7 @@ def test_libero_is_turned_and_its_gripper_has_another_sign(
         ["image", "observation.images.image", "256 x 256", "RGB"],
         ["wrist_image", "observation.images.wrist_image", "256 x 256", "RGB"],
     ]
-    assert rows["Instruction"] == [['"put the bowl on the plate"']]
+    assert rows["Instruction"] == [['"open the top drawer of the cabinet"']]
     environment = sheet.partition("## Environment")[2]
     assert "rotated by 180 degrees (`frame[::-1, ::-1]`), in 256 x 256" in environment
     assert "The simulator takes 1 to close and -1 to open: the sign of 1 - 2 g." in environment

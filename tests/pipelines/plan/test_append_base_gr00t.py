@@ -1,4 +1,4 @@
-"""Recordings appended to a dataset that GR00T reads: its files are made anew, of all episodes."""
+"""Recordings appended to a dataset that GR00T reads: its files are computed again, from all episodes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from robotrove.tests.support.pipelines.shipped_runs import column, rows, run_shi
 from robotrove.verification.consumers import CONSUMERS
 from robotrove.verification.dataset.runner import own_findings
 
-GR00T = ("dataset=[downgrader, {gr00t_files: {robot: libero}}]", "formats=[v2.1]")
-
 
 def test_statistics_are_of_all_rows_and_every_consumer_takes_it(tmp_path: Path) -> None:
     old = write_sample("libero", tmp_path / "old", episodes=2, frames=20, height=48, width=64, seed=1)
     new = write_sample("libero", tmp_path / "new", episodes=3, frames=14, height=48, width=64, seed=2)
-    run_shipped("libero", old, tmp_path / "out", *GR00T)
+    run_shipped("libero_gr00t", old, tmp_path / "out")
     before = json.loads((tmp_path / "out/meta/stats.json").read_text())
     modality = (tmp_path / "out/meta/modality.json").read_bytes()
-    report = run_shipped("libero", [*old, *new], tmp_path / "longer", *GR00T, f"append_to={tmp_path / 'out'}")
+    report = run_shipped("libero_gr00t", [*old, *new], tmp_path / "longer", f"append_to={tmp_path / 'out'}")
     assert (report.kept, report.rejected) == (3, {"already_in_dataset": 2})
     actions = column(rows(tmp_path / "longer"), "action")
-    assert len(actions) == 2 * 20 + 3 * 14
+    assert len(actions) == 2 * 19 + 3 * 13
     found = json.loads((tmp_path / "longer/meta/stats.json").read_text())["action"]
     np.testing.assert_array_equal(found["max"], actions.max(axis=0))
     np.testing.assert_allclose(found["q01"], np.quantile(actions.astype(np.float64), 0.01, axis=0), rtol=1e-6)

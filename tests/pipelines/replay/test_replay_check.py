@@ -32,7 +32,6 @@ from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.run.runner import execute
 from robotrove.pipelines.run.status import Silent
 from robotrove.pipelines.spec.pipeline_file import shipped_names
-from robotrove.tests.support.libero import STEPS, write_libero
 from robotrove.tests.support.pipelines.joint_spaces import (
     DROID_POLICY,
     DROID_STATE,
@@ -107,9 +106,9 @@ CASES: dict[str, tuple[str, int, int, ReplayedColumn, ReplayedColumn, int]] = {
         0,
     ),
     "libero_gr00t": (
-        "libero_gr00t",
-        2,
-        STEPS - 1,
+        "libero",
+        3,
+        11,
         ReplayedColumn(("x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3"), ("gripper",), ()),
         passed("x", "y", "z", "axis_angle1", "axis_angle2", "axis_angle3", "gripper_left", "gripper_right"),
         0,
@@ -147,10 +146,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def make(pipeline: str, *overrides: str) -> Path:
         if (key := (pipeline, *overrides)) not in done:
             folder = tmp_path_factory.mktemp("run")
-            if pipeline == "libero_gr00t":  # reads the order of rows from the motion, which samples do not have
-                write_libero(folder, "official")
-            else:
-                write_sample(CASES[pipeline][0], folder, frames=FRAMES, height=48, width=48, cameras=_cameras(pipeline))
+            write_sample(CASES[pipeline][0], folder, frames=FRAMES, height=48, width=48, cameras=_cameras(pipeline))
             task = ["source.task=Do it."] if pipeline in ("aloha", "robomimic") else []
             run_shipped(pipeline, sorted(folder.glob("*.hdf5")), folder / "dataset", *task, *overrides)
             done[key] = folder

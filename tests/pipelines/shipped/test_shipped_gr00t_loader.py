@@ -295,7 +295,7 @@ CASES: dict[str, Case] = {
 
 
 def test_every_shipped_pipeline_is_read() -> None:
-    """The rows of libero_gr00t need a motion that follows its actions: see test_shipped_libero.py."""
+    """Rows of libero_gr00t, which pairs actions and observations, are in test_shipped_libero.py."""
     assert sorted([*CASES, "libero_gr00t"]) == sorted(shipped_names())
 
 

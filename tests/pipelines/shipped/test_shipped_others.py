@@ -74,13 +74,13 @@ def test_aloha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layout", "parts"),
+    ("layout", "parts", "seen"),
     [
-        ("robomimic", ("robot0_joint_pos", "robot0_gripper_qpos")),
-        ("libero", ("ee_states", "gripper_states")),
+        ("robomimic", ("robot0_joint_pos", "robot0_gripper_qpos"), ["front", "wrist"]),
+        ("libero", ("ee_states", "gripper_states"), ["agentview", "eye_in_hand"]),
     ],
 )
-def test_robomimic_and_libero(tmp_path: Path, layout: str, parts: tuple[str, ...]) -> None:
+def test_robomimic_and_libero(tmp_path: Path, layout: str, parts: tuple[str, ...], seen: list[str]) -> None:
     paths = sample(tmp_path, layout)
     run_shipped(layout, paths, tmp_path / "out")
     with h5py.File(paths[0]) as file:
@@ -89,7 +89,22 @@ def test_robomimic_and_libero(tmp_path: Path, layout: str, parts: tuple[str, ...
         actions = np.concatenate([demo["actions"] for demo in demos])
     np.testing.assert_array_equal(column(rows(tmp_path / "out"), "observation.state"), state)
     np.testing.assert_array_equal(column(rows(tmp_path / "out"), "action"), actions)
-    assert_pictures(tmp_path / "out", ["front", "wrist"], 2)
+    assert_pictures(tmp_path / "out", seen, 2)
+
+
+def test_libero_gr00t_converts_the_sample_too(tmp_path: Path) -> None:
+    """Observation k with action k + 1: row t of the sample is after action t."""
+    [path] = sample(tmp_path, "libero")
+    report = run_shipped("libero_gr00t", [path], tmp_path / "out")
+    assert (report.kept, report.rejected) == (2, {})
+    with h5py.File(path) as file:
+        demo = file["data/demo_0"]
+        states, actions = np.hstack([demo["obs/ee_states"], demo["obs/gripper_states"]]), demo["actions"][:]
+    actions[:, 6] = (1 - actions[:, 6]) / 2
+    found = rows(tmp_path / "out")
+    np.testing.assert_array_equal(column(found, "observation.state")[: FRAMES - 1], states[:-1])
+    np.testing.assert_array_equal(column(found, "action")[: FRAMES - 1], actions[1:])
+    assert set(actions[:, 6]) == {0, 1}
 
 
 def test_liberos_gripper_from_closed_to_open(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from robotrove.formats.hdf5 import LAYOUTS
 from robotrove.formats.hdf5.layout import Layout
 from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.hdf5.samples import aloha_sample, generic_sample, piper_sample, robomimic_sample
+from robotrove.testing import layout_contract
 from robotrove.testing.layout_contract import LayoutContract
 
 LABELS = [True] * 9 + [None, False]
@@ -48,6 +52,10 @@ class TestLibero(LayoutContract):
     state_width, action_width = 8, 7
     task = (robomimic_sample.INSTRUCTION, "file")
     success = [True] * 11
+
+    def values(self, episode: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        states, actions = robomimic_sample.libero_motion(episode, layout_contract.FRAMES)
+        return actions, states
 
 
 class TestPiper(LayoutContract):
