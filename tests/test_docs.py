@@ -106,6 +106,35 @@ def test_the_output_in_the_readme_is_that_of_its_commands(tmp_path: Path) -> Non
     assert re.search("^" + r"$(?:\n.*)*?\n^".join(lines) + "$", done.stdout, re.MULTILINE), done.stdout
 
 
+def guides() -> list[tuple[str, str, str]]:
+    """Return the ways from HDF5 files to training: title, sample, commands."""
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    return re.findall(r"^### (.+)\n\nSample: `(\w+)`\.[\s\S]*?```bash\n([\s\S]+?)\n```", page, re.MULTILINE)
+
+
+def test_every_guide_has_its_way_to_training() -> None:
+    assert [sample for _, sample, _ in guides()] == ["leisaac", "arena_gr1", "evaltasks", "piper", "libero"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("title", "sample", "commands"), guides(), ids=[sample for _, sample, _ in guides()])
+def test_the_way_from_recordings_to_training_runs(tmp_path: Path, title: str, sample: str, commands: str) -> None:
+    """All commands but the training: a stand-in of its program shows that it starts."""
+    write_sample(sample, tmp_path / "recordings", episodes=2, frames=40)
+    stand_in = tmp_path / "bin/python"
+    stand_in.parent.mkdir()
+    stand_in.write_text("#!/bin/sh\necho started\n")
+    stand_in.chmod(0o755)
+    stand_in.with_name("torchrun").symlink_to(stand_in)
+    (tmp_path / "Isaac-GR00T").mkdir()
+    path = os.pathsep.join([str(stand_in.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
+    script = "set -e\n" + "\n".join(line for line in commands.splitlines() if not line.startswith("cp "))
+    env = os.environ | {"PATH": path, "HOME": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{title}: {done.stderr}"
+    assert done.stdout.endswith("started\n")
+
+
 def test_the_code_of_the_reading_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,7 +167,7 @@ def test_every_preset_is_in_the_table() -> None:
 
 
 def test_the_table_of_presets_in_the_pages() -> None:
-    lines = (Path(__file__).parents[3] / "docs/training.md").read_text().splitlines()
+    lines = (Path(__file__).parents[3] / "docs/gr00t.md").read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     shown = {
         (row[0], row[1].lower()): (row[3], row[4].split()[0], row[5], "vision" in row[6])
