@@ -97,7 +97,9 @@ def gr00t(
     address = None if osmo is None else OsmoAddress(osmo, "--osmo")
     existing = open_current(dataset)
     if not isinstance(existing, DatasetV21):
-        action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(robot or 'ROBOT')} -o NEW"
+        known = _of_type(existing)
+        name = robot or (known.name if known else "ROBOT")
+        action = f"robotrove convert {quote(str(dataset))} --to v2.1 --gr00t {quote(name)} -o NEW"
         raise UsageError(str(dataset), f"is {existing.version}", "v2.1, the version that GR00T reads", action)
     manifest = _robot(existing, robot)
     if not (existing.root / MODALITY).exists():
@@ -148,11 +150,13 @@ def _robot(dataset: Dataset, name: str | None) -> RobotManifest:
         return load_robot(name)
     if robot := _of_type(dataset):
         return robot
+    found, known = dataset.info.get("robot_type"), shipped_robots()
+    near = next((one for one in known if str(found).startswith(f"{one}_")), "NAME")  # gr1_arms_only of EvalTasks
     raise UsageError(
         f"{dataset.root}, robot_type of meta/info.json",
-        f"is {dataset.info.get('robot_type')!r}, which no robot manifest has",
-        "one of " + ", ".join(shipped_robots()) + ", or a YAML file",
-        "--robot NAME",
+        f"is {found!r}, which no robot manifest has",
+        "one of " + ", ".join(known) + ", or a YAML file",
+        f"--robot {near}",
     )
 
 

@@ -214,7 +214,8 @@ def test_the_robot_of_the_robot_type(
     info = json.loads((other / "meta/info.json").read_text())
     (other / "meta/info.json").write_text(json.dumps(info | {"robot_type": "gr1_arms_only"}))
     with pytest.raises(
-        UsageError, match=r"which no robot manifest has[\s\S]*one of aloha, bi_piper, .*so101, or a YAML"
+        UsageError,
+        match=r"which no robot manifest has[\s\S]*one of aloha, bi_piper, .*so101, or a YAML[\s\S]*--robot gr1$",
     ):
         handoff("gr00t", other, "-o", tmp_path / "new", "--version", "n1.6")
     assert not (tmp_path / "new").exists()
