@@ -60,7 +60,7 @@ class OsmoAddress:
     def __init__(self, text: str, where: str) -> None:
         name = _NAME.fullmatch(text)
         if not name and not _URI.fullmatch(text):
-            raise UsageError(where, f"dataset {printable(redacted(text))!r}", ADDRESSES)
+            raise UsageError(where, f"{printable(redacted(text))!r} is not an address of OSMO", ADDRESSES)
         self.text = text
         self._name = name and name[1]
 

@@ -43,7 +43,7 @@ def command(
         given = {"--public": public, "--branch": branch, "--license": license}
         if options := [option for option, value in given.items() if value]:
             raise UsageError(_OSMO, f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only")
-        address = OsmoAddress(target.removeprefix(_OSMO), _OSMO)
+        address = OsmoAddress(target.removeprefix(_OSMO), "push")
         uploaded = _to_osmo(Path(dataset), address, verify=not no_verify)
         echo_json(uploaded) if as_json else echo(printable("{address}: uploaded as {path}/…".format_map(uploaded)))
         return

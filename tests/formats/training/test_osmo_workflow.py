@@ -211,7 +211,7 @@ def test_the_task_trains_on_what_push_uploaded(
 
 def test_addresses_and_presets_that_do_not_fit(dataset: Path, tmp_path: Path) -> None:
     options = [dataset, "-o", tmp_path / "out", "--robot", "so101", "--version", "n1.6", "--osmo"]
-    with pytest.raises(UsageError, match=r"--osmo: dataset 'a\.b'"):
+    with pytest.raises(UsageError, match=r"--osmo: 'a\.b' is not an address"):
         handoff(*options, "a.b")
     with pytest.raises(UsageError, match=r"has no settings for GR00T N1\.6"):
         handoff(*options, "cubes", "--preset", "leisaac")
