@@ -133,6 +133,8 @@ def _lines(dataset: str, report: StatsReport, check: bool, asked: Sequence[str])
 
 def _summary(feature: str, found: FeatureDifferences, check: bool) -> str:
     names = ", ".join(found.statistics)
+    if found.missing == found.count:
+        return f"{feature}: {counted(found.count, 'value')} {'missing' if check else 'added'} ({names})"
     missing = f", {found.missing:,} of them missing" if found.missing else ""
     verb = "changed" if not check else "differs" if found.count == 1 else "differ"
     return f"{feature}: {counted(found.count, 'value')} {verb} ({names}){missing}"

@@ -91,6 +91,10 @@ def test_only_the_files_of_gr00t_change(robotrove: Command, dataset: Path) -> No
     assert changed(before, dataset) == set()
     for consumer in ("gr00t-n1.6", "gr00t-n1.7"):
         assert robotrove("verify", dataset, "--for", consumer).code == 0
+    (dataset / STATS).unlink()
+    for options, verb in ((["--check"], "missing"), ([], "added")):
+        line = f"action (GR00T): 6 values {verb} (mean, std, min, max, q01, q99)"
+        assert line in robotrove("stats", dataset, "--robot", "so101", *options).out.splitlines()
 
 
 def test_statistics_as_gr00t_itself_writes_them_stay(robotrove: Command, dataset: Path) -> None:
