@@ -42,8 +42,10 @@ def command(
     if target.startswith(_OSMO):
         given = {"--public": public, "--branch": branch, "--license": license}
         if options := [option for option, value in given.items() if value]:
-            raise UsageError(_OSMO, f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only")
-        address = OsmoAddress(target.removeprefix(_OSMO), "push")
+            raise UsageError(
+                "push to OSMO", f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only"
+            )
+        address = OsmoAddress(target.removeprefix(_OSMO), "push to OSMO")
         uploaded = _to_osmo(Path(dataset), address, verify=not no_verify)
         echo_json(uploaded) if as_json else echo(printable("{address}: uploaded as {path}/…".format_map(uploaded)))
         return
