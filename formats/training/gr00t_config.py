@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from shlex import quote
 
 import yaml
 
+from ...core.errors import printable
 from ...manifests.robot import Gr00tVersion
 from .gr00t_training import Gr00tTraining
 from .job_scripts import in_comments
 
 CONFIG = "modality_config.py"
+RELATIVE = "relative_actions.yaml"
 
 
 def config_files(training: Gr00tTraining) -> dict[str, str]:
     """Return file name to content."""
     files = {CONFIG: _old_config(training) if training.is_old else _config(training)}
     if training.relative:
-        files["relative_actions.yaml"] = _relative(training)
+        files[RELATIVE] = _relative(training)
     return files
 
 
@@ -116,5 +119,6 @@ if __name__ == "__main__":
 def _relative(training: Gr00tTraining) -> str:
     """Return what `robotrove stats --relative` takes."""
     kinds = {key: {"rep": "RELATIVE" if key in training.relative else "ABSOLUTE"} for key in training.action}
-    about = f"# robotrove stats {_name(training)} --relative THIS_FILE writes meta/relative_stats.json.\n"
+    path = quote(printable(str(training.dataset)))
+    about = f"# To write meta/relative_stats.json: robotrove stats {path} --relative {RELATIVE}\n"
     return about + yaml.safe_dump({"action_horizon": training.horizon, "actions": kinds}, sort_keys=False)

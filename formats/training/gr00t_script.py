@@ -40,9 +40,13 @@ class Preset:
     gpus: int
     options: Mapping[str, str]
 
+    @property
+    def machine(self) -> str:
+        return f"{self.gpus} GPU{'s' if self.gpus > 1 else ''}"
+
     def __str__(self) -> str:
         words = " ".join(f"{name} {value}".rstrip() for name, value in self.options.items())
-        return f"{self.gpus} GPU{'s' if self.gpus > 1 else ''}, {words} ({self.source})"
+        return f"{self.machine}, {words} ({self.source})"
 
 
 # Arena's and EvalTasks' guides train the vision tower, which is frozen by default from N1.5 on.
@@ -131,16 +135,17 @@ def _comments(training: Gr00tTraining, preset: str | None, settings: Preset | No
     lines = [f"Fine-tunes GR00T {release} on {name}; further options go through, such as --max-steps 20000."]
     lines += [f"Configuration: {training.source}.", *(f"- {note}" for note in training.notes)]
     if settings:
-        lines.append(f"Settings: preset {preset}, {settings}.")
+        lines.append(f"Settings: preset {preset}, {settings.machine} ({settings.source}).")
     else:
         lines.append("Settings: GR00T's defaults. Those of guides, which handoff gr00t --preset NAME writes:")
         lines += [f"  {one}: {found[training.version]}" for one, found in PRESETS.items() if training.version in found]
-    lines.append("Variables: NUM_GPUS, OUTPUT_DIR=DIR, RESUME=1 to resume, WANDB=1 to report to wandb.")
+    variables = "GR00T=CHECKOUT, NUM_GPUS, OUTPUT_DIR=DIR, RESUME=1 to resume, WANDB=1 to report to wandb"
+    lines.append(f"Variables: {variables}.")
     if training.is_old:
         lines.append("--batch-size counts for each GPU: NUM_GPUS times as much in all.")
     else:
         lines.append("--global-batch-size counts for all GPUs together, and NUM_GPUS must divide it.")
-        lines.append(f"Guides have --no-resume, an option that GR00T {release} does not know: it resumes where it can.")
+        lines.append(f"The guides' --no-resume is not an option of GR00T {release}: do not add it.")
     return lines
 
 

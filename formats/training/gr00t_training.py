@@ -101,8 +101,8 @@ def kept_statistics(version: Gr00tVersion, tag: str) -> str:
         return ""
     return (
         f"GR00T {version.upper()} keeps the statistics of its checkpoint for tag {tag}: it does not use stats.json and "
-        "relative_stats.json of the dataset. To use them: `robotrove handoff gr00t --tag new_embodiment`. (That the "
-        "checkpoint has this tag is inferred from GR00T's list of pretraining tags, not verified.)"
+        "relative_stats.json of the dataset. To use those: `--tag new_embodiment` of `robotrove handoff gr00t`. (Not "
+        "verified: that the checkpoint has this tag is inferred from GR00T's list of pretraining tags.)"
     )
 
 

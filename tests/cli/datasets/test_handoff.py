@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -104,7 +105,9 @@ def test_the_configuration_of_new_releases(datasets: dict[str, Path], tmp_path: 
             "language": {"delta_indices": [0], "modality_keys": ["annotation.human.task_description"]},
         }
     }
-    assert yaml.safe_load((tmp_path / "out/relative_actions.yaml").read_text()) == {
+    text = (tmp_path / "out/relative_actions.yaml").read_text()
+    assert f"robotrove stats {quote(str(datasets['v2.1']))} --relative relative_actions.yaml\n" in text
+    assert yaml.safe_load(text) == {
         "action_horizon": 16,
         "actions": {"single_arm": {"rep": "RELATIVE"}, "gripper": {"rep": "ABSOLUTE"}},
     }

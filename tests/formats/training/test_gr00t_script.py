@@ -280,6 +280,14 @@ def test_gpus_of_the_job(tmp_path: Path, preset: str | None, gpus: int) -> None:
     assert seen(out)[seen(out).index("--num-gpus") + 1] == "4"
 
 
+def test_the_first_lines_of_a_script_with_a_preset(tmp_path: Path) -> None:
+    """The options of the preset stand in the command."""
+    lines = (written(tmp_path, "gr1", "n1.6", "small") / FINETUNE).read_text().splitlines()
+    assert "# Settings: preset small, 1 GPU (isaac-sim/IsaacLab-Arena e81d5e4: gr1)." in lines
+    [variables] = [line for line in lines if line.startswith("# Variables: ")]
+    assert variables.startswith("# Variables: GR00T=CHECKOUT, NUM_GPUS, ")
+
+
 def test_settings_of_guides_stand_in_a_script_without_a_preset(tmp_path: Path) -> None:
     lines = (written(tmp_path, "gr1", "n1.6") / FINETUNE).read_text().splitlines()
     comments = [line for line in lines if line.startswith("#   ")]
