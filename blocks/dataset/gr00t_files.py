@@ -21,7 +21,7 @@ from ...verification.consumers.modality import check_modality
 from ..binding import Bound
 from ..dataset_step import DatasetStep
 
-# A run goes on from any folder, and on other machines: the file is known by its absolute path.
+# A run may resume in any folder and on other machines, so the file is known by its absolute path.
 ModalityFile: TypeAlias = Annotated[str, AfterValidator(lambda path: os.path.abspath(os.path.expanduser(path)))]
 
 

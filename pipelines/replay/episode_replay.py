@@ -47,8 +47,8 @@ class Undo:
             if not isinstance(step, EpisodeStep) or not step.has_inverse:
                 why = f"{type(step).__module__}:{type(step).__qualname__} has no inverse"
                 columns = ", ".join(key for key in vectors(stored) if key not in DEFAULT_FEATURES)
-                steps = "steps of robotrove, or your own that define `inverse` or set `keeps_vectors`"
-                raise self._no_way(index, columns, why, steps)
+                expected = "steps of robotrove, or your own that define `inverse` or set `keeps_vectors`"
+                raise self._no_way(index, columns, why, expected)
         self._maps = [(index, step) for index, step in enumerate(steps) if isinstance(step, EpisodeMap)]
         self._stored = stored
         self.ways: dict[tuple[str, Feature], WayBack] = {}

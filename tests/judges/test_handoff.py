@@ -118,5 +118,5 @@ def test_its_parser_knows_the_options(release: str, datasets: dict[str, Path], t
     }
     evaluation = "env_eval_freq" if release == "0.6.1" else "eval_freq"
     assert set(defaults) == {"steps", "batch_size", "num_workers", "save_freq", evaluation}
-    told = dict(re.findall(r"--(\w+)=(\d+)", (tmp_path / "out/train.sh").read_text()))
-    assert {option: int(told[option]) for option in defaults} == defaults
+    shown = dict(re.findall(r"--(\w+)=(\d+)", (tmp_path / "out/train.sh").read_text()))
+    assert {option: int(shown[option]) for option in defaults} == defaults

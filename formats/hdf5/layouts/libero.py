@@ -41,7 +41,7 @@ _OBSERVED = ("obs/", "robot_states")  # rewards, dones and the simulator's state
 # which LIBERO uses, and 1.5.2 (OSC_POSE, kp 150). So a motion correlates as well with the action before its own, and
 # only a response over several steps tells both orders apart.
 _STEPS = 3
-_THIRD = 0.75  # of the second step: longer responses to an action are not told from those that begin a step later
+_THIRD = 0.75  # of the second step: a longer response looks like one that begins a step later
 _LEAST_EXPLAINED = 0.5  # of the motion, by its actions
 _CLEAR = 10.0  # logarithm of how much likelier one order must be
 

@@ -68,18 +68,18 @@ def test_the_file_is_written_whole(files: list[Path], own: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         ({}, r"robot and modality: found nothing \(null\) for both"),
         ({"robot": "so101", "modality": "own.json"}, "robot and modality: found both"),
         ({"modality": "none.json"}, "none.json: cannot be read: No such file"),
     ],
 )
-def test_a_robot_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Any, told: str) -> None:
+def test_a_robot_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Any, words: str) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=words):
         Gr00tFiles(**arguments)
-    with pytest.raises(ConfigError, match=rf"dataset\[1\] \(gr00t_files\): .*{told}"):
+    with pytest.raises(ConfigError, match=rf"dataset\[1\] \(gr00t_files\): .*{words}"):
         run_shipped("leisaac_so101", [tmp_path], tmp_path / "out", *blocks(**arguments))
     assert list(tmp_path.iterdir()) == []
 
@@ -215,11 +215,11 @@ class TestAppend:
         before = tree(base)
         with pytest.raises(UsageError) as caught:
             append(robot="so101")
-        told = str(caught.value)
-        assert f"{base / MODALITY}: differs from what robot so101 gives" in told
-        assert "state.single_arm is missing" in told
-        assert "state.all is unexpected" in told
-        assert f"`modality: {base / MODALITY}`, `replace: true`" in told
+        words = str(caught.value)
+        assert f"{base / MODALITY}: differs from what robot so101 gives" in words
+        assert "state.single_arm is missing" in words
+        assert "state.all is unexpected" in words
+        assert f"`modality: {base / MODALITY}`, `replace: true`" in words
         assert tree(base) == before
         append(**({"modality": str(base / MODALITY)} if is_kept else {"robot": "so101", "replace": True}))
         assert modality(tmp_path / output) == (OWN if is_kept else robots)

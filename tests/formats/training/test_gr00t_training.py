@@ -174,7 +174,7 @@ def test_states_as_sine_and_cosine_are_twice_as_wide(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cameras", "chosen", "told"),
+    ("cameras", "chosen", "words"),
     [
         (["front", "wrist", "top"], ("front", "wrist"), ""),
         (["front"], ("front",), "cameras front: the dataset has no wrist"),
@@ -184,11 +184,11 @@ def test_states_as_sine_and_cosine_are_twice_as_wide(tmp_path: Path) -> None:
     ],
 )
 def test_cameras_that_a_dataset_calls_otherwise(
-    tmp_path: Path, cameras: list[str], chosen: tuple[str, ...], told: str
+    tmp_path: Path, cameras: list[str], chosen: tuple[str, ...], words: str
 ) -> None:
     dataset = robot_dataset(tmp_path / "data", "so101", cameras)
     training = gr00t_training(dataset, load_robot("so101"), "n1.6")
-    assert (training.video, training.notes) == (chosen, (told,) if told else ())
+    assert (training.video, training.notes) == (chosen, (words,) if words else ())
 
 
 def test_cameras_that_cannot_be_told_apart(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_keys_that_a_dataset_lacks(tmp_path: Path) -> None:
     dataset = change_modality(dataset, "action", {"navigate_command": "", "waist": ""})
     training = gr00t_training(dataset, load_robot("g1"), "n1.6")
     assert training.action == (*GROUPS, "base_height_command")
-    told = "action without waist, navigate_command: meta/modality.json of the dataset has no such key"
-    assert training.notes == (told,)
+    note = "action without waist, navigate_command: meta/modality.json of the dataset has no such key"
+    assert training.notes == (note,)
 
 
 def test_statistics_of_the_checkpoint(tmp_path: Path) -> None:

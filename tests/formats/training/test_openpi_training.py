@@ -153,15 +153,15 @@ def read(transforms, sample, found):
 
 if __name__ == "__main__":
     config = _config._CONFIGS_DICT[sys.argv[1]]
-    told = dataclasses.asdict(dataclasses.replace(config, model=None, data=None))
-    told["root"] = os.path.realpath(os.path.join(os.environ["HF_LEROBOT_HOME"], config.data.repo_id))
-    told |= {"model": repr(config.model), "argv": sys.argv[1:], "data": type(config.data).__name__}
-    told |= {"base": dataclasses.asdict(config.data.base_config), "repo_id": config.data.repo_id}
+    report = dataclasses.asdict(dataclasses.replace(config, model=None, data=None))
+    report["root"] = os.path.realpath(os.path.join(os.environ["HF_LEROBOT_HOME"], config.data.repo_id))
+    report |= {"model": repr(config.model), "argv": sys.argv[1:], "data": type(config.data).__name__}
+    report |= {"base": dataclasses.asdict(config.data.base_config), "repo_id": config.data.repo_id}
     if hasattr(config.data, "create"):
         data = config.data.create(config.assets_dirs, config.model)
         both = [*data.repack_transforms.inputs, *data.data_transforms.inputs]
-        told |= {"steps": [type(one).__name__ for one in both], "keys": data.action_sequence_keys}
-        told |= {"model_transforms": data.model_transforms.inputs, "prompt": data.prompt_from_task}
+        report |= {"steps": [type(one).__name__ for one in both], "keys": data.action_sequence_keys}
+        report |= {"model_transforms": data.model_transforms.inputs, "prompt": data.prompt_from_task}
         context = multiprocessing.get_context("spawn")
         found = context.Queue()
         with np.load(os.environ["SAMPLE"]) as arrays:
@@ -172,10 +172,10 @@ if __name__ == "__main__":
                  **{f"mask/{key}": one for key, one in sample["image_mask"].items()},
                  state=sample["state"], actions=sample["actions"], prompt=sample["prompt"])
         [answer] = data.data_transforms.outputs
-        told["answer"] = answer({"actions": np.arange(64.0).reshape(2, 32)})["actions"].tolist()
+        report["answer"] = answer({"actions": np.arange(64.0).reshape(2, 32)})["actions"].tolist()
     else:
-        told["repack"] = dataclasses.asdict(config.data).get("repack_transforms")
-    print(json.dumps(told))
+        report["repack"] = dataclasses.asdict(config.data).get("repack_transforms")
+    print(json.dumps(report))
 """
 
 
@@ -242,8 +242,8 @@ def start(out: Path, openpi: Path, tmp_path: Path, *options: str, **environment:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report
 
 
 def test_the_configuration(dataset: Path, openpi: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,8 +257,8 @@ def test_the_configuration(dataset: Path, openpi: Path, tmp_path: Path, capsys: 
     state, actions = rng.random(6).astype(np.float32), rng.random((50, 6)).astype(np.float32)
     columns = {"observation.images.front": front, "observation.images.wrist": wrist, "observation.state": state}
     np.savez(tmp_path / "sample.npz", **columns, action=actions, task_index=0)
-    told = start(out, openpi, tmp_path, "--num-train-steps", "7")
-    assert told == {
+    report = start(out, openpi, tmp_path, "--num-train-steps", "7")
+    assert report == {
         "name": "pi0_it_s_mine",
         "model": "Pi0Config(pi05=False, model_type=<ModelType.PI0: 'pi0'>, action_horizon=50)",
         "data": "RobotData",
@@ -277,7 +277,7 @@ def test_the_configuration(dataset: Path, openpi: Path, tmp_path: Path, capsys: 
             *("pi0_it_s_mine", "--exp-name", "it-s-mine", "--checkpoint-base-dir", str(out / "checkpoints")),
             *("--num-train-steps", "7"),
         ],
-        "base": told["base"],
+        "base": report["base"],
         "prompt": True,
         "keys": ["action"],
         "model_transforms": ["model"],
@@ -309,7 +309,7 @@ def test_joints_that_are_targets(dataset: Path, openpi: Path, tmp_path: Path) ->
     path.write_text(
         text.replace("DELTA = [False, False, False, False, False,", "DELTA = [True, True, True, True, True,")
     )
-    told = subprocess.run(
+    report = subprocess.run(
         [
             sys.executable,
             "-c",
@@ -320,8 +320,8 @@ def test_joints_that_are_targets(dataset: Path, openpi: Path, tmp_path: Path) ->
         text=True,
         check=True,
     ).stdout
-    assert "DeltaActions(mask=[True, True, True, True, True, False])" in told
-    assert "AbsoluteActions(mask=[True, True, True, True, True, False])" in told
+    assert "DeltaActions(mask=[True, True, True, True, True, False])" in report
+    assert "AbsoluteActions(mask=[True, True, True, True, True, False])" in report
 
 
 @pytest.mark.parametrize(
@@ -372,10 +372,10 @@ def test_forms_that_openpi_has_itself(dataset: Path, openpi: Path, tmp_path: Pat
     pictures = {f"observation__images__{name}": ("video", [48, 64, 3]) for name in ("cam_high", "cam_left_wrist")}
     joints = {"observation__state": ("float32", [14]), "action": ("float32", [14])}
     handoff(features_of(dataset, tmp_path / "aloha", **pictures, **joints), "-o", tmp_path / "a")
-    told = start(tmp_path / "a", openpi, tmp_path)
-    assert told["data"] == "LeRobotAlohaDataConfig"
-    assert told["base"]["prompt_from_task"] is True
-    [repack] = told["repack"]["inputs"]
+    report = start(tmp_path / "a", openpi, tmp_path)
+    assert report["data"] == "LeRobotAlohaDataConfig"
+    assert report["base"]["prompt_from_task"] is True
+    [repack] = report["repack"]["inputs"]
     assert repack["structure"] == {
         "images": {
             "cam_high": "observation.images.cam_high",
@@ -390,9 +390,9 @@ def test_forms_that_openpi_has_itself(dataset: Path, openpi: Path, tmp_path: Pat
     }
     joints = {"joint_position": ("float32", [7]), "gripper_position": ("float32", [1]), "actions": ("float32", [8])}
     handoff(features_of(dataset, tmp_path / "droid", **pictures, **joints), "-o", tmp_path / "d")
-    told = start(tmp_path / "d", openpi, tmp_path)
-    assert (told["data"], told["base"]["action_sequence_keys"]) == ("LeRobotDROIDDataConfig", ["actions"])
-    assert told["base"]["prompt_from_task"] is True
+    report = start(tmp_path / "d", openpi, tmp_path)
+    assert (report["data"], report["base"]["action_sequence_keys"]) == ("LeRobotDROIDDataConfig", ["actions"])
+    assert report["base"]["prompt_from_task"] is True
 
 
 def test_names_of_a_dataset_stay_names(dataset: Path, tmp_path: Path) -> None:

@@ -280,8 +280,8 @@ def test_an_arm_at_rest_is_rejected_and_the_rest_goes_on(tmp_path: Path) -> None
         file["data/demo_0/obs/ee_states"][:] = file["data/demo_0/obs/ee_states"][0]
     report = run_shipped("libero_gr00t", [path], tmp_path / "out")
     assert (report.kept, report.rejected) == (1, {"unclear_pairing": 1})
-    [told] = [row.detail for row in plan("libero_gr00t", [path]).manifest.rows if row.reason]
-    assert "options: {observation: after}" in told
+    [detail] = [row.detail for row in plan("libero_gr00t", [path]).manifest.rows if row.reason]
+    assert "options: {observation: after}" in detail
     report = run_shipped("libero_gr00t", [path], tmp_path / "decided", "source.options.observation=after")
     assert (report.kept, report.rejected) == (2, {})
     check_pairs(tmp_path / "decided", "official", 1, STEPS - 1)

@@ -172,7 +172,7 @@ HAND = {"original_key": "action", "start": 2, "end": 3}
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "told"),
+    ("found", "expected", "notes"),
     [
         ({"action": {"arm": ARM}}, {"action": {"arm": ARM}}, []),
         ({"action": {"arm": ARM}, "annotation": None}, {"action": {"arm": ARM}}, []),
@@ -196,12 +196,12 @@ HAND = {"original_key": "action", "start": 2, "end": 3}
         ({"video": {"a\x1b[2J": {}}}, {"video": {}}, ["video.a\\x1b[2J is unexpected: {}"]),
     ],
 )
-def test_differences_are_told_key_by_key(found: dict, expected: dict, told: list[str]) -> None:
-    assert differences(found, expected) == told
+def test_differences_are_named_key_by_key(found: dict, expected: dict, notes: list[str]) -> None:
+    assert differences(found, expected) == notes
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "told"),
+    ("name", "text", "notes"),
     [
         ("mine.json", '{"state": {},\n "action": {,}}', "mine.json: cannot be read as JSON: .* line 2 column 13"),
         ("mine.json", "[]", "mine.json: holds a list instead of an object"),
@@ -209,8 +209,8 @@ def test_differences_are_told_key_by_key(found: dict, expected: dict, told: list
         ("mine.txt", "{}", "mine.txt: its name does not end with .json"),
     ],
 )
-def test_a_file_that_cannot_be_a_modality_json(tmp_path: Path, name: str, text: str | None, told: str) -> None:
+def test_a_file_that_cannot_be_a_modality_json(tmp_path: Path, name: str, text: str | None, notes: str) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=notes):
         read_modality(str(tmp_path / name))
