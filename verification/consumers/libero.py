@@ -23,7 +23,7 @@ _FIX = (
 )
 
 _MIDDLE = 0.5  # between both commands
-_TWICE = "Values up to 0.5 come of a second conversion, such as `libero_gr00t` of a file with 0 and 1; leave it out"
+_TWICE = "Values up to 0.5 come of a second conversion, such as `libero_gr00t` of a file with 0 and 1: remove it"
 
 
 class LiberoCheck(Check[DatasetV21]):
