@@ -119,6 +119,7 @@ def lerobot_files(dataset: Dataset, policy: Policy, folder: Path) -> dict[str, s
         f"Trains {what}; further options go through. Defaults:",
         "  --steps=100000 --batch_size=8 --num_workers=4 --save_freq=20000 --wandb.enable=false",
         f"  with --env.type=…, to evaluate in simulation: {_EVALUATION[dataset.version]}",
+        "Variable: OUTPUT_DIR=DIR.",
     ]
     return {
         TRAIN: script(about, f'{body}{option_lines(options)} \\\n    "$@"\n'),

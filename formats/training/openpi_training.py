@@ -229,6 +229,7 @@ def _command(training: OpenpiTraining) -> str:
     comments = [
         f"Trains pi0 on {_title(training)} with openpi; further options go through,",
         "such as --num-train-steps 20000, --overwrite or --resume.",
+        "Variables: OPENPI=CHECKOUT, OUTPUT_DIR=DIR.",
     ]
     body = f"""here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 : "${{OPENPI:?Set OPENPI to a checkout of openpi, and activate its Python}}"
