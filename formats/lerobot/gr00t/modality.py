@@ -86,15 +86,26 @@ def read_modality(path: str) -> dict[str, Any]:
         path: The file; its name ends with .json, by which a run knows that its content counts.
 
     Raises:
-        UsageError: If it cannot be read, has another name, or is not a JSON object, with the line.
+        UsageError: If it cannot be read, has another name, is not a JSON object, with the line, or has a key twice.
     """
     expected = f"a file NAME.json with an object of {', '.join(SECTIONS)}, like {MODALITY} of a GR00T dataset"
     if not path.endswith(".json"):
         raise UsageError(path, "its name does not end with .json", expected)
+    text = text_of(path, expected)
     try:
-        return parse_object(text_of(path, expected).encode(), path)
+        content = parse_object(text.encode(), path)
     except Damaged as exc:
         raise UsageError(path, exc.found, expected) from exc
+    twice: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        keys = [key for key, _ in pairs]
+        twice.extend(key for key in dict.fromkeys(keys) if keys.count(key) > 1)
+
+    json.loads(text.encode(), object_pairs_hook=note)
+    if twice:  # of which JSON's readers take the last
+        raise UsageError(path, f"has a key twice in one object: {printable(', '.join(twice))}", "each key once")
+    return content
 
 
 def modality_text(content: Mapping[str, Any]) -> bytes:

@@ -206,6 +206,7 @@ def test_differences_are_named_key_by_key(found: dict, expected: dict, notes: li
         ("mine.json", '{"state": {},\n "action": {,}}', "mine.json: cannot be read as JSON: .* line 2 column 13"),
         ("mine.json", "[]", "mine.json: holds a list instead of an object"),
         ("mine.json", None, "mine.json: cannot be read: No such file"),
+        ("mine.json", '{"state": {"arm": {"start": 0}, "arm": {"start": 3}}}', "has a key twice in one object: arm"),
         ("mine.txt", "{}", "mine.txt: its name does not end with .json"),
     ],
 )
@@ -214,3 +215,8 @@ def test_a_file_that_cannot_be_a_modality_json(tmp_path: Path, name: str, text: 
         (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=notes):
         read_modality(str(tmp_path / name))
+
+
+def test_a_file_of_windows_begins_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"state": {}}', encoding="utf-8-sig")
+    assert read_modality(str(tmp_path / "mine.json")) == {"state": {}}
