@@ -82,6 +82,8 @@ def rlinf_fragment(dataset: DatasetV21, version: RlinfVersion, tag: str | None =
         f"The checkpoint must contain {METADATA} with an entry {chosen}."
         if version == "n1.5"
         else f"{METADATA} in the checkpoint is optional for {version.upper()}.",
+        f"num_action_chunks is for a training with {HORIZON} actions at a time; with --horizon N of `handoff gr00t`",
+        "it is at most N.",
     ]
     about += (
         ["N1.7 also needs backbone_model_path beside both model_path: Cosmos-Reason2-2B."] if version == "n1.7" else []

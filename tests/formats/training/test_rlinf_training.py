@@ -79,6 +79,7 @@ def test_the_values(
     }
     assert ("must contain experiment_cfg/metadata.json" in text) == (version == "n1.5")
     assert ("backbone_model_path" in text) == (version == "n1.7")
+    assert "# num_action_chunks is for a training with 16 actions at a time; with --horizon N" in text
 
 
 def test_the_size_is_that_of_the_dataset(dataset: Path, tmp_path: Path) -> None:
