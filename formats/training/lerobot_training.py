@@ -58,6 +58,9 @@ def pretrained_policy(dataset: Dataset, path: str, renames: Mapping[str, str]) -
         if inputs and new not in inputs:
             found = f"the policy has no input {new!r}{nearest(new, inputs)}"
             raise UsageError(f"--rename {old}={new}", found, ", ".join(inputs), "--rename KEY=KEY")
+        if inputs and (inputs[new] == "VISUAL") != (old in dataset.cameras):
+            found = f"{new} of the policy is {inputs[new]}, and {old} is {dataset.features[old]}"
+            raise UsageError(f"--rename {old}={new}", found, "a camera for a camera", "--rename KEY=KEY")
     if len(set(renames.values())) < len(renames):
         raise UsageError("--rename", "gives two observations one name", "a name for each")
     seen = [key for key, kind in inputs.items() if kind == "VISUAL"]

@@ -173,6 +173,10 @@ def test_a_policy_whose_cameras_need_no_names_trains_on_v21_too(datasets: dict[s
             ["--pretrained", "{policy}", "--rename", f"{FRONT}=observation.images.camera4"],
             "did you mean 'observation.i",
         ),
+        (
+            ["--pretrained", "{policy}", "--rename", "observation.state=observation.images.camera1"],
+            r"camera1 of the policy is VISUAL, and observation.state is float32\[6\]",
+        ),
         (["--pretrained", "/no/where"], r"config.json: says nothing of a policy[\s\S]*OWNER/NAME of the Hub"),
         (["--pretrained", "{folder}"], "config.json: says nothing of a policy"),
     ],
