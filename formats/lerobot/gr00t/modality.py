@@ -103,7 +103,7 @@ def read_modality(path: str) -> dict[str, Any]:
         twice.extend(key for key in dict.fromkeys(keys) if keys.count(key) > 1)
 
     json.loads(text.encode(), object_pairs_hook=note)
-    if twice:  # of which JSON's readers take the last
+    if twice:  # JSON's readers take the last
         raise UsageError(path, f"has a key twice in one object: {printable(', '.join(twice))}", "each key once")
     return content
 
