@@ -121,7 +121,7 @@ def gr00t(
     if address:
         files[WORKFLOW] = _workflow(training, preset, address)
     _write(folder, files)
-    notes = "".join(f"\n  note: {note}" for note in (*training.notes, *(one.message for one in found), *doubts))
+    notes = _notes([*training.notes, *(one.message for one in found), *doubts])
     echo(f"{folder}: {', '.join(files)}\n  configuration: {training.source}{notes}")
     echo(f"  start: GR00T=CHECKOUT bash {quote(str(folder / FINETUNE))}")
     if address:
@@ -190,7 +190,7 @@ def lerobot(dataset: Path, folder: Path, policy: str | None, pretrained: str | N
     if doubled := [key for key in dict.fromkeys(cameras) if cameras.count(key) > 1]:
         raise UsageError("--rename", f"gives {printable(doubled[0])!r} two names", "one name for each")
     existing = open_current(dataset)
-    _refuse(existing, "lerobot")
+    doubts = _refuse(existing, "lerobot")
     chosen = Policy(policy or "act")
     if pretrained:
         chosen = pretrained_policy(existing, pretrained, dict(text.split("=", 1) for text in renames))
@@ -199,7 +199,7 @@ def lerobot(dataset: Path, folder: Path, policy: str | None, pretrained: str | N
     shown = "".join(f"\n  {printable(old)} is {printable(new)} of the policy" for old, new in chosen.renames.items())
     if pretrained and not shown and not Path(pretrained).exists():
         shown = "\n  if LeRobot finds a feature mismatch, give the names of the policy's cameras: --rename KEY=KEY"
-    echo(f"{folder}: {', '.join(files)}{shown}\n  start: bash {quote(str(folder / TRAIN))}")
+    echo(f"{folder}: {', '.join(files)}{shown}{_notes(doubts)}\n  start: bash {quote(str(folder / TRAIN))}")
 
 
 @command.command()
@@ -212,14 +212,14 @@ def openpi(dataset: Path, folder: Path) -> None:
     the statistics once, then trains.
     """
     existing = open_current(dataset)
-    _refuse(existing, "openpi")
+    doubts = _refuse(existing, "openpi")
     training = openpi_training(existing)
     files = openpi_files(training, folder) | evaluation_files(existing, "openpi", _of_type(existing))
     _write(folder, files)
     echo(
         f"{folder}: {', '.join(files)}\n"
-        f"  openpi reads HF_LEROBOT_HOME/{training.repo_id}: {TRAIN} links the dataset there, in {folder}\n"
-        f"  start: OPENPI=CHECKOUT bash {quote(str(folder / TRAIN))}"
+        f"  openpi reads HF_LEROBOT_HOME/{training.repo_id}: {TRAIN} links the dataset there, in {folder}"
+        f"{_notes(doubts)}\n  start: OPENPI=CHECKOUT bash {quote(str(folder / TRAIN))}"
     )
 
 
@@ -243,8 +243,11 @@ def rlinf(dataset: Path, folder: Path, version: RlinfVersion, tag: str | None) -
     fragment = rlinf_fragment(existing, version, tag)
     files = {FRAGMENT: fragment} | evaluation_files(existing, "RLinf", _of_type(existing))
     _write(folder, files)
-    notes = "".join(f"\n  note: {doubt}" for doubt in doubts)
-    echo(f"{fragment}{folder}: {', '.join(files)}{notes}")
+    echo(f"{fragment}{folder}: {', '.join(files)}{_notes(doubts)}")
+
+
+def _notes(texts: Sequence[str]) -> str:
+    return "".join(f"\n  note: {text}" for text in texts)
 
 
 def _refuse(dataset: Dataset, consumer: str, besides: Sequence[str] = ()) -> list[str]:

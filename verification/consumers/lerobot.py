@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic, converted
+from .libero import RecordedGripperCheck
 from .videos import FetchCheck
 
 _NAMED = "`source: {columns: {%s: PATH}}` in the pipeline names it"
@@ -56,4 +57,6 @@ class PolicyFeaturesCheck(Check[Dataset]):
             yield self.warning(paths_v30.INFO, f"{told}; {_NAMED % 'observation.images.front'}")
 
 
-LEROBOT = Consumer("LeRobot", ("v2.1", "v3.0"), (ReleaseCheck(), PolicyFeaturesCheck(), FetchCheck()))
+LEROBOT = Consumer(
+    "LeRobot", ("v2.1", "v3.0"), (ReleaseCheck(), PolicyFeaturesCheck(), FetchCheck(), RecordedGripperCheck())
+)

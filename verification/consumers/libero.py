@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_v21 import DatasetV21
 from ..check import Check, Diagnostic
 from .gr00t_release import Release
@@ -45,7 +46,7 @@ class LiberoCheck(Check[DatasetV21]):
         columns = self._release.columns(dataset, "state", "action", "video")
         if not {f"{entry.section}.{entry.key}" for entry, _, _ in columns} >= _KEYS:
             return
-        is_libero = any(_NAMES & set(feature.names or ()) for feature in dataset.features.values())
+        is_libero = _is_libero(dataset)
         for entry, column, feature in columns:
             if (entry.section, entry.key) == ("action", "gripper"):
                 low, high, is_sign = _range(dataset, column, entry.content["start"])
@@ -63,6 +64,29 @@ class LiberoCheck(Check[DatasetV21]):
                 fix = "write `image_resizer: {height: 256, width: 256}` among the steps"
                 sizes = f"env.*.init_params.camera_heights {height} and camera_widths {width} in RLinf"
                 yield self.warning(entry.place, f"{told}, and {why}; {fix}, or set {sizes}")
+
+
+class RecordedGripperCheck(Check[Dataset]):
+    """Grippers as recorded, -1 (open) and 1 (close): the LIBERO environments of openpi and LeRobot take actions so."""
+
+    name = LiberoCheck.name
+
+    def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
+        """Yield a warning if the grippers are those of GR00T and RLinf, from 0 (close) to 1 (open)."""
+        for key in ("action", "actions"):
+            if not _is_libero(dataset) or key not in dataset.features or dataset.features[key].shape != (7,):
+                continue
+            grippers = [batch[key][:, 6] for batch in dataset.rows([key])]
+            low = min((part.min(initial=np.inf) for part in grippers), default=np.inf)
+            high = max((part.max(initial=-np.inf) for part in grippers), default=-np.inf)
+            if -_ROUNDING <= low < _MIDDLE and high <= 1 + _ROUNDING:
+                told = f"has grippers from {low:g} to {high:g}, as GR00T and RLinf take them"
+                why = "the LIBERO environments of openpi and LeRobot take -1 (open) and 1 (close), and would close on 1"
+                yield self.warning(key, f"{told}; {why}; `robotrove run libero` keeps them as recorded")
+
+
+def _is_libero(dataset: Dataset) -> bool:
+    return any(_NAMES & set(feature.names or ()) for feature in dataset.features.values())
 
 
 def _range(dataset: DatasetV21, column: str, entry: int) -> tuple[float, float, bool]:

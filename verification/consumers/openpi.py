@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Consumer, Diagnostic
+from .libero import RecordedGripperCheck
 
 _DIM = 32
 # Data configurations, and the columns that their RepackTransform reads; prompt is made from the task.
@@ -102,4 +103,4 @@ def _repack(dataset: Dataset) -> str | None:
     return f"a copy of LeRobotLiberoDataConfig RepackTransform({json.dumps(mapping)}) and {base}"
 
 
-OPENPI = Consumer("openpi", ("v2.1",), (ColumnsCheck(), PromptCheck()))
+OPENPI = Consumer("openpi", ("v2.1",), (ColumnsCheck(), PromptCheck(), RecordedGripperCheck()))

@@ -71,3 +71,24 @@ def test_pictures_of_another_size_than_the_environments_render(copy: Copy, consu
 def test_a_part_of_the_keys_is_another_robot(copy: Copy) -> None:
     prepared(copy, "robotrove", (-1, 1)).json(MODALITY, lambda found: found["video"].pop("wrist_image"))
     assert [where for _, where, _ in copy.found("gr00t-n1.6")] == []
+
+
+@pytest.mark.parametrize("consumer", ["openpi", "lerobot"])
+@pytest.mark.parametrize(
+    ("recorder", "grippers", "expected"),
+    [
+        ("robotrove", (0, 1), ["warning"]),
+        ("any4lerobot", (0, 1), ["warning"]),
+        ("another robot", (0, 1), []),
+        ("robotrove", (-1, 1), []),
+        ("robotrove", (1,), []),
+    ],
+)
+def test_grippers_for_environments_that_take_them_as_recorded(
+    copy: Copy, consumer: str, recorder: str, grippers: tuple[float, ...], expected: list[str]
+) -> None:
+    found = [one for one in prepared(copy, recorder, grippers).found(consumer) if one[1] == "action"]
+    assert [severity for severity, _, _ in found] == expected
+    for _, _, message in found:
+        assert message.startswith("has grippers from 0 to 1, as GR00T and RLinf take them; the LIBERO environments")
+        assert "robotrove run libero`" in message
