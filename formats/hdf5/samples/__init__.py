@@ -42,6 +42,8 @@ CAMERAS = {
     "piper_raw": ("left", "mid", "right"),
 }
 _OTHER_CAMERAS = ("front", "wrist")
+_RATES = {"libero": 20}  # as the simulator controls the arm
+_OTHER_RATE = 30
 
 
 def write_sample(
@@ -55,7 +57,7 @@ def write_sample(
     cameras: tuple[str, ...] | None = None,
     seed: int = 0,
     compression: Compression | None = None,
-    fps: int = 30,
+    fps: int | None = None,
 ) -> list[Path]:
     """Write sample files of one layout into a folder, frame by frame, and return their paths.
 
@@ -73,14 +75,15 @@ def write_sample(
             camera numbers of the markers.
         seed: Another seed gives other values.
         compression: Of raw frames and vectors; None is the layout's own habit.
-        fps: Frames per second, written where the layout has a place for it.
+        fps: Frames per second, written where the layout has a place for it; 20 for LIBERO and 30 for others by default.
 
     Raises:
         UsageError: If there is no such layout, or an argument does not fit.
     """
     write = SAMPLES[layout]
     names = CAMERAS.get(layout, _OTHER_CAMERAS) if cameras is None else cameras
-    spec = SampleSpec(episodes, frames, height, width, tuple(names), seed, compression, fps)
+    rate = _RATES.get(layout, _OTHER_RATE) if fps is None else fps
+    spec = SampleSpec(episodes, frames, height, width, tuple(names), seed, compression, rate)
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = write(spec, folder)
     return paths

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.hdf5.samples.robomimic_sample import libero_motion
 from robotrove.formats.hdf5.samples.sample_spec import action
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.places import SHARED_DATA, missing, needs
@@ -41,7 +42,9 @@ def test_from_nothing_to_a_verified_dataset(robotrove: Callable, layout: str, ke
     assert (verify.code, verify.json["ok"]) == (0, True)
     assert (verify.json["source"]["episodes"], verify.json["source"]["frames"]) == (kept, 6 * kept)
     table = pq.read_table(Path(output, "data/chunk-000/file-000.parquet"))
-    expected = np.concatenate([action(episode, 6, width) for episode in range(kept)])
+    is_libero = layout == "libero"
+    actions = [libero_motion(episode, 6)[1] if is_libero else action(episode, 6, width) for episode in range(kept)]
+    expected = np.concatenate(actions)
     np.testing.assert_array_equal(np.array(table["action"].to_pylist(), np.float32), expected)
 
 

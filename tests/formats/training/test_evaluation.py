@@ -233,7 +233,7 @@ def test_libero_is_turned_and_its_gripper_has_another_sign(
     given = ["gr00t", "--robot", "libero", "--version", version, *more]
     sheet = handoff(made("libero_gr00t"), tmp_path / "out", *given)
     found, rows = facts(sheet), blocks(sheet)
-    assert (found["embodiment tag"], found["horizon"], found["rate"]) == (tag, "16 actions", "30 rows a second")
+    assert (found["embodiment tag"], found["horizon"], found["rate"]) == (tag, "16 actions", "20 rows a second")
     assert found.get("RLinf", "").startswith("tag libero_franka; ") == bool(more)
     keys = ["x", "y", "z", "roll", "pitch", "yaw", "gripper", "gripper"]
     assert [row[0].removeprefix("state.") for row in rows["State"]] == keys

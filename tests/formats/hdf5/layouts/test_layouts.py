@@ -51,6 +51,7 @@ class TestLibero(LayoutContract):
     sample, layout = "libero", "libero"
     state_width, action_width = 8, 7
     task = (robomimic_sample.INSTRUCTION, "file")
+    fps = (20, "file")
     success = [True] * 11
 
     def values(self, episode: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
