@@ -73,12 +73,10 @@ class RecordedGripperCheck(Check[Dataset]):
 
     def run(self, dataset: Dataset, *, deep: bool) -> Iterator[Diagnostic]:
         """Yield a warning if the grippers are those of GR00T and RLinf, from 0 (close) to 1 (open)."""
-        for key in ("action", "actions"):
-            if not _is_libero(dataset) or key not in dataset.features or dataset.features[key].shape != (7,):
+        for key in ("action", "actions") if _is_libero(dataset) else ():
+            if key not in dataset.features or dataset.features[key].shape != (7,):
                 continue
-            grippers = [batch[key][:, 6] for batch in dataset.rows([key])]
-            low = min((part.min(initial=np.inf) for part in grippers), default=np.inf)
-            high = max((part.max(initial=-np.inf) for part in grippers), default=-np.inf)
+            low, high, _ = _range(dataset, key, 6)
             if -_ROUNDING <= low < _MIDDLE and high <= 1 + _ROUNDING:
                 told = f"has grippers from {low:g} to {high:g}, as GR00T and RLinf take them"
                 why = "the LIBERO environments of openpi and LeRobot take -1 (open) and 1 (close), and would close on 1"
@@ -89,7 +87,7 @@ def _is_libero(dataset: Dataset) -> bool:
     return any(_NAMES & set(feature.names or ()) for feature in dataset.features.values())
 
 
-def _range(dataset: DatasetV21, column: str, entry: int) -> tuple[float, float, bool]:
+def _range(dataset: Dataset, column: str, entry: int) -> tuple[float, float, bool]:
     """Return the lowest and the highest value of an entry of a vector, and whether all are -1 or 1."""
     kind, low, high, is_sign = dataset.kinds[column], np.inf, -np.inf, True
     for data in dataset.data_files():
