@@ -18,7 +18,7 @@ import numpy as np
 
 from ...core.columns import Array, Column
 from ...core.episode import EXAMPLE, Episode, EpisodeOrigin, Rejection, Scanned
-from ...core.errors import EpisodeRejected, UsageError, in_utf8
+from ...core.errors import EpisodeRejected, UsageError, in_utf8, nearest
 from ...core.features import DEFAULT_FEATURES
 from ...core.source_file import files_text
 from . import LAYOUTS
@@ -547,6 +547,12 @@ def _instructions(value: Any) -> list[str] | None:
             listed = texts(json.loads(found[0]))
             return found if listed is None else listed
     return found
+
+
+def check_choice(where: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse an option of a layout that is none of its choices."""
+    if value not in choices:
+        raise UsageError(where, f"{value!r}{nearest(str(value), choices)}", "one of " + ", ".join(choices))
 
 
 def json_attribute(group: h5py.Group, name: str) -> dict[str, Any]:

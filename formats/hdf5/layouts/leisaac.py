@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 import h5py
 
-from ....core.errors import EpisodeRejected, UsageError, nearest
+from ....core.errors import EpisodeRejected
 from ....manifests.robot import load_robot
 from ..hdf5_file import lookup
-from ..layout import Fact, camera_columns, json_attribute
+from ..layout import Fact, camera_columns, check_choice, json_attribute
 from ..mapping import ColumnPart, ColumnSpec, find_dataset
 from .isaaclab import IsaacLabLayout
 
@@ -56,9 +56,7 @@ class LeIsaacLayout(IsaacLabLayout):
         direct_actions: _Actions = "recorded",
     ) -> None:
         super().__init__(columns=columns, task=task, fps=fps, success_threshold=success_threshold)
-        if direct_actions not in get_args(_Actions):
-            found = f"{direct_actions!r}{nearest(str(direct_actions), get_args(_Actions))}"
-            raise UsageError("layout leisaac, direct_actions", found, "one of " + ", ".join(get_args(_Actions)))
+        check_choice("layout leisaac, direct_actions", direct_actions, get_args(_Actions))
         self.direct_actions = direct_actions
 
     @classmethod

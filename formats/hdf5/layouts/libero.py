@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.errors import EpisodeRejected, UsageError, nearest
+from ....core.errors import EpisodeRejected, UsageError
 from ..columns import Flip, is_camera
 from ..hdf5_file import lookup, stores_all_rows
-from ..layout import Fact, Found, found_at, groups, json_attribute, text
+from ..layout import Fact, Found, check_choice, found_at, groups, json_attribute, text
 from ..mapping import ColumnSpec, build_column, find_dataset
 from ..stored_rows import check_rows
 from .robomimic import RobomimicLayout
@@ -78,13 +78,8 @@ class LiberoLayout(RobomimicLayout):
         observation: _Observation = "before",
     ) -> None:
         super().__init__(columns=columns, task=task, fps=fps, success_threshold=success_threshold)
-        for name, value, known in (
-            ("frames", frames, get_args(_Frames)),
-            ("observation", observation, get_args(_Observation)),
-        ):
-            if value not in known:
-                found = f"{value!r}{nearest(str(value), known)}"
-                raise UsageError(f"layout libero, {name}", found, "one of " + ", ".join(known))
+        check_choice("layout libero, frames", frames, get_args(_Frames))
+        check_choice("layout libero, observation", observation, get_args(_Observation))
         self.frames = frames
         self.observation = observation
         cut = [key for key, spec in (columns or {}).items() if any(part.rows for part in spec.parts)]
