@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from robotrove.formats.hdf5.rewrite.object_copy import ObjectCopy
+from robotrove.formats.hdf5.samples import SAMPLES, write_sample
+from robotrove.tests.support.array_types import write_array
+from robotrove.tests.support.hdf5_equality import differences
+from robotrove.tests.support.missing_filter import packed_by_zfp
+
+
+def copied(source: Path, target: Path, moved: Mapping[str, str]) -> list[str]:
+    """Copy groups of a file into a new file, and return the notes."""
+    with h5py.File(source, "r") as file, h5py.File(target, "w") as new:
+        copy = ObjectCopy(file, new, target.parent, moved)
+        for path in moved:
+            copy.copy(path)
+        copy.finish()
+        return copy.notes
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "lzf"])
+@pytest.mark.parametrize("layout", SAMPLES)
+def test_whole_samples(layout: str, compression: str | None, tmp_path: Path) -> None:
+    for path in write_sample(layout, tmp_path / "in", episodes=2, frames=12, compression=compression):
+        assert copied(path, tmp_path / "out.hdf5", {"": ""}) == []
+        with h5py.File(path) as one, h5py.File(tmp_path / "out.hdf5") as other:
+            assert differences(one["/"], other["/"]) == []
+
+
+def _write_storage(file: h5py.File) -> h5py.Group:
+    """Write an episode with every way to store a dataset that needs no other file."""
+    demo = file.create_group("data/demo_0", track_order=True)
+    demo.attrs.update({"é": 1.5, "words": ["a", "ü"], "empty": h5py.Empty("f4"), "flags": np.array([True, False])})
+    demo.attrs.create("fixed", b"ab", dtype="S5")
+    demo.attrs.create("enum", 1, dtype=h5py.enum_dtype({"no": 0, "yes": 1}, "u1"))
+    demo.attrs["ragged"] = np.array([np.arange(3), np.arange(1)], dtype=object).astype(h5py.vlen_dtype(np.int64))
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 9, (11, 6)).astype(np.uint8)
+    demo.create_dataset("z_first", data=rows)
+    demo.create_dataset(
+        "gzip", data=rows, chunks=(4, 4), compression=7, shuffle=True, fletcher32=True, maxshape=(None, 9)
+    )
+    demo.create_dataset("scaled", data=rows.astype("i2"), chunks=(5, 6), scaleoffset=0)
+    demo.create_dataset("big", data=rows.astype(">f8"), chunks=(3, 3), compression="lzf", fillvalue=2.5)
+    sparse = demo.create_dataset(
+        "sparse", (100, 4), "f2", chunks=(10, 4), fillvalue=7, compression="gzip", fill_time="never"
+    )
+    sparse[20:25] = 1
+    demo.create_dataset("unwritten", (1000, 1000), "f8")
+    demo.create_dataset("none", (0, 3), "f4", maxshape=(None, 3))
+    demo["scalar"], demo["text"], demo["null"] = 3, "hé", h5py.Empty("i8")
+    compact = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    compact.set_layout(h5py.h5d.COMPACT)
+    small = h5py.h5d.create(demo.id, b"compact", h5py.h5t.STD_I32BE, h5py.h5s.create_simple((3,)), compact)
+    small.write(h5py.h5s.ALL, h5py.h5s.ALL, np.arange(3, dtype="i4"))
+    pictures = demo.create_dataset("jpeg", (40,), h5py.vlen_dtype(np.uint8))
+    for row in range(40):
+        pictures[row] = rng.integers(0, 255, row * 50)
+    lines = demo.create_dataset("lines", (9, 2), h5py.string_dtype(), chunks=(2, 2), compression="gzip")
+    lines[4:6] = [["a", "ü"], ["", "b\n"]]
+    table = np.zeros(3, [("t", "f8"), ("name", h5py.string_dtype("ascii")), ("xy", "f4", (2,))])
+    table["name"], table["xy"] = [b"x", b"yy", b""], np.arange(6).reshape(3, 2)
+    demo["table"] = table
+    write_array(demo, "arrays", np.arange(24.0).reshape(4, 6), h5py.h5t.IEEE_F32BE, (6,), chunks=(2,))
+    demo["kind"] = np.dtype([("q", "f4", (4,))])
+    demo["kind"].attrs["order"] = "wxyz"
+    demo.create_dataset("typed", data=np.zeros(2, demo["kind"].dtype), dtype=demo["kind"])
+    demo["obs/twice"] = demo["gzip"]
+    demo["obs/up"] = demo
+    demo["obs/soft"], demo["obs/relative"] = h5py.SoftLink("/data/demo_0/gzip"), h5py.SoftLink("twice")
+    return demo
+
+
+def test_storage(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        _write_storage(file)
+        file["data"].attrs["env_args"], file.attrs["format_version"] = '{"env_name": "A"}', 1
+        file["data/demo_1/x"] = 1
+    assert copied(tmp_path / "a.hdf5", tmp_path / "b.hdf5", {"data/demo_0": "data/demo_0"}) == []
+    with h5py.File(tmp_path / "a.hdf5") as one, h5py.File(tmp_path / "b.hdf5") as other:
+        assert differences(one["data/demo_0"], other["data/demo_0"]) == []
+        assert list(other) == ["data"]
+        assert list(other["data"]) == ["demo_0"]
+        assert other["data"].attrs["env_args"] == '{"env_name": "A"}'
+        assert other.attrs["format_version"] == 1
+        assert other["data/demo_0/obs/soft"] == other["data/demo_0/gzip"] == other["data/demo_0/obs/twice"]
+        assert other["data/demo_0/obs/up"] == other["data/demo_0"]
+        assert h5py.h5t.TypeID.equal(other["data/demo_0/kind"].id, other["data/demo_0/typed"].id.get_type())
+        assert other["data/demo_0/typed"].id.get_type().committed()
+
+
+def test_a_filter_that_hdf5_lacks(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        packed_by_zfp(file, (4, 3))
+    copied(tmp_path / "a.hdf5", tmp_path / "b.hdf5", {"": ""})
+    with h5py.File(tmp_path / "b.hdf5") as file:
+        assert file["rows"].id.read_direct_chunk((0, 0)) == (0, b"packed")
+        assert file["rows"].id.get_create_plist().get_filter(0)[0] == 32013
+
+
+def test_references_and_dimension_scales(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo["time"], demo["joints"] = np.arange(5.0), np.arange(20.0).reshape(5, 4)
+        demo["time"].make_scale("seconds")
+        demo["joints"].dims[0].attach_scale(demo["time"])
+        demo["joints"].dims[0].label = "t"
+        file["data/demo_1/joints"] = np.zeros(5)
+        demo.attrs["best"], demo.attrs["other"] = demo["joints"].ref, file["data/demo_1"].ref
+        demo["refs"] = np.array([demo["time"].ref, file["data/demo_1"].ref, h5py.Reference()], h5py.ref_dtype)
+        demo["part"] = np.array([demo["joints"].regionref[1:3, 2]], h5py.regionref_dtype)
+    notes = copied(tmp_path / "a.hdf5", tmp_path / "b.hdf5", {"data/demo_0": "data/demo_7"})
+    assert notes == [
+        "attribute 'other' of /data/demo_7: references to what is not copied are null",
+        "data/demo_7/refs: references to what is not copied are null",
+    ]
+    with h5py.File(tmp_path / "b.hdf5") as file:
+        demo = file["data/demo_7"]
+        assert demo["joints"].dims[0][0] == demo["time"]
+        assert demo["time"].attrs["NAME"] == b"seconds"
+        assert demo["joints"].dims[0].label == "t"
+        assert file[demo["time"].attrs["REFERENCE_LIST"][0][0]] == demo["joints"]
+        assert file[demo.attrs["best"]] == demo["joints"]
+        assert not demo.attrs["other"]
+        assert file[demo["refs"][0]] == demo["time"]
+        assert not demo["refs"][1]
+        assert not demo["refs"][2]
+        assert demo["joints"][demo["part"][0]].tolist() == [[6.0], [10.0]]
+
+
+def test_other_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in/raw.bin").write_bytes(np.arange(6, dtype="f4").tobytes())
+    stamp = os.stat(tmp_path / "in/raw.bin").st_mtime_ns
+    with h5py.File(tmp_path / "in/other.hdf5", "w") as file:
+        file["rows"] = np.arange(8.0)
+    with h5py.File(tmp_path / "in/a.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo["link"], demo["lost"] = h5py.ExternalLink("other.hdf5", "/rows"), h5py.ExternalLink("lost.hdf5", "/x")
+        demo["own"] = np.arange(4.0)
+        file["far/rows"] = np.arange(3.0)
+        for name, where, path, length in (
+            ("near", "other.hdf5", "rows", 8),
+            ("here", ".", "/data/demo_0/own", 4),
+            ("far", ".", "/far/rows", 3),
+        ):
+            layout = h5py.VirtualLayout((length + 1,), "f8")
+            layout[:length] = h5py.VirtualSource(where, path, (length,))
+            demo.create_virtual_dataset(f"virtual_{name}", layout, fillvalue=-1)
+        demo.create_dataset("raw", (2, 3), "f4", external=[("raw.bin", 0, h5py.h5f.UNLIMITED)])
+        demo["out"], demo["nowhere"] = h5py.SoftLink("/far/rows"), h5py.SoftLink("/not/here")
+    notes = copied(tmp_path / "in/a.hdf5", tmp_path / "out/b.hdf5", {"data/demo_0": "data/demo_1"})
+    assert {note.split(":")[0].removeprefix("data/demo_1/") for note in notes} == {
+        "link", "lost", "virtual_near", "virtual_far", "raw", "out", "nowhere",
+    }  # fmt: skip
+    with h5py.File(tmp_path / "out/b.hdf5") as file:
+        demo = file["data/demo_1"]
+        assert demo["link"][()].tolist() == list(range(8))
+        assert demo.get("lost", getlink=True).filename == "../in/lost.hdf5"
+        assert demo["virtual_near"][()].tolist() == [*range(8), -1.0]
+        assert demo["virtual_far"][()].tolist() == [0.0, 1.0, 2.0, -1.0]
+        assert demo["virtual_here"][()].tolist() == [0.0, 1.0, 2.0, 3.0, -1.0]
+        assert demo["virtual_here"].virtual_sources()[0][1:3] == (".", "/data/demo_1/own")
+        assert demo["raw"].external[0][0] == "../in/raw.bin"
+        assert demo["out"][()].tolist() == [0.0, 1.0, 2.0]
+        assert demo.get("out", getlink=True).__class__ is h5py.HardLink
+        assert demo.get("nowhere", getlink=True).path == "/not/here"
+    assert os.stat(tmp_path / "in/raw.bin").st_mtime_ns == stamp
