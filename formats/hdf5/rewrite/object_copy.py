@@ -73,13 +73,14 @@ class ObjectCopy:
 
     def _above(self, path: str) -> tuple[h5g.GroupID, h5g.GroupID]:
         """Return a group above an episode and its copy, which has its attributes but not what is below it."""
-        target = self._target["/"].id
+        source, target = self._source["/"], self._target["/"].id
         parts = path.split("/") if path else []
         for depth in range(len(parts) + 1):
             at = "/".join(parts[:depth])
-            source = lookup(self._source, at or "/")
-            if not isinstance(source, h5py.Group):
+            found = lookup(self._source, at or "/")
+            if not isinstance(found, h5py.Group):
                 raise EpisodeRejected("missing_dataset", f"{self._source.filename} has no group /{at}")
+            source = found
             if depth:
                 name = os.fsencode(parts[depth - 1])
                 exists = target.links.exists(name)
@@ -379,5 +380,5 @@ def _written(item: h5d.DatasetID) -> list[tuple[tuple[int, ...], tuple[int, ...]
 def _bytes(value: Any) -> int:
     """Return about how much memory a value has."""
     if isinstance(value, np.void):
-        return sum(_bytes(entry) for entry in value)
+        return sum(_bytes(value[name]) for name in value.dtype.names or ())
     return value.nbytes if isinstance(value, np.ndarray) else len(value) if isinstance(value, bytes | str) else 8

@@ -1,0 +1,129 @@
+"""robotrove repack."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import click
+
+from ...core.errors import EpisodeRejected, UsageError, printable
+from ...core.source_file import files_below
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
+from ...formats.hdf5.rewrite.packing import NewFile, Recording, check_outputs, plan_repack, read_recording
+from ..output import counted, echo, echo_json, size
+from .split import report, write_all
+
+
+@click.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the new files.")
+@click.option("-e", "--episodes-per-file", "per_file", type=click.IntRange(min=1), help="Most episodes in a new file.")
+@click.option("--pattern", help="Only the files of folders with such a name, for example 'pick_*.hdf5'.")
+@click.option("--prefix", default="repack_", show_default=True, help="Beginning of the new files' names.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files; by default they are kept.")
+@click.option("--dry-run", is_flag=True, help="Show which episode comes into which file, and write nothing.")
+@click.option("--analyze", is_flag=True, help="Count the episodes of each file, and write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    paths: tuple[Path, ...],
+    output: Path | None,
+    per_file: int | None,
+    pattern: str | None,
+    prefix: str,
+    overwrite: bool,
+    dry_run: bool,
+    analyze: bool,
+    as_json: bool,
+) -> None:
+    """Repack the episodes of HDF5 files into files of N episodes.
+
+    Files and episodes keep their order, and compressed data are copied as they are. Recordings with other attributes
+    above their episodes begin a new file. Exits with 1 if a file or an episode cannot be read.
+    """
+    recordings: list[Recording] = []
+    rejected: list[tuple[str, str, str]] = []
+    for file in _files(paths, pattern, output):
+        try:
+            recordings.append(read_recording(file))
+        except EpisodeRejected as exc:
+            rejected.append((str(file), exc.reason, exc.detail))
+    if analyze:
+        ctx.exit(_analyze(recordings, rejected, as_json))
+    if output is None or per_file is None:
+        missing = "-o" if output is None else "-e"
+        raise UsageError(missing, "is missing", "a folder and a number", "robotrove repack DIR -o OUT -e 50")
+    files = plan_repack(recordings, output, per_file=per_file, prefix=prefix)
+    check_outputs(files)
+    if dry_run:
+        echo_json(_plan(files)) if as_json else echo("\n".join(_plan_lines(files)))
+        ctx.exit(report([], [], False, rejected) if rejected and not as_json else bool(rejected))
+    notes = [
+        f"{printable(f'{recording.path}: /{name}')} belongs to no episode, and is in no new file"
+        for recording in recordings
+        for name in recording.others
+    ]
+    notes += [
+        f"{printable(piece.label)} is now /{printable(piece.name)}"
+        for new in files
+        for piece in new.pieces
+        if piece.name != piece.key
+    ]
+    ctx.exit(report(write_all(files, overwrite), notes, as_json, rejected))
+
+
+def _files(paths: Sequence[Path], pattern: str | None, output: Path | None) -> list[Path]:
+    """Return the files, those of a folder in natural order; without those that are in the output folder."""
+    found: dict[Path, None] = {}
+    inside = os.path.realpath(output) + os.sep if output else None
+    for path in paths:
+        files = files_below(path, HDF5_SUFFIXES) if path.is_dir() else [path]
+        if path.is_dir():
+            files = [file for file in files if fnmatchcase(file.name, pattern or "*")]
+            files = [file for file in files if not (inside and os.path.realpath(file).startswith(inside))]
+            if not files:
+                what = f"no HDF5 file like {pattern!r}" if pattern else "no HDF5 file"
+                raise UsageError(str(path), f"contains {what}", "files to repack", f"ls {path}")
+        found |= dict.fromkeys(sorted(files, key=lambda file: natural_key(str(file))))
+    return list(found)
+
+
+def _analyze(recordings: Sequence[Recording], rejected: Sequence[tuple[str, str, str]], as_json: bool) -> int:
+    rows = [(str(found.path), found.layout, len(found.keys), found.path.stat().st_size) for found in recordings]
+    episodes, stored = sum(row[2] for row in rows), sum(row[3] for row in rows)
+    if as_json:
+        names = ("path", "layout", "episodes", "size")
+        echo_json({"files": [dict(zip(names, row, strict=True)) for row in rows], "episodes": episodes, "size": stored})
+        return int(bool(rejected))
+    for path, layout, count, bytes_ in rows:
+        echo(f"{printable(path)}: {counted(count, 'episode')}, {size(bytes_)}, layout {layout or 'unknown'}")
+    echo(f"{counted(len(rows), 'file')}, {counted(episodes, 'episode')}, {size(stored)}")
+    for path, reason, detail in rejected:
+        click.echo(f"{printable(path)}: rejected, {reason}: {printable(detail)}", err=True)
+    return int(bool(rejected))
+
+
+def _plan(files: Sequence[NewFile]) -> dict[str, object]:
+    return {
+        "files": [
+            {
+                "path": str(new.path),
+                "exists": os.path.lexists(new.path),
+                "episodes": [{"file": str(piece.file), "key": piece.key, "name": piece.name} for piece in new.pieces],
+            }
+            for new in files
+        ]
+    }
+
+
+def _plan_lines(files: Sequence[NewFile]) -> Iterator[str]:
+    for new in files:
+        exists = ", exists" if os.path.lexists(new.path) else ""
+        yield f"{printable(str(new.path))}: {counted(len(new.pieces), 'episode')}{exists}"
+        for piece in new.pieces:
+            renamed = f" as /{piece.name}" if piece.name != piece.key else ""
+            yield printable(f"  {piece.label}{renamed}")

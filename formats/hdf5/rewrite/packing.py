@@ -1,0 +1,318 @@
+"""Plans of new HDF5 files from the episodes of recordings, and their writing: for `split` and `repack`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ....core.commit import Replacements
+from ....core.errors import EpisodeRejected, RobotroveError, UsageError, nearest
+from .. import LAYOUTS
+from ..hdf5_file import lookup, natural_key, open_hdf5, reading
+from ..layout import groups, guess_layout
+from .object_copy import ObjectCopy
+
+RENAMED_FROM = "robotrove_renamed_from"
+_COUNTS = ("total", "num_demos")  # attributes of /data, of robomimic and of LIBERO, that count what is in the file
+_LONGEST_NAME = 200  # bytes; file systems take 255
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An episode of a recording, and its place in a new file.
+
+    Attributes:
+        file: The recording.
+        key: Path of its group there, without a slash at the ends; empty for the root.
+        name: Path of its group in the new file.
+    """
+
+    file: Path
+    key: str
+    name: str
+
+    @property
+    def label(self) -> str:
+        """Name for people."""
+        return f"{self.file.name}:/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file to write, and its episodes in order."""
+
+    path: Path
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file after `write`.
+
+    Attributes:
+        path: The file.
+        state: "written", "kept" if it existed, "failed" if none of its episodes can be read.
+        notes: What is not in it as it is in the recordings.
+        rejected: Label, reason and detail of the episodes that cannot be read.
+    """
+
+    path: Path
+    state: str
+    notes: tuple[str, ...] = ()
+    rejected: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording as the plan sees it.
+
+    Attributes:
+        path: The file.
+        layout: Name of its layout, None where none fits: its episodes are the groups in its root.
+        keys: Its episodes in the order of its layout.
+        above: Text that is equal for recordings whose groups above the episodes have equal attributes.
+        others: What belongs to no episode, beside them and beside the groups above them.
+    """
+
+    path: Path
+    layout: str | None
+    keys: tuple[str, ...]
+    above: str
+    others: tuple[str, ...]
+
+
+def read_recording(path: Path) -> Recording:
+    """Return the episodes of a file.
+
+    Raises:
+        EpisodeRejected: If it cannot be read, or has no episodes.
+    """
+    with open_hdf5(path, locking=True) as file:
+        layout = guess_layout(file)
+        keys = LAYOUTS[layout]().list(file) if layout else groups(file)
+        if not keys:
+            raise EpisodeRejected("no_episodes", f"{path} has no known layout, and no groups in its root")
+        keys = [key.strip("/") for key in keys]
+        with reading(f"the structure of {path}"):
+            above = sorted(
+                {"/".join(key.split("/")[:depth]) for key in keys if key for depth in range(key.count("/") + 1)}
+            )
+            texts = [f"{layout}"]
+            others: list[str] = []
+            for place in above:
+                group = lookup(file, place or "/")
+                if isinstance(group, h5py.Group):
+                    texts.append(f"{place} {_attributes_text(group)}")
+                    inside = (f"{place}/{name}".lstrip("/") for name in group)
+                    others += [name for name in inside if name not in keys and name not in above]
+        return Recording(path, layout, tuple(keys), "\n".join(texts), tuple(others))
+
+
+def _attributes_text(group: h5py.Group) -> str:
+    found = {name: np.asarray(value) for name, value in group.attrs.items() if name not in _COUNTS}
+    return repr([(name, str(value.dtype), value.shape, value.tolist()) for name, value in sorted(found.items())])
+
+
+def plan_split(recording: Recording, folder: Path, *, prefix: str = "", names: Sequence[str] = ()) -> list[NewFile]:
+    """Return a file for each episode: PREFIX, the name of its group, `.hdf5`.
+
+    Args:
+        recording: The recording.
+        folder: Folder of the new files.
+        prefix: Beginning of their names.
+        names: Names or paths of the groups to take; empty for all.
+
+    Raises:
+        UsageError: If the recording has no such group.
+    """
+    _check_prefix(prefix)
+    known = {part: key for key in recording.keys for part in (key, key.rpartition("/")[2])}
+    for name in names:
+        if name.strip("/") not in known:
+            found = f"{name!r} is no episode{nearest(name, known)}"
+            raise UsageError(str(recording.path), found, "names that `robotrove split FILE --list` shows")
+    chosen = {known[name.strip("/")] for name in names} or set(recording.keys)
+    taken: set[str] = set()
+    files = []
+    for key in (key for key in recording.keys if key in chosen):
+        stem = prefix + (_file_name(key.rpartition("/")[2]) if key else recording.path.stem)
+        name = next(text for text in _numbered(stem) if text not in taken)
+        taken.add(name)
+        files.append(NewFile(folder / f"{name}.hdf5", (Piece(recording.path, key, key),)))
+    return files
+
+
+def plan_repack(recordings: Iterable[Recording], folder: Path, *, per_file: int, prefix: str) -> list[NewFile]:
+    """Return files PREFIX0.hdf5, PREFIX1.hdf5 … with episodes in the order of the recordings.
+
+    A file ends early where the next episode has another layout, or other attributes on the groups above it. An episode
+    keeps its name where it comes after the names before it; else it gets the number after the last, because the order
+    of names is the order of episodes.
+
+    Args:
+        recordings: The recordings in order.
+        folder: Folder of the new files.
+        per_file: Most episodes in a file.
+        prefix: Beginning of their names.
+
+    Raises:
+        UsageError: If several episodes are to share a file, and one is a whole file.
+    """
+    _check_prefix(prefix)
+    packs: list[list[Piece]] = []
+    before: str | None = None
+    for recording in recordings:
+        for key in recording.keys:
+            if not key and per_file > 1:
+                found = f"is one episode as a whole, as layout {recording.layout} has it"
+                raise UsageError(str(recording.path), found, "recordings of several episodes", "use `-e 1`")
+            if recording.above != before or len(packs[-1]) == per_file:
+                packs.append([])
+                before = recording.above
+            last = packs[-1][-1].name if packs[-1] else None
+            packs[-1].append(Piece(recording.path, key, _name_after(last, key)))
+    return [NewFile(folder / f"{prefix}{index}.hdf5", tuple(pieces)) for index, pieces in enumerate(packs)]
+
+
+def _name_after(last: str | None, key: str) -> str:
+    if last is None or natural_key(key) > natural_key(last):
+        return key
+    stem, number = re.fullmatch(r"(.*?)([0-9]*)", last, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{stem}{int(number) + 1}" if number else f"{last}_1"
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    number = 1
+    while True:
+        yield f"{stem}_{number}"
+        number += 1
+
+
+def _file_name(name: str) -> str:
+    """Return the name of a group as the name of a file: groups may have any name."""
+    safe = re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "episode"
+    return safe.encode()[:_LONGEST_NAME].decode(errors="ignore")
+
+
+def _check_prefix(prefix: str) -> None:
+    if "/" in prefix or "\0" in prefix:
+        raise UsageError(f"--prefix {prefix!r}", "is a path", "the beginning of a file name", "name the folder with -o")
+
+
+def check_outputs(files: Sequence[NewFile]) -> None:
+    """Refuse to write over a recording that is read.
+
+    Raises:
+        UsageError: If one of the new files is one of the recordings.
+    """
+    sources = {os.path.realpath(piece.file) for new in files for piece in new.pieces}
+    for new in files:
+        if os.path.realpath(new.path) in sources:
+            raise UsageError(str(new.path), "is one of the recordings", "another output folder, or another --prefix")
+
+
+def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None) -> Written:
+    """Write a file: aside, synced, renamed. An episode that cannot be read is left out, and named.
+
+    Args:
+        new: The file.
+        overwrite: Replace an existing file; else it is kept.
+        progress: Called after each episode.
+
+    Raises:
+        RobotroveError: If it cannot be written.
+    """
+    if os.path.lexists(new.path) and not overwrite:
+        return Written(new.path, "kept")
+    rejected: list[tuple[str, str, str]] = []
+    pieces = list(new.pieces)
+    while pieces:
+        with Replacements(new.path.parent) as replacements:
+            notes, bad = _write(replace(new, pieces=tuple(pieces)), replacements.attempt(new.path.name), progress)
+            if bad is None:
+                replacements.commit()
+                return Written(new.path, "written", tuple(notes), tuple(rejected))
+        piece, why = bad  # what was written has parts of it: begin again without it
+        rejected.append((piece.label, why.reason, why.detail))
+        pieces.remove(piece)
+    return Written(new.path, "failed", (), tuple(rejected))
+
+
+def _write(
+    new: NewFile, attempt: Path, progress: Callable[[], None]
+) -> tuple[list[str], tuple[Piece, EpisodeRejected] | None]:
+    """Write a file and return notes on it, or the first episode that cannot be read."""
+    notes: list[str] = []
+    counts: dict[str, list[int | None]] = {}
+    try:
+        with h5py.File(attempt, "w", track_order=_tracks_order(new.pieces[0])) as target:
+            for path, group in groupby(new.pieces, key=lambda piece: piece.file):
+                pieces = list(group)
+                piece = pieces[0]
+                try:
+                    with open_hdf5(path, locking=True) as source:
+                        moved = {piece.key: piece.name for piece in pieces}
+                        copy = ObjectCopy(source, target, new.path.parent, moved)
+                        for piece in pieces:
+                            copy.copy(piece.key)
+                            counts.setdefault(piece.name.rpartition("/")[0], []).append(_rows(source, piece.key))
+                            progress()
+                        copy.finish()
+                except EpisodeRejected as exc:
+                    if "write failed" in exc.detail or "No space" in exc.detail:
+                        raise OSError(exc.detail) from exc
+                    return [], (piece, exc)
+                notes += copy.notes
+                for piece in pieces:
+                    if piece.name != piece.key:
+                        _record(target, piece)
+            for above, rows in counts.items():
+                notes += _count(target[above or "/"], rows)
+    except (OSError, RuntimeError) as exc:
+        raise RobotroveError(str(new.path), f"HDF5 cannot write it: {exc}", "a folder with room") from exc
+    return notes, None
+
+
+def _tracks_order(piece: Piece) -> bool:
+    """True if the root of a recording keeps the order in which its members were created."""
+    try:
+        with open_hdf5(piece.file, locking=True) as file:
+            return bool(file["/"].id.get_create_plist().get_link_creation_order())
+    except EpisodeRejected:
+        return False  # reading the episode gives the reason
+
+
+def _rows(source: h5py.File, key: str) -> int | None:
+    """Return how many samples an episode has by its recorder; None if it does not say."""
+    group = lookup(source, key or "/")
+    if not isinstance(group, h5py.Group):
+        return None
+    if "num_samples" in group.attrs:
+        return int(group.attrs["num_samples"])
+    actions = lookup(group, "actions")
+    return len(actions) if isinstance(actions, h5py.Dataset) and actions.shape else None
+
+
+def _record(target: h5py.File, piece: Piece) -> None:
+    """Write the name that an episode had, where its group is in the file: one behind a link is of a recording."""
+    if isinstance(target.get(piece.name, getlink=True), h5py.HardLink):
+        target[piece.name].attrs[RENAMED_FROM] = piece.label
+
+
+def _count(above: h5py.Group, rows: Sequence[int | None]) -> Iterator[str]:
+    """Let the attributes that count episodes and samples say what is in the file."""
+    total = sum(row for row in rows if row is not None)
+    for name, value in zip(_COUNTS, (total if None not in rows else None, len(rows)), strict=True):
+        if name in above.attrs:
+            if value is None:
+                yield f"{above.name}: attribute {name!r} is as in the recording: an episode does not say its samples"
+            else:
+                above.attrs.modify(name, value)
