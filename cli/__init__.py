@@ -21,7 +21,7 @@ COMMANDS = {
     "cancel": ("runs", "Cancel the jobs of a run, or its command."),
     "inspect": ("recordings", "Show the content of an HDF5 file."),
     "split": ("recordings", "Split an HDF5 file into one file per episode."),
-    "repack": ("recordings", "Repack the episodes of HDF5 files into files of N."),
+    "repack": ("recordings", "Repack the episodes of HDF5 files into files of N episodes."),
     "aggregate": ("datasets", "Merge datasets into one v3.0 dataset."),
     "convert": ("datasets", "Convert a dataset to v2.1 or v3.0."),
     "verify": ("datasets", "Check a dataset, also against its recordings."),

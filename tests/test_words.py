@@ -21,7 +21,21 @@ from robotrove.tests.support.places import MODULES, ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHIPPED = sorted([*ROOT.glob("pipelines/shipped/*.yaml"), *ROOT.glob("manifests/robots/*.yaml")])
 FOLDERS = sorted({module.parts[0] for module in MODULES})
-VERBS = {"Cancel", "Check", "Convert", "Merge", "Print", "Push", "Recognise", "Recompute", "Repack", "Run", "Show", "Split", "Write"}
+VERBS = {
+    "Cancel",
+    "Check",
+    "Convert",
+    "Merge",
+    "Print",
+    "Push",
+    "Recognise",
+    "Recompute",
+    "Repack",
+    "Run",
+    "Show",
+    "Split",
+    "Write",
+}
 CLAUSE = re.compile(
     r"(what|which|where|who|whose|whom|when|why|how|whether|whatever|whoever|whichever)\b", re.IGNORECASE
 )

@@ -62,17 +62,8 @@ def command(
     if dry_run:
         echo_json(_plan(files)) if as_json else echo("\n".join(_plan_lines(files)))
         ctx.exit(report([], [], False, rejected) if rejected and not as_json else bool(rejected))
-    notes = [
-        f"{printable(f'{recording.path}: /{name}')} belongs to no episode, and is in no new file"
-        for recording in recordings
-        for name in recording.others
-    ]
-    notes += [
-        f"{printable(piece.label)} is now /{printable(piece.name)}"
-        for new in files
-        for piece in new.pieces
-        if piece.name != piece.key
-    ]
+    notes = [note for recording in recordings for note in recording.left_out]
+    notes += [f"{piece.label} is now /{piece.name}" for new in files for piece in new.pieces if piece.name != piece.key]
     ctx.exit(report(write_all(files, overwrite), notes, as_json, rejected))
 
 

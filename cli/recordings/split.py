@@ -50,8 +50,7 @@ def command(
     if output is None:
         raise UsageError("-o", "is missing", "a folder for the new files", f"robotrove split {file} -o {file.stem}")
     check_outputs(files)
-    left_out = [f"{printable(name)}: belongs to no episode, and is in no new file" for name in recording.others]
-    ctx.exit(report(write_all(files, overwrite), left_out, as_json))
+    ctx.exit(report(write_all(files, overwrite), recording.left_out, as_json))
 
 
 def write_all(files: Sequence[NewFile], overwrite: bool) -> list[Written]:
@@ -79,7 +78,7 @@ def report(written: Sequence[Written], notes: Sequence[str], as_json: bool, reje
             }
         )
     else:
-        echo("\n".join((*_lines(written), *(f"note: {note}" for note in notes))))
+        echo("\n".join((*_lines(written), *(f"note: {printable(note)}" for note in notes))))
         for label, reason, detail in rejected:
             click.echo(f"{printable(label)}: rejected, {reason}: {printable(detail)}", err=True)
     return 1 if rejected else 0

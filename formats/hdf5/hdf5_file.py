@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
-from ...core.errors import EpisodeRejected, in_utf8
+from ...core.errors import EpisodeRejected, RobotroveError, in_utf8
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that another holds
@@ -132,6 +132,24 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
             if exc.errno not in _NO_LOCKS and "flag values don't match" not in str(exc):
                 break
     raise _classified(path, failure) from failure
+
+
+@contextmanager
+def new_hdf5(path: Path, *, track_order: bool = False) -> Iterator[h5py.File]:
+    """Make a file, give it to the block, and close it.
+
+    Args:
+        path: The file; it must not exist.
+        track_order: Keep the order in which members of the root are created.
+
+    Raises:
+        RobotroveError: If it cannot be written.
+    """
+    try:
+        with h5py.File(path, "x", track_order=track_order) as file:
+            yield file
+    except (OSError, RuntimeError) as exc:  # as HDF5 says it, for example of a disk that is full
+        raise RobotroveError(str(path), f"HDF5 cannot write it: {exc}", "a folder that exists, with room") from exc
 
 
 def _check_regular(path: Path) -> None:

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 
 from ...core.columns import Array
-from ...core.errors import RobotroveError, UsageError
+from ...core.errors import UsageError
 from ...core.features import Feature
-from .hdf5_file import datasets, episode_group, lookup, open_hdf5, reading, split_key
+from .hdf5_file import datasets, episode_group, lookup, new_hdf5, open_hdf5, reading, split_key
 from .layout import json_attribute, text
 from .mapping import ColumnPart, ColumnSpec, find_dataset
 
@@ -175,8 +175,5 @@ def create(path: Path) -> Iterator[ReplayFile]:
     Raises:
         RobotroveError: If it cannot be written.
     """
-    try:
-        with h5py.File(path, "x") as file:
-            yield ReplayFile(file)
-    except (OSError, RuntimeError) as exc:  # as HDF5 says it, for example of a disk that is full
-        raise RobotroveError(str(path), f"HDF5 cannot write it: {exc}", "a folder that exists, with room") from exc
+    with new_hdf5(path) as file:
+        yield ReplayFile(file)

@@ -265,7 +265,7 @@ class ObjectCopy:
         return type(reference)()
 
     def _led_elsewhere(self, item: h5d.DatasetID, path: str) -> h5p.PropDCID:
-        """Return the properties of a dataset with its rows in other datasets or files, whose names are relocated."""
+        """Return the properties of a dataset with its rows in other datasets or files; their names are relocated."""
         old, new = item.get_create_plist(), h5p.create(h5p.DATASET_CREATE)
         new.set_alloc_time(old.get_alloc_time())
         new.set_fill_time(old.get_fill_time())

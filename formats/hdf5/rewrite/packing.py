@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 
 from ....core.commit import Replacements
-from ....core.errors import EpisodeRejected, RobotroveError, UsageError, nearest
+from ....core.errors import EpisodeRejected, UsageError, nearest
 from .. import LAYOUTS
-from ..hdf5_file import lookup, natural_key, open_hdf5, reading
+from ..hdf5_file import lookup, natural_key, new_hdf5, open_hdf5, reading
 from ..layout import groups, guess_layout
 from .object_copy import ObjectCopy
 
@@ -77,7 +77,7 @@ class Recording:
         path: The file.
         layout: Name of its layout, None where none fits: its episodes are the groups in its root.
         keys: Its episodes in the order of its layout.
-        above: Text that is equal for recordings whose groups above the episodes have equal attributes.
+        above: Text of the attributes of the groups above the episodes; equal texts may share a file.
         others: What belongs to no episode, beside them and beside the groups above them.
     """
 
@@ -86,6 +86,11 @@ class Recording:
     keys: tuple[str, ...]
     above: str
     others: tuple[str, ...]
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences for people on what no new file will have."""
+        return [f"{self.path.name}:/{name} belongs to no episode, and is in no new file" for name in self.others]
 
 
 def read_recording(path: Path) -> Recording:
@@ -136,7 +141,7 @@ def plan_split(recording: Recording, folder: Path, *, prefix: str = "", names: S
     known = {part: key for key in recording.keys for part in (key, key.rpartition("/")[2])}
     for name in names:
         if name.strip("/") not in known:
-            found = f"{name!r} is no episode{nearest(name, known)}"
+            found = f"{name!r} names no group that the file lists{nearest(name, known)}"
             raise UsageError(str(recording.path), found, "names that `robotrove split FILE --list` shows")
     chosen = {known[name.strip("/")] for name in names} or set(recording.keys)
     taken: set[str] = set()
@@ -216,7 +221,7 @@ def check_outputs(files: Sequence[NewFile]) -> None:
     sources = {os.path.realpath(piece.file) for new in files for piece in new.pieces}
     for new in files:
         if os.path.realpath(new.path) in sources:
-            raise UsageError(str(new.path), "is one of the recordings", "another output folder, or another --prefix")
+            raise UsageError(str(new.path), "would replace a recording that is read", "another output folder, or another --prefix")
 
 
 def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None) -> Written:
@@ -252,32 +257,29 @@ def _write(
     """Write a file and return notes on it, or the first episode that cannot be read."""
     notes: list[str] = []
     counts: dict[str, list[int | None]] = {}
-    try:
-        with h5py.File(attempt, "w", track_order=_tracks_order(new.pieces[0])) as target:
-            for path, group in groupby(new.pieces, key=lambda piece: piece.file):
-                pieces = list(group)
-                piece = pieces[0]
-                try:
-                    with open_hdf5(path, locking=True) as source:
-                        moved = {piece.key: piece.name for piece in pieces}
-                        copy = ObjectCopy(source, target, new.path.parent, moved)
-                        for piece in pieces:
-                            copy.copy(piece.key)
-                            counts.setdefault(piece.name.rpartition("/")[0], []).append(_rows(source, piece.key))
-                            progress()
-                        copy.finish()
-                except EpisodeRejected as exc:
-                    if "write failed" in exc.detail or "No space" in exc.detail:
-                        raise OSError(exc.detail) from exc
-                    return [], (piece, exc)
-                notes += copy.notes
-                for piece in pieces:
-                    if piece.name != piece.key:
-                        _record(target, piece)
-            for above, rows in counts.items():
-                notes += _count(target[above or "/"], rows)
-    except (OSError, RuntimeError) as exc:
-        raise RobotroveError(str(new.path), f"HDF5 cannot write it: {exc}", "a folder with room") from exc
+    with new_hdf5(attempt, track_order=_tracks_order(new.pieces[0])) as target:
+        for path, group in groupby(new.pieces, key=lambda piece: piece.file):
+            pieces = list(group)
+            piece = pieces[0]
+            try:
+                with open_hdf5(path, locking=True) as source:
+                    moved = {piece.key: piece.name for piece in pieces}
+                    copy = ObjectCopy(source, target, new.path.parent, moved)
+                    for piece in pieces:
+                        copy.copy(piece.key)
+                        counts.setdefault(piece.name.rpartition("/")[0], []).append(_rows(source, piece.key))
+                        progress()
+                    copy.finish()
+            except EpisodeRejected as exc:
+                if "write failed" in exc.detail or "No space" in exc.detail:
+                    raise OSError(exc.detail) from exc
+                return [], (piece, exc)
+            notes += copy.notes
+            for piece in pieces:
+                if piece.name != piece.key:
+                    _record(target, piece)
+        for above, rows in counts.items():
+            notes += _count(target[above or "/"], rows)
     return notes, None
 
 

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from robotrove.formats.hdf5.samples import SAMPLES, write_sample
+from robotrove.pipelines.spec.pipeline_draft import guess, pipeline_text
+from robotrove.tests.support.hdf5_equality import differences
+
+CONVERTIBLE = [layout for layout in SAMPLES if layout != "generic"]
+
+
+def write_demos(path: Path, rows: dict[str, int], **attributes: object) -> Path:
+    """Write /data with demos of so many rows each; a row's action is its demo's number."""
+    path.parent.mkdir(exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs["format_version"] = 1
+        data = file.create_group("data")
+        data.attrs.update({"env_args": "{}", "total": sum(rows.values()), **attributes})
+        for name, count in rows.items():
+            demo = data.create_group(name)
+            demo.attrs["num_samples"] = count
+            demo.create_dataset(
+                "actions", data=np.full((count, 2), int(name[5:]), "f4"), chunks=(2, 2), compression="gzip"
+            )
+            demo["initial_state/x"] = 1.0
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_split_keeps_the_episode_and_what_is_above_it(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_2": 4, "demo_10": 5})
+    with h5py.File(source, "a") as file:
+        file["mask/train"] = [b"demo_0"]
+    before = source.read_bytes(), os.stat(source).st_mtime_ns
+    found = robotrove("split", source, "-o", tmp_path / "out", "--prefix", "p_")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.splitlines()[-2:] == [
+        "3 files written",
+        "note: a.hdf5:/mask belongs to no episode, and is in no new file",
+    ]
+    assert sorted(os.listdir(tmp_path / "out")) == ["p_demo_0.hdf5", "p_demo_10.hdf5", "p_demo_2.hdf5"]
+    for name, rows in (("demo_0", 3), ("demo_2", 4), ("demo_10", 5)):
+        with h5py.File(source) as one, h5py.File(tmp_path / f"out/p_{name}.hdf5") as other:
+            assert differences(one[f"data/{name}"], other[f"data/{name}"]) == []
+            assert dict(other.attrs) == {"format_version": 1}
+            assert dict(other["data"].attrs) == {"env_args": "{}", "total": rows}
+            assert other["data"].attrs["total"].dtype == one["data"].attrs["total"].dtype
+            assert list(other["data"]) == [name]
+    assert (source.read_bytes(), os.stat(source).st_mtime_ns) == before
+
+
+def test_chosen_groups_and_the_list(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_2": 4, "demo_10": 5})
+    listed = robotrove("split", source, "--list")
+    assert listed.out.splitlines() == ["data/demo_0", "data/demo_2", "data/demo_10"]
+    assert robotrove("split", source, "--list", "--json").json["episodes"] == listed.out.splitlines()
+    assert robotrove("split", source, "-o", tmp_path / "a", "--groups", "demo_10", "demo_0").code == 0
+    assert robotrove("split", source, "-o", tmp_path / "b", "--groups", "demo_10", "--groups", "data/demo_0").code == 0
+    assert sorted(os.listdir(tmp_path / "a")) == sorted(os.listdir(tmp_path / "b")) == ["demo_0.hdf5", "demo_10.hdf5"]
+    wrong = robotrove("split", source, "-o", tmp_path / "c", "--groups", "demo_1")
+    assert wrong.code == 2
+    assert "'demo_1' names no group that the file lists (did you mean 'demo_10'?)" in wrong.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_groups_of_the_root_without_a_layout(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file.attrs["lab"] = "A"
+        file["run 1/x"], file["../run"], file["b/x"] = [1, 2], 3, [4]
+    found = robotrove("split", tmp_path / "a.hdf5", "-o", tmp_path / "out")
+    assert found.code == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["b.hdf5", "episode.hdf5", "run_1.hdf5"]
+    with h5py.File(tmp_path / "out/run_1.hdf5") as file:
+        assert file["run 1/x"][()].tolist() == [1, 2]
+        assert file.attrs["lab"] == "A"
+
+
+def test_existing_files_are_kept_unless_they_may_be_replaced(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_1": 4})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/demo_1.hdf5").write_text("mine")
+    found = robotrove("split", source, "-o", tmp_path / "out")
+    assert found.code == 0
+    assert f"{tmp_path}/out/demo_1.hdf5: exists and is kept; --overwrite replaces it" in found.out
+    assert (tmp_path / "out/demo_1.hdf5").read_text() == "mine"
+    assert robotrove("split", source, "-o", tmp_path / "out", "--overwrite").code == 0
+    with h5py.File(tmp_path / "out/demo_1.hdf5") as file:
+        assert len(file["data/demo_1/actions"]) == 4
+    assert sorted(os.listdir(tmp_path / "out")) == ["demo_0.hdf5", "demo_1.hdf5"]
+
+
+def test_a_recording_is_never_replaced(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "demo_0.hdf5", {"demo_0": 3})
+    before = source.read_bytes()
+    found = robotrove("split", source, "-o", tmp_path, "--overwrite")
+    assert found.code == 2
+    assert "would replace a recording that is read" in found.err
+    assert source.read_bytes() == before
+
+
+def test_a_damaged_episode_is_rejected_and_the_others_are_written(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_1": 4, "demo_2": 5})
+    with h5py.File(source) as file:
+        place = h5py.h5o.get_info(file["data/demo_1/actions"].id).addr
+    with open(source, "r+b") as stream:
+        stream.seek(place)
+        stream.write(b"\xff" * 16)
+    found = robotrove("split", source, "-o", tmp_path / "out")
+    assert found.code == 1
+    assert "a.hdf5:/data/demo_1: rejected, unreadable_data: /data/demo_1 in " in found.err
+    assert sorted(os.listdir(tmp_path / "out")) == ["demo_0.hdf5", "demo_2.hdf5"]
+    found = robotrove("repack", source, "-o", tmp_path / "packed", "-e", 3, "--json")
+    assert found.code == 1
+    assert [(entry["episode"], entry["reason"]) for entry in found.json["rejected"]] == [
+        ("a.hdf5:/data/demo_1", "unreadable_data")
+    ]
+    with h5py.File(tmp_path / "packed/repack_0.hdf5") as file:
+        assert list(file["data"]) == ["demo_0", "demo_2"]
+        assert file["data"].attrs["total"] == 8
+
+
+def test_repack_orders_counts_and_renames(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "in/a2.hdf5", {"demo_0": 3, "demo_7": 4})
+    write_demos(tmp_path / "in/a10.hdf5", {"demo_0": 5, "demo_3": 6, "demo_30": 7})
+    write_demos(tmp_path / "in/b.hdf5", {"demo_5": 8}, env_args='{"other": 1}')
+    write_demos(tmp_path / "in/c.hdf5", {"demo_0": 9})
+    expected = [
+        ["a2.hdf5:/data/demo_0", "a2.hdf5:/data/demo_7", "a10.hdf5:/data/demo_0 as /data/demo_8"],
+        ["a10.hdf5:/data/demo_3", "a10.hdf5:/data/demo_30"],
+        ["b.hdf5:/data/demo_5"],
+        ["c.hdf5:/data/demo_0"],
+    ]
+    plan = robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 3, "--dry-run")
+    assert plan.out.splitlines() == [
+        line
+        for index, lines in enumerate(expected)
+        for line in (
+            f"{tmp_path}/out/repack_{index}.hdf5: {len(lines)} episode{'s' if len(lines) > 1 else ''}",
+            *(f"  {text}" for text in lines),
+        )
+    ]
+    assert not (tmp_path / "out").exists()
+    assert robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 3).code == 0
+    rows = {}
+    for index in range(4):
+        with h5py.File(tmp_path / f"out/repack_{index}.hdf5") as file:
+            rows[index] = {name: len(demo["actions"]) for name, demo in file["data"].items()}
+            assert file["data"].attrs["total"] == sum(rows[index].values())
+    assert rows == {
+        0: {"demo_0": 3, "demo_7": 4, "demo_8": 5}, 1: {"demo_3": 6, "demo_30": 7}, 2: {"demo_5": 8}, 3: {"demo_0": 9},
+    }  # fmt: skip
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert dict(file["data/demo_8"].attrs) == {"num_samples": 5, "robotrove_renamed_from": "a10.hdf5:/data/demo_0"}
+        assert dict(file["data/demo_7"].attrs) == {"num_samples": 4}
+
+
+def test_repack_patterns_analysis_and_zero(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3, "demo_1": 3})
+    write_demos(tmp_path / "in/b.hdf5", {"demo_0": 3})
+    (tmp_path / "in/broken.hdf5").write_bytes(b"no HDF5 at all")
+    chosen = robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 9, "--pattern", "a*", "--json")
+    assert [Path(file["path"]).name for file in chosen.json["files"]] == ["repack_0.hdf5"]
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert list(file["data"]) == ["demo_0", "demo_1"]
+    counted = robotrove("repack", tmp_path / "in", "--analyze")
+    assert counted.code == 1
+    assert "not_hdf5" in counted.err
+    assert counted.out.splitlines()[-1].startswith("2 files, 3 episodes, ")
+    none = robotrove("repack", tmp_path / "in", "-o", tmp_path / "none", "-e", 0)
+    assert none.code == 2
+    assert not (tmp_path / "none").exists()
+    nothing = robotrove("repack", tmp_path / "in", "-o", tmp_path / "none", "-e", 1, "--pattern", "x*")
+    assert nothing.code == 2
+    assert "contains no HDF5 file like 'x*'" in nothing.err
+
+
+def test_outputs_below_the_input_are_no_input(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3, "demo_1": 3})
+    for _ in range(2):
+        found = robotrove("repack", tmp_path / "in", "-o", tmp_path / "in/out", "-e", 1, "--overwrite")
+        assert found.out.splitlines()[-1] == "2 files written"
+
+
+def test_a_recording_that_is_one_episode_shares_no_file(robotrove: Callable, tmp_path: Path) -> None:
+    write_sample("aloha", tmp_path / "in", episodes=2, frames=4, height=48, width=48)
+    refused = robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 2)
+    assert refused.code == 2
+    assert "is one episode as a whole" in refused.err
+    assert robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 1).code == 0
+    with h5py.File(tmp_path / "in/episode_1.hdf5") as one, h5py.File(tmp_path / "out/repack_1.hdf5") as other:
+        assert differences(one["/"], other["/"]) == []
+
+
+def test_renaming_writes_nothing_behind_a_link(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
+    shared = write_demos(tmp_path / "shared.hdf5", {"demo_4": 5})
+    with h5py.File(tmp_path / "in/b.hdf5", "w") as file:
+        file.attrs["format_version"] = 1
+        file.create_group("data").attrs.update({"env_args": "{}", "total": 5})
+        file["data/demo_0"] = h5py.ExternalLink("../shared.hdf5", "/data/demo_4")
+        file["data/demo_1/initial_state/x"] = 1
+    before = shared.read_bytes(), os.stat(shared).st_mtime_ns
+    assert robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 9).code == 0
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert file["data"].get("demo_1", getlink=True).filename == "../shared.hdf5"
+        assert len(file["data/demo_1/actions"]) == 5
+    assert (shared.read_bytes(), os.stat(shared).st_mtime_ns) == before
+
+
+def _convert(robotrove: Callable, folder: Path, drafted: Path, output: Path) -> dict[str, bytes]:
+    pipeline = output.with_suffix(".yaml")
+    text = pipeline_text(guess([drafted]), str(output)).replace(str(drafted), str(folder))
+    pipeline.write_text(text, encoding="utf-8")
+    assert robotrove("run", pipeline, "--workers", 1).code == 0
+    return {name: content for name, content in tree(output).items() if name.startswith(("data/", "videos/"))}
+
+
+def _converts_equal(robotrove: Callable, layout: str, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for path in write_sample(layout, source, episodes=3, frames=8, height=48, width=48, compression="gzip"):
+        assert robotrove("split", path, "-o", tmp_path / "split").code == 0
+    per_file = 1 if layout.startswith("aloha") else 2
+    assert robotrove("repack", source, "-o", tmp_path / "packed", "-e", per_file).code == 0
+    expected = _convert(robotrove, source, source, tmp_path / "a")
+    assert len(expected) >= 2
+    assert _convert(robotrove, tmp_path / "split", source, tmp_path / "b") == expected
+    assert _convert(robotrove, tmp_path / "packed", source, tmp_path / "c") == expected
+    shutil.rmtree(tmp_path / "split")
+
+
+def test_the_dataset_is_that_of_the_original(robotrove: Callable, tmp_path: Path) -> None:
+    _converts_equal(robotrove, "isaaclab", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", CONVERTIBLE)
+def test_the_dataset_of_every_layout_is_that_of_the_original(layout: str, robotrove: Callable, tmp_path: Path) -> None:
+    _converts_equal(robotrove, layout, tmp_path)
