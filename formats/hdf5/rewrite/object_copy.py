@@ -124,8 +124,8 @@ class ObjectCopy:
         inside = self._inside(value) if value.startswith(b"/") else value
         if inside is None or path in self._moved.values():
             found = self._found(source, name)
-            if found is not None and file_name(found) != file_name(self._source):
-                file = self._relocated(os.fsencode(file_name(found)), path, "the link")
+            if found is not None and not os.path.samefile(file_name(found), file_name(self._source)):
+                file = self._needed(Path(os.path.abspath(file_name(found))), path, "the link")
                 target.links.create_external(new, file, found.name.encode(errors="surrogateescape"), lcpl=made)
                 return []
             if found is not None:
@@ -146,7 +146,7 @@ class ObjectCopy:
         text = os.fsdecode(path).strip("/")
         for old, new in self._moved.items():
             if not old or text == old or text.startswith(f"{old}/"):
-                return os.fsencode(f"/{new}{text.removeprefix(old)}")
+                return path if old == new else os.fsencode(f"/{new}{text.removeprefix(old)}")
         return None
 
     def _object(
@@ -281,11 +281,12 @@ class ObjectCopy:
             new.set_layout(h5d.VIRTUAL)
             for index in range(old.get_virtual_count()):
                 file, name = map(os.fsencode, (old.get_virtual_filename(index), old.get_virtual_dsetname(index)))
-                if file == b".":
-                    inside = self._inside(name)
-                    file, name = (b".", inside) if inside else (os.fsencode(file_name(self._source)), name)
                 if file != b".":
                     file = self._relocated(file, path, "rows in")
+                elif inside := self._inside(name):
+                    name = inside
+                else:
+                    file = self._needed(Path(os.path.abspath(file_name(self._source))), path, "rows in")
                 here, there = old.get_virtual_vspace(index), old.get_virtual_srcspace(index)
                 if there.get_select_type() == h5s.SEL_ALL:  # the file does not say of how many rows; HDF5 counts them
                     there = h5s.create_simple((here.get_select_npoints(),))
@@ -294,13 +295,17 @@ class ObjectCopy:
 
     def _relocated(self, name: bytes, path: str, what: str) -> bytes:
         """Return the name of another file as the new file must give it."""
-        text, here = os.fsdecode(name), file_name(self._source)
-        found = beside(here, text) or Path(os.path.dirname(os.path.abspath(here)), text)
-        new = text if os.path.isabs(text) and text != here else os.path.relpath(found, os.path.realpath(self._folder))
-        note = f"{path}: {what} {found} is not copied, the new file needs it too"
+        text, here = os.fsdecode(name), os.path.abspath(file_name(self._source))
+        found = beside(here, text) or Path(os.path.dirname(here), text)
+        new = self._needed(found, path, what)
+        return name if os.path.isabs(text) else new
+
+    def _needed(self, file: Path, path: str, what: str) -> bytes:
+        """Return the name of a file as one in the new folder, and note that the new file needs it."""
+        note = f"{path}: {what} {file} is not copied, the new file needs it too"
         if note not in self.notes:
             self.notes.append(note)
-        return os.fsencode(new)
+        return os.fsencode(os.path.relpath(file, os.path.realpath(self._folder)))
 
 
 def _link_names(group: h5g.GroupID) -> list[bytes]:

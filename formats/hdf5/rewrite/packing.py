@@ -15,7 +15,7 @@ import numpy as np
 from ....core.commit import Replacements
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from .. import LAYOUTS
-from ..hdf5_file import lookup, natural_key, new_hdf5, open_hdf5, reading
+from ..hdf5_file import lookup, natural_key, new_hdf5, object_name, open_hdf5, reading
 from ..layout import groups, guess_layout
 from .object_copy import ObjectCopy
 
@@ -115,7 +115,7 @@ def read_recording(path: Path) -> Recording:
                 group = lookup(file, place or "/")
                 if isinstance(group, h5py.Group):
                     texts.append(f"{place} {_attributes_text(group)}")
-                    inside = (f"{place}/{name}".lstrip("/") for name in group)
+                    inside = (f"{place}/{name}".lstrip("/") for name in map(object_name, group))
                     others += [name for name in inside if name not in keys and name not in above]
         return Recording(path, layout, tuple(keys), "\n".join(texts), tuple(others))
 
@@ -221,7 +221,9 @@ def check_outputs(files: Sequence[NewFile]) -> None:
     sources = {os.path.realpath(piece.file) for new in files for piece in new.pieces}
     for new in files:
         if os.path.realpath(new.path) in sources:
-            raise UsageError(str(new.path), "would replace a recording that is read", "another output folder, or another --prefix")
+            raise UsageError(
+                str(new.path), "would replace a recording that is read", "another output folder, or another --prefix"
+            )
 
 
 def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None) -> Written:

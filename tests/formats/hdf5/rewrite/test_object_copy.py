@@ -135,7 +135,9 @@ def test_references_and_dimension_scales(tmp_path: Path) -> None:
         assert demo["joints"][demo["part"][0]].tolist() == [[6.0], [10.0]]
 
 
-def test_other_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_other_files(is_relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     (tmp_path / "in/raw.bin").write_bytes(np.arange(6, dtype="f4").tobytes())
@@ -156,10 +158,13 @@ def test_other_files(tmp_path: Path) -> None:
             layout[:length] = h5py.VirtualSource(where, path, (length,))
             demo.create_virtual_dataset(f"virtual_{name}", layout, fillvalue=-1)
         demo.create_dataset("raw", (2, 3), "f4", external=[("raw.bin", 0, h5py.h5f.UNLIMITED)])
+        file["aside"] = h5py.ExternalLink("other.hdf5", "/")
+        demo["beyond"] = h5py.SoftLink("/aside/rows")
         demo["out"], demo["nowhere"] = h5py.SoftLink("/far/rows"), h5py.SoftLink("/not/here")
-    notes = copied(tmp_path / "in/a.hdf5", tmp_path / "out/b.hdf5", {"data/demo_0": "data/demo_1"})
+    here = Path() if is_relative else tmp_path
+    notes = copied(here / "in/a.hdf5", here / "out/b.hdf5", {"data/demo_0": "data/demo_1"})
     assert {note.split(":")[0].removeprefix("data/demo_1/") for note in notes} == {
-        "link", "lost", "virtual_near", "virtual_far", "raw", "out", "nowhere",
+        "link", "lost", "virtual_near", "virtual_far", "raw", "beyond", "out", "nowhere",
     }  # fmt: skip
     with h5py.File(tmp_path / "out/b.hdf5") as file:
         demo = file["data/demo_1"]
@@ -169,6 +174,8 @@ def test_other_files(tmp_path: Path) -> None:
         assert demo["virtual_far"][()].tolist() == [0.0, 1.0, 2.0, -1.0]
         assert demo["virtual_here"][()].tolist() == [0.0, 1.0, 2.0, 3.0, -1.0]
         assert demo["virtual_here"].virtual_sources()[0][1:3] == (".", "/data/demo_1/own")
+        assert demo["beyond"][()].tolist() == list(range(8))
+        assert demo.get("beyond", getlink=True).filename == "../in/other.hdf5"
         assert demo["raw"].external[0][0] == "../in/raw.bin"
         assert demo["out"][()].tolist() == [0.0, 1.0, 2.0]
         assert demo.get("out", getlink=True).__class__ is h5py.HardLink
