@@ -2,9 +2,10 @@
 
     python benchmarks/repack.py [--frames 750]
 
-Repacks a recording of 12 episodes of two 640x480 cameras in gzip, with h5py's automatic chunks, four to a file;
-about 5 GB for 750 frames, and as much again for each side. Repack and copy have three rounds in turns, of which the
-fastest counts, the loop has one; each syncs its files to the disk. The targets: at most 1.3 times the time of `h5py.Group.copy`, a fifth of that of the loop, 300 MB.
+Repacks a recording of 12 episodes of two 640x480 cameras in gzip, with h5py's automatic chunks, four to a file; about
+5 GB for 750 frames, and as much again for each side. Repack and copy have three rounds in turns, of which the fastest
+counts, the loop has one; each syncs its files to the disk. The targets: at most 1.3 times the time of
+`h5py.Group.copy`, at most a fifth of that of the loop, 300 MB.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ def main() -> None:
     own, copy, loop = (min(run.seconds for run in found[name]) for name in ("repack", "copy", "loop"))
     peak = max(run.peak_mb for run in found["repack"])
     print(
-        f"repack takes {own / copy:.2f} times as long as h5py.Group.copy (target 1.3), and is {loop / own:.1f} times as "
-        f"fast as the loop (target 5); peak {peak:.0f} MB (target 300)"
+        f"repack takes {own / copy:.2f} times as long as h5py.Group.copy (target 1.3), "
+        f"is {loop / own:.1f} times as fast as the loop (target 5); peak {peak:.0f} MB (target 300)"
     )
 
 

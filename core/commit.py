@@ -57,6 +57,22 @@ def is_attempt(name: str) -> bool:
     return _ATTEMPT.fullmatch(name) is not None
 
 
+def is_abandoned(name: str) -> bool:
+    """True for an attempt of a process that ran on this machine, and does no longer."""
+    if not is_attempt(name):
+        return False
+    target, process, _ = name.rsplit("-", 2)
+    if not target.endswith(f".{socket.gethostname()}"):
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # of another user
+    return False
+
+
 def sync_file(path: Path) -> None:
     """Flush one file or folder entry to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

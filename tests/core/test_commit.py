@@ -3,11 +3,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from robotrove.core.commit import attempt_name, folder_attempt, rename_new, sync_tree, write_file
+from robotrove.core.commit import attempt_name, folder_attempt, is_abandoned, rename_new, sync_tree, write_file
 
 
 class TestFolderAttempt:
@@ -133,3 +136,13 @@ def test_no_two_attempts_share_a_name() -> None:
 
 def test_sync_tree_of_an_empty_folder(tmp_path: Path) -> None:
     sync_tree(tmp_path)
+
+
+def test_abandoned_attempts_are_those_of_ended_processes_of_this_machine() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    host = socket.gethostname()
+    assert is_abandoned(f"a.hdf5.{host}-{ended.pid}-01234567.tmp")
+    assert not is_abandoned(attempt_name("a.hdf5"))
+    assert not is_abandoned(f"a.hdf5.other{host}-{ended.pid}-01234567.tmp")
+    assert not is_abandoned(f"a.hdf5.{host}-{ended.pid}.tmp")

@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from itertools import groupby
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from ....core.commit import Replacements
+from ....core.commit import Replacements, is_abandoned
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from .. import LAYOUTS
 from ..hdf5_file import lookup, natural_key, new_hdf5, object_name, open_hdf5, reading
@@ -239,6 +240,9 @@ def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None]
     """
     if os.path.lexists(new.path) and not overwrite:
         return Written(new.path, "kept")
+    for left in new.path.parent.glob(f"{escape(new.path.name)}.*"):
+        if is_abandoned(left.name):
+            left.unlink(missing_ok=True)  # a command that was killed left it
     rejected: list[tuple[str, str, str]] = []
     pieces = list(new.pieces)
     while pieces:

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -246,3 +250,40 @@ def test_the_dataset_is_that_of_the_original(robotrove: Callable, tmp_path: Path
 @pytest.mark.parametrize("layout", CONVERTIBLE)
 def test_the_dataset_of_every_layout_is_that_of_the_original(layout: str, robotrove: Callable, tmp_path: Path) -> None:
     _converts_equal(robotrove, layout, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_command_completes_when_it_is_rerun(robotrove: Callable, tmp_path: Path) -> None:
+    source = tmp_path / "a.hdf5"
+    with h5py.File(source, "w") as file:
+        for number in range(6):
+            file[f"data/demo_{number}/initial_state/x"] = np.zeros((2, 2))
+            file[f"data/demo_{number}/frames"] = np.full((40, 2**20), number, "u1")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "robotrove.cli", "split", str(source), "-o", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not (out.exists() and len(list(out.glob("*.hdf5"))) >= 2):
+            time.sleep(0.002)
+        process.kill()
+    complete = {path.name: path.stat().st_mtime_ns for path in out.glob("*.hdf5")}
+    assert len(complete) >= 2
+    (out / f"demo_5.hdf5.{socket.gethostname()}-{process.pid}-01234567.tmp").write_bytes(b"half of it")
+    (out / f"demo_5.hdf5.other-{process.pid}-01234567.tmp").write_bytes(b"of another machine")
+    assert robotrove("split", source, "-o", out).code == 0
+    assert sorted(os.listdir(out)) == [
+        *(f"demo_{number}.hdf5" for number in range(6)), f"demo_5.hdf5.other-{process.pid}-01234567.tmp",
+    ]  # fmt: skip
+    for number in range(6):
+        with h5py.File(source) as one, h5py.File(out / f"demo_{number}.hdf5") as other:
+            assert differences(one[f"data/demo_{number}"], other[f"data/demo_{number}"]) == []
+    assert {name: (out / name).stat().st_mtime_ns for name in complete} == complete
+
+
+def test_a_full_disk_is_an_error_and_not_a_rejection(tmp_path: Path) -> None:
+    write_demos(tmp_path / "a.hdf5", {"demo_0": 20_000})
+    limited = f"ulimit -f 20; exec {sys.executable} -m robotrove.cli split {tmp_path}/a.hdf5 -o {tmp_path}/out"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "HDF5 cannot write it" in done.stderr
+    assert os.listdir(tmp_path / "out") == []
