@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +62,15 @@ def write_all(files: Sequence[NewFile], overwrite: bool) -> list[Written]:
     with Bar("episodes") as bar:
         for new in files:
             bar.show(done, total, note=printable(new.path.name))
-            written.append(write(new, overwrite=overwrite))
+            numbers = count(done + 1)
+            written.append(write(new, overwrite=overwrite, progress=partial(_step, bar, numbers, total)))
             done += len(new.pieces)
             bar.show(done, total)
     return written
+
+
+def _step(bar: Bar, numbers: Iterator[int], total: int) -> None:
+    bar.show(next(numbers), total)
 
 
 def report(written: Sequence[Written], notes: Sequence[str], as_json: bool, rejected: Sequence[Any] = ()) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from glob import escape
 from itertools import groupby
@@ -16,7 +17,7 @@ import numpy as np
 from ....core.commit import Replacements, is_abandoned
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from .. import LAYOUTS
-from ..hdf5_file import lookup, natural_key, new_hdf5, object_name, open_hdf5, reading
+from ..hdf5_file import DAMAGE, lookup, natural_key, new_hdf5, object_name, open_hdf5, reading
 from ..layout import groups, guess_layout
 from .object_copy import ObjectCopy
 
@@ -284,8 +285,9 @@ def _write(
             for piece in pieces:
                 if piece.name != piece.key:
                     _record(target, piece)
-        for above, rows in counts.items():
-            notes += _count(target[above or "/"], rows)
+        if new.pieces[0].name:  # else the root is the episode, and nothing is above it
+            for above, rows in counts.items():
+                notes += _count(target[above or "/"], rows)
     return notes, None
 
 
@@ -304,7 +306,9 @@ def _rows(source: h5py.File, key: str) -> int | None:
     if not isinstance(group, h5py.Group):
         return None
     if "num_samples" in group.attrs:
-        return int(group.attrs["num_samples"])
+        with suppress(*DAMAGE):
+            return int(np.asarray(group.attrs["num_samples"]).item())
+        return None
     actions = lookup(group, "actions")
     return len(actions) if isinstance(actions, h5py.Dataset) and actions.shape else None
 
@@ -320,7 +324,8 @@ def _count(above: h5py.Group, rows: Sequence[int | None]) -> Iterator[str]:
     total = sum(row for row in rows if row is not None)
     for name, value in zip(_COUNTS, (total if None not in rows else None, len(rows)), strict=True):
         if name in above.attrs:
-            if value is None:
-                yield f"{above.name}: attribute {name!r} is as in the recording: an episode does not say its samples"
+            kind = above.attrs.get_id(name)
+            if value is None or kind.shape not in ((), (1,)) or kind.dtype.kind not in "iuf":
+                yield f"{above.name}: attribute {name!r} is as in the recording: the samples cannot be counted"
             else:
-                above.attrs.modify(name, value)
+                above.attrs.modify(name, np.reshape(value, kind.shape))

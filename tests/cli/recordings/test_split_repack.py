@@ -112,6 +112,19 @@ def test_a_recording_is_never_replaced(robotrove: Callable, tmp_path: Path) -> N
     assert source.read_bytes() == before
 
 
+def test_counts_of_other_kinds(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_1": 4}, total="seven", num_demos=np.array([2], "u2"))
+    with h5py.File(source, "a") as file:
+        file["data/demo_0"].attrs["num_samples"] = "three"
+    found = robotrove("split", source, "-o", tmp_path / "out")
+    assert found.code == 0
+    assert found.out.count("/data: attribute 'total' is as in the recording: the samples cannot be counted") == 2
+    with h5py.File(tmp_path / "out/demo_1.hdf5") as file:
+        assert file["data"].attrs["total"] == "seven"
+        assert file["data"].attrs["num_demos"].tolist() == [1]
+        assert file["data"].attrs["num_demos"].dtype == "u2"
+
+
 def test_a_damaged_episode_is_rejected_and_the_others_are_written(robotrove: Callable, tmp_path: Path) -> None:
     source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_1": 4, "demo_2": 5})
     with h5py.File(source) as file:
