@@ -181,3 +181,21 @@ def test_other_files(is_relative: bool, tmp_path: Path, monkeypatch: pytest.Monk
         assert demo.get("out", getlink=True).__class__ is h5py.HardLink
         assert demo.get("nowhere", getlink=True).path == "/not/here"
     assert os.stat(tmp_path / "in/raw.bin").st_mtime_ns == stamp
+
+
+def test_names_that_are_not_utf8_and_deep_groups(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        demo.id.links.create_soft(b"soft\xff", b"/data/demo_0/group\xfe")
+        h5py.h5g.create(demo.id, b"group\xfe")
+        for _ in range(1500):
+            demo = demo.create_group("d")
+        demo.attrs["depth"] = 1500
+    assert copied(tmp_path / "a.hdf5", tmp_path / "b.hdf5", {"data/demo_0": "data/demo_1"}) == []
+    with h5py.File(tmp_path / "b.hdf5") as file:
+        demo = file["data/demo_1"]
+        assert demo.id.links.get_val(b"soft\xff") == b"/data/demo_1/group\xfe"
+        assert isinstance(h5py.h5o.open(demo.id, b"soft\xff"), h5py.h5g.GroupID)
+        for _ in range(1500):
+            demo = demo["d"]
+        assert demo.attrs["depth"] == 1500
