@@ -281,16 +281,19 @@ class ObjectCopy:
             new.set_layout(h5d.VIRTUAL)
             for index in range(old.get_virtual_count()):
                 file, name = map(os.fsencode, (old.get_virtual_filename(index), old.get_virtual_dsetname(index)))
-                if file != b".":
-                    file = self._relocated(file, path, "rows in")
+                if file != b".":  # "%b" in a name counts blocks, "%%" is a percent sign
+                    folder, own = os.path.split(self._relocated(file, path, "rows in"))
+                    is_verbatim = os.path.isabs(file) or b"%" in os.path.dirname(file)
+                    file = os.path.join(folder if is_verbatim else folder.replace(b"%", b"%%"), own)
                 elif inside := self._inside(name):
                     name = inside
                 else:
-                    file = self._needed(Path(os.path.abspath(file_name(self._source))), path, "rows in")
-                here, there = old.get_virtual_vspace(index), old.get_virtual_srcspace(index)
+                    here = Path(os.path.abspath(file_name(self._source)))
+                    file = self._needed(here, path, "rows in").replace(b"%", b"%%")
+                rows, there = old.get_virtual_vspace(index), old.get_virtual_srcspace(index)
                 if there.get_select_type() == h5s.SEL_ALL:  # the file does not say of how many rows; HDF5 counts them
-                    there = h5s.create_simple((here.get_select_npoints(),))
-                new.set_virtual(here, file, name, there)
+                    there = h5s.create_simple((rows.get_select_npoints(),))
+                new.set_virtual(rows, file, name, there)
         return new
 
     def _relocated(self, name: bytes, path: str, what: str) -> bytes:

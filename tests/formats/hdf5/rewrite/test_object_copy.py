@@ -199,3 +199,20 @@ def test_names_that_are_not_utf8_and_deep_groups(tmp_path: Path) -> None:
         for _ in range(1500):
             demo = demo["d"]
         assert demo.attrs["depth"] == 1500
+
+
+def test_virtual_rows_of_a_folder_with_a_percent_sign(tmp_path: Path) -> None:
+    (tmp_path / "10%b").mkdir()
+    (tmp_path / "out").mkdir()
+    with h5py.File(tmp_path / "10%b/other.hdf5", "w") as file:
+        file["rows"] = np.arange(8.0)
+    with h5py.File(tmp_path / "10%b/a%.hdf5", "w") as file:
+        file["aside"] = np.arange(3.0)
+        for name, where, path, length in (("near", "other.hdf5", "rows", 8), ("aside", ".", "/aside", 3)):
+            layout = h5py.VirtualLayout((length,), "f8")
+            layout[:] = h5py.VirtualSource(where, path, (length,))
+            file.require_group("data/demo_0").create_virtual_dataset(name, layout, fillvalue=-1)
+    copied(tmp_path / "10%b/a%.hdf5", tmp_path / "out/b.hdf5", {"data/demo_0": "data/demo_0"})
+    with h5py.File(tmp_path / "out/b.hdf5") as file:
+        assert file["data/demo_0/near"][()].tolist() == list(range(8))
+        assert file["data/demo_0/aside"][()].tolist() == [0.0, 1.0, 2.0]
