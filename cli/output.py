@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -21,6 +22,16 @@ def echo_json(document: Any) -> None:
     """Print one JSON document; numbers that JSON has no word for become "nan", "inf" and "-inf"."""
     # Surrogates of names that are no UTF-8 come out as \udcxx, which is JSON's own way to write them.
     echo(json.dumps(finite(document, str), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def colours() -> Literal["24bit", "256", "none"]:
+    """Return how standard output takes colours: none where it is no terminal, by NO_COLOR, or without UTF-8."""
+    is_utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    if os.environ.get("NO_COLOR") or not is_utf8 or not sys.stdout.isatty():
+        return "none"
+    if os.environ.get("COLORTERM") in ("truecolor", "24bit"):
+        return "24bit"
+    return "256" if "256color" in os.environ.get("TERM", "") else "none"
 
 
 def size(count: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,53 +9,83 @@ from typing import Any
 
 import click
 
-from ...core.errors import UsageError
+from ...core.errors import UsageError, printable
 from ...formats.hdf5.file_facts import count_episodes
-from ...formats.hdf5.hdf5_file import open_hdf5
-from ...formats.hdf5.tree import Node, Preview, preview, tree
-from ..output import counted, echo, echo_json, size
-
-_NAME_WIDTH = 44
-_MOST_TEXT = 200
+from ...formats.hdf5.preview import Preview, pictures, preview
+from ...formats.hdf5.tree import Node, grown, open_part, tree
+from ..output import colours, counted, echo, echo_json, size
+from .object_lines import FRAMES, preview_lines, tree_lines
 
 
 @click.command()
 @click.argument("file", metavar="FILE.hdf5", type=click.Path(path_type=Path))
-@click.option("--attrs", is_flag=True, help="Also show attributes.")
-@click.option("--preview", "with_preview", is_flag=True, help="Also show values of numeric datasets of up to 16 MB.")
-@click.option("--max-level", type=click.IntRange(min=0), help="Deepest level to show; the root is 0.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@click.option("-a", "--attrs", is_flag=True, help="Also show attributes.")
+@click.option("-p", "--preview", "with_preview", is_flag=True, help="Also show values: numbers, texts, pictures.")
+@click.option("-l", "--max-level", type=click.IntRange(min=0), help="Deepest level to show; the root is 0.")
+@click.option("--all", "unfolds", is_flag=True, help="Show each of the groups that are alike.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, with all groups.")
 @click.pass_context
 def command(
-    ctx: click.Context, file: Path, attrs: bool, with_preview: bool, max_level: int | None, as_json: bool
+    ctx: click.Context,
+    file: Path,
+    attrs: bool,
+    with_preview: bool,
+    max_level: int | None,
+    unfolds: bool,
+    as_json: bool,
 ) -> None:
     """Show the content of an HDF5 file.
 
-    It lists groups and datasets with sizes, chunks and compression. Exits with 1 if parts of the file are unreadable,
-    2 if the whole file is.
+    It lists groups and datasets with sizes, chunks and compression. Groups that are alike are one line. Exits with 1
+    if parts of the file are unreadable, 2 if the whole file is.
     """
     if file.is_dir():
         raise UsageError(str(file), "is a folder", "an HDF5 file")
-    damaged = 0
-    objects: list[dict[str, Any]] = []
-    with open_hdf5(file, locking=True) as opened:
+    ctx.exit(_show_file(file, attrs, with_preview, max_level, unfolds, as_json))
+
+
+def _show_file(path: Path, attrs: bool, with_preview: bool, max_level: int | None, unfolds: bool, as_json: bool) -> int:
+    """Show the tree of one file; return the exit code."""
+    faults: list[str] = []
+    with open_part(path) as (opened, fault):
         layout, episodes = count_episodes(opened)
-        head = {"file": str(file), "size": file.stat().st_size, "layout": layout, "episodes": episodes}
-        if not as_json:
-            found = f"layout {layout}, {counted(episodes, 'episode')}" if layout else "no known layout"
-            echo(f"{file}: {size(file.stat().st_size)}, {found}")
-        for node in tree(opened, max_level):
-            damaged += node.kind == "unreadable"
-            values = preview(opened, node.path) if with_preview and node.kind == "dataset" else None
-            if as_json:
-                objects.append(_document(node, values, attrs, with_preview))
-            else:
-                echo("\n".join(_lines(node, values, attrs)))
-    if as_json:
-        echo_json(head | {"unreadable": damaged, "objects": objects})
-    elif damaged:
-        click.echo(f"{counted(damaged, 'object')} cannot be read: the file is damaged", err=True)
-    ctx.exit(1 if damaged else 0)
+        head = {"file": str(path), "size": path.stat().st_size, "layout": layout, "episodes": episodes}
+        if as_json:
+            objects = [
+                _document(node, preview(opened, node.path) if with_preview else None, attrs, with_preview)
+                for node in _watched(tree(opened, max_level), faults)
+            ]
+            problem = fault.detail if fault else ""
+            echo_json(head | {"problem": problem, "unreadable": len(faults), "objects": objects})
+            return 1 if faults or fault else 0
+        found = f"layout {layout}, {counted(episodes, 'episode')}" if layout else "no known layout"
+        echo(f"{printable(str(path))}: {size(path.stat().st_size)}, {found}")
+        if fault:
+            echo(f"DAMAGED: {printable(fault.detail)}; shown as far as it can be read")
+        root = grown(_watched(tree(opened, max_level if unfolds else None), faults), folds=not unfolds)
+        for lines, branch in tree_lines(root, attrs=attrs, max_level=max_level):
+            echo("\n".join(lines))
+            if with_preview and branch.node.kind == "dataset":
+                _show_values(opened, branch.node, faults)
+    if faults:
+        click.echo(f"{counted(len(faults), 'object')} cannot be read: the file is damaged", err=True)
+    return 1 if faults or fault else 0
+
+
+def _watched(nodes: Iterator[Node], faults: list[str]) -> Iterator[Node]:
+    for node in nodes:
+        if node.kind == "unreadable":
+            faults.append(node.path)
+        yield node
+
+
+def _show_values(opened: Any, node: Node, faults: list[str]) -> None:
+    found = preview(opened, node.path)
+    strip, problem = pictures(opened, node.path, FRAMES)
+    for line in preview_lines(found, strip, problem, colours(), "  " * (node.level + 1)):
+        echo(line)
+    if problem or (found and found.problem):
+        faults.append(node.path)
 
 
 def _document(node: Node, values: Preview | None, attrs: bool, with_preview: bool) -> dict[str, Any]:
@@ -66,44 +95,3 @@ def _document(node: Node, values: Preview | None, attrs: bool, with_preview: boo
     if with_preview:
         document["preview"] = asdict(values) if values else None
     return document
-
-
-def _lines(node: Node, values: Preview | None, attrs: bool) -> Iterator[str]:
-    indent = "  " * node.level
-    name = node.path.rpartition("/")[2] or "/"
-    yield f"{indent + name:<{_NAME_WIDTH}}  {_facts(node)}".rstrip()
-    if attrs:
-        for key, value in node.attrs.items():
-            yield f"{indent}  @{key} = {_short(value)}"
-    if values is not None:
-        if values.first is not None:
-            yield f"{indent}  first {_short(_rounded(values.first))}"
-            yield f"{indent}  last  {_short(_rounded(values.last))}"
-        bad = f", {counted(values.not_finite, 'value')} not finite" if values.not_finite else ""
-        lowest, highest = _rounded([values.minimum, values.maximum])
-        yield f"{indent}  from {_short(lowest)} to {_short(highest)}{bad}"
-
-
-def _facts(node: Node) -> str:
-    if node.kind == "group":
-        return f"group, {counted(node.n_children, 'member')}"
-    if node.kind == "link":
-        nowhere = f", LEADS NOWHERE: {node.problem}" if node.problem else ""
-        return f"link to {node.target}{nowhere}" if node.target else "link, not followed"
-    if node.kind == "unreadable":
-        return "CANNOT BE READ"
-    storage = f"chunks {node.chunks}" if node.chunks else "contiguous"
-    packing = "".join(f", {text}" for text in (node.compression, node.problem) if text)
-    return f"{node.shape if node.shape is not None else 'empty'} {node.dtype}, {size(node.size)}, {storage}{packing}"
-
-
-def _rounded(value: Any) -> Any:
-    """Return numbers with 6 significant digits."""
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}… ({len(text):,} characters)"

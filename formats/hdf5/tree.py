@@ -2,19 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from math import prod
+import io
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 
 from ...core.errors import EpisodeRejected
-from .hdf5_file import DAMAGE, compression, dtype_name, form, lookup, missing_filter, natural_key, object_name
+from .hdf5_file import (
+    DAMAGE,
+    compression,
+    dtype_name,
+    form,
+    lookup,
+    missing_filter,
+    natural_key,
+    object_name,
+    open_hdf5,
+)
 
-MAX_BYTES = 16 << 20
-MAX_ROW = 32  # values shown of one row
+MAX_VALUES = 4  # of an attribute that differs
+_NUMBERS = re.compile("[0-9a-fA-F]*[0-9][0-9a-fA-F]*")  # demo_7, and names that are hashes
+_END = 1 << 42  # more than the size of any recording; file systems seek no further than 16 TB
+
+
+class _Part(io.FileIO):
+    """A file that is shorter than its header says: what lies behind its end cannot be read."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return super().seek(_END) if whence == io.SEEK_END else super().seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        start, count = self.tell(), len(buffer)
+        if super().readinto(buffer) != count:
+            raise OSError(f"bytes {start:,} to {start + count - 1:,} are behind the end of the file")
+        return count
+
+
+@contextmanager
+def open_part(path: Path) -> Iterator[tuple[h5py.File, EpisodeRejected | None]]:
+    """Open a file, also one that is truncated or being written; its objects are readable as far as they are stored.
+
+    Yields:
+        The file, and its fault: truncated_file or being_written; None if it has none.
+
+    Raises:
+        EpisodeRejected: See `open_hdf5`; also for these faults, if the root group cannot be read.
+    """
+    try:
+        file, fault = open_hdf5(path, locking=True), None
+    except EpisodeRejected as exc:
+        if exc.reason not in ("truncated_file", "being_written"):
+            raise
+        try:
+            file, fault = h5py.File(_Part(path), "r"), exc
+            list(file)
+        except DAMAGE:
+            raise exc from None
+    with file:
+        yield file, fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +85,8 @@ class Node:
         attrs: Attributes as plain Python values.
         n_children: Members of a group.
         target: Where a soft or external link leads, as PATH or FILE:PATH; empty for other objects.
-        problem: Why a soft or external link leads nowhere, or what reading a dataset lacks; empty for other objects.
+        problem: Why a soft or external link leads nowhere, what reading a dataset lacks, or HDF5's words on an object
+            that is unreadable; empty for other objects.
     """
 
     path: str
@@ -71,8 +124,8 @@ def _walk(file: h5py.File, path: str, level: int, max_level: int | None, seen: s
         address = h5py.h5o.get_info(item.id).addr
         node = _node(item, path, level)
         names = sorted(map(object_name, item), key=natural_key) if isinstance(item, h5py.Group) else []
-    except DAMAGE:
-        yield _bare(path, "unreadable", level)
+    except DAMAGE as exc:
+        yield replace(_bare(path, "unreadable", level), problem=str(exc))
         return
     if isinstance(item, h5py.Group):
         if address in seen:  # a hard link, back up or beside: groups linked twice at each level would double there
@@ -123,43 +176,131 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """Values of a numeric dataset.
+@dataclass(slots=True)
+class Spread:
+    """The values that an attribute has in objects that are alike.
 
     Attributes:
-        first: First row, None if it has more than 32 values; the value itself for a single one.
-        last: Last row, likewise.
-        minimum: Smallest finite value, None if there is none.
-        maximum: Largest finite value.
-        not_finite: Number of NaN and infinite values.
+        values: Different ones in the order of the objects, at most 5.
+        low: Smallest, None if one is not a number.
+        high: Largest, likewise.
     """
 
-    first: Any
-    last: Any
-    minimum: Any
-    maximum: Any
-    not_finite: int
+    values: list[Any]
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, value: Any) -> Spread:
+        """Return the spread of one value."""
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return cls([value], number, number)
+
+    def add(self, other: Spread) -> None:
+        """Take in the values of another object."""
+        self.values += [value for value in other.values if value not in self.values][: MAX_VALUES + 1]
+        del self.values[MAX_VALUES + 1 :]
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            self.low = self.high = None
+        else:
+            self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
 
-def preview(file: h5py.File, path: str) -> Preview | None:
-    """Return the preview of a dataset; None if it is empty, not numeric, larger than 16 MB, or unreadable."""
-    try:
-        dataset = file[path]
-        if missing_filter(dataset) or dataset.shape is None or dataset.dtype.kind not in "biuf":
-            return None
-        if not 0 < prod(dataset.shape) * dataset.dtype.itemsize <= MAX_BYTES:
-            return None
-        values = np.asarray(dataset[()])
-    except DAMAGE:
-        return None
-    is_shown = prod(values.shape[1:]) <= MAX_ROW
-    rows = values if values.ndim else values.reshape(1)
-    finite = rows[np.isfinite(rows)]
-    return Preview(
-        first=plain(rows[0]) if is_shown else None,
-        last=plain(rows[-1]) if is_shown else None,
-        minimum=plain(finite.min()) if finite.size else None,
-        maximum=plain(finite.max()) if finite.size else None,
-        not_finite=rows.size - finite.size,
-    )
+@dataclass(slots=True)
+class Branch:
+    """An object and all below it; sibling groups with equal structure are one branch, that of the first.
+
+    Attributes:
+        node: The first of them.
+        names: Names of all, in natural order.
+        rows: Fewest and most rows: of a dataset its first axis, of a group the usual first axis above 1 of its
+            datasets. None if it has none.
+        size: Bytes of all in the file, with what is below them.
+        attrs: Attributes of all.
+        below: Members of the first.
+    """
+
+    node: Node
+    names: list[str]
+    rows: tuple[int, int] | None
+    size: int
+    attrs: dict[str, Spread]
+    below: list[Branch] = field(default_factory=list)
+
+    def add(self, other: Branch) -> None:
+        """Take in a branch of equal structure."""
+        self.names += other.names
+        if self.rows and other.rows:
+            self.rows = min(self.rows[0], other.rows[0]), max(self.rows[1], other.rows[1])
+        self.size += other.size
+        for name, spread in other.attrs.items():
+            if name in self.attrs:
+                self.attrs[name].add(spread)
+            else:
+                self.attrs[name] = spread
+        for own, member in zip(self.below, other.below, strict=True):
+            own.add(member)
+
+
+class _Open:
+    """A branch to which objects are still added."""
+
+    def __init__(self, node: Node, folds: bool) -> None:
+        self.node = node
+        self.folds = folds
+        self.members: dict[Hashable, Branch] = {}
+        self.structure: list[Hashable] = []
+        self.lengths: Counter[int] = Counter()
+
+    def add(self, other: _Open) -> None:
+        """Add a member that is complete."""
+        name, structure = other.node.path.rpartition("/")[2], other.key()
+        self.structure.append((name, structure))
+        branch = other.branch(name)
+        self.lengths += other.lengths
+        is_folded = self.folds and other.node.kind == "group"
+        place = (_NUMBERS.sub("0", name), structure) if is_folded else name
+        if place in self.members:
+            self.members[place].add(branch)
+        else:
+            self.members[place] = branch
+
+    def key(self) -> Hashable:
+        """Return what must be equal in objects that are alike: names, dtypes, shapes but for the first axis."""
+        node = self.node
+        shape = node.shape and (len(node.shape), *node.shape[1:])
+        return node.kind, node.dtype, shape, node.compression, node.problem, tuple(self.structure)
+
+    def branch(self, name: str) -> Branch:
+        """Return the branch."""
+        node = self.node
+        if node.shape:
+            self.lengths[node.shape[0]] += 1
+            rows = node.shape[0]
+        else:
+            counted = [(count, length) for length, count in self.lengths.items() if length > 1]
+            rows = max(counted)[1] if counted else min(self.lengths, default=-1)
+        below = list(self.members.values())
+        size = node.size + sum(member.size for member in below)
+        attrs = {key: Spread.of(value) for key, value in node.attrs.items()}
+        return Branch(node, [name], (rows, rows) if rows >= 0 else None, size, attrs, below)
+
+
+def grown(nodes: Iterator[Node], *, folds: bool = True) -> Branch:
+    """Return what `tree` yields as branches; of groups that are alike only the names and ranges of values are kept.
+
+    Groups are alike if their names differ in numbers only, and names, dtypes, compression, faults and shapes but for
+    the first axis of all below them are equal.
+
+    Args:
+        nodes: The nodes.
+        folds: False keeps groups that are alike as branches of their own.
+    """
+    above: list[_Open] = []
+    for node in nodes:
+        while above and above[-1].node.level >= node.level:
+            above[-2].add(above.pop())
+        above.append(_Open(node, folds))
+    while len(above) > 1:
+        above[-2].add(above.pop())
+    return above[0].branch(above[0].node.path.rpartition("/")[2])

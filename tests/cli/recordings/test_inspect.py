@@ -31,15 +31,16 @@ def test_tree_with_values_and_attributes(robotrove: Callable, recording: Path) -
         '@by = "me"',
         "alias link to /numbers",
         "note () string, 16 B, contiguous",
+        '"hello"',
         "numbers group, 2 members",
         "x (2, 2) float64, 32 B, contiguous",
         "first [1.5, 2.0]",
         "last [NaN, -3.0]",
-        "from -3.0 to 2.0, 1 value not finite",
+        "min -3.0, mean 0.166667, max 2.0, 1 value not finite",
         f"y (10,) uint8, {h5py.File(recording)['numbers/y'].id.get_storage_size()} B, chunks (5,), gzip",
         "first 0",
         "last 9",
-        "from 0 to 9",
+        "min 0, mean 4.5, max 9",
     ]
 
 
@@ -49,7 +50,7 @@ def test_json(robotrove: Callable, recording: Path) -> None:
     objects = {entry["path"]: entry for entry in document["objects"]}
     assert objects["/numbers/x"]["preview"]["last"] == ["nan", -3.0]
     assert objects["/numbers/y"]["chunks"] == [5]
-    assert objects["/note"]["preview"] is None
+    assert [objects["/note"]["preview"][name] for name in ("first", "different", "minimum")] == ["hello", 1, None]
     assert "attrs" not in objects["/"]
     shallow = robotrove("inspect", recording, "--json", "--max-level", 1, "--attrs").json["objects"]
     assert [entry["path"] for entry in shallow] == ["/", "/alias", "/note", "/numbers"]
@@ -58,7 +59,7 @@ def test_json(robotrove: Callable, recording: Path) -> None:
 
 def test_layout_and_episodes(robotrove: Callable, tmp_path: Path) -> None:
     (path,) = write_sample("piper", tmp_path, episodes=11, frames=1, height=48, width=48, cameras=("top",))
-    found = robotrove("inspect", path, "--max-level", 1)
+    found = robotrove("inspect", path, "--max-level", 1, "--all")
     assert "layout piper, 11 episodes" in found.out
     names = [line.split()[0] for line in found.out.splitlines()[2:]]
     assert names == [f"episode_{number}" for number in range(11)]  # 10 comes last
@@ -77,11 +78,46 @@ def test_files_that_are_none(robotrove: Callable, tmp_path: Path) -> None:
         assert found.err.startswith(message)
 
 
-def test_a_truncated_file(robotrove: Callable, recording: Path) -> None:
-    recording.write_bytes(recording.read_bytes()[:-100])
+def test_a_truncated_file_is_shown_as_far_as_it_goes(robotrove: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("first", data=np.arange(1000), chunks=(1000,))
+        file.create_dataset("last", data=np.arange(1000.0, 2000), chunks=(1000,))
+        end = file["last"].id.get_chunk_info(0).byte_offset + 8000
+    assert path.stat().st_size == end  # the last bytes are those of `last`
+    path.write_bytes(path.read_bytes()[:-100])
+    found = robotrove("inspect", path, "-p")
+    assert found.code == 1
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    assert lines[1].startswith(f"DAMAGED: {path} has {end - 100:,} bytes of the {end:,} in its header")
+    assert lines[3:] == [
+        "first (1000,) int64, 8.0 KB, chunks (1000,)",
+        "first 0",
+        "last 999",
+        "min 0, mean 499.5, max 999",
+        "last (1000,) float64, 8.0 KB, chunks (1000,)",
+        f"CANNOT BE READ: rows 0 to 61 cannot be read: bytes {end - 8000:,} to {end - 1:,} are behind the end "
+        "of the file",
+    ]
+    assert found.err == "1 object cannot be read: the file is damaged\n"
+
+
+def test_a_file_without_its_root_is_refused(robotrove: Callable, recording: Path) -> None:
+    recording.write_bytes(recording.read_bytes()[:100])
     found = robotrove("inspect", recording)
-    assert found.code == 2
+    assert (found.code, found.out) == (2, "")
     assert "(truncated_file)" in found.err
+
+
+def test_a_file_that_is_being_written(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "writer.hdf5", "w", libver="latest") as file:
+        file["numbers"] = np.arange(5)
+        file.flush()
+        (tmp_path / "a.hdf5").write_bytes((tmp_path / "writer.hdf5").read_bytes())
+    found = robotrove("inspect", tmp_path / "a.hdf5", "-p")
+    assert found.code == 1
+    assert "is marked as open for writing" in found.out.splitlines()[1]
+    assert [line.strip() for line in found.out.splitlines()[-1:]] == ["min 0, mean 2.0, max 4"]
 
 
 def test_names_that_are_no_text(robotrove: Callable, tmp_path: Path) -> None:
@@ -89,3 +125,62 @@ def test_names_that_are_no_text(robotrove: Callable, tmp_path: Path) -> None:
         file[b"n\xff"] = [1]
     assert r"n\xff" in robotrove("inspect", tmp_path / "a.hdf5").out
     assert robotrove("inspect", tmp_path / "a.hdf5", "--json").json["objects"]
+
+
+def _demos(path: Path, lengths: dict[str, int]) -> None:
+    with h5py.File(path, "w") as file:
+        for name, rows in lengths.items():
+            demo = file.create_group(f"data/{name}")
+            demo.attrs["num_samples"], demo.attrs["success"] = rows, rows > 5
+            demo["actions"] = np.full((rows, 2), rows, np.float32)
+            demo["obs/rgb"] = np.full((rows, 8, 16, 3), 255, np.uint8)
+
+
+def test_groups_that_are_alike_are_one_line(robotrove: Callable, tmp_path: Path) -> None:
+    _demos(tmp_path / "a.hdf5", {f"demo_{number}": 5 + number % 5 for number in range(12)})
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        file["data/demo_7/extra"] = 1
+    lines = [" ".join(line.split()) for line in robotrove("inspect", tmp_path / "a.hdf5", "-a").out.splitlines()]
+    rows = sum(5 + number % 5 for number in range(12) if number != 7)
+    assert lines[2:] == [
+        "data group, 12 members",
+        f"demo_0 … demo_11 (11 alike, without demo_7, 5 to 9 rows), {rows * (8 + 384) / 1000:.1f} KB",
+        "@num_samples = 5 to 9",
+        "@success = false, true",
+        f"actions (5–9, 2) float32, {rows * 8} B in all, contiguous",
+        "obs group, 1 member",
+        f"rgb (5–9, 8, 16, 3) uint8, {rows * 384 / 1000:.1f} KB in all, contiguous",
+        "demo_7 group, 3 members",
+        "@num_samples = 7",
+        "@success = true",
+        "actions (7, 2) float32, 56 B, contiguous",
+        "extra () int64, 8 B, contiguous",
+        "obs group, 1 member",
+        "rgb (7, 8, 16, 3) uint8, 2.7 KB, contiguous",
+    ]
+    shown = robotrove("inspect", tmp_path / "a.hdf5", "--all", "-l", 2).out.splitlines()
+    assert [line.split()[0] for line in shown[3:]] == [f"demo_{number}" for number in range(12)]
+
+
+def test_1500_demos(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for number in range(1500):
+            file.create_dataset(f"data/demo_{number}/actions", (5 + number % 5, 7), np.float32)
+    found = robotrove("inspect", tmp_path / "a.hdf5").out
+    assert "demo_0 … demo_1499 (1,500 alike, 5 to 9 rows)" in found
+    assert len(found.splitlines()) == 5
+
+
+def test_a_filmstrip_without_colours(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        frames = np.zeros((7, 20, 38, 3), np.uint8)
+        frames[6] = 255
+        frames[:, :10, :18] = 128
+        file["cam"] = frames
+    lines = robotrove("inspect", tmp_path / "a.hdf5", "-p").out.splitlines()
+    assert lines[4].strip() == "frames 0, 2, 4, 6"
+    assert len(lines) == 10  # 19 columns of 2 pixels, 5 lines of 4
+    grey, black, white = "+" * 9, " " * 10, "@" * 10
+    assert lines[5:7] == [f"{grey}{black} {grey}{black} {grey}{black} {grey}{white}"] * 2
+    assert lines[9] == " " * 60 + "@" * 19
+    assert max(map(len, lines[1:])) <= 80

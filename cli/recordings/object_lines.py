@@ -1,0 +1,161 @@
+"""Objects of an HDF5 file as lines of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ...core.errors import printable
+from ...formats.hdf5.hdf5_file import natural_key
+from ...formats.hdf5.preview import Preview
+from ...formats.hdf5.tree import MAX_VALUES, Branch, Node, Spread
+from ...media.image.overview import Colours, filmstrip
+from ...media.image.pixels import Pixels
+from ..output import counted, size
+
+WIDTH = 80
+_MOST_NAME = 32
+_MOST_TEXT = 200
+FRAMES = 4  # of a filmstrip
+_MOST_BUT = 3  # names shown of objects between others that are not alike
+
+
+def tree_lines(branch: Branch, *, attrs: bool, max_level: int | None) -> Iterator[tuple[list[str], Branch]]:
+    """Yield the lines of each object of a tree with the object, members in natural order.
+
+    Args:
+        branch: Where to begin.
+        attrs: Also show attributes.
+        max_level: Deepest level to show, the root being 0; None for all.
+    """
+    width = min(_MOST_NAME, _widest(branch, max_level))
+    yield from _below(branch, [branch], width, attrs, max_level)
+
+
+def _widest(branch: Branch, max_level: int | None) -> int:
+    node = branch.node
+    own = 2 * node.level + len(printable(_name(node)))
+    is_shown = max_level is None or node.level < max_level
+    return max([own, *(_widest(member, max_level) for member in branch.below if is_shown)])
+
+
+def _below(
+    branch: Branch, siblings: Sequence[Branch], width: int, attrs: bool, max_level: int | None
+) -> Iterator[tuple[list[str], Branch]]:
+    node, indent = branch.node, "  " * branch.node.level
+    if len(set(branch.names)) > 1:
+        head = f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"
+    else:
+        head = f"{indent + printable(_name(node)):<{width}}  {facts(branch)}"
+    found = branch.attrs.items() if attrs else ()
+    yield [head, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
+    if max_level is None or node.level < max_level:
+        for member in branch.below:
+            yield from _below(member, branch.below, width, attrs, max_level)
+
+
+def _name(node: Node) -> str:
+    return node.path.rpartition("/")[2] or "/"
+
+
+def _alike(branch: Branch, siblings: Sequence[Branch]) -> str:
+    first, last = map(natural_key, (branch.names[0], branch.names[-1]))
+    others = [name for other in siblings if other is not branch for name in other.names]
+    between = [name for name in others if first < natural_key(name) < last]
+    but = ", ".join(map(printable, between[:_MOST_BUT])) + (", …" if len(between) > _MOST_BUT else "")
+    rows = f", {_range(branch.rows)} row{'s' * (branch.rows != (1, 1))}" if branch.rows else ""
+    ends = f"{printable(branch.names[0])} … {printable(branch.names[-1])}"
+    return f"{ends} ({len(branch.names):,} alike{f', without {but}' if but else ''}{rows})"
+
+
+def _range(ends: tuple[float, float], to: str = " to ") -> str:
+    return f"{ends[0]:,}" if ends[0] == ends[1] else f"{ends[0]:,}{to}{ends[1]:,}"
+
+
+def _values(spread: Spread) -> str:
+    if len(spread.values) > 1 and spread.low is not None and spread.high is not None:
+        return _range((_rounded(spread.low), _rounded(spread.high)))
+    more = ["…"] if len(spread.values) > MAX_VALUES else []
+    return ", ".join([*map(short, spread.values[:MAX_VALUES]), *more])
+
+
+def facts(branch: Branch) -> str:
+    """Return what is known of an object, without its name and attributes."""
+    node = branch.node
+    if node.kind == "group":
+        return f"group, {counted(node.n_children, 'member')}"
+    if node.kind == "link":
+        nowhere = f", LEADS NOWHERE: {printable(node.problem)}" if node.problem else ""
+        return f"link to {printable(node.target)}{nowhere}" if node.target else "link, not followed"
+    if node.kind == "unreadable":
+        return f"CANNOT BE READ: {printable(node.problem)}"
+    storage = f"chunks {node.chunks}" if node.chunks else "contiguous"
+    packing = "".join(f", {printable(text)}" for text in (node.compression, node.problem) if text)
+    total = " in all" if len(branch.names) > 1 else ""
+    return f"{_shape(branch)} {printable(node.dtype)}, {size(branch.size)}{total}, {storage}{packing}"
+
+
+def _shape(branch: Branch) -> str:
+    shape = branch.node.shape
+    if shape and branch.rows and branch.rows[0] != branch.rows[1]:
+        return f"({', '.join([f'{branch.rows[0]}–{branch.rows[1]}', *map(str, shape[1:])])})"
+    return "empty" if shape is None else str(shape)
+
+
+def preview_lines(
+    found: Preview | None, strip: Sequence[tuple[int, Pixels]], problem: str, how: Colours, indent: str = ""
+) -> Iterator[str]:
+    """Yield the values of a dataset: numbers, texts, and pictures as a filmstrip of 80 columns.
+
+    Args:
+        found: Its `preview`.
+        strip: Its `pictures`, and
+        problem: the fault of one that cannot be read.
+        how: How the terminal takes colours.
+        indent: Before each line of text.
+    """
+    texts: list[str] = []
+    if found is not None:
+        texts += _number_lines(found) if found.different is None else _text_lines(found)
+    rows = f"frames {', '.join(f'{row:,}' for row, _ in strip)}" if strip else ""
+    faults = [f"CANNOT BE READ: {printable(text)}" for text in (found.problem if found else "", problem) if text]
+    yield from (indent + text for text in (*texts, rows, *faults) if text)
+    if strip:
+        yield from filmstrip([frame for _, frame in strip], WIDTH, how)
+
+
+def _number_lines(found: Preview) -> Iterator[str]:
+    if found.first is not None:
+        yield f"first {short(_rounded(found.first))}"
+        yield f"last  {short(_rounded(found.last))}"
+    if found.rows_read:
+        bad = f", {counted(found.not_finite, 'value')} not finite" if found.not_finite else ""
+        low, mean, high = (short(_rounded(value)) for value in (found.minimum, found.mean, found.maximum))
+        yield f"min {low}, mean {mean}, max {high}{bad}{_sampled(found)}"
+
+
+def _text_lines(found: Preview) -> Iterator[str]:
+    if found.rows == 1:
+        yield short(found.first)
+    elif found.first is not None:
+        yield f"first {short(found.first)}"
+        yield f"last  {short(found.last)}"
+        yield f"{counted(found.different or 0, 'different text')}{_sampled(found)}"
+
+
+def _sampled(found: Preview) -> str:
+    return f" (of {found.rows_read:,} of {found.rows:,} rows)" if found.rows_read < found.rows else ""
+
+
+def _rounded(value: Any) -> Any:
+    """Return numbers with 6 significant digits."""
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def short(value: Any) -> str:
+    """Return a plain value as one line of text, at most 200 characters of it."""
+    text = printable(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}… ({len(text):,} characters)"
