@@ -81,10 +81,10 @@ def _watched(nodes: Iterator[Node], faults: list[str]) -> Iterator[Node]:
 
 def _show_values(opened: Any, node: Node, faults: list[str]) -> None:
     found = preview(opened, node.path)
-    strip, problem = pictures(opened, node.path, FRAMES)
-    for line in preview_lines(found, strip, problem, colours(), "  " * (node.level + 1)):
+    shown = pictures(opened, node.path, FRAMES)
+    for line in preview_lines(found, shown, colours(), "  " * (node.level + 1)):
         echo(line)
-    if problem or (found and found.problem):
+    if shown.problem or (found and found.problem):
         faults.append(node.path)
 
 

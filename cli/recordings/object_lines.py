@@ -8,10 +8,9 @@ from typing import Any
 
 from ...core.errors import printable
 from ...formats.hdf5.hdf5_file import natural_key
-from ...formats.hdf5.preview import Preview
+from ...formats.hdf5.preview import Pictures, Preview
 from ...formats.hdf5.tree import MAX_VALUES, Branch, Node, Spread
 from ...media.image.overview import Colours, filmstrip
-from ...media.image.pixels import Pixels
 from ..output import counted, size
 
 WIDTH = 80
@@ -103,26 +102,26 @@ def _shape(branch: Branch) -> str:
     return "empty" if shape is None else str(shape)
 
 
-def preview_lines(
-    found: Preview | None, strip: Sequence[tuple[int, Pixels]], problem: str, how: Colours, indent: str = ""
-) -> Iterator[str]:
+def preview_lines(found: Preview | None, shown: Pictures, how: Colours, indent: str = "") -> Iterator[str]:
     """Yield the values of a dataset: numbers, texts, and pictures as a filmstrip of 80 columns.
 
     Args:
         found: Its `preview`.
-        strip: Its `pictures`, and
-        problem: the fault of one that cannot be read.
+        shown: Its `pictures`.
         how: How the terminal takes colours.
         indent: Before each line of text.
     """
-    texts: list[str] = []
-    if found is not None:
-        texts += _number_lines(found) if found.different is None else _text_lines(found)
-    rows = f"frames {', '.join(f'{row:,}' for row, _ in strip)}" if strip else ""
-    faults = [f"CANNOT BE READ: {printable(text)}" for text in (found.problem if found else "", problem) if text]
-    yield from (indent + text for text in (*texts, rows, *faults) if text)
-    if strip:
-        yield from filmstrip([frame for _, frame in strip], WIDTH, how)
+    texts = list(_text_lines(found) if found.different is not None else _number_lines(found)) if found else []
+    if shown.rows:
+        texts.append(f"frames {', '.join(f'{row:,}' for row, _ in shown.rows)}")
+    for part in (found, shown):
+        if part and part.problem:
+            texts.append(f"CANNOT BE READ: {printable(part.problem)}")
+        if part and part.skipped:
+            texts.append(f"not shown: {part.skipped}")
+    yield from (indent + text for text in texts)
+    if shown.rows:
+        yield from filmstrip([frame for _, frame in shown.rows], WIDTH, how)
 
 
 def _number_lines(found: Preview) -> Iterator[str]:

@@ -14,13 +14,13 @@ import numpy as np
 from ...core.columns import Array
 from ...core.errors import EpisodeRejected, in_utf8
 from ...media.image.pixels import Pixels
-from .chunked_rows import BAND_BYTES
 from .columns import EncodedFrameColumn, RawFrameColumn, begins_like_image, is_camera, is_encoded
 from .hdf5_file import DAMAGE, check_filters, form, lookup
 from .tree import plain
 
 MAX_BYTES = 16 << 20
 MAX_ROW = 32  # values shown of one row
+_MAX_CHUNK = 256 << 20  # HDF5 inflates a chunk as a whole
 _MAX_TEXTS = 4096  # rows read of texts
 _BLOCKS = 16  # runs of rows that a sample has
 
@@ -40,6 +40,7 @@ class Preview:
         rows: Rows of the dataset; 1 of a single value.
         rows_read: Rows of the sample.
         problem: Fault of the rows that cannot be read; the rest is that of the others.
+        skipped: Why no row is read, where it would take too much memory.
     """
 
     first: Any = None
@@ -52,6 +53,22 @@ class Preview:
     rows: int = 0
     rows_read: int = 0
     problem: str = ""
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Some rows of a dataset of pictures.
+
+    Attributes:
+        rows: (row, (height, width, 3) uint8 RGB) of each; none if the dataset has no pictures.
+        problem: Fault of a row that cannot be read.
+        skipped: Why no row is read, where it would take too much memory.
+    """
+
+    rows: Sequence[tuple[int, Pixels]] = ()
+    problem: str = ""
+    skipped: str = ""
 
 
 def preview(file: h5py.File, path: str) -> Preview | None:
@@ -69,6 +86,8 @@ def preview(file: h5py.File, path: str) -> Preview | None:
             return None
     except (*DAMAGE, EpisodeRejected) as exc:
         return Preview(problem=_said(exc))
+    if skipped := _too_large(dataset, is_text):
+        return Preview(rows=dataset.shape[0] if dataset.shape else 1, skipped=skipped)
     blocks, problem = _sample(dataset, is_text)
     rows, rows_read = dataset.shape[0] if dataset.shape else 1, sum(map(len, blocks))
     if not blocks:
@@ -98,9 +117,7 @@ def _sample(dataset: h5py.Dataset, is_text: bool) -> tuple[list[Array], str]:
     shape, dtype = form(dataset)
     row_bytes = prod(shape[1:]) * dtype.itemsize
     most = _MAX_TEXTS if is_text else MAX_BYTES // max(1, row_bytes)
-    if problem := _too_large("row", row_bytes, MAX_BYTES) or _too_large("chunk", _chunk_bytes(dataset), BAND_BYTES):
-        return [], problem
-    found = []
+    found, problem = [], ""
     source = dataset.asstr("utf-8", "surrogateescape") if is_text else dataset
     for start, stop in _spans(shape[0], most) if dataset.shape else [(0, 1)]:
         try:
@@ -137,34 +154,26 @@ def pictures_in(dataset: h5py.Dataset) -> bool:
     return bool(is_camera(dataset) and form(dataset)[1] == np.uint8 and len(dataset))
 
 
-def pictures(file: h5py.File, path: str, count: int) -> tuple[list[tuple[int, Pixels]], str]:
-    """Return rows of a dataset of pictures, evenly spread, and the fault of one that cannot be read.
-
-    Args:
-        file: An open file.
-        path: The dataset.
-        count: Most rows to return; the first and the last one are among them.
-
-    Returns:
-        (row, (height, width, 3) uint8 RGB) of each; none if the dataset has no pictures.
-    """
+def pictures(file: h5py.File, path: str, count: int) -> Pictures:
+    """Return rows of a dataset of pictures, evenly spread, at most `count`; the first and the last one are among them."""
     found: list[tuple[int, Pixels]] = []
     problem = ""
     try:
         dataset = lookup(file, path)
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or not pictures_in(dataset):
-            return [], ""
+            return Pictures()
+        if skipped := _too_large(dataset, is_text=False):
+            return Pictures(skipped=skipped)
         column = EncodedFrameColumn(dataset) if is_encoded(dataset) else RawFrameColumn(dataset)
-        problem = _too_large("chunk", _chunk_bytes(dataset), BAND_BYTES)
         del dataset  # `ChunkedRows` sets the cache of a dataset that is not open
     except (*DAMAGE, EpisodeRejected) as exc:
-        return [], _said(exc)
-    for row in spread(column.length, count) if not problem else ():
+        return Pictures(problem=_said(exc))
+    for row in spread(column.length, count):
         try:
             found.append((row, column.read(row, row + 1)[0]))
         except EpisodeRejected as exc:
             problem = problem or exc.detail
-    return found, problem
+    return Pictures(found, problem)
 
 
 def spread(length: int, count: int) -> Sequence[int]:
@@ -174,11 +183,11 @@ def spread(length: int, count: int) -> Sequence[int]:
     return [round(index * (length - 1) / max(1, count - 1)) for index in range(count)]
 
 
-def _chunk_bytes(dataset: h5py.Dataset) -> int:
-    return prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
-
-
-def _too_large(what: str, size: int, most: int) -> str:
+def _too_large(dataset: h5py.Dataset, is_text: bool) -> str:
+    """Return why no row of a dataset can be read in little memory, empty if one can."""
+    shape, dtype = form(dataset)
+    row, chunk = (prod(sizes) * dtype.itemsize for sizes in (shape[1:], dataset.chunks or (0,)))
+    what, size, most = ("row", row, MAX_BYTES) if row > MAX_BYTES and not is_text else ("chunk", chunk, _MAX_CHUNK)
     return f"a {what} has {size:,} bytes, more than the {most:,} that a preview reads" if size > most else ""
 
 
