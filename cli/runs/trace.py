@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ...core.errors import naming_dataset
+from ...core.errors import naming_dataset, printable
 from ...pipelines.run.trace import Trace, trace
 from ..output import echo, echo_json
 
@@ -26,7 +26,9 @@ def command(dataset: Path, episode: int, as_json: bool) -> None:
     if as_json:
         steps = zip(found.origin.input_datasets or (), found.datasets, strict=True)
         inputs = {"input_datasets": [{**step, "path": path} for step, path in steps]}
-        echo_json({**asdict(found.origin), "source_path": found.path, "source_is_there": found.is_there, **inputs})
+        videos = {"videos": {key: asdict(window) for key, window in found.videos.items()}}
+        source = {"source_path": found.path, "source_is_there": found.is_there}
+        echo_json(asdict(found.origin) | source | inputs | videos)
     else:
         echo(_text(dataset, found))
 
@@ -51,6 +53,6 @@ def _text(dataset: Path, found: Trace) -> str:
         "robotrove": origin.robotrove_version,
         "encoder": origin.encoder_version,
     }
-    return "\n".join(
-        [f"episode {origin.episode_index}", *(f"  {name + ':':<12} {text}" for name, text in facts.items() if text)]
-    )
+    lines = [f"  {name + ':':<12} {text}" for name, text in facts.items() if text]
+    lines += [f"  {'video:':<12} {printable(f'{key}: {window}')}" for key, window in found.videos.items()]
+    return "\n".join([f"episode {origin.episode_index}", *lines])

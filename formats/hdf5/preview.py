@@ -15,7 +15,7 @@ from ...core.columns import Array
 from ...core.errors import EpisodeRejected, in_utf8
 from ...media.image.pixels import Pixels
 from .columns import EncodedFrameColumn, RawFrameColumn, begins_like_image, is_camera, is_encoded
-from .hdf5_file import DAMAGE, check_filters, form, lookup
+from .hdf5_file import DAMAGE, form, lookup, missing_filter
 from .tree import plain
 
 MAX_BYTES = 16 << 20
@@ -77,7 +77,8 @@ def preview(file: h5py.File, path: str) -> Preview | None:
         dataset = lookup(file, path)
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or not prod(form(dataset)[0]):
             return None
-        check_filters(dataset)
+        if missing := missing_filter(dataset):
+            return Preview(skipped=f"it needs the filter {missing}: pip install hdf5plugin")
         kind = form(dataset)[1].kind
         is_text = h5py.check_string_dtype(dataset.dtype) is not None
         if kind not in "biuf" and not is_text:
@@ -155,7 +156,7 @@ def pictures_in(dataset: h5py.Dataset) -> bool:
 
 
 def pictures(file: h5py.File, path: str, count: int) -> Pictures:
-    """Return rows of a dataset of pictures, evenly spread, at most `count`; the first and the last one are among them."""
+    """Return at most `count` rows of a dataset of pictures, evenly spread, with the first and the last one."""
     found: list[tuple[int, Pixels]] = []
     problem = ""
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,30 @@ from pathlib import Path
 from ...core.errors import RobotroveError, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
+from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origin_of
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunIdentity, dataset_names
+
+
+@dataclass(frozen=True, slots=True)
+class VideoWindow:
+    """Frames of an episode in a video file.
+
+    Attributes:
+        path: The file, relative to the dataset.
+        start: Time of the first frame, in s.
+        end: Time after the last frame, in s.
+    """
+
+    path: str
+    start: float
+    end: float
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.start:.3f} to {self.end:.3f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +46,14 @@ class Trace:
         path: Absolute path of the source file, None if no run directory that can be read names it.
         is_there: True if a file is at that path.
         datasets: Absolute folders of `origin.input_datasets`; None as for `path`.
+        videos: Where each camera's frames are; empty if the metadata does not say so.
     """
 
     origin: ProvenanceRow
     path: str | None
     is_there: bool
     datasets: Sequence[str | None]
+    videos: Mapping[str, VideoWindow]
 
 
 def trace(dataset: Path, episode: int) -> Trace:
@@ -59,7 +81,24 @@ def trace(dataset: Path, episode: int) -> Trace:
     folders = list(_input_folders(dataset, origin))
     nearest = [Path(folder) for folder in reversed(folders) if folder]  # to the recording
     path = next(filter(None, (_source_path(folder, origin) for folder in (*nearest, dataset))), None)
-    return Trace(origin, path, path is not None and Path(path).is_file(), folders)
+    videos: Mapping[str, VideoWindow] = {}
+    with suppress(RobotroveError):  # a damaged dataset still names its recording
+        for at in existing.episodes():
+            if at.index == episode:
+                videos = video_windows(existing, at)
+                break
+    return Trace(origin, path, path is not None and Path(path).is_file(), folders, videos)
+
+
+def video_windows(dataset: Dataset, at: EpisodeLocation) -> dict[str, VideoWindow]:
+    """Return where the frames of an episode are in the video file of each camera."""
+    windows = {}
+    for key, track in at.tracks.items():
+        clip = track.clip
+        rate = clip.rate or dataset.fps
+        path = clip.path.relative_to(dataset.root).as_posix()
+        windows[key] = VideoWindow(path, float(clip.first / rate), float((clip.first + clip.frames) / rate))
+    return windows
 
 
 def _input_folders(dataset: Path, origin: ProvenanceRow) -> Iterator[str | None]:

@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import islice
@@ -313,12 +314,14 @@ class Dataset(DatasetFiles, ABC):
             if len(self._streams) > _MOST_STREAMS:
                 del self._streams[next(iter(self._streams))]
 
-    def frames(self, key: str, at: EpisodeLocation) -> Iterator[Pixels]:
+    def frames(self, key: str, at: EpisodeLocation, first: int = 0, count: int | None = None) -> Iterator[Pixels]:
         """Yield the frames of a camera in an episode, some at a time; memory does not grow with its length.
 
         Args:
             key: Camera, stored as video or as pictures.
             at: The episode.
+            first: First frame wanted.
+            count: Number of frames; to the end of the episode by default.
 
         Yields:
             (n, height, width, 3) uint8 RGB.
@@ -332,29 +335,31 @@ class Dataset(DatasetFiles, ABC):
         if feature is None or len(feature.shape) != 3 or channels(feature) != CHANNELS:
             found = f"has no colour camera {key!r}"
             raise UsageError(str(self.root), found, f"one of its cameras: {', '.join(self.cameras) or 'it has none'}")
+        wanted = range(at.length)[first : None if count is None else first + count]
         with self._reporting():
-            frames = self._filmed(key, at) if key in self.video_keys else self._pictures(key, at)
+            frames = (self._filmed if key in self.video_keys else self._pictures)(key, at, wanted)
             while batch := list(islice(frames, max(1, _FRAME_BYTES // prod(feature.shape)))):
                 yield np.stack(batch)
 
-    def _filmed(self, key: str, at: EpisodeLocation) -> Iterator[Pixels]:
+    def _filmed(self, key: str, at: EpisodeLocation, wanted: range) -> Iterator[Pixels]:
         from ....media.video.probe import iter_frames  # PyAV, which rows do not need
 
         try:
             clip = self.track(key, at).clip
-            yield from iter_frames(clip.path, clip.first, clip.frames, clip.rate or self.fps)
+            yield from iter_frames(clip.path, clip.first + wanted.start, len(wanted), clip.rate or self.fps)
         except Damaged:
             raise
         except RobotroveError as exc:
             path = at.tracks[key].clip.path.relative_to(self.root).as_posix()
             raise Damaged(path, f"{exc.found}, and episode {at.index} is in it") from exc
 
-    def _pictures(self, key: str, at: EpisodeLocation) -> Iterator[Pixels]:
+    def _pictures(self, key: str, at: EpisodeLocation, wanted: range) -> Iterator[Pixels]:
         from ....media.image.images import ImageDecoder  # PyAV, which rows do not need
 
         decoder = ImageDecoder()
-        pictures = (picture for batch in self.rows([key], at) for picture in batch[key])
-        for row, picture in enumerate(pictures):
+        rows = replace(at.rows, first=at.rows.first + wanted.start, count=len(wanted))
+        pictures = (picture for batch in self.rows([key], replace(at, rows=rows)) for picture in batch[key])
+        for row, picture in enumerate(pictures, wanted.start):
             yield decoded(decoder, picture, self.picture_place(key, at, row))
 
     def stats(self, names: Sequence[str]) -> Iterator[StatColumns]:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from robotrove.formats.hdf5.hdf5_file import open_hdf5, source_digests
@@ -22,6 +24,14 @@ def test_trace_leads_to_the_recording(robotrove: Callable, converted: Path) -> N
     text = robotrove("trace", converted / "dataset", 1)
     assert text.code == 0
     assert "rows:        0..7, 8 of 8" in text.out
+    fps = json.loads((converted / "dataset/meta/info.json").read_text())["fps"]
+    (key,) = found["videos"]
+    entry = pq.read_table(converted / "dataset/meta/episodes").slice(1, 1).to_pylist()[0]
+    window = found["videos"][key]
+    assert window["path"] == f"videos/{key}/chunk-000/file-000.mp4"
+    assert window["start"] == pytest.approx(entry[f"videos/{key}/from_timestamp"]) == pytest.approx(8 / fps)
+    assert window["end"] == pytest.approx(entry[f"videos/{key}/to_timestamp"]) == pytest.approx(16 / fps)
+    assert f"video:       {key}: {window['path']}, {8 / fps:.3f} to {16 / fps:.3f} s" in text.out
 
 
 def test_trace_without_the_run_directory(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
