@@ -19,7 +19,7 @@ COMMANDS = {
     "run": ("runs", "Run a pipeline, or resume an interrupted run."),
     "status": ("runs", "Show the progress and failures of a run."),
     "cancel": ("runs", "Cancel the jobs of a run, or its command."),
-    "inspect": ("recordings", "Show the content of an HDF5 file."),
+    "inspect": ("recordings", "Show HDF5 files, datasets, or one episode of a dataset."),
     "split": ("recordings", "Split an HDF5 file into one file per episode."),
     "repack": ("recordings", "Repack the episodes of HDF5 files into files of N episodes."),
     "aggregate": ("datasets", "Merge datasets into one v3.0 dataset."),

@@ -34,7 +34,7 @@ def given(dataset: str, *, force: bool) -> str:
     return dataset
 
 
-def write_new(target: Path, text: str) -> None:
+def write_new(target: Path, content: str | bytes) -> None:
     """Write a file.
 
     Raises:
@@ -44,6 +44,6 @@ def write_new(target: Path, text: str) -> None:
         raise exists_already(target)
     try:
         with file_attempt(target) as attempt:
-            attempt.write_text(text, encoding="utf-8", newline="\n")
+            attempt.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as exc:
         raise not_written(target, exc, "a file in a folder that exists") from exc

@@ -2,71 +2,163 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import glob
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ...core.errors import UsageError, printable
-from ...formats.hdf5.file_facts import count_episodes
-from ...formats.hdf5.preview import Preview, pictures, preview
-from ...formats.hdf5.tree import Node, grown, open_part, tree
+from ...core.errors import EpisodeRejected, UsageError, exists_already, printable
+from ...core.features import cameras, frame_size
+from ...core.source_file import files_below
+from ...formats.hdf5.file_facts import count_episodes, describe
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
+from ...formats.hdf5.preview import Preview, pictures, preview, spread
+from ...formats.hdf5.tree import Branch, Node, grown, open_part, tree
+from ...media.image.overview import contact_sheet
+from ...media.image.pixels import Pixels
+from ..arguments import write_new
+from ..display import Bar
 from ..output import colours, counted, echo, echo_json, size
+from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, strip_lines
 from .object_lines import FRAMES, preview_lines, tree_lines
+
+_INFO = "meta/info.json"
+_UNFINISHED = re.compile(r"^\.|\.partial(-|$)|\.run$")
+_NAME = 20  # columns of a file in a table
+_SHEET_FRAMES = 8
+_SHEET_STRIPS = 48
+_SHEET_EPISODES = 12  # of a dataset
+
+Strip = tuple[str, Sequence[Pixels]]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """Options of the command."""
+
+    attrs: bool
+    preview: bool
+    max_level: int | None
+    unfolds: bool
+    sheet: Path | None
+    as_json: bool
 
 
 @click.command()
-@click.argument("file", metavar="FILE.hdf5", type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH… [EPISODE]", nargs=-1, required=True)
+@click.option("-r", "--recursive", is_flag=True, help="Also take the files and datasets below folders.")
 @click.option("-a", "--attrs", is_flag=True, help="Also show attributes.")
-@click.option("-p", "--preview", "with_preview", is_flag=True, help="Also show values: numbers, texts, pictures.")
+@click.option("-p", "--preview", is_flag=True, help="Also show values: numbers, texts, pictures.")
 @click.option("-l", "--max-level", type=click.IntRange(min=0), help="Deepest level to show; the root is 0.")
 @click.option("--all", "unfolds", is_flag=True, help="Show each of the groups that are alike.")
+@click.option(
+    "-o", "--output", "sheet", type=click.Path(path_type=Path), help="PNG of pictures to write; it must not exist."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, with all groups.")
 @click.pass_context
 def command(
     ctx: click.Context,
-    file: Path,
+    paths: tuple[str, ...],
+    recursive: bool,
     attrs: bool,
-    with_preview: bool,
+    preview: bool,
     max_level: int | None,
     unfolds: bool,
+    sheet: Path | None,
     as_json: bool,
 ) -> None:
-    """Show the content of an HDF5 file.
+    """Show HDF5 files, datasets, or one episode of a dataset.
 
-    It lists groups and datasets with sizes, chunks and compression. Groups that are alike are one line. Exits with 1
-    if parts of the file are unreadable, 2 if the whole file is.
+    PATH is an HDF5 file, a LeRobot dataset, a pattern, or with -r a folder of these. A last argument of digits is an
+    episode of the dataset before it. One file is shown as a tree in which groups that are alike are one line, several
+    as a table per layout. Exits with 1 if a part is unreadable, 2 if a file is that was given alone.
     """
-    if file.is_dir():
-        raise UsageError(str(file), "is a folder", "an HDF5 file")
-    ctx.exit(_show_file(file, attrs, with_preview, max_level, unfolds, as_json))
+    if sheet is not None and os.path.lexists(sheet):
+        raise exists_already(sheet)
+    view = _View(attrs, preview, max_level, unfolds, sheet, as_json)
+    if len(paths) > 1 and paths[-1].isascii() and paths[-1].isdigit():
+        if len(paths) != 2:
+            raise UsageError(f"episode {paths[-1]}", f"has {len(paths) - 1} paths before it", "one dataset")
+        ctx.exit(_show_episode(Path(paths[0]), int(paths[1]), view))
+    places = _places(paths, recursive)
+    if len(places) > 1 and sheet is not None:
+        raise UsageError(str(sheet), f"is asked for of {len(places)} files", "the pictures of one file or dataset")
+    if len(places) > 1:
+        ctx.exit(_show_several(places, view))
+    ctx.exit((_show_dataset if _is_dataset(places[0]) else _show_file)(places[0], view))
 
 
-def _show_file(path: Path, attrs: bool, with_preview: bool, max_level: int | None, unfolds: bool, as_json: bool) -> int:
+def _is_dataset(path: Path) -> bool:
+    return (path / _INFO).is_file()
+
+
+def _places(paths: Sequence[str], recursive: bool) -> list[Path]:
+    """Return the files and datasets that arguments mean, each once."""
+    found: dict[Path, None] = {}
+    for text in paths:
+        matches = [text]
+        if glob.has_magic(text) and not os.path.lexists(text):
+            matches = sorted(glob.glob(text, recursive=True), key=natural_key)
+            if not matches:
+                raise UsageError(
+                    text, "matches no file", "a pattern of HDF5 files or datasets", f"ls {shlex.quote(text)}"
+                )
+        for path in map(Path, matches):
+            if not path.is_dir() or _is_dataset(path):
+                found[path] = None
+                continue
+            if not recursive:
+                todo = f"robotrove inspect -r {shlex.quote(str(path))}"
+                raise UsageError(str(path), "is a folder", "an HDF5 file or a dataset", todo)
+            below = [*files_below(path, HDF5_SUFFIXES), *_datasets_below(path)]
+            if not below:
+                raise UsageError(str(path), "has no HDF5 file and no dataset below it", "recordings or datasets")
+            found |= dict.fromkeys(sorted(below, key=lambda place: natural_key(str(place))))
+    return list(found)
+
+
+def _datasets_below(folder: Path) -> Iterator[Path]:
+    """Yield the datasets below a folder, but hidden ones, unfinished ones, and the shards of runs."""
+    for name, folders, _ in os.walk(folder):
+        if _is_dataset(Path(name)):
+            yield Path(name)
+            folders.clear()
+        folders[:] = [inner for inner in folders if not _UNFINISHED.search(inner)]
+
+
+def _show_file(path: Path, view: _View) -> int:
     """Show the tree of one file; return the exit code."""
     faults: list[str] = []
     with open_part(path) as (opened, fault):
         layout, episodes = count_episodes(opened)
         head = {"file": str(path), "size": path.stat().st_size, "layout": layout, "episodes": episodes}
-        if as_json:
-            objects = [
-                _document(node, preview(opened, node.path) if with_preview else None, attrs, with_preview)
-                for node in _watched(tree(opened, max_level), faults)
-            ]
+        if view.as_json:
+            nodes = _watched(tree(opened, view.max_level), faults)
+            objects = [_document(node, preview(opened, node.path) if view.preview else None, view) for node in nodes]
             problem = fault.detail if fault else ""
+            if view.sheet:
+                _write_sheet(view.sheet, _file_strips(opened, grown(tree(opened)), "", faults))
             echo_json(head | {"problem": problem, "unreadable": len(faults), "objects": objects})
             return 1 if faults or fault else 0
         found = f"layout {layout}, {counted(episodes, 'episode')}" if layout else "no known layout"
         echo(f"{printable(str(path))}: {size(path.stat().st_size)}, {found}")
         if fault:
             echo(f"DAMAGED: {printable(fault.detail)}; shown as far as it can be read")
-        root = grown(_watched(tree(opened, max_level if unfolds else None), faults), folds=not unfolds)
-        for lines, branch in tree_lines(root, attrs=attrs, max_level=max_level):
+        nodes = _watched(tree(opened, view.max_level if view.unfolds else None), faults)
+        root = grown(nodes, folds=not view.unfolds)
+        for lines, branch in tree_lines(root, attrs=view.attrs, max_level=view.max_level):
             echo("\n".join(lines))
-            if with_preview and branch.node.kind == "dataset":
+            if view.preview and branch.node.kind == "dataset":
                 _show_values(opened, branch.node, faults)
+        _write_sheet(view.sheet, _file_strips(opened, root, "", faults))
     if faults:
         click.echo(f"{counted(len(faults), 'object')} cannot be read: the file is damaged", err=True)
     return 1 if faults or fault else 0
@@ -88,10 +180,182 @@ def _show_values(opened: Any, node: Node, faults: list[str]) -> None:
         faults.append(node.path)
 
 
-def _document(node: Node, values: Preview | None, attrs: bool, with_preview: bool) -> dict[str, Any]:
+def _document(node: Node, values: Preview | None, view: _View) -> dict[str, Any]:
     document = asdict(node)
-    if not attrs:
+    if not view.attrs:
         del document["attrs"]
-    if with_preview:
+    if view.preview:
         document["preview"] = asdict(values) if values else None
     return document
+
+
+def _file_strips(opened: Any, branch: Branch, parent: str, faults: list[str]) -> Iterator[Strip]:
+    """Yield the pictures of a file; of groups that are alike those of some, evenly spread."""
+    names = list(dict.fromkeys(branch.names))
+    for name in (names[at] for at in spread(len(names), _SHEET_EPISODES)):
+        path = f"{parent}/{name}"
+        if branch.node.kind == "dataset":
+            shown = pictures(opened, path, _SHEET_FRAMES)
+            if shown.problem and path not in faults:
+                faults.append(path)
+            if shown.rows:
+                yield path, [frame for _, frame in shown.rows]
+        for member in branch.below:
+            yield from _file_strips(opened, member, path.rstrip("/"), faults)
+
+
+def _write_sheet(target: Path | None, strips: Iterator[Strip]) -> None:
+    if target is None:
+        return
+    shown = list(islice(strips, _SHEET_STRIPS))
+    if not shown:
+        raise UsageError(str(target), "has no pictures to show", "a file or dataset with cameras")
+    write_new(target, contact_sheet(shown))
+
+
+def _show_dataset(root: Path, view: _View) -> int:
+    """Show the metadata of a dataset, and pictures of some episodes; return the exit code."""
+    opened = OpenedDataset(root)
+    document = opened.document()
+    if view.sheet:
+        episodes = opened.some(_SHEET_EPISODES)
+        _write_sheet(view.sheet, (strip for at in episodes for strip in _episode_strips(opened, at)))
+    if view.as_json:
+        echo_json(document)
+        return 1 if opened.faults else 0
+    for line in dataset_lines(document):
+        echo(line)
+    episodes = opened.some(FRAMES) if view.preview else []
+    for key in document["cameras"]:
+        shown = [(at.index, frame) for at in episodes for _, frame in opened.pictures(key, at, [0])]
+        for line in strip_lines(f"{key}, first frames of episodes", shown, colours()):
+            echo(line)
+    return _told(opened)
+
+
+def _episode_strips(opened: OpenedDataset, at: Any) -> Iterator[Strip]:
+    for key in opened.dataset.cameras:
+        if shown := opened.pictures(key, at, spread(at.length, _SHEET_FRAMES)):
+            yield f"episode {at.index}  {key}", [frame for _, frame in shown]
+
+
+def _told(opened: OpenedDataset) -> int:
+    for fault in opened.faults:
+        click.echo(f"DAMAGED: {printable(fault)}", err=True)
+    return 1 if opened.faults else 0
+
+
+def _show_episode(root: Path, episode: int, view: _View) -> int:
+    """Show one episode with curves and pictures; return the exit code."""
+    opened = OpenedDataset(root)
+    at = opened.located(episode)
+    series = opened.series(at)
+    strips = {key: opened.pictures(key, at, spread(at.length, FRAMES)) for key in opened.dataset.cameras}
+    document = opened.episode_document(at, series)
+    _write_sheet(view.sheet, _episode_strips(opened, at))
+    if view.as_json:
+        echo_json(document)
+        return 1 if opened.faults else 0
+    for line in episode_lines(document):
+        echo(line)
+    for key, shown in strips.items():
+        for line in strip_lines(f"{key}, frames", shown, colours()):
+            echo(line)
+    names = {key: opened.dataset.features[key].names for key in series}
+    for line in curve_lines(series, names, colours()):
+        echo(line)
+    return _told(opened)
+
+
+def _show_several(places: Sequence[Path], view: _View) -> int:
+    """Show a table per layout, and one of the datasets; return the exit code."""
+    with Bar("reading files") as bar:
+        rows = []
+        for done, place in enumerate(places):
+            bar.show(done, len(places))
+            rows.append(_dataset_row(place) if _is_dataset(place) else _file_row(place))
+    if view.as_json:
+        echo_json({"files": rows})
+    else:
+        for layout in dict.fromkeys(row["layout"] for row in rows):
+            for line in _table([row for row in rows if row["layout"] == layout]):
+                echo(line)
+    return 1 if any(row["faults"] for row in rows) else 0
+
+
+def _file_row(path: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"file": str(path), "size": path.stat().st_size if path.is_file() else 0, "layout": None}
+    row |= {"episodes": 0, "frames": 0, "success": {}, "lengths": None, "fps": [], "cameras": {}, "faults": []}
+    try:
+        found = describe(path)
+    except EpisodeRejected as exc:
+        return row | {"faults": [f"{exc.detail} ({exc.reason})"]}
+    lengths = [episode.length for episode in found.episodes]
+    labels = {True: "yes", False: "no", None: "not_labelled"}
+    sizes = {key: frame_size(camera) for e in found.episodes for key, camera in cameras(e.features).items()}
+    return row | {
+        "layout": found.layout,
+        "episodes": len(lengths),
+        "frames": sum(lengths),
+        "success": dict(Counter(labels[episode.success] for episode in found.episodes)),
+        "lengths": [min(lengths), max(lengths)] if lengths else None,
+        "fps": sorted({episode.fps for episode in found.episodes if episode.fps is not None}),
+        "cameras": {key: f"{width}x{height}" for key, (height, width) in sizes.items()},
+        "faults": [f"{exc.detail} ({exc.reason})" for exc in found.rejected],
+    }
+
+
+def _dataset_row(root: Path) -> dict[str, Any]:
+    opened = OpenedDataset(root)
+    found = opened.document()
+    return {
+        "file": found["dataset"],
+        "size": found["size"],
+        "layout": f"LeRobot {found['version']}",
+        "episodes": found["episodes"],
+        "frames": found["frames"],
+        "success": (found["provenance"] or {"success": {}})["success"],
+        "lengths": [found["lengths"]["min"], found["lengths"]["max"]] if found["lengths"] else None,
+        "fps": [found["fps"]] if found["fps"] else [],
+        "cameras": {key: f"{camera['width']}x{camera['height']}" for key, camera in found["cameras"].items()},
+        "faults": found["faults"],
+    }
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield the table of files of one layout, their totals and faults."""
+    episodes, frames = (sum(row[name] for row in rows) for name in ("episodes", "frames"))
+    noun = "dataset" if _is_dataset(Path(rows[0]["file"])) else "file"
+    total = f"{counted(len(rows), noun)}, {counted(episodes, 'episode')}, {counted(frames, 'frame')}"
+    yield f"{rows[0]['layout'] or 'no known layout'}: {total}, {size(sum(row['size'] for row in rows))}"
+    cells = [(noun, "episodes", "frames", "success", "lengths", "fps", "cameras", "health"), *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for texts in cells:
+        first, *others = (text.ljust(width) for text, width in zip(texts, widths, strict=True))
+        yield "  " + "  ".join([first, *others]).rstrip()
+    for key, sizes in _camera_sizes(rows).items():
+        yield printable(f"  camera {key}  {', '.join(sizes)}")
+    for row in rows:
+        for fault in row["faults"]:
+            yield printable(f"  DAMAGED: {row['file']}: {fault}")
+
+
+def _camera_sizes(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    sizes: dict[str, list[str]] = {}
+    for row in rows:
+        for key, text in row["cameras"].items():
+            if text not in sizes.setdefault(key, []):
+                sizes[key].append(text)
+    return sizes
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    name, labels = os.path.basename(row["file"]), row["success"]
+    lengths = row["lengths"] and f"{row['lengths'][0]:,}–{row['lengths'][1]:,}"
+    known = labels.get("yes", 0) + labels.get("no", 0)
+    success = f"{labels.get('yes', 0):,} of {known:,}" if known else "–"
+    fps = "/".join(f"{rate:g}" for rate in row["fps"]) or "–"
+    health = f"{counted(len(row['faults']), 'fault')}" if row["faults"] else "ok"
+    shown = printable(name if len(name) <= _NAME else f"{name[: _NAME - 1]}…")
+    numbers = (f"{row['episodes']:,}", f"{row['frames']:,}", success, lengths or "–", fps, str(len(row["cameras"])))
+    return (shown, *numbers, health)

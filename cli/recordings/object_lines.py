@@ -59,13 +59,14 @@ def _name(node: Node) -> str:
 
 
 def _alike(branch: Branch, siblings: Sequence[Branch]) -> str:
-    first, last = map(natural_key, (branch.names[0], branch.names[-1]))
+    names = list(dict.fromkeys(branch.names))
+    first, last = map(natural_key, (names[0], names[-1]))
     others = [name for other in siblings if other is not branch for name in other.names]
     between = [name for name in others if first < natural_key(name) < last]
     but = ", ".join(map(printable, between[:_MOST_BUT])) + (", …" if len(between) > _MOST_BUT else "")
     rows = f", {_range(branch.rows)} row{'s' * (branch.rows != (1, 1))}" if branch.rows else ""
-    ends = f"{printable(branch.names[0])} … {printable(branch.names[-1])}"
-    return f"{ends} ({len(branch.names):,} alike{f', without {but}' if but else ''}{rows})"
+    ends = f"{printable(names[0])} … {printable(names[-1])}"
+    return f"{ends} ({len(names):,} alike{f', without {but}' if but else ''}{rows})"
 
 
 def _range(ends: tuple[float, float], to: str = " to ") -> str:
@@ -98,7 +99,8 @@ def facts(branch: Branch) -> str:
 def _shape(branch: Branch) -> str:
     shape = branch.node.shape
     if shape and branch.rows and branch.rows[0] != branch.rows[1]:
-        return f"({', '.join([f'{branch.rows[0]}–{branch.rows[1]}', *map(str, shape[1:])])})"
+        text = str((0, *shape[1:]))
+        return f"({branch.rows[0]}–{branch.rows[1]}{text[2:]}"
     return "empty" if shape is None else str(shape)
 
 

@@ -19,6 +19,7 @@ _CUBE = np.array([0, 95, 135, 175, 215, 255])  # xterm, 256colres.pl: 16 + 36 re
 _GREYS = np.arange(8, 248, 10)
 _RESET = "\x1b[0m"
 _GAP = 1  # columns between pictures
+_WIDEST = 26  # columns of a picture
 # Unicode 16.0, braille patterns: the bit of each dot of a character, by row and column.
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 _BRAILLE = 0x2800
@@ -35,7 +36,7 @@ def filmstrip(frames: Sequence[Pixels], width: int, colours: Colours) -> list[st
         width: Columns that the lines may take.
         colours: How the terminal takes colours; `none` gives a ramp of characters by brightness.
     """
-    columns = max(1, (width + _GAP) // len(frames) - _GAP)
+    columns = max(1, min(_WIDEST, (width + _GAP) // len(frames) - _GAP))
     height, full = frames[0].shape[:2]
     lines = max(1, round(columns * height / full / 2))
     cells = [_scaled(frame, 2 * lines, columns) for frame in frames]
@@ -85,21 +86,22 @@ def _codes(pixels: NDArray[Any], colours: Colours) -> list[list[str]]:
     return [[f"5;{number}" for number in row] for row in numbers.tolist()]
 
 
-def curves(series: Sequence[NDArray[Any]], width: int, height: int, colours: Colours) -> list[str]:
-    """Return one or two curves over each other as lines of text, lowest value below.
+def curves(series: Sequence[NDArray[Any] | None], width: int, height: int, colours: Colours) -> list[str]:
+    """Return two curves over each other as lines of text, lowest value below.
 
     A column shows all values of its rows from the smallest to the largest, so that no peak is lost.
 
     Args:
-        series: (n,) numbers each, one or two with equal n; those that are not finite are not shown.
+        series: (n,) numbers each, None for no curve; those that are not finite are not shown.
         width: Columns.
         height: Lines.
         colours: How the terminal takes colours; `none` draws the first with ".", the second with "+", both with "#".
     """
     across, down = (1, 1) if colours == "none" else (2, 4)
-    finite = np.concatenate([values[np.isfinite(values)] for values in series])
+    known = [np.zeros(0) if values is None else values for values in series]
+    finite = np.concatenate([values[np.isfinite(values)] for values in known])
     low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
-    drawn = [_drawn(values, (low, high), height * down, width * across) for values in series]
+    drawn = [_drawn(values, (low, high), height * down, width * across) for values in known]
     cells = [dots.reshape(height, down, width, across) for dots in drawn]
     marks = sum((index + 1) * dots.any((1, 3)).astype(int) for index, dots in enumerate(cells))
     if colours == "none":

@@ -184,3 +184,29 @@ def test_a_filmstrip_without_colours(robotrove: Callable, tmp_path: Path) -> Non
     assert lines[5:7] == [f"{grey}{black} {grey}{black} {grey}{black} {grey}{white}"] * 2
     assert lines[9] == " " * 60 + "@" * 19
     assert max(map(len, lines[1:])) <= 80
+
+
+def test_groups_that_are_alike_in_groups_that_are_alike(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for number in range(30):
+            file[f"demo_{number}/cube_{number % 3}"] = 1  # names differ: three kinds of demos
+            for joint in range(4):
+                file[f"arm_{number}/joint_{joint}/angle"] = np.zeros(8 if joint else 6)
+            file[f"hand_{number}/left/x"] = file[f"hand_{number}/right/x"] = np.zeros(3)
+    lines = [" ".join(line.split()) for line in robotrove("inspect", tmp_path / "a.hdf5").out.splitlines()]
+    assert lines[2:] == [
+        "arm_0 … arm_29 (30 alike, 8 rows), 7.2 KB",  # the usual number of rows of its datasets
+        "joint_0 … joint_3 (4 alike, 6 to 8 rows), 7.2 KB",
+        "angle (6–8,) float64, 7.2 KB in all, contiguous",
+        "demo_0 … demo_27 (10 alike, without demo_1, demo_2, demo_4, …), 80 B",
+        "cube_0 () int64, 80 B in all, contiguous",
+        "demo_1 … demo_28 (10 alike, without demo_2, demo_3, demo_5, …), 80 B",
+        "cube_1 () int64, 80 B in all, contiguous",
+        "demo_2 … demo_29 (10 alike, without demo_3, demo_4, demo_6, …), 80 B",
+        "cube_2 () int64, 80 B in all, contiguous",
+        "hand_0 … hand_29 (30 alike, 3 rows), 1.4 KB",
+        "left group, 1 member",
+        "x (3,) float64, 720 B in all, contiguous",
+        "right group, 1 member",
+        "x (3,) float64, 720 B in all, contiguous",
+    ]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from robotrove.formats.hdf5 import preview as module
+from robotrove.formats.hdf5.preview import Preview, pictures, preview, spread
+from robotrove.media.image.images import encode_png
+from robotrove.tests.support.missing_filter import packed_by_zfp
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> h5py.File:
+    with h5py.File(tmp_path / "a.hdf5", "w") as opened:
+        yield opened
+
+
+def test_numbers(file: h5py.File) -> None:
+    file["x"] = np.array([[1.0, np.nan], [np.inf, 4.0], [-2.0, 5.0]])
+    found = Preview([1.0, pytest.approx(np.nan, nan_ok=True)], [-2.0, 5.0], -2.0, 2.0, 5.0, 2, None, 3, 3)
+    assert preview(file, "/x") == found
+    file["flags"] = np.array([True, False, True, True])
+    assert preview(file, "/flags") == Preview(True, True, False, 0.75, True, 0, None, 4, 4)
+    file["one"] = np.int64(7)
+    assert preview(file, "/one") == Preview(7, 7, 7, 7.0, 7, 0, None, 1, 1)
+    file["nan"] = np.array([np.nan])
+    assert (preview(file, "/nan").mean, preview(file, "/nan").not_finite) == (None, 1)
+
+
+def test_texts(file: h5py.File) -> None:
+    file["texts"] = np.array(["pick", "place", "pick"], dtype=h5py.string_dtype())
+    assert preview(file, "/texts") == Preview("pick", "pick", different=2, rows=3, rows_read=3)
+    file["fixed"] = np.array([b"a", b"b"])
+    assert preview(file, "/fixed") == Preview("a", "b", different=2, rows=2, rows_read=2)
+
+
+def test_what_has_no_values(file: h5py.File) -> None:
+    file["empty"] = np.zeros((0, 7))
+    file["null"] = h5py.Empty("f4")
+    file["pair"] = np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")])
+    file["refs"] = np.array([file["empty"].ref], dtype=h5py.ref_dtype)
+    assert [preview(file, name) for name in ("empty", "null", "pair", "refs", "/", "no")] == [None] * 6
+
+
+def test_a_sample_of_many_rows(file: h5py.File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BYTES", 16 * 10 * 8)
+    file["x"] = np.arange(16_000.0)
+    read: list[slice] = []
+    original = h5py.Dataset.__getitem__
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda self, at: read.append(at) or original(self, at))
+    found = preview(file, "/x")
+    assert (found.first, found.last, found.rows, found.rows_read) == (0.0, 15_999.0, 16_000, 160)
+    assert found.mean == pytest.approx(7999.5)  # the runs of rows lie symmetrically
+    assert [at.stop - at.start for at in read] == [10] * 16
+
+
+def test_a_damaged_chunk(file: h5py.File) -> None:
+    path = file.filename
+    data = file.create_dataset("x", data=np.arange(160), chunks=(10,), compression="gzip")
+    data.id.write_direct_chunk((70,), b"no gzip")
+    file.close()
+    with h5py.File(path) as again:
+        found = preview(again, "/x")
+    assert found.problem.startswith("rows 70 to 79 cannot be read: ")
+    assert (found.first, found.last, found.rows, found.rows_read) == (0, 159, 160, 150)
+    assert found.mean == pytest.approx((sum(range(160)) - sum(range(70, 80))) / 150)
+
+
+def test_rows_and_chunks_that_are_too_large(file: h5py.File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_CHUNK", 7999)
+    file.create_dataset("chunk", data=np.zeros(1000), chunks=(1000,))
+    file.create_dataset("rgb", data=np.zeros((2, 50, 40, 3), np.uint8), chunks=(2, 50, 40, 3))
+    told = "a chunk has 8,000 bytes, more than the 7,999 that a preview reads"
+    assert preview(file, "/chunk") == Preview(rows=1000, skipped=told)
+    assert pictures(file, "/rgb", 4).skipped == "a chunk has 12,000 bytes, more than the 7,999 that a preview reads"
+    monkeypatch.setattr(module, "MAX_BYTES", 799)
+    file["row"] = np.zeros((5, 100))
+    assert preview(file, "/row").skipped == "a row has 800 bytes, more than the 799 that a preview reads"
+
+
+def test_a_missing_filter_is_no_damage(file: h5py.File) -> None:
+    packed_by_zfp(file, (8, 2))
+    assert preview(file, "/rows") == Preview(skipped="it needs the filter zfp (32013): pip install hdf5plugin")
+
+
+def test_pictures(file: h5py.File) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (10, 20, 30, 3), np.uint8)
+    file["raw"] = frames
+    file["first"] = frames.transpose(0, 3, 1, 2)
+    encoded = file.create_dataset("png", (10,), h5py.vlen_dtype(np.uint8))
+    for row, frame in enumerate(frames):
+        encoded[row] = np.frombuffer(encode_png(frame), np.uint8)
+    for name in ("raw", "first", "png"):
+        found = pictures(file, name, 4)
+        assert [row for row, _ in found.rows] == [0, 3, 6, 9]
+        for row, frame in found.rows:
+            np.testing.assert_array_equal(frame, frames[row])
+    assert preview(file, "png") is None
+    assert preview(file, "raw").maximum == 255
+    encoded[6] = encoded[6][:50]
+    found = pictures(file, "png", 4)
+    assert [row for row, _ in found.rows] == [0, 3, 9]
+    assert found.problem.startswith("/png row 6 cannot be decoded")
+    file["joints"] = np.zeros((10, 7))
+    assert pictures(file, "joints", 4).rows == ()
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "rows"), [(0, 4, []), (3, 4, [0, 1, 2]), (10, 4, [0, 3, 6, 9]), (5, 1, [0]), (100, 2, [0, 99])]
+)
+def test_spread(length: int, count: int, rows: list[int]) -> None:
+    assert list(spread(length, count)) == rows
