@@ -62,7 +62,7 @@ def _alike(branch: Branch, siblings: Sequence[Branch]) -> str:
     names = list(dict.fromkeys(branch.names))
     first, last = map(natural_key, (names[0], names[-1]))
     others = [name for other in siblings if other is not branch for name in other.names]
-    between = [name for name in others if first < natural_key(name) < last]
+    between = sorted((name for name in others if first < natural_key(name) < last), key=natural_key)
     but = ", ".join(map(printable, between[:_MOST_BUT])) + (", …" if len(between) > _MOST_BUT else "")
     rows = f", {_range(branch.rows)} row{'s' * (branch.rows != (1, 1))}" if branch.rows else ""
     ends = f"{printable(names[0])} … {printable(names[-1])}"

@@ -380,7 +380,7 @@ def _walk(group: h5py.Group, files: MutableSet[Path]) -> Iterator[tuple[str, Obj
         if not isinstance(item, h5py.Group) or (address := _address(item)) in above:
             continue
         with reading(f"group {item.name}"):
-            links = _links(item)
+            links = group_links(item)
             members = [_listed(item, name, kind, files) for name, kind in links]
         count += len(links)
         if count > _MAX_OBJECTS:
@@ -393,7 +393,7 @@ def _walk(group: h5py.Group, files: MutableSet[Path]) -> Iterator[tuple[str, Obj
             pending.append((below, member, is_hard and kind == h5py.h5l.TYPE_HARD, above | {address}))
 
 
-def _links(group: h5py.Group) -> list[tuple[bytes, int]]:
+def group_links(group: h5py.Group) -> list[tuple[bytes, int]]:
     """Return name and type of each link in a group, in the order in which HDF5 visits them."""
     found: list[tuple[bytes, int]] = []
     group.id.links.iterate(lambda name, link: found.append((name, link.type)), info=True)

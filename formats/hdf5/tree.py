@@ -20,6 +20,7 @@ from .hdf5_file import (
     compression,
     dtype_name,
     form,
+    group_links,
     lookup,
     missing_filter,
     natural_key,
@@ -112,18 +113,22 @@ def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iter
         path: Where to begin.
     """
     level = len([part for part in path.split("/") if part])
-    yield from _walk(file, path if path.startswith("/") else f"/{path}", level, max_level, set())
+    absolute = path if path.startswith("/") else f"/{path}"
+    is_hard = not level or isinstance(file.get(absolute, getlink=True), h5py.HardLink)
+    yield from _walk(file, absolute, level, max_level, set(), is_hard)
 
 
-def _walk(file: h5py.File, path: str, level: int, max_level: int | None, seen: set[int]) -> Iterator[Node]:
+def _walk(
+    file: h5py.File, path: str, level: int, max_level: int | None, seen: set[int], is_hard: bool
+) -> Iterator[Node]:
     try:
-        if level and not isinstance(link := file.get(path, getlink=True), h5py.HardLink):
-            yield _link(file, path, level, link)
+        if not is_hard:
+            yield _link(file, path, level, file.get(path, getlink=True))
             return
         item = file[path]
         address = h5py.h5o.get_info(item.id).addr
         node = _node(item, path, level)
-        names = sorted(map(object_name, item), key=natural_key) if isinstance(item, h5py.Group) else []
+        links = group_links(item) if isinstance(item, h5py.Group) else []
     except DAMAGE as exc:
         yield replace(_bare(path, "unreadable", level), problem=str(exc))
         return
@@ -134,8 +139,14 @@ def _walk(file: h5py.File, path: str, level: int, max_level: int | None, seen: s
         seen.add(address)
     yield node
     if max_level is None or level < max_level:
-        for name in names:
-            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level, seen)
+        for name, hard in sorted(map(_member, links), key=lambda member: natural_key(member[0])):
+            yield from _walk(file, f"{path.rstrip('/')}/{name}", level + 1, max_level, seen, hard)
+
+
+def _member(link: tuple[bytes, int]) -> tuple[str, bool]:
+    """Return the name of a member and whether it is an object that h5py finds by it, not a soft or external link."""
+    name = object_name(link[0])
+    return name, link[1] == h5py.h5l.TYPE_HARD and name.encode() == link[0]
 
 
 def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:
@@ -161,7 +172,8 @@ def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
         shape, dtype = form(item)
         shown = None if item.shape is None else shape
         node = Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, compression(item), size, attrs, 0)
-        return replace(node, problem="needs `pip install hdf5plugin`") if missing_filter(item) else node
+        is_missing = node.compression and missing_filter(item)
+        return replace(node, problem="needs `pip install hdf5plugin`") if is_missing else node
     return Node(path, "group", level, None, "", None, None, 0, attrs, len(item))
 
 
