@@ -22,6 +22,7 @@ from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import has_origins, origin_of, origins
 from ...media.image.overview import Colours, curves, filmstrip
 from ...media.image.pixels import Pixels
+from ...media.video.probe import codec_name, open_track
 from ...pipelines.run.trace import trace, video_windows
 from ..display import duration
 from ..output import counted, size
@@ -63,7 +64,7 @@ class OpenedDataset:
         dataset = self.dataset
         features = self.read(lambda: dataset.features) or {}
         lengths: list[int] = self.read(lambda: dataset.lengths.tolist()) or []
-        videos = {key: _encoding(dataset.info["features"][key]) for key in features}
+        videos = {key: self._encoding(key) for key in features}
         cameras = {
             key: dict(zip(("height", "width"), frame_size(feature), strict=True))
             | {"stored_as": feature.dtype}
@@ -89,6 +90,16 @@ class OpenedDataset:
             "provenance": self.read(self._provenance) if has_origins(dataset) else None,
             "faults": self.faults,
         }
+
+    def _encoding(self, key: str) -> Mapping[str, Any]:
+        """Return what info.json says of the videos of a camera, else what its first file says."""
+        entry = self.dataset.info["features"][key]
+        told = entry.get("info") or entry.get("video_info")
+        found = told if isinstance(told, dict) else {}
+        if key not in self.dataset.video_keys or "video.codec" in found:
+            return found
+        track = self.read(lambda: next((at.tracks[key] for at in self.dataset.episodes()), None))
+        return {**(self.read(lambda: _encoding_in(track.clip.path)) or {}), **found} if track else found
 
     def _provenance(self) -> dict[str, Any]:
         success: Counter[str] = Counter()
@@ -165,10 +176,9 @@ class OpenedDataset:
         return next((batch[0] for batch in self.dataset.frames(key, at, row, 1)), None)
 
 
-def _encoding(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what an entry of info.json says of a video."""
-    found = entry.get("info") or entry.get("video_info")
-    return found if isinstance(found, dict) else {}
+def _encoding_in(path: Path) -> dict[str, Any]:
+    with open_track(path) as (_, stream):
+        return {"video.codec": codec_name(stream), "video.pix_fmt": stream.pix_fmt}
 
 
 def _limits(values: Sequence[int]) -> dict[str, float] | None:

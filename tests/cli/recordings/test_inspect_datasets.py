@@ -52,7 +52,7 @@ def test_a_dataset(robotrove: Callable, written_dataset: Path) -> None:
         '  tasks     0  "stack the cubes"',
         '            1  "open the drawer"',
         "  cameras   observation.images.front  32x16, video h264",
-        "            observation.images.wrist  32x16, video",
+        "            observation.images.wrist  32x16, video h264 yuv420p",  # info.json does not say so, the file does
         "  features  observation.state  float32 (3) x, y, z",
         "            grid  float32 (2x3)",
         "            done  bool (1)",
@@ -67,7 +67,7 @@ def test_a_dataset_as_json(robotrove: Callable, written_dataset: Path) -> None:
     assert found["lengths"] == {"min": 2, "mean": 3.5, "max": 5}
     assert found["tasks"] == written.TASKS
     assert found["cameras"][WRIST] == {
-        "height": 16, "width": 32, "stored_as": "video", "codec": None, "pix_fmt": None, "fps": 10.0,
+        "height": 16, "width": 32, "stored_as": "video", "codec": "h264", "pix_fmt": "yuv420p", "fps": 10.0,
     }  # fmt: skip
     assert found["features"]["observation.state"] == {"dtype": "float32", "shape": [3], "names": ["x", "y", "z"]}
     assert (found["provenance"], found["faults"]) == (None, [])

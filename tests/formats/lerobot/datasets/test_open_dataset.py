@@ -142,6 +142,22 @@ def test_frames_in_bounded_batches(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert [len(batch) for batch in dataset.frames(FRONT, episodes[2])] == [2, 2, 1]
 
 
+@pytest.mark.parametrize(("first", "count", "rows"), [(0, 1, [0]), (2, 2, [2, 3]), (3, None, [3, 4]), (4, 9, [4])])
+def test_some_frames_of_an_episode(root: Path, first: int, count: int | None, rows: list[int]) -> None:
+    dataset = open_dataset(root)
+    episode = next(at for at in dataset.episodes() if at.index == 2)
+    for key in (FRONT, WRIST):
+        assert levels(dataset.frames(key, episode, first, count)) == [written.STARTS[2] + row for row in rows]
+
+
+def test_some_pictures_of_an_episode(v30: Path) -> None:
+    frames = with_pictures(v30)
+    dataset = open_dataset(v30)
+    episode = next(at for at in dataset.episodes() if at.index == 2)
+    [batch] = dataset.frames(STILL, episode, 1, 3)
+    np.testing.assert_array_equal(batch, frames[written.STARTS[2] + 1 : written.STARTS[2] + 4])
+
+
 def test_frames_of_a_file_that_begins_late(v30: Path) -> None:
     written.write_video(v30 / f"videos/{FRONT}/chunk-000/file-001.mp4", range(4, 14), [0, 3, 8], first_pts=2)
     for episode, begin in ((1, 0.2), (2, 0.5), (3, 1.0)):
