@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import RobotroveError, UsageError, printable
-from ...core.features import DEFAULT_FEATURES, frame_size, vectors
+from ...core.features import DEFAULT_FEATURES, channels, frame_size, vectors
 from ...formats.hdf5.preview import spread
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import has_origins, origin_of, origins
+from ...formats.lerobot.stats.image_stats import CHANNELS
 from ...media.image.overview import Colours, curves, filmstrip
 from ...media.image.pixels import Pixels
 from ...media.video.probe import codec_name, open_track
@@ -101,15 +102,24 @@ class OpenedDataset:
         track = self.read(lambda: next((at.tracks[key] for at in self.dataset.episodes()), None))
         return {**(self.read(lambda: _encoding_in(track.clip.path)) or {}), **found} if track else found
 
+    def colour_cameras(self) -> list[str]:
+        """Return the cameras with colours; depth has no pictures to show."""
+        found = self.read(lambda: self.dataset.cameras) or {}
+        return [key for key, feature in found.items() if len(feature.shape) == 3 and channels(feature) == CHANNELS]
+
     def _provenance(self) -> dict[str, Any]:
         success: Counter[str] = Counter()
-        versions: Counter[str] = Counter()
+        versions: Counter[str | None] = Counter()
         sources: dict[str, None] = {}
         for origin in origins(self.dataset):
             success[_LABELS[origin.success]] += 1
             versions[origin.robotrove_version] += 1
             sources[origin.source_name] = None
-        return {"sources": len(sources), "success": dict(success), "robotrove": dict(versions)}
+        return {
+            "sources": len(sources),
+            "success": dict(success),
+            "robotrove": {name: versions[name] for name in versions if name},
+        }
 
     def some(self, count: int) -> list[EpisodeLocation]:
         """Return at most `count` episodes, evenly spread."""
@@ -223,8 +233,9 @@ def dataset_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
     if origin := found["provenance"]:
         success = ", ".join(f"{count:,} {label.replace('_', ' ')}" for label, count in origin["success"].items())
-        yield _fact("source", f"{counted(origin['sources'], 'recording')}, success: {success}")
-        yield _fact("", f"converted by robotrove {', '.join(origin['robotrove'])}")
+        yield _fact("source", f"{counted(origin['sources'], 'source')}, success: {success}")
+        if origin["robotrove"]:  # episodes that other tools recorded have no version
+            yield _fact("", f"converted by robotrove {', '.join(origin['robotrove'])}")
     else:
         yield _fact("source", "no provenance: not made by robotrove")
 

@@ -226,7 +226,7 @@ def _show_dataset(root: Path, view: _View) -> int:
     for line in dataset_lines(document):
         echo(line)
     episodes = opened.some(FRAMES) if view.preview else []
-    for key in document["cameras"]:
+    for key in opened.colour_cameras():
         shown = [(at.index, frame) for at in episodes for _, frame in opened.pictures(key, at, [0])]
         for line in strip_lines(f"{key}, first frames of episodes", shown, colours()):
             echo(line)
@@ -234,7 +234,7 @@ def _show_dataset(root: Path, view: _View) -> int:
 
 
 def _episode_strips(opened: OpenedDataset, at: Any) -> Iterator[Strip]:
-    for key in opened.dataset.cameras:
+    for key in opened.colour_cameras():
         if shown := opened.pictures(key, at, spread(at.length, _SHEET_FRAMES)):
             yield f"episode {at.index}  {key}", [frame for _, frame in shown]
 
@@ -250,7 +250,7 @@ def _show_episode(root: Path, episode: int, view: _View) -> int:
     opened = OpenedDataset(root)
     at = opened.located(episode)
     series = opened.series(at)
-    strips = {key: opened.pictures(key, at, spread(at.length, FRAMES)) for key in opened.dataset.cameras}
+    strips = {key: opened.pictures(key, at, spread(at.length, FRAMES)) for key in opened.colour_cameras()}
     document = opened.episode_document(at, series)
     _write_sheet(view.sheet, _episode_strips(opened, at))
     if view.as_json:

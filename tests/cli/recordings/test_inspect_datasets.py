@@ -13,13 +13,18 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from robotrove.core.version import __version__
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.tests.support.datasets import written_datasets as written
 from robotrove.tests.support.datasets.written_datasets import FRONT, WRIST
+from robotrove.tests.support.places import SHARED_DATA, needs
+
+DEPTH = SHARED_DATA / "sims/lerobot061/depth_av1"
 
 
 @pytest.fixture(params=["v2.0", "v2.1", "v3.0"])
@@ -133,6 +138,31 @@ def test_state_and_action_of_a_converted_episode(robotrove: Callable, converted:
     assert document["source"]["path"] == str(converted / "isaaclab.hdf5")
     provenance = robotrove("inspect", converted / "dataset", "--json").json["provenance"]
     assert (provenance["sources"], provenance["success"]) == (1, {"yes": 2})
+
+
+def test_episodes_of_other_tools(robotrove: Callable, converted: Path, tmp_path: Path) -> None:
+    lines = robotrove("inspect", converted / "dataset").out.splitlines()
+    assert lines[-2:] == ["  source    1 source, success: 2 yes", f"            converted by robotrove {__version__}"]
+    shutil.copytree(converted / "dataset", tmp_path / "merged")
+    [path] = (tmp_path / "merged/meta/robotrove").glob("*.parquet")
+    table = pq.read_table(path)
+    for name in ("robotrove_version", "success"):
+        at = table.schema.get_field_index(name)
+        field = table.schema.field(at)
+        table = table.set_column(at, field, pa.nulls(len(table), field.type))
+    pq.write_table(table, path)
+    found = robotrove("inspect", tmp_path / "merged")
+    assert (found.code, found.out.splitlines()[-1]) == (0, "  source    1 source, success: 2 not labelled")
+    assert robotrove("inspect", tmp_path / "merged", "--json").json["provenance"]["robotrove"] == {}
+    assert robotrove("inspect", tmp_path / "merged", 1).code == 0
+
+
+@needs(DEPTH)
+def test_a_depth_camera_is_no_fault(robotrove: Callable) -> None:
+    found = robotrove("inspect", DEPTH, 0)
+    assert (found.code, found.err) == (0, "")
+    assert "front_depth, frames" not in found.out
+    assert "observation.images.front_depth" in robotrove("inspect", DEPTH).out
 
 
 def test_a_damaged_video_is_named(robotrove: Callable, written_dataset: Path) -> None:
