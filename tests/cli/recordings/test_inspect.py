@@ -211,3 +211,19 @@ def test_groups_that_are_alike_in_groups_that_are_alike(robotrove: Callable, tmp
         "right group, 1 member",
         "x (3,) float64, 720 B in all, contiguous",
     ]
+
+
+def test_names_and_texts_are_no_commands_for_the_terminal(robotrove: Callable, tmp_path: Path) -> None:
+    evil = "\x1b[2J\x9b31m\n"
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file[f"data{evil}/demo_0/x"] = np.zeros(3)
+        file[f"data{evil}/demo_1/x"] = np.zeros(3)
+        file[f"data{evil}"].attrs[evil] = evil
+        file["text"] = np.array([evil, evil], dtype=h5py.string_dtype())
+        file["link"] = h5py.SoftLink(f"/{evil}")
+        file["pair"] = np.zeros(2, [("a" + evil[:4], "i4")])
+    for options in (("-a", "-p"), ("-a", "-p", "--all")):
+        out = robotrove("inspect", tmp_path / "a.hdf5", *options).out
+        assert "\x1b" not in out
+        assert "\x9b" not in out
+        assert r"data\x1b[2J\x9b31m\n" in out
