@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ from datatrove.data import Document
 from numpy.typing import NDArray
 
 from .columns import Array, ArrayColumn, Column, MappedColumn, RowMap, checked_rows
-from .errors import EpisodeRejected, RobotroveError, nearest, printable
+from .errors import EpisodeRejected, RobotroveError, UsageError, nearest, printable
 from .features import Feature, Features, cameras
 
 EXAMPLE = ", for example: "
@@ -366,6 +366,21 @@ class Episode(Document):
         if key not in self._columns:
             raise EpisodeRejected("missing_column", f"has no column {key!r}{nearest(key, self._columns)}")
         return self._columns[key]
+
+
+def number_ranges(entries: Iterable[int | str], where: str) -> list[range]:
+    """Return numbers, and ranges such as 7-9 (with both ends), as ranges.
+
+    Raises:
+        UsageError: If an entry is something else.
+    """
+    found = []
+    for entry in entries:
+        first, _, last = str(entry).strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+            raise UsageError(where, f"{entry!r} is no number and no range", "numbers and ranges such as 0, 3, 7-9")
+        found.append(range(int(first), int(last or first) + 1))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -18,6 +19,8 @@ from ..core.commit import write_file
 from ..core.errors import undamaged
 from ..core.features import Feature, Features
 
+DUPLICATE = "duplicate_episode"
+NOT_SELECTED = "not_selected"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -28,22 +31,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Duplicate:
-    """An episode of an input dataset that a dataset before it has too.
+class Skipped:
+    """An episode of an input dataset that the run does not take.
 
     Attributes:
         position: Its position in its dataset.
         episode: Its number there.
         frames: Its frames.
-        dataset: Position of the dataset before among the inputs.
+        dataset: Position among the inputs of a dataset before that has it too; None if an edit drops the episode.
         same_as: Number of the episode there.
     """
 
     position: int
     episode: int
     frames: int
-    dataset: int
-    same_as: int
+    dataset: int | None = None
+    same_as: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Reason of the rejection."""
+        return NOT_SELECTED if self.dataset is None else DUPLICATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class InputDataset:
     frames: int
     digest: str
     info_digest: str
-    skipped: Sequence[Duplicate] = ()
+    skipped: Sequence[Skipped] = ()
 
     @property
     def kept(self) -> int:
@@ -74,7 +82,24 @@ class InputDataset:
     @property
     def kept_frames(self) -> int:
         """Their frames."""
-        return self.frames - sum(twin.frames for twin in self.skipped)
+        return self.frames - sum(episode.frames for episode in self.skipped)
+
+
+def why_skipped(episode: Skipped, inputs: Sequence[object]) -> str:
+    """Return why an episode is not taken, for people.
+
+    Args:
+        episode: The episode.
+        inputs: Folders of the input datasets.
+    """
+    if episode.dataset is None:
+        return "dropped by the edit"
+    return f"the same as episode {episode.same_as} of {inputs[episode.dataset]}"
+
+
+def skipped(inputs: Sequence[InputDataset]) -> Counter[str]:
+    """Return how many episodes of the input datasets a run does not take, by reason."""
+    return Counter(episode.reason for dataset in inputs for episode in dataset.skipped)
 
 
 def dataset_names(folders: Sequence[str]) -> list[str]:
@@ -220,7 +245,7 @@ def _parsed(text: str) -> RunInfo:
     entry = {**_BEFORE_FORMATS, **_entry(text)}
     features = {key: Feature.from_json(value) for key, value in entry["features"].items()}
     inputs = [
-        InputDataset(**value | {"skipped": tuple(Duplicate(**twin) for twin in value.get("skipped", ()))})
+        InputDataset(**value | {"skipped": tuple(Skipped(**twin) for twin in value.get("skipped", ()))})
         for value in entry["inputs"]
     ]
     base = BaseDataset(**entry["base"]) if entry.get("base") else None

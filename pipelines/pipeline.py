@@ -81,7 +81,10 @@ class Pipeline:
         """Say what a run would do, or without a source what it would start from; writes nothing."""
         if self.spec.source:
             return make_plan(self.resolved)
-        return read_inputs(self.spec.datasets, self.resolved.annotations, on_duplicate=self.resolved.on_duplicate)
+        resolved = self.resolved
+        return read_inputs(
+            self.spec.datasets, resolved.annotations, on_duplicate=resolved.on_duplicate, edit=resolved.edit
+        )
 
     def run(
         self,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ...core.errors import UsageError, option
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
 from ...formats.lerobot.writers.dataset_plan import VersionWriter, read_episodes
@@ -29,6 +30,7 @@ class Aggregator(DatasetMaker):
             "keep" takes it.
         times: Effect of other times in rows than frame_index / fps, such as those of a clock: "refuse" stops the run,
             "index" writes frame_index / fps.
+        edit: Changes to the only dataset of `datasets`: drop, keep, tasks, rename_features, drop_features, robot_type.
     """
 
     name = "aggregator"
@@ -43,9 +45,15 @@ class Aggregator(DatasetMaker):
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",
         times: Times = "refuse",
+        edit: DatasetEdit | None = None,
     ) -> None:
         super().__init__(
-            datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate, times=times
+            datasets=datasets,
+            video=video,
+            annotations=annotations,
+            on_duplicate=on_duplicate,
+            times=times,
+            edit=edit,
         )
         self.on_mismatch = on_mismatch
         self._reference: dict[str, Encoding] = {}

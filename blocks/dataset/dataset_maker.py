@@ -14,14 +14,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+import numpy as np
+
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
 from ...core.errors import RobotroveError, UsageError, printable
+from ...core.features import LISTS
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset, Note
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, input_episodes
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
 from ...formats.lerobot.datasets.shard_dataset import ShardDataset
 from ...formats.lerobot.features.feature_kind import kind_of
+from ...formats.lerobot.gr00t.modality import MODALITY, modality_text
 from ...formats.lerobot.writers import dataset_plan
 from ...formats.lerobot.writers.dataset_plan import DatasetPlan, PlacedEpisode, VersionWriter
 from ...formats.lerobot.writers.file_planner import PlannedFile
@@ -56,6 +61,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         annotations: Columns of integers that are in doubt: "tasks" if they hold numbers of tasks, "values" if not.
         on_duplicate: Effect of an episode that a dataset before has too.
         times: Effect of other times in rows than frame_index / fps.
+        edit: Changes to the only dataset of `datasets`.
     """
 
     def __init__(
@@ -66,12 +72,17 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",
         times: Times = "refuse",
+        edit: DatasetEdit | None = None,
     ) -> None:
+        if edit is not None and (count := len(datasets or ())) != 1:
+            raise UsageError(f"{self.name}: edit", f"changes one dataset, and `datasets` has {count}", "one dataset")
         self.datasets = datasets
         self.video = video
         self.annotations = annotations
         self.on_duplicate = on_duplicate
         self.times: Times = times
+        self.edit = edit
+        self._edit = edit or DatasetEdit()
         self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
         # Frames that a seek does not reach, by camera and whether they stay so, because their codec cannot be written.
         self._unreachable: Counter[tuple[str, bool]] = Counter()
@@ -111,7 +122,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @cached_property
     def sources(self) -> DatasetSources:
         """Sources of the episodes."""
-        return DatasetSources(self.datasets, self.binding, self.makes or "")
+        return DatasetSources(self.datasets, self.binding, self.makes or "", self._edit)
 
     def _taken(
         self, source: Dataset, skipped: Container[int], planner: dataset_plan.Planner, note: Note
@@ -122,20 +133,28 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             return
         measured = source.measured() if self.datasets is None else input_episodes(source, note)
         for found in (at for position, at in enumerate(measured) if position not in skipped):
-            location = self._reachable(self.admit(found, source), source)
+            location = self._reachable(self.admit(self._edit.location(found, source), source))
             self._reencodings.update(key for key, track in location.tracks.items() if not track.is_copyable)
             planner.add(location)
             yield location
 
-    def _reachable(self, location: EpisodeLocation, source: Dataset) -> EpisodeLocation:
+    def _reachable(self, location: EpisodeLocation) -> EpisodeLocation:
         """Return the episode with a mark on clips with frames that LeRobot could not fetch: they are re-encoded."""
         tracks = dict(location.tracks)
         for key, track in location.tracks.items():
             if track.unreachable and track.encoding:
-                is_left = source.features[key].is_depth or not can_reencode(track.encoding.codec)
+                is_left = self.info.features[key].is_depth or not can_reencode(track.encoding.codec)
                 tracks[key] = replace(track, is_copyable=track.is_copyable and is_left)
                 self._unreachable[key, tracks[key].is_copyable] += track.unreachable
         return replace(location, tracks=tracks)
+
+    def _pointed(self, source: Dataset, at: EpisodeLocation) -> dict[str, None]:
+        """Return the tasks that an episode's columns of task numbers lead to, but those that it replaces."""
+        keys = [key for key, feature in self.info.placed_features.items() if feature.names == (LISTS["tasks"],)]
+        names = [self._edit.stored_names.get(key, key) for key in keys]
+        batches = source.rows(names, at) if names else ()
+        numbers = {number for batch in batches for values in batch.values() for number in np.unique(values).tolist()}
+        return {task: None for at_, task in enumerate(source.tasks) if at_ in numbers and task not in at.replaces}
 
     def plan(self) -> None:
         """Plan the output from the metadata of the sources alone.
@@ -160,13 +179,16 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                     source_tasks.append(source.tasks)
                     source_subtasks.extend([source.subtasks] if has_subtasks else [])
                     own: list[str] = []
-                    used: set[str] = set()
+                    used: dict[str, None] = {}  # in order
                     skipped = self.sources.skipped(number)
+                    is_chosen = self.edit is not None and bool(skipped or self.edit.tasks)
                     for location in self._taken(source, skipped, planner, own.append):
-                        used.update(location.tasks)
+                        used.update(dict.fromkeys(location.tasks))
+                        used.update(self._pointed(source, location) if is_chosen else {})
                         yield PlacedEpisode(total, index, number, location)
                         total, index = total + 1, index + location.length
-                    texts.extend(t for t in source.tasks if t in used or is_pointed_to or not skipped)
+                    is_whole = not is_chosen and (is_pointed_to or not skipped)
+                    texts.extend([*(task for task in source.tasks if is_whole or task in used), *used])
                     own += [] if isinstance(source, ShardDataset) else left_behind(source)
                     notes.extend(f"{source.root}: {note}" if len(self.datasets or ()) > 1 else note for note in own)
 
@@ -186,7 +208,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             notes.append(f"LeRobot could not fetch {count} frames of {key} by a seek (open GOP): {done}")
         task_columns, lost_values = self.sources.task_columns(tasks.tasks)
         notes += [*self.sources.columns[1], *lost_values, *self.sources.feature_keys()[1]]
-        notes += differing + self.sources.tools()[1]
+        notes += differing + self.sources.tools()[1] + self.sources.modality()[1]
         notes += ["timestamp of each row is its frame_index / fps (times: index)"] * (self.times == "index")
         if lost := self.binding.run.features.keys() - self.info.features.keys():
             notes.append(f"not in the output: {', '.join(sorted(lost))}, which {self.makes} has no columns for")
@@ -201,6 +223,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             source_subtasks=source_subtasks,
             task_columns=task_columns,
             times=self.times,
+            stored_names=self._edit.stored_names,
         ).write(self.folder)
 
     @cached_property
@@ -271,6 +294,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             for path, origin in self.sources.extras(_SUBTASKS if self._plan.subtasks else ())[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
+            if (modality := self.sources.modality()[0]) is not None:
+                (attempt / MODALITY).write_bytes(modality_text(modality))
             sync_tree(attempt)
             # meta last: its presence says that the others are there.
             for name in sorted(os.listdir(attempt), key=lambda name: (name == META, name)):

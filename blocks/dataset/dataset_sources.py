@@ -16,14 +16,16 @@ from ...core.columns import Array
 from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, undamaged
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot import paths_v30
-from ...formats.lerobot.dataset_files import ANNOTATIONS, OWN, extra_files, other_files
+from ...formats.lerobot.dataset_files import ANNOTATIONS, OWN, extra_files, other_files, read_object
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
 from ...formats.lerobot.datasets.episode_location import EpisodeMetadata, HeldRows, fitted, shared_columns
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import episode_metadata, taken_from
 from ...formats.lerobot.datasets.shard_dataset import ShardDataset
+from ...formats.lerobot.gr00t.modality import MODALITY, renamed_columns
 from ...formats.lerobot.writers.dataset_plan import PlacedEpisode
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import dataset_names
@@ -39,12 +41,14 @@ class DatasetSources:
         datasets: Folders of finished datasets; None for the shards of the run, after the dataset that it appends to.
         binding: The run.
         makes: Version of the new dataset.
+        edit: Changes to it.
     """
 
-    def __init__(self, datasets: Sequence[str] | None, binding: Binding, makes: str) -> None:
+    def __init__(self, datasets: Sequence[str] | None, binding: Binding, makes: str, edit: DatasetEdit) -> None:
         self._datasets = datasets
         self._binding = binding
         self._makes = makes
+        self._edit = edit
 
     def base(self) -> Iterator[Dataset]:
         """Yield the dataset that is appended to, if there is one."""
@@ -68,7 +72,7 @@ class DatasetSources:
         """Return the positions of the episodes of a source that are not taken."""
         if self._datasets is None:
             return set()
-        return {twin.position for twin in self._binding.run.inputs[number].skipped}
+        return {episode.position for episode in self._binding.run.inputs[number].skipped}
 
     def named(self, source: Dataset | None = None) -> AbstractContextManager[None]:
         """Say what to do where a source, by default any of them, turns out to be damaged."""
@@ -85,6 +89,7 @@ class DatasetSources:
                 extras = HeldRows(fitted(table, columns) for table in source.episode_extras()) if len(columns) else None
                 skipped, first = self.skipped(number), 0
                 for metadata in episode_metadata(source):
+                    metadata = replace(metadata, stats=self._edit.stats(metadata.stats))
                     if extras is not None:
                         metadata = replace(metadata, extras=extras.take(len(metadata)))
                     kept = [at for at in range(len(metadata)) if first + at not in skipped]
@@ -112,7 +117,7 @@ class DatasetSources:
 
     def video_info(self) -> dict[str, Mapping[str, Any]]:
         """Return what is known of the videos besides what can be read off a file."""
-        return shared_video_info(self._tellers())
+        return self._edit.named(shared_video_info(self._tellers()))
 
     def tools(self) -> tuple[list[Any] | None, list[str]]:
         """Return the tools of annotations that all sources have alike, and a note on those that differ."""
@@ -122,11 +127,22 @@ class DatasetSources:
         """Return the summed histograms of all sources, for cameras with one in every source that is taken whole."""
         wanted = ((source, self.skipped(number)) for number, source in enumerate(self))
         taken = ((source, skipped) for source, skipped in wanted if len(skipped) < len(source.lengths))
-        return summed_histograms({} if skipped else histograms(source) for source, skipped in taken)
+        return self._edit.named(summed_histograms({} if skipped else histograms(source) for source, skipped in taken))
 
     def extras(self, made: Collection[str] = ()) -> tuple[dict[Path, Path], list[str]]:
         """Return the extra files to copy, each with one origin, and a note on every other; all but those `made`."""
         return shared_extras(self._tellers(), made)
+
+    def modality(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """Return modality.json with the columns of the new dataset, and a note on entries that it lacks.
+
+        None where it is a file like others.
+        """
+        origin = self.extras()[0].get(Path(MODALITY)) if self._edit.changes_features else None
+        if origin is None:
+            return None, []
+        content, lost = renamed_columns(read_object(origin.parent, origin.name), self._edit.name)
+        return content, [f"not in the output: {', '.join(lost)} of {MODALITY}, whose columns are dropped"] * bool(lost)
 
     @cached_property
     def columns(self) -> tuple[Any, list[str]]:
@@ -144,7 +160,8 @@ class DatasetSources:
 
     def feature_keys(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """Return what all sources say alike of their features in more keys of info.json, and a note on the rest."""
-        return shared_feature_keys(self._tellers())
+        keys, notes = shared_feature_keys(self._tellers())
+        return self._edit.named(keys), notes
 
     def _tellers(self) -> Iterable[Dataset]:
         """Return the sources that say something of the dataset besides its episodes: shards do not."""

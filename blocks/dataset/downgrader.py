@@ -6,10 +6,13 @@ import shlex
 
 from ...core.errors import UsageError
 from ...core.features import Features
+from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation, Track
 from ...formats.lerobot.features.feature_kind import kind_of
+from ...formats.lerobot.gr00t.gr00t_stats import write_gr00t_stats
 from ...formats.lerobot.time_limits import is_too_long_for_v21
 from ...formats.lerobot.writers.dataset_plan import VersionWriter
 from ...formats.lerobot.writers.writer_v21 import WriterV21
@@ -34,6 +37,7 @@ class Downgrader(DatasetMaker):
             "keep" takes it.
         times: Effect of other times in rows than frame_index / fps, such as those of a clock: "refuse" stops the run,
             "index" writes frame_index / fps.
+        edit: Changes to the only dataset of `datasets`: drop, keep, tasks, rename_features, drop_features, robot_type.
     """
 
     name = "downgrader"
@@ -49,9 +53,15 @@ class Downgrader(DatasetMaker):
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",
         times: Times = "refuse",
+        edit: DatasetEdit | None = None,
     ) -> None:
         super().__init__(
-            datasets=datasets, video=video, annotations=annotations, on_duplicate=on_duplicate, times=times
+            datasets=datasets,
+            video=video,
+            annotations=annotations,
+            on_duplicate=on_duplicate,
+            times=times,
+            edit=edit,
         )
         self.reference_exact = reference_exact
         self.allow_long = allow_long
@@ -93,6 +103,14 @@ class Downgrader(DatasetMaker):
                 "downgrader: {allow_long: true} (robotrove convert --allow-long) for other readers",
             )
         return location
+
+    def finish(self) -> None:
+        """Write info.json; of an edited dataset also stats.json, if it has that file of GR00T's."""
+        super().finish()
+        if self.edit is not None and not self.binding.is_committed:
+            with self.sources.named():
+                if any((source.root / paths_v30.STATS).exists() for source in self.sources):
+                    write_gr00t_stats(self.root)
 
     def encoding_like(self, track: Track, key: str) -> Encoding | None:
         """Return the clip's own encoding."""

@@ -15,7 +15,7 @@ import click
 from ...core.errors import UsageError
 from ...core.features import Features
 from ...core.rejections import REASONS, reason_lines
-from ...pipelines.plan.duplicates import DUPLICATE
+from ...manifests.run_info import why_skipped
 from ...pipelines.plan.input_datasets import DatasetInputs, read_inputs
 from ...pipelines.plan.planner import Plan, make_plan
 from ...pipelines.spec.resolved_pipeline import load_pipeline
@@ -40,7 +40,7 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
         if resolved.spec.source is None:
             plan: DatasetInputs | Plan
             plan = inputs = read_inputs(
-                resolved.spec.datasets, resolved.annotations, display.planning, resolved.on_duplicate
+                resolved.spec.datasets, resolved.annotations, display.planning, resolved.on_duplicate, resolved.edit
             )
             if inputs.features:
                 resolved.check_blocks(inputs.features, [dataset.path for dataset in inputs.datasets])
@@ -57,24 +57,23 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
 def _show_inputs(inputs: DatasetInputs, as_json: bool) -> None:
     if as_json:
         listed = [{"path": d.path, "episodes": d.episodes, "frames": d.frames} for d in inputs.datasets]
-        rejected = {DUPLICATE: inputs.skipped} if inputs.skipped else {}
-        kept = inputs.episodes - inputs.skipped
         facts = {
             "listed": inputs.episodes,
-            "kept": kept,
-            "rejected": rejected,
+            "kept": inputs.kept,
+            "rejected": dict(inputs.skipped),
             "frames": inputs.frames,
             "fps": inputs.fps,
         }
         echo_json({"inputs": listed, **facts, "features": _texts(inputs.features), "notes": inputs.notes})
         return
-    skipped = f"{inputs.episodes - inputs.skipped} kept, {inputs.skipped} {DUPLICATE}" if inputs.skipped else "all kept"
-    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, {skipped}")
+    reasons = [f"{count} {reason}" for reason, count in inputs.skipped.items()]
+    kept = ", ".join([f"{inputs.kept} kept", *reasons]) if reasons else "all kept"
+    echo(f"{counted(inputs.episodes, 'episode')} of {counted(len(inputs.datasets), 'dataset')}, {kept}")
+    folders = [dataset.path for dataset in inputs.datasets]
     for dataset in inputs.datasets:
         echo(f"  {dataset.path}: {counted(dataset.episodes, 'episode')}, {counted(dataset.frames, 'frame')}")
-        for twin in dataset.skipped[:MAX_SHOWN]:
-            before = f"episode {twin.same_as} of {inputs.datasets[twin.dataset].path}"
-            echo(f"    episode {twin.episode}: the same as {before}")
+        for episode in dataset.skipped[:MAX_SHOWN]:
+            echo(f"    episode {episode.episode}: {why_skipped(episode, folders)}")
         if len(dataset.skipped) > MAX_SHOWN:
             echo(f"    and {len(dataset.skipped) - MAX_SHOWN} more")
     echo(f"{inputs.frames} frames at {inputs.fps} fps")

@@ -23,11 +23,10 @@ from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origins
 from ...formats.lerobot.features.feature_kind import stat_shapes
 from ...formats.lerobot.features.text import Text
-from ...manifests.run_info import Duplicate
+from ...manifests.run_info import Skipped, why_skipped
 
 Place: TypeAlias = tuple[int, int]  # number of a dataset, position of an episode in it
 
-DUPLICATE = "duplicate_episode"
 _MOST_SHOWN = 10
 _RANGE = ("min", "max")  # exact in float32, whichever tool computed them
 
@@ -57,7 +56,7 @@ class _Groups:
     alike: dict[int, list[Place]] = field(default_factory=lambda: defaultdict(list))
 
 
-def duplicates(folders: Sequence[Path], annotations: Mapping[str, str]) -> list[list[Duplicate]]:
+def duplicates(folders: Sequence[Path], annotations: Mapping[str, str]) -> list[list[Skipped]]:
     """Return, for each dataset, its episodes that a dataset before it has too.
 
     Two episodes are the same if they have rows of the same recording in common; its second digest decides, or that of
@@ -77,7 +76,7 @@ def duplicates(folders: Sequence[Path], annotations: Mapping[str, str]) -> list[
         groups = _groups({number: folders[number] for number in distinct}, annotations)
         digests = _digests(folders, groups, annotations)
         twins = dict(_twins(groups, digests))
-    found: list[list[Duplicate]] = [[] for _ in folders]
+    found: list[list[Skipped]] = [[] for _ in folders]
     if len(distinct) == len(folders) and not twins:
         return found
     numbers, lengths = [], []
@@ -89,11 +88,11 @@ def duplicates(folders: Sequence[Path], annotations: Mapping[str, str]) -> list[
     again = [(number, first) for number, first in firsts.items() if number != first]
     twins |= {(number, at): (first, at) for number, first in again for at in range(len(lengths[number]))}
     for (number, at), (before, twin) in sorted(twins.items()):
-        found[number].append(Duplicate(at, numbers[number][at], lengths[number][at], before, numbers[before][twin]))
+        found[number].append(Skipped(at, numbers[number][at], lengths[number][at], before, numbers[before][twin]))
     return found
 
 
-def refuse_duplicates(folders: Sequence[Path], found: Sequence[Sequence[Duplicate]]) -> None:
+def refuse_duplicates(folders: Sequence[Path], found: Sequence[Sequence[Skipped]]) -> None:
     """Refuse datasets that share episodes.
 
     Raises:
@@ -103,7 +102,7 @@ def refuse_duplicates(folders: Sequence[Path], found: Sequence[Sequence[Duplicat
     if not shared:
         return
     lines = [
-        printable(f"{folder}, episode {twin.episode}: the same as episode {twin.same_as} of {folders[twin.dataset]}")
+        printable(f"{folder}, episode {twin.episode}: {why_skipped(twin, folders)}")
         for folder, twin in shared[:_MOST_SHOWN]
     ]
     lines += [f"and {len(shared) - _MOST_SHOWN} more"] if len(shared) > _MOST_SHOWN else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -14,10 +15,11 @@ from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.dataset_files import count_in, parse_object
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike, decided_annotations
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
-from ...manifests.run_info import InputDataset
+from ...manifests.run_info import InputDataset, skipped
 from ..spec.pipeline_spec import PipelineSpec
 from .duplicates import duplicates, refuse_duplicates
 
@@ -57,9 +59,14 @@ class DatasetInputs:
         return sum(dataset.kept_frames for dataset in self.datasets)
 
     @property
-    def skipped(self) -> int:
-        """Episodes that the run does not take, because a dataset before has them."""
-        return sum(len(dataset.skipped) for dataset in self.datasets)
+    def kept(self) -> int:
+        """Episodes that the run takes."""
+        return sum(dataset.kept for dataset in self.datasets)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Episodes that the run does not take, by reason."""
+        return skipped(self.datasets)
 
 
 def read_inputs(
@@ -67,6 +74,7 @@ def read_inputs(
     annotations: Mapping[str, str],
     on_dataset: Callable[[int, int], None] = lambda done, total: None,
     on_duplicate: str = "refuse",
+    edit: DatasetEdit | None = None,
 ) -> DatasetInputs:
     """Describe datasets, reading their info.json, annotation columns, and the names, sizes and times of their files.
 
@@ -77,6 +85,7 @@ def read_inputs(
         annotations: Columns to "tasks" or "values", as the user decided.
         on_dataset: Called with (datasets done, datasets in all).
         on_duplicate: "refuse", "skip" or "keep" episodes that a dataset before has too.
+        edit: Changes to the only dataset.
 
     Raises:
         UsageError: If a folder is no dataset, or they cannot become one, or share episodes and that is refused.
@@ -103,7 +112,13 @@ def read_inputs(
         if on_duplicate == "refuse":
             refuse_duplicates(folders, shared)
         found = [replace(dataset, skipped=tuple(own)) for dataset, own in zip(found, shared, strict=True)]
-    return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes)
+    if edit is None:
+        return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes)
+    with naming_dataset(folders[0]):
+        only = open_dataset(folders[0])
+        found = [edit.applied(found[0], only.episode_numbers.tolist(), only.lengths.tolist())]
+    edited = edit.info(replace(infos[0], annotations=decided))
+    return DatasetInputs(found, files, edited.features, edited.fps, edited.robot_type, edited.annotations, notes)
 
 
 def check_same_inputs(

@@ -136,7 +136,7 @@ def _of_source(pipeline: ResolvedPipeline, workspace: Workspace, encoder: str, p
 def _of_datasets(
     pipeline: ResolvedPipeline, workspace: Workspace, encoder: str, on_dataset: Callable[[int, int], None]
 ) -> RunInfo:
-    inputs = read_inputs(pipeline.spec.datasets, pipeline.annotations, on_dataset, pipeline.on_duplicate)
+    inputs = read_inputs(pipeline.spec.datasets, pipeline.annotations, on_dataset, pipeline.on_duplicate, pipeline.edit)
     if not inputs.episodes:
         raise UsageError(", ".join(pipeline.spec.datasets), "no episode is in them", "at least one episode")
     pipeline.check_blocks(inputs.features, [dataset.path for dataset in inputs.datasets])

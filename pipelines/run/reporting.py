@@ -18,10 +18,9 @@ from ...formats.lerobot import paths_v30
 from ...formats.lerobot.gr00t.relative_actions import RELATIVE_STATS
 from ...formats.lerobot.writers.dataset_plan import PLAN_FILE, DatasetPlan, unusable_notes
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunInfo, Started
+from ...manifests.run_info import RunInfo, Started, why_skipped
 from ...manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ...manifests.shard import Shard
-from ..plan.duplicates import DUPLICATE
 from ..spec.resolved_pipeline import ResolvedPipeline
 
 
@@ -129,13 +128,13 @@ def _of_datasets(run: RunInfo) -> _Totals:
     rejected = [
         RejectedLine(
             dataset.path,
-            f"episode {twin.episode}",
-            DUPLICATE,
-            f"the same as episode {twin.same_as} of {run.inputs[twin.dataset].path}",
+            f"episode {episode.episode}",
+            episode.reason,
+            why_skipped(episode, [dataset.path for dataset in run.inputs]),
             error=False,
         )
         for dataset in run.inputs
-        for twin in dataset.skipped
+        for episode in dataset.skipped
     ]
     return _Totals(listed, kept, frames, rejected)
 

@@ -19,9 +19,8 @@ from ...executors.slurm.job_states import JobStates, RankStates, tail
 from ...executors.stage import Stage
 from ...manifests.events import Event, EventReader
 from ...manifests.manifest import Manifest
-from ...manifests.run_info import RunIdentity, RunInfo, read_json
+from ...manifests.run_info import RunIdentity, RunInfo, read_json, skipped
 from ...manifests.shard import Shard
-from ..plan.duplicates import DUPLICATE
 from .stages import stages
 
 _QUEUE_EVERY_S = 5.0  # the controller of a cluster serves many
@@ -261,6 +260,7 @@ class DatasetStatusReader(StatusReader):
         inputs = RunInfo.read(workspace.run).inputs
         self._episodes = sum(dataset.episodes for dataset in inputs)
         self._kept = sum(dataset.kept for dataset in inputs)
+        self._skipped = skipped(inputs)
         self._frames = sum(dataset.kept_frames for dataset in inputs)
 
     def _counts(self, done: Sequence[StageStatus]) -> Counts:
@@ -269,7 +269,7 @@ class DatasetStatusReader(StatusReader):
         return Counts(
             listed=self._episodes,
             kept=self._kept if is_complete else 0,
-            rejected={DUPLICATE: skipped} if (skipped := self._episodes - self._kept) else {},
+            rejected=dict(self._skipped),
             frames=self._frames if is_complete else 0,
             total_frames=self._frames,
             frames_per_s=0.0,

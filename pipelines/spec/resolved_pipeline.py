@@ -20,6 +20,7 @@ from ...core.features import Features
 from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...core.yaml_source import KeyPath, Located, locate, read_yaml
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...hub.address import is_on_hub
 from ...manifests.run_info import RunInfo
 from ...media.encode.settings import VideoSettings
@@ -112,6 +113,11 @@ class ResolvedPipeline:
         """Effect of episodes that input datasets share, as the first block says that does not refuse them."""
         given = [block.on_duplicate for block in self.dataset if hasattr(block, "on_duplicate")] or ["keep"]
         return next((what for what in given if what != "refuse"), "refuse")
+
+    @property
+    def edit(self) -> DatasetEdit | None:
+        """Changes to the input dataset, the same in all blocks that make datasets."""
+        return next((edit for block in self.dataset if (edit := getattr(block, "edit", None)) is not None), None)
 
     @property
     def publish(self) -> list[Any]:

@@ -14,7 +14,7 @@ from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid
 from robotrove.manifests.events import EventReader, Journal
-from robotrove.manifests.run_info import Duplicate, InputDataset, RunInfo
+from robotrove.manifests.run_info import InputDataset, RunInfo, Skipped
 from robotrove.manifests.run_report import RejectedLine, RunReport, write_rejected
 from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard
 from robotrove.manifests.shard_progress import ShardProgress
@@ -109,7 +109,7 @@ def test_a_shard_comes_back(tmp_path: Path) -> None:
 
 def test_run_json_comes_back(tmp_path: Path) -> None:
     features = {"action": Feature("float32", (2,), ("a", "b")), "cam": Feature("video", (4, 6, 3))}
-    inputs = [InputDataset("/data/é", 2, 60, "d", "i"), InputDataset("/b", 2, 9, "d", "i", (Duplicate(1, 7, 4, 0, 1),))]
+    inputs = [InputDataset("/data/é", 2, 60, "d", "i"), InputDataset("/b", 2, 9, "d", "i", (Skipped(1, 7, 4, 0, 1),))]
     values = {"dataset_ranks": 3, "on_error": "reject", "spec_digest": "s", "notes": ["é"], "inputs": inputs}
     run = RunInfo("0123456789abcdef", "0.1", "pyav", "/out", features, 30, None, formats=["v3.0"], **values)  # type: ignore[arg-type]
     run.write(tmp_path / "run.json")

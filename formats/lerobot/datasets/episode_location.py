@@ -102,6 +102,7 @@ class EpisodeLocation:
         rows: Its rows.
         row_bytes: Size of its rows as a file of their own; None until a maker of datasets asks for it.
         tracks: Camera key to its frames, of cameras stored as video.
+        replaces: Instructions of its rows that the first of `tasks` replaces in a new dataset.
     """
 
     index: int
@@ -110,6 +111,7 @@ class EpisodeLocation:
     rows: Rows
     row_bytes: int | None
     tracks: Mapping[str, Track]
+    replaces: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> Mapping[str, int]:

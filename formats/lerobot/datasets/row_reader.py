@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,14 @@ class RowReader:
 
     Args:
         columns: Columns to read, as far as a file has them.
+        stored_names: Column to its name in the files, where that is another.
 
     Attributes:
         group_starts: First row of each row group of the file read last, and the number of its rows.
     """
 
-    def __init__(self, columns: Collection[str]) -> None:
-        self._columns = columns
+    def __init__(self, columns: Collection[str], stored_names: Mapping[str, str]) -> None:
+        self._columns = {stored_names.get(name, name): name for name in columns}
         self._path: Path | None = None
         self._file: pq.ParquetFile | None = None
         self.group_starts: NDArray[np.int64] = np.zeros(1, np.int64)
@@ -78,7 +79,8 @@ class RowReader:
         self._held = range(group, last)
         columns = [name for name in file.schema_arrow.names if name in self._columns]
         with reading_parquet(str(self._path), RobotroveError):
-            self._table = file.read_row_groups(list(self._held), columns, use_threads=False)
+            table = file.read_row_groups(list(self._held), columns, use_threads=False)
+        self._table = table.rename_columns([self._columns[name] for name in table.column_names])
 
     def close(self) -> None:
         """Close the open file."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,29 @@ def column_of(section: str, key: str, entry: Mapping[str, Any]) -> Any:
     """Return the column of an entry of modality.json as N1.6 and N1.7 find it: its original_key, or a default."""
     default = {"video": _CAMERA + key, "annotation": _ANNOTATION + key}
     return entry.get("original_key", default.get(section) or VECTORS[section][0])
+
+
+def renamed_columns(content: Mapping[str, Any], name: Callable[[str], str | None]) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of a modality.json for a dataset with renamed columns, and the entries that it loses.
+
+    Args:
+        content: The content.
+        name: Gives the new name of a column, None where the dataset loses it.
+    """
+    made, lost = dict(content), []
+    for section in SECTIONS:
+        if not isinstance(names := content.get(section), dict):
+            continue
+        made[section] = dict(names)
+        for key, entry in names.items():
+            column = column_of(section, key, entry) if isinstance(entry, dict) else None
+            new = name(column) if isinstance(column, str) else column
+            if new is None and column is not None:
+                lost.append(f"{section}.{key}")
+                del made[section][key]
+            elif new != column:
+                made[section][key] = {**entry, "original_key": new}
+    return made, lost
 
 
 def _groups(column: str, feature: Feature | None, robot: RobotManifest) -> Iterator[tuple[str, RobotPart]]:

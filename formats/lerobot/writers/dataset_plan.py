@@ -59,6 +59,7 @@ _SCHEMA = pa.schema(
         ("row_path", pa.string()),
         ("first_row", pa.int64()),
         ("row_bytes", pa.int64()),
+        ("replaces", pa.list_(pa.string())),
         ("tracks", pa.list_(_CLIP)),
     ]
 )
@@ -100,6 +101,7 @@ class DatasetPlan:
         source_subtasks: As `source_tasks`.
         task_columns: What else is known of the tasks, by name: a value for each, None where there is none.
         times: "index" if the times of the sources do not matter: they become frame_index / fps.
+        stored_names: Feature to the name of its column in the sources, where that is another.
     """
 
     files: Sequence[PlannedFile]
@@ -112,6 +114,7 @@ class DatasetPlan:
     source_subtasks: Sequence[Sequence[str]] = field(default_factory=list)
     task_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     times: str = "refuse"
+    stored_names: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write plan.json, whole or not at all."""
@@ -206,6 +209,7 @@ def _table(episodes: Sequence[PlacedEpisode]) -> pa.Table:
         "row_path": [str(location.rows.path) for location in locations],
         "first_row": [location.rows.first for location in locations],
         "row_bytes": [location.row_bytes for location in locations],
+        "replaces": [location.replaces for location in locations],
         "tracks": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), clips_column),
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in _SCHEMA], schema=_SCHEMA)
@@ -215,10 +219,10 @@ def _placed(table: pa.Table, first: int, key: str | None) -> Iterator[PlacedEpis
     tracks = _tracks(table.column("tracks").combine_chunks(), key) if "tracks" in table.column_names else {}
     columns = (table.column(field.name).to_pylist() for field in _SCHEMA if field.name != "tracks")
     for row, values in enumerate(zip(*columns, strict=True)):
-        source, episode, first_index, length, tasks, path, first_row, row_bytes = values
+        source, episode, first_index, length, tasks, path, first_row, row_bytes, replaces = values
         own = {name: _track(length, *clip) for name, *clip in tracks.get(row, ())}
         rows = Rows(_path(path), first_row, length)
-        location = EpisodeLocation(episode, length, tuple(tasks), rows, row_bytes, own)
+        location = EpisodeLocation(episode, length, tuple(tasks), rows, row_bytes, own, tuple(replaces))
         yield PlacedEpisode(first + row, first_index, source, location)
 
 

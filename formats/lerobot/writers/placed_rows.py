@@ -77,7 +77,13 @@ def runs(episodes: Iterable[PlacedEpisode]) -> Iterator[EpisodeRun]:
 
 def _follows(placed: PlacedEpisode, last: PlacedEpisode) -> bool:
     rows, before = placed.location.rows, last.location.rows
+    if (placed.location.replaces or last.location.replaces) and _relabelling(placed) != _relabelling(last):
+        return False
     return (placed.source, rows.path, rows.first) == (last.source, before.path, before.first + before.count)
+
+
+def _relabelling(placed: PlacedEpisode) -> tuple[str, ...]:
+    return placed.location.tasks[0], *placed.location.replaces
 
 
 class PlacedRows:
@@ -102,7 +108,7 @@ class PlacedRows:
         self._source_tasks = plan.source_tasks
         self._lookups = [self._tasks.indices(own) for own in plan.source_tasks]
         self._subtask_lookups = [TaskTable(plan.subtasks).indices(own) for own in plan.source_subtasks]
-        self._reader = RowReader(self._kinds)
+        self._reader = RowReader(self._kinds, plan.stored_names)
         self.unusable: Unusable = {}
 
     def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
@@ -154,6 +160,7 @@ class PlacedRows:
             "index": frames + of_each(placed.first_index for placed in run.episodes),
             "task_index": of_each(self._tasks.index(placed.location.tasks[0]) for placed in run.episodes),
         }
+        lookups = self._lists(run.episodes[0])
         if self._lookups[run.episodes[0].source].size:
             # Times of a clock may be of any type, or missing.
             unread = {"frame_index", "timestamp"} if self._times_from_index else {"frame_index"}
@@ -163,8 +170,7 @@ class PlacedRows:
                 said["frame_index"] = self._said(piece, "frame_index", where)
                 numbers["frame_index"] = frames
             _check_place(said, numbers, None if self._times_from_index else times, run, first)
-            made["task_index"] = self._task_index(said["task_index"], owners, run, first)
-        lookups = self._lists(run.episodes[0])
+            made["task_index"] = self._task_index(said["task_index"], lookups[LISTS["tasks"]], owners, run, first)
         columns = [
             pa.array(made[field.name], field.type)
             if field.name in made
@@ -194,6 +200,9 @@ class PlacedRows:
     def _lists(self, placed: PlacedEpisode) -> Lookups:
         """Return the new number of each text of a source, by list; rows that were never placed number their own."""
         tasks = self._lookups[placed.source]
+        if placed.location.replaces:
+            is_replaced = [task in placed.location.replaces for task in self._source_tasks[placed.source]]
+            tasks = np.where(is_replaced, self._tasks.index(placed.location.tasks[0]), tasks)
         found = {LISTS["tasks"]: tasks if tasks.size else self._tasks.indices(placed.location.tasks)}
         if self._subtask_lookups:
             found[LISTS["subtasks"]] = self._subtask_lookups[placed.source]
@@ -212,7 +221,9 @@ class PlacedRows:
         column: Array = kind_of(feature).merged(piece, wide, {}, where).to_numpy()
         return column
 
-    def _task_index(self, own: Array, owners: NDArray[np.int64], run: EpisodeRun, first: int) -> NDArray[np.int64]:
+    def _task_index(
+        self, own: Array, lookup: NDArray[np.int64], owners: NDArray[np.int64], run: EpisodeRun, first: int
+    ) -> NDArray[np.int64]:
         source = run.episodes[0].source
         texts = self._source_tasks[source]
         for at in np.flatnonzero((own < 0) | (own >= len(texts)))[:1].tolist():
@@ -220,13 +231,13 @@ class PlacedRows:
         _, rows = np.unique(owners * len(texts) + own, return_index=True)  # one row of each task of each episode
         for at in np.sort(rows).tolist():
             placed = run.episodes[owners[at]]
-            if texts[own[at]] not in placed.location.tasks:
+            if texts[own[at]] not in (placed.location.replaces or placed.location.tasks):
                 raise RobotroveError(
                     run.place(first + at),
                     f"episode {placed.location.index} has rows with the task {texts[own[at]]!r}",
                     f"the tasks that meta names for it: {', '.join(map(repr, placed.location.tasks))}",
                 )
-        indices: NDArray[np.int64] = self._lookups[source][own]
+        indices: NDArray[np.int64] = lookup[own]
         return indices
 
     def writer(self, out: Path) -> pq.ParquetWriter:

@@ -1,0 +1,98 @@
+"""robotrove edit."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from ...formats.lerobot.datasets.dataset_edit import ALL
+from ...formats.lerobot.datasets.open_dataset import open_current
+from ...hub.source_files import local_dataset
+from ..arguments import force_option, given
+from .dataset_run import annotation_option, run_blocks, run_options, times_option
+
+_EPISODES = re.compile(r"([\d\s,-]*\d[\d\s,-]*)=(.*)", re.DOTALL)
+
+
+def _task(text: str) -> tuple[str, str]:
+    """Return the episodes of a new task, or "all", and its text."""
+    found = _EPISODES.fullmatch(text)
+    return (found[1], found[2]) if found else (ALL, text)
+
+
+def _renaming(option: click.Parameter, text: str) -> tuple[str, str]:
+    old, _, new = text.partition("=")
+    if not old or not new:
+        raise click.BadParameter(f"{text!r} is not OLD=NEW", param=option)
+    return old, new
+
+
+def _entries(ctx: click.Context, option: click.Parameter, text: str | None) -> list[str]:
+    return [] if text is None else text.split(",")
+
+
+@click.command()
+@click.argument("dataset", type=click.Path())
+@click.option("--drop", metavar="EPISODES", callback=_entries, help="Drop these episodes, such as 0,3,7-9.")
+@click.option("--keep", metavar="EPISODES", callback=_entries, help="Keep only these episodes.")
+@click.option(
+    "--task",
+    "tasks",
+    metavar="[EPISODES=]TEXT",
+    multiple=True,
+    callback=lambda ctx, option, texts: dict(map(_task, texts)),
+    help="Give all or some episodes a new task; repeatable.",
+)
+@click.option(
+    "--rename-feature",
+    "rename_features",
+    metavar="OLD=NEW",
+    multiple=True,
+    callback=lambda ctx, option, texts: dict(_renaming(option, text) for text in texts),
+    help="Rename a feature; repeatable.",
+)
+@click.option("--drop-feature", "drop_features", metavar="NAME", multiple=True, help="Drop a feature; repeatable.")
+@click.option("--robot-type", help="Set robot_type.")
+@annotation_option
+@times_option
+@force_option
+@run_options
+def command(
+    dataset: str,
+    drop: list[str],
+    keep: list[str],
+    tasks: dict[str, str],
+    rename_features: dict[str, str],
+    drop_features: tuple[str, ...],
+    robot_type: str | None,
+    annotations: dict[str, str],
+    times: str,
+    force: bool,
+    **run: Any,
+) -> None:
+    """Drop episodes, change tasks and features of a dataset.
+
+    The output is a new dataset of the same version; the input stays as it is. DATASET is a folder or
+    hf://datasets/OWNER/NAME[@REVISION]. Packets are copied, not re-encoded. Rerun the same command to resume.
+    """
+    changes = {
+        "drop": drop,
+        "keep": keep,
+        "tasks": tasks,
+        "rename_features": rename_features,
+        "drop_features": list(drop_features),
+        "robot_type": robot_type,
+    }
+    edit = {key: value for key, value in changes.items() if value}
+    if not edit:
+        options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in changes)
+        raise click.UsageError(f"no change is given; expected one of {options}")
+    source = given(dataset, force=force)
+    version = open_current(local_dataset(source)).version
+    decided = {"annotations": annotations} if annotations else {}
+    taken = {"datasets": [source], "edit": edit, "times": times, **decided}
+    if version == "v3.0":
+        run_blocks({"aggregator": {**taken, "on_mismatch": "reencode"}, "dataset_stats": {}}, **run)
+    run_blocks({"downgrader": {**taken, "allow_long": True}}, **run)

@@ -1,0 +1,184 @@
+"""Dataset edit: changes to a dataset on its way into a new one: its episodes, tasks, features and robot type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ....core.episode import number_ranges
+from ....core.errors import Damaged, UsageError, nearest, printable, some
+from ....core.features import DEFAULT_FEATURES
+from ....manifests.run_info import InputDataset, Skipped
+from ..dataset_files import check_names
+from ..stats.stored_stats import StatColumns
+from .dataset import Dataset
+from .dataset_info import DatasetInfo
+from .episode_location import EpisodeLocation
+
+ALL = "all"
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class DatasetEdit:
+    """Changes to one dataset. Features and episodes have the names and numbers of the input dataset.
+
+    Attributes:
+        drop: Numbers and ranges of episodes that the output lacks, such as [0, 3, 7-9].
+        keep: Numbers and ranges of the episodes that the output has, instead of `drop`.
+        tasks: Numbers and ranges of episodes in one text, such as 0,3,7-9, or "all", to their new task. The last entry
+            with an episode decides.
+        rename_features: Feature to its new name.
+        drop_features: Features that the output lacks.
+        robot_type: New robot_type of info.json.
+
+    Raises:
+        UsageError: If the changes contradict each other.
+    """
+
+    drop: list[int | str] = field(default_factory=list)
+    keep: list[int | str] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
+    rename_features: dict[str, str] = field(default_factory=dict)
+    drop_features: list[str] = field(default_factory=list)
+    robot_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.drop and self.keep:
+            raise UsageError("edit", "both drop and keep are given", "one of them")
+        _ = self._chosen, self._tasks  # numbers that are none
+        if blank := [episodes for episodes, text in self.tasks.items() if not text.strip()]:
+            raise UsageError(f"edit: tasks, {blank[0]}", "its task is empty", "an instruction")
+        both = sorted(self.rename_features.keys() & set(self.drop_features))
+        if both:
+            raise UsageError("edit", f"{printable(', '.join(both))} is renamed and dropped", "one of both")
+
+    @cached_property
+    def _chosen(self) -> list[range]:
+        return number_ranges(self.drop or self.keep, "edit: drop" if self.drop else "edit: keep")
+
+    @cached_property
+    def _tasks(self) -> list[tuple[str, list[range]]]:
+        """New task and its episodes; none for all."""
+        return [
+            (text, [] if episodes == ALL else number_ranges(episodes.split(","), "edit: tasks"))
+            for episodes, text in self.tasks.items()
+        ]
+
+    @property
+    def changes_features(self) -> bool:
+        """True if features get another name or are dropped."""
+        return bool(self.rename_features or self.drop_features)
+
+    def check_episodes(self, root: Path, numbers: Sequence[int]) -> None:
+        """Refuse numbers and ranges with no episode of the dataset.
+
+        Raises:
+            UsageError: Naming the numbers, and those that exist.
+        """
+        known = set(numbers)
+        named = [("drop" if self.drop else "keep", self._chosen), *(("tasks", found) for _, found in self._tasks)]
+        for key, found in ((key, found) for key, ranges in named for found in ranges if known.isdisjoint(found)):
+            text = str(found.start) if len(found) == 1 else f"{found.start} to {found.stop - 1}"
+            raise UsageError(f"edit: {key}", f"{root} has no episode {text}", f"its episodes: {some(known)}")
+
+    def applied(self, dataset: InputDataset, numbers: Sequence[int], lengths: Sequence[int]) -> InputDataset:
+        """Return an input dataset with the episodes that the output lacks as skipped ones.
+
+        Args:
+            dataset: The dataset.
+            numbers: Number of each of its episodes.
+            lengths: Frames of each.
+
+        Raises:
+            UsageError: If an episode does not exist, or none is left.
+        """
+        self.check_episodes(Path(dataset.path), numbers)
+        if not self._chosen:
+            return dataset
+        is_chosen = np.array([any(number in found for found in self._chosen) for number in numbers])
+        dropped = np.flatnonzero(is_chosen if self.drop else ~is_chosen).tolist()
+        if len(dropped) == len(numbers):
+            raise UsageError("edit: drop", f"drops all {len(numbers)} episodes of {dataset.path}", "at least one left")
+        return replace(dataset, skipped=tuple(Skipped(at, int(numbers[at]), int(lengths[at])) for at in dropped))
+
+    def name(self, feature: str) -> str | None:
+        """Return the name of a feature in the output; None for a dropped one."""
+        return None if feature in self.drop_features else self.rename_features.get(feature, feature)
+
+    def named(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return values by feature under the names of the output."""
+        named = ((self.name(key), value) for key, value in values.items())
+        return {key: value for key, value in named if key is not None}
+
+    @property
+    def stored_names(self) -> dict[str, str]:
+        """New name of each renamed feature to the name of its columns in the input."""
+        return {new: old for old, new in self.rename_features.items()}
+
+    def info(self, info: DatasetInfo) -> DatasetInfo:
+        """Return the properties of the output.
+
+        Raises:
+            UsageError: If a feature does not exist, or its new name cannot be one or is another's.
+        """
+        for key in (key for key in (*self.rename_features, *self.drop_features) if key not in info.features):
+            told = (
+                "is in every dataset" if key in DEFAULT_FEATURES else f"is not a feature{nearest(key, info.features)}"
+            )
+            raise UsageError(f"edit: {printable(key)}", told, f"one of {', '.join(info.features)}")
+        for key in self.rename_features.values():
+            try:
+                check_names([key])
+            except Damaged as exc:
+                raise UsageError(f"edit: rename_features, {printable(key)}", exc.found, "another name") from None
+        names = [*DEFAULT_FEATURES, *filter(None, map(self.name, info.features))]
+        if twice := sorted({key for key in names if names.count(key) > 1}):
+            raise UsageError("edit: rename_features", f"two features would be {printable(twice[0])}", "each name once")
+        if len(names) == len(DEFAULT_FEATURES):
+            raise UsageError("edit: drop_features", "drops all features", "at least one left")
+        return replace(
+            info,
+            features=self.named(info.features),
+            robot_type=self.robot_type or info.robot_type,
+            video_info=self.named(info.video_info),
+            lost_names=self.named(info.lost_names),
+            annotations=self.named(info.annotations),
+            feature_keys=self.named(info.feature_keys),
+        )
+
+    def stats(self, columns: StatColumns) -> StatColumns:
+        """Return statistics under the names of the output."""
+        found = {}
+        for column, values in columns.items():
+            key, _, statistic = column.removeprefix("stats/").rpartition("/")
+            if (name := self.name(key)) is not None:
+                found[f"stats/{name}/{statistic}"] = values
+        return found
+
+    def location(self, at: EpisodeLocation, source: Dataset) -> EpisodeLocation:
+        """Return an episode with its new task, and its cameras under their new names."""
+        found = replace(at, tracks=self.named(at.tracks)) if self.changes_features else at
+        texts = [text for text, own in self._tasks if not own or any(at.index in numbers for numbers in own)]
+        return _relabelled(found, texts[-1], source) if texts else found
+
+
+def _relabelled(at: EpisodeLocation, text: str, source: Dataset) -> EpisodeLocation:
+    """Return an episode with a new instruction; texts that only annotations refer to stay."""
+    replaced = at.tasks
+    if len(at.tasks) > 1:
+        known, numbers = source.tasks, _task_numbers(source, at)
+        replaced = tuple(task for task in at.tasks if task in {known[number] for number in numbers})
+    others = (task for task in at.tasks if task not in (*replaced, text))
+    return replace(at, tasks=(text, *others), replaces=replaced)
+
+
+def _task_numbers(source: Dataset, at: EpisodeLocation) -> list[int]:
+    known = len(source.tasks)
+    batches = (np.unique(batch["task_index"]) for batch in source.rows(["task_index"], at))
+    return [number for number in np.unique(np.concatenate(list(batches))).tolist() if 0 <= number < known]
