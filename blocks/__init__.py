@@ -11,6 +11,8 @@ BLOCKS = Registry(
         "hdf5_reader": "source.hdf5_reader:Hdf5Reader",
         "success_filter": "steps.success_filter:SuccessFilter",
         "length_filter": "steps.length_filter:LengthFilter",
+        "episode_selector": "steps.episode_selector:EpisodeSelector",
+        "task_relabel": "steps.task_relabel:TaskRelabel",
         "frame_trimmer": "steps.frame_trimmer:FrameTrimmer",
         "joint_remapper": "steps.joint_remapper:JointRemapper",
         "unit_converter": "steps.unit_converter:UnitConverter",

@@ -26,6 +26,32 @@ class TestLengthFilter(StepContract):
     arguments: ClassVar[dict[str, Any]] = {"min_length": 2, "max_length": 50}
 
 
+class _WithModels(StepContract):
+    """Its arguments contain models, which a pipeline file has as mappings."""
+
+    def make(self, **changes: Any) -> EpisodeStep:
+        step = build(BlockSpec(self.cls.name, {**self.arguments, **changes}))
+        assert isinstance(step, EpisodeStep)
+        return step
+
+
+class TestEpisodeSelector(_WithModels):
+    cls = BLOCKS["episode_selector"]
+    arguments: ClassVar[dict[str, Any]] = {
+        "keep": ["demo_*", 3, "5-7"],
+        "drop": ["b.hdf5:demo_1"],
+        "where": [{"field": "length", "op": ">=", "value": 2}],
+    }
+
+
+class TestTaskRelabel(_WithModels):
+    cls = BLOCKS["task_relabel"]
+    arguments: ClassVar[dict[str, Any]] = {
+        "tasks": {"pick": "pick up the cube"},
+        "rules": [{"where": [{"field": "key", "op": "==", "value": "demo_1"}], "task": "place the cube"}],
+    }
+
+
 class TestFrameTrimmer(StepContract):
     cls = BLOCKS["frame_trimmer"]
     arguments: ClassVar[dict[str, Any]] = {"head": 1, "tail": 2}
@@ -76,12 +102,7 @@ class TestImageResizer(StepContract):
     }
 
 
-class _AddsColumns(StepContract):
-    def make(self, **changes: Any) -> EpisodeStep:
-        step = build(BlockSpec(self.cls.name, {**self.arguments, **changes}))
-        assert isinstance(step, EpisodeStep)
-        return step
-
+class _AddsColumns(_WithModels):
     def test_without_its_columns_the_episode_is_rejected_and_nothing_else_happens(self) -> None:
         """It needs none, and refuses one that is there."""
         ep = self.make().visit(self.make().visit(self.episode()))

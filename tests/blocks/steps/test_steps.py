@@ -13,11 +13,13 @@ import yaml
 from robotrove.blocks.episode_step import EpisodeFilter, EpisodeMap
 from robotrove.blocks.steps.annotator import Annotator
 from robotrove.blocks.steps.column_adder import ColumnAdder, Constant
+from robotrove.blocks.steps.episode_selector import Condition, EpisodeSelector
 from robotrove.blocks.steps.frame_trimmer import FrameTrimmer
 from robotrove.blocks.steps.image_resizer import ImageResizer
 from robotrove.blocks.steps.joint_remapper import JointRemapper
 from robotrove.blocks.steps.length_filter import LengthFilter
 from robotrove.blocks.steps.success_filter import SuccessFilter
+from robotrove.blocks.steps.task_relabel import TaskRelabel, TaskRule
 from robotrove.blocks.steps.unit_converter import UnitConverter
 from robotrove.core.columns import ArrayColumn
 from robotrove.core.episode import Episode
@@ -484,3 +486,99 @@ class TestImageResizer:
 
 def test_the_joints_of_the_contract_are_six() -> None:
     assert len(JOINTS) == 6
+
+
+class TestEpisodeSelector:
+    @staticmethod
+    def kept(*ids: str, **arguments: Any) -> list[str]:
+        episodes = [make_episode(length) for length in range(1, len(ids) + 1)]
+        for ep, name in zip(episodes, ids, strict=True):
+            ep.id = name
+        selected = list(EpisodeSelector(**arguments).run(episodes))
+        assert {_reason(ep) for ep in selected if ep.rejection} <= {("not_selected", False)}
+        return [ep.id for ep in selected if ep.rejection is None]
+
+    @pytest.mark.parametrize(
+        ("keep", "expected"),
+        [
+            ([1], ["left/a.hdf5:demo_1", "right/a.hdf5:demo_1"]),
+            (["1-10"], ["left/a.hdf5:demo_1", "left/a.hdf5:demo_10", "right/a.hdf5:demo_1", "e7.hdf5:data"]),
+            ([7], ["e7.hdf5:data"]),  # of the file, as the key has no number
+            (["demo_1"], ["left/a.hdf5:demo_1", "right/a.hdf5:demo_1"]),
+            (["left/a.hdf5:demo_1"], ["left/a.hdf5:demo_1"]),
+            (["a.hdf5:*_1"], ["left/a.hdf5:demo_1", "right/a.hdf5:demo_1"]),
+            (["right/*"], ["right/a.hdf5:demo_1"]),
+            (["ight/a.hdf5"], []),
+            ([], []),
+        ],
+    )
+    def test_entries(self, keep: list[int | str], expected: list[str]) -> None:
+        ids = ["left/a.hdf5:demo_1", "left/a.hdf5:demo_10", "right/a.hdf5:demo_1", "e7.hdf5:data"]
+        assert self.kept(*ids, keep=keep) == expected
+        assert self.kept(*ids, drop=keep) == [name for name in ids if name not in expected]
+
+    @pytest.mark.parametrize(
+        ("field", "op", "value", "lengths"),
+        [
+            ("length", ">=", 2, [2, 3]),
+            ("length", "<", 2, [1]),
+            ("length", "in", [1, 3], [1, 3]),
+            ("length", "!=", 2, [1, 3]),
+            ("task", "==", "pick", [1, 2, 3]),
+            ("task", "contains", "ic", [1, 2, 3]),
+            ("key", "like", "?", [1, 2, 3]),
+            ("success", "==", True, []),  # none has a label
+            ("metadata.operator", "==", "ann", [2]),
+            ("metadata.operator", "!=", "bob", [2]),  # the others say nothing
+        ],
+    )
+    def test_conditions(self, field: str, op: Any, value: Any, lengths: list[int]) -> None:
+        episodes = [make_episode(length) for length in (1, 2, 3)]
+        for ep in episodes:
+            ep.id = f"a.hdf5:{ep.length}"
+        episodes[1].metadata["operator"] = "ann"
+        selector = EpisodeSelector(where=[Condition(field=field, op=op, value=value)])
+        assert [ep.length for ep in selector.run(episodes) if ep.rejection is None] == lengths
+
+    def test_a_list_in_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text("[1, 3-4]")
+        ids = [f"a.hdf5:demo_{number}" for number in range(6)]
+        assert self.kept(*ids, drop=str(tmp_path / "bad.yaml")) == [ids[0], ids[2], ids[5]]
+
+    def test_what_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text("{a: 1}")
+        for arguments, told in (
+            ({}, "selects nothing"),
+            ({"keep": ["9-7"]}, "'9-7' is no number and no range"),
+            ({"keep": str(tmp_path / "bad.txt")}, "does not end with .yaml or .json"),
+            ({"keep": str(tmp_path / "bad.yaml")}, "is not a list of numbers and texts"),
+        ):
+            with pytest.raises(UsageError, match=told):
+                EpisodeSelector(**arguments)  # type: ignore[arg-type]
+        for wrong in ({"op": "<", "value": "3"}, {"op": "in", "value": 3}, {"op": "like", "value": 3}):
+            with pytest.raises(ValueError, match=f"{wrong['op']} needs"):
+                Condition(field="length", **wrong)
+        with pytest.raises(ValueError, match="pattern"):
+            Condition(field="lenght", value=3)
+
+
+class TestTaskRelabel:
+    def test_tasks_decide_before_rules_and_others_stay(self) -> None:
+        long = TaskRule(where=[Condition(field="length", op=">", value=2)], task="a long one")
+        any_length = TaskRule(where=[Condition(field="length", op=">", value=1)], task="two rows")
+        episodes = [make_episode(length) for length in (1, 2, 3, 4)]
+        episodes[3].text = "place"
+        relabel = TaskRelabel(tasks={"place": "place the cube"}, rules=[long, any_length])
+        assert [ep.tasks for ep in relabel.run(episodes)] == [
+            ("pick",),
+            ("two rows",),
+            ("a long one",),
+            ("place the cube",),
+        ]
+        assert [ep.text for ep in episodes] == ["pick", "pick", "pick", "place"]
+
+    def test_what_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="has no new task"):
+            TaskRelabel()
+        with pytest.raises(UsageError, match="a new task is empty"):
+            TaskRelabel(tasks={"pick": " "})

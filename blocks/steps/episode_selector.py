@@ -1,0 +1,163 @@
+"""episode_selector: keeps or drops episodes by number, by name or by what is known of them."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from ...core.episode import Episode, number_ranges
+from ...core.errors import UsageError
+from ...core.yaml_source import read_yaml, text_of
+from ..episode_step import EpisodeFilter
+
+# A run may resume in any folder and on other machines, so a file is known by its absolute path.
+EpisodeList: TypeAlias = Annotated[
+    list[int | str] | str,
+    AfterValidator(lambda given: os.path.abspath(os.path.expanduser(given)) if isinstance(given, str) else given),
+]
+Plain: TypeAlias = bool | int | float | str
+
+_NUMBERS = re.compile(r"\s*\d+\s*(-\s*\d+\s*)?")
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_METADATA = "metadata."
+
+
+class Condition(BaseModel):
+    """What an episode must be; one without the field does not meet it.
+
+    Attributes:
+        field: length (frames at this point), fps, success (the recorder's label), task, file (its path), key, or
+            metadata.NAME.
+        op: "like" compares with a pattern of * and ?; "contains" looks for a text, "in" for one of several values.
+        value: Value to compare with; a list for "in".
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    field: Annotated[str, Field(pattern=r"^(length|fps|success|task|file|key|metadata\..+)$")]
+    op: Literal["==", "!=", "<", "<=", ">", ">=", "in", "contains", "like"] = "=="
+    value: Plain | list[Plain]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Condition:
+        kinds: dict[str, tuple[type, ...]] = {"in": (list,), "contains": (str,), "like": (str,)}
+        expected = (int, float) if self.op in _ORDERS else kinds.get(self.op, (bool, int, float, str))
+        if not isinstance(self.value, expected) or (self.op in _ORDERS and isinstance(self.value, bool)):
+            raise ValueError(f"{self.op} needs {' or '.join(kind.__name__ for kind in expected)}, not {self.value!r}")
+        return self
+
+    def found(self, ep: Episode) -> Any:
+        """Return the field of an episode, None without one."""
+        if self.field.startswith(_METADATA):
+            return ep.metadata.get(self.field.removeprefix(_METADATA))
+        file, key = place(ep)
+        known = {"length": ep.length, "fps": ep.fps, "success": ep.success, "task": ep.text, "file": file, "key": key}
+        return known[self.field]
+
+    def holds(self, ep: Episode) -> bool:
+        """Return True if the episode meets it."""
+        found = self.found(ep)
+        if found is None:
+            return False
+        if self.op in _ORDERS:
+            return isinstance(found, int | float) and _ORDERS[self.op](found, self.value)
+        if isinstance(self.value, list):
+            return found in self.value
+        if self.op in ("==", "!="):
+            return bool(found == self.value) == (self.op == "==")
+        text = str(self.value)
+        return isinstance(found, str) and (text in found if self.op == "contains" else fnmatchcase(found, text))
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.op} {self.value!r}"
+
+
+def place(ep: Episode) -> tuple[str, str]:
+    """Return the file of an episode and its key there; of an episode without a recording, what its id says."""
+    file, _, key = ep.id.rpartition(":")
+    return (ep.origin.file, ep.origin.key) if ep.origin.file else (file, key)
+
+
+class EpisodeSelector(EpisodeFilter):
+    """Selects episodes by number, by name or by what is known of them.
+
+    An entry of `keep` and `drop` is a number or a range such as 7-9 (of the last number in the key, demo_7; of the
+    file, if the key has none), or a key, a file or file:key, with * and ? for other characters. A file is named by the
+    last parts of its path.
+
+    Args:
+        keep: Episodes to keep, all by default: a list such as [0, 7-9, demo_12], or a YAML or JSON file of one.
+        drop: Episodes to drop, given in the same way.
+        where: Conditions that each kept episode meets, such as [{field: length, op: ">=", value: 30}].
+    """
+
+    name = "episode_selector"
+    keeps_vectors = True
+
+    def __init__(
+        self, *, keep: EpisodeList | None = None, drop: EpisodeList | None = None, where: list[Condition] | None = None
+    ) -> None:
+        super().__init__()
+        if keep is None and drop is None and where is None:
+            raise UsageError("episode_selector", "selects nothing", "keep, drop or where")
+        self.keep = keep
+        self.drop = drop
+        self.where = where
+        self._keep = None if keep is None else _Names(keep, "keep")
+        self._drop = None if drop is None else _Names(drop, "drop")
+
+    def reject(self, ep: Episode) -> str | None:
+        """Return `not_selected`."""
+        if self._keep is not None and not self._keep.has(ep):
+            return "not_selected: keep of episode_selector has no entry for it"
+        if self._drop is not None and self._drop.has(ep):
+            return "not_selected: drop of episode_selector has an entry for it"
+        for condition in self.where or ():
+            if not condition.holds(ep):
+                return f"not_selected: {condition.field} is {condition.found(ep)!r}, selected is {condition}"
+        return None
+
+
+class _Names:
+    """Numbers and patterns of episodes."""
+
+    def __init__(self, given: list[int | str] | str, argument: str) -> None:
+        where = f"episode_selector: {argument}"
+        entries = _entries(given) if isinstance(given, str) else given
+        numbers = [entry for entry in entries if isinstance(entry, int) or _NUMBERS.fullmatch(entry)]
+        self._numbers = number_ranges(numbers, where)
+        self._patterns = [entry for entry in entries if isinstance(entry, str) and entry not in numbers]
+
+    def has(self, ep: Episode) -> bool:
+        file, key = place(ep)
+        last = _LAST_NUMBER.search(key) or _LAST_NUMBER.search(os.path.splitext(file)[0])
+        if last and any(int(last[1]) in numbers for numbers in self._numbers):
+            return True
+        return any(
+            fnmatchcase(key, pattern)
+            or any(fnmatchcase(f"/{name}", f"*/{pattern}") for name in (file, f"{file}:{key}"))
+            for pattern in self._patterns
+        )
+
+
+def _entries(path: str) -> list[int | str]:
+    expected = "a file NAME.yaml or NAME.json with a list of episodes, such as [0, 7-9, demo_12]"
+    if not path.endswith((".yaml", ".yml", ".json")):  # a run knows by its name that its content counts
+        raise UsageError(path, "its name does not end with .yaml or .json", expected)
+    root, _ = read_yaml(text_of(path, expected), path)
+    found = root.plain() if root else None
+    if not isinstance(found, list) or not all(type(entry) in (int, str) for entry in found):
+        raise UsageError(path, "is not a list of numbers and texts", expected)
+    return found
