@@ -24,7 +24,7 @@ COMMANDS = {
     "repack": ("recordings", "Repack the episodes of HDF5 files into files of N episodes."),
     "aggregate": ("datasets", "Merge datasets into one v3.0 dataset."),
     "convert": ("datasets", "Convert a dataset to v2.1 or v3.0."),
-    "edit": ("datasets", "Drop episodes, change tasks and features of a dataset."),
+    "edit": ("datasets", "Edit episodes, tasks and features in a new dataset."),
     "verify": ("datasets", "Check a dataset, also against its recordings."),
     "stats": ("datasets", "Recompute or check the statistics of a dataset."),
     "export-actions": ("datasets", "Write actions as HDF5 for a replay in the simulator."),

@@ -376,9 +376,10 @@ def number_ranges(entries: Iterable[int | str], where: str) -> list[range]:
     """
     found = []
     for entry in entries:
-        first, _, last = str(entry).strip().partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
-            raise UsageError(where, f"{entry!r} is no number and no range", "numbers and ranges such as 0, 3, 7-9")
+        first, dash, last = str(entry).strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+            told = f"{entry!r} is neither a number nor a range"
+            raise UsageError(where, told, "numbers and ranges, for example 0,3,7-9")
         found.append(range(int(first), int(last or first) + 1))
     return found
 

@@ -33,7 +33,7 @@ _FILTERS = {
     "dropped_by_step": ("a step dropped it and gave no reason", "let the step reject it with a reason"),
     "too_long_for_v21": ("too long for version 2.1", "downgrader: {allow_long: true} keeps it"),
     "not_selected": (
-        "the selection leaves it out",
+        "not among the selected episodes",
         "change episode_selector, or drop and keep of the edit",
     ),
     "already_in_dataset": ("the dataset has this episode", "nothing: it is in the dataset"),

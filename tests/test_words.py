@@ -25,6 +25,7 @@ VERBS = {
     "Cancel",
     "Check",
     "Convert",
+    "Edit",
     "Merge",
     "Print",
     "Push",

@@ -82,7 +82,6 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         self.on_duplicate = on_duplicate
         self.times: Times = times
         self.edit = edit
-        self._edit = edit or DatasetEdit()
         self._reencodings: Counter[str] = Counter()  # clips to re-encode, by camera
         # Frames that a seek does not reach, by camera and whether they stay so, because their codec cannot be written.
         self._unreachable: Counter[tuple[str, bool]] = Counter()
@@ -118,6 +117,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     @cached_property
     def _writer(self) -> VersionWriter:
         return self.writer(self.info)
+
+    @cached_property
+    def _edit(self) -> DatasetEdit:
+        return self.edit or DatasetEdit()
 
     @cached_property
     def sources(self) -> DatasetSources:

@@ -142,7 +142,7 @@ class DatasetSources:
         if origin is None:
             return None, []
         content, lost = renamed_columns(read_object(origin.parent, origin.name), self._edit.name)
-        return content, [f"not in the output: {', '.join(lost)} of {MODALITY}, whose columns are dropped"] * bool(lost)
+        return content, [f"not in the output: {', '.join(lost)} of {MODALITY}: their columns are dropped"] * bool(lost)
 
     @cached_property
     def columns(self) -> tuple[Any, list[str]]:

@@ -35,7 +35,7 @@ _METADATA = "metadata."
 
 
 class Condition(BaseModel):
-    """What an episode must be; one without the field does not meet it.
+    """A property that an episode must have; one without the field does not have it.
 
     Attributes:
         field: length (frames at this point), fps, success (the recorder's label), task, file (its path), key, or
@@ -121,9 +121,9 @@ class EpisodeSelector(EpisodeFilter):
     def reject(self, ep: Episode) -> str | None:
         """Return `not_selected`."""
         if self._keep is not None and not self._keep.has(ep):
-            return "not_selected: keep of episode_selector has no entry for it"
+            return f"not_selected: none of {len(self._keep)} entries of keep names it"
         if self._drop is not None and self._drop.has(ep):
-            return "not_selected: drop of episode_selector has an entry for it"
+            return "not_selected: drop has an entry for it"
         for condition in self.where or ():
             if not condition.holds(ep):
                 return f"not_selected: {condition.field} is {condition.found(ep)!r}, selected is {condition}"
@@ -139,6 +139,9 @@ class _Names:
         numbers = [entry for entry in entries if isinstance(entry, int) or _NUMBERS.fullmatch(entry)]
         self._numbers = number_ranges(numbers, where)
         self._patterns = [entry for entry in entries if isinstance(entry, str) and entry not in numbers]
+
+    def __len__(self) -> int:
+        return len(self._numbers) + len(self._patterns)
 
     def has(self, ep: Episode) -> bool:
         file, key = place(ep)

@@ -25,11 +25,11 @@ class TaskRule(BaseModel):
 
 
 class TaskRelabel(EpisodeMap):
-    """Gives episodes another instruction; others keep theirs. Put it before `annotator`, whose columns follow it.
+    """Gives episodes another instruction; others keep theirs. Columns of an `annotator` after it follow.
 
     Args:
         tasks: Instruction, as it is now, to the new one; it decides before `rules`.
-        rules: Rules, of which the first that fits decides, such as
+        rules: Rules; the first that fits decides, such as
             [{where: [{field: file, op: like, value: "*/left/*"}], task: pick up the left cube}].
     """
 

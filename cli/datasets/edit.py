@@ -72,7 +72,7 @@ def command(
     force: bool,
     **run: Any,
 ) -> None:
-    """Drop episodes, change tasks and features of a dataset.
+    """Edit episodes, tasks and features in a new dataset.
 
     The output is a new dataset of the same version; the input stays as it is. DATASET is a folder or
     hf://datasets/OWNER/NAME[@REVISION]. Packets are copied, not re-encoded. Rerun the same command to resume.

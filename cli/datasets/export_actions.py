@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from ...core.errors import UsageError, naming_dataset
+from ...core.episode import number_ranges
+from ...core.errors import naming_dataset
 from ...pipelines.replay.action_export import ActionExport, export_actions
 from ..display import Bar
 from ..output import counted, echo, echo_json
@@ -48,22 +49,10 @@ def command(
             robot=robot,
             space=space,
             run_dir=run_dir,
-            episodes=None if episodes is None else _ranges(episodes),
+            episodes=None if episodes is None else number_ranges(episodes.split(","), "--episodes"),
             progress=bar.show,
         )
     echo_json(asdict(export)) if as_json else echo("\n".join(_lines(export, run_dir)))
-
-
-def _ranges(text: str) -> list[range]:
-    found = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
-            raise UsageError(
-                "--episodes", f"{part!r} is neither a number nor a range", "numbers and ranges, for example 0,3,7-9"
-            )
-        found.append(range(int(first), int(last or first) + 1))
-    return found
 
 
 def _lines(export: ActionExport, run_dir: Path | None) -> Iterator[str]:

@@ -549,7 +549,7 @@ class TestEpisodeSelector:
         (tmp_path / "bad.yaml").write_text("{a: 1}")
         for arguments, told in (
             ({}, "selects nothing"),
-            ({"keep": ["9-7"]}, "'9-7' is no number and no range"),
+            ({"keep": ["9-7"]}, "'9-7' is neither a number nor a range"),
             ({"keep": str(tmp_path / "bad.txt")}, "does not end with .yaml or .json"),
             ({"keep": str(tmp_path / "bad.yaml")}, "is not a list of numbers and texts"),
         ):

@@ -70,7 +70,7 @@ def test_every_change_at_once(robotrove: Command, dataset: Path, tmp_path: Path)
     assert done.code == 0, done.err
     assert done.out.splitlines()[1:3] == [
         "  listed 5 = kept 3 + rejected 2",
-        "    2 not_selected: the selection leaves it out",
+        "    2 not_selected: not among the selected episodes",
     ]
     assert {path: path.read_bytes() for path in sorted(dataset.rglob("*")) if path.is_file()} == before
 
@@ -133,7 +133,7 @@ def test_keep_and_one_task_for_all(robotrove: Command, dataset: Path, tmp_path: 
         (["--drop", "1,9"], "has no episode 9"),
         (["--drop", "0-4"], "drops all 5 episodes"),
         (["--drop", "1", "--keep", "2"], "both drop and keep are given"),
-        (["--drop", "x"], "'x' is no number and no range"),
+        (["--drop", "x"], "'x' is neither a number nor a range"),
         (["--task", "7=pick"], "has no episode 7"),
         (["--task", "1= "], "its task is empty"),
         (["--rename-feature", "gird=g"], "gird: is not a feature (did you mean 'grid'?)"),
