@@ -154,7 +154,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def _pointed(self, source: Dataset, at: EpisodeLocation) -> dict[str, None]:
         """Return the tasks that an episode's columns of task numbers lead to, but those that it replaces."""
         keys = [key for key, feature in self.info.placed_features.items() if feature.names == (LISTS["tasks"],)]
-        names = [self._edit.stored_names.get(key, key) for key in keys]
+        names = [name for name in source.features if self._edit.name(name) in keys]
         batches = source.rows(names, at) if names else ()
         numbers = {number for batch in batches for values in batch.values() for number in np.unique(values).tolist()}
         return {task: None for at_, task in enumerate(source.tasks) if at_ in numbers and task not in at.replaces}
@@ -226,7 +226,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             source_subtasks=source_subtasks,
             task_columns=task_columns,
             times=self.times,
-            stored_names=self._edit.stored_names,
+            names=self._edit.names,
         ).write(self.folder)
 
     @cached_property

@@ -117,9 +117,9 @@ class DatasetEdit:
         return {key: value for key, value in named if key is not None}
 
     @property
-    def stored_names(self) -> dict[str, str]:
-        """New name of each renamed feature to the name of its columns in the input."""
-        return {new: old for old, new in self.rename_features.items()}
+    def names(self) -> dict[str, str | None]:
+        """Each renamed or dropped feature to its name in the output, None for a dropped one."""
+        return {**self.rename_features, **dict.fromkeys(self.drop_features)}
 
     def info(self, info: DatasetInfo) -> DatasetInfo:
         """Return the properties of the output.

@@ -26,14 +26,15 @@ class RowReader:
 
     Args:
         columns: Columns to read, as far as a file has them.
-        stored_names: Column to its name in the files, where that is another.
+        names: Column of the files to its name in the new dataset, where that is another; None if it is dropped.
 
     Attributes:
         group_starts: First row of each row group of the file read last, and the number of its rows.
     """
 
-    def __init__(self, columns: Collection[str], stored_names: Mapping[str, str]) -> None:
-        self._columns = {stored_names.get(name, name): name for name in columns}
+    def __init__(self, columns: Collection[str], names: Mapping[str, str | None]) -> None:
+        stored = {new: old for old, new in names.items()}
+        self._columns = {stored.get(name, name): name for name in columns}
         self._path: Path | None = None
         self._file: pq.ParquetFile | None = None
         self.group_starts: NDArray[np.int64] = np.zeros(1, np.int64)

@@ -277,6 +277,15 @@ class FeatureKind(ABC):
 
     # Merging.
 
+    def renamed(self, column: pa.Array, names: Mapping[str, str | None]) -> pa.Array:
+        """Return a column of a new dataset with references to other features under their names there.
+
+        Args:
+            column: As `merged` returns it.
+            names: Feature to its new name, None for a dropped one; others keep theirs.
+        """
+        return column
+
     def merged(self, piece: pa.Table, field: pa.Field, lookups: Lookups, where: str) -> pa.Array:
         """Return the column of a new dataset for rows of another one: the same values.
 

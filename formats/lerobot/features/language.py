@@ -126,6 +126,20 @@ class Language(FeatureKind):
         made_entries = pa.StructArray.from_arrays(parts, fields=list(kind))
         return pa.ListArray.from_arrays(_offsets(column), made_entries)
 
+    def renamed(self, column: ArrowColumn, names: Mapping[str, str | None]) -> ArrowColumn:
+        """Return entries that name renamed cameras; those about dropped cameras are dropped."""
+        entries, rows = column.flatten(), pc.list_parent_indices(column).to_numpy()
+        cameras = pc.struct_field(entries, "camera").to_pylist()
+        kept = [at for at, camera in enumerate(cameras) if names.get(camera, "") is not None]
+        if kept == list(range(len(cameras))) and not set(cameras) & names.keys():
+            return column
+        lengths = np.bincount(rows[kept], minlength=len(column))
+        fields = list(column.type.value_type)
+        named = pa.array([names.get(cameras[at], cameras[at]) for at in kept], _FIELDS["camera"])
+        parts = [named if one.name == "camera" else pc.struct_field(entries, one.name).take(kept) for one in fields]
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=fields))
+
 
 def _offsets(column: ArrowColumn) -> pa.Array:
     """Return where the list of each row begins; a row without a list has an empty one, as LeRobot takes it."""

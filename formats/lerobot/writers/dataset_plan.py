@@ -101,7 +101,7 @@ class DatasetPlan:
         source_subtasks: As `source_tasks`.
         task_columns: What else is known of the tasks, by name: a value for each, None where there is none.
         times: "index" if the times of the sources do not matter: they become frame_index / fps.
-        stored_names: Feature to the name of its column in the sources, where that is another.
+        names: Feature of the sources to its name in the new dataset, where that is another; None if it is dropped.
     """
 
     files: Sequence[PlannedFile]
@@ -114,7 +114,7 @@ class DatasetPlan:
     source_subtasks: Sequence[Sequence[str]] = field(default_factory=list)
     task_columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     times: str = "refuse"
-    stored_names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str | None] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write plan.json, whole or not at all."""

@@ -108,7 +108,8 @@ class PlacedRows:
         self._source_tasks = plan.source_tasks
         self._lookups = [self._tasks.indices(own) for own in plan.source_tasks]
         self._subtask_lookups = [TaskTable(plan.subtasks).indices(own) for own in plan.source_subtasks]
-        self._reader = RowReader(self._kinds, plan.stored_names)
+        self._reader = RowReader(self._kinds, plan.names)
+        self._names = plan.names
         self.unusable: Unusable = {}
 
     def tables(self, episodes: Iterable[PlacedEpisode]) -> Iterator[tuple[PlacedEpisode, pa.Table]]:
@@ -174,7 +175,9 @@ class PlacedRows:
         columns = [
             pa.array(made[field.name], field.type)
             if field.name in made
-            else self._kinds[field.name].merged(piece, field, lookups, where)
+            else self._kinds[field.name].renamed(
+                self._kinds[field.name].merged(piece, field, lookups, where), self._names
+            )
             for field in self.schema
         ]
         return pa.table(columns, schema=self.schema)

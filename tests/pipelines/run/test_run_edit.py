@@ -1,0 +1,205 @@
+"""Edited datasets: all that names tasks and features follows; cut clips are re-encoded; a killed run resumes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from robotrove.blocks.dataset.aggregator import Aggregator
+from robotrove.blocks.dataset.dataset_stats import DatasetStats
+from robotrove.blocks.dataset.downgrader import Downgrader
+from robotrove.core.errors import ConfigError, UsageError
+from robotrove.formats.lerobot.datasets.dataset_edit import DatasetEdit
+from robotrove.manifests.run_report import RunReport
+from robotrove.pipelines.pipeline import Pipeline
+from robotrove.tests.support.datasets import tiny_v21, tiny_v30
+from robotrove.tests.support.datasets.lerobot06 import EVENTS, PERSISTENT, annotate, entry, persistent_of, spoken
+from robotrove.tests.support.datasets.on_disk import OnDisk
+from robotrove.tests.support.datasets.tiny_v30 import FRONT, HEIGHT, TOP, WIDTH, WRIST
+from robotrove.tests.support.pipelines.faults import changes_by_stage, killed_in
+from robotrove.tests.support.pipelines.runs import (
+    Here,
+    quick_disk,  # noqa: F401 - autouse
+    tree,
+)
+from robotrove.verification.dataset.runner import verify
+
+MODALITY = "meta/modality.json"
+VALIDITY, DESCRIPTION = "annotation.human.validity", "annotation.human.task_description"
+
+
+@pytest.fixture(params=["v3.0", "v2.1"])
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    (tiny_v30 if request.param == "v3.0" else tiny_v21).build(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def edit(root: Path, output: Path, **changes: Any) -> RunReport:
+    """Edit a dataset in this process, as the command does it."""
+    given: dict[str, Any] = {"datasets": [str(root)], "edit": DatasetEdit(**changes)}
+    if (root / "meta/episodes.jsonl").exists():
+        blocks: list[Any] = [Downgrader(**given, allow_long=True)]
+    else:
+        blocks = [Aggregator(**given, on_mismatch="reencode"), DatasetStats()]
+    return Pipeline(dataset=blocks).run(output=output, executor=Here())
+
+
+def errors(root: Path) -> list[str]:
+    return [str(found) for found in verify(root, deep=True).findings if found.severity == "error"]
+
+
+def column(root: Path, key: str) -> list[Any]:
+    values = [value for path in sorted(root.glob("data/*/*.parquet")) for value in pq.read_table(path)[key].to_pylist()]
+    return [value[0] if isinstance(value, list) else value for value in values]
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def describe(root: Path) -> None:
+    """Give a v2.1 dataset a third task, "valid", and two columns of task numbers, as GR00T's datasets have them."""
+    feature = {"dtype": "int64", "shape": [1], "names": None}
+    change_json(
+        root / "meta/info.json", lambda info: info["features"].update({VALIDITY: feature, DESCRIPTION: feature})
+    )
+    change_json(root / "meta/info.json", lambda info: info.update(total_tasks=3))
+    tiny_v21.write_lines(
+        root / "meta/tasks.jsonl",
+        [{"task_index": number, "task": task} for number, task in enumerate([*tiny_v30.TASKS, "valid"])],
+    )
+    lines = [json.loads(line) for line in (root / "meta/episodes.jsonl").read_text().splitlines()]
+    tiny_v21.write_lines(root / "meta/episodes.jsonl", [line | {"tasks": [*line["tasks"], "valid"]} for line in lines])
+    for path in root.glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        valid = pa.array([2] * len(table), pa.int64())
+        table = table.append_column(VALIDITY, valid).append_column(DESCRIPTION, table["task_index"])
+        pq.write_table(table.replace_schema_metadata(None), path)
+
+
+def test_columns_of_task_numbers_follow_and_other_texts_stay(tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "tiny")
+    describe(tmp_path / "tiny")
+    edit(tmp_path / "tiny", tmp_path / "out", drop=[1], tasks={"2": "put it down"})
+    # Episodes 0, 2, 3 and 4 of 4, 5, 2 and 6 rows; "open the drawer" was the task of 1 and 2 only.
+    assert OnDisk(tmp_path / "out").tasks == ["stack the cubes", "valid", "put it down"]
+    described = [0] * 4 + [2] * 5 + [0] * 2 + [0] * 6
+    assert column(tmp_path / "out", "task_index") == described
+    assert column(tmp_path / "out", DESCRIPTION) == described
+    assert column(tmp_path / "out", VALIDITY) == [1] * 17
+    tasks = [row["tasks"] for row in OnDisk(tmp_path / "out").meta]
+    assert tasks == [["stack the cubes", "valid"], ["put it down", "valid"], *[["stack the cubes", "valid"]] * 2]
+    assert errors(tmp_path / "out") == []
+
+
+def test_modality_follows_and_what_is_dropped_is_named(dataset: Path, tmp_path: Path) -> None:
+    content = {
+        "state": {"arm": {"start": 0, "end": 3}, "open": {"original_key": "gripper_open", "start": 0, "end": 1}},
+        "video": {"front": {}, "wrist": {"original_key": WRIST}},
+        "annotation": {"human.task_description": {"original_key": "task_index"}},
+    }
+    (dataset / MODALITY).write_text(json.dumps(content))
+    head = "observation.images.head"
+    renamed = {"observation.state": "state", FRONT: head}
+    report = edit(dataset, tmp_path / "out", rename_features=renamed, drop_features=["gripper_open", WRIST])
+    assert json.loads((tmp_path / "out" / MODALITY).read_text()) == {
+        "state": {"arm": {"start": 0, "end": 3, "original_key": "state"}},
+        "video": {"front": {"original_key": head}},
+        "annotation": {"human.task_description": {"original_key": "task_index"}},
+    }
+    told = "not in the output: state.open, video.wrist of meta/modality.json: their columns are dropped"
+    assert told in report.notes
+
+
+def test_statistics_of_gr00t_are_recomputed(tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "tiny")
+    (tmp_path / "tiny/meta/stats.json").write_text("{}")
+    edit(tmp_path / "tiny", tmp_path / "out", drop=[0], rename_features={"observation.state": "state"})
+    stats = json.loads((tmp_path / "out/meta/stats.json").read_text())
+    rows = tiny_v30.columns()["observation.state"][4:].astype(np.float64)
+    assert np.allclose(stats["state"]["mean"], rows.mean(0))
+    assert np.allclose(stats["state"]["max"], rows.max(0))
+    assert "observation.state" not in stats
+
+
+def test_entries_about_a_camera_follow_it(tmp_path: Path) -> None:
+    tiny_v30.build(tmp_path / "tiny")
+    answers = [entry("a cube", "vqa", camera=FRONT), entry("a wall", "vqa", camera=WRIST)]
+    # Rows 1 of episode 0 and 7, the first of episode 2.
+    annotate(tmp_path / "tiny", {1: answers, 7: [answers[1], entry("no", "interjection")]})
+    edit(tmp_path / "tiny", tmp_path / "out", drop=[1], rename_features={FRONT: "head"}, drop_features=[WRIST])
+    found = spoken(tmp_path / "out", EVENTS)
+    assert {row: entries for row, entries in enumerate(found) if entries} == {
+        1: [entry("a cube", "vqa", camera="head")],
+        4: [entry("no", "interjection")],
+    }
+    assert spoken(tmp_path / "out", PERSISTENT)[4] == persistent_of(2)
+    assert errors(tmp_path / "out") == []
+
+
+def test_clips_that_cannot_be_cut_are_reencoded_and_counted(tmp_path: Path) -> None:
+    tiny_v30.build(tmp_path / "tiny")
+    pictures = [tiny_v30.picture(row, HEIGHT, WIDTH) for row in range(20)]
+    path = tmp_path / "tiny" / "videos" / FRONT / "chunk-000/file-000.mp4"
+    tiny_v30.write_video(path, pictures, [0])  # one keyframe, which only the first episode begins with
+    report = edit(tmp_path / "tiny", tmp_path / "out", drop=[1, 2])
+    assert f"2 clips of {FRONT} were re-encoded" in report.notes
+    assert not [note for note in report.notes if WRIST in note]
+    frames = []
+    for file in sorted((tmp_path / "out" / "videos" / FRONT).glob("*/*.mp4")):
+        with av.open(str(file)) as container:
+            frames += [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    rows = [*range(0, 4), *range(12, 20)]
+    assert len(frames) == len(rows)
+    for frame, row in zip(frames, rows, strict=True):
+        assert np.abs(frame[4:12, 4:-4, 0].astype(int) - 10 * row).max() < 5
+
+
+def test_a_dataset_with_gaps_is_edited_by_its_numbers(tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "tiny")
+    for name in ("episodes", "episodes_stats"):
+        path = tmp_path / "tiny" / f"meta/{name}.jsonl"
+        path.write_text(
+            "".join(line + "\n" for line in path.read_text().splitlines() if json.loads(line)["episode_index"] != 1)
+        )
+    change_json(tmp_path / "tiny/meta/info.json", lambda info: info.update(total_episodes=4, total_frames=17))
+    with pytest.raises(UsageError, match="has no episode 1"):
+        edit(tmp_path / "tiny", tmp_path / "out", drop=[1])
+    edit(tmp_path / "tiny", tmp_path / "out", drop=["0-1"], tasks={"3": "third"})
+    assert column(tmp_path / "out", "note") == [f"n{row}" for row in range(7, 20)]
+    assert [row["tasks"] for row in OnDisk(tmp_path / "out").meta] == [
+        ["open the drawer"],
+        ["third"],
+        ["stack the cubes"],
+    ]
+
+
+def test_an_edit_needs_one_dataset(dataset: Path) -> None:
+    with pytest.raises((ConfigError, UsageError), match="changes one dataset, and `datasets` has 2"):
+        Aggregator(datasets=[str(dataset)] * 2, edit=DatasetEdit(drop=[1]))
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_to_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"drop": [1], "tasks": {"all": "one"}, "rename_features": {FRONT: "head", TOP: "picture"}}
+    edit(dataset, tmp_path / "whole", **changes)
+    expected = tree(tmp_path / "whole")
+    stages = changes_by_stage(lambda: edit(dataset, tmp_path / "counted", **changes))
+    assert tree(tmp_path / "counted") == expected
+    for stage, total in stages.items():
+        for moment in {1, total // 2 + 1, total}:
+            out = tmp_path / f"{stage}-{moment}"
+            assert killed_in(stage, moment, lambda out=out: edit(dataset, out, **changes)) == -signal.SIGKILL
+            edit(dataset, out, **changes)
+            assert tree(out) == expected, (stage, moment)
