@@ -163,7 +163,7 @@ def test_clips_that_cannot_be_cut_are_reencoded_and_counted(tmp_path: Path) -> N
     rows = [*range(0, 4), *range(12, 20)]
     assert len(frames) == len(rows)
     for frame, row in zip(frames, rows, strict=True):
-        assert np.abs(frame[4:12, 4:-4, 0].astype(int) - 10 * row).max() < 5
+        assert abs(frame[4:12, :, 0].mean() - 10 * row) < 4
 
 
 def test_a_dataset_with_gaps_is_edited_by_its_numbers(tmp_path: Path) -> None:
