@@ -134,7 +134,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         if self.datasets is None and not isinstance(source, ShardDataset):
             yield from kept_episodes(source, planner, note)
             return
-        measured = source.measured() if self.datasets is None else input_episodes(source, note)
+        dropped = self._edit.drop_features
+        measured = source.measured() if self.datasets is None else input_episodes(source, note, skipped, dropped)
         for found in (at for position, at in enumerate(measured) if position not in skipped):
             location = self._reachable(self.admit(self._edit.location(found, source), source))
             self._reencodings.update(key for key, track in location.tracks.items() if not track.is_copyable)

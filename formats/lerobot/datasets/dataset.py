@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -464,15 +464,20 @@ class Dataset(DatasetFiles, ABC):
             RobotroveError: If the file is missing, no video at a constant rate, or has too few frames.
         """
 
-    def measured(self) -> Iterator[EpisodeLocation]:
+    def measured(self, skipped: Container[int] = (), dropped: Container[str] = ()) -> Iterator[EpisodeLocation]:
         """Yield the episodes with sizes and encodings, for a new dataset: opens each file once, and decodes nothing.
+
+        Args:
+            skipped: Positions of episodes that the new dataset lacks: they come as `episodes` gives them, and files
+                with no other episode are not opened.
+            dropped: Cameras that it lacks: of them no file is opened, and their clips come as `episodes` gives them.
 
         Raises:
             RobotroveError: If a file is missing or holds less than the metadata says; names it.
         """
         check_names(self.features)
         count = frames = 0
-        for location in self._measured():
+        for location in self._measured(skipped, dropped):
             yield location
             count, frames = count + 1, frames + location.length
         for name, found in (("total_episodes", count), ("total_frames", frames)):
@@ -486,7 +491,7 @@ class Dataset(DatasetFiles, ABC):
             self.note(f"video files with frames that an edit list hides: {told}; the output has only those shown")
 
     @abstractmethod
-    def _measured(self) -> Iterator[EpisodeLocation]:
+    def _measured(self, skipped: Container[int], dropped: Container[str]) -> Iterator[EpisodeLocation]:
         """Yield the episodes as `measured` does."""
 
     @abstractmethod

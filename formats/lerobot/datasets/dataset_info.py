@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -130,7 +130,9 @@ class DatasetInfo:
         return cls(features, dataset.fps, robot_type, run, infos, lost, annotations, feature_keys=more)
 
 
-def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
+def input_episodes(
+    dataset: Dataset, note: Note, skipped: Container[int] = (), dropped: Container[str] = ()
+) -> Iterator[EpisodeLocation]:
     """Yield the episodes of a dataset as `measured` does, and note what a new dataset changes or drops.
 
     Raises:
@@ -140,7 +142,7 @@ def input_episodes(dataset: Dataset, note: Note) -> Iterator[EpisodeLocation]:
     _ = dataset.tasks  # refused now if the numbers in the rows do not lead to a text each
     sentences: list[str] = []
     count = 0
-    for location in dataset.measured():
+    for location in dataset.measured(skipped, dropped):
         yield location
         count += 1
     sentences += [f"not in the output: {', '.join(absent)}" for absent in dataset.absent.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -219,16 +219,19 @@ class DatasetV21(Dataset):
         first = _first_frame(index, at.length, path, at.index)
         return self.clip_track(key, file, index, first, at.length), index
 
-    def _measured(self) -> Iterator[EpisodeLocation]:
+    def _measured(self, skipped: Container[int], dropped: Container[str]) -> Iterator[EpisodeLocation]:
         """See the base class."""
         check_templates(self.data_file(episode) for episode in (0, 1))
         check_templates(self.video_file(key, episode) for key in self.video_keys for episode in (0, 1))
         late: list[str] = []
         long: list[str] = []
-        for at in self._located():
+        for position, at in enumerate(self._located()):
+            if position in skipped:
+                yield at
+                continue
             row_bytes = self._row_bytes(at)
-            tracks = {}
-            for key in at.tracks:
+            tracks = dict(at.tracks)
+            for key in (key for key in at.tracks if key not in dropped):
                 tracks[key], index = self._track(key, at)
                 if index.start > 0 and not index.rate:
                     late.append(self.video_file(key, at.index))

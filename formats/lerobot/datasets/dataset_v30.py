@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -163,17 +163,20 @@ class DatasetV30(Dataset):
         """Position of each episode in meta/episodes; where damage is collected that need not be its number."""
         return {number: at for at, number in enumerate(self.episode_numbers.tolist())}
 
-    def _measured(self) -> Iterator[EpisodeLocation]:
+    def _measured(self, skipped: Container[int], dropped: Container[str]) -> Iterator[EpisodeLocation]:
         """See the base class."""
         check_templates(self.data_file(0, file) for file in (0, 1))
         check_templates(self.video_file(key, 0, file) for key in self.video_keys for file in (0, 1))
         videos = [f"videos/{key}" for key in self.video_keys]
         names = [f"{prefix}/{name}" for prefix in ("data", *videos) for name in ("chunk_index", "file_index")]
         self.hold(["episode_index", "length", "tasks", *names, *(f"{prefix}/from_timestamp" for prefix in videos)])
-        cameras = {key: CameraWindows(self, key) for key in self.video_keys}
+        cameras = {key: CameraWindows(self, key) for key in self.video_keys if key not in dropped}
         places = RowPlaces(self)
         for position, at in enumerate(self._located(places)):
-            tracks = {key: camera.track(position) for key, camera in cameras.items()}
+            if position in skipped:
+                yield at
+                continue
+            tracks = {**at.tracks, **{key: camera.track(position) for key, camera in cameras.items()}}
             yield replace(at, row_bytes=places.share(at.length), tracks=tracks)
         self.notes += filter(None, (places.finish(), shifted_note(list(cameras.values()))))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from functools import cached_property
 
@@ -20,7 +20,7 @@ class ShardDataset(DatasetV30):
         """The record, shard.json."""
         return Shard.read(self.root, pixels=False)
 
-    def _measured(self) -> Iterator[EpisodeLocation]:
+    def _measured(self, skipped: Container[int], dropped: Container[str]) -> Iterator[EpisodeLocation]:
         """See the base class; sizes are those of single files, and encodings are the same in all shards of a run."""
         for kept, at in zip(self.shard.kept, self._located(), strict=True):
             tracks = {key: Track(at.tracks[key].clip, size) for key, size in kept.clip_bytes.items()}

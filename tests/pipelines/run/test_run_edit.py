@@ -17,7 +17,7 @@ import pytest
 from robotrove.blocks.dataset.aggregator import Aggregator
 from robotrove.blocks.dataset.dataset_stats import DatasetStats
 from robotrove.blocks.dataset.downgrader import Downgrader
-from robotrove.core.errors import ConfigError, UsageError
+from robotrove.core.errors import ConfigError, RobotroveError, UsageError
 from robotrove.formats.lerobot.datasets.dataset_edit import DatasetEdit
 from robotrove.manifests.run_report import RunReport
 from robotrove.pipelines.pipeline import Pipeline
@@ -183,6 +183,25 @@ def test_a_dataset_with_gaps_is_edited_by_its_numbers(tmp_path: Path) -> None:
         ["third"],
         ["stack the cubes"],
     ]
+
+
+def test_what_is_dropped_may_be_damaged(dataset: Path, tmp_path: Path) -> None:
+    files = sorted(dataset.glob("videos/**/*.mp4"))
+    # Of the wrist camera in v3.0, the first file has the episodes 0 and 1, and no other.
+    damaged = [path for path in files if WRIST in str(path)][: 1 if len(files) == 3 else 2]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RobotroveError, match="cannot be read"):
+        edit(dataset, tmp_path / "refused", drop=[1])
+    edit(dataset, tmp_path / "fewer", drop=["0-1"])
+    assert column(tmp_path / "fewer", "note") == [f"n{row}" for row in range(7, 20)]
+    assert errors(tmp_path / "fewer") == []
+    for path in files:
+        if WRIST in str(path):
+            path.unlink()
+    edit(dataset, tmp_path / "without", drop_features=[WRIST])
+    assert column(tmp_path / "without", "note") == [f"n{row}" for row in range(20)]
+    assert errors(tmp_path / "without") == []
 
 
 def test_an_edit_needs_one_dataset(dataset: Path) -> None:
