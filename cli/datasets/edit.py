@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 import click
 
+from ...core.workspace import Workspace
 from ...formats.lerobot.datasets.dataset_edit import ALL
 from ...formats.lerobot.datasets.open_dataset import open_current
 from ...hub.source_files import local_dataset
+from ...manifests.run_info import RunInfo
 from ..arguments import force_option, given
 from .dataset_run import annotation_option, run_blocks, run_options, times_option
 
@@ -90,7 +93,10 @@ def command(
         options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in changes)
         raise click.UsageError(f"no change is given; expected one of {options}")
     source = given(dataset, force=force)
-    version = open_current(local_dataset(source)).version
+    folder, finished = local_dataset(source), Workspace.for_output(run["output"], run["run_dir"]).run
+    # A missing dataset may be that of a finished run, which no longer needs it.
+    is_missing = finished.exists() and not os.path.lexists(folder)
+    version = RunInfo.read(finished).formats[0] if is_missing else open_current(folder).version
     decided = {"annotations": annotations} if annotations else {}
     taken = {"datasets": [source], "edit": edit, "times": times, **decided}
     if version == "v3.0":

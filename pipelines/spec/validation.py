@@ -112,6 +112,9 @@ def origin_mistakes(
             elif datasets != given[first]:
                 where = show_path((*first, "datasets"))
                 yield (*path, "datasets"), f"found others than {where}; a run takes all episodes from the same"
+            elif blocks[path].arguments.get("edit") != blocks[first].arguments.get("edit"):
+                where = show_path((*first, "edit"))
+                yield (*path, "edit"), f"found other changes than {where}; a run makes the same changes in all versions"
 
 
 def append_mistakes(

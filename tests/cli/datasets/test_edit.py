@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from robotrove.tests.support.command import Outcome
 from robotrove.tests.support.datasets import tiny_v21, tiny_v30
@@ -125,6 +127,46 @@ def test_keep_and_one_task_for_all(robotrove: Command, dataset: Path, tmp_path: 
     assert flat(tmp_path / "out", "note") == [f"n{row}" for row in rows]
     assert OnDisk(tmp_path / "out").tasks == ["a = b"]
     assert flat(tmp_path / "out", "task_index") == [0] * 10
+
+
+def test_a_finished_run_does_not_need_its_input(robotrove: Command, dataset: Path, tmp_path: Path) -> None:
+    arguments = ("edit", dataset, "-o", tmp_path / "out", "--drop", "0", "--workers", 1)
+    assert robotrove(*arguments).code == 0
+    shutil.rmtree(dataset)
+    again = robotrove(*arguments)
+    assert again.code == 0, again.err
+    assert "listed 5 = kept 4 + rejected 1" in again.out
+
+
+def test_a_pipeline_is_planned_and_run(robotrove: Command, tmp_path: Path) -> None:
+    tiny_v30.build(tmp_path / "tiny")
+    edit = {"drop": [0, "3-4"], "tasks": {"1-2": "pull the drawer"}}
+    blocks: list[Any] = [{"aggregator": {"datasets": [str(tmp_path / "tiny")], "edit": edit}}, "dataset_stats"]
+    path = tmp_path / "edit.yaml"
+    path.write_text(yaml.safe_dump({"dataset": blocks, "output": str(tmp_path / "out")}))
+    planned = robotrove("plan", path)
+    assert planned.code == 0, planned.err
+    assert planned.out.splitlines()[:6] == [
+        "5 episodes of 1 dataset, 2 kept, 3 not_selected",
+        f"  {tmp_path / 'tiny'}: 5 episodes, 20 frames",
+        *(f"    episode {episode}: dropped by the edit" for episode in (0, 3, 4)),
+        "8 frames at 10 fps",
+    ]
+    assert robotrove("plan", path, "--json").json["rejected"] == {"not_selected": 3}
+    assert robotrove("run", path, "--workers", 1).code == 0
+    assert flat(tmp_path / "out", "note") == [f"n{row}" for row in range(4, 12)]
+    assert OnDisk(tmp_path / "out").tasks == ["pull the drawer"]
+    rejected = [json.loads(line) for line in (tmp_path / "out.run/rejected.jsonl").read_text().splitlines()]
+    assert [(line["key"], line["reason"], line["error"]) for line in rejected] == [
+        (f"episode {episode}", "not_selected", False) for episode in (0, 3, 4)
+    ]
+    assert robotrove("status", tmp_path / "out.run", "--json").json["rejected"] == {"not_selected": 3}
+
+    both = {"dataset": [*blocks, {"downgrader": {"datasets": [str(tmp_path / "tiny")]}}]}
+    path.write_text(yaml.safe_dump(both))
+    refused = robotrove("plan", path)
+    assert refused.code == 2
+    assert "found other changes than dataset[0].edit" in refused.err
 
 
 @pytest.mark.parametrize(
