@@ -94,8 +94,8 @@ class EpisodeSelector(EpisodeFilter):
     """Selects episodes by number, by name or by what is known of them.
 
     An entry of `keep` and `drop` is a number or a range such as 7-9 (of the last number in the key, demo_7; of the
-    file, if the key has none), or a key, a file or file:key, with * and ? for other characters. A file is named by the
-    last parts of its path.
+    file, if the key has none), or a key, a file or file:key, with * and ? for other characters. Files and keys are
+    named by the last parts of their paths.
 
     Args:
         keep: Episodes to keep, all by default: a list such as [0, 7-9, demo_12], or a YAML or JSON file of one.
@@ -148,11 +148,14 @@ class _Names:
         last = _LAST_NUMBER.search(key) or _LAST_NUMBER.search(os.path.splitext(file)[0])
         if last and any(int(last[1]) in numbers for numbers in self._numbers):
             return True
-        return any(
-            fnmatchcase(key, pattern)
-            or any(fnmatchcase(f"/{name}", f"*/{pattern}") for name in (file, f"{file}:{key}"))
-            for pattern in self._patterns
-        )
+        return any(_names(pattern, file, key) for pattern in self._patterns)
+
+
+def _names(pattern: str, file: str, key: str) -> bool:
+    """Return True if a pattern, of file:key or one of both, fits the last parts of their paths."""
+    of_file, colon, of_key = pattern.rpartition(":")
+    fits = [fnmatchcase(f"/{name}", f"*/{own}") for name, own in ((file, of_file or pattern), (key, of_key))]
+    return all(fits) if colon else any(fits)
 
 
 def _entries(path: str) -> list[int | str]:

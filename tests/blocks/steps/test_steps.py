@@ -509,11 +509,13 @@ class TestEpisodeSelector:
             (["a.hdf5:*_1"], ["left/a.hdf5:demo_1", "right/a.hdf5:demo_1"]),
             (["right/*"], ["right/a.hdf5:demo_1"]),
             (["ight/a.hdf5"], []),
+            (["emo_1"], []),
             ([], []),
         ],
     )
     def test_entries(self, keep: list[int | str], expected: list[str]) -> None:
-        ids = ["left/a.hdf5:demo_1", "left/a.hdf5:demo_10", "right/a.hdf5:demo_1", "e7.hdf5:data"]
+        ids = ["left/a.hdf5:data/demo_1", "left/a.hdf5:data/demo_10", "right/a.hdf5:data/demo_1", "e7.hdf5:data"]
+        expected = [name.replace(":demo", ":data/demo") for name in expected]
         assert self.kept(*ids, keep=keep) == expected
         assert self.kept(*ids, drop=keep) == [name for name in ids if name not in expected]
 
