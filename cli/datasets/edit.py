@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -19,10 +20,15 @@ from .dataset_run import annotation_option, run_blocks, run_options, times_optio
 _EPISODES = re.compile(r"([\d\s,-]*\d[\d\s,-]*)=(.*)", re.DOTALL)
 
 
-def _task(text: str) -> tuple[str, str]:
-    """Return the episodes of a new task, or "all", and its text."""
-    found = _EPISODES.fullmatch(text)
-    return (found[1], found[2]) if found else (ALL, text)
+def _tasks(texts: Iterable[str]) -> dict[str, str]:
+    """Return episodes, or "all", to their new task, in the order in which they decide."""
+    tasks: dict[str, str] = {}
+    for text in texts:
+        found = _EPISODES.fullmatch(text)
+        episodes, task = (found[1], found[2]) if found else (ALL, text)
+        tasks.pop(episodes, None)
+        tasks[episodes] = task
+    return tasks
 
 
 def _renaming(option: click.Parameter, text: str) -> tuple[str, str]:
@@ -45,7 +51,7 @@ def _entries(ctx: click.Context, option: click.Parameter, text: str | None) -> l
     "tasks",
     metavar="[EPISODES=]TEXT",
     multiple=True,
-    callback=lambda ctx, option, texts: dict(map(_task, texts)),
+    callback=lambda ctx, option, texts: _tasks(texts),
     help="Give all or some episodes a new task; repeatable.",
 )
 @click.option(

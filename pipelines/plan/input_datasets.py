@@ -96,6 +96,9 @@ def read_inputs(
     infos = [_info(folder) for folder in folders]
     check_alike(list(zip(folders, infos, strict=True)))
     features = reduce(DatasetInfo.with_names_of, infos).features
+    if edit is not None:  # what a column that is dropped holds does not matter
+        integers = (key for key in edit.drop_features if key in features and features[key].is_integer)
+        annotations = {**dict.fromkeys(integers, "values"), **annotations}
     decided, notes = decided_annotations([open_dataset(folder) for folder in folders], annotations)
     for folder, info in zip(folders, infos, strict=True):
         for key in (key for key, feature in features.items() if feature.names and not info.features[key].names):

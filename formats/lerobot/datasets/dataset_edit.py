@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -75,18 +74,6 @@ class DatasetEdit:
         """True if features get another name or are dropped."""
         return bool(self.rename_features or self.drop_features)
 
-    def check_episodes(self, root: Path, numbers: Sequence[int]) -> None:
-        """Refuse numbers and ranges with no episode of the dataset.
-
-        Raises:
-            UsageError: Naming the numbers, and those that exist.
-        """
-        known = set(numbers)
-        named = [("drop" if self.drop else "keep", self._chosen), *(("tasks", found) for _, found in self._tasks)]
-        for key, found in ((key, found) for key, ranges in named for found in ranges if known.isdisjoint(found)):
-            text = str(found.start) if len(found) == 1 else f"{found.start} to {found.stop - 1}"
-            raise UsageError(f"edit: {key}", f"{root} has no episode {text}", f"its episodes: {some(known)}")
-
     def applied(self, dataset: InputDataset, numbers: Sequence[int], lengths: Sequence[int]) -> InputDataset:
         """Return an input dataset with the episodes that the output lacks as skipped ones.
 
@@ -98,7 +85,10 @@ class DatasetEdit:
         Raises:
             UsageError: If an episode does not exist, or none is left.
         """
-        self.check_episodes(Path(dataset.path), numbers)
+        for found in (found for ranges in (self._chosen, *(own for _, own in self._tasks)) for found in ranges):
+            if not any(number in found for number in numbers):
+                text = str(found.start) if len(found) == 1 else f"{found.start} to {found.stop - 1}"
+                raise UsageError("edit", f"{dataset.path} has no episode {text}", f"its episodes: {some(numbers)}")
         if not self._chosen:
             return dataset
         is_chosen = np.array([any(number in found for found in self._chosen) for number in numbers])

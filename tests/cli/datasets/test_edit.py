@@ -129,6 +129,15 @@ def test_keep_and_one_task_for_all(robotrove: Command, dataset: Path, tmp_path: 
     assert flat(tmp_path / "out", "task_index") == [0] * 10
 
 
+def test_the_last_task_decides(robotrove: Command, dataset: Path, tmp_path: Path) -> None:
+    tasks = ["--task", "all of them", "--task", "1=one", "--task", "every one", "--task", "0,4=ends"]
+    done = robotrove("edit", dataset, "-o", tmp_path / "out", *tasks, "--workers", 1)
+    assert done.code == 0, done.err
+    found = [row["tasks"] for row in OnDisk(tmp_path / "out").meta]
+    assert found == [["ends"], ["every one"], ["every one"], ["every one"], ["ends"]]
+    assert OnDisk(tmp_path / "out").tasks == ["ends", "every one"]
+
+
 def test_a_finished_run_does_not_need_its_input(robotrove: Command, dataset: Path, tmp_path: Path) -> None:
     arguments = ("edit", dataset, "-o", tmp_path / "out", "--drop", "0", "--workers", 1)
     assert robotrove(*arguments).code == 0

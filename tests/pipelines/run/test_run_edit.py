@@ -103,6 +103,20 @@ def test_columns_of_task_numbers_follow_and_other_texts_stay(tmp_path: Path) -> 
     assert errors(tmp_path / "out") == []
 
 
+def test_a_column_in_doubt_may_be_dropped(tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "tiny")
+    describe(tmp_path / "tiny")
+    for path in (tmp_path / "tiny").glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        grade = pa.array([7] * len(table), pa.int64())  # no such task
+        pq.write_table(table.set_column(table.column_names.index(DESCRIPTION), DESCRIPTION, grade), path)
+    with pytest.raises(UsageError, match="their numbers may be those of tasks, or values"):
+        edit(tmp_path / "tiny", tmp_path / "refused", drop=[1])
+    edit(tmp_path / "tiny", tmp_path / "out", drop_features=[DESCRIPTION])
+    assert column(tmp_path / "out", VALIDITY) == [2] * 20
+    assert OnDisk(tmp_path / "out").tasks == [*tiny_v30.TASKS, "valid"]
+
+
 def test_modality_follows_and_what_is_dropped_is_named(dataset: Path, tmp_path: Path) -> None:
     content = {
         "state": {"arm": {"start": 0, "end": 3}, "open": {"original_key": "gripper_open", "start": 0, "end": 1}},
