@@ -7,7 +7,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
@@ -127,6 +127,12 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         """Sources of the episodes."""
         return DatasetSources(self.datasets, self.binding, self.makes or "", self._edit)
 
+    @property
+    def _own_files(self) -> Sequence[str]:
+        """Extra files of the sources that are not copied: lists that are written, or their column is dropped."""
+        is_dropped = LISTS["subtasks"] in self._edit.drop_features
+        return _SUBTASKS if is_dropped or "subtasks" in self.info.annotations.values() else ()
+
     def _taken(
         self, source: Dataset, skipped: Container[int], planner: dataset_plan.Planner, note: Note
     ) -> Iterator[EpisodeLocation]:
@@ -203,7 +209,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             )
         tasks = dataset_plan.TaskTable(texts)
         subtasks = dataset_plan.TaskTable(text for own in source_subtasks for text in own)
-        _, differing = self.sources.extras(_SUBTASKS if has_subtasks else ())
+        _, differing = self.sources.extras(self._own_files)
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         for (key, is_left), count in self._unreachable.items():
             done = (
@@ -295,7 +301,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             notes = writer.write_meta(attempt, described, self._plan, self.sources.histograms())
             if notes:  # other ranks read the same plan, before or after; one that was stopped here has added them
                 replace(self._plan, notes=list(dict.fromkeys([*self._plan.notes, *notes]))).write(self.folder)
-            for path, origin in self.sources.extras(_SUBTASKS if self._plan.subtasks else ())[0].items():
+            for path, origin in self.sources.extras(self._own_files)[0].items():
                 (attempt / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, attempt / path)
             if (modality := self.sources.modality()[0]) is not None:

@@ -117,6 +117,26 @@ def test_a_column_in_doubt_may_be_dropped(tmp_path: Path) -> None:
     assert OnDisk(tmp_path / "out").tasks == [*tiny_v30.TASKS, "valid"]
 
 
+def test_subtasks_go_with_their_column(tmp_path: Path) -> None:
+    root = tmp_path / "tiny"
+    tiny_v21.build(root)
+    feature = {"dtype": "int64", "shape": [1], "names": None}
+    change_json(root / "meta/info.json", lambda info: info["features"].update({"subtask_index": feature}))
+    subtasks = [{"subtask_index": number, "subtask": text} for number, text in enumerate(("reach", "grasp"))]
+    tiny_v21.write_lines(root / "meta/subtasks.jsonl", subtasks)
+    for path in root.glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        numbers = pa.array([row % 2 for row in range(len(table))], pa.int64())
+        pq.write_table(table.append_column("subtask_index", numbers).replace_schema_metadata(None), path)
+    edit(root, tmp_path / "fewer", drop=[0], tasks={"all": "one"})
+    assert column(tmp_path / "fewer", "subtask_index")[:3] == [0, 1, 0]
+    lines = (tmp_path / "fewer/meta/subtasks.jsonl").read_text().splitlines()
+    assert list(map(json.loads, lines)) == subtasks
+    edit(root, tmp_path / "without", drop_features=["subtask_index"])
+    assert not (tmp_path / "without/meta/subtasks.jsonl").exists()
+    assert errors(tmp_path / "without") == []
+
+
 def test_modality_follows_and_what_is_dropped_is_named(dataset: Path, tmp_path: Path) -> None:
     content = {
         "state": {"arm": {"start": 0, "end": 3}, "open": {"original_key": "gripper_open", "start": 0, "end": 1}},
