@@ -104,7 +104,9 @@ def _plan(files: Sequence[NewFile]) -> dict[str, object]:
             {
                 "path": str(new.path),
                 "exists": os.path.lexists(new.path),
-                "episodes": [{"file": str(piece.file), "key": piece.key, "name": piece.name} for piece in new.pieces],
+                "episodes": [
+                    {"file": str(piece.recording.path), "key": piece.key, "name": piece.name} for piece in new.pieces
+                ],
             }
             for new in files
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
@@ -17,8 +18,7 @@ from ..output import counted, echo, echo_json, size
 
 
 @click.command()
-@click.argument("file", metavar="FILE.hdf5", type=click.Path(path_type=Path))
-@click.argument("more", metavar="[GROUP]...", nargs=-1)
+@click.argument("arguments", metavar="FILE.hdf5", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the new files.")
 @click.option("--groups", multiple=True, help="Only these episodes: --groups demo_0 demo_2, or repeat the option.")
 @click.option("--prefix", default="", help="Beginning of the new files' names.")
@@ -28,8 +28,7 @@ from ..output import counted, echo, echo_json, size
 @click.pass_context
 def command(
     ctx: click.Context,
-    file: Path,
-    more: tuple[str, ...],
+    arguments: tuple[str, ...],
     output: Path | None,
     groups: tuple[str, ...],
     prefix: str,
@@ -42,6 +41,7 @@ def command(
     Each file has its episode at the same path, and the attributes of the groups above it, so that it converts like the
     original. Compressed data are copied as they are. Exits with 1 if an episode cannot be read.
     """
+    file, more = _file_and_groups(arguments, groups)
     recording = read_recording(file)
     files = plan_split(recording, output or Path(), prefix=prefix, names=(*groups, *more))
     if only_list:
@@ -53,6 +53,21 @@ def command(
         raise UsageError("-o", "is missing", "a folder for the new files", f"robotrove split {file} -o {file.stem}")
     check_outputs(files)
     ctx.exit(report(write_all(files, overwrite), recording.left_out, as_json))
+
+
+def _file_and_groups(arguments: Sequence[str], groups: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the recording, and the names after the first of `--groups A B`: the file may come before or after them."""
+    files = [text for text in arguments if os.path.isfile(text)]
+    if len(arguments) == 1 or (len(files) == 1 and groups):
+        file = files[0] if files else arguments[0]
+        return Path(file), [text for text in arguments if text != file]
+    found = counted(len(files), "file") if files else "no file that exists"
+    raise UsageError(
+        " ".join(arguments),
+        f"contains {found}{'' if groups else ', and names without --groups'}",
+        "one HDF5 file",
+        "robotrove split FILE -o DIR --groups NAME --groups NAME",
+    )
 
 
 def write_all(files: Sequence[NewFile], overwrite: bool) -> list[Written]:

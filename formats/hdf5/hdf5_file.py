@@ -535,7 +535,7 @@ def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected, che
     yield f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape")
     for name in sorted(_attribute_names(item), key=lambda name: name if isinstance(name, bytes) else name.encode()):
         yield f"{name if isinstance(name, str) else repr(name)}\0".encode(errors="surrogateescape")
-        yield _canonical(item.attrs[name])
+        yield canonical(item.attrs[name])
     if isinstance(item, h5py.Dataset):
         yield from _edge_rows(group, item, check)
 
@@ -606,8 +606,8 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     return dtype.name if dtype.names is None else str(dtype.descr)
 
 
-def _canonical(value: Any) -> bytes:
-    """Return an attribute's value as bytes that do not depend on the process or the HDF5 version."""
+def canonical(value: Any) -> bytes:
+    """Return a value as bytes that do not depend on the process or the HDF5 version."""
     if isinstance(value, bytes | str):
         data = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
         return b"s%d:" % len(data) + data
@@ -618,7 +618,7 @@ def _canonical(value: Any) -> bytes:
     array = np.asarray(value)
     head = f"{array.shape}{dtype_name(array.dtype)}".encode()
     if array.dtype.names is not None and array.dtype.hasobject:  # netCDF-4: a reference and a number
-        return head + b"".join(_canonical(array[name]) for name in array.dtype.names)
+        return head + b"".join(canonical(array[name]) for name in array.dtype.names)
     if array.dtype.kind == "O":
-        return head + b"".join(map(_canonical, array.ravel()))
+        return head + b"".join(map(canonical, array.ravel()))
     return head + array.tobytes()

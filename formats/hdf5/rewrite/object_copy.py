@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import prod
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5, h5a, h5d, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t
+from h5py import h5, h5a, h5d, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t, h5z
 
 from ....core.columns import Array
 from ....core.errors import EpisodeRejected
 from ..hdf5_file import Object, beside, check_filters, file_name, lookup, object_name, reading
 
 _BATCH_BYTES = 4 * 2**20  # of values of variable length at once
+_BIG_CHUNK = 32 * 2**20  # H5Ocopy has a chunk whole in memory
+_COMMON_FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF}
 _POINTERS = {h5t.VLEN, h5t.REFERENCE}
 
 
@@ -24,8 +28,9 @@ class ObjectCopy:
     """Copy of episodes of one recording into a new file.
 
     Datasets are copied by H5Ocopy: chunks as they are stored, also those of filters that HDF5 lacks. It sets references
-    to null, and keeps names of files that are relative to the recording's folder; this class translates both. Values
-    of variable length it holds whole in memory; they are copied some rows at a time instead.
+    to null, and keeps names of files that are relative to the recording's folder; this class translates both. It holds
+    a chunk whole in memory, and values of variable length; large chunks are copied by pieces instead, such values some
+    rows at a time.
 
     Args:
         source: The recording.
@@ -63,6 +68,36 @@ class ObjectCopy:
                 new = self._moved[path]
                 for inner in self._link(source, os.fsencode(name), target, os.fsencode(new.rpartition("/")[2]), new):
                     self._members(*inner)
+
+    def copy_list(self, path: str, texts: Sequence[str]) -> None:
+        """Create a list of texts as one in the recording is, with its attributes, but with other texts.
+
+        Raises:
+            EpisodeRejected: unreadable_data if HDF5 cannot read it.
+        """
+        with reading(f"/{path} in {self._source.filename}"):
+            above, _, name = path.rpartition("/")
+            _, target = self._above(above)
+            item = h5o.open(self._source.id, os.fsencode(path))
+            stored, kind, values = (
+                item.get_create_plist(),
+                item.get_type().copy(),
+                [os.fsencode(text) for text in texts],
+            )
+            if kind.is_variable_str():
+                memory, rows = h5t.py_create(item.dtype), np.array(values, item.dtype)
+            else:
+                ends = int(kind.get_strpad() == h5t.STR_NULLTERM)
+                kind.set_size(max(kind.get_size(), *(len(value) + ends for value in values), 1))
+                memory, rows = kind, np.array(values, f"S{kind.get_size()}")
+            (most,) = (
+                item.get_space().get_simple_extent_dims(maxdims=True) if stored.get_layout() == h5d.CHUNKED else (0,)
+            )
+            most = most if most == h5s.UNLIMITED else max(most, len(texts))
+            copy = h5d.create(target, os.fsencode(name), kind, h5s.create_simple((len(texts),), (most,)), stored)
+            copy.write(h5s.ALL, h5s.ALL, rows, memory)
+            self._made[h5o.get_info(item).addr] = os.fsencode(f"/{path}")
+            self._attributes(item, copy, path)
 
     def finish(self) -> None:
         """Write the references between objects, after the last `copy`."""
@@ -172,9 +207,13 @@ class ObjectCopy:
         stored, kind = item.get_create_plist(), item.get_type()
         if stored.get_layout() == h5d.VIRTUAL or stored.get_external_count():
             copy = h5d.create(target, new, kind, item.get_space(), self._led_elsewhere(item, path), made)
-        elif not _has_pointers(kind) or not _is_known(item):
-            how = h5p.create(h5p.OBJECT_COPY)
-            h5o.copy(item, b".", target, new, how, made)
+        elif not has_pointers(kind) and self._has_big_chunks(item, stored):
+            copy = h5d.create(target, new, kind, item.get_space(), stored, made)
+            self._big_chunks(item, copy)
+        elif not has_pointers(kind) or not is_known(item):
+            h5o.copy(item, b".", target, new, lcpl=made)
+            if not h5a.get_num_attrs(item):
+                return
             copy = h5d.open(target, new)
         else:
             check_filters(h5py.Dataset(item))
@@ -185,6 +224,27 @@ class ObjectCopy:
             else:
                 write()
         self._attributes(item, copy, path)
+
+    def _has_big_chunks(self, item: h5d.DatasetID, stored: h5p.PropDCID) -> bool:
+        """True for large chunks, if their filters keep their parameters when a dataset is created with them."""
+        if stored.get_layout() != h5d.CHUNKED or prod(stored.get_chunk()) * item.get_type().get_size() <= _BIG_CHUNK:
+            return False
+        filters = {stored.get_filter(index)[0] for index in range(stored.get_nfilters())}
+        return (
+            filters <= _COMMON_FILTERS and not self._source.userblock_size
+        )  # which not every HDF5 counts in an address
+
+    def _big_chunks(self, item: h5d.DatasetID, copy: h5d.DatasetID) -> None:
+        """Copy chunks as they are stored, by pieces: HDF5 writes zeros, which take no memory, and they are replaced."""
+        with open(file_name(self._source), "rb") as old, open(file_name(self._target), "r+b", buffering=0) as new:
+            for index in range(item.get_num_chunks()):
+                chunk = item.get_chunk_info(index)
+                with mmap(-1, chunk.size, flags=MAP_PRIVATE | MAP_ANONYMOUS, prot=PROT_READ) as zeros:
+                    copy.write_direct_chunk(chunk.chunk_offset, zeros, chunk.filter_mask)
+                old.seek(chunk.byte_offset)
+                new.seek(copy.get_chunk_info_by_coord(chunk.chunk_offset).byte_offset)
+                for start in range(0, chunk.size, _BATCH_BYTES):
+                    new.write(old.read(min(_BATCH_BYTES, chunk.size - start)))
 
     def _values(self, item: h5d.DatasetID, copy: h5d.DatasetID, path: str) -> None:
         """Copy the values that were written, of a type that keeps them outside of the dataset's own storage."""
@@ -209,7 +269,7 @@ class ObjectCopy:
 
     def _attributes(self, source: h5i.ObjectID, target: h5i.ObjectID, path: str) -> None:
         """Copy the attributes that the target lacks, and later the references in all."""
-        for name in _attribute_names(source):
+        for name in attribute_names(source):
             attribute = h5a.open(source, name)
             kind = attribute.get_type()
             where = f"attribute {object_name(name)!r} of /{path.strip('/')}"
@@ -223,7 +283,7 @@ class ObjectCopy:
 
     def _attribute(self, attribute: h5a.AttrID, made: h5a.AttrID, where: str) -> None:
         kind = attribute.get_type()
-        if _has_pointers(kind):
+        if has_pointers(kind):
             values = np.empty(attribute.shape, attribute.dtype)
             known = h5t.py_create(attribute.dtype)
             attribute.read(values, known)
@@ -336,7 +396,8 @@ def _set_object_properties(old: h5p.PropOCID, new: h5p.PropOCID) -> None:
     new.set_obj_track_times(old.get_obj_track_times())
 
 
-def _attribute_names(item: h5i.ObjectID) -> Iterator[bytes]:
+def attribute_names(item: h5i.ObjectID) -> Iterator[bytes]:
+    """Yield the names of an object's attributes, as they were created where HDF5 knows it."""
     is_tracked = False
     if isinstance(item, h5g.GroupID | h5d.DatasetID):
         is_tracked = item.get_create_plist().get_attr_creation_order() & h5p.CRT_ORDER_TRACKED
@@ -359,13 +420,13 @@ def _classes(kind: h5t.TypeID) -> set[int]:
     return {part.get_class() for part in _parts(kind)}
 
 
-def _has_pointers(kind: h5t.TypeID) -> bool:
+def has_pointers(kind: h5t.TypeID) -> bool:
     """True if values of a type lie elsewhere in the file: of variable length, or references."""
     texts = (part for part in _parts(kind) if isinstance(part, h5t.TypeStringID))
     return bool(_POINTERS & _classes(kind)) or any(text.is_variable_str() for text in texts)
 
 
-def _is_known(item: h5d.DatasetID) -> bool:
+def is_known(item: h5d.DatasetID) -> bool:
     """True if numpy has the type of a dataset."""
     try:
         return bool(h5t.py_create(item.dtype))

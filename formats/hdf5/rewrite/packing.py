@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from glob import escape
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 
 import h5py
@@ -17,13 +17,40 @@ import numpy as np
 from ....core.commit import Replacements, is_abandoned
 from ....core.errors import EpisodeRejected, UsageError, nearest
 from .. import LAYOUTS
-from ..hdf5_file import DAMAGE, lookup, natural_key, new_hdf5, object_name, open_hdf5, reading
+from ..hdf5_file import DAMAGE, lookup, natural_key, new_hdf5, open_hdf5, reading
 from ..layout import groups, guess_layout
+from .extras import COUNTS, Extras, read_extras
 from .object_copy import ObjectCopy
 
 RENAMED_FROM = "robotrove_renamed_from"
-_COUNTS = ("total", "num_demos")  # attributes of /data, of robomimic and of LIBERO, that count what is in the file
 _LONGEST_NAME = 200  # bytes; file systems take 255
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording as the plan sees it.
+
+    Attributes:
+        path: The file.
+        layout: Name of its layout, None where none fits: its episodes are the groups in its root.
+        keys: Paths of its episodes in the order of its layout, without a slash at the ends; empty for the root.
+        extras: What belongs to no episode.
+    """
+
+    path: Path
+    layout: str | None
+    keys: tuple[str, ...]
+    extras: Extras
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences for people on what no new file will have."""
+        return [f"{self.path.name}:{text}" for text in self.extras.left_out]
+
+    @property
+    def beside(self) -> tuple[str | None, str]:
+        """Layout and text of what its new files have beside episodes; recordings with equal ones may share a file."""
+        return self.layout, self.extras.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +58,19 @@ class Piece:
     """An episode of a recording, and its place in a new file.
 
     Attributes:
-        file: The recording.
-        key: Path of its group there, without a slash at the ends; empty for the root.
+        recording: The recording.
+        key: Path of its group there.
         name: Path of its group in the new file.
     """
 
-    file: Path
+    recording: Recording
     key: str
     name: str
 
     @property
     def label(self) -> str:
         """Name for people."""
-        return f"{self.file.name}:/{self.key}"
+        return f"{self.recording.path.name}:/{self.key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +98,6 @@ class Written:
     rejected: tuple[tuple[str, str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A recording as the plan sees it.
-
-    Attributes:
-        path: The file.
-        layout: Name of its layout, None where none fits: its episodes are the groups in its root.
-        keys: Its episodes in the order of its layout.
-        above: Text of the attributes of the groups above the episodes; equal texts may share a file.
-        others: What belongs to no episode, beside them and beside the groups above them.
-    """
-
-    path: Path
-    layout: str | None
-    keys: tuple[str, ...]
-    above: str
-    others: tuple[str, ...]
-
-    @property
-    def left_out(self) -> list[str]:
-        """Sentences for people on what no new file will have."""
-        return [f"{self.path.name}:/{name} belongs to no episode, and is in no new file" for name in self.others]
-
-
 def read_recording(path: Path) -> Recording:
     """Return the episodes of a file.
 
@@ -108,23 +111,7 @@ def read_recording(path: Path) -> Recording:
             raise EpisodeRejected("no_episodes", f"{path} has no known layout, and no groups in its root")
         keys = [key.strip("/") for key in keys]
         with reading(f"the structure of {path}"):
-            above = sorted(
-                {"/".join(key.split("/")[:depth]) for key in keys if key for depth in range(key.count("/") + 1)}
-            )
-            texts = [f"{layout}"]
-            others: list[str] = []
-            for place in above:
-                group = lookup(file, place or "/")
-                if isinstance(group, h5py.Group):
-                    texts.append(f"{place} {_attributes_text(group)}")
-                    inside = (f"{place}/{name}".lstrip("/") for name in map(object_name, group))
-                    others += [name for name in inside if name not in keys and name not in above]
-        return Recording(path, layout, tuple(keys), "\n".join(texts), tuple(others))
-
-
-def _attributes_text(group: h5py.Group) -> str:
-    found = {name: np.asarray(value) for name, value in group.attrs.items() if name not in _COUNTS}
-    return repr([(name, str(value.dtype), value.shape, value.tolist()) for name, value in sorted(found.items())])
+            return Recording(path, layout, tuple(keys), read_extras(file, keys))
 
 
 def plan_split(recording: Recording, folder: Path, *, prefix: str = "", names: Sequence[str] = ()) -> list[NewFile]:
@@ -152,7 +139,7 @@ def plan_split(recording: Recording, folder: Path, *, prefix: str = "", names: S
         stem = prefix + (_file_name(key.rpartition("/")[2]) if key else recording.path.stem)
         name = next(text for text in _numbered(stem) if text not in taken)
         taken.add(name)
-        files.append(NewFile(folder / f"{name}.hdf5", (Piece(recording.path, key, key),)))
+        files.append(NewFile(folder / f"{name}.hdf5", (Piece(recording, key, key),)))
     return files
 
 
@@ -174,25 +161,26 @@ def plan_repack(recordings: Iterable[Recording], folder: Path, *, per_file: int,
     """
     _check_prefix(prefix)
     packs: list[list[Piece]] = []
-    before: str | None = None
+    before: tuple[str | None, str] | None = None
     for recording in recordings:
         for key in recording.keys:
             if not key and per_file > 1:
                 found = f"is one episode as a whole, as layout {recording.layout} has it"
                 raise UsageError(str(recording.path), found, "recordings of several episodes", "use `-e 1`")
-            if recording.above != before or len(packs[-1]) == per_file:
+            if recording.beside != before or len(packs[-1]) == per_file:
                 packs.append([])
-                before = recording.above
+                before = recording.beside
             last = packs[-1][-1].name if packs[-1] else None
-            packs[-1].append(Piece(recording.path, key, _name_after(last, key)))
+            packs[-1].append(Piece(recording, key, _name_after(last, key, recording.extras.copied)))
     return [NewFile(folder / f"{prefix}{index}.hdf5", tuple(pieces)) for index, pieces in enumerate(packs)]
 
 
-def _name_after(last: str | None, key: str) -> str:
+def _name_after(last: str | None, key: str, taken: Collection[str]) -> str:
     if last is None or natural_key(key) > natural_key(last):
         return key
     stem, number = re.fullmatch(r"(.*?)([0-9]*)", last, re.DOTALL).groups()  # type: ignore[union-attr]
-    return f"{stem}{int(number) + 1}" if number else f"{last}_1"
+    stem = stem if number else f"{last}_"
+    return next(name for index in count(int(number or 0) + 1) if (name := f"{stem}{index}") not in taken)
 
 
 def _numbered(stem: str) -> Iterator[str]:
@@ -220,7 +208,7 @@ def check_outputs(files: Sequence[NewFile]) -> None:
     Raises:
         UsageError: If one of the new files is one of the recordings.
     """
-    sources = {os.path.realpath(piece.file) for new in files for piece in new.pieces}
+    sources = {os.path.realpath(piece.recording.path) for new in files for piece in new.pieces}
     for new in files:
         if os.path.realpath(new.path) in sources:
             raise UsageError(
@@ -265,17 +253,23 @@ def _write(
     notes: list[str] = []
     counts: dict[str, list[int | None]] = {}
     with new_hdf5(attempt, track_order=_tracks_order(new.pieces[0])) as target:
-        for path, group in groupby(new.pieces, key=lambda piece: piece.file):
-            pieces = list(group)
+        for recording, group in groupby(new.pieces, key=lambda piece: piece.recording):
+            pieces, extras = list(group), recording.extras
             piece = pieces[0]
             try:
-                with open_hdf5(path, locking=True) as source:
+                with open_hdf5(recording.path, locking=True) as source:
                     moved = {piece.key: piece.name for piece in pieces}
-                    copy = ObjectCopy(source, target, new.path.parent, moved)
+                    same = {path: path for path in (*extras.copied, *extras.lists)}
+                    copy = ObjectCopy(source, target, new.path.parent, moved | same)
                     for piece in pieces:
                         copy.copy(piece.key)
                         counts.setdefault(piece.name.rpartition("/")[0], []).append(_rows(source, piece.key))
                         progress()
+                    if recording is new.pieces[0].recording:
+                        for path in extras.copied:
+                            copy.copy(path)
+                        for path in extras.lists:
+                            copy.copy_list(path, _names(new.pieces, path))
                     copy.finish()
             except EpisodeRejected as exc:
                 if "write failed" in exc.detail or "No space" in exc.detail:
@@ -291,10 +285,20 @@ def _write(
     return notes, None
 
 
+def _names(pieces: Iterable[Piece], path: str) -> list[str]:
+    """Return the names of a list of episodes in their order there: those of the pieces only, and as they are now."""
+    found = []
+    for recording, group in groupby(pieces, key=lambda piece: piece.recording):
+        new = {piece.key: piece.name for piece in group}
+        new |= {key.rpartition("/")[2]: name.rpartition("/")[2] for key, name in new.items()}
+        found += [new[name] for name in recording.extras.lists[path] if name in new]
+    return found
+
+
 def _tracks_order(piece: Piece) -> bool:
     """True if the root of a recording keeps the order in which its members were created."""
     try:
-        with open_hdf5(piece.file, locking=True) as file:
+        with open_hdf5(piece.recording.path, locking=True) as file:
             return bool(file["/"].id.get_create_plist().get_link_creation_order())
     except EpisodeRejected:
         return False  # reading the episode gives the reason
@@ -322,7 +326,7 @@ def _record(target: h5py.File, piece: Piece) -> None:
 def _count(above: h5py.Group, rows: Sequence[int | None]) -> Iterator[str]:
     """Let the attributes that count episodes and samples say what is in the file."""
     total = sum(row for row in rows if row is not None)
-    for name, value in zip(_COUNTS, (total if None not in rows else None, len(rows)), strict=True):
+    for name, value in zip(COUNTS, (total if None not in rows else None, len(rows)), strict=True):
         if name in above.attrs:
             kind = above.attrs.get_id(name)
             if value is None or kind.shape not in ((), (1,)) or kind.dtype.kind not in "iuf":

@@ -43,15 +43,10 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def test_split_keeps_the_episode_and_what_is_above_it(robotrove: Callable, tmp_path: Path) -> None:
     source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_2": 4, "demo_10": 5})
-    with h5py.File(source, "a") as file:
-        file["mask/train"] = [b"demo_0"]
     before = source.read_bytes(), os.stat(source).st_mtime_ns
     found = robotrove("split", source, "-o", tmp_path / "out", "--prefix", "p_")
     assert (found.code, found.err) == (0, "")
-    assert found.out.splitlines()[-2:] == [
-        "3 files written",
-        "note: a.hdf5:/mask belongs to no episode, and is in no new file",
-    ]
+    assert found.out.splitlines()[-1] == "3 files written"
     assert sorted(os.listdir(tmp_path / "out")) == ["p_demo_0.hdf5", "p_demo_10.hdf5", "p_demo_2.hdf5"]
     for name, rows in (("demo_0", 3), ("demo_2", 4), ("demo_10", 5)):
         with h5py.File(source) as one, h5py.File(tmp_path / f"out/p_{name}.hdf5") as other:
@@ -63,6 +58,87 @@ def test_split_keeps_the_episode_and_what_is_above_it(robotrove: Callable, tmp_p
     assert (source.read_bytes(), os.stat(source).st_mtime_ns) == before
 
 
+def write_mask(path: Path, lists: dict[str, list[bytes]], **attributes: object) -> Path:
+    """Write filter keys as robomimic does: texts of a fixed length."""
+    with h5py.File(path, "a") as file:
+        for name, names in lists.items():
+            file[f"mask/{name}"] = np.array(names, dtype="S")
+            file[f"mask/{name}"].attrs.update(attributes)
+    return path
+
+
+def test_lists_of_episodes_have_those_of_the_file(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_2": 4, "demo_10": 5})
+    write_mask(source, {"train": [b"demo_10", b"demo_0"], "valid": [b"demo_2", b"demo_77"]}, seed=1)
+    with h5py.File(source, "a") as file:
+        file["mask"].attrs["by"] = "lab"
+        file["data/demo_0/list"] = h5py.SoftLink("/mask/train")
+    found = robotrove("split", source, "-o", tmp_path / "out")
+    assert found.code == 0
+    assert found.out.splitlines()[-2:] == [
+        "3 files written",
+        "note: a.hdf5:/mask/valid names demo_77, not in this file: it is in no new list",
+    ]
+    expected = {"demo_0": ([b"demo_0"], []), "demo_2": ([], [b"demo_2"]), "demo_10": ([b"demo_10"], [])}
+    for name, (train, valid) in expected.items():
+        with h5py.File(tmp_path / f"out/{name}.hdf5") as file:
+            assert {key: file["mask"][key][()].tolist() for key in file["mask"]} == {"train": train, "valid": valid}
+            assert [file["mask"][key].dtype for key in file["mask"]] == [np.dtype("S7")] * 2
+            assert dict(file["mask/train"].attrs) == {"seed": 1}
+            assert dict(file["mask"].attrs) == {"by": "lab"}
+    with h5py.File(tmp_path / "out/demo_0.hdf5") as file:
+        assert file["data/demo_0/list"] == file["mask/train"]
+
+
+def test_lists_of_packed_recordings_are_one(robotrove: Callable, tmp_path: Path) -> None:
+    for name, rows in (("a", {"demo_0": 3, "demo_9": 4}), ("b", {"demo_0": 5, "demo_1": 6}), ("c", {"demo_0": 7})):
+        write_demos(tmp_path / f"in/{name}.hdf5", rows)
+    write_mask(tmp_path / "in/a.hdf5", {"train": [b"demo_9"], "valid": [b"demo_0"]})
+    write_mask(tmp_path / "in/b.hdf5", {"train": [b"demo_1", b"demo_0"], "valid": []})
+    write_mask(tmp_path / "in/c.hdf5", {"train": [b"demo_0"]})  # has another list
+    assert robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 9).code == 0
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert {name: len(demo["actions"]) for name, demo in file["data"].items()} == {
+            "demo_0": 3, "demo_9": 4, "demo_10": 5, "demo_11": 6,
+        }  # fmt: skip
+        assert file["mask/train"][()].tolist() == [b"demo_9", b"demo_11", b"demo_10"]
+        assert file["mask/valid"][()].tolist() == [b"demo_0"]
+    with h5py.File(tmp_path / "out/repack_1.hdf5") as file:
+        assert file["mask/train"][()].tolist() == [b"demo_0"]
+        assert list(file["mask"]) == ["train"]
+
+
+def test_every_new_file_has_what_belongs_to_no_episode(robotrove: Callable, tmp_path: Path) -> None:
+    for name, version in (("a", 1.0), ("b", 1.0), ("c", 2.0)):
+        path = write_demos(tmp_path / f"in/{name}.hdf5", {"demo_0": 3, "demo_1": 4})
+        with h5py.File(path, "a") as file:
+            file["meta/robot"], file["meta/words"] = [version, 2.0, 3.0], ["a", "ü"]
+            file["meta"].attrs["date"] = "2024"
+            file["big"] = np.zeros(2**20 // 8 + 1)
+            file["latest"] = h5py.SoftLink("/data/demo_1")
+            file["data/demo_2"] = 5  # no group, so no episode
+    found = robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 3)
+    assert found.code == 0
+    assert [line for line in found.out.splitlines() if line.startswith("note: a.hdf5")] == [
+        "note: a.hdf5:/big belongs to no episode and is larger than 1 MB: it is in no new file",
+        "note: a.hdf5:/latest leads to an episode: it is in no new file",
+    ]
+    for index, (version, names) in enumerate(
+        [
+            (1.0, ["demo_0", "demo_1", "demo_2", "demo_3"]),
+            (1.0, ["demo_1", "demo_2"]),
+            (2.0, ["demo_0", "demo_1", "demo_2"]),
+        ]
+    ):
+        with h5py.File(tmp_path / f"out/repack_{index}.hdf5") as file:
+            assert list(file) == ["data", "meta"]
+            assert list(file["data"]) == names
+            assert file["data/demo_2"][()] == 5
+            assert file["meta/robot"][()].tolist() == [version, 2.0, 3.0]
+            assert file["meta/words"].asstr()[()].tolist() == ["a", "ü"]
+            assert file["meta"].attrs["date"] == "2024"
+
+
 def test_chosen_groups_and_the_list(robotrove: Callable, tmp_path: Path) -> None:
     source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_2": 4, "demo_10": 5})
     listed = robotrove("split", source, "--list")
@@ -70,11 +146,38 @@ def test_chosen_groups_and_the_list(robotrove: Callable, tmp_path: Path) -> None
     assert robotrove("split", source, "--list", "--json").json["episodes"] == listed.out.splitlines()
     assert robotrove("split", source, "-o", tmp_path / "a", "--groups", "demo_10", "demo_0").code == 0
     assert robotrove("split", source, "-o", tmp_path / "b", "--groups", "demo_10", "--groups", "data/demo_0").code == 0
-    assert sorted(os.listdir(tmp_path / "a")) == sorted(os.listdir(tmp_path / "b")) == ["demo_0.hdf5", "demo_10.hdf5"]
+    assert sorted(os.listdir(tmp_path / "a")) == ["demo_0.hdf5", "demo_10.hdf5"]
+    assert robotrove("split", "--groups", "demo_10", "demo_0", source, "-o", tmp_path / "d").code == 0
+    assert robotrove("split", "-o", tmp_path / "e", "--groups", "demo_10", source, "demo_0").code == 0
+    for folder in "bde":
+        assert sorted(os.listdir(tmp_path / folder)) == ["demo_0.hdf5", "demo_10.hdf5"]
     wrong = robotrove("split", source, "-o", tmp_path / "c", "--groups", "demo_1")
     assert wrong.code == 2
     assert "'demo_1' names no group that the file lists (did you mean 'demo_10'?)" in wrong.err
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("a.hdf5", "b.hdf5"), "contains 2 files, and names without --groups"),
+        (("--groups", "demo_0", "demo_2", "a.hdf5"), "contains 2 files"),  # a file has the name of a group
+        (("a.hdf5", "demo_0"), "contains 2 files, and names without --groups"),
+        (("a.hdf5", "demo_9"), "contains 1 file, and names without --groups"),
+        (("--groups", "demo_0", "demo_9", "lost.hdf5"), "contains no file that exists"),
+    ],
+)
+def test_arguments_with_more_than_one_meaning(
+    arguments: tuple[str, ...], found: str, robotrove: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.hdf5", "b.hdf5", "demo_0", "demo_2"):
+        write_demos(tmp_path / name, {"demo_0": 3, "demo_2": 4})
+    refused = robotrove("split", *arguments, "-o", "out")
+    assert refused.code == 2
+    assert found in refused.err
+    assert "robotrove split FILE -o DIR --groups NAME --groups NAME" in refused.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_groups_of_the_root_without_a_layout(robotrove: Callable, tmp_path: Path) -> None:

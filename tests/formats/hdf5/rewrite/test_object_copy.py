@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -94,6 +96,59 @@ def test_storage(tmp_path: Path) -> None:
         assert other["data/demo_0/obs/up"] == other["data/demo_0"]
         assert h5py.h5t.TypeID.equal(other["data/demo_0/kind"].id, other["data/demo_0/typed"].id.get_type())
         assert other["data/demo_0/typed"].id.get_type().committed()
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}]
+)
+def test_large_chunks(filters: dict[str, object], tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).integers(0, 3, (3, 2**18, 17), "u1")
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        made = file.create_dataset("x", (90, 2**18, 17), "u1", chunks=(45, 2**18, 17), fillvalue=7, **filters)
+        made[40:43] = rows
+        made.attrs["what"] = h5py.Empty("f4")
+    copied(tmp_path / "a.hdf5", tmp_path / "b.hdf5", {"": ""})
+    with h5py.File(tmp_path / "a.hdf5") as one, h5py.File(tmp_path / "b.hdf5") as other:
+        assert differences(one["/"], other["/"]) == []
+        assert other["x"].id.get_num_chunks() == 1
+        assert np.array_equal(other["x"][40:43], rows)
+        assert other["x"][44, 0, 0] == other["x"][89, 0, 0] == 7
+
+
+_MEASURED = """
+import re, sys, h5py
+from pathlib import Path
+from robotrove.formats.hdf5.rewrite.object_copy import ObjectCopy
+
+def peak():
+    return int(re.search("VmHWM: *([0-9]+)", Path("/proc/self/status").read_text().expandtabs())[1])
+
+folder = Path(sys.argv[1])
+with h5py.File(folder / "a.hdf5") as old, h5py.File(folder / "b.hdf5", "w") as new:
+    before = peak()
+    ObjectCopy(old, new, folder, {"": ""}).copy("")
+    print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory of a process as Linux tells it")
+@pytest.mark.parametrize("options", [{"chunks": (3 * 2**27,)}, {"chunks": (3 * 2**27,), "compression": "gzip"}, {}])
+def test_memory_does_not_grow_with_a_chunk(options: dict[str, object], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        made = file.create_dataset("x", (3 * 2**27,), "u1", **options)
+        if "compression" in options:
+            made.id.write_direct_chunk((0,), np.random.default_rng(0).bytes(3 * 2**26))
+        else:
+            made[-10:] = range(10)
+    done = subprocess.run([sys.executable, "-c", _MEASURED, tmp_path], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64 * 1024
+    with h5py.File(tmp_path / "a.hdf5") as one, h5py.File(tmp_path / "b.hdf5") as other:
+        assert one["x"].id.get_storage_size() == other["x"].id.get_storage_size()
+        if "compression" in options:
+            assert one["x"].id.read_direct_chunk((0,)) == other["x"].id.read_direct_chunk((0,))
+        else:
+            assert other["x"][-11:].tolist() == [0, *range(10)]
 
 
 def test_a_filter_that_hdf5_lacks(tmp_path: Path) -> None:

@@ -1,0 +1,199 @@
+"""Objects of a recording that belong to no episode: lists of episodes in /mask, and others for every new file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from math import prod
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5i, h5l, h5o, h5s, h5t
+
+from ....core.errors import EpisodeRejected
+from ..hdf5_file import canonical, compression, file_name, group_links, lookup, missing_filter, object_name, reading
+from .object_copy import attribute_names, has_pointers, is_known
+
+COUNTS = ("total", "num_demos")  # attributes of /data, of robomimic and of LIBERO, that count what is in the file
+_LISTS = "mask"  # the filter keys of robomimic (robomimic/utils/file_utils.py, create_hdf5_filter_key)
+_LARGEST = 2**20  # bytes that every new file may have again
+_HEADER = 512  # bytes of an object without its values, about
+_BATCH_ROWS = 64
+_TOO_LARGE = "belongs to no episode and is larger than 1 MB"
+_OF_EPISODE = "leads to an episode"
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Objects of a recording beside its episodes and beside the groups above them.
+
+    Attributes:
+        copied: Paths of those that every new file has.
+        lists: Paths of the lists of episodes, and the names in each.
+        left_out: Sentences for people on those that no new file has.
+        text: Text of what a new file has beside its episodes, the names in lists aside; equal texts may share a file.
+    """
+
+    copied: tuple[str, ...]
+    lists: Mapping[str, tuple[str, ...]]
+    left_out: tuple[str, ...]
+    text: str
+
+
+class _LeftOut(Exception):
+    """An object that is not copied; the text of the exception says why."""
+
+
+def read_extras(file: h5py.File, keys: Sequence[str]) -> Extras:
+    """Return what a recording has beside its episodes.
+
+    Args:
+        file: The recording.
+        keys: Paths of its episodes, without a slash at the ends.
+
+    Raises:
+        EpisodeRejected: unreadable_data if a group above the episodes is damaged.
+    """
+    above = {"/".join(key.split("/")[:depth]) for key in keys if key for depth in range(key.count("/") + 1)}
+    known = {part for key in keys for part in (key, key.rpartition("/")[2])}
+    lists = dict(_lists(file)) if "" in above and _LISTS not in keys else {}
+    lists = {path: names for path, names in lists.items() if not names or known.intersection(names)}
+    above |= {_LISTS} if lists else set()
+    texts, copied, left_out = [], [], []
+    for path in (*sorted(above), *sorted(lists)):
+        item = lookup(file, path or "/")
+        texts.append(f"{path} {_attributes(item.id, COUNTS)}" if item is not None else path)
+        if unknown := [name for name in lists.get(path, ()) if name not in known]:
+            left_out.append(f"/{path} names {', '.join(unknown[:3])}, not in this file: it is in no new list")
+    addresses: set[int] = set()
+    for path in _beside(file, above, {*keys, *lists}):
+        addresses = addresses or {h5o.get_info(item.id).addr for key in keys if (item := _found(file, key)) is not None}
+        try:
+            texts.append(f"{path} {_digest(file, path, frozenset(keys), addresses)}")
+            copied.append(path)
+        except _LeftOut as exc:
+            left_out.append(f"/{path} {exc}: it is in no new file")
+        except EpisodeRejected as exc:
+            left_out.append(f"/{path} is in no new file: {exc.detail}")
+    return Extras(tuple(copied), lists, tuple(left_out), "\n".join(texts))
+
+
+def _found(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset | None:
+    try:
+        return lookup(file, path or "/")
+    except EpisodeRejected:
+        return None
+
+
+def _beside(file: h5py.File, above: Collection[str], but: Collection[str]) -> Iterator[str]:
+    for place in sorted(above):
+        group = lookup(file, place or "/")
+        if isinstance(group, h5py.Group):
+            with reading(f"group /{place} in {file.filename}"):
+                paths = [f"{place}/{os.fsdecode(name)}".lstrip("/") for name, _ in group_links(group)]
+            yield from (path for path in paths if path not in but and path not in above)
+
+
+def _lists(file: h5py.File) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield path and texts of each list of texts in /mask that the recording itself stores."""
+    group = _found(file, _LISTS)
+    for name, kind in group_links(group) if isinstance(group, h5py.Group) else ():
+        path = f"{_LISTS}/{os.fsdecode(name)}"
+        item = _found(file, path) if kind != h5l.TYPE_EXTERNAL else None
+        if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external or missing_filter(item):
+            continue
+        if len(item.shape or ()) == 1 and h5py.check_string_dtype(item.dtype):
+            with reading(f"/{path} in {file.filename}"):
+                yield path, tuple(map(os.fsdecode, item[()].tolist()))
+
+
+def _digest(file: h5py.File, path: str, keys: Collection[str], episodes: Collection[int]) -> str:
+    """Return a text that is equal for equal objects.
+
+    Raises:
+        _LeftOut: If the object is large, or has an episode in it.
+        EpisodeRejected: unreadable_data if it is damaged.
+    """
+    digest, size, seen = sha256(), 0, set(episodes)
+    above, _, name = path.rpartition("/")
+    group = lookup(file, above or "/")
+    assert isinstance(group, h5py.Group)
+    pending = [(group, os.fsencode(name), group.id.links.get_info(os.fsencode(name)).type)]
+    while pending:
+        group, link, kind = pending.pop()
+        parts = [repr((link, kind)).encode()]
+        item = _found(group, os.fsdecode(link)) if kind in (h5l.TYPE_HARD, h5l.TYPE_SOFT) else None
+        if item is None or file_name(item) != file_name(file):
+            if kind == h5l.TYPE_HARD:
+                raise _LeftOut("cannot be read")
+            parts.append(repr(group.id.links.get_val(link)).encode())
+        elif (address := h5o.get_info(item.id).addr) not in seen:
+            where = object_name(item.name).strip("/").split("/")
+            if any("/".join(where[:depth]) in keys for depth in range(1, len(where) + 1)):
+                raise _LeftOut(_OF_EPISODE)
+            seen.add(address)
+            parts.append(_attributes(item.id).encode())
+            if isinstance(item, h5py.Group):
+                links = group_links(item)
+                size += len(links) * _HEADER
+                pending += [(item, *entry) for entry in (links if size <= _LARGEST else ())]
+            parts += _content(item) if isinstance(item, h5py.Dataset) else ()
+        elif address in episodes:
+            raise _LeftOut(_OF_EPISODE)
+        for part in parts:
+            size += len(part)
+            digest.update(part)
+        if size > _LARGEST:
+            raise _LeftOut(_TOO_LARGE)
+    return digest.hexdigest()
+
+
+def _content(item: h5py.Dataset) -> Iterator[bytes]:
+    """Yield the values of a dataset, or names where they lie elsewhere, and how it is stored."""
+    kind = item.id.get_type()
+    yield repr((kind.encode(), item.shape, item.maxshape, item.chunks, compression(item))).encode()
+    if item.is_virtual or item.external:
+        yield repr(item.external or item.virtual_sources()).encode()
+    elif missing_filter(item) or (has_pointers(kind) and not is_known(item.id)):
+        yield file_name(item).encode(errors="surrogateescape")  # it can be copied, and not be compared
+    elif item.shape is not None:
+        if prod(item.shape) * kind.get_size() > _LARGEST:
+            raise _LeftOut(_TOO_LARGE)
+        with reading(f"{item.name} in {item.file.filename}"):
+            if not has_pointers(kind):
+                yield _bytes(item.id)
+            elif item.shape:
+                for start in range(0, len(item), _BATCH_ROWS):
+                    yield canonical(item[start : start + _BATCH_ROWS])
+            else:
+                yield canonical(item[()])
+
+
+def _attributes(item: h5i.ObjectID, but: Collection[str] = ()) -> str:
+    found = []
+    for name in sorted(attribute_names(item)):
+        if object_name(name) not in but:
+            attribute = h5a.open(item, name)
+            kind, value = attribute.get_type(), b""
+            is_null = attribute.get_space().get_simple_extent_type() == h5s.NULL
+            if not is_null and has_pointers(kind):
+                values = np.empty(attribute.shape, attribute.dtype)
+                attribute.read(values, h5t.py_create(attribute.dtype))
+                value = canonical(values)
+            elif not is_null:
+                value = _bytes(attribute)
+            found.append((name, kind.encode(), attribute.shape, value))
+    return repr(found)
+
+
+def _bytes(item: h5d.DatasetID | h5a.AttrID) -> bytes:
+    """Return values as they are stored, also of types that numpy does not have."""
+    kind = item.get_type()
+    values = np.empty(item.shape, f"V{kind.get_size()}")
+    if isinstance(item, h5d.DatasetID):
+        item.read(h5s.ALL, h5s.ALL, values, kind)
+    else:
+        item.read(values, kind)
+    return values.tobytes()
