@@ -175,7 +175,7 @@ class RawFrameColumn(FrameColumn):
         self, dataset: h5py.Dataset, storage: Storage = "video", color: Color = "rgb", flip: Flip = "none"
     ) -> None:
         shape, dtype = form(dataset)
-        size = _frame_size(shape)
+        size = picture_size(shape)
         if size is None:
             raise EpisodeRejected(
                 "bad_image",
@@ -187,7 +187,7 @@ class RawFrameColumn(FrameColumn):
                 "image_dtype", f"{dataset.name} {shape} is {dtype.name}; frames are uint8, or floats between 0 and 1"
             )
         super().__init__(dataset, size, storage, color, flip)
-        self._axis = _colour_axis(shape)
+        self._axis = colour_axis(shape)
 
     def _stored(self, start: int, stop: int) -> Iterator[Array]:
         first = start
@@ -287,7 +287,7 @@ class EncodedFrameColumn(FrameColumn):
 def is_camera(dataset: h5py.Dataset) -> bool:
     """True for frames with an axis of colours, of any numbers; `depth_or_mask` tells what they show."""
     shape, dtype = form(dataset)
-    return _colour_axis(shape) is not None and dtype.kind in "biuf"
+    return colour_axis(shape) is not None and dtype.kind in "biuf"
 
 
 def depth_or_mask(group: h5py.Group, path: str, assume: Assume | None = None) -> str:
@@ -308,9 +308,9 @@ def depth_or_mask(group: h5py.Group, path: str, assume: Assume | None = None) ->
         header = _header_of(dataset)
         return f"depth (grey of {header.bits} bits)" if header and header.bits > 8 and header.channels == 1 else ""
     shape, dtype = form(dataset)
-    if _frame_size(shape) is None:
+    if picture_size(shape) is None:
         return ""
-    axis = _colour_axis(shape)
+    axis = colour_axis(shape)
     channels = 1 if axis is None else shape[axis]
     if dtype.kind in "biu" and dtype != np.uint8:
         if dtype.itemsize == 1:
@@ -330,7 +330,7 @@ def left_out(group: h5py.Group, path: str) -> str:
     with suppress(EpisodeRejected, *DAMAGE):  # what no column reads may be unreadable
         dataset = open_dataset(group, path)
         shape, dtype = form(dataset)
-        size = _frame_size(shape) if dtype.kind in "biuf" else None
+        size = picture_size(shape) if dtype.kind in "biuf" else None
         if (size and min(size) >= _FEWEST_PIXELS) or (is_encoded(dataset) and begins_like_image(dataset)):
             return depth_or_mask(group, path)
     return ""
@@ -342,14 +342,14 @@ def orientation(dataset: h5py.Dataset) -> int:
     return header.orientation if header else 1
 
 
-def _colour_axis(shape: tuple[int, ...]) -> int | None:
+def colour_axis(shape: tuple[int, ...]) -> int | None:
     """Return the axis of the colours of frames: 3 of (T, H, W, C), 1 of (T, C, H, W), None if neither fits."""
     return next((axis for axis in (3, 1) if len(shape) == 4 and shape[axis] in _CHANNELS), None)
 
 
-def _frame_size(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def picture_size(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return (height, width) of frames, None if they have none."""
-    axis = _colour_axis(shape)
+    axis = colour_axis(shape)
     if axis is None and len(shape) != 3:
         return None
     return shape[2:] if axis == 1 else shape[1:3]

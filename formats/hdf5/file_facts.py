@@ -14,7 +14,7 @@ from ...core.errors import EpisodeRejected, in_utf8
 from ...core.features import VISUAL_DTYPES, Features
 from . import LAYOUTS
 from .columns import left_out
-from .hdf5_file import DAMAGE, dtype_name, episode_group, form, objects, open_hdf5, reading
+from .hdf5_file import DAMAGE, datasets, dtype_name, episode_group, file_name, form, objects, open_hdf5, reading
 from .layout import Fact, Layout, guess_layout, rate
 from .mapping import ColumnSpec, build_column, find_dataset, read_mapping
 from .unrendered import unrendered_file
@@ -92,6 +92,20 @@ def count_episodes(file: h5py.File) -> tuple[str | None, int]:
         return name, 0
 
 
+def conversions(file: h5py.File) -> Mapping[str, ColumnSpec]:
+    """Return what the layout of a file converts, by path in an episode, as its first good episode has it."""
+    name = guess_layout(file)
+    if name is None:
+        return {}
+    layout: Layout = LAYOUTS[name]()
+    with suppress(EpisodeRejected):
+        for key in layout.list(file):
+            with suppress(EpisodeRejected), reading(f"the structure of {key}"):
+                specs = layout.mapping(layout.group(file, key)).values()
+                return {spec.parts[0].source.strip("/"): spec for spec in specs}
+    return {}
+
+
 def describe(path: Path) -> FileFacts:
     """Return what a file says about itself and its episodes; no data are read.
 
@@ -99,20 +113,53 @@ def describe(path: Path) -> FileFacts:
         EpisodeRejected: If the file cannot be read, has no episodes, or none with observations.
     """
     with open_hdf5(path, locking=True) as file:
-        name = guess_layout(file)
-        episodes: list[EpisodeFacts] = []
-        rejected: list[EpisodeRejected] = []
-        if name is not None:
-            # With a rate and a task of its own the layout does not reject a file for those that it has.
-            layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps, task="unknown")
-            for key in layout.list(file):
-                try:
-                    episodes.append(_episode(file, layout, key))
-                except EpisodeRejected as exc:
-                    rejected.append(exc)
-        if not episodes and (why := unrendered_file(file)):
-            raise EpisodeRejected("missing_dataset", why)
-        return FileFacts(path, name, episodes, rejected)
+        return described(file, path)
+
+
+def described(file: h5py.File, path: Path, part: int | None = None) -> FileFacts:
+    """Return what an open file says about itself and its episodes; no data are read.
+
+    Args:
+        file: The file.
+        path: Its path.
+        part: Bytes of a file that is shorter than its header says; an episode with data behind its end is rejected.
+
+    Raises:
+        EpisodeRejected: If it has no episodes, or none with observations.
+    """
+    name = guess_layout(file)
+    episodes: list[EpisodeFacts] = []
+    rejected: list[EpisodeRejected] = []
+    if name is not None:
+        # With a rate and a task of its own the layout does not reject a file for those that it has.
+        layout: Layout = LAYOUTS[name](fps=LAYOUTS[name].default_fps, task="unknown")
+        for key in layout.list(file):
+            try:
+                if part is not None:
+                    _check_end(layout.group(file, key), part)
+                episodes.append(_episode(file, layout, key))
+            except EpisodeRejected as exc:
+                rejected.append(exc)
+    if not episodes and (why := unrendered_file(file)):
+        raise EpisodeRejected("missing_dataset", why)
+    return FileFacts(path, name, episodes, rejected)
+
+
+def _check_end(group: h5py.Group, size: int) -> None:
+    """Refuse an episode with data behind the end of its file."""
+    for dataset in datasets(group).values():
+        with reading(f"storage of {dataset.name}"):
+            end = _end(dataset) if file_name(dataset) == file_name(group) else 0
+        if end > size:
+            raise EpisodeRejected("truncated_file", f"{dataset.name} ends at byte {end:,}, the file at byte {size:,}")
+
+
+def _end(dataset: h5py.Dataset) -> int:
+    """Return the first byte of its file after the data of a dataset."""
+    ends = [(dataset.id.get_offset() or 0) + dataset.id.get_storage_size()] if dataset.chunks is None else [0]
+    if dataset.chunks is not None:
+        dataset.id.chunk_iter(lambda chunk: ends.append(chunk.byte_offset + chunk.size))
+    return max(ends)
 
 
 def _episode(file: h5py.File, layout: Layout, key: str) -> EpisodeFacts:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -14,15 +14,21 @@ import numpy as np
 from ...core.columns import Array
 from ...core.errors import EpisodeRejected, in_utf8
 from ...media.image.pixels import Pixels
-from .columns import EncodedFrameColumn, RawFrameColumn, begins_like_image, is_camera, is_encoded
+from .columns import EncodedFrameColumn, RawFrameColumn, begins_like_image, colour_axis, is_encoded, picture_size
 from .hdf5_file import DAMAGE, form, lookup, missing_filter
+from .mapping import ColumnSpec
+from .stored_rows import check_rows
 from .tree import plain
 
 MAX_BYTES = 16 << 20
 MAX_ROW = 32  # values shown of one row
-_MAX_CHUNK = 256 << 20  # HDF5 inflates a chunk as a whole
+# HDF5 inflates a chunk as a whole, and takes two to three times its size for that. LeIsaac's chunks are 100 frames.
+_MAX_CHUNK = 96 << 20
+_MAX_INFLATED = 256 << 20  # of a sample, chunks counted each time
 _MAX_TEXTS = 4096  # rows read of texts
 _BLOCKS = 16  # runs of rows that a sample has
+# Joints, poses and pieces of trajectories are narrower; (T, n) numbers of one value each are wider or longer.
+_FEWEST_PIXELS, _FEWEST_OF_ONE, _MOST_RATIO = 32, 64, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,13 @@ class Pictures:
 
     Attributes:
         rows: (row, (height, width, 3) uint8 RGB) of each; none if the dataset has no pictures.
+        note: How numbers became pixels, or stored pixels those that the layout converts; empty if they are the same.
         problem: Fault of a row that cannot be read.
         skipped: Why no row is read, where it would take too much memory.
     """
 
     rows: Sequence[tuple[int, Pixels]] = ()
+    note: str = ""
     problem: str = ""
     skipped: str = ""
 
@@ -83,14 +91,16 @@ def preview(file: h5py.File, path: str) -> Preview | None:
         is_text = h5py.check_string_dtype(dataset.dtype) is not None
         if kind not in "biuf" and not is_text:
             return None
-        if pictures_in(dataset) and (is_encoded(dataset) or dataset.nbytes > MAX_BYTES):
+        rows = dataset.shape[0] if dataset.shape else 1
+        if skipped := _too_large(dataset, is_text):
+            return Preview(rows=rows, skipped=skipped)
+        pictured = _pictured(dataset)
+        if pictured == "encoded" or (pictured == "frames" and dataset.nbytes > MAX_BYTES):
             return None
     except (*DAMAGE, EpisodeRejected) as exc:
         return Preview(problem=_said(exc))
-    if skipped := _too_large(dataset, is_text):
-        return Preview(rows=dataset.shape[0] if dataset.shape else 1, skipped=skipped)
     blocks, problem = _sample(dataset, is_text)
-    rows, rows_read = dataset.shape[0] if dataset.shape else 1, sum(map(len, blocks))
+    rows_read = sum(map(len, blocks))
     if not blocks:
         return Preview(rows=rows, problem=problem)
     is_shown = prod(blocks[0].shape[1:]) <= MAX_ROW
@@ -118,20 +128,28 @@ def _sample(dataset: h5py.Dataset, is_text: bool) -> tuple[list[Array], str]:
     shape, dtype = form(dataset)
     row_bytes = prod(shape[1:]) * dtype.itemsize
     most = _MAX_TEXTS if is_text else MAX_BYTES // max(1, row_bytes)
+    blocks = max(2, min(_BLOCKS, _MAX_INFLATED // max(1, _chunk_bytes(dataset))))
     found, problem = [], ""
     source = dataset.asstr("utf-8", "surrogateescape") if is_text else dataset
-    for start, stop in _spans(shape[0], most) if dataset.shape else [(0, 1)]:
+    for start, stop in _spans(shape[0], most, blocks) if dataset.shape else [(0, 1)]:
         try:
+            _check_sources(dataset, start, stop)
             rows = np.asarray(source[start:stop] if dataset.shape else source[()])
             found.append(rows if dataset.shape else rows[None])
-        except DAMAGE as exc:
+        except (*DAMAGE, EpisodeRejected) as exc:
             problem = problem or f"rows {start} to {stop - 1} cannot be read: {_said(exc)}"
     return found, problem
 
 
-def _spans(rows: int, most: int) -> Iterator[tuple[int, int]]:
+def _check_sources(dataset: h5py.Dataset, start: int, stop: int) -> None:
+    """Refuse rows that are not in the file and that HDF5 would make up, or crash on; see `check_rows`."""
+    if dataset.is_virtual or dataset.external:
+        check_rows(dataset, start, stop)
+
+
+def _spans(rows: int, most: int, blocks: int) -> Iterator[tuple[int, int]]:
     """Yield runs of rows in order, `most` rows at most together; the first and the last row are in one."""
-    blocks = min(_BLOCKS, rows, most)
+    blocks = min(blocks, rows, most)
     size = min(most, rows) // blocks
     if rows <= most:
         edges = [rows * block // blocks for block in range(blocks + 1)]
@@ -142,39 +160,98 @@ def _spans(rows: int, most: int) -> Iterator[tuple[int, int]]:
         yield start, start + size
 
 
-def pictures_in(dataset: h5py.Dataset) -> bool:
-    """True if the rows of a dataset are pictures: colours in uint8, JPEG or PNG.
+def _pictured(dataset: h5py.Dataset) -> Literal["encoded", "frames", "numbers", "one", ""]:
+    """Return how a dataset has pictures: JPEG or PNG, pixels, other numbers by frame; one alone; empty if not."""
+    shape, dtype = form(dataset)
+    if prod(shape) and is_encoded(dataset) and begins_like_image(dataset):
+        return "encoded"
+    if not prod(shape) or dtype.kind not in "biuf":
+        return ""
+    size, is_pixels = picture_size(shape), dtype == np.uint8
+    if size and is_pixels and colour_axis(shape) is not None:
+        return "frames"
+    if size and _has_sides(size, _FEWEST_PIXELS):
+        return "frames" if is_pixels else "numbers"
+    is_colour = len(shape) == 3 and is_pixels and shape[2] in (3, 4) and _has_sides(shape[:2], _FEWEST_PIXELS)
+    return "one" if is_colour or (len(shape) == 2 and _has_sides(shape, _FEWEST_OF_ONE)) else ""
 
-    Raises:
-        EpisodeRejected: unreadable_data.
+
+def _has_sides(size: Sequence[int], fewest: int) -> bool:
+    return min(size) >= fewest and max(size) <= _MOST_RATIO * min(size)
+
+
+def pictures(file: h5py.File, path: str, count: int, specs: Mapping[str, ColumnSpec] | None = None) -> Pictures:
+    """Return at most `count` rows of a dataset of pictures, evenly spread, with the first and the last one.
+
+    Depth, and other numbers than uint8, are grey from their smallest to their largest value.
+
+    Args:
+        file: An open file.
+        path: The dataset.
+        count: Most rows.
+        specs: Source in an episode to what the layout converts it to, see `conversions`; None shows pixels as stored.
     """
-    if not dataset.shape:
-        return False
-    if is_encoded(dataset):
-        return begins_like_image(dataset)
-    return bool(is_camera(dataset) and form(dataset)[1] == np.uint8 and len(dataset))
-
-
-def pictures(file: h5py.File, path: str, count: int) -> Pictures:
-    """Return at most `count` rows of a dataset of pictures, evenly spread, with the first and the last one."""
-    found: list[tuple[int, Pixels]] = []
-    problem = ""
     try:
         dataset = lookup(file, path)
-        if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or not pictures_in(dataset):
+        if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or missing_filter(dataset):
             return Pictures()
         if skipped := _too_large(dataset, is_text=False):
             return Pictures(skipped=skipped)
-        column = EncodedFrameColumn(dataset) if is_encoded(dataset) else RawFrameColumn(dataset)
+        pictured = _pictured(dataset)
+        if pictured in ("numbers", "one"):
+            return _of_numbers(dataset, None if pictured == "one" else spread(len(dataset), count))
+        if not pictured:
+            return Pictures()
+        spec = next(
+            (spec for source, spec in (specs or {}).items() if path.endswith(f"/{source}")), ColumnSpec(source=path)
+        )
+        make = EncodedFrameColumn if pictured == "encoded" else RawFrameColumn
+        column = make(dataset, color=spec.color, flip=spec.flip)
         del dataset  # `ChunkedRows` sets the cache of a dataset that is not open
     except (*DAMAGE, EpisodeRejected) as exc:
-        return Pictures(problem=_said(exc))
+        is_wide = isinstance(exc, EpisodeRejected) and exc.reason == "image_dtype"
+        return Pictures(skipped=_said(exc)) if is_wide else Pictures(problem=_said(exc))
+    found, problem = [], ""
     for row in spread(column.length, count):
         try:
             found.append((row, column.read(row, row + 1)[0]))
         except EpisodeRejected as exc:
             problem = problem or exc.detail
-    return Pictures(found, problem)
+    changes = [f"{name}: {value}" for name, value in (("color", spec.color), ("flip", spec.flip))]
+    return Pictures(found, ", ".join(text for text in changes if not text.endswith(("rgb", "none"))), problem)
+
+
+def _of_numbers(dataset: h5py.Dataset, rows: Sequence[int] | None) -> Pictures:
+    """Return rows as pictures, or of a dataset that is one picture, `rows` being None, all of it as row 0."""
+    found: list[tuple[int, Array]] = []
+    axis, dtype, problem = colour_axis(form(dataset)[0]), form(dataset)[1], ""
+    for row in [0] if rows is None else rows:
+        try:
+            _check_sources(dataset, row, len(dataset) if rows is None else row + 1)
+            values = np.asarray(dataset[() if rows is None else row])
+            found.append((row, values if axis is None else np.moveaxis(values, axis - 1, -1)))
+        except (*DAMAGE, EpisodeRejected) as exc:
+            problem = problem or f"row {row} cannot be read: {_said(exc)}"
+    if dtype == np.uint8 or not found:
+        return Pictures([(row, _rgb(values)) for row, values in found], "", problem)
+    finite = [part for _, values in found if (part := values[np.isfinite(values)]).size]
+    low, high = (float(end([end(part) for part in finite])) if finite else 0.0 for end in (np.min, np.max))
+    if axis is not None and low >= 0 and high <= 1:  # colours: 1 is the brightest
+        low, high = 0.0, 1.0
+    shown = [(row, _rgb(_levels(values, low, high))) for row, values in found]
+    return Pictures(shown, f"black is {low:.4g}, white is {high:.4g}", problem)
+
+
+def _levels(values: Array, low: float, high: float) -> Pixels:
+    """Return numbers as 0 to 255; those that are not finite are black or white."""
+    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low) if high > low else 0)
+    levels: Pixels = np.rint(np.nan_to_num(scaled, copy=False, posinf=255, neginf=0)).clip(0, 255).astype(np.uint8)
+    return levels
+
+
+def _rgb(values: Array) -> Pixels:
+    colours: Pixels = values[..., None] if values.ndim == 2 else values[..., :3]
+    return colours if colours.shape[2] == 3 else np.repeat(colours[..., :1], 3, axis=2)
 
 
 def spread(length: int, count: int) -> Sequence[int]:
@@ -187,9 +264,15 @@ def spread(length: int, count: int) -> Sequence[int]:
 def _too_large(dataset: h5py.Dataset, is_text: bool) -> str:
     """Return why no row of a dataset can be read in little memory, empty if one can."""
     shape, dtype = form(dataset)
-    row, chunk = (prod(sizes) * dtype.itemsize for sizes in (shape[1:], dataset.chunks or (0,)))
+    row, chunk = prod(shape[1:]) * dtype.itemsize, _chunk_bytes(dataset)
     what, size, most = ("row", row, MAX_BYTES) if row > MAX_BYTES and not is_text else ("chunk", chunk, _MAX_CHUNK)
     return f"a {what} has {size:,} bytes, more than the {most:,} that a preview reads" if size > most else ""
+
+
+def _chunk_bytes(dataset: h5py.Dataset) -> int:
+    """Return what HDF5 inflates for one value; 0 without filters, where it reads no more than that value."""
+    is_packed = dataset.chunks is not None and dataset.id.get_create_plist().get_nfilters()
+    return int(prod(dataset.chunks) * dataset.dtype.itemsize) if is_packed else 0
 
 
 def _said(exc: Exception) -> str:

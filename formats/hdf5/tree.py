@@ -36,6 +36,10 @@ _END = 1 << 42  # more than the size of any recording; file systems seek no furt
 class _Part(io.FileIO):
     """A file that is shorter than its header says: what lies behind its end cannot be read."""
 
+    def __repr__(self) -> str:
+        """Return the path: h5py names the file by this text."""
+        return str(self.name)
+
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         return super().seek(_END) if whence == io.SEEK_END else super().seek(offset, whence)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from robotrove.formats.hdf5.file_facts import contents, describe
-from robotrove.formats.hdf5.tree import tree
+from robotrove.formats.hdf5.file_facts import contents, conversions, describe, described
+from robotrove.formats.hdf5.samples import write_sample
+from robotrove.formats.hdf5.tree import open_part, tree
 
 ROWS = np.arange(16, dtype=np.float32).reshape(8, 2)
 
@@ -62,3 +63,42 @@ def test_depth_and_masks_have_the_reason_alone(tmp_path: Path) -> None:
     assert found["obs/depth"].kind == found["obs/front_seg"].kind == "none"
     assert found["obs/depth"].problem.startswith("depth (one channel of float64")
     assert found["obs/front_seg"].problem.startswith("a mask (its name has the word 'seg'")
+
+
+def test_how_a_layout_converts_cameras(tmp_path: Path) -> None:
+    (path,) = write_sample("libero", tmp_path, episodes=2, frames=2, height=48, width=48, cameras=("agentview",))
+    with h5py.File(path, "a") as file:
+        del file["data/demo_0/obs"]  # the first episode has no mapping
+    with h5py.File(path) as file:
+        found = {source: spec.flip for source, spec in conversions(file).items() if "rgb" in source}
+    assert found == {"obs/agentview_rgb": "vertical"}
+    with h5py.File(tmp_path / "none.hdf5", "w") as file:
+        file["x"] = [1]
+        assert conversions(file) == {}
+
+
+def test_episodes_of_a_truncated_file(tmp_path: Path) -> None:
+    path = tmp_path / "lab.h5"
+    with h5py.File(path, "w") as file:
+        file.create_group("data").attrs["env_args"] = json.dumps({"type": 2, "env_name": "Lift"})
+        demos = [file.create_group(f"data/demo_{number}") for number in range(3)]
+        for demo in demos:
+            demo.create_dataset("obs/joint_pos", (8, 500), np.float32)
+            demo.create_dataset("actions", (8, 500), np.float32, chunks=(4, 500))[:4] = 1  # makes the index of chunks
+        file.flush()
+        for demo in demos:
+            demo["obs/joint_pos"][:] = demo["actions"][4:] = 1
+        chunks = [demo["actions"].id.get_chunk_info(1) for demo in demos]
+        contiguous = [demo["obs/joint_pos"].id.get_offset() for demo in demos]
+    ends = [max(at + 16_000, chunk.byte_offset + 8000) for at, chunk in zip(contiguous, chunks, strict=True)]
+    size = path.stat().st_size
+    for cut in (max(ends) - 1, contiguous[1] + 15_999):
+        path.write_bytes(path.read_bytes()[:cut])
+        with open_part(path) as (file, fault):
+            found = described(file, path, cut)
+        assert fault.reason == "truncated_file"
+        assert f"{cut:,} bytes of the {size:,}" in fault.detail
+        left = [f"data/demo_{number}" for number, end in enumerate(ends) if end <= cut]
+        assert [episode.key for episode in found.episodes] == left
+        assert 0 < len(left) < 3
+        assert {exc.reason for exc in found.rejected} == {"truncated_file"}
