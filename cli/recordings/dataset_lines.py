@@ -26,7 +26,7 @@ from ...media.image.pixels import Pixels
 from ...media.video.probe import codec_name, open_track
 from ...pipelines.run.trace import trace, video_windows
 from ..display import duration
-from ..output import counted, size
+from ..output import counted, cut, padded, size
 from .object_lines import WIDTH, short
 
 _T = TypeVar("_T")
@@ -229,8 +229,8 @@ def dataset_lines(found: Mapping[str, Any]) -> Iterator[str]:
         names = feature["names"] or ()
         told = ", ".join(names[:_MOST_SHOWN]) + (", …" if len(names) > _MOST_SHOWN else "")
         shape = "x".join(map(str, feature["shape"]))
-        text = _fact("features" if not index else "", f"{key}  {feature['dtype']} ({shape}) {told}".rstrip())
-        yield text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+        text = f"{key}  {feature['dtype']} ({shape}) {told}".rstrip()
+        yield cut(_fact("features" if not index else "", text), WIDTH)
     if origin := found["provenance"]:
         success = ", ".join(f"{count:,} {label.replace('_', ' ')}" for label, count in origin["success"].items())
         yield _fact("source", f"{counted(origin['sources'], 'source')}, success: {success}")
@@ -282,10 +282,10 @@ def curve_lines(
         columns = [found.get(label) for found in (states, actions)]
         finite = np.concatenate([values[np.isfinite(values)] for values in columns if values is not None])
         high, low = (f"{end:.4g}" for end in (finite.max(), finite.min())) if finite.size else ("–", "–")
-        beside = [(printable(label)[:_NAME], high), *[("", "")] * (_HEIGHT - 2), ("", low)]
+        beside = [(cut(printable(label), _NAME), high), *[("", "")] * (_HEIGHT - 2), ("", low)]
         drawn = curves(columns, WIDTH - _NAME - _NUMBER - 2, _HEIGHT, how)
         for (name, end), line in zip(beside, drawn, strict=True):
-            yield f"{name:<{_NAME}} {end:>{_NUMBER}} {line}".rstrip()
+            yield f"{padded(name, _NAME)} {end:>{_NUMBER}} {line}".rstrip()
 
 
 def _labelled(

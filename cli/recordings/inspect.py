@@ -7,10 +7,11 @@ import os
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import click
@@ -18,15 +19,16 @@ import click
 from ...core.errors import EpisodeRejected, UsageError, exists_already, printable
 from ...core.features import cameras, frame_size
 from ...core.source_file import files_below
-from ...formats.hdf5.file_facts import count_episodes, describe
+from ...formats.hdf5.file_facts import conversions, count_episodes, described
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
+from ...formats.hdf5.mapping import ColumnSpec
 from ...formats.hdf5.preview import Preview, pictures, preview, spread
 from ...formats.hdf5.tree import Branch, Node, grown, open_part, tree
 from ...media.image.overview import contact_sheet
 from ...media.image.pixels import Pixels
 from ..arguments import write_new
 from ..display import Bar
-from ..output import colours, counted, echo, echo_json, size
+from ..output import colours, columns, counted, cut, echo, echo_json, padded, size
 from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, strip_lines
 from .object_lines import FRAMES, preview_lines, tree_lines
 
@@ -36,6 +38,7 @@ _NAME = 20  # columns of a file in a table
 _SHEET_FRAMES = 8
 _SHEET_STRIPS = 48
 _SHEET_EPISODES = 12  # of a dataset
+_PATIENCE = 2.0  # seconds without a word
 
 Strip = tuple[str, Sequence[Pixels]]
 
@@ -87,13 +90,26 @@ def command(
     if len(paths) > 1 and paths[-1].isascii() and paths[-1].isdigit():
         if len(paths) != 2:
             raise UsageError(f"episode {paths[-1]}", f"has {len(paths) - 1} paths before it", "one dataset")
+        _check_options([Path(paths[0])], view)
         ctx.exit(_show_episode(Path(paths[0]), int(paths[1]), view))
     places = _places(paths, recursive)
-    if len(places) > 1 and sheet is not None:
-        raise UsageError(str(sheet), f"is asked for of {len(places)} files", "the pictures of one file or dataset")
+    _check_options(places, view)
     if len(places) > 1:
         ctx.exit(_show_several(places, view))
     ctx.exit((_show_dataset if _is_dataset(places[0]) else _show_file)(places[0], view))
+
+
+def _check_options(places: Sequence[Path], view: _View) -> None:
+    """Refuse options for a tree or for pictures where a table or a dataset is shown."""
+    trees = {"-a": view.attrs, "--all": view.unfolds, f"-l {view.max_level}": view.max_level is not None}
+    singles = {"-p": view.preview, f"-o {shlex.quote(str(view.sheet))}": view.sheet is not None}
+    is_one = len(places) == 1
+    given = (trees if _is_dataset(places[0]) else {}) if is_one else trees | singles
+    if options := " ".join(option for option, is_given in given.items() if is_given):
+        found = f"is given with {'a dataset' if is_one else f'{len(places):,} files or datasets'}"
+        file = next((place for place in places if not _is_dataset(place)), places[0])
+        todo = f"robotrove inspect {'' if is_one else f'{options} '}{shlex.quote(str(file))}"
+        raise UsageError(options, found, "an HDF5 file" if is_one else "one file or dataset", todo)
 
 
 def _is_dataset(path: Path) -> bool:
@@ -139,13 +155,14 @@ def _show_file(path: Path, view: _View) -> int:
     faults: list[str] = []
     with open_part(path) as (opened, fault):
         layout, episodes = count_episodes(opened)
+        specs = conversions(opened) if view.preview or view.sheet else {}
         head = {"file": str(path), "size": path.stat().st_size, "layout": layout, "episodes": episodes}
         if view.as_json:
             nodes = _watched(tree(opened, view.max_level), faults)
             objects = [_document(node, preview(opened, node.path) if view.preview else None, view) for node in nodes]
             problem = fault.detail if fault else ""
             if view.sheet:
-                _write_sheet(view.sheet, _file_strips(opened, grown(tree(opened)), "", faults))
+                _write_sheet(view.sheet, _file_strips(opened, grown(tree(opened)), "", specs, faults))
             echo_json(head | {"problem": problem, "unreadable": len(faults), "objects": objects})
             return 1 if faults or fault else 0
         found = f"layout {layout}, {counted(episodes, 'episode')}" if layout else "no known layout"
@@ -157,23 +174,28 @@ def _show_file(path: Path, view: _View) -> int:
         for lines, branch in tree_lines(root, attrs=view.attrs, max_level=view.max_level):
             echo("\n".join(lines))
             if view.preview and branch.node.kind == "dataset":
-                _show_values(opened, branch.node, faults)
-        _write_sheet(view.sheet, _file_strips(opened, root, "", faults))
+                _show_values(opened, branch.node, specs, faults)
+        _write_sheet(view.sheet, _file_strips(opened, root, "", specs, faults))
     if faults:
         click.echo(f"{counted(len(faults), 'object')} cannot be read: the file is damaged", err=True)
     return 1 if faults or fault else 0
 
 
 def _watched(nodes: Iterator[Node], faults: list[str]) -> Iterator[Node]:
-    for node in nodes:
+    """Yield nodes; note the unreadable ones, and say how many there are so far where it takes long."""
+    due = monotonic() + _PATIENCE
+    for count, node in enumerate(nodes, 1):
         if node.kind == "unreadable":
             faults.append(node.path)
+        if monotonic() > due:
+            click.echo(f"reading: {counted(count, 'object')} so far", err=True)
+            due = monotonic() + _PATIENCE
         yield node
 
 
-def _show_values(opened: Any, node: Node, faults: list[str]) -> None:
+def _show_values(opened: Any, node: Node, specs: Mapping[str, ColumnSpec], faults: list[str]) -> None:
     found = preview(opened, node.path)
-    shown = pictures(opened, node.path, FRAMES)
+    shown = pictures(opened, node.path, FRAMES, specs)
     for line in preview_lines(found, shown, colours(), "  " * (node.level + 1)):
         echo(line)
     if shown.problem or (found and found.problem):
@@ -189,19 +211,21 @@ def _document(node: Node, values: Preview | None, view: _View) -> dict[str, Any]
     return document
 
 
-def _file_strips(opened: Any, branch: Branch, parent: str, faults: list[str]) -> Iterator[Strip]:
+def _file_strips(
+    opened: Any, branch: Branch, parent: str, specs: Mapping[str, ColumnSpec], faults: list[str]
+) -> Iterator[Strip]:
     """Yield the pictures of a file; of groups that are alike those of some, evenly spread."""
     names = list(dict.fromkeys(branch.names))
     for name in (names[at] for at in spread(len(names), _SHEET_EPISODES)):
         path = f"{parent}/{name}"
         if branch.node.kind == "dataset":
-            shown = pictures(opened, path, _SHEET_FRAMES)
+            shown = pictures(opened, path, _SHEET_FRAMES, specs)
             if shown.problem and path not in faults:
                 faults.append(path)
             if shown.rows:
                 yield path, [frame for _, frame in shown.rows]
         for member in branch.below:
-            yield from _file_strips(opened, member, path.rstrip("/"), faults)
+            yield from _file_strips(opened, member, path.rstrip("/"), specs, faults)
 
 
 def _write_sheet(target: Path | None, strips: Iterator[Strip]) -> None:
@@ -286,10 +310,13 @@ def _show_several(places: Sequence[Path], view: _View) -> int:
 def _file_row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = {"file": str(path), "size": path.stat().st_size if path.is_file() else 0, "layout": None}
     row |= {"episodes": 0, "frames": 0, "success": {}, "lengths": None, "fps": [], "cameras": {}, "faults": []}
+    faults: list[EpisodeRejected] = []
     try:
-        found = describe(path)
+        with open_part(path) as (opened, fault):
+            faults += [fault] if fault else []
+            found = described(opened, path, row["size"] if fault else None)
     except EpisodeRejected as exc:
-        return row | {"faults": [f"{exc.detail} ({exc.reason})"]}
+        return row | {"faults": [f"{fault.detail} ({fault.reason})" for fault in (*faults, exc)]}
     lengths = [episode.length for episode in found.episodes]
     labels = {True: "yes", False: "no", None: "not_labelled"}
     sizes = {key: frame_size(camera) for e in found.episodes for key, camera in cameras(e.features).items()}
@@ -301,7 +328,7 @@ def _file_row(path: Path) -> dict[str, Any]:
         "lengths": [min(lengths), max(lengths)] if lengths else None,
         "fps": sorted({episode.fps for episode in found.episodes if episode.fps is not None}),
         "cameras": {key: f"{width}x{height}" for key, (height, width) in sizes.items()},
-        "faults": [f"{exc.detail} ({exc.reason})" for exc in found.rejected],
+        "faults": [f"{exc.detail} ({exc.reason})" for exc in (*faults, *found.rejected)],
     }
 
 
@@ -329,15 +356,15 @@ def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     total = f"{counted(len(rows), noun)}, {counted(episodes, 'episode')}, {counted(frames, 'frame')}"
     yield f"{rows[0]['layout'] or 'no known layout'}: {total}, {size(sum(row['size'] for row in rows))}"
     cells = [(noun, "episodes", "frames", "success", "lengths", "fps", "cameras", "health"), *map(_cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
     for texts in cells:
-        first, *others = (text.ljust(width) for text, width in zip(texts, widths, strict=True))
-        yield "  " + "  ".join([first, *others]).rstrip()
+        yield "  " + "  ".join(map(padded, texts, widths)).rstrip()
     for key, sizes in _camera_sizes(rows).items():
         yield printable(f"  camera {key}  {', '.join(sizes)}")
     for row in rows:
         for fault in row["faults"]:
-            yield printable(f"  DAMAGED: {row['file']}: {fault}")
+            where = "" if fault.startswith(row["file"]) else f"{row['file']}: "
+            yield printable(f"  DAMAGED: {where}{fault}")
 
 
 def _camera_sizes(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
@@ -356,6 +383,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     success = f"{labels.get('yes', 0):,} of {known:,}" if known else "–"
     fps = "/".join(f"{rate:g}" for rate in row["fps"]) or "–"
     health = f"{counted(len(row['faults']), 'fault')}" if row["faults"] else "ok"
-    shown = printable(name if len(name) <= _NAME else f"{name[: _NAME - 1]}…")
     numbers = (f"{row['episodes']:,}", f"{row['frames']:,}", success, lengths or "–", fps, str(len(row["cameras"])))
-    return (shown, *numbers, health)
+    return (cut(printable(name), _NAME), *numbers, health)

@@ -11,7 +11,7 @@ from ...formats.hdf5.hdf5_file import natural_key
 from ...formats.hdf5.preview import Pictures, Preview
 from ...formats.hdf5.tree import MAX_VALUES, Branch, Node, Spread
 from ...media.image.overview import Colours, filmstrip
-from ..output import counted, size
+from ..output import columns, counted, padded, size
 
 WIDTH = 80
 _MOST_NAME = 32
@@ -34,7 +34,7 @@ def tree_lines(branch: Branch, *, attrs: bool, max_level: int | None) -> Iterato
 
 def _widest(branch: Branch, max_level: int | None) -> int:
     node = branch.node
-    own = 2 * node.level + len(printable(_name(node)))
+    own = 2 * node.level + columns(printable(_name(node)))
     is_shown = max_level is None or node.level < max_level
     return max([own, *(_widest(member, max_level) for member in branch.below if is_shown)])
 
@@ -46,7 +46,7 @@ def _below(
     if len(set(branch.names)) > 1:
         head = f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"
     else:
-        head = f"{indent + printable(_name(node)):<{width}}  {facts(branch)}"
+        head = f"{padded(indent + printable(_name(node)), width)}  {facts(branch)}"
     found = branch.attrs.items() if attrs else ()
     yield [head, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
     if max_level is None or node.level < max_level:
@@ -115,13 +115,12 @@ def preview_lines(found: Preview | None, shown: Pictures, how: Colours, indent: 
     """
     texts = list(_text_lines(found) if found.different is not None else _number_lines(found)) if found else []
     if shown.rows:
-        texts.append(f"frames {', '.join(f'{row:,}' for row, _ in shown.rows)}")
-    for part in (found, shown):
-        if part and part.problem:
-            texts.append(f"CANNOT BE READ: {printable(part.problem)}")
-        if part and part.skipped:
-            texts.append(f"not shown: {part.skipped}")
-    yield from (indent + text for text in texts)
+        note = f" ({shown.note})" if shown.note else ""
+        texts.append(f"frames {', '.join(f'{row:,}' for row, _ in shown.rows)}{note}")
+    parts = [part for part in (found, shown) if part]
+    texts += [f"CANNOT BE READ: {printable(part.problem)}" for part in parts if part.problem]
+    texts += [f"not shown: {printable(part.skipped)}" for part in parts if part.skipped]
+    yield from (indent + text for text in dict.fromkeys(texts))  # numbers and pictures may lack the same
     if shown.rows:
         yield from filmstrip([frame for _, frame in shown.rows], WIDTH, how)
 

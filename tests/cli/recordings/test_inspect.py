@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from robotrove.cli.recordings import inspect as module
 from robotrove.formats.hdf5.samples import write_sample
 
 
@@ -185,6 +186,36 @@ def test_a_filmstrip_without_colours(robotrove: Callable, tmp_path: Path) -> Non
     assert lines[5:7] == [f"{grey}{black} {grey}{black} {grey}{black} {grey}{white}"] * 2
     assert lines[9] == " " * 60 + "@" * 19
     assert max(map(len, lines[1:])) <= 80
+
+
+def test_wide_letters_take_two_columns(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["抓取方块"] = [1]
+        file["cafe\u0301"] = [1]  # an accent over the e
+        file["joint_positions"] = [1]
+    lines = robotrove("inspect", tmp_path / "a.hdf5").out.splitlines()[2:]
+    name = "joint_positions"
+    assert [line[: line.index("(1,)")] for line in lines] == [
+        f"  cafe\u0301{' ' * 11}  ",
+        f"  {name}  ",
+        f"  抓取方块{' ' * 7}  ",
+    ]
+
+
+def test_a_walk_that_takes_long_says_so(robotrove: Callable, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    assert "reading: 3 objects so far" in robotrove("inspect", recording).err.splitlines()
+
+
+def test_pictures_of_libero_are_upright(robotrove: Callable, tmp_path: Path) -> None:
+    (path,) = write_sample("libero", tmp_path, episodes=1, frames=2, height=48, width=48, cameras=("agentview",))
+    with h5py.File(path, "a") as file:
+        file["data/demo_0/obs/agentview_rgb"][:, :24] = 0  # the lower half, upside down
+        file["data/demo_0/obs/agentview_rgb"][:, 24:] = 255
+    lines = robotrove("inspect", path, "-p").out.splitlines()
+    at = next(index for index, line in enumerate(lines) if "frames 0, 1 (flip: vertical)" in line)
+    assert lines[at + 1].startswith("@" * 26)
+    assert lines[at + 13].strip() == ""
 
 
 def test_groups_that_are_alike_in_groups_that_are_alike(robotrove: Callable, tmp_path: Path) -> None:

@@ -202,9 +202,7 @@ def test_several_files(robotrove: Callable, tmp_path: Path) -> None:
     assert "camera observation.images.front 64x48" in lines
     assert "bad.hdf5 0 0 – – – 0 1 fault" in lines
     assert "cubes 4 14 – 2–5 10 2 ok" in lines
-    assert f"DAMAGED: {tmp_path}/in/deep/bad.hdf5: {tmp_path}/in/deep/bad.hdf5 does not begin like an HDF5 file" in (
-        found.out
-    )
+    assert f"  DAMAGED: {tmp_path}/in/deep/bad.hdf5 does not begin like an HDF5 file" in found.out
     assert [line.rpartition(", ")[0] for line in lines if "episodes, " in line] == [
         "LeRobot v3.0: 1 dataset, 4 episodes, 14 frames",
         "no known layout: 1 file, 0 episodes, 0 frames",
@@ -217,6 +215,38 @@ def test_several_files(robotrove: Callable, tmp_path: Path) -> None:
         ("second.hdf5", {"yes": 2, "no": 1}),
     ]
     assert document[0]["lengths"] == [6, 6]
+
+
+def test_a_truncated_file_among_several(robotrove: Callable, tmp_path: Path) -> None:
+    size = {"height": 48, "width": 64, "cameras": ("front",)}
+    (good,) = write_sample("isaaclab", tmp_path, episodes=3, frames=6, **size)
+    with h5py.File(good) as file:
+        start = file["data/demo_2/obs/front"].id.get_offset()
+    (tmp_path / "part.hdf5").write_bytes(good.read_bytes()[: start + 1])
+    found = robotrove("inspect", tmp_path / "*.hdf5")
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    assert found.code == 1
+    assert "isaaclab.hdf5 3 18 2 of 3 6–6 30 1 ok" in lines
+    assert "part.hdf5 2 12 2 of 2 6–6 30 1 2 faults" in lines
+    assert f"{tmp_path}/part.hdf5 has {start + 1:,} bytes of the {good.stat().st_size:,} in its header" in found.out
+    assert f"  DAMAGED: {tmp_path}/part.hdf5: group /data/demo_2/obs cannot be read: " in found.out
+
+
+def test_options_without_effect_are_refused(robotrove: Callable, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with h5py.File(tmp_path / f"{name}.hdf5", "w") as file:
+            file["x"] = [1]
+    root = written.write_v30(tmp_path / "cubes")
+    for options in (("-a",), ("-p",), ("-l", "2"), ("--all",), ("-o", str(tmp_path / "s.png"))):
+        found = robotrove("inspect", root, tmp_path / "a.hdf5", tmp_path / "b.hdf5", *options)
+        assert (found.code, found.out) == (2, "")
+        assert f"{' '.join(options)}: is given with 3 files or datasets" in found.err
+        assert f"robotrove inspect {' '.join(options)} {tmp_path}/a.hdf5" in found.err
+    for arguments in ((root,), (root, 1)):
+        found = robotrove("inspect", *arguments, "-a", "-l", 1)
+        assert (found.code, found.out) == (2, "")
+        assert "-a -l 1: is given with a dataset" in found.err
+    assert not list(tmp_path.glob("s.png"))
 
 
 def test_folders_and_patterns_with_nothing(robotrove: Callable, tmp_path: Path) -> None:
