@@ -16,6 +16,7 @@ from .errors import EpisodeRejected, RobotroveError, UsageError, nearest, printa
 from .features import Feature, Features, cameras
 
 EXAMPLE = ", for example: "
+_MOST_DIGITS = 19  # of the number of an episode, which is an int64
 
 _COLUMN_METHODS = "ep.with_column(key, column), ep.without_column(key), ep.map_column(key, function)"
 _CHANGED_BY = {
@@ -376,8 +377,9 @@ def number_ranges(entries: Iterable[int | str], where: str) -> list[range]:
     """
     found = []
     for entry in entries:
-        first, dash, last = str(entry).strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) < int(first):
+        first, dash, last = (part.strip() for part in str(entry).partition("-"))
+        is_number = all(part.isdecimal() and len(part) < _MOST_DIGITS for part in ((first, last) if dash else (first,)))
+        if not is_number or int(last or first) < int(first):
             told = f"{entry!r} is neither a number nor a range"
             raise UsageError(where, told, "numbers and ranges, for example 0,3,7-9")
         found.append(range(int(first), int(last or first) + 1))

@@ -32,14 +32,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An episode of an input dataset that the run does not take.
+    """An episode of an input dataset that the run does not take, or several in a row that an edit drops.
 
     Attributes:
-        position: Its position in its dataset.
-        episode: Its number there.
-        frames: Its frames.
+        position: Its position in its dataset; of the first one if there are several.
+        episode: Its number there; those after it rise by 1.
+        frames: Frames of all of them.
         dataset: Position among the inputs of a dataset before that has it too; None if an edit drops the episode.
         same_as: Number of the episode there.
+        count: Number of episodes.
     """
 
     position: int
@@ -47,6 +48,17 @@ class Skipped:
     frames: int
     dataset: int | None = None
     same_as: int | None = None
+    count: int = 1
+
+    @property
+    def positions(self) -> range:
+        """Positions of the episodes."""
+        return range(self.position, self.position + self.count)
+
+    @property
+    def numbers(self) -> range:
+        """Numbers of the episodes."""
+        return range(self.episode, self.episode + self.count)
 
     @property
     def reason(self) -> str:
@@ -77,7 +89,7 @@ class InputDataset:
     @property
     def kept(self) -> int:
         """Episodes that the run takes."""
-        return self.episodes - len(self.skipped)
+        return self.episodes - sum(episode.count for episode in self.skipped)
 
     @property
     def kept_frames(self) -> int:
@@ -99,7 +111,10 @@ def why_skipped(episode: Skipped, inputs: Sequence[object]) -> str:
 
 def skipped(inputs: Sequence[InputDataset]) -> Counter[str]:
     """Return how many episodes of the input datasets a run does not take, by reason."""
-    return Counter(episode.reason for dataset in inputs for episode in dataset.skipped)
+    counts: Counter[str] = Counter()
+    for episode in (episode for dataset in inputs for episode in dataset.skipped):
+        counts[episode.reason] += episode.count
+    return counts
 
 
 def dataset_names(folders: Sequence[str]) -> list[str]:

@@ -72,7 +72,7 @@ class DatasetSources:
         """Return the positions of the episodes of a source that are not taken."""
         if self._datasets is None:
             return set()
-        return {episode.position for episode in self._binding.run.inputs[number].skipped}
+        return {at for episode in self._binding.run.inputs[number].skipped for at in episode.positions}
 
     def named(self, source: Dataset | None = None) -> AbstractContextManager[None]:
         """Say what to do where a source, by default any of them, turns out to be damaged."""

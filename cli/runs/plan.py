@@ -73,9 +73,11 @@ def _show_inputs(inputs: DatasetInputs, as_json: bool) -> None:
     for dataset in inputs.datasets:
         echo(f"  {dataset.path}: {counted(dataset.episodes, 'episode')}, {counted(dataset.frames, 'frame')}")
         for episode in dataset.skipped[:MAX_SHOWN]:
-            echo(f"    episode {episode.episode}: {why_skipped(episode, folders)}")
-        if len(dataset.skipped) > MAX_SHOWN:
-            echo(f"    and {len(dataset.skipped) - MAX_SHOWN} more")
+            first, last = episode.numbers[0], episode.numbers[-1]
+            name = f"episode {first}" if first == last else f"episodes {first} to {last}"
+            echo(f"    {name}: {why_skipped(episode, folders)}")
+        if more := sum(episode.count for episode in dataset.skipped[MAX_SHOWN:]):
+            echo(f"    and {more} more")
     echo(f"{inputs.frames} frames at {inputs.fps} fps")
     _echo_features(inputs.features)
     _echo_notes(inputs.notes)

@@ -128,13 +128,14 @@ def _of_datasets(run: RunInfo) -> _Totals:
     rejected = [
         RejectedLine(
             dataset.path,
-            f"episode {episode.episode}",
+            f"episode {number}",
             episode.reason,
             why_skipped(episode, [dataset.path for dataset in run.inputs]),
             error=False,
         )
         for dataset in run.inputs
         for episode in dataset.skipped
+        for number in episode.numbers
     ]
     return _Totals(listed, kept, frames, rejected)
 

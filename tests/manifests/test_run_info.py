@@ -14,7 +14,7 @@ from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid
 from robotrove.manifests.events import EventReader, Journal
-from robotrove.manifests.run_info import InputDataset, RunInfo, Skipped
+from robotrove.manifests.run_info import InputDataset, RunInfo, Skipped, skipped
 from robotrove.manifests.run_report import RejectedLine, RunReport, write_rejected
 from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard
 from robotrove.manifests.shard_progress import ShardProgress
@@ -109,13 +109,20 @@ def test_a_shard_comes_back(tmp_path: Path) -> None:
 
 def test_run_json_comes_back(tmp_path: Path) -> None:
     features = {"action": Feature("float32", (2,), ("a", "b")), "cam": Feature("video", (4, 6, 3))}
-    inputs = [InputDataset("/data/é", 2, 60, "d", "i"), InputDataset("/b", 2, 9, "d", "i", (Skipped(1, 7, 4, 0, 1),))]
+    inputs = [
+        InputDataset("/data/é", 2, 60, "d", "i"),
+        InputDataset("/b", 2, 9, "d", "i", (Skipped(1, 7, 4, 0, 1),)),
+        InputDataset("/c", 9, 90, "d", "i", (Skipped(0, 0, 10), Skipped(2, 4, 50, count=5))),
+    ]
     values = {"dataset_ranks": 3, "on_error": "reject", "spec_digest": "s", "notes": ["é"], "inputs": inputs}
     run = RunInfo("0123456789abcdef", "0.1", "pyav", "/out", features, 30, None, formats=["v3.0"], **values)  # type: ignore[arg-type]
     run.write(tmp_path / "run.json")
     assert RunInfo.read(tmp_path / "run.json") == run
     assert run.run_id == "0123456789ab"
-    assert [(dataset.kept, dataset.kept_frames) for dataset in run.inputs] == [(2, 60), (1, 5)]
+    assert [(dataset.kept, dataset.kept_frames) for dataset in run.inputs] == [(2, 60), (1, 5), (3, 30)]
+    assert skipped(run.inputs) == {"duplicate_episode": 1, "not_selected": 6}
+    five = run.inputs[2].skipped[1]
+    assert (list(five.positions), list(five.numbers)) == ([2, 3, 4, 5, 6], [4, 5, 6, 7, 8])
 
 
 def test_an_output_is_the_dataset_or_holds_one_for_each_version() -> None:

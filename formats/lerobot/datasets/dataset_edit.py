@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....core.episode import number_ranges
 from ....core.errors import Damaged, UsageError, nearest, printable, some
@@ -85,17 +86,25 @@ class DatasetEdit:
         Raises:
             UsageError: If an episode does not exist, or none is left.
         """
-        for found in (found for ranges in (self._chosen, *(own for _, own in self._tasks)) for found in ranges):
-            if not any(number in found for number in numbers):
-                text = str(found.start) if len(found) == 1 else f"{found.start} to {found.stop - 1}"
-                raise UsageError("edit", f"{dataset.path} has no episode {text}", f"its episodes: {some(numbers)}")
+        own, count = np.asarray(numbers, np.int64), np.asarray(lengths, np.int64)
+        relabelled = [found for _, ranges in self._tasks for found in ranges]
+        for found in (*self._chosen, *relabelled):
+            if not _among(own, [found]).any():
+                told = f"{dataset.path} has no episode {_text(found)}"
+                raise UsageError("edit", told, f"its episodes: {some(numbers)}")
         if not self._chosen:
             return dataset
-        is_chosen = np.array([any(number in found for found in self._chosen) for number in numbers])
-        dropped = np.flatnonzero(is_chosen if self.drop else ~is_chosen).tolist()
-        if len(dropped) == len(numbers):
-            raise UsageError("edit: drop", f"drops all {len(numbers)} episodes of {dataset.path}", "at least one left")
-        return replace(dataset, skipped=tuple(Skipped(at, int(numbers[at]), int(lengths[at])) for at in dropped))
+        is_dropped = _among(own, self._chosen) ^ bool(self.keep)
+        if is_dropped.all():
+            raise UsageError("edit: drop", f"drops all {len(own)} episodes of {dataset.path}", "at least one left")
+        for found in (found for found in relabelled if not _among(own[~is_dropped], [found]).any()):
+            raise UsageError("edit: tasks", f"episode {_text(found)} has a new task, but is dropped", "one of both")
+        dropped = np.flatnonzero(is_dropped)
+        # Few are kept of a million: run.json has the others as runs of episodes.
+        breaks = np.flatnonzero((np.diff(dropped) != 1) | (np.diff(own[dropped]) != 1)) + 1
+        runs = np.split(dropped, breaks) if len(dropped) else []
+        skipped = [Skipped(int(at[0]), int(own[at[0]]), int(count[at].sum()), count=len(at)) for at in runs]
+        return replace(dataset, skipped=tuple(skipped))
 
     def name(self, feature: str) -> str | None:
         """Return the name of a feature in the output; None for a dropped one."""
@@ -156,6 +165,19 @@ class DatasetEdit:
         found = replace(at, tracks=self.named(at.tracks)) if self.changes_features else at
         texts = [text for text, own in self._tasks if not own or any(at.index in numbers for numbers in own)]
         return _relabelled(found, texts[-1], source) if texts else found
+
+
+def _text(numbers: range) -> str:
+    first, last = numbers[0], numbers[-1]
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _among(numbers: NDArray[np.int64], ranges: Sequence[range]) -> NDArray[np.bool_]:
+    """Return for each number if one of the ranges has it."""
+    found = np.zeros(len(numbers), bool)
+    for own in ranges:
+        found |= (numbers >= own.start) & (numbers < own.stop)
+    return found
 
 
 def _relabelled(at: EpisodeLocation, text: str, source: Dataset) -> EpisodeLocation:

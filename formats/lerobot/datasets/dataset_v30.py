@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +123,12 @@ class DatasetV30(Dataset):
             raise Damaged(self.episodes_path, "holds no rows")
         return np.concatenate(parts)
 
-    def _located(self, places: RowPlaces | None = None) -> Iterator[EpisodeLocation]:
+    def _located(self, places: RowPlaces | FoundRows | None = None) -> Iterator[EpisodeLocation]:
         """See the base class; reads the numbers of rows of the data files, and of videos what the metadata says."""
         names = ["data/chunk_index", "data/file_index"]
         for key in self.video_keys:
             names += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-        by_order: RowPlaces | None = places or RowPlaces(self)
+        by_order: RowPlaces | FoundRows | None = places or RowPlaces(self)
         stated = Rows(Path(), 0, 0)
         for where, number, length, tasks, row in self._described(names):
             path = self.data_file(row["data/chunk_index"], row["data/file_index"])
@@ -170,8 +171,9 @@ class DatasetV30(Dataset):
         videos = [f"videos/{key}" for key in self.video_keys]
         names = [f"{prefix}/{name}" for prefix in ("data", *videos) for name in ("chunk_index", "file_index")]
         self.hold(["episode_index", "length", "tasks", *names, *(f"{prefix}/from_timestamp" for prefix in videos)])
-        cameras = {key: CameraWindows(self, key) for key in self.video_keys if key not in dropped}
-        places = RowPlaces(self)
+        cameras = {key: CameraWindows(self, key, skipped) for key in self.video_keys if key not in dropped}
+        is_partial = bool(skipped) and not self._has_all_rows()
+        places = FoundRows(self, skipped) if is_partial else RowPlaces(self)
         for position, at in enumerate(self._located(places)):
             if position in skipped:
                 yield at
@@ -179,6 +181,16 @@ class DatasetV30(Dataset):
             tracks = {**at.tracks, **{key: camera.track(position) for key, camera in cameras.items()}}
             yield replace(at, row_bytes=places.share(at.length), tracks=tracks)
         self.notes += filter(None, (places.finish(), shifted_note(list(cameras.values()))))
+
+    def _has_all_rows(self) -> bool:
+        """Return True if every data file can be opened, and they have as many rows as the episodes have frames."""
+        count = 0
+        with suppress(Damaged):
+            for path in self.files("data"):
+                with self.parquet(path) as file:
+                    count += file.metadata.num_rows
+            return count == int(self.starts[-1])
+        return False
 
     def episode_stats(
         self, keys: Sequence[str], names: Sequence[str]
@@ -350,19 +362,83 @@ class RowPlaces:
         self._path, self._first, self._bytes = path, 0, self._full.stat().st_size
 
 
+class FoundRows:
+    """The rows of episodes by their episode_index, where data files are damaged or rows are missing.
+
+    Args:
+        dataset: The dataset.
+        skipped: Positions of the episodes of which no rows are needed.
+    """
+
+    def __init__(self, dataset: DatasetV30, skipped: Container[int]) -> None:
+        self._dataset = dataset
+        self._needed = {n for at, n in enumerate(dataset.episode_numbers.tolist()) if at not in skipped}
+        self._runs: dict[int, list[Rows]] = {}  # rows of a file side by side
+        self._row_bytes: dict[Path, float] = {}
+        self._faults: dict[str, Damaged] = {}
+        self._last = dataset.root
+        for path in dataset.files("data"):
+            try:
+                self._find(path)
+            except Damaged as exc:
+                self._faults[path] = exc
+
+    def _find(self, path: str) -> None:
+        full, row = self._dataset.root / path, 0
+        with self._dataset.parquet(path) as file:
+            self._dataset.row_columns.update(file.schema_arrow.names)
+            self._row_bytes[full] = full.stat().st_size / max(1, file.metadata.num_rows)
+        for _, batch in self._dataset.batches(path, ["episode_index"]):
+            numbers = batch["episode_index"].to_numpy(zero_copy_only=False)
+            cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+            for first, stop in pairwise(cuts):
+                runs = self._runs.setdefault(int(numbers[first]), [])
+                if runs and (runs[-1].path, runs[-1].first + runs[-1].count) == (full, row + first):
+                    runs[-1] = replace(runs[-1], count=runs[-1].count + stop - first)
+                else:
+                    runs.append(Rows(full, row + first, stop - first))
+            row += len(numbers)
+
+    def take(self, episode: int, length: int, said: str) -> Rows:
+        """Return the rows of an episode, see `RowPlaces.take`; of one that is not needed as the metadata has them."""
+        if episode not in self._needed:
+            return Rows(self._dataset.root / said, 0, length)
+        runs = self._runs.get(episode, [])
+        if [rows.count for rows in runs] != [length]:
+            self._dataset.existing(said, episode)
+            if said in self._faults:
+                raise self._faults[said]
+            found = sum(rows.count for rows in runs)
+            raise Damaged(said, f"has {found} rows of episode {episode} instead of {length} in a row")
+        self._last = runs[0].path
+        return runs[0]
+
+    def share(self, length: int) -> int:
+        """Return how many bytes of the file of the last episode are those of so many rows."""
+        return int(self._row_bytes[self._last] * length)
+
+    def finish(self) -> str:
+        """Say how the rows were found."""
+        told = f"damaged: {', '.join(self._faults)}; " if self._faults else ""
+        return (
+            f"{told}data files have other rows than {self._dataset.episodes_path}: episodes were found by episode_index"
+        )
+
+
 class CameraWindows:
     """The frames of one camera. Keeps 40 bytes per episode, and the index of one file at a time.
 
     Args:
         dataset: The dataset.
         key: Camera.
+        skipped: Positions of the episodes of which no frames are needed: a file may end before them.
 
     Raises:
         Damaged: If meta/episodes has no usable place for an episode, or the same frames for two.
     """
 
-    def __init__(self, dataset: DatasetV30, key: str) -> None:
-        self._dataset, self._key = dataset, key
+    def __init__(self, dataset: DatasetV30, key: str, skipped: Container[int] = ()) -> None:
+        self._dataset, self._key, self._skipped = dataset, key, skipped
         self._fps, self._lengths = dataset.fps, dataset.lengths
         self._begins = _checked_seconds(dataset, f"videos/{key}/from_timestamp")
         self._firsts = np.rint(self._begins * self._fps).astype(np.int64)
@@ -436,6 +512,8 @@ class CameraWindows:
         # LeRobot looks frames up by their times. Files that begin late were cut by tools that count from there.
         self._offset = index.start
         inside = (firsts >= index.start) & (ends <= index.start + index.frames)
+        if not index.start:  # else the episodes tell together where the file counts from
+            inside |= np.array([episode in self._skipped for episode in episodes.tolist()])
         if not inside.all():
             if not index.start or firsts.min() < 0 or ends.max() > index.frames:
                 raise self._outside(path, int(episodes[~inside].min()), index)

@@ -77,11 +77,20 @@ class RowReader:
         while last < file.num_row_groups and (last == group or (size < _HELD_BYTES and self.group_starts[last] < most)):
             size += file.metadata.row_group(last).total_byte_size
             last += 1
-        self._held = range(group, last)
+        try:
+            self._table = self._read_groups(file, range(group, last))
+        except RobotroveError:
+            if last == group + 1:
+                raise
+            # A damaged row group after it may be of episodes that nobody asks for.
+            self._table = self._read_groups(file, range(group, group + 1))
+
+    def _read_groups(self, file: pq.ParquetFile, groups: range) -> pa.Table:
         columns = [name for name in file.schema_arrow.names if name in self._columns]
         with reading_parquet(str(self._path), RobotroveError):
-            table = file.read_row_groups(list(self._held), columns, use_threads=False)
-        self._table = table.rename_columns([self._columns[name] for name in table.column_names])
+            table = file.read_row_groups(list(groups), columns, use_threads=False)
+        self._held = groups
+        return table.rename_columns([self._columns[name] for name in table.column_names])
 
     def close(self) -> None:
         """Close the open file."""

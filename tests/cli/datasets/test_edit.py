@@ -155,10 +155,11 @@ def test_a_pipeline_is_planned_and_run(robotrove: Command, tmp_path: Path) -> No
     path.write_text(yaml.safe_dump({"dataset": blocks, "output": str(tmp_path / "out")}))
     planned = robotrove("plan", path)
     assert planned.code == 0, planned.err
-    assert planned.out.splitlines()[:6] == [
+    assert planned.out.splitlines()[:5] == [
         "5 episodes of 1 dataset, 2 kept, 3 not_selected",
         f"  {tmp_path / 'tiny'}: 5 episodes, 20 frames",
-        *(f"    episode {episode}: dropped by the edit" for episode in (0, 3, 4)),
+        "    episode 0: dropped by the edit",
+        "    episodes 3 to 4: dropped by the edit",
         "8 frames at 10 fps",
     ]
     assert robotrove("plan", path, "--json").json["rejected"] == {"not_selected": 3}
@@ -185,7 +186,13 @@ def test_a_pipeline_is_planned_and_run(robotrove: Command, tmp_path: Path) -> No
         (["--drop", "0-4"], "drops all 5 episodes"),
         (["--drop", "1", "--keep", "2"], "both drop and keep are given"),
         (["--drop", "x"], "'x' is neither a number nor a range"),
+        (["--drop", "0-99999999999999999999"], "'0-99999999999999999999' is neither a number nor a range"),
+        (["--keep", "0,5-999999999"], "has no episode 5 to 999999999"),
         (["--task", "7=pick"], "has no episode 7"),
+        (
+            ["--drop", "1-3", "--task", "0-1=pick", "--task", "2-3=place"],
+            "episode 2 to 3 has a new task, but is dropped",
+        ),
         (["--task", "1= "], "its task is empty"),
         (["--rename-feature", "gird=g"], "gird: is not a feature (did you mean 'grid'?)"),
         (["--rename-feature", "grid=note"], "two features would be note"),

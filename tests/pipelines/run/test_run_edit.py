@@ -238,6 +238,74 @@ def test_what_is_dropped_may_be_damaged(dataset: Path, tmp_path: Path) -> None:
     assert errors(tmp_path / "without") == []
 
 
+@pytest.mark.parametrize(("number", "dropped", "rows"), [(0, "0-2", range(12, 20)), (1, "3-4", range(12))])
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_rows_of_dropped_episodes_may_be_damaged(
+    tmp_path: Path, number: int, dropped: str, rows: range, is_missing: bool
+) -> None:
+    tiny_v30.build(tmp_path / "tiny")
+    path = tmp_path / f"tiny/data/chunk-000/file-{number:03d}.parquet"
+    content = path.read_bytes()
+    path.unlink()
+    if not is_missing:
+        path.write_bytes(content[:-100])
+    with pytest.raises(RobotroveError, match=path.name):
+        edit(tmp_path / "tiny", tmp_path / "refused", drop=[dropped[0]])
+    report = edit(tmp_path / "tiny", tmp_path / "out", drop=[dropped])
+    assert column(tmp_path / "out", "note") == [f"n{row}" for row in rows]
+    assert errors(tmp_path / "out") == []
+    found = "data files have other rows than meta/episodes: episodes were found by episode_index"
+    assert [note for note in report.notes if note.endswith(found)] == [
+        found if is_missing else f"damaged: data/chunk-000/{path.name}; {found}"
+    ]
+
+
+def test_a_dropped_episode_may_have_another_length(tmp_path: Path) -> None:
+    """Episode 1 has a row less than meta/episodes says; the files say in vain where the others are."""
+    tiny_v30.build(tmp_path / "tiny")
+    path = tmp_path / "tiny/data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    pq.write_table(pa.concat_tables([table[:5], table[6:]]), path)
+    with pytest.raises(RobotroveError, match="has 2 rows of episode 1 instead of 3"):
+        edit(tmp_path / "tiny", tmp_path / "refused", drop=[0])
+    edit(tmp_path / "tiny", tmp_path / "out", drop=[1])
+    assert column(tmp_path / "out", "note") == [f"n{row}" for row in (*range(4), *range(7, 20))]
+
+
+def test_a_row_group_of_a_dropped_episode_may_be_damaged(tmp_path: Path) -> None:
+    tiny_v30.build(tmp_path / "tiny")
+    path = tmp_path / "tiny/data/chunk-000/file-000.parquet"
+    table = pq.read_table(path)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for first, stop in ((0, 4), (4, 7), (7, 12)):  # a row group per episode, as LeRobot records
+            writer.write_table(table[first:stop])
+    facts = pq.read_metadata(path).row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    start = facts.dictionary_page_offset or facts.data_page_offset
+    content[start : start + facts.total_compressed_size] = bytes(facts.total_compressed_size)
+    path.write_bytes(content)
+    with pytest.raises(RobotroveError, match=path.name):
+        edit(tmp_path / "tiny", tmp_path / "refused", drop=[0])
+    edit(tmp_path / "tiny", tmp_path / "out", drop=[1])
+    assert column(tmp_path / "out", "note") == [f"n{row}" for row in (*range(4), *range(7, 20))]
+    assert errors(tmp_path / "out") == []
+
+
+def test_a_video_may_end_before_dropped_episodes(tmp_path: Path) -> None:
+    tiny_v30.build(tmp_path / "tiny")
+    path = tmp_path / f"tiny/videos/{WRIST}/chunk-000/file-001.mp4"
+    frames = [tiny_v30.picture(row, HEIGHT, WIDTH) for row in range(7, 13)]
+    tiny_v30.write_video(path, frames, [0, 5])  # episode 2, and a frame of the two of episode 3
+    with pytest.raises(RobotroveError, match=r"has 6 frames, but episode 3 should be frames 5 to 6"):
+        edit(tmp_path / "tiny", tmp_path / "refused", drop=[4])
+    edit(tmp_path / "tiny", tmp_path / "out", drop=["3-4"])
+    assert errors(tmp_path / "out") == []
+    [made] = (tmp_path / "out").glob(f"videos/{WRIST}/*/*.mp4")
+    with av.open(str(made)) as container:
+        reds = [int(frame.to_ndarray(format="rgb24")[2, 20, 0]) for frame in container.decode(video=0)]
+    assert np.abs(np.array(reds) - np.arange(12) * 10).max() <= 6  # `picture` has 10 times its number
+
+
 def test_an_edit_needs_one_dataset(dataset: Path) -> None:
     with pytest.raises((ConfigError, UsageError), match="changes one dataset, and `datasets` has 2"):
         Aggregator(datasets=[str(dataset)] * 2, edit=DatasetEdit(drop=[1]))
