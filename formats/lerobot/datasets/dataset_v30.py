@@ -367,7 +367,7 @@ class FoundRows:
 
     Args:
         dataset: The dataset.
-        skipped: Positions of the episodes of which no rows are needed.
+        skipped: Positions of the episodes without need of rows.
     """
 
     def __init__(self, dataset: DatasetV30, skipped: Container[int]) -> None:
@@ -431,7 +431,7 @@ class CameraWindows:
     Args:
         dataset: The dataset.
         key: Camera.
-        skipped: Positions of the episodes of which no frames are needed: a file may end before them.
+        skipped: Positions of the episodes without need of frames: a file may end before them.
 
     Raises:
         Damaged: If meta/episodes has no usable place for an episode, or the same frames for two.
