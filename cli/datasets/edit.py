@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ...core.workspace import Workspace
-from ...formats.lerobot.datasets.dataset_edit import ALL
+from ...formats.lerobot.datasets.dataset_edit import ALL, DatasetEdit
 from ...formats.lerobot.datasets.open_dataset import open_current
 from ...hub.source_files import local_dataset
 from ...manifests.run_info import RunInfo
@@ -31,11 +31,15 @@ def _tasks(texts: Iterable[str]) -> dict[str, str]:
     return tasks
 
 
-def _renaming(option: click.Parameter, text: str) -> tuple[str, str]:
-    old, _, new = text.partition("=")
-    if not old or not new:
-        raise click.BadParameter(f"{text!r} is not OLD=NEW", param=option)
-    return old, new
+def _names(ctx: click.Context, option: click.Parameter, texts: Iterable[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for text in texts:
+        old, _, new = text.partition("=")
+        if not old or not new:
+            raise click.BadParameter(f"{text!r} is not OLD=NEW", param=option)
+        if names.setdefault(old, new) != new:
+            raise click.BadParameter(f"{old!r} has two new names, {names[old]!r} and {new!r}", param=option)
+    return names
 
 
 def _entries(ctx: click.Context, option: click.Parameter, text: str | None) -> list[str]:
@@ -59,7 +63,7 @@ def _entries(ctx: click.Context, option: click.Parameter, text: str | None) -> l
     "rename_features",
     metavar="OLD=NEW",
     multiple=True,
-    callback=lambda ctx, option, texts: dict(_renaming(option, text) for text in texts),
+    callback=_names,
     help="Rename a feature; repeatable.",
 )
 @click.option("--drop-feature", "drop_features", metavar="NAME", multiple=True, help="Drop a feature; repeatable.")
@@ -98,6 +102,7 @@ def command(
     if not edit:
         options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in changes)
         raise click.UsageError(f"no change is given; expected one of {options}")
+    DatasetEdit(**edit)  # refused here: there is no pipeline file to fix
     source = given(dataset, force=force)
     folder, finished = local_dataset(source), Workspace.for_output(run["output"], run["run_dir"]).run
     # A missing dataset may be that of a finished run, which no longer needs it.

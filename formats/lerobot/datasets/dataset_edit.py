@@ -57,6 +57,11 @@ class DatasetEdit:
         both = sorted(self.rename_features.keys() & set(self.drop_features))
         if both:
             raise UsageError("edit", f"{printable(', '.join(both))} is renamed and dropped", "one of both")
+        for old, new in self.rename_features.items():
+            # LeRobot gives the instruction as `task` in each row (0.4.4, datasets/lerobot_dataset.py: __getitem__).
+            told = "is its name now" if new == old else "is the name of the instruction" if new == "task" else ""
+            if told:
+                raise UsageError(f"edit: rename_features, {printable(new)}", told, "another name")
 
     @cached_property
     def _chosen(self) -> list[range]:

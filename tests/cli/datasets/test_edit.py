@@ -179,6 +179,23 @@ def test_a_pipeline_is_planned_and_run(robotrove: Command, tmp_path: Path) -> No
     assert "found other changes than dataset[0].edit" in refused.err
 
 
+def test_names_may_be_swapped(robotrove: Command, dataset: Path, tmp_path: Path) -> None:
+    names = ["--rename-feature", f"{FRONT}={WRIST}", "--rename-feature", f"{WRIST}={FRONT}"]
+    names += ["--rename-feature", "observation.state=grid", "--rename-feature", "grid=observation.state"]
+    done = robotrove("edit", dataset, "-o", tmp_path / "out", *names, "--workers", 1)
+    assert done.code == 0, done.err
+    out, values = tmp_path / "out", tiny_v30.columns()
+    assert np.array_equal(np.array(flat(out, "grid"), np.float32), values["observation.state"])
+    assert np.array_equal(np.array(flat(out, "observation.state")), values["grid"])
+    features = json.loads((out / "meta/info.json").read_text())["features"]
+    assert (features["grid"]["shape"], features["grid"]["names"]) == ([3], ["x", "y", "z"])
+    assert features["observation.state"]["shape"] == [2, 3]
+    assert packets(out, WRIST) == packets(dataset, FRONT)
+    assert packets(out, FRONT) == packets(dataset, WRIST)
+    assert features[FRONT]["info"]["video.height"] == 32  # which only the wrist camera says
+    assert np.allclose(episode_stats(out, 0)["grid"]["min"], values["observation.state"][:4].min(0))
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -198,6 +215,9 @@ def test_a_pipeline_is_planned_and_run(robotrove: Command, tmp_path: Path) -> No
         (["--rename-feature", "grid=note"], "two features would be note"),
         (["--rename-feature", "grid=index"], "two features would be index"),
         (["--rename-feature", "grid=a/b"], "its name cannot be that of a folder"),
+        (["--rename-feature", "grid=task"], "task: is the name of the instruction"),
+        (["--rename-feature", "grid=grid"], "grid: is its name now"),
+        (["--rename-feature", "grid=a", "--rename-feature", "grid=b"], "'grid' has two new names, 'a' and 'b'"),
         (["--drop-feature", "timestamp"], "is in every dataset"),
         ([], "no change is given"),
     ],
