@@ -205,6 +205,8 @@ class RunInfo:
         base: The dataset that the episodes are appended to, if any.
         annotations: Columns of integers to what their numbers are, where features do not say it: "tasks", "subtasks" or
             "values".
+        edits: Changes that the only input dataset, or the base, went through, the last first; empty for a run without
+            changes. There are none if no run had any.
     """
 
     digest: str
@@ -222,6 +224,7 @@ class RunInfo:
     inputs: list[InputDataset]
     base: BaseDataset | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    edits: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def run_id(self) -> str:

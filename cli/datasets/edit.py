@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -90,19 +91,11 @@ def command(
     The output is a new dataset of the same version; the input stays as it is. DATASET is a folder or
     hf://datasets/OWNER/NAME[@REVISION]. Packets are copied, not re-encoded. Rerun the same command to resume.
     """
-    changes = {
-        "drop": drop,
-        "keep": keep,
-        "tasks": tasks,
-        "rename_features": rename_features,
-        "drop_features": list(drop_features),
-        "robot_type": robot_type,
-    }
-    edit = {key: value for key, value in changes.items() if value}
+    # Refused here: there is no pipeline file to fix.
+    edit = DatasetEdit([*drop], [*keep], tasks, rename_features, [*drop_features], robot_type).entry
     if not edit:
-        options = ", ".join("--" + name.replace("_", "-").removesuffix("s") for name in changes)
+        options = ", ".join("--" + one.name.replace("_", "-").removesuffix("s") for one in fields(DatasetEdit))
         raise click.UsageError(f"no change is given; expected one of {options}")
-    DatasetEdit(**edit)  # refused here: there is no pipeline file to fix
     source = given(dataset, force=force)
     folder, finished = local_dataset(source), Workspace.for_output(run["output"], run["run_dir"]).run
     # A missing dataset may be that of a finished run, which no longer needs it.

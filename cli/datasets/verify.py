@@ -177,6 +177,8 @@ def _replay_lines(replayed: ReplayReport) -> Iterator[str]:
 def _problem_lines(report: SourceReport | ReplayReport) -> Iterator[str]:
     if report.foreign:
         yield f"  {counted(report.foreign, 'episode')} of another run not compared"
+    if isinstance(report, SourceReport) and report.dropped:
+        yield f"  {counted(report.dropped, 'episode')} of the run not in the dataset: an edit dropped episodes"
     yield from (f"  {problem.where}: {problem.message}" for problem in report.problems)
     if (more := report.n_problems - len(report.problems)) > 0:
         yield f"  and {more} more"

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from ...core.errors import Damaged, RunChanged, UsageError, check_utf8, naming_dataset, printable, verify_command
 from ...core.features import Features
 from ...core.workspace import Workspace
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.dataset_files import count_in, parse_object
-from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit, recorded_edits
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo, check_alike, decided_annotations
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...hub.source_files import local_dataset
@@ -38,6 +39,7 @@ class DatasetInputs:
         robot_type: As in its info.json.
         annotations: As in `RunInfo`.
         notes: What a user should know before running.
+        edits: As in `RunInfo`.
     """
 
     datasets: list[InputDataset]
@@ -47,6 +49,7 @@ class DatasetInputs:
     robot_type: str | None
     annotations: Mapping[str, str]
     notes: list[str]
+    edits: Sequence[Mapping[str, Any]] = ()
 
     @property
     def episodes(self) -> int:
@@ -115,13 +118,16 @@ def read_inputs(
         if on_duplicate == "refuse":
             refuse_duplicates(folders, shared)
         found = [replace(dataset, skipped=tuple(own)) for dataset, own in zip(found, shared, strict=True)]
+    edits = [before.entry for before in recorded_edits(open_dataset(folders[0]))] if len(folders) == 1 else []
     if edit is None:
-        return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes)
+        edits = [{}, *edits] if edits else []
+        return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes, edits)
     with naming_dataset(folders[0]):
         only = open_dataset(folders[0])
         found = [edit.applied(found[0], only.episode_numbers.tolist(), only.lengths.tolist())]
-    edited = edit.info(replace(infos[0], annotations=decided))
-    return DatasetInputs(found, files, edited.features, edited.fps, edited.robot_type, edited.annotations, notes)
+    own = edit.info(replace(infos[0], annotations=decided))
+    edits = [edit.entry, *edits]
+    return DatasetInputs(found, files, own.features, own.fps, own.robot_type, own.annotations, notes, edits)
 
 
 def check_same_inputs(

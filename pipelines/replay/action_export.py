@@ -134,7 +134,9 @@ def of_run(dataset: Dataset, run_dir: Path, chosen: Collection[int]) -> Iterator
     """
     recordings = finished_run(run_dir)
     sources = SourceEpisodes(dataset, recordings)
-    undo = Undo(recordings.steps, dataset.features, run_dir)
+    undo = Undo(recordings.steps, sources.features, run_dir)
+    if ACTION not in undo.stored:
+        raise UsageError(str(dataset.root), f"an edit gave another feature the name {ACTION}", "the action of the run")
     pairs = [pair for pair in sources.pairs(lambda problem: None) if pair.stored.index in chosen]
     if strange := sorted(set(chosen) - {pair.stored.index for pair in pairs}):
         raise UsageError(

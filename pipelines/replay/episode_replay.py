@@ -31,10 +31,11 @@ class Undo:
 
     Args:
         steps: Those of the pipeline, in order.
-        stored: What the dataset holds.
+        stored: What the dataset holds; features with another name in the run aside.
         run_dir: The run that made it, for errors.
 
     Attributes:
+        stored: As given.
         ways: Every way back that was asked for, by feature and what the reader gives for it.
 
     Raises:
@@ -50,7 +51,7 @@ class Undo:
                 expected = "steps of robotrove, or your own that define `inverse` or set `keeps_vectors`"
                 raise self._no_way(index, columns, why, expected)
         self._maps = [(index, step) for index, step in enumerate(steps) if isinstance(step, EpisodeMap)]
-        self._stored = stored
+        self.stored = stored
         self.ways: dict[tuple[str, Feature], WayBack] = {}
 
     def way(self, key: str, recorded: Feature) -> WayBack:
@@ -71,7 +72,7 @@ class Undo:
                 names, entries = step.inverse(key, names, entries)
             except UsageError as exc:
                 raise self._no_way(index, key, f"{exc.where}: {exc.found}", exc.expected) from exc
-        stored = self._stored[key].names or ()
+        stored = self.stored[key].names or ()
         if sorted(stored) == sorted(set(names)):
             entries = [entry if entry.column is None else replace(entry, column=stored.index(names[entry.column]))
                        for entry in entries]  # fmt: skip
@@ -95,7 +96,7 @@ class EpisodeReplay:
 
     Attributes:
         largest: Feature to the largest difference of its entries with changed units so far.
-        added: Features that no recording has: steps added them.
+        added: Features that no recording has, or not under this name: steps added them, or an edit renamed them.
     """
 
     def __init__(self, dataset: Dataset, undo: Undo) -> None:
@@ -118,8 +119,8 @@ class EpisodeReplay:
         if self._keys is None:  # compared in all episodes, or missing in them
             apart = DEFAULT_FEATURES | cameras(self._dataset.features)
             kept = [key for key in self._dataset.features if key not in apart]
-            self._keys = [key for key in kept if key in ep.columns]
-            self.added = tuple(key for key in kept if key not in ep.columns)
+            self._keys = [key for key in kept if key in ep.columns and key in self._undo.stored]
+            self.added = tuple(key for key in kept if key not in self._keys)
         if missing := [key for key in (ACTION, *self._keys) if key not in ep.columns]:
             yield EpisodeDifference(missing[0], None, "is not in the recording")
             return

@@ -41,7 +41,7 @@ class ReplayReport:
         episodes: Episodes compared.
         rows: Rows compared.
         columns: Feature to how it was compared.
-        added: Features that were not compared, because steps added them.
+        added: Features that were not compared, because steps added them or an edit renamed them.
         foreign: Episodes of the dataset that come from another run, which were not compared.
     """
 
@@ -89,9 +89,10 @@ def check_replay(
 
 def _compared(dataset: Dataset, recordings: Recordings, problems: Problems, progress: Progress) -> ReplayReport:
     sources = SourceEpisodes(dataset, recordings)
-    undo = Undo(recordings.steps, dataset.features, recordings.run_dir)
-    if ACTION not in dataset.features:
-        raise UsageError(str(dataset.root), f"has no feature {ACTION!r}", "a dataset of actions", "remove --replay")
+    undo = Undo(recordings.steps, sources.features, recordings.run_dir)
+    if ACTION not in undo.stored:
+        found = f"has no feature {ACTION!r} with this name in the run"
+        raise UsageError(str(dataset.root), found, "a dataset of actions", "remove --replay")
     pairs = sources.pairs(lambda problem: None)
     check = EpisodeReplay(dataset, undo)
     episodes = rows = 0

@@ -130,6 +130,7 @@ def _of_source(pipeline: ResolvedPipeline, workspace: Workspace, encoder: str, p
         inputs=[],
         base=base,
         annotations=plan.annotations,
+        edits=plan.base.info.run.get("edits", []) if plan.base is not None else [],
     )
 
 
@@ -156,6 +157,7 @@ def _of_datasets(
         formats=list(pipeline.formats),
         inputs=inputs.datasets,
         annotations=inputs.annotations,
+        edits=inputs.edits,
     )
 
 

@@ -79,7 +79,7 @@ class EpisodeCheck:
             yield from self._camera(ep, stored, key)
 
     def _facts(self, ep: Episode, stored: EpisodeLocation, origin: ProvenanceRow) -> Iterator[EpisodeDifference]:
-        if stored.tasks != ep.tasks:
+        if stored.tasks != tuple(dict.fromkeys(ep.tasks)):
             yield EpisodeDifference("task", None, _other_task(stored.tasks, ep.text))
         if ep.fps != self._dataset.fps:
             yield EpisodeDifference("timestamp", None, f"the dataset has {self._dataset.fps} fps, the source {ep.fps}")

@@ -12,6 +12,7 @@ from ...core.episode import Episode
 from ...core.errors import Damaged, DatasetDamaged, UsageError
 from ...core.source_file import SourceFile, read_files
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_edit import DatasetEdit, recorded_edits
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, origins, uneven
@@ -112,12 +113,24 @@ class SourceEpisodes:
 
     Attributes:
         foreign: Episodes of the dataset that come from another run; counted by `pairs`.
+        dropped: Episodes of the run that the dataset lacks, after an edit that drops episodes; counted by `pairs`.
+        features: Features of the dataset that have the same name in the run.
     """
 
     def __init__(self, dataset: Dataset, recordings: Recordings) -> None:
         self._dataset = dataset
         self._recordings = recordings
-        self.foreign = 0
+        self.foreign = self.dropped = 0
+        self._edits = recorded_edits(dataset)
+        renamed: set[str] = set()
+        for edit in reversed(self._edits):
+            renamed = {*filter(None, map(edit.name, renamed)), *edit.rename_features.values()}
+        self.features = {key: feature for key, feature in dataset.features.items() if key not in renamed}
+
+    def edits(self, pair: Pair) -> list[tuple[DatasetEdit, int]]:
+        """Return the edits that an episode went through, the last first, each with its number before it."""
+        numbers = [step["episode"] for step in pair.origin.input_datasets or ()]
+        return list(zip(self._edits, numbers, strict=False))  # of recordings that were appended later there are none
 
     def pairs(self, note: Note) -> list[Pair]:
         """Find the manifest row of each episode; note what is there twice, or not at all.
@@ -148,8 +161,13 @@ class SourceEpisodes:
         if not pairs:
             found = f"does not come from the run in {self._recordings.run_dir}"
             raise UsageError(str(self._dataset.root), found, "a dataset and the run directory that it was made in")
+        may_lack = any(edit.drop or edit.keep for pair in pairs.values() for edit, _ in self.edits(pair))
         for name, row in rows.items():
-            if name not in pairs:
+            if name in pairs:
+                continue
+            if may_lack:
+                self.dropped += 1
+            else:
                 note(SourceProblem(None, row.label, "", None, "the run kept it, but the dataset does not have it"))
         return list(pairs.values())
 

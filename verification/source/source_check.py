@@ -18,6 +18,7 @@ from ...core.episode import Episode
 from ...core.errors import Damaged, RobotroveError
 from ...core.features import cameras, vectors
 from ...formats.lerobot.datasets.dataset import Dataset
+from ...formats.lerobot.datasets.dataset_edit import edited
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ..audit.hdf5_recording import HDF5Recording
 from ..audit.pictures import Picture
@@ -64,6 +65,7 @@ class SourceReport:
         frames: Video frames compared.
         foreign: Episodes of the dataset that come from another run, which were not compared.
         audited: Second opinion on the recordings.
+        dropped: Episodes of the run that an edit dropped.
     """
 
     problems: tuple[SourceProblem, ...]
@@ -72,6 +74,7 @@ class SourceReport:
     frames: int
     foreign: int
     audited: Audited = field(default_factory=Audited)
+    dropped: int = 0
 
     @property
     def ok(self) -> bool:
@@ -113,11 +116,13 @@ def _compared(dataset: Dataset, recordings: Recordings, deep: bool, progress: Pr
     audit = _Audit(pairs, problems.note, deep=deep)
     episodes = 0
     for ep, pair in sources.opened(pairs, problems.note, (audit, *recordings.steps)):
-        for feature, row, message in check.differences(ep, pair.stored, pair.origin):
+        made = ep if ep.rejection else edited(ep, sources.edits(pair))
+        for feature, row, message in check.differences(made, pair.stored, pair.origin):
             problems.note(pair.problem(message, feature, row))
         episodes += 1
         progress(episodes, len(pairs))
-    return SourceReport(tuple(problems.kept), problems.count, episodes, videos.frames, sources.foreign, audit.audited)
+    counts = problems.count, episodes, videos.frames, sources.foreign
+    return SourceReport(tuple(problems.kept), *counts, audit.audited, sources.dropped)
 
 
 class _Audit:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....core.episode import number_ranges
+from ....core.episode import Episode, number_ranges
 from ....core.errors import Damaged, UsageError, nearest, printable, some
 from ....core.features import DEFAULT_FEATURES
 from ....manifests.run_info import InputDataset, Skipped
+from .. import paths_v30
 from ..dataset_files import check_names
 from ..stats.stored_stats import StatColumns
 from .dataset import Dataset
@@ -79,6 +81,16 @@ class DatasetEdit:
     def changes_features(self) -> bool:
         """True if features get another name or are dropped."""
         return bool(self.rename_features or self.drop_features)
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The changes alone, by name."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+    def task(self, episode: int) -> str | None:
+        """Return the new task of an episode, None without one."""
+        texts = (text for text, own in reversed(self._tasks) if not own or any(episode in numbers for numbers in own))
+        return next(texts, None)
 
     def applied(self, dataset: InputDataset, numbers: Sequence[int], lengths: Sequence[int]) -> InputDataset:
         """Return an input dataset with the episodes that the output lacks as skipped ones.
@@ -168,8 +180,33 @@ class DatasetEdit:
     def location(self, at: EpisodeLocation, source: Dataset) -> EpisodeLocation:
         """Return an episode with its new task, and its cameras under their new names."""
         found = replace(at, tracks=self.named(at.tracks)) if self.changes_features else at
-        texts = [text for text, own in self._tasks if not own or any(at.index in numbers for numbers in own)]
-        return _relabelled(found, texts[-1], source) if texts else found
+        text = self.task(at.index)
+        return found if text is None else _relabelled(found, text, source)
+
+
+def recorded_edits(dataset: Dataset) -> list[DatasetEdit]:
+    """Return the changes that a dataset went through, the last first, see `RunInfo.edits`."""
+    with suppress(Damaged, UsageError, TypeError, AttributeError):
+        return [DatasetEdit(**entry) for entry in dataset.json(paths_v30.RUN).get("edits", ())]
+    return []
+
+
+def edited(ep: Episode, edits: Sequence[tuple[DatasetEdit, int]]) -> Episode:
+    """Return an episode with the changes that were made to it.
+
+    Args:
+        ep: The episode before all of them.
+        edits: Edits, the last first, each with the number that the episode had before it.
+    """
+    for edit, number in reversed(edits):
+        before = ep.columns
+        for old in (old for old in edit.names if old in before):
+            ep = ep.without_column(old)
+        for old, name in edit.names.items():
+            ep = ep.with_column(name, before[old]) if name is not None and old in before else ep
+        ep, text = ep.with_facts(), edit.task(number)
+        ep.text = ep.text if text is None else text
+    return ep
 
 
 def _text(numbers: range) -> str:

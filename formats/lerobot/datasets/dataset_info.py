@@ -94,7 +94,8 @@ class DatasetInfo:
         """Return the properties of the dataset that a run makes."""
         identity = {"run_digest": run.digest, "robotrove_version": run.version, "encoder_version": run.encoder}
         decided = {"annotations": dict(run.annotations)} if run.annotations else {}
-        return cls(run.features, run.fps, run.robot_type, identity | decided, annotations=run.annotations)
+        edited = {"edits": list(run.edits)} if run.edits else {}
+        return cls(run.features, run.fps, run.robot_type, identity | decided | edited, annotations=run.annotations)
 
     @classmethod
     def of_dataset(cls, dataset: Dataset) -> DatasetInfo:
