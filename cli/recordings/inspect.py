@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from ...media.image.pixels import Pixels
 from ..arguments import write_new
 from ..display import Bar
 from ..output import colours, columns, counted, cut, echo, echo_json, padded, size
+from .browser import Browser
 from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, strip_lines
 from .object_lines import FRAMES, preview_lines, tree_lines
 
@@ -65,6 +67,7 @@ class _View:
 @click.option(
     "-o", "--output", "sheet", type=click.Path(path_type=Path), help="PNG of pictures to write; it must not exist."
 )
+@click.option("-i", "--interactive", is_flag=True, help="Take commands about one HDF5 file: ls, cd, info, help …")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, with all groups.")
 @click.pass_context
 def command(
@@ -76,17 +79,23 @@ def command(
     max_level: int | None,
     unfolds: bool,
     sheet: Path | None,
+    interactive: bool,
     as_json: bool,
 ) -> None:
     """Show HDF5 files, datasets, or one episode of a dataset.
 
     PATH is an HDF5 file, a LeRobot dataset, a pattern, or with -r a folder of these. A last argument of digits is an
     episode of the dataset before it. One file is shown as a tree in which groups that are alike are one line, several
-    as a table per layout. Exits with 1 if a part is unreadable, 2 if a file is that was given alone.
+    as a table per layout. With -i, commands come from the terminal, or a script on standard input. Exits with 1 if a
+    part is unreadable or a command of a script fails, 2 if a file is unreadable that was given alone.
     """
     if sheet is not None and os.path.lexists(sheet):
         raise exists_already(sheet)
     view = _View(attrs, preview, max_level, unfolds, sheet, as_json)
+    if interactive:
+        if len(paths) > 1 or recursive or view != _View(False, False, None, False, None, False):
+            raise UsageError("-i", "takes one HDF5 file and no other option", todo="robotrove inspect -i FILE")
+        ctx.exit(_browse(Path(paths[0])))
     if len(paths) > 1 and paths[-1].isascii() and paths[-1].isdigit():
         if len(paths) != 2:
             raise UsageError(f"episode {paths[-1]}", f"has {len(paths) - 1} paths before it", "one dataset")
@@ -150,14 +159,31 @@ def _datasets_below(folder: Path) -> Iterator[Path]:
         folders[:] = [inner for inner in folders if not _UNFINISHED.search(inner)]
 
 
+def _browse(path: Path) -> int:
+    """Take commands about a file from standard input; return the exit code."""
+    is_script = not sys.stdin.isatty()
+    with open_part(path) as (opened, fault):
+        for line in _head_lines(path, opened, fault)[is_script:]:
+            click.echo(line, err=is_script)
+        has_failed = Browser(path.name, opened).run()
+    return 1 if fault or (is_script and has_failed) else 0
+
+
+def _head_lines(path: Path, opened: Any, fault: EpisodeRejected | None) -> list[str]:
+    layout, episodes = count_episodes(opened)
+    found = f"layout {layout}, {counted(episodes, 'episode')}" if layout else "no known layout"
+    damage = [f"DAMAGED: {printable(fault.detail)}; shown as far as it can be read"] if fault else []
+    return [f"{printable(str(path))}: {size(path.stat().st_size)}, {found}", *damage]
+
+
 def _show_file(path: Path, view: _View) -> int:
     """Show the tree of one file; return the exit code."""
     faults: list[str] = []
     with open_part(path) as (opened, fault):
-        layout, episodes = count_episodes(opened)
         specs = conversions(opened) if view.preview or view.sheet else {}
-        head = {"file": str(path), "size": path.stat().st_size, "layout": layout, "episodes": episodes}
         if view.as_json:
+            layout, episodes = count_episodes(opened)
+            head = {"file": str(path), "size": path.stat().st_size, "layout": layout, "episodes": episodes}
             nodes = _watched(tree(opened, view.max_level), faults)
             objects = [_document(node, preview(opened, node.path) if view.preview else None, view) for node in nodes]
             problem = fault.detail if fault else ""
@@ -165,10 +191,7 @@ def _show_file(path: Path, view: _View) -> int:
                 _write_sheet(view.sheet, _file_strips(opened, grown(tree(opened)), "", specs, faults))
             echo_json(head | {"problem": problem, "unreadable": len(faults), "objects": objects})
             return 1 if faults or fault else 0
-        found = f"layout {layout}, {counted(episodes, 'episode')}" if layout else "no known layout"
-        echo(f"{printable(str(path))}: {size(path.stat().st_size)}, {found}")
-        if fault:
-            echo(f"DAMAGED: {printable(fault.detail)}; shown as far as it can be read")
+        echo("\n".join(_head_lines(path, opened, fault)))
         nodes = _watched(tree(opened, view.max_level if view.unfolds else None), faults)
         root = grown(nodes, folds=not view.unfolds)
         for lines, branch in tree_lines(root, attrs=view.attrs, max_level=view.max_level):

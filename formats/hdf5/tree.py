@@ -114,12 +114,9 @@ def tree(file: h5py.File, max_level: int | None = None, path: str = "/") -> Iter
     Args:
         file: An open file.
         max_level: Deepest level to yield, the root being 0; None for all.
-        path: Where to begin.
+        path: Where to begin, an absolute path; links on it are followed.
     """
-    level = len([part for part in path.split("/") if part])
-    absolute = path if path.startswith("/") else f"/{path}"
-    is_hard = not level or isinstance(file.get(absolute, getlink=True), h5py.HardLink)
-    yield from _walk(file, absolute, level, max_level, set(), is_hard)
+    yield from _walk(file, path, len([part for part in path.split("/") if part]), max_level, set(), True)
 
 
 def _walk(
