@@ -70,10 +70,12 @@ def command(
 def _files(paths: Sequence[Path], pattern: str | None, output: Path | None) -> list[Path]:
     """Return the files, those of a folder in natural order; without those that are in the output folder."""
     found: dict[Path, None] = {}
-    inside = os.path.realpath(output) + os.sep if output else None
+    inside = os.path.join(os.path.realpath(output), "") if output else None
     for path in paths:
         files = files_below(path, HDF5_SUFFIXES) if path.is_dir() else [path]
         if path.is_dir():
+            if inside and os.path.join(os.path.realpath(path), "").startswith(inside):
+                raise UsageError(str(output), f"contains the recordings in {path}", "a folder for the new files alone")
             files = [file for file in files if fnmatchcase(file.name, pattern or "*")]
             files = [file for file in files if not (inside and os.path.realpath(file).startswith(inside))]
             if not files:

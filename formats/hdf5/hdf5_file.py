@@ -135,18 +135,19 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
 
 
 @contextmanager
-def new_hdf5(path: Path, *, track_order: bool = False) -> Iterator[h5py.File]:
+def new_hdf5(path: Path, *, track_order: bool = False, oldest: str = "earliest") -> Iterator[h5py.File]:
     """Make a file, give it to the block, and close it.
 
     Args:
         path: The file; it must not exist.
         track_order: Keep the order in which members of the root are created.
+        oldest: First format of HDF5 that the file may have, `libver` of h5py.
 
     Raises:
         RobotroveError: If it cannot be written.
     """
     try:
-        with h5py.File(path, "x", track_order=track_order) as file:
+        with h5py.File(path, "x", track_order=track_order, libver=(oldest, "latest")) as file:
             yield file
     except (OSError, RuntimeError) as exc:  # as HDF5 says it, for example of a disk that is full
         raise RobotroveError(str(path), f"HDF5 cannot write it: {exc}", "a folder that exists, with room") from exc

@@ -62,6 +62,8 @@ def read_extras(file: h5py.File, keys: Sequence[str]) -> Extras:
     lists = {path: names for path, names in lists.items() if not names or known.intersection(names)}
     above |= {_LISTS} if lists else set()
     texts, copied, left_out = [], [], []
+    if file.userblock_size:
+        left_out.append(f" has a user block of {file.userblock_size:,} bytes: it is in no new file")
     for path in (*sorted(above), *sorted(lists)):
         item = lookup(file, path or "/")
         texts.append(f"{path} {_attributes(item.id, COUNTS)}" if item is not None else path)

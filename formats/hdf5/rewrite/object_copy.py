@@ -177,11 +177,13 @@ class ObjectCopy:
             return None
 
     def _inside(self, path: bytes) -> bytes | None:
-        """Return the new path of something below a copied group, None for other paths."""
+        """Return the new path of something below a copied group, or of a group above one; None for other paths."""
         text = os.fsdecode(path).strip("/")
         for old, new in self._moved.items():
             if not old or text == old or text.startswith(f"{old}/"):
                 return path if old == new else os.fsencode(f"/{new}{text.removeprefix(old)}")
+            if not text or old.startswith(f"{text}/"):
+                return path
         return None
 
     def _object(

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ....core.commit import Replacements, is_abandoned
-from ....core.errors import EpisodeRejected, UsageError, nearest
+from ....core.errors import EpisodeRejected, UsageError, nearest, not_written
 from .. import LAYOUTS
 from ..hdf5_file import DAMAGE, lookup, natural_key, new_hdf5, open_hdf5, reading
 from ..layout import groups, guess_layout
@@ -35,12 +35,16 @@ class Recording:
         layout: Name of its layout, None where none fits: its episodes are the groups in its root.
         keys: Paths of its episodes in the order of its layout, without a slash at the ends; empty for the root.
         extras: What belongs to no episode.
+        tracks_order: Whether the root keeps the order in which its members were created.
+        is_new: Whether it has the format of HDF5 1.8 or later, which attributes above 64 KB need.
     """
 
     path: Path
     layout: str | None
     keys: tuple[str, ...]
     extras: Extras
+    tracks_order: bool
+    is_new: bool
 
     @property
     def left_out(self) -> list[str]:
@@ -111,7 +115,9 @@ def read_recording(path: Path) -> Recording:
             raise EpisodeRejected("no_episodes", f"{path} has no known layout, and no groups in its root")
         keys = [key.strip("/") for key in keys]
         with reading(f"the structure of {path}"):
-            return Recording(path, layout, tuple(keys), read_extras(file, keys))
+            tracks_order = bool(file["/"].id.get_create_plist().get_link_creation_order())
+            is_new = file.id.get_create_plist().get_version()[0] >= 2
+            return Recording(path, layout, tuple(keys), read_extras(file, keys), tracks_order, is_new)
 
 
 def plan_split(recording: Recording, folder: Path, *, prefix: str = "", names: Sequence[str] = ()) -> list[NewFile]:
@@ -203,16 +209,20 @@ def _check_prefix(prefix: str) -> None:
 
 
 def check_outputs(files: Sequence[NewFile]) -> None:
-    """Refuse to write over a recording that is read.
+    """Refuse to write over a recording that is read, or over a folder.
 
     Raises:
-        UsageError: If one of the new files is one of the recordings.
+        UsageError: If one of the new files is one of the recordings, or a folder.
     """
     sources = {os.path.realpath(piece.recording.path) for new in files for piece in new.pieces}
     for new in files:
         if os.path.realpath(new.path) in sources:
             raise UsageError(
                 str(new.path), "would replace a recording that is read", "another output folder, or another --prefix"
+            )
+        if new.path.is_dir():
+            raise UsageError(
+                str(new.path), "is a folder", "a new file", "use another output folder, or another --prefix"
             )
 
 
@@ -229,6 +239,13 @@ def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None]
     """
     if os.path.lexists(new.path) and not overwrite:
         return Written(new.path, "kept")
+    try:
+        return _write_aside(new, progress)
+    except OSError as exc:
+        raise not_written(new.path, exc, "a folder that exists or can be made, with room") from exc
+
+
+def _write_aside(new: NewFile, progress: Callable[[], None]) -> Written:
     for left in new.path.parent.glob(f"{escape(new.path.name)}.*"):
         if is_abandoned(left.name):
             left.unlink(missing_ok=True)  # a command that was killed left it
@@ -252,7 +269,8 @@ def _write(
     """Write a file and return notes on it, or the first episode that cannot be read."""
     notes: list[str] = []
     counts: dict[str, list[int | None]] = {}
-    with new_hdf5(attempt, track_order=_tracks_order(new.pieces[0])) as target:
+    oldest = "v108" if any(piece.recording.is_new for piece in new.pieces) else "earliest"
+    with new_hdf5(attempt, track_order=new.pieces[0].recording.tracks_order, oldest=oldest) as target:
         for recording, group in groupby(new.pieces, key=lambda piece: piece.recording):
             pieces, extras = list(group), recording.extras
             piece = pieces[0]
@@ -293,15 +311,6 @@ def _names(pieces: Iterable[Piece], path: str) -> list[str]:
         new |= {key.rpartition("/")[2]: name.rpartition("/")[2] for key, name in new.items()}
         found += [new[name] for name in recording.extras.lists[path] if name in new]
     return found
-
-
-def _tracks_order(piece: Piece) -> bool:
-    """True if the root of a recording keeps the order in which its members were created."""
-    try:
-        with open_hdf5(piece.recording.path, locking=True) as file:
-            return bool(file["/"].id.get_create_plist().get_link_creation_order())
-    except EpisodeRejected:
-        return False  # reading the episode gives the reason
 
 
 def _rows(source: h5py.File, key: str) -> int | None:

@@ -215,6 +215,38 @@ def test_a_recording_is_never_replaced(robotrove: Callable, tmp_path: Path) -> N
     assert source.read_bytes() == before
 
 
+def test_folders_that_take_no_new_file(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
+    (tmp_path / "out/demo_0.hdf5").mkdir(parents=True)
+    (tmp_path / "file").write_text("no folder")
+    for arguments, found in (
+        (("split", source, "-o", tmp_path / "out", "--overwrite"), "out/demo_0.hdf5: is a folder"),
+        (("split", source, "-o", tmp_path / "file/below"), "demo_0.hdf5: cannot be written: Not a directory"),
+        (("repack", tmp_path / "in", "-o", tmp_path / "in", "-e", 2), "contains the recordings in"),
+        (("repack", tmp_path / "in", "-o", tmp_path, "-e", 2), "contains the recordings in"),
+    ):
+        refused = robotrove(*arguments)
+        assert refused.code == 2
+        assert found in refused.err
+    assert sorted(tree(tmp_path)) == ["file", "in/a.hdf5"]
+
+
+def test_attributes_above_64_kb_and_a_user_block(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
+    with h5py.File(tmp_path / "in/b.hdf5", "w", libver="latest", userblock_size=1024) as file:
+        file.attrs["format_version"] = 1
+        data = file.create_group("data")
+        data.attrs.update({"env_args": "{}", "total": 3})
+        data["demo_1/actions"], data["demo_1/initial_state/x"] = np.zeros((3, 2), "f4"), 1.0
+        data["demo_1"].attrs["map"] = np.arange(100_000)
+    found = robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 2)
+    assert found.code == 0
+    assert "note: b.hdf5: has a user block of 1,024 bytes: it is in no new file" in found.out
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert np.array_equal(file["data/demo_1"].attrs["map"], np.arange(100_000))
+        assert file["data"].attrs["total"] == 6
+
+
 def test_counts_of_other_kinds(robotrove: Callable, tmp_path: Path) -> None:
     source = write_demos(tmp_path / "a.hdf5", {"demo_0": 3, "demo_1": 4}, total="seven", num_demos=np.array([2], "u2"))
     with h5py.File(source, "a") as file:

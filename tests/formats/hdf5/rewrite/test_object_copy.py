@@ -215,6 +215,7 @@ def test_other_files(is_relative: bool, tmp_path: Path, monkeypatch: pytest.Monk
         demo.create_dataset("raw", (2, 3), "f4", external=[("raw.bin", 0, h5py.h5f.UNLIMITED)])
         file["aside"] = h5py.ExternalLink("other.hdf5", "/")
         demo["beyond"] = h5py.SoftLink("/aside/rows")
+        demo["all"] = h5py.SoftLink("/data")
         demo["out"], demo["nowhere"] = h5py.SoftLink("/far/rows"), h5py.SoftLink("/not/here")
     here = Path() if is_relative else tmp_path
     notes = copied(here / "in/a.hdf5", here / "out/b.hdf5", {"data/demo_0": "data/demo_1"})
@@ -233,6 +234,7 @@ def test_other_files(is_relative: bool, tmp_path: Path, monkeypatch: pytest.Monk
         assert demo.get("beyond", getlink=True).filename == "../in/other.hdf5"
         assert demo["raw"].external[0][0] == "../in/raw.bin"
         assert demo["out"][()].tolist() == [0.0, 1.0, 2.0]
+        assert demo.get("all", getlink=True).path == "/data"
         assert demo.get("out", getlink=True).__class__ is h5py.HardLink
         assert demo.get("nowhere", getlink=True).path == "/not/here"
     assert os.stat(tmp_path / "in/raw.bin").st_mtime_ns == stamp
