@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Any
 
 from ...core.errors import printable
@@ -44,11 +45,14 @@ def _below(
 ) -> Iterator[tuple[list[str], Branch]]:
     node, indent = branch.node, "  " * branch.node.level
     if len(set(branch.names)) > 1:
-        head = f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"
+        heads = [f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"]
     else:
-        head = f"{padded(indent + printable(_name(node)), width)}  {facts(branch)}"
+        heads = [f"{padded(indent + printable(_name(node)), width)}  {facts(branch)}"]
+        form, mark, storage = heads[0].rpartition(", chunks ")
+        if mark and columns(heads[0]) > WIDTH:
+            heads = [f"{form},", f"{'':<{width}}  chunks {storage}"]
     found = branch.attrs.items() if attrs else ()
-    yield [head, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
+    yield [*heads, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
     if max_level is None or node.level < max_level:
         for member in branch.below:
             yield from _below(member, branch.below, width, attrs, max_level)
@@ -113,13 +117,18 @@ def preview_lines(found: Preview | None, shown: Pictures, how: Colours, indent: 
         how: How the terminal takes colours.
         indent: Before each line of text.
     """
-    texts = list(_text_lines(found) if found.different is not None else _number_lines(found)) if found else []
+    values = list(_text_lines(found) if found.different is not None else _number_lines(found)) if found else []
+    texts = []
     if shown.rows:
         note = f" ({shown.note})" if shown.note else ""
         texts.append(f"frames {', '.join(f'{row:,}' for row, _ in shown.rows)}{note}")
     parts = [part for part in (found, shown) if part]
     texts += [f"CANNOT BE READ: {printable(part.problem)}" for part in parts if part.problem]
     texts += [f"not shown: {printable(part.skipped)}" for part in parts if part.skipped]
+    for text in values:
+        yield from wrap(
+            text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}{'':<7}", break_long_words=False
+        )
     yield from (indent + text for text in dict.fromkeys(texts))  # numbers and pictures may lack the same
     if shown.rows:
         yield from filmstrip([frame for _, frame in shown.rows], WIDTH, how)

@@ -232,14 +232,15 @@ def _of_numbers(dataset: h5py.Dataset, rows: Sequence[int] | None) -> Pictures:
             found.append((row, values if axis is None else np.moveaxis(values, axis - 1, -1)))
         except (*DAMAGE, EpisodeRejected) as exc:
             problem = problem or f"row {row} cannot be read: {_said(exc)}"
+    notes = ["one picture"] if rows is None else []
     if dtype == np.uint8 or not found:
-        return Pictures([(row, _rgb(values)) for row, values in found], "", problem)
+        return Pictures([(row, _rgb(values)) for row, values in found], ", ".join(notes), problem)
     finite = [part for _, values in found if (part := values[np.isfinite(values)]).size]
     low, high = (float(end([end(part) for part in finite])) if finite else 0.0 for end in (np.min, np.max))
     if axis is not None and low >= 0 and high <= 1:  # colours: 1 is the brightest
         low, high = 0.0, 1.0
     shown = [(row, _rgb(_levels(values, low, high))) for row, values in found]
-    return Pictures(shown, f"black is {low:.4g}, white is {high:.4g}", problem)
+    return Pictures(shown, ", ".join([*notes, f"black is {low:.4g}, white is {high:.4g}"]), problem)
 
 
 def _levels(values: Array, low: float, high: float) -> Pixels:

@@ -188,6 +188,25 @@ def test_a_filmstrip_without_colours(robotrove: Callable, tmp_path: Path) -> Non
     assert max(map(len, lines[1:])) <= 80
 
 
+def test_long_lines_end_at_80_columns(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        frames = np.zeros((4, 100, 200, 3), np.uint8)
+        file.create_dataset("observations/images/left/wrist_camera_colours", data=frames, chunks=(4, 100, 200, 3))
+        file["observations/qpos"] = np.full((2, 14), 0.123456)
+    lines = robotrove("inspect", tmp_path / "a.hdf5", "-p").out.splitlines()[1:]
+    assert max(map(len, lines)) <= 80
+    at = next(index for index, line in enumerate(lines) if "wrist_camera" in line)
+    assert lines[at : at + 2] == [
+        "        wrist_camera_colours  (4, 100, 200, 3) uint8, 240.0 KB,",
+        "                              chunks (4, 100, 200, 3)",
+    ]
+    assert lines[-7:-4] == [
+        f"      first [{', '.join(['0.123456'] * 6)},",
+        f"             {', '.join(['0.123456'] * 6)},",
+        "             0.123456, 0.123456]",
+    ]
+
+
 def test_wide_letters_take_two_columns(robotrove: Callable, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         file["抓取方块"] = [1]

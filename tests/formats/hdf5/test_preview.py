@@ -128,8 +128,9 @@ def test_one_picture(file: h5py.File) -> None:
     file["rgb"] = rgb
     file["rgba"] = np.dstack([rgb, np.zeros((40, 50), np.uint8)])
     for name in ("rgb", "rgba"):
-        [(row, frame)] = pictures(file, name, 4).rows
-        assert row == 0
+        found = pictures(file, name, 4)
+        [(row, frame)] = found.rows
+        assert (row, found.note) == (0, "one picture")
         np.testing.assert_array_equal(frame, rgb)
     file["grey"] = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
     [(_, frame)] = pictures(file, "grey", 4).rows
@@ -155,7 +156,7 @@ def test_depth_is_grey_from_its_smallest_to_its_largest_value(file: h5py.File) -
     millimetres[0, 0], millimetres[0, 1] = 0, 4000
     file["one"] = millimetres
     found = pictures(file, "one", 4)
-    assert found.note == "black is 0, white is 4000"
+    assert found.note == "one picture, black is 0, white is 4000"
     assert found.rows[0][1][0, :3, 0].tolist() == [0, 255, 64]
     assert preview(file, "one").maximum == 4000
     file["colours"] = np.full((2, 32, 32, 3), (0, 0.5, 0.2), np.float16)
