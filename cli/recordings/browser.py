@@ -15,10 +15,11 @@ from typing import Any
 import click
 
 from ...core.errors import EpisodeRejected, RobotroveError, UsageError, nearest, printable
+from ...formats.hdf5.file_facts import conversions
 from ...formats.hdf5.hdf5_file import group_links, lookup, object_name, reading
 from ...formats.hdf5.preview import pictures, preview
 from ...formats.hdf5.tree import Node, grown, tree
-from ..output import colours, counted, echo
+from ..output import colours, columns, counted, echo, padded
 from .object_lines import FRAMES, facts, preview_lines, tree_lines
 
 _HELP = {
@@ -121,15 +122,15 @@ class Browser(cmd.Cmd):
         node = self._node(arg)
         nodes = [*self._below(node, 1)]
         rows = [(printable(posixpath.basename(found.path)), facts(grown(iter([found])))) for found in nodes]
-        width = min(_MOST_NAME, max((len(name) for name, _ in rows), default=0))
+        width = min(_MOST_NAME, max((columns(name) for name, _ in rows), default=0))
         for name, told in rows:
-            echo(f"{name:<{width}}  {told}")
+            echo(f"{padded(name, width)}  {told}")
 
     def do_info(self, arg: str) -> None:
         node = self._node(arg)
         branch = grown(self._below(node, None, itself=True))
         for at, (lines, _) in enumerate(tree_lines(branch, attrs=True, max_level=None)):
-            for line in lines[: 1 if at else None]:
+            for line in "\n".join(lines[: 1 if at else None]).split("\n"):
                 echo(line[2 * node.level :])
         if node.shape is not None:
             echo(f"  {counted(prod(node.shape), 'value')}")
@@ -140,7 +141,8 @@ class Browser(cmd.Cmd):
             raise UsageError(
                 printable(node.path), "is not a dataset", "a dataset with values", f"ls {printable(arg)}".rstrip()
             )
-        found, shown = preview(self._file, node.path), pictures(self._file, node.path, FRAMES)
+        found = preview(self._file, node.path)
+        shown = pictures(self._file, node.path, FRAMES, conversions(self._file))
         lines = [*preview_lines(found, shown, colours())]
         echo("\n".join(lines or ["no values to show: the dataset is empty, or of another type"]))
         self._has_failed |= bool(shown.problem or (found and found.problem))

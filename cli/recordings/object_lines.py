@@ -22,7 +22,9 @@ _MOST_BUT = 3  # names shown of objects between others that are not alike
 
 
 def tree_lines(branch: Branch, *, attrs: bool, max_level: int | None) -> Iterator[tuple[list[str], Branch]]:
-    """Yield the lines of each object of a tree with the object, members in natural order.
+    """Yield the texts of each object of a tree with the object, members in natural order.
+
+    The first text is the object, on two lines where one would be longer than 80 columns, the others are its attributes.
 
     Args:
         branch: Where to begin.
@@ -45,14 +47,14 @@ def _below(
 ) -> Iterator[tuple[list[str], Branch]]:
     node, indent = branch.node, "  " * branch.node.level
     if len(set(branch.names)) > 1:
-        heads = [f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"]
+        head = f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"
     else:
-        heads = [f"{padded(indent + printable(_name(node)), width)}  {facts(branch)}"]
-        form, mark, storage = heads[0].rpartition(", chunks ")
-        if mark and columns(heads[0]) > WIDTH:
-            heads = [f"{form},", f"{'':<{width}}  chunks {storage}"]
+        head = f"{padded(indent + printable(_name(node)), width)}  {facts(branch)}"
+        form, mark, storage = head.rpartition(", chunks ")
+        if mark and columns(head) > WIDTH:
+            head = f"{form},\n{'':<{width}}  chunks {storage}"
     found = branch.attrs.items() if attrs else ()
-    yield [*heads, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
+    yield [head, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
     if max_level is None or node.level < max_level:
         for member in branch.below:
             yield from _below(member, branch.below, width, attrs, max_level)

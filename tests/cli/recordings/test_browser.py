@@ -16,6 +16,8 @@ import h5py
 import numpy as np
 import pytest
 
+from robotrove.formats.hdf5.samples import write_sample
+
 COMMAND = [sys.executable, "-m", "robotrove.cli", "inspect", "-i"]
 
 
@@ -84,6 +86,21 @@ def test_info_and_preview(recording: Path) -> None:
         "actions (3, 2) float32, 72 B in all, contiguous",
         "no values to show: the dataset is empty, or of another type",
     ]
+
+
+def test_long_lines_and_pictures_are_those_of_inspect(tmp_path: Path) -> None:
+    (path,) = write_sample("libero", tmp_path, episodes=1, frames=4, height=128, width=128, cameras=("agentview",))
+    with h5py.File(path, "a") as file:
+        options = {"data": file["data/demo_0/obs/agentview_rgb"][:], "chunks": (1, 128, 128, 3)}
+        file.create_dataset("data/demo_0/obs/agentview_of_the_left_hand", **options)
+    code, out, err = script(path, "info data", "preview data/demo_0/obs/agentview_rgb")
+    assert (code, err) == (0, [])
+    at = next(index for index, line in enumerate(out) if line.startswith("agentview_of_the_left_hand"))
+    assert out[at : at + 2] == [
+        "agentview_of_the_left_hand (4, 128, 128, 3) uint8, 196.6 KB,",
+        "chunks (1, 128, 128, 3)",
+    ]
+    assert "frames 0, 1, 2, 3 (flip: vertical)" in out
 
 
 def test_paths_with_spaces_escapes_and_links(recording: Path) -> None:
