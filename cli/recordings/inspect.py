@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -254,10 +254,10 @@ def _file_strips(
 def _write_sheet(target: Path | None, strips: Iterator[Strip]) -> None:
     if target is None:
         return
-    shown = list(islice(strips, _SHEET_STRIPS))
-    if not shown:
+    first = next(strips, None)
+    if first is None:
         raise UsageError(str(target), "has no pictures to show", "a file or dataset with cameras")
-    write_new(target, contact_sheet(shown))
+    write_new(target, contact_sheet(islice(chain([first], strips), _SHEET_STRIPS)))
 
 
 def _show_dataset(root: Path, view: _View) -> int:

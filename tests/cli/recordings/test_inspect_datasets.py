@@ -7,6 +7,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -282,6 +283,19 @@ def test_a_contact_sheet_of_a_file(robotrove: Callable, tmp_path: Path) -> None:
     image = Image.open(tmp_path / "s.png")
     assert image.size == (2 * 164 + 4, 3 * (22 + 80))
     assert [image.getpixel((84, 102 * row + 60)) for row in range(3)] == [(0, 0, 0), (50, 50, 50), (100, 100, 100)]
+
+
+def test_a_contact_sheet_holds_the_pictures_of_one_camera_at_a_time(robotrove: Callable, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for number in range(12):
+            file.create_dataset(f"demo_{number}/rgb", (8, 480, 640, 3), np.uint8, chunks=(1, 480, 640, 3))
+    tracemalloc.start()
+    try:
+        assert robotrove("inspect", tmp_path / "a.hdf5", "-o", tmp_path / "s.png", "--json").code == 0
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 45e6  # all the pictures have 88 MB
 
 
 def on_terminal(*arguments: object, **variables: str) -> str:
