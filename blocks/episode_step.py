@@ -46,6 +46,14 @@ class EpisodeStep(PipelineStep, ABC):
     def step(self, ep: Episode) -> Episode:
         """Return the episode for the next block; mark it with `ep.reject` or raise EpisodeRejected."""
 
+    def notes(self, episodes: Sequence[tuple[str, str]]) -> list[str]:
+        """Return what a user should know of the block once a run is planned.
+
+        Args:
+            episodes: File and key of each listed episode.
+        """
+        return []
+
     def visit(self, ep: Episode) -> Episode:
         """Apply the block unless an earlier one rejected the episode; bad data become a rejection."""
         if ep.rejection is None:

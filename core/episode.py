@@ -16,7 +16,7 @@ from .errors import EpisodeRejected, RobotroveError, UsageError, nearest, printa
 from .features import Feature, Features, cameras
 
 EXAMPLE = ", for example: "
-_MOST_DIGITS = 19  # of the number of an episode, which is an int64
+MOST_DIGITS = 19  # no number of an episode, which is an int64, has as many
 
 _COLUMN_METHODS = "ep.with_column(key, column), ep.without_column(key), ep.map_column(key, function)"
 _CHANGED_BY = {
@@ -378,7 +378,7 @@ def number_ranges(entries: Iterable[int | str], where: str) -> list[range]:
     found = []
     for entry in entries:
         first, dash, last = (part.strip() for part in str(entry).partition("-"))
-        is_number = all(part.isdecimal() and len(part) < _MOST_DIGITS for part in ((first, last) if dash else (first,)))
+        is_number = all(part.isdecimal() and len(part) < MOST_DIGITS for part in ((first, last) if dash else (first,)))
         if not is_number or int(last or first) < int(first):
             told = f"{entry!r} is neither a number nor a range"
             raise UsageError(where, told, "numbers and ranges, for example 0,3,7-9")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from ...core.episode import Episode, number_ranges
+from ...core.episode import MOST_DIGITS, Episode, number_ranges
 from ...core.errors import UsageError
 from ...core.yaml_source import read_yaml, text_of
 from ..episode_step import EpisodeFilter
@@ -25,6 +25,7 @@ Plain: TypeAlias = bool | int | float | str
 
 _NUMBERS = re.compile(r"\s*\d+\s*(-\s*\d+\s*)?")
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
+_MOST_SHOWN = 10
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -118,6 +119,15 @@ class EpisodeSelector(EpisodeFilter):
         self._keep = None if keep is None else _Names(keep, "keep")
         self._drop = None if drop is None else _Names(drop, "drop")
 
+    def notes(self, episodes: Sequence[tuple[str, str]]) -> list[str]:
+        """Name the entries of keep and drop that fit no episode."""
+        told = []
+        for argument, names in (("keep", self._keep), ("drop", self._drop)):
+            if lost := names.unmatched(episodes) if names is not None else []:
+                shown = ", ".join(lost[:_MOST_SHOWN]) + ", …" * (len(lost) > _MOST_SHOWN)
+                told.append(f"{self.name}: entries of {argument} fit no episode: {shown}")
+        return told
+
     def reject(self, ep: Episode) -> str | None:
         """Return `not_selected`."""
         if self._keep is not None and not self._keep.has(ep):
@@ -145,10 +155,27 @@ class _Names:
 
     def has(self, ep: Episode) -> bool:
         file, key = place(ep)
-        last = _LAST_NUMBER.search(key) or _LAST_NUMBER.search(os.path.splitext(file)[0])
-        if last and any(int(last[1]) in numbers for numbers in self._numbers):
-            return True
-        return any(_names(pattern, file, key) for pattern in self._patterns)
+        number = _number(file, key)
+        return any(number in numbers for numbers in self._numbers) or any(
+            _names(pattern, file, key) for pattern in self._patterns
+        )
+
+    def unmatched(self, places: Iterable[tuple[str, str]]) -> list[str]:
+        """Return the entries that fit none of the episodes, each given by file and key."""
+        numbers, patterns = self._numbers, self._patterns
+        for file, key in places:
+            if not numbers and not patterns:
+                break
+            own = _number(file, key)
+            numbers = [found for found in numbers if own not in found]
+            patterns = [pattern for pattern in patterns if not _names(pattern, file, key)]
+        return [*(f"{own[0]}-{own[-1]}" if len(own) > 1 else str(own[0]) for own in numbers), *patterns]
+
+
+def _number(file: str, key: str) -> int:
+    """Return the number of an episode, -1 without one."""
+    last = _LAST_NUMBER.search(key) or _LAST_NUMBER.search(os.path.splitext(file)[0])
+    return int(last[1]) if last and len(last[1]) < MOST_DIGITS else -1
 
 
 def _names(pattern: str, file: str, key: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict
 
 from ...core.episode import Episode
@@ -44,9 +46,15 @@ class TaskRelabel(EpisodeMap):
             raise UsageError("task_relabel", "a new task is empty", "an instruction")
         self.tasks = tasks
         self.rules = rules
+        self._unmet = dict.fromkeys(tasks or {})
+
+    def notes(self, episodes: Sequence[tuple[str, str]]) -> list[str]:
+        """Name the tasks that no episode had when it came here."""
+        return [f"{self.name}: no episode has the task {task!r}" for task in self._unmet]
 
     def apply(self, ep: Episode) -> Episode:
         """Change the text of the episode."""
+        self._unmet.pop(ep.text, None)
         fitting = (rule.task for rule in self.rules or () if all(condition.holds(ep) for condition in rule.where))
         task = (self.tasks or {}).get(ep.text) or next(fitting, ep.text)
         ep = ep.with_facts()

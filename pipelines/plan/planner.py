@@ -150,7 +150,9 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
     if features:
         pipeline.check_blocks(features, [base.dataset.path] if base is not None else [])
     rows = cut_shards(entry.row for entry in found)
-    told = [*notes.told(), *uncertain]
+    places = [(row.path, row.key) for row in rows]
+    own = [note for step in steps if isinstance(step, EpisodeStep) for note in step.notes(places)]
+    told = [*notes.told(), *uncertain, *map(printable, own)]
     if (comparing_s := sum(entry.comparing_s for entry in found)) > 1:
         told.append(f"comparing values with float32 took {comparing_s:.1f} s; a `dtype:` of such columns saves that")
     frames = sum(row.length for row in rows if not row.reason)
