@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from .blocks.episode_step import EpisodeFilter, EpisodeMap
     from .blocks.publish.hub_publisher import HubPublisher
     from .blocks.source.hdf5_reader import Hdf5Reader
+    from .blocks.steps.episode_selector import EpisodeSelector
     from .blocks.steps.frame_trimmer import FrameTrimmer
     from .blocks.steps.image_resizer import ImageResizer
     from .blocks.steps.joint_remapper import JointRemapper
     from .blocks.steps.length_filter import LengthFilter
     from .blocks.steps.success_filter import SuccessFilter
+    from .blocks.steps.task_relabel import TaskRelabel
     from .blocks.steps.unit_converter import UnitConverter
     from .blocks.writer.shard_writer import ShardWriter
     from .core.episode import Episode
@@ -32,6 +34,7 @@ _HOMES = {
     "Episode": "core.episode",
     "EpisodeFilter": "blocks.episode_step",
     "EpisodeMap": "blocks.episode_step",
+    "EpisodeSelector": "blocks.steps.episode_selector",
     "FrameTrimmer": "blocks.steps.frame_trimmer",
     "Hdf5Reader": "blocks.source.hdf5_reader",
     "HubPublisher": "blocks.publish.hub_publisher",
@@ -43,6 +46,7 @@ _HOMES = {
     "ShardWriter": "blocks.writer.shard_writer",
     "SlurmExecutor": "executors.slurm.slurm_executor",
     "SuccessFilter": "blocks.steps.success_filter",
+    "TaskRelabel": "blocks.steps.task_relabel",
     "UnitConverter": "blocks.steps.unit_converter",
     "VideoSettings": "media.encode.settings",
     "open_dataset": "formats.lerobot.datasets.open_dataset",
@@ -54,6 +58,7 @@ __all__ = [
     "Episode",
     "EpisodeFilter",
     "EpisodeMap",
+    "EpisodeSelector",
     "FrameTrimmer",
     "Hdf5Reader",
     "HubPublisher",
@@ -65,6 +70,7 @@ __all__ = [
     "ShardWriter",
     "SlurmExecutor",
     "SuccessFilter",
+    "TaskRelabel",
     "UnitConverter",
     "VideoSettings",
     "__version__",

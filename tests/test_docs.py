@@ -106,6 +106,20 @@ def test_the_output_in_the_readme_is_that_of_its_commands(tmp_path: Path) -> Non
     assert re.search("^" + r"$(?:\n.*)*?\n^".join(lines) + "$", done.stdout, re.MULTILINE), done.stdout
 
 
+def test_steps_in_a_pipeline_of_datatrove(tmp_path: Path) -> None:
+    page = (ROOT / "docs/blocks.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.+?)\n```", page.partition("## In a pipeline of datatrove")[2], re.DOTALL)[0]
+    for name, frames in (("a", 6), ("b", 4)):
+        [path] = write_sample("isaaclab", tmp_path / "recordings", episodes=3, frames=frames, height=48, width=48)
+        path.rename(path.with_name(f"{name}.hdf5"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "episodes-0.txt").read_text().splitlines() == [
+        "data/demo_0: stack the cubes, 6 frames",
+        "data/demo_2: stack the cubes, 6 frames",
+    ]
+
+
 def guides() -> list[tuple[str, str, str]]:
     """Return the ways from HDF5 files to training: title, sample, commands."""
     page = (ROOT / "docs/training.md").read_text(encoding="utf-8")

@@ -116,6 +116,7 @@ class EpisodeSelector(EpisodeFilter):
         self.keep = keep
         self.drop = drop
         self.where = where
+        self._where = [Condition.model_validate(condition) for condition in where or ()]
         self._keep = None if keep is None else _Names(keep, "keep")
         self._drop = None if drop is None else _Names(drop, "drop")
 
@@ -134,7 +135,7 @@ class EpisodeSelector(EpisodeFilter):
             return f"not_selected: none of {len(self._keep)} entries of keep names it"
         if self._drop is not None and self._drop.has(ep):
             return "not_selected: drop has an entry for it"
-        for condition in self.where or ():
+        for condition in self._where:
             if not condition.holds(ep):
                 return f"not_selected: {condition.field} is {condition.found(ep)!r}, selected is {condition}"
         return None

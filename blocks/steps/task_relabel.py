@@ -42,7 +42,8 @@ class TaskRelabel(EpisodeMap):
         super().__init__()
         if not tasks and not rules:
             raise UsageError("task_relabel", "has no new task", "tasks or rules")
-        if not all(text.strip() for text in [*(tasks or {}).values(), *(rule.task for rule in rules or ())]):
+        self._rules = [TaskRule.model_validate(rule) for rule in rules or ()]
+        if not all(text.strip() for text in [*(tasks or {}).values(), *(rule.task for rule in self._rules)]):
             raise UsageError("task_relabel", "a new task is empty", "an instruction")
         self.tasks = tasks
         self.rules = rules
@@ -55,7 +56,7 @@ class TaskRelabel(EpisodeMap):
     def apply(self, ep: Episode) -> Episode:
         """Change the text of the episode."""
         self._unmet.pop(ep.text, None)
-        fitting = (rule.task for rule in self.rules or () if all(condition.holds(ep) for condition in rule.where))
+        fitting = (rule.task for rule in self._rules if all(condition.holds(ep) for condition in rule.where))
         task = (self.tasks or {}).get(ep.text) or next(fitting, ep.text)
         ep = ep.with_facts()
         ep.text = task

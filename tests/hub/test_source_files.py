@@ -50,8 +50,7 @@ def test_datasets_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
     pushed = run_robotrove("push", tmp_path / "cubes", "lab/cubes")
     assert pushed.returncode == 0, pushed.stderr
     name = "hf://datasets/lab/cubes@v3.0"
-    for way in ("aggregate", "convert"):
-        more = ("--to", "v2.1") if way == "convert" else ()
+    for way, more in (("aggregate", ()), ("convert", ("--to", "v2.1")), ("edit", ("--drop", "0", "--task", "pick"))):
         for dataset, out in ((tmp_path / "cubes", f"{way}-local"), (name, f"{way}-hub")):
             done = run_robotrove(way, dataset, *more, "-o", tmp_path / out)
             assert done.returncode == 0, done.stderr
