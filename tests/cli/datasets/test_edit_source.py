@@ -110,6 +110,32 @@ def test_edits_of_edits_and_their_conversion(robotrove: Command, run: Path, tmp_
     assert (problem.episode, problem.feature, problem.row) == (0, "observation.state", 0)
 
 
+def test_recordings_appended_to_an_edited_dataset(robotrove: Command, run: Path, tmp_path: Path) -> None:
+    """Neither its edits nor the episode that it dropped are theirs; what was dropped may be appended again."""
+    edited, out = tmp_path / "edited", tmp_path / "out"
+    changes = ["--drop", "1", "--task", "0-3=push"]
+    assert robotrove("edit", run / "dataset", "-o", edited, *changes, "--workers", 1).code == 0
+    (path,) = write_sample("isaaclab", tmp_path / "more", episodes=1, frames=5, height=SIZE, width=SIZE, seed=9)
+    pipeline = tmp_path / "pipeline.yaml"
+    files = f"['{next(run.glob('*.hdf5'))}', '{path}']"
+    pipeline.write_text((run / "pipeline.yaml").read_text() + f"append_to: {edited}\n")
+    done = robotrove("run", pipeline, f"source.files={files}", "--output", out, "--workers", 1)
+    assert done.code == 0, done.err
+    assert "listed 5 = kept 2 + rejected 3" in done.out  # the dropped one, and the new one
+    rows = pq.read_table(out / "meta/episodes").to_pylist()
+    assert [(row["length"], row["tasks"][0]) for row in rows] == [
+        *[(FRAMES, "push")] * 3,
+        (FRAMES, "reach"),
+        (5, "reach"),
+    ]
+    for name, compared, foreign, dropped in (("dataset", 3, 2, 1), ("out", 2, 3, 0)):
+        folder = run / "dataset.run" if name == "dataset" else tmp_path / "out.run"
+        report = check_source(out, finished_run(folder), deep=True)
+        assert report.problems == ()
+        assert (report.episodes, report.foreign, report.dropped) == (compared, foreign, dropped)
+    assert robotrove("verify", out, "--deep").code == 0
+
+
 def test_actions_of_an_edited_dataset_are_those_of_the_recording(robotrove: Command, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert robotrove("edit", run / "dataset", "-o", out, *CHANGES, "--workers", 1).code == 0

@@ -260,6 +260,18 @@ def test_rows_of_dropped_episodes_may_be_damaged(
     ]
 
 
+def test_files_of_dropped_episodes_may_be_missing_in_v21(tmp_path: Path) -> None:
+    tiny_v21.build(tmp_path / "tiny")
+    for path in (tmp_path / "tiny").rglob("episode_000001.*"):
+        path.unlink()
+    next((tmp_path / "tiny").rglob("episode_000003.parquet")).write_bytes(b"PAR1")
+    with pytest.raises(RobotroveError, match="episode_000003"):
+        edit(tmp_path / "tiny", tmp_path / "refused", drop=[1])
+    edit(tmp_path / "tiny", tmp_path / "out", drop=[1, 3])
+    assert column(tmp_path / "out", "note") == [f"n{row}" for row in (*range(4), *range(7, 12), *range(14, 20))]
+    assert errors(tmp_path / "out") == []
+
+
 def test_a_dropped_episode_may_have_another_length(tmp_path: Path) -> None:
     """Episode 1 has a row less than meta/episodes says; the files say in vain where the others are."""
     tiny_v30.build(tmp_path / "tiny")
