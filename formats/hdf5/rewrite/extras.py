@@ -132,7 +132,8 @@ def _digest(file: h5py.File, path: str, keys: Collection[str], episodes: Collect
                 raise _LeftOut("cannot be read")
             parts.append(repr(group.id.links.get_val(link)).encode())
         elif (address := h5o.get_info(item.id).addr) not in seen:
-            where = object_name(item.name).strip("/").split("/")
+            leads = os.fsdecode(group.id.links.get_val(link)) if kind == h5l.TYPE_SOFT else ""
+            where = (leads if leads.startswith("/") else f"{group.name}/{leads}").strip("/").split("/")
             if any("/".join(where[:depth]) in keys for depth in range(1, len(where) + 1)):
                 raise _LeftOut(_OF_EPISODE)
             seen.add(address)

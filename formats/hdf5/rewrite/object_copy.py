@@ -238,15 +238,18 @@ class ObjectCopy:
 
     def _big_chunks(self, item: h5d.DatasetID, copy: h5d.DatasetID) -> None:
         """Copy chunks as they are stored, by pieces: HDF5 writes zeros, which take no memory, and they are replaced."""
-        with open(file_name(self._source), "rb") as old, open(file_name(self._target), "r+b", buffering=0) as new:
-            for index in range(item.get_num_chunks()):
-                chunk = item.get_chunk_info(index)
+        chunks: list[Any] = []
+        item.chunk_iter(chunks.append)
+        with open(file_name(self._source), "rb") as old, open(file_name(self._target), "r+b") as new:
+            for chunk in chunks:
                 with mmap(-1, chunk.size, flags=MAP_PRIVATE | MAP_ANONYMOUS, prot=PROT_READ) as zeros:
                     copy.write_direct_chunk(chunk.chunk_offset, zeros, chunk.filter_mask)
                 old.seek(chunk.byte_offset)
                 new.seek(copy.get_chunk_info_by_coord(chunk.chunk_offset).byte_offset)
                 for start in range(0, chunk.size, _BATCH_BYTES):
-                    new.write(old.read(min(_BATCH_BYTES, chunk.size - start)))
+                    size = min(_BATCH_BYTES, chunk.size - start)
+                    if new.write(old.read(size)) != size:
+                        raise OSError(f"the file ends in the chunk at {chunk.chunk_offset}")
 
     def _values(self, item: h5d.DatasetID, copy: h5d.DatasetID, path: str) -> None:
         """Copy the values that were written, of a type that keeps them outside of the dataset's own storage."""
