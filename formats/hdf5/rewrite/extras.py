@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from math import prod
 
 import h5py
@@ -13,7 +15,17 @@ import numpy as np
 from h5py import h5a, h5d, h5i, h5l, h5o, h5s, h5t
 
 from ....core.errors import EpisodeRejected
-from ..hdf5_file import canonical, compression, file_name, group_links, lookup, missing_filter, object_name, reading
+from ..hdf5_file import (
+    DAMAGE,
+    canonical,
+    compression,
+    file_name,
+    group_links,
+    lookup,
+    missing_filter,
+    object_name,
+    reading,
+)
 from .object_copy import attribute_names, has_pointers, is_known
 
 COUNTS = ("total", "num_demos")  # attributes of /data, of robomimic and of LIBERO, that count what is in the file
@@ -70,10 +82,11 @@ def read_extras(file: h5py.File, keys: Sequence[str]) -> Extras:
         if unknown := [name for name in lists.get(path, ()) if name not in known]:
             left_out.append(f"/{path} names {', '.join(unknown[:3])}, not in this file: it is in no new list")
     addresses: set[int] = set()
-    for path in _beside(file, above, {*keys, *lists}):
+    for path, link in _beside(file, above, {*keys, *lists}):
         addresses = addresses or {h5o.get_info(item.id).addr for key in keys if (item := _found(file, key)) is not None}
         try:
-            texts.append(f"{path} {_digest(file, path, frozenset(keys), addresses)}")
+            with reading(f"/{path}"):
+                texts.append(f"{path} {_digest(link, frozenset(keys), addresses)}")
             copied.append(path)
         except _LeftOut as exc:
             left_out.append(f"/{path} {exc}: it is in no new file")
@@ -82,20 +95,23 @@ def read_extras(file: h5py.File, keys: Sequence[str]) -> Extras:
     return Extras(tuple(copied), lists, tuple(left_out), "\n".join(texts))
 
 
-def _found(file: h5py.File, path: str) -> h5py.Group | h5py.Dataset | None:
+def _found(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
     try:
-        return lookup(file, path or "/")
+        return lookup(group, path or "/")
     except EpisodeRejected:
         return None
 
 
-def _beside(file: h5py.File, above: Collection[str], but: Collection[str]) -> Iterator[str]:
+def _beside(
+    file: h5py.File, above: Collection[str], but: Collection[str]
+) -> Iterator[tuple[str, tuple[h5py.Group, bytes, int]]]:
+    """Yield path, and group, name and type, of the links in the groups above episodes."""
     for place in sorted(above):
         group = lookup(file, place or "/")
-        if isinstance(group, h5py.Group):
-            with reading(f"group /{place} in {file.filename}"):
-                paths = [f"{place}/{os.fsdecode(name)}".lstrip("/") for name, _ in group_links(group)]
-            yield from (path for path in paths if path not in but and path not in above)
+        for name, kind in group_links(group) if isinstance(group, h5py.Group) else ():
+            path = f"{place}/{os.fsdecode(name)}".lstrip("/")
+            if path not in but and path not in above:
+                yield path, (group, name, kind)
 
 
 def _lists(file: h5py.File) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -104,52 +120,52 @@ def _lists(file: h5py.File) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name, kind in group_links(group) if isinstance(group, h5py.Group) else ():
         path = f"{_LISTS}/{os.fsdecode(name)}"
         item = _found(file, path) if kind != h5l.TYPE_EXTERNAL else None
-        if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external or missing_filter(item):
-            continue
-        if len(item.shape or ()) == 1 and h5py.check_string_dtype(item.dtype):
-            with reading(f"/{path} in {file.filename}"):
-                yield path, tuple(map(os.fsdecode, item[()].tolist()))
+        if isinstance(item, h5py.Dataset) and len(item.shape or ()) == 1 and h5py.check_string_dtype(item.dtype):
+            if item.is_virtual or item.external or missing_filter(item):
+                continue
+            with suppress(*DAMAGE):  # then it is no list, and named
+                texts = tuple(map(os.fsdecode, item[()].tolist()))
+                yield path, texts
 
 
-def _digest(file: h5py.File, path: str, keys: Collection[str], episodes: Collection[int]) -> str:
+def _digest(link: tuple[h5py.Group, bytes, int], keys: Collection[str], episodes: Collection[int]) -> str:
     """Return a text that is equal for equal objects.
+
+    Args:
+        link: Group, name and type of the link to the object.
+        keys: Paths of the episodes.
+        episodes: Addresses of the episodes.
 
     Raises:
         _LeftOut: If the object is large, or has an episode in it.
-        EpisodeRejected: unreadable_data if it is damaged.
     """
-    digest, size, seen = sha256(), 0, set(episodes)
-    above, _, name = path.rpartition("/")
-    group = lookup(file, above or "/")
-    assert isinstance(group, h5py.Group)
-    pending = [(group, os.fsencode(name), group.id.links.get_info(os.fsencode(name)).type)]
+    digest, size, seen, pending = sha256(), 0, set(episodes), [link]
     while pending:
-        group, link, kind = pending.pop()
-        parts = [repr((link, kind)).encode()]
-        item = _found(group, os.fsdecode(link)) if kind in (h5l.TYPE_HARD, h5l.TYPE_SOFT) else None
-        if item is None or file_name(item) != file_name(file):
-            if kind == h5l.TYPE_HARD:
-                raise _LeftOut("cannot be read")
-            parts.append(repr(group.id.links.get_val(link)).encode())
-        elif (address := h5o.get_info(item.id).addr) not in seen:
-            leads = os.fsdecode(group.id.links.get_val(link)) if kind == h5l.TYPE_SOFT else ""
+        group, name, kind = pending.pop()
+        item = group[name] if kind == h5l.TYPE_HARD else None
+        if kind == h5l.TYPE_SOFT:
+            leads = os.fsdecode(group.id.links.get_val(name))
             where = (leads if leads.startswith("/") else f"{group.name}/{leads}").strip("/").split("/")
             if any("/".join(where[:depth]) in keys for depth in range(1, len(where) + 1)):
                 raise _LeftOut(_OF_EPISODE)
-            seen.add(address)
-            parts.append(_attributes(item.id).encode())
-            if isinstance(item, h5py.Group):
-                links = group_links(item)
-                size += len(links) * _HEADER
-                pending += [(item, *entry) for entry in (links if size <= _LARGEST else ())]
-            parts += _content(item) if isinstance(item, h5py.Dataset) else ()
-        elif address in episodes:
+            item = _found(group, os.fsdecode(name))
+        if item is None or file_name(item) != file_name(link[0]):
+            parts: Iterable[bytes] = (repr(group.id.links.get_val(name)).encode(),)
+        elif (address := h5o.get_info(item.id).addr) in episodes:
             raise _LeftOut(_OF_EPISODE)
-        for part in parts:
+        elif address in seen:
+            parts = ()
+        else:
+            seen.add(address)
+            links = group_links(item) if isinstance(item, h5py.Group) else []
+            size += len(links) * _HEADER
+            pending += [(item, *entry) for entry in links]
+            parts = chain((_attributes(item.id).encode(),), _content(item) if isinstance(item, h5py.Dataset) else ())
+        for part in chain((repr((name, kind)).encode(),), parts):
             size += len(part)
             digest.update(part)
-        if size > _LARGEST:
-            raise _LeftOut(_TOO_LARGE)
+            if size > _LARGEST:
+                raise _LeftOut(_TOO_LARGE)
     return digest.hexdigest()
 
 
@@ -164,14 +180,13 @@ def _content(item: h5py.Dataset) -> Iterator[bytes]:
     elif item.shape is not None:
         if prod(item.shape) * kind.get_size() > _LARGEST:
             raise _LeftOut(_TOO_LARGE)
-        with reading(f"{item.name} in {item.file.filename}"):
-            if not has_pointers(kind):
-                yield _bytes(item.id)
-            elif item.shape:
-                for start in range(0, len(item), _BATCH_ROWS):
-                    yield canonical(item[start : start + _BATCH_ROWS])
-            else:
-                yield canonical(item[()])
+        if not has_pointers(kind):
+            yield _bytes(item.id)
+        elif item.shape:
+            for start in range(0, len(item), _BATCH_ROWS):
+                yield canonical(item[start : start + _BATCH_ROWS])
+        else:
+            yield canonical(item[()])
 
 
 def _attributes(item: h5i.ObjectID, but: Collection[str] = ()) -> str:

@@ -115,3 +115,20 @@ def test_a_mask_without_names_of_episodes_is_no_list(tmp_path: Path) -> None:
     found = extras(tmp_path / "a.hdf5", build)
     assert dict(found.lists) == {"mask/train": ("demo_1", "data/demo_0")}
     assert found.copied == ("mask/numbers", "mask/other", "mask/table")
+
+
+def test_a_damaged_object_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    assert extras(path, lambda file: file.update({"meta/x": 1, "mask/train": ["demo_0"], "note": 2})).left_out == ()
+    with h5py.File(path) as file:
+        places = [h5py.h5o.get_info(file[name].id).addr for name in ("meta/x", "mask/train")]
+    with open(path, "r+b") as stream:
+        for place in places:
+            stream.seek(place)
+            stream.write(b"\xff" * 16)
+    with h5py.File(path) as file:
+        found = read_extras(file, KEYS)
+    assert found.copied == ("note",)
+    assert [text.partition(":")[0] for text in found.left_out] == [
+        "/mask is in no new file", "/meta is in no new file",
+    ]  # fmt: skip
