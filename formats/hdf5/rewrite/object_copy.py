@@ -79,21 +79,20 @@ class ObjectCopy:
             above, _, name = path.rpartition("/")
             _, target = self._above(above)
             item = h5o.open(self._source.id, os.fsencode(path))
-            stored, kind, values = (
-                item.get_create_plist(),
-                item.get_type().copy(),
-                [os.fsencode(text) for text in texts],
-            )
+            stored, kind = item.get_create_plist(), item.get_type().copy()
+            values = [os.fsencode(text) for text in texts]
             if kind.is_variable_str():
                 memory, rows = h5t.py_create(item.dtype), np.array(values, item.dtype)
             else:
                 ends = int(kind.get_strpad() == h5t.STR_NULLTERM)
                 kind.set_size(max(kind.get_size(), *(len(value) + ends for value in values), 1))
                 memory, rows = kind, np.array(values, f"S{kind.get_size()}")
-            (most,) = (
-                item.get_space().get_simple_extent_dims(maxdims=True) if stored.get_layout() == h5d.CHUNKED else (0,)
-            )
-            most = most if most == h5s.UNLIMITED else max(most, len(texts))
+            most = item.get_space().get_simple_extent_dims(maxdims=True)[0]
+            if stored.get_layout() != h5d.CHUNKED:
+                most = len(texts)
+            else:
+                stored.set_chunk(stored.get_chunk())  # it had the size of the old type with it
+                most = most if most == h5s.UNLIMITED else max(most, len(texts))
             copy = h5d.create(target, os.fsencode(name), kind, h5s.create_simple((len(texts),), (most,)), stored)
             copy.write(h5s.ALL, h5s.ALL, rows, memory)
             self._made[h5o.get_info(item).addr] = os.fsencode(f"/{path}")

@@ -240,6 +240,41 @@ def test_other_files(is_relative: bool, tmp_path: Path, monkeypatch: pytest.Monk
     assert os.stat(tmp_path / "in/raw.bin").st_mtime_ns == stamp
 
 
+@pytest.mark.parametrize("texts", [[], ["demo_3"], ["demo_1", "demo_100", "demo_é", "demo_4"]])
+def test_lists_with_other_texts(texts: list[str], tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        names = [b"demo_1", b"demo_2", b"demo_3"]
+        file.create_dataset(
+            "mask/open", data=names, dtype=h5py.string_dtype(), maxshape=(None,), chunks=(2,), compression=4
+        )
+        file.create_dataset(
+            "mask/fixed", data=np.array(names), maxshape=(5,), chunks=(2,), fletcher32=True, fillvalue=b"-"
+        )
+        kind = h5py.h5t.C_S1.copy()
+        kind.set_size(7)
+        ended = h5py.h5d.create(file["mask"].id, b"ended", kind, h5py.h5s.create_simple((3,)))
+        ended.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(names, "S7"), kind)
+        file["mask/open"].attrs["seed"] = 1
+    with h5py.File(tmp_path / "a.hdf5") as file, h5py.File(tmp_path / "b.hdf5", "w") as new:
+        copy = ObjectCopy(file, new, tmp_path, {})
+        for name in ("open", "fixed", "ended"):
+            copy.copy_list(f"mask/{name}", texts)
+    with h5py.File(tmp_path / "b.hdf5") as file:
+        mask = file["mask"]
+        assert {name: [text.decode() for text in mask[name]] for name in mask} == dict.fromkeys(mask, texts)
+        assert sorted(mask) == ["ended", "fixed", "open"]
+        longest = max([len(text.encode()) for text in texts], default=0)
+        assert mask["open"].dtype == h5py.string_dtype()
+        assert mask["fixed"].dtype == f"S{max(6, longest)}"
+        assert mask["ended"].id.get_type().get_size() == max(7, longest + 1)
+        assert mask["ended"].id.get_type().get_strpad() == h5py.h5t.STR_NULLTERM
+        assert [mask[name].maxshape for name in ("open", "fixed", "ended")] == [(None,), (5,), (len(texts),)]
+        assert (mask["open"].chunks, mask["open"].compression_opts) == ((2,), 4)
+        assert (mask["fixed"].chunks, mask["fixed"].fletcher32, mask["fixed"].fillvalue) == ((2,), True, b"-")
+        assert mask["ended"].chunks is None
+        assert mask["open"].attrs["seed"] == 1
+
+
 def test_names_that_are_not_utf8_and_deep_groups(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         demo = file.create_group("data/demo_0")
