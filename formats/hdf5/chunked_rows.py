@@ -69,7 +69,7 @@ class ChunkedRows:
                 dataset.id.get_create_plist().get_nfilters() == 0 and _whole(dataset)
             )
         step = max(1, self.batch_bytes // row_bytes)
-        if not inflates or stop - start == 1:  # of one row HDF5 inflates one chunk after the other
+        if not inflates:
             yield from self._directly(dataset, start, stop, step)
             return
         band = chunks[0]

@@ -130,6 +130,17 @@ class StringColumn(Column):
         yield np.asarray(rows, dtype=object).reshape(-1, 1)
 
 
+def upright(frames: Array, color: Color, flip: Flip) -> Array:
+    """Return frames (n, height, width, 3) as upright RGB, as a view."""
+    if color == "bgr":
+        frames = frames[..., ::-1]
+    if flip in ("vertical", "rotate180"):
+        frames = frames[:, ::-1]
+    if flip in ("horizontal", "rotate180"):
+        frames = frames[:, :, ::-1]
+    return frames
+
+
 class FrameColumn(Column):
     """A camera. Subclasses give frames as stored; colour order and orientation are put right here.
 
@@ -152,13 +163,7 @@ class FrameColumn(Column):
     def batches(self, start: int, stop: int) -> Iterator[Array]:
         """Yield frames start..stop as uint8 RGB (n, height, width, 3), about 4 MB at a time."""
         for frames in self._stored(start, stop):
-            if self._color == "bgr":
-                frames = frames[..., ::-1]
-            if self._flip in ("vertical", "rotate180"):
-                frames = frames[:, ::-1]
-            if self._flip in ("horizontal", "rotate180"):
-                frames = frames[:, :, ::-1]
-            yield np.ascontiguousarray(frames)
+            yield np.ascontiguousarray(upright(frames, self._color, self._flip))
 
 
 class RawFrameColumn(FrameColumn):

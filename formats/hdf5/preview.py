@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -14,7 +16,7 @@ import numpy as np
 from ...core.columns import Array
 from ...core.errors import EpisodeRejected, in_utf8
 from ...media.image.pixels import Pixels
-from .columns import EncodedFrameColumn, RawFrameColumn, begins_like_image, colour_axis, is_encoded, picture_size
+from .columns import EncodedFrameColumn, begins_like_image, colour_axis, is_encoded, picture_size, upright
 from .hdf5_file import DAMAGE, form, lookup, missing_filter
 from .mapping import ColumnSpec
 from .stored_rows import check_rows
@@ -27,6 +29,7 @@ _MAX_CHUNK = 96 << 20
 _MAX_INFLATED = 256 << 20  # of a sample, chunks counted each time
 _MAX_TEXTS = 4096  # rows read of texts
 _BLOCKS = 16  # runs of rows that a sample has
+_PIECE = 64 << 10  # bytes inflated at a time
 # Joints, poses and pieces of trajectories are narrower; (T, n) numbers of one value each are wider or longer.
 _FEWEST_PIXELS, _FEWEST_OF_ONE, _MOST_RATIO = 32, 64, 2
 
@@ -95,7 +98,8 @@ def preview(file: h5py.File, path: str) -> Preview | None:
         if skipped := _too_large(dataset, is_text):
             return Preview(rows=rows, skipped=skipped)
         pictured = _pictured(dataset)
-        if pictured == "encoded" or (pictured == "frames" and dataset.nbytes > MAX_BYTES):
+        is_video = pictured == "frames" and form(dataset)[1] == np.uint8
+        if pictured == "encoded" or (is_video and dataset.nbytes > MAX_BYTES):
             return None
     except (*DAMAGE, EpisodeRejected) as exc:
         return Preview(problem=_said(exc))
@@ -160,18 +164,16 @@ def _spans(rows: int, most: int, blocks: int) -> Iterator[tuple[int, int]]:
         yield start, start + size
 
 
-def _pictured(dataset: h5py.Dataset) -> Literal["encoded", "frames", "numbers", "one", ""]:
-    """Return how a dataset has pictures: JPEG or PNG, pixels, other numbers by frame; one alone; empty if not."""
+def _pictured(dataset: h5py.Dataset) -> Literal["encoded", "frames", "one", ""]:
+    """Return how a dataset has pictures: as JPEG or PNG, as frames, or being one itself; empty if it has none."""
     shape, dtype = form(dataset)
     if prod(shape) and is_encoded(dataset) and begins_like_image(dataset):
         return "encoded"
     if not prod(shape) or dtype.kind not in "biuf":
         return ""
     size, is_pixels = picture_size(shape), dtype == np.uint8
-    if size and is_pixels and colour_axis(shape) is not None:
+    if size and ((is_pixels and colour_axis(shape) is not None) or _has_sides(size, _FEWEST_PIXELS)):
         return "frames"
-    if size and _has_sides(size, _FEWEST_PIXELS):
-        return "frames" if is_pixels else "numbers"
     is_colour = len(shape) == 3 and is_pixels and shape[2] in (3, 4) and _has_sides(shape[:2], _FEWEST_PIXELS)
     return "one" if is_colour or (len(shape) == 2 and _has_sides(shape, _FEWEST_OF_ONE)) else ""
 
@@ -191,6 +193,11 @@ def pictures(file: h5py.File, path: str, count: int, specs: Mapping[str, ColumnS
         count: Most rows.
         specs: Source in an episode to what the layout converts it to, see `conversions`; None shows pixels as stored.
     """
+    spec = next(
+        (spec for source, spec in (specs or {}).items() if path.endswith(f"/{source}")), ColumnSpec(source=path)
+    )
+    changes = (("color", spec.color, "rgb"), ("flip", spec.flip, "none"))
+    notes = [f"{name}: {value}" for name, value, default in changes if value != default]
     try:
         dataset = lookup(file, path)
         if not isinstance(dataset, h5py.Dataset) or dataset.shape is None or missing_filter(dataset):
@@ -198,49 +205,87 @@ def pictures(file: h5py.File, path: str, count: int, specs: Mapping[str, ColumnS
         if skipped := _too_large(dataset, is_text=False):
             return Pictures(skipped=skipped)
         pictured = _pictured(dataset)
-        if pictured in ("numbers", "one"):
-            return _of_numbers(dataset, None if pictured == "one" else spread(len(dataset), count))
+        if pictured == "encoded":
+            column = EncodedFrameColumn(dataset, color=spec.color, flip=spec.flip)
+            del dataset  # `ChunkedRows` sets the cache of a dataset that is not open
+            return _decoded(column, count, notes)
         if not pictured:
             return Pictures()
-        spec = next(
-            (spec for source, spec in (specs or {}).items() if path.endswith(f"/{source}")), ColumnSpec(source=path)
-        )
-        make = EncodedFrameColumn if pictured == "encoded" else RawFrameColumn
-        column = make(dataset, color=spec.color, flip=spec.flip)
-        del dataset  # `ChunkedRows` sets the cache of a dataset that is not open
-    except (*DAMAGE, EpisodeRejected) as exc:
-        is_wide = isinstance(exc, EpisodeRejected) and exc.reason == "image_dtype"
-        return Pictures(skipped=_said(exc)) if is_wide else Pictures(problem=_said(exc))
+        found, problem = _frames(dataset, spread(len(dataset), count) if pictured == "frames" else None)
+    except EpisodeRejected as exc:  # what has more than 8 bits is no damage
+        return Pictures(skipped=exc.detail) if exc.reason == "image_dtype" else Pictures(problem=exc.detail)
+    except DAMAGE as exc:
+        return Pictures(problem=_said(exc))
+    if pictured == "one":
+        notes.append("one picture")
+    if found and form(dataset)[1] != np.uint8:
+        low, high = _ends([frame for _, frame in found])
+        notes.append(f"black is {low:.4g}, white is {high:.4g}")
+        found = [(row, _levels(frame, low, high)) for row, frame in found]
+    return Pictures([(row, _rgb(frame, spec)) for row, frame in found], ", ".join(notes), problem)
+
+
+def _decoded(column: EncodedFrameColumn, count: int, notes: Sequence[str]) -> Pictures:
     found, problem = [], ""
     for row in spread(column.length, count):
         try:
             found.append((row, column.read(row, row + 1)[0]))
         except EpisodeRejected as exc:
             problem = problem or exc.detail
-    changes = [f"{name}: {value}" for name, value in (("color", spec.color), ("flip", spec.flip))]
-    return Pictures(found, ", ".join(text for text in changes if not text.endswith(("rgb", "none"))), problem)
+    return Pictures(found, ", ".join(notes), problem)
 
 
-def _of_numbers(dataset: h5py.Dataset, rows: Sequence[int] | None) -> Pictures:
-    """Return rows as pictures, or of a dataset that is one picture, `rows` being None, all of it as row 0."""
+def _frames(dataset: h5py.Dataset, rows: Sequence[int] | None) -> tuple[list[tuple[int, Array]], str]:
+    """Return rows (height, width) or (height, width, channels), and the fault of one; None takes all as one picture."""
     found: list[tuple[int, Array]] = []
-    axis, dtype, problem = colour_axis(form(dataset)[0]), form(dataset)[1], ""
+    axis, problem = colour_axis(form(dataset)[0]), ""
     for row in [0] if rows is None else rows:
         try:
             _check_sources(dataset, row, len(dataset) if rows is None else row + 1)
-            values = np.asarray(dataset[() if rows is None else row])
-            found.append((row, values if axis is None else np.moveaxis(values, axis - 1, -1)))
+            frame = np.asarray(dataset[()]) if rows is None else _row(dataset, row)
+            found.append((row, frame if axis is None else np.moveaxis(frame, axis - 1, -1)))
         except (*DAMAGE, EpisodeRejected) as exc:
             problem = problem or f"row {row} cannot be read: {_said(exc)}"
-    notes = ["one picture"] if rows is None else []
-    if dtype == np.uint8 or not found:
-        return Pictures([(row, _rgb(values)) for row, values in found], ", ".join(notes), problem)
-    finite = [part for _, values in found if (part := values[np.isfinite(values)]).size]
+    return found, problem
+
+
+def _row(dataset: h5py.Dataset, row: int) -> Array:
+    """Return one row; of a chunk of whole rows that gzip alone packs, nothing behind it is inflated."""
+    made, size = dataset.id.get_create_plist(), dataset.dtype.itemsize * prod(dataset.shape[1:])
+    filters = [made.get_filter(at)[0] for at in range(made.get_nfilters())]
+    if filters == [h5py.h5z.FILTER_DEFLATE] and dataset.chunks[1:] == dataset.shape[1:] and not dataset.dtype.subdtype:
+        with suppress(*DAMAGE, zlib.error):  # HDF5 names the fault
+            inside = row % dataset.chunks[0]
+            place = row - inside, *[0] * (dataset.ndim - 1)
+            stored = dataset.id.get_chunk_info_by_coord(place)
+            if stored.byte_offset is not None and not stored.filter_mask:
+                data = _inflated(dataset.id.read_direct_chunk(place)[1], inside * size, size)
+                return np.frombuffer(data, dataset.dtype).reshape(dataset.shape[1:])
+    return np.asarray(dataset[row])
+
+
+def _inflated(packed: bytes, start: int, size: int) -> bytes:
+    """Return `size` bytes from `start` on of what zlib packed; fewer if it ends before."""
+    inflater, found = zlib.decompressobj(), bytearray()
+    for begin in range(0, len(packed), _PIECE):
+        piece = packed[begin : begin + _PIECE]
+        while piece:
+            found += inflater.decompress(piece, _PIECE)
+            piece = inflater.unconsumed_tail
+            if start:
+                passed = min(start, len(found))
+                start -= passed
+                del found[:passed]
+            elif len(found) >= size:
+                return bytes(found[:size])
+    return bytes(found[:size])
+
+
+def _ends(frames: Sequence[Array]) -> tuple[float, float]:
+    """Return the smallest and largest number of frames; of colours between 0 and 1, these."""
+    finite = [part for frame in frames if (part := frame[np.isfinite(frame)]).size]
     low, high = (float(end([end(part) for part in finite])) if finite else 0.0 for end in (np.min, np.max))
-    if axis is not None and low >= 0 and high <= 1:  # colours: 1 is the brightest
-        low, high = 0.0, 1.0
-    shown = [(row, _rgb(_levels(values, low, high))) for row, values in found]
-    return Pictures(shown, ", ".join([*notes, f"black is {low:.4g}, white is {high:.4g}"]), problem)
+    return (0.0, 1.0) if frames[0].ndim == 3 and low >= 0 and high <= 1 else (low, high)
 
 
 def _levels(values: Array, low: float, high: float) -> Pixels:
@@ -250,9 +295,11 @@ def _levels(values: Array, low: float, high: float) -> Pixels:
     return levels
 
 
-def _rgb(values: Array) -> Pixels:
-    colours: Pixels = values[..., None] if values.ndim == 2 else values[..., :3]
-    return colours if colours.shape[2] == 3 else np.repeat(colours[..., :1], 3, axis=2)
+def _rgb(frame: Array, spec: ColumnSpec) -> Pixels:
+    colours = frame[..., None] if frame.ndim == 2 else frame[..., :3]
+    colours = colours if colours.shape[2] == 3 else np.repeat(colours[..., :1], 3, axis=2)
+    turned: Pixels = upright(colours[None], spec.color, spec.flip)[0]
+    return turned
 
 
 def spread(length: int, count: int) -> Sequence[int]:

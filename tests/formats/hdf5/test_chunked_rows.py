@@ -148,14 +148,3 @@ def test_a_damaged_chunk_rejects_the_episode(tmp_path: Path, band_bytes: int) ->
         with pytest.raises(EpisodeRejected, match="/f rows 3") as caught:
             next(batches)
     assert caught.value.reason == "unreadable_data"
-
-
-def test_one_row_needs_no_scratch_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(chunked_rows.SCRATCH_VARIABLE, str(tmp_path / "missing"))
-    with h5py.File(tmp_path / "a.hdf5", "w") as file:
-        file.create_dataset("frames", data=ROWS, chunks=(50, 12, 20, 3), compression="gzip")
-        rows = ChunkedRows(file, "/frames", band_bytes=FRAME)
-        [found] = rows.batches(31, 32)
-        np.testing.assert_array_equal(found, ROWS[31:32])
-        with pytest.raises(RobotroveError, match="missing"):
-            list(rows.batches(31, 33))

@@ -123,6 +123,38 @@ def test_a_large_chunk_is_inflated_for_few_runs_of_rows(file: h5py.File, monkeyp
     assert [(at.start, at.stop) for at in read] == [(0, 333), (9833, 10166), (19_667, 20_000)]
 
 
+def test_rows_of_chunks_of_several_frames(file: h5py.File) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (9, 100, 150, 3), np.uint8)
+    depth = frames[..., 0].astype(">f4")
+    made = {"chunks": (4, 100, 150, 3), "compression": "gzip"}
+    file.create_dataset("gzip", data=frames, **made)
+    file.create_dataset("shuffled", data=frames, shuffle=True, **made)
+    file.create_dataset("summed", data=frames, fletcher32=True, **made)
+    file.create_dataset("plain", data=frames, chunks=made["chunks"])
+    file.create_dataset("tiles", data=frames, chunks=(4, 50, 50, 1), compression="gzip")
+    for name in file:
+        found = pictures(file, name, 9)
+        assert (found.problem, [row for row, _ in found.rows]) == ("", list(range(9)))
+        np.testing.assert_array_equal([frame for _, frame in found.rows], frames)
+    file.create_dataset("depth", data=depth, chunks=(4, 100, 150), compression="gzip")
+    found = pictures(file, "depth", 9)
+    assert found.note == "black is 0, white is 255"
+    np.testing.assert_array_equal([frame[..., 0] for _, frame in found.rows], frames[..., 0])
+    file.create_dataset("never", (9, 100, 150, 3), np.uint8, fillvalue=7, **made)
+    assert {int(frame.max()) for _, frame in pictures(file, "never", 9).rows} == {7}
+
+
+def test_rows_before_the_damage_of_a_chunk(file: h5py.File) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 100, 150, 3), np.uint8)
+    data = file.create_dataset("cam", data=frames, chunks=(4, 100, 150, 3), compression="gzip")
+    _, packed = data.id.read_direct_chunk((0, 0, 0, 0))
+    data.id.write_direct_chunk((0, 0, 0, 0), packed[: len(packed) * 6 // 10])
+    found = pictures(file, "cam", 4)
+    assert [row for row, _ in found.rows] == [0, 1]
+    np.testing.assert_array_equal([frame for _, frame in found.rows], frames[:2])
+    assert found.problem.startswith("row 2 cannot be read: ")
+
+
 def test_one_picture(file: h5py.File) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     file["rgb"] = rgb
