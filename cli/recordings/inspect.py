@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -43,6 +43,7 @@ _SHEET_EPISODES = 12  # of a dataset
 _PATIENCE = 2.0  # seconds without a word
 
 Strip = tuple[str, Sequence[Pixels]]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +206,21 @@ def _show_file(path: Path, view: _View) -> int:
 
 
 def _watched(nodes: Iterator[Node], faults: list[str]) -> Iterator[Node]:
-    """Yield nodes; note the unreadable ones, and say how many there are so far where it takes long."""
-    due = monotonic() + _PATIENCE
-    for count, node in enumerate(nodes, 1):
+    """Yield nodes, and note the unreadable ones."""
+    for node in _announced(nodes, "object"):
         if node.kind == "unreadable":
             faults.append(node.path)
-        if monotonic() > due:
-            click.echo(f"reading: {counted(count, 'object')} so far", err=True)
-            due = monotonic() + _PATIENCE
         yield node
+
+
+def _announced(items: Iterator[_T], noun: str) -> Iterator[_T]:
+    """Yield items, and say how many there are so far where it takes long."""
+    due = monotonic() + _PATIENCE
+    for count, item in enumerate(items, 1):
+        if monotonic() > due:
+            click.echo(f"reading: {counted(count, noun)} so far", err=True)
+            due = monotonic() + _PATIENCE
+        yield item
 
 
 def _show_values(opened: Any, node: Node, specs: Mapping[str, ColumnSpec], faults: list[str]) -> None:
@@ -254,6 +261,7 @@ def _file_strips(
 def _write_sheet(target: Path | None, strips: Iterator[Strip]) -> None:
     if target is None:
         return
+    strips = _announced(strips, "filmstrip")
     first = next(strips, None)
     if first is None:
         raise UsageError(str(target), "has no pictures to show", "a file or dataset with cameras")

@@ -224,6 +224,10 @@ def test_wide_letters_take_two_columns(robotrove: Callable, tmp_path: Path) -> N
 def test_a_walk_that_takes_long_says_so(robotrove: Callable, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.0)
     assert "reading: 3 objects so far" in robotrove("inspect", recording).err.splitlines()
+    with h5py.File(recording, "a") as file:
+        file["left"] = file["right"] = np.zeros((2, 20, 40, 3), np.uint8)
+    found = robotrove("inspect", recording, "-o", recording.with_suffix(".png"))
+    assert found.err.splitlines()[-1] == "reading: 2 filmstrips so far"
 
 
 def test_pictures_of_libero_are_upright(robotrove: Callable, tmp_path: Path) -> None:
