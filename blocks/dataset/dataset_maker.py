@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -76,6 +76,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     ) -> None:
         if edit is not None and (count := len(datasets or ())) != 1:
             raise UsageError(f"{self.name}: edit", f"changes one dataset, and `datasets` has {count}", "one dataset")
+        if edit is not None and not edit.entry:
+            raise UsageError(f"{self.name}: edit", "changes nothing", f"one of {', '.join(asdict(edit))}")
         self.datasets = datasets
         self.video = video
         self.annotations = annotations

@@ -92,7 +92,7 @@ def command(
     hf://datasets/OWNER/NAME[@REVISION]. Packets are copied, not re-encoded. Rerun the same command to resume.
     """
     # Refused here: there is no pipeline file to fix.
-    edit = DatasetEdit([*drop], [*keep], tasks, rename_features, [*drop_features], robot_type).entry
+    edit = DatasetEdit([*drop], [*keep] or None, tasks, rename_features, [*drop_features], robot_type).entry
     if not edit:
         options = ", ".join("--" + one.name.replace("_", "-").removesuffix("s") for one in fields(DatasetEdit))
         raise click.UsageError(f"no change is given; expected one of {options}")

@@ -44,7 +44,7 @@ class DatasetEdit:
     """
 
     drop: list[int | str] = field(default_factory=list)
-    keep: list[int | str] = field(default_factory=list)
+    keep: list[int | str] | None = None
     tasks: dict[str, str] = field(default_factory=dict)
     rename_features: dict[str, str] = field(default_factory=dict)
     drop_features: list[str] = field(default_factory=list)
@@ -53,6 +53,8 @@ class DatasetEdit:
     def __post_init__(self) -> None:
         if self.drop and self.keep:
             raise UsageError("edit", "both drop and keep are given", "one of them")
+        if self.keep == []:
+            raise UsageError("edit: keep", "is empty", "at least one episode")
         _ = self._chosen, self._tasks  # numbers that are none
         if blank := [episodes for episodes, text in self.tasks.items() if not text.strip()]:
             raise UsageError(f"edit: tasks, {blank[0]}", "its task is empty", "an instruction")
@@ -67,7 +69,7 @@ class DatasetEdit:
 
     @cached_property
     def _chosen(self) -> list[range]:
-        return number_ranges(self.drop or self.keep, "edit: drop" if self.drop else "edit: keep")
+        return number_ranges(self.drop or self.keep or (), "edit: drop" if self.drop else "edit: keep")
 
     @cached_property
     def _tasks(self) -> list[tuple[str, list[range]]]:

@@ -318,9 +318,13 @@ def test_a_video_may_end_before_dropped_episodes(tmp_path: Path) -> None:
     assert np.abs(np.array(reds) - np.arange(12) * 10).max() <= 6  # `picture` has 10 times its number
 
 
-def test_an_edit_needs_one_dataset(dataset: Path) -> None:
+def test_an_edit_needs_one_dataset_and_a_change(dataset: Path) -> None:
     with pytest.raises((ConfigError, UsageError), match="changes one dataset, and `datasets` has 2"):
         Aggregator(datasets=[str(dataset)] * 2, edit=DatasetEdit(drop=[1]))
+    with pytest.raises((ConfigError, UsageError), match="changes nothing"):
+        Aggregator(datasets=[str(dataset)], edit=DatasetEdit(drop=[]))
+    with pytest.raises((ConfigError, UsageError), match="edit: keep: is empty"):
+        DatasetEdit(keep=[], robot_type="arm")
 
 
 @pytest.mark.slow
