@@ -102,10 +102,6 @@ def read_inputs(
     if edit is not None:  # what a column that is dropped holds does not matter
         integers = (key for key in edit.drop_features if key in features and features[key].is_integer)
         annotations = {**dict.fromkeys(integers, "values"), **annotations}
-    decided, notes = decided_annotations([open_dataset(folder) for folder in folders], annotations)
-    for folder, info in zip(folders, infos, strict=True):
-        for key in (key for key, feature in features.items() if feature.names and not info.features[key].names):
-            notes.append(printable(f"{key} has no names in {folder}; the output has those of another dataset"))
     found: list[InputDataset] = []
     files = 0
     for folder in folders:
@@ -113,7 +109,16 @@ def read_inputs(
         found.append(dataset)
         files += count
         on_dataset(len(found), len(folders))
-    if on_duplicate != "keep":
+    if edit is not None:
+        with naming_dataset(folders[0]):
+            only = open_dataset(folders[0])
+            found = [edit.applied(found[0], only.episode_numbers.tolist(), only.lengths.tolist())]
+    positions = {at for dataset in found for episode in dataset.skipped for at in episode.positions}
+    decided, notes = decided_annotations([open_dataset(folder) for folder in folders], annotations, positions)
+    for folder, info in zip(folders, infos, strict=True):
+        for key in (key for key, feature in features.items() if feature.names and not info.features[key].names):
+            notes.append(printable(f"{key} has no names in {folder}; the output has those of another dataset"))
+    if on_duplicate != "keep" and edit is None:
         shared = duplicates(folders, decided)
         if on_duplicate == "refuse":
             refuse_duplicates(folders, shared)
@@ -122,9 +127,6 @@ def read_inputs(
     if edit is None:
         edits = [{}, *edits] if edits else []
         return DatasetInputs(found, files, features, infos[0].fps, infos[0].robot_type, decided, notes, edits)
-    with naming_dataset(folders[0]):
-        only = open_dataset(folders[0])
-        found = [edit.applied(found[0], only.episode_numbers.tolist(), only.lengths.tolist())]
     own = edit.info(replace(infos[0], annotations=decided))
     edits = [edit.entry, *edits]
     return DatasetInputs(found, files, own.features, own.fps, own.robot_type, own.annotations, notes, edits)

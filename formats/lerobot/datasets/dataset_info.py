@@ -6,6 +6,7 @@ import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -241,12 +242,15 @@ def _named_by_modality(dataset: Dataset) -> set[str]:
     return set()
 
 
-def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def decided_annotations(
+    datasets: Sequence[Dataset], given: Mapping[str, str], skipped: Container[int] = ()
+) -> tuple[dict[str, str], list[str]]:
     """Return what the numbers of annotation columns are, alike in all datasets, and notes on it.
 
     Args:
         datasets: The datasets, with the same features.
         given: Column to "tasks" or "values", as the user decided.
+        skipped: Positions of episodes of each dataset that do not matter; their rows are not read.
 
     Raises:
         UsageError: Naming each column in doubt with datasets, numbers and the options that decide.
@@ -269,7 +273,7 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
         found = []
         for dataset in datasets:
             with naming_dataset(dataset.root):
-                found.append(_meaning(dataset, key, given.get(key, "")))
+                found.append(_meaning(dataset, key, given.get(key, ""), skipped))
         if "" in (meanings := {what for what, _ in found}) or len(meanings) > 1:
             doubts += [f"{key} of {dataset.root}: {why}" for dataset, (_, why) in zip(datasets, found, strict=True)]
             todo.append(key)
@@ -290,12 +294,14 @@ def decided_annotations(datasets: Sequence[Dataset], given: Mapping[str, str]) -
             "numbers of tasks in every dataset, or values in every dataset",
             f"{' '.join(f'--annotation {key}=values' for key in todo)} copies the numbers (in a pipeline: annotations: "
             f"{{{', '.join(f'{key}: values' for key in todo)}}} of the block)"
-            + "".join(f"; --annotation {key}=tasks renumbers them" for key in todo if _can_be_tasks(datasets, key)),
+            + "".join(
+                f"; --annotation {key}=tasks renumbers them" for key in todo if _can_be_tasks(datasets, key, skipped)
+            ),
         )
     return decided, notes
 
 
-def _meaning(dataset: Dataset, key: str, given: str) -> tuple[str, str]:
+def _meaning(dataset: Dataset, key: str, given: str, skipped: Container[int]) -> tuple[str, str]:
     """Return what the numbers of a column are, empty if in doubt, and why."""
     what = given or recorded_annotations(dataset).get(key, "")
     if what == "values":
@@ -303,7 +309,7 @@ def _meaning(dataset: Dataset, key: str, given: str) -> tuple[str, str]:
     name = "subtasks" if key == LISTS["subtasks"] else "tasks"
     if name == "subtasks" and not dataset.subtasks:
         return "values", f"it has no {paths_v30.SUBTASKS}"
-    numbers, tasks = _numbers(dataset, key), dataset.task_numbers
+    numbers, tasks = _numbers(dataset, key, skipped), dataset.task_numbers
     known = set(range(len(dataset.subtasks))) if name == "subtasks" else tasks
     valid = {number for number in tasks if dataset.tasks[number].strip().lower() == _VALID}
     is_flag = key.endswith((_VALID, "validity")) and not what and not dataset.features[key].points_into
@@ -316,17 +322,19 @@ def _meaning(dataset: Dataset, key: str, given: str) -> tuple[str, str]:
     return name, f"all of {some(numbers)} are numbers of its {name}"
 
 
-def _can_be_tasks(datasets: Iterable[Dataset], key: str) -> bool:
+def _can_be_tasks(datasets: Iterable[Dataset], key: str, skipped: Container[int]) -> bool:
     """Return True if each dataset has a task for every number of a column."""
     for dataset in datasets:
         with naming_dataset(dataset.root):
-            if _meaning(dataset, key, "tasks")[0] in ("", "values"):
+            if _meaning(dataset, key, "tasks", skipped)[0] in ("", "values"):
                 return False
     return True
 
 
-def _numbers(dataset: Dataset, key: str) -> set[int]:
+def _numbers(dataset: Dataset, key: str, skipped: Container[int]) -> set[int]:
     found: set[int] = set()
-    for batch in dataset.rows([key]):
+    measured = enumerate(dataset.measured(skipped, dataset.video_keys)) if skipped else ()  # opens no video
+    taken = (dataset.rows([key], at) for position, at in measured if position not in skipped)
+    for batch in chain.from_iterable(taken) if skipped else dataset.rows([key]):
         found.update(np.unique(batch[key]).tolist())
     return found

@@ -260,6 +260,33 @@ def test_rows_of_dropped_episodes_may_be_damaged(
     ]
 
 
+def test_annotations_of_dropped_episodes_may_be_damaged(dataset: Path, tmp_path: Path) -> None:
+    """The numbers of an annotation column decide what it is; those of dropped episodes do not count."""
+    change_json(
+        dataset / "meta/info.json",
+        lambda info: info["features"].update({DESCRIPTION: {"dtype": "int64", "shape": [1], "names": None}}),
+    )
+    for path in dataset.glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        numbers = [7 if episode == 1 else task for episode, task in zip(*flat(table), strict=True)]
+        pq.write_table(table.append_column(DESCRIPTION, pa.array(numbers)).replace_schema_metadata(None), path)
+    with pytest.raises(UsageError, match="their numbers may be those of tasks, or values"):
+        edit(dataset, tmp_path / "refused", drop=[3])
+    for path in sorted(dataset.glob("data/*/*.parquet")):
+        if max(flat(pq.read_table(path))[0]) >= 3:
+            path.write_bytes(b"PAR1")
+    edit(dataset, tmp_path / "out", drop=[1, "3-4"])
+    assert column(tmp_path / "out", DESCRIPTION) == column(tmp_path / "out", "task_index") == [0] * 4 + [1] * 5
+    assert errors(tmp_path / "out") == []
+
+
+def flat(table: pa.Table) -> list[list[int]]:
+    """Numbers of the episodes and tasks of rows."""
+    found = ([value[0] if isinstance(value, list) else value for value in table[key].to_pylist()] for key in
+             ("episode_index", "task_index"))  # fmt: skip
+    return list(found)
+
+
 def test_files_of_dropped_episodes_may_be_missing_in_v21(tmp_path: Path) -> None:
     tiny_v21.build(tmp_path / "tiny")
     for path in (tmp_path / "tiny").rglob("episode_000001.*"):
