@@ -391,7 +391,7 @@ class FoundRows:
         for _, batch in self._dataset.batches(path, ["episode_index"]):
             numbers = batch["episode_index"].to_numpy(zero_copy_only=False)
             if numbers.dtype.kind not in "iu":
-                raise Damaged(path, "episode_index has values that are no whole numbers")
+                raise Damaged(path, "episode_index is not a column of whole numbers")
             cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
             for first, stop in pairwise(cuts):
                 runs = self._runs.setdefault(int(numbers[first]), [])

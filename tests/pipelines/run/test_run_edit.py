@@ -310,6 +310,11 @@ def test_a_dropped_episode_may_have_another_length(tmp_path: Path) -> None:
     edit(tmp_path / "tiny", tmp_path / "out", drop=[1])
     assert column(tmp_path / "out", "note") == [f"n{row}" for row in (*range(4), *range(7, 20))]
 
+    at = table.column_names.index("episode_index")
+    pq.write_table(table[1:].set_column(at, "episode_index", [pa.array([None] * 11, pa.int64())]), path)
+    edit(tmp_path / "tiny", tmp_path / "later", drop=["0-2"])
+    assert column(tmp_path / "later", "note") == [f"n{row}" for row in range(12, 20)]
+
 
 def test_a_row_group_of_a_dropped_episode_may_be_damaged(tmp_path: Path) -> None:
     tiny_v30.build(tmp_path / "tiny")
