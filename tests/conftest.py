@@ -16,6 +16,7 @@ TIERS = {
     "hub": (HERE / "hub", HERE / "blocks/publish/test_hub_publisher.py"),
     "slurm": (HERE / "slurm",),
     "ray": (HERE / "executors/test_ray.py",),
+    "view": (HERE / "cli/recordings/test_viewer.py",),
     "judges": (HERE / "judges",),
 }
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)

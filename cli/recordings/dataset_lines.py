@@ -32,7 +32,7 @@ from .object_lines import WIDTH, short
 _T = TypeVar("_T")
 _MOST_SHOWN = 10  # tasks, and names of a feature
 _NAME, _NUMBER, _HEIGHT = 20, 9, 3  # columns of a name and of a limit, lines of a curve
-_MOST_VALUES = 256  # of a row of numbers that an episode is shown with
+MOST_VALUES = 256  # of a row of numbers that an episode is shown with
 _LABELS = {True: "yes", False: "no", None: "not_labelled"}
 
 
@@ -163,7 +163,7 @@ class OpenedDataset:
         """Return the numbers of an episode: feature to (frames, values)."""
         found: dict[str, NDArray[Any]] = {}
         for key, feature in (self.read(lambda: vectors(self.dataset.features)) or {}).items():
-            if key in DEFAULT_FEATURES or prod(feature.shape) > _MOST_VALUES:
+            if key in DEFAULT_FEATURES or prod(feature.shape) > MOST_VALUES:
                 continue
             values = self.read(partial(self._numbers, key, at))
             if values is not None:
@@ -273,7 +273,7 @@ def curve_lines(
         names: Names of their values.
         how: How the terminal takes colours.
     """
-    states, actions = (_labelled(series, names, key) for key in ("observation.state", "action"))
+    states, actions = (labelled(series, names, key) for key in ("observation.state", "action"))
     if not states.keys() & actions.keys() and len(states) == len(actions):
         actions = dict(zip(states, actions.values(), strict=True))
     if states or actions:
@@ -288,10 +288,10 @@ def curve_lines(
             yield f"{padded(name, _NAME)} {end:>{_NUMBER}} {line}".rstrip()
 
 
-def _labelled(
+def labelled(
     series: Mapping[str, NDArray[Any]], names: Mapping[str, Sequence[str] | None], key: str
 ) -> dict[str, NDArray[Any]]:
-    """Return the values of each joint; without names of its own each, by their numbers."""
+    """Return the values (frames,) float64 of each joint; without names of its own each, by their numbers."""
     if key not in series:
         return {}
     columns = series[key].T.astype(np.float64)

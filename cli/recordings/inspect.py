@@ -33,6 +33,7 @@ from ..output import colours, columns, counted, cut, echo, echo_json, padded, si
 from .browser import Browser
 from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, strip_lines
 from .object_lines import FRAMES, preview_lines, tree_lines
+from .viewer import RerunLog
 
 _INFO = "meta/info.json"
 _UNFINISHED = re.compile(r"^\.|\.partial(-|$)|\.run$")
@@ -69,6 +70,9 @@ class _View:
     "-o", "--output", "sheet", type=click.Path(path_type=Path), help="PNG of pictures to write; it must not exist."
 )
 @click.option("-i", "--interactive", is_flag=True, help="Take commands about one HDF5 file: ls, cd, info, help …")
+@click.option(
+    "--rerun", is_flag=False, flag_value="", metavar="[FILE.rrd]", help="Show an episode in Rerun, or write FILE.rrd."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output, with all groups.")
 @click.pass_context
 def command(
@@ -81,6 +85,7 @@ def command(
     unfolds: bool,
     sheet: Path | None,
     interactive: bool,
+    rerun: str | None,
     as_json: bool,
 ) -> None:
     """Show HDF5 files, datasets, or one episode of a dataset.
@@ -93,11 +98,18 @@ def command(
     if sheet is not None and os.path.lexists(sheet):
         raise exists_already(sheet)
     view = _View(attrs, preview, max_level, unfolds, sheet, as_json)
+    has_options = recursive or view != _View(False, False, None, False, None, False)
+    has_episode = len(paths) > 1 and paths[-1].isascii() and paths[-1].isdigit()
     if interactive:
-        if len(paths) > 1 or recursive or view != _View(False, False, None, False, None, False):
+        if len(paths) > 1 or has_options or rerun is not None:
             raise UsageError("-i", "takes one HDF5 file and no other option", todo="robotrove inspect -i FILE")
         ctx.exit(_browse(Path(paths[0])))
-    if len(paths) > 1 and paths[-1].isascii() and paths[-1].isdigit():
+    if rerun is not None:
+        if len(paths) != 2 or not has_episode or has_options or not f".rrd{rerun}".endswith(".rrd"):
+            told = "takes a dataset, a number of an episode, then nothing or one file .rrd"
+            raise UsageError("--rerun", told, todo="robotrove inspect DATASET 0 --rerun episode.rrd")
+        ctx.exit(_show_in_rerun(Path(paths[0]), int(paths[1]), Path(rerun) if rerun else None))
+    if has_episode:
         if len(paths) != 2:
             raise UsageError(f"episode {paths[-1]}", f"has {len(paths) - 1} paths before it", "one dataset")
         _check_options([Path(paths[0])], view)
@@ -319,6 +331,20 @@ def _show_episode(root: Path, episode: int, view: _View) -> int:
     names = {key: opened.dataset.features[key].names for key in series}
     for line in curve_lines(series, names, colours()):
         echo(line)
+    return _told(opened)
+
+
+def _show_in_rerun(root: Path, episode: int, target: Path | None) -> int:
+    """Show one episode in a viewer, or write it for one; return the exit code."""
+    opened = OpenedDataset(root)
+    log = RerunLog(opened, opened.located(episode))
+    if target:
+        log.write(target)
+        echo(f"{printable(str(target))}: {size(target.stat().st_size)}; to open it: rerun {shlex.quote(str(target))}")
+    else:
+        log.show()
+    if log.note:
+        click.echo(f"note: {printable(log.note)}", err=True)
     return _told(opened)
 
 

@@ -15,7 +15,7 @@ from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origin_of
-from ...manifests.manifest import Manifest
+from ...manifests.manifest import EpisodeRow, Manifest
 from ...manifests.run_info import RunIdentity, dataset_names
 
 
@@ -43,17 +43,27 @@ class Trace:
 
     Attributes:
         origin: What the dataset itself knows.
-        path: Absolute path of the source file, None if no run directory that can be read names it.
-        is_there: True if a file is at that path.
-        datasets: Absolute folders of `origin.input_datasets`; None as for `path`.
+        run_dir: The run directory that names the recording, None if none does that can be read.
+        row: The recording in its manifest, None likewise.
+        datasets: Absolute folders of `origin.input_datasets`; None as for `row`.
         videos: Where each camera's frames are; empty if the metadata does not say so.
     """
 
     origin: ProvenanceRow
-    path: str | None
-    is_there: bool
+    run_dir: Path | None
+    row: EpisodeRow | None
     datasets: Sequence[str | None]
     videos: Mapping[str, VideoWindow]
+
+    @property
+    def path(self) -> str | None:
+        """Absolute path of the source file, None if it is unknown."""
+        return self.row.path if self.row else None
+
+    @property
+    def is_there(self) -> bool:
+        """True if a file is at that path."""
+        return self.row is not None and Path(self.row.path).is_file()
 
 
 def trace(dataset: Path, episode: int) -> Trace:
@@ -80,14 +90,15 @@ def trace(dataset: Path, episode: int) -> Trace:
         raise UsageError(str(dataset), f"has no episode {episode}", f"0 to {count - 1}")
     folders = list(_input_folders(dataset, origin))
     nearest = [Path(folder) for folder in reversed(folders) if folder]  # to the recording
-    path = next(filter(None, (_source_path(folder, origin) for folder in (*nearest, dataset))), None)
+    listed = (_listed(folder, origin) for folder in (*nearest, dataset))
+    run_dir, row = next((found for found in listed if found[1]), (None, None))
     videos: Mapping[str, VideoWindow] = {}
     with suppress(RobotroveError):  # a damaged dataset still names its recording
         for at in existing.episodes():
             if at.index == episode:
                 videos = video_windows(existing, at)
                 break
-    return Trace(origin, path, path is not None and Path(path).is_file(), folders, videos)
+    return Trace(origin, run_dir, row, folders, videos)
 
 
 def video_windows(dataset: Dataset, at: EpisodeLocation) -> dict[str, VideoWindow]:
@@ -111,15 +122,16 @@ def _input_folders(dataset: Path, origin: ProvenanceRow) -> Iterator[str | None]
         yield folder
 
 
-def _source_path(dataset: Path, origin: ProvenanceRow) -> str | None:
+def _listed(dataset: Path, origin: ProvenanceRow) -> tuple[Path | None, EpisodeRow | None]:
+    """Return the run directory that a dataset's recording is listed in, and its row there."""
     name = (origin.source_name, origin.source_key)
     for workspace, run in _runs(dataset.absolute(), set()):
         if run.digest == origin.run_digest and workspace.manifest.is_file():
             # What another version wrote may be unreadable here; the rest is known all the same.
             with suppress(OSError, *(() if run.version == __version__ else (RobotroveError,))):
                 rows = Manifest.read(workspace.manifest).rows
-                return next((row.path for row in rows if (row.source, row.key) == name), None)
-    return None
+                return workspace.run_dir, next((row for row in rows if (row.source, row.key) == name), None)
+    return None, None
 
 
 def _runs(dataset: Path, seen: set[Path]) -> Iterator[tuple[Workspace, RunIdentity]]:

@@ -336,3 +336,24 @@ def test_colours_on_a_terminal(tmp_path: Path) -> None:
         assert text.splitlines()[-13:] == [line[how]] * 13, how
     without = on_terminal("inspect", place, "-p", TERM="xterm-256color", COLORTERM="truecolor", NO_COLOR="1")
     assert without == shown["none"]
+
+
+def test_rerun_without_its_package_says_how_to_install_it(
+    robotrove: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = written.write_v30(tmp_path / "cubes")
+    monkeypatch.setitem(sys.modules, "rerun", None)  # Python's way to say that a module is not installed
+    found = robotrove("inspect", root, 0, "--rerun", tmp_path / "one.rrd")
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("error: --rerun: ")
+    assert "pip install 'robotrove[view]'" in found.err
+    assert not (tmp_path / "one.rrd").exists()
+
+
+@pytest.mark.parametrize("arguments", [["0", "--rerun", "one.txt"], ["--rerun"], ["0", "-p", "--rerun"]])
+def test_rerun_takes_one_episode_and_a_file_of_its_kind(
+    robotrove: Callable, tmp_path: Path, arguments: list[str]
+) -> None:
+    found = robotrove("inspect", written.write_v30(tmp_path / "cubes"), *arguments)
+    assert (found.code, found.out) == (2, "")
+    assert "robotrove inspect DATASET 0 --rerun episode.rrd" in found.err
