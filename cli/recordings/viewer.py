@@ -119,7 +119,7 @@ class RerunLog:
             try:
                 sides.insert(0, stack.enter_context(_recorded(root, number)))
             except RobotroveError as exc:
-                self.note = f"the recording is not shown: {explained(exc)}"
+                self.note = " ".join(f"the recording is not shown: {explained(exc)}".split())
             self._log.send_recording_name(printable(f"{root.name}, episode {number}"))
             self._log.send_blueprint(self._blueprint(sides))
             for side in sides:
