@@ -91,6 +91,8 @@ def facts(branch: Branch) -> str:
     node = branch.node
     if node.kind == "group":
         return f"group, {counted(node.n_children, 'member')}"
+    if node.kind == "type":
+        return f"type {printable(node.dtype)}"
     if node.kind == "link":
         nowhere = f", LEADS NOWHERE: {printable(node.problem)}" if node.problem else ""
         return f"link to {printable(node.target)}{nowhere}" if node.target else "link, not followed"

@@ -29,6 +29,7 @@ from .hdf5_file import (
 )
 
 MAX_VALUES = 4  # of an attribute that differs
+_DEEPEST = 250  # groups in groups; no recorder has more than some, and a damaged file may lead on and on
 _NUMBERS = re.compile("[0-9a-fA-F]*[0-9][0-9a-fA-F]*")  # demo_7, and names that are hashes
 _END = 1 << 42  # more than the size of any recording; file systems seek no further than 16 TB
 
@@ -80,10 +81,10 @@ class Node:
 
     Attributes:
         path: Absolute path.
-        kind: group, dataset, link (not followed) or unreadable.
+        kind: group, dataset, type (named, for datasets and attributes), link (not followed) or unreadable.
         level: Depth, 0 for the root.
         shape: Shape of a dataset, None for the rest.
-        dtype: numpy's name of a dataset's dtype, `string` or `vlen uint8`; empty for the rest.
+        dtype: numpy's name of the dtype of a dataset or type, `string` or `vlen uint8`; empty for the rest.
         chunks: Shape of a dataset's chunks, None if it is contiguous.
         compression: Name of a dataset's compression, None without.
         size: Bytes that a dataset takes in the file.
@@ -95,7 +96,7 @@ class Node:
     """
 
     path: str
-    kind: Literal["group", "dataset", "link", "unreadable"]
+    kind: Literal["group", "dataset", "type", "link", "unreadable"]
     level: int
     shape: tuple[int, ...] | None
     dtype: str
@@ -138,6 +139,9 @@ def _walk(
             yield _bare(path, "link", level)
             return
         seen.add(address)
+        if level == _DEEPEST:
+            yield replace(_bare(path, "unreadable", level), problem=f"{_DEEPEST} groups are above it")
+            return
     yield node
     if max_level is None or level < max_level:
         for name, hard in sorted(map(_member, links), key=lambda member: natural_key(member[0])):
@@ -166,7 +170,7 @@ def _link(file: h5py.File, path: str, level: int, link: h5py.SoftLink | h5py.Ext
     return replace(_bare(path, "link", level), target=target, problem=problem)
 
 
-def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
+def _node(item: h5py.Group | h5py.Dataset | h5py.Datatype, path: str, level: int) -> Node:
     attrs = {name: plain(item.attrs[name]) for name in sorted(map(object_name, item.attrs), key=natural_key)}
     if isinstance(item, h5py.Dataset):
         size = item.id.get_storage_size()
@@ -175,6 +179,8 @@ def _node(item: h5py.Group | h5py.Dataset, path: str, level: int) -> Node:
         node = Node(path, "dataset", level, shown, dtype_name(dtype), item.chunks, compression(item), size, attrs, 0)
         is_missing = node.compression and missing_filter(item)
         return replace(node, problem="needs `pip install hdf5plugin`") if is_missing else node
+    if isinstance(item, h5py.Datatype):
+        return Node(path, "type", level, None, dtype_name(item.dtype), None, None, 0, attrs, 0)
     return Node(path, "group", level, None, "", None, None, 0, attrs, len(item))
 
 

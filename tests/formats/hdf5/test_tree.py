@@ -58,3 +58,27 @@ def test_a_dataset_with_a_missing_filter_says_what_it_needs(tmp_path: Path) -> N
         file["other"] = np.ones((8, 2))
         nodes = {node.path: (node.compression, node.problem) for node in tree(file)}
     assert nodes == {"/": (None, ""), "/rows": ("zfp (32013)", "needs `pip install hdf5plugin`"), "/other": (None, "")}
+
+
+def test_a_named_type_is_no_fault(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["angle"] = np.dtype("f4")
+        file["angle"].attrs["unit"] = "deg"
+        file.create_dataset("q", (3,), dtype=file["angle"])
+        nodes = {node.path: node for node in tree(file)}
+    assert [(path, node.kind, node.dtype) for path, node in nodes.items()] == [
+        ("/", "group", ""),
+        ("/angle", "type", "float32"),
+        ("/q", "dataset", "float32"),
+    ]
+    assert nodes["/angle"].attrs == {"unit": "deg"}
+
+
+def test_groups_in_thousands_of_groups_end_somewhere(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        group = file.create_group("g")
+        for _ in range(1500):
+            group = group.create_group("g")
+        nodes = list(tree(file))
+    assert [node.kind for node in nodes] == ["group"] * 250 + ["unreadable"]
+    assert nodes[-1].problem == "250 groups are above it"
