@@ -220,7 +220,7 @@ def check_outputs(files: Sequence[NewFile]) -> None:
             raise UsageError(
                 str(new.path), "would replace a recording that is read", "another output folder, or another --prefix"
             )
-        if new.path.is_dir():
+        if os.path.isdir(new.path):
             raise UsageError(
                 str(new.path), "is a folder", "a new file", "use another output folder, or another --prefix"
             )

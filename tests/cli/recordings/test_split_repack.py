@@ -221,6 +221,7 @@ def test_folders_that_take_no_new_file(robotrove: Callable, tmp_path: Path) -> N
     (tmp_path / "file").write_text("no folder")
     for arguments, found in (
         (("split", source, "-o", tmp_path / "out", "--overwrite"), "out/demo_0.hdf5: is a folder"),
+        (("split", source, "-o", tmp_path / "long", "--prefix", "x" * 300), "cannot be written: File name too long"),
         (("split", source, "-o", tmp_path / "file/below"), "demo_0.hdf5: cannot be written: Not a directory"),
         (("repack", tmp_path / "in", "-o", tmp_path / "in", "-e", 2), "contains the recordings in"),
         (("repack", tmp_path / "in", "-o", tmp_path, "-e", 2), "contains the recordings in"),
