@@ -58,7 +58,7 @@ def command(
         missing = "-o" if output is None else "-e"
         raise UsageError(missing, "is missing", "a folder and a number", "robotrove repack DIR -o OUT -e 50")
     files = plan_repack(recordings, output, per_file=per_file, prefix=prefix)
-    check_outputs(files)
+    check_outputs(files, overwrite=overwrite)
     if dry_run:
         echo_json(_plan(files)) if as_json else echo("\n".join(_plan_lines(files)))
         ctx.exit(report([], [], False, rejected) if rejected and not as_json else bool(rejected))

@@ -51,7 +51,7 @@ def command(
         return
     if output is None:
         raise UsageError("-o", "is missing", "a folder for the new files", f"robotrove split {file} -o {file.stem}")
-    check_outputs(files)
+    check_outputs(files, overwrite=overwrite)
     ctx.exit(report(write_all(files, overwrite), recording.left_out, as_json))
 
 

@@ -17,7 +17,18 @@ import numpy as np
 from ....core.commit import Replacements, is_abandoned
 from ....core.errors import EpisodeRejected, UsageError, nearest, not_written
 from .. import LAYOUTS
-from ..hdf5_file import DAMAGE, lookup, natural_key, new_hdf5, open_hdf5, reading
+from ..hdf5_file import (
+    DAMAGE,
+    beside,
+    episode_group,
+    file_name,
+    lookup,
+    natural_key,
+    new_hdf5,
+    objects,
+    open_hdf5,
+    reading,
+)
 from ..layout import groups, guess_layout
 from .extras import COUNTS, Extras, read_extras
 from .object_copy import ObjectCopy
@@ -208,22 +219,47 @@ def _check_prefix(prefix: str) -> None:
         raise UsageError(f"--prefix {prefix!r}", "is a path", "the beginning of a file name", "name the folder with -o")
 
 
-def check_outputs(files: Sequence[NewFile]) -> None:
-    """Refuse to write over a recording that is read, or over a folder.
+def check_outputs(files: Sequence[NewFile], *, overwrite: bool = False) -> None:
+    """Refuse to write over a recording that is read, over a file that it needs, or over a folder.
+
+    Args:
+        files: The new files.
+        overwrite: Existing files are to be replaced.
 
     Raises:
-        UsageError: If one of the new files is one of the recordings, or a folder.
+        UsageError: If one of the new files is one of these.
     """
-    sources = {os.path.realpath(piece.recording.path) for new in files for piece in new.pieces}
+    pieces = [piece for new in files for piece in new.pieces]
+    sources = {os.path.realpath(piece.recording.path) for piece in pieces}
+    if overwrite and any(os.path.lexists(new.path) for new in files):
+        sources |= {os.path.realpath(file) for file in _needed(pieces)}
     for new in files:
         if os.path.realpath(new.path) in sources:
             raise UsageError(
-                str(new.path), "would replace a recording that is read", "another output folder, or another --prefix"
+                str(new.path),
+                "would replace a recording that is read, or a file that it needs",
+                "another output folder, or another --prefix",
             )
         if os.path.isdir(new.path):
             raise UsageError(
                 str(new.path), "is a folder", "a new file", "use another output folder, or another --prefix"
             )
+
+
+def _needed(pieces: Iterable[Piece]) -> set[Path]:
+    """Return the other files in which data of episodes are: behind links, of virtual datasets, and raw ones."""
+    found: set[Path] = set()
+    for path, group in groupby(pieces, key=lambda piece: piece.recording.path):
+        with suppress(EpisodeRejected, *DAMAGE), open_hdf5(path, locking=True) as file:
+            for piece in group:
+                with suppress(EpisodeRejected):  # which `write` names
+                    for item in objects(episode_group(file, piece.key, found), found).values():
+                        if isinstance(item, h5py.Dataset):
+                            names = [name for name, *_ in item.external or ()]
+                            names += [source.file_name for source in item.virtual_sources()] if item.is_virtual else []
+                            here = file_name(item)
+                            found.update(other for name in names if name != "." and (other := beside(here, name)))
+    return found
 
 
 def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None) -> Written:

@@ -215,6 +215,28 @@ def test_a_recording_is_never_replaced(robotrove: Callable, tmp_path: Path) -> N
     assert source.read_bytes() == before
 
 
+@pytest.mark.parametrize("kind", ["link", "virtual", "raw"])
+def test_a_file_that_a_recording_needs_is_never_replaced(robotrove: Callable, tmp_path: Path, kind: str) -> None:
+    source = write_demos(tmp_path / "all.hdf5", {"demo_0": 3, "demo_1": 3})
+    with h5py.File(tmp_path / "demo_1.hdf5", "w") as file:
+        file["obs"] = np.ones((3, 2))
+    with h5py.File(source, "a") as file:
+        if kind == "link":
+            file["data/demo_0/obs"] = h5py.ExternalLink("demo_1.hdf5", "/obs")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((3, 2), "f8")
+            layout[:] = h5py.VirtualSource("demo_1.hdf5", "obs", (3, 2))
+            file["data/demo_0"].create_virtual_dataset("obs", layout)
+        else:
+            file["data/demo_0"].create_dataset("obs", (3, 2), "f8", external=[("demo_1.hdf5", 2048, 48)])
+    before = tree(tmp_path)
+    found = robotrove("split", source, "-o", tmp_path, "--overwrite")
+    assert found.code == 2
+    assert f"{tmp_path}/demo_1.hdf5: would replace a recording that is read, or a file that it needs" in found.err
+    assert tree(tmp_path) == before
+    assert robotrove("split", source, "-o", tmp_path / "new", "--overwrite").code == 0
+
+
 def test_folders_that_take_no_new_file(robotrove: Callable, tmp_path: Path) -> None:
     source = write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
     (tmp_path / "out/demo_0.hdf5").mkdir(parents=True)
