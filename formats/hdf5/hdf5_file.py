@@ -55,6 +55,7 @@ Object: TypeAlias = h5py.Group | h5py.Dataset
 RowCheck: TypeAlias = Callable[[h5py.Dataset, int, int], None]
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
+RENAMED_FROM = "robotrove_renamed_from"  # attribute of an episode that `repack` gave another name
 
 
 class FlatGroup(h5py.Group):
@@ -535,8 +536,9 @@ def _described(group: h5py.Group, path: str, item: Object | EpisodeRejected, che
     dtype = dtype_name(item.dtype) if isinstance(item, h5py.Dataset) else ""
     yield f"{path}\0{shape}\0{dtype}\0".encode(errors="surrogateescape")
     for name in sorted(_attribute_names(item), key=lambda name: name if isinstance(name, bytes) else name.encode()):
-        yield f"{name if isinstance(name, str) else repr(name)}\0".encode(errors="surrogateescape")
-        yield canonical(item.attrs[name])
+        if path or name != RENAMED_FROM:  # a renamed episode is the same one
+            yield f"{name if isinstance(name, str) else repr(name)}\0".encode(errors="surrogateescape")
+            yield canonical(item.attrs[name])
     if isinstance(item, h5py.Dataset):
         yield from _edge_rows(group, item, check)
 

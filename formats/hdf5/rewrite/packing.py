@@ -19,6 +19,7 @@ from ....core.errors import EpisodeRejected, UsageError, nearest, not_written
 from .. import LAYOUTS
 from ..hdf5_file import (
     DAMAGE,
+    RENAMED_FROM,
     beside,
     episode_group,
     file_name,
@@ -33,7 +34,6 @@ from ..layout import groups, guess_layout
 from .extras import COUNTS, Extras, read_extras
 from .object_copy import ObjectCopy
 
-RENAMED_FROM = "robotrove_renamed_from"
 _LONGEST_NAME = 200  # bytes; file systems take 255
 
 

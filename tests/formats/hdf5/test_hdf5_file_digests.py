@@ -256,3 +256,14 @@ def test_virtual_rows_that_hdf5_fails_on_are_not_read(tmp_path: Path, write: Cal
     command = [sys.executable, "-c", READ_SAFELY, str(tmp_path / "a.h5")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["(6, 4) 64", "missing_rows"]
+
+
+def test_an_episode_that_repack_renamed_is_the_same(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for name in ("demo_0", "demo_1", "demo_2"):
+            file[f"{name}/actions"] = ROWS
+        file["demo_1"].attrs["robotrove_renamed_from"] = "b.hdf5:/demo_0"
+        file["demo_2/actions"].attrs["robotrove_renamed_from"] = "of another tool"
+        digests = [source_digests(file[name]) for name in file]
+    assert digests[0] == digests[1]
+    assert digests[2] != digests[0]
