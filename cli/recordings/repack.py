@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -58,7 +60,7 @@ def command(
         missing = "-o" if output is None else "-e"
         raise UsageError(missing, "is missing", "a folder and a number", "robotrove repack DIR -o OUT -e 50")
     files = plan_repack(recordings, output, per_file=per_file, prefix=prefix)
-    check_outputs(files, overwrite=overwrite)
+    check_outputs(files, overwrite=overwrite, others=_numbered(output, prefix))
     if dry_run:
         echo_json(_plan(files)) if as_json else echo("\n".join(_plan_lines(files)))
         ctx.exit(report([], [], False, rejected) if rejected and not as_json else bool(rejected))
@@ -72,6 +74,8 @@ def _files(paths: Sequence[Path], pattern: str | None, output: Path | None) -> l
     found: dict[Path, None] = {}
     inside = os.path.join(os.path.realpath(output), "") if output else None
     for path in paths:
+        if not os.path.lexists(path):
+            raise UsageError(str(path), "does not exist", "an HDF5 file or a folder", f"ls {quote(str(path.parent))}")
         files = files_below(path, HDF5_SUFFIXES) if path.is_dir() else [path]
         if path.is_dir():
             if inside and os.path.join(os.path.realpath(path), "").startswith(inside):
@@ -80,9 +84,16 @@ def _files(paths: Sequence[Path], pattern: str | None, output: Path | None) -> l
             files = [file for file in files if not (inside and os.path.realpath(file).startswith(inside))]
             if not files:
                 what = f"no HDF5 file like {pattern!r}" if pattern else "no HDF5 file"
-                raise UsageError(str(path), f"contains {what}", "files to repack", f"ls {path}")
+                raise UsageError(str(path), f"contains {what}", "files to repack", f"ls {quote(str(path))}")
         found |= dict.fromkeys(sorted(files, key=lambda file: natural_key(str(file))))
     return list(found)
+
+
+def _numbered(folder: Path, prefix: str) -> list[Path]:
+    """Return the files PREFIX0.hdf5, PREFIX1.hdf5 … of a folder."""
+    name = re.compile(rf"{re.escape(prefix)}\d+\.hdf5")
+    found = [folder / entry for entry in os.listdir(folder) if name.fullmatch(entry)] if folder.is_dir() else []
+    return sorted(found, key=lambda file: natural_key(file.name))
 
 
 def _analyze(recordings: Sequence[Recording], rejected: Sequence[tuple[str, str, str]], as_json: bool) -> int:

@@ -94,7 +94,10 @@ def report(written: Sequence[Written], notes: Sequence[str], as_json: bool, reje
     if as_json:
         echo_json(
             {
-                "files": [{"path": str(new.path), "state": new.state, "notes": list(new.notes)} for new in written],
+                "files": [
+                    {"path": str(new.path), "state": new.state, "notes": list(new.notes), "missing": list(new.missing)}
+                    for new in written
+                ],
                 "notes": list(notes),
                 "rejected": [dict(zip(("episode", "reason", "detail"), entry, strict=True)) for entry in rejected],
             }
@@ -103,7 +106,10 @@ def report(written: Sequence[Written], notes: Sequence[str], as_json: bool, reje
         echo("\n".join((*_lines(written), *(f"note: {printable(note)}" for note in notes))))
         for label, reason, detail in rejected:
             click.echo(f"{printable(label)}: rejected, {reason}: {printable(detail)}", err=True)
-    return 1 if rejected else 0
+        for new in (new for new in written if new.missing):
+            lacks = f"is kept, and lacks {counted(len(new.missing), 'episode')}, such as {new.missing[0]}"
+            click.echo(printable(f"{new.path}: {lacks}; --overwrite writes it again"), err=True)
+    return 1 if rejected or any(new.missing for new in written) else 0
 
 
 def _lines(written: Sequence[Written]) -> Iterator[str]:

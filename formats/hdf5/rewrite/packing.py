@@ -29,8 +29,10 @@ from ..hdf5_file import (
     objects,
     open_hdf5,
     reading,
+    source_digests,
 )
 from ..layout import groups, guess_layout
+from ..stored_rows import check_rows
 from .extras import COUNTS, Extras, read_extras
 from .object_copy import ObjectCopy
 
@@ -105,12 +107,14 @@ class Written:
         state: "written", "kept" if it existed, "failed" if none of its episodes can be read.
         notes: What is not in it as it is in the recordings.
         rejected: Label, reason and detail of the episodes that cannot be read.
+        missing: Labels of the episodes that a kept file lacks, or has from another recording.
     """
 
     path: Path
     state: str
     notes: tuple[str, ...] = ()
     rejected: tuple[tuple[str, str, str], ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def read_recording(path: Path) -> Recording:
@@ -219,20 +223,22 @@ def _check_prefix(prefix: str) -> None:
         raise UsageError(f"--prefix {prefix!r}", "is a path", "the beginning of a file name", "name the folder with -o")
 
 
-def check_outputs(files: Sequence[NewFile], *, overwrite: bool = False) -> None:
-    """Refuse to write over a recording that is read, over a file that it needs, or over a folder.
+def check_outputs(files: Sequence[NewFile], *, overwrite: bool, others: Iterable[Path] = ()) -> None:
+    """Refuse to write over a recording that is read, over a file that it needs, over a folder, beside another plan's files.
 
     Args:
         files: The new files.
-        overwrite: Existing files are to be replaced.
+        overwrite: Whether existing files are replaced; else they are kept, and may have no episodes but these.
+        others: Existing files that the command may have written with other options.
 
     Raises:
-        UsageError: If one of the new files is one of these.
+        UsageError: If a file is in the way.
     """
     pieces = [piece for new in files for piece in new.pieces]
     sources = {os.path.realpath(piece.recording.path) for piece in pieces}
     if overwrite and any(os.path.lexists(new.path) for new in files):
         sources |= {os.path.realpath(file) for file in _needed(pieces)}
+    planned = {new.path for new in files}
     for new in files:
         if os.path.realpath(new.path) in sources:
             raise UsageError(
@@ -244,6 +250,53 @@ def check_outputs(files: Sequence[NewFile], *, overwrite: bool = False) -> None:
             raise UsageError(
                 str(new.path), "is a folder", "a new file", "use another output folder, or another --prefix"
             )
+        if not overwrite and (unplanned := _kept_names(new) - _known_names(new)):
+            raise UsageError(
+                str(new.path),
+                f"exists, and has /{min(unplanned, key=natural_key)}, which this command would not write there",
+                "a file of the same recordings and options",
+                "--overwrite replaces it; or use another output folder",
+            )
+    for path in others:
+        if path not in planned and os.path.realpath(path) not in sources:
+            raise UsageError(
+                str(path),
+                "is of another plan: its episodes would be in the folder twice",
+                "only files that this command writes",
+                "move it away, or use another output folder or another --prefix",
+            )
+
+
+def _kept_names(new: NewFile) -> set[str]:
+    """Return the paths of the groups that an existing file has beside its episodes; none if it is unreadable."""
+    if any(not piece.name for piece in new.pieces):
+        return {""}  # the root is the episode
+    folders = {piece.name.rpartition("/")[0] for piece in new.pieces}
+    with suppress(EpisodeRejected), open_hdf5(new.path, locking=True) as file:
+        return {f"{above}/{name}".lstrip("/") for above in folders for name in groups(file, above or "/")}
+    return set()
+
+
+def _missing(new: NewFile) -> list[str]:
+    """Return labels of the episodes that an existing file lacks: all, if its first one is of another recording."""
+    kept, first, is_other = _kept_names(new), new.pieces[0], False
+    with (
+        suppress(EpisodeRejected),
+        open_hdf5(first.recording.path, locking=True) as source,
+        open_hdf5(new.path, locking=True) as file,
+    ):
+        places = (source, first.key), (file, first.name)
+        one, other = (source_digests(episode_group(*place), check_rows)[0] for place in places)
+        is_other = one != other
+    # A file without groups is not of this command, and kept whatever it is.
+    return [piece.label for piece in new.pieces if is_other or (kept and piece.name not in kept)]
+
+
+def _known_names(new: NewFile) -> set[str]:
+    """Return the paths of the groups that a new file may have where its episodes are."""
+    names, extras = [piece.name for piece in new.pieces], new.pieces[0].recording.extras
+    paths = [*names, *extras.copied, *extras.lists]
+    return {"/".join(path.split("/")[:depth]) for path in paths for depth in range(1, path.count("/") + 2)} | {""}
 
 
 def _needed(pieces: Iterable[Piece]) -> set[Path]:
@@ -274,7 +327,7 @@ def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None]
         RobotroveError: If it cannot be written.
     """
     if os.path.lexists(new.path) and not overwrite:
-        return Written(new.path, "kept")
+        return Written(new.path, "kept", missing=tuple(_missing(new)))
     try:
         return _write_aside(new, progress)
     except OSError as exc:

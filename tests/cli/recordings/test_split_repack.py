@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -403,9 +404,9 @@ def _convert(robotrove: Callable, folder: Path, drafted: Path, output: Path) -> 
 def _converts_equal(robotrove: Callable, layout: str, tmp_path: Path) -> None:
     source = tmp_path / "in"
     for path in write_sample(layout, source, episodes=3, frames=8, height=48, width=48, compression="gzip"):
-        assert robotrove("split", path, "-o", tmp_path / "split").code == 0
+        assert [robotrove("split", path, "-o", tmp_path / "split").code for _ in range(2)] == [0, 0]
     per_file = 1 if layout.startswith("aloha") else 2
-    assert robotrove("repack", source, "-o", tmp_path / "packed", "-e", per_file).code == 0
+    assert [robotrove("repack", source, "-o", tmp_path / "packed", "-e", per_file).code for _ in range(2)] == [0, 0]
     expected = _convert(robotrove, source, source, tmp_path / "a")
     assert len(expected) >= 2
     assert _convert(robotrove, tmp_path / "split", source, tmp_path / "b") == expected
@@ -458,3 +459,49 @@ def test_a_full_disk_is_an_error_and_not_a_rejection(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "HDF5 cannot write it" in done.stderr
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_files_of_another_plan_are_not_taken_for_this_one(robotrove: Callable, tmp_path: Path) -> None:
+    """Else episodes would be in the folder twice, and new recordings nowhere."""
+    write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3, "demo_1": 3})
+    out = ("repack", tmp_path / "in", "-o", tmp_path / "out")
+    assert robotrove(*out, "-e", 2).code == 0
+    before = tree(tmp_path / "out")
+    smaller = robotrove(*out, "-e", 1)
+    assert smaller.code == 2
+    assert "out/repack_0.hdf5: exists, and has /data/demo_1, which this command would not write there" in smaller.err
+    assert tree(tmp_path / "out") == before
+    assert robotrove(*out, "-e", 1, "--overwrite").code == 0
+    larger = robotrove(*out, "-e", 2, "--overwrite")
+    assert larger.code == 2
+    assert "out/repack_1.hdf5: is of another plan" in larger.err
+
+
+def test_a_kept_file_without_episodes_of_new_recordings_is_named(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
+    out = ("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 9)
+    assert [robotrove(*out).code for _ in range(2)] == [0, 0]
+    write_demos(tmp_path / "in/b.hdf5", {"demo_1": 3})
+    found = robotrove(*out)
+    assert found.code == 1
+    lacks = "is kept, and lacks 1 episode, such as b.hdf5:/data/demo_1; --overwrite writes it again"
+    assert found.err == f"{tmp_path}/out/repack_0.hdf5: {lacks}\n"
+    assert robotrove(*out, "--overwrite").code == 0
+
+
+def test_a_kept_file_of_another_recording_is_named(robotrove: Callable, tmp_path: Path) -> None:
+    """A loop over recordings with one output folder would write the first one only."""
+    for name, rows in (("a", 3), ("b", 4)):
+        source = write_demos(tmp_path / f"in/{name}.hdf5", {"demo_0": rows})
+        found = robotrove("split", source, "-o", tmp_path / "out", "--json")
+    assert found.code == 1
+    [kept] = json.loads(found.out)["files"]
+    assert (kept["state"], kept["missing"]) == ("kept", ["b.hdf5:/data/demo_0"])
+
+
+def test_a_missing_recording_is_refused_before_anything_is_written(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
+    found = robotrove("repack", source, tmp_path / "in/b.hdf5", "-o", tmp_path / "out", "-e", 9)
+    assert found.code == 2
+    assert f"{tmp_path}/in/b.hdf5: does not exist" in found.err
+    assert not (tmp_path / "out").exists()
