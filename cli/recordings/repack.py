@@ -70,8 +70,8 @@ def command(
 
 
 def _files(paths: Sequence[Path], pattern: str | None, output: Path | None) -> list[Path]:
-    """Return the files, those of a folder in natural order; without those that are in the output folder."""
-    found: dict[Path, None] = {}
+    """Return the files once each, those of a folder in natural order; without those that are in the output folder."""
+    found: dict[str, Path] = {}
     inside = os.path.join(os.path.realpath(output), "") if output else None
     for path in paths:
         if not os.path.lexists(path):
@@ -85,8 +85,9 @@ def _files(paths: Sequence[Path], pattern: str | None, output: Path | None) -> l
             if not files:
                 what = f"no HDF5 file like {pattern!r}" if pattern else "no HDF5 file"
                 raise UsageError(str(path), f"contains {what}", "files to repack", f"ls {quote(str(path))}")
-        found |= dict.fromkeys(sorted(files, key=lambda file: natural_key(str(file))))
-    return list(found)
+        for file in sorted(files, key=lambda file: natural_key(str(file))):
+            found.setdefault(os.path.realpath(file), file)
+    return list(found.values())
 
 
 def _numbered(folder: Path, prefix: str) -> list[Path]:

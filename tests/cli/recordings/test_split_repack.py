@@ -360,6 +360,17 @@ def test_repack_patterns_analysis_and_zero(robotrove: Callable, tmp_path: Path) 
     assert "contains no HDF5 file like 'x*'" in nothing.err
 
 
+def test_a_recording_with_several_paths_is_packed_once(robotrove: Callable, tmp_path: Path) -> None:
+    source = write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3, "demo_1": 4})
+    (tmp_path / "in/b.hdf5").symlink_to("a.hdf5")
+    (tmp_path / "again").symlink_to("in")
+    found = robotrove("repack", tmp_path / "in", tmp_path / "again", os.path.relpath(source), "-o", tmp_path / "out",
+                      "-e", 9)  # fmt: skip
+    assert found.code == 0
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert [len(demo["actions"]) for demo in file["data"].values()] == [3, 4]
+
+
 def test_outputs_below_the_input_are_no_input(robotrove: Callable, tmp_path: Path) -> None:
     write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3, "demo_1": 3})
     for _ in range(2):
