@@ -29,11 +29,17 @@ from ..display import duration
 from ..output import counted, cut, padded, size
 from .object_lines import WIDTH, short
 
+_INFO = "meta/info.json"
 _T = TypeVar("_T")
 _MOST_SHOWN = 10  # tasks, and names of a feature
 _NAME, _NUMBER, _HEIGHT = 20, 9, 3  # columns of a name and of a limit, lines of a curve
 MOST_VALUES = 256  # of a row of numbers that an episode is shown with
 _LABELS = {True: "yes", False: "no", None: "not_labelled"}
+
+
+def is_dataset(path: Path) -> bool:
+    """True for the folder of a LeRobot dataset."""
+    return (path / _INFO).is_file()
 
 
 class OpenedDataset:

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
@@ -18,9 +17,8 @@ from typing import Any, TypeVar
 import click
 
 from ...core.errors import EpisodeRejected, UsageError, exists_already, printable
-from ...core.features import cameras, frame_size
 from ...core.source_file import files_below
-from ...formats.hdf5.file_facts import conversions, count_episodes, described
+from ...formats.hdf5.file_facts import conversions, count_episodes
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key
 from ...formats.hdf5.mapping import ColumnSpec
 from ...formats.hdf5.preview import Preview, pictures, preview, spread
@@ -29,15 +27,14 @@ from ...media.image.overview import contact_sheet
 from ...media.image.pixels import Pixels
 from ..arguments import write_new
 from ..display import Bar
-from ..output import colours, columns, counted, cut, echo, echo_json, padded, size
+from ..output import colours, counted, echo, echo_json, size
 from .browser import Browser
-from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, strip_lines
+from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, is_dataset, strip_lines
 from .object_lines import FRAMES, preview_lines, tree_lines
+from .summary_table import summary_lines, summary_row
 from .viewer import RerunLog
 
-_INFO = "meta/info.json"
 _UNFINISHED = re.compile(r"^\.|\.partial(-|$)|\.run$")
-_NAME = 20  # columns of a file in a table
 _SHEET_FRAMES = 8
 _SHEET_STRIPS = 48
 _SHEET_EPISODES = 12  # of a dataset
@@ -118,7 +115,7 @@ def command(
     _check_options(places, view)
     if len(places) > 1:
         ctx.exit(_show_several(places, view))
-    ctx.exit((_show_dataset if _is_dataset(places[0]) else _show_file)(places[0], view))
+    ctx.exit((_show_dataset if is_dataset(places[0]) else _show_file)(places[0], view))
 
 
 def _check_options(places: Sequence[Path], view: _View) -> None:
@@ -126,16 +123,12 @@ def _check_options(places: Sequence[Path], view: _View) -> None:
     trees = {"-a": view.attrs, "--all": view.unfolds, f"-l {view.max_level}": view.max_level is not None}
     singles = {"-p": view.preview, f"-o {shlex.quote(str(view.sheet))}": view.sheet is not None}
     is_one = len(places) == 1
-    given = (trees if _is_dataset(places[0]) else {}) if is_one else trees | singles
+    given = (trees if is_dataset(places[0]) else {}) if is_one else trees | singles
     if options := " ".join(option for option, is_given in given.items() if is_given):
         found = f"is given with {'a dataset' if is_one else f'{len(places):,} files or datasets'}"
-        file = next((place for place in places if not _is_dataset(place)), places[0])
+        file = next((place for place in places if not is_dataset(place)), places[0])
         todo = f"robotrove inspect {'' if is_one else f'{options} '}{shlex.quote(str(file))}"
         raise UsageError(options, found, "an HDF5 file" if is_one else "one file or dataset", todo)
-
-
-def _is_dataset(path: Path) -> bool:
-    return (path / _INFO).is_file()
 
 
 def _places(paths: Sequence[str], recursive: bool) -> list[Path]:
@@ -150,7 +143,7 @@ def _places(paths: Sequence[str], recursive: bool) -> list[Path]:
                     text, "matches no file", "a pattern of HDF5 files or datasets", f"ls {shlex.quote(text)}"
                 )
         for path in map(Path, matches):
-            if not path.is_dir() or _is_dataset(path):
+            if not path.is_dir() or is_dataset(path):
                 found[path] = None
                 continue
             if not recursive:
@@ -166,7 +159,7 @@ def _places(paths: Sequence[str], recursive: bool) -> list[Path]:
 def _datasets_below(folder: Path) -> Iterator[Path]:
     """Yield the datasets below a folder, but hidden ones, unfinished ones, and the shards of runs."""
     for name, folders, _ in os.walk(folder):
-        if _is_dataset(Path(name)):
+        if is_dataset(Path(name)):
             yield Path(name)
             folders.clear()
         folders[:] = [inner for inner in folders if not _UNFINISHED.search(inner)]
@@ -297,7 +290,7 @@ def _show_dataset(root: Path, view: _View) -> int:
         shown = [(at.index, frame) for at in episodes for _, frame in opened.pictures(key, at, [0])]
         for line in strip_lines(f"{key}, first frames of episodes", shown, colours()):
             echo(line)
-    return _told(opened)
+    return _report_faults(opened)
 
 
 def _episode_strips(opened: OpenedDataset, at: Any) -> Iterator[Strip]:
@@ -306,7 +299,7 @@ def _episode_strips(opened: OpenedDataset, at: Any) -> Iterator[Strip]:
             yield f"episode {at.index}  {key}", [frame for _, frame in shown]
 
 
-def _told(opened: OpenedDataset) -> int:
+def _report_faults(opened: OpenedDataset) -> int:
     for fault in opened.faults:
         click.echo(f"DAMAGED: {printable(fault)}", err=True)
     return 1 if opened.faults else 0
@@ -331,7 +324,7 @@ def _show_episode(root: Path, episode: int, view: _View) -> int:
     names = {key: opened.dataset.features[key].names for key in series}
     for line in curve_lines(series, names, colours()):
         echo(line)
-    return _told(opened)
+    return _report_faults(opened)
 
 
 def _show_in_rerun(root: Path, episode: int, target: Path | None) -> int:
@@ -345,7 +338,7 @@ def _show_in_rerun(root: Path, episode: int, target: Path | None) -> int:
         log.show()
     if log.note:
         click.echo(f"note: {printable(log.note)}", err=True)
-    return _told(opened)
+    return _report_faults(opened)
 
 
 def _show_several(places: Sequence[Path], view: _View) -> int:
@@ -354,91 +347,9 @@ def _show_several(places: Sequence[Path], view: _View) -> int:
         rows = []
         for done, place in enumerate(places):
             bar.show(done, len(places))
-            rows.append(_dataset_row(place) if _is_dataset(place) else _file_row(place))
+            rows.append(summary_row(place))
     if view.as_json:
         echo_json({"files": rows})
     else:
-        for layout in dict.fromkeys(row["layout"] for row in rows):
-            for line in _table([row for row in rows if row["layout"] == layout]):
-                echo(line)
+        echo("\n".join(summary_lines(rows)))
     return 1 if any(row["faults"] for row in rows) else 0
-
-
-def _file_row(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"file": str(path), "size": path.stat().st_size if path.is_file() else 0, "layout": None}
-    row |= {"episodes": 0, "frames": 0, "success": {}, "lengths": None, "fps": [], "cameras": {}, "faults": []}
-    faults: list[EpisodeRejected] = []
-    try:
-        with open_part(path) as (opened, fault):
-            faults += [fault] if fault else []
-            found = described(opened, path, row["size"] if fault else None)
-    except EpisodeRejected as exc:
-        return row | {"faults": [f"{fault.detail} ({fault.reason})" for fault in (*faults, exc)]}
-    lengths = [episode.length for episode in found.episodes]
-    labels = {True: "yes", False: "no", None: "not_labelled"}
-    sizes = {key: frame_size(camera) for e in found.episodes for key, camera in cameras(e.features).items()}
-    return row | {
-        "layout": found.layout,
-        "episodes": len(lengths),
-        "frames": sum(lengths),
-        "success": dict(Counter(labels[episode.success] for episode in found.episodes)),
-        "lengths": [min(lengths), max(lengths)] if lengths else None,
-        "fps": sorted({episode.fps for episode in found.episodes if episode.fps is not None}),
-        "cameras": {key: f"{width}x{height}" for key, (height, width) in sizes.items()},
-        "faults": [f"{exc.detail} ({exc.reason})" for exc in (*faults, *found.rejected)],
-    }
-
-
-def _dataset_row(root: Path) -> dict[str, Any]:
-    opened = OpenedDataset(root)
-    found = opened.document()
-    return {
-        "file": found["dataset"],
-        "size": found["size"],
-        "layout": f"LeRobot {found['version']}",
-        "episodes": found["episodes"],
-        "frames": found["frames"],
-        "success": (found["provenance"] or {"success": {}})["success"],
-        "lengths": [found["lengths"]["min"], found["lengths"]["max"]] if found["lengths"] else None,
-        "fps": [found["fps"]] if found["fps"] else [],
-        "cameras": {key: f"{camera['width']}x{camera['height']}" for key, camera in found["cameras"].items()},
-        "faults": found["faults"],
-    }
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield the table of files of one layout, their totals and faults."""
-    episodes, frames = (sum(row[name] for row in rows) for name in ("episodes", "frames"))
-    noun = "dataset" if _is_dataset(Path(rows[0]["file"])) else "file"
-    total = f"{counted(len(rows), noun)}, {counted(episodes, 'episode')}, {counted(frames, 'frame')}"
-    yield f"{rows[0]['layout'] or 'no known layout'}: {total}, {size(sum(row['size'] for row in rows))}"
-    cells = [(noun, "episodes", "frames", "success", "lengths", "fps", "cameras", "health"), *map(_cells, rows)]
-    widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
-    for texts in cells:
-        yield "  " + "  ".join(map(padded, texts, widths)).rstrip()
-    for key, sizes in _camera_sizes(rows).items():
-        yield printable(f"  camera {key}  {', '.join(sizes)}")
-    for row in rows:
-        for fault in row["faults"]:
-            where = "" if fault.startswith(row["file"]) else f"{row['file']}: "
-            yield printable(f"  DAMAGED: {where}{fault}")
-
-
-def _camera_sizes(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    sizes: dict[str, list[str]] = {}
-    for row in rows:
-        for key, text in row["cameras"].items():
-            if text not in sizes.setdefault(key, []):
-                sizes[key].append(text)
-    return sizes
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    name, labels = os.path.basename(row["file"]), row["success"]
-    lengths = row["lengths"] and f"{row['lengths'][0]:,}–{row['lengths'][1]:,}"
-    known = labels.get("yes", 0) + labels.get("no", 0)
-    success = f"{labels.get('yes', 0):,} of {known:,}" if known else "–"
-    fps = "/".join(f"{rate:g}" for rate in row["fps"]) or "–"
-    health = f"{counted(len(row['faults']), 'fault')}" if row["faults"] else "ok"
-    numbers = (f"{row['episodes']:,}", f"{row['frames']:,}", success, lengths or "–", fps, str(len(row["cameras"])))
-    return (cut(printable(name), _NAME), *numbers, health)

@@ -198,8 +198,8 @@ def test_several_files(robotrove: Callable, tmp_path: Path) -> None:
     found = robotrove("inspect", "-r", tmp_path / "in")
     assert found.code == 1
     lines = [" ".join(line.split()) for line in found.out.splitlines()]
-    assert "isaaclab.hdf5 3 18 2 of 3 6–6 30 1 ok" in lines
-    assert "second.hdf5 3 18 2 of 3 6–6 30 1 ok" in lines
+    assert "isaaclab.hdf5 3 18 2 of 3 6 30 1 ok" in lines
+    assert "second.hdf5 3 18 2 of 3 6 30 1 ok" in lines
     assert "camera observation.images.front 64x48" in lines
     assert "bad.hdf5 0 0 – – – 0 1 fault" in lines
     assert "cubes 4 14 – 2–5 10 2 ok" in lines
@@ -209,6 +209,7 @@ def test_several_files(robotrove: Callable, tmp_path: Path) -> None:
         "no known layout: 1 file, 0 episodes, 0 frames",
         "piper: 1 file, 2 episodes, 10 frames",
         "isaaclab: 2 files, 6 episodes, 36 frames",
+        "total: 4 files, 8 episodes, 46 frames",
     ]
     document = robotrove("inspect", str(tmp_path / "in/*.hdf5"), "--json").json["files"]
     assert [(Path(row["file"]).name, row["success"]) for row in document] == [
@@ -216,6 +217,24 @@ def test_several_files(robotrove: Callable, tmp_path: Path) -> None:
         ("second.hdf5", {"yes": 2, "no": 1}),
     ]
     assert document[0]["lengths"] == [6, 6]
+
+
+def test_files_of_one_name_and_of_several_layouts(robotrove: Callable, tmp_path: Path) -> None:
+    size = {"episodes": 2, "frames": 6, "height": 48, "width": 64}
+    for folder in ("run_1", "a-long-name-of-a-run-2"):
+        (path,) = write_sample("isaaclab", tmp_path / folder, **size)
+        path.rename(path.with_name("dataset.hdf5"))
+    write_sample("piper", tmp_path, **size)
+    found = robotrove("inspect", "-r", tmp_path)
+    lines = [" ".join(line.split()) for line in found.out.splitlines()]
+    assert [line.split()[0] for line in lines if line.endswith(" ok")] == [
+        "…-run-2/dataset.hdf5",
+        "run_1/dataset.hdf5",
+        "piper.hdf5",
+    ]
+    assert lines[-1].startswith("total: 3 files, 6 episodes, 36 frames, ")
+    single = robotrove("inspect", "-r", tmp_path / "run_1", tmp_path / "a-long-name-of-a-run-2")
+    assert "total" not in single.out
 
 
 def test_a_truncated_file_among_several(robotrove: Callable, tmp_path: Path) -> None:
@@ -227,8 +246,8 @@ def test_a_truncated_file_among_several(robotrove: Callable, tmp_path: Path) -> 
     found = robotrove("inspect", tmp_path / "*.hdf5")
     lines = [" ".join(line.split()) for line in found.out.splitlines()]
     assert found.code == 1
-    assert "isaaclab.hdf5 3 18 2 of 3 6–6 30 1 ok" in lines
-    assert "part.hdf5 2 12 2 of 2 6–6 30 1 2 faults" in lines
+    assert "isaaclab.hdf5 3 18 2 of 3 6 30 1 ok" in lines
+    assert "part.hdf5 2 12 2 of 2 6 30 1 2 faults" in lines
     assert f"{tmp_path}/part.hdf5 has {start + 1:,} bytes of the {good.stat().st_size:,} in its header" in found.out
     assert f"  DAMAGED: {tmp_path}/part.hdf5: group /data/demo_2/obs cannot be read: " in found.out
 
