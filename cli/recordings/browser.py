@@ -24,12 +24,12 @@ from .object_lines import FRAMES, facts, preview_lines, tree_lines
 
 _HELP = {
     "ls": "[PATH]      list the members of a group, by default of the current one",
-    "cd": "[PATH]      make a group the current one: cd data/demo_0, cd .., cd for the root",
+    "cd": "[PATH]      make a group the current one: cd data/demo_0, cd ..",
     "pwd": "           show the path of the current group",
-    "info": "[PATH]    show shape, dtype, storage and attributes of an object, and the tree below it",
+    "info": "[PATH]    show an object, its attributes, and the tree below it",
     "preview": "PATH   show values of a dataset: numbers, texts, pictures",
-    "find": "TEXT      show objects below the current group with TEXT in their name, or a pattern: cam*, */obs/*",
-    "help": "          show the commands; the rest of a line is the path, spaces need no quotes",
+    "find": "TEXT      show the objects below with this text in their name: find cam*",
+    "help": "          show the commands; paths with spaces need no quotes",
     "exit": "          end the program, also: quit, Ctrl-D",
 }
 _MOST_NAME = 40  # columns of a name in a list
@@ -61,6 +61,7 @@ class Browser(cmd.Cmd):
                     if self.onecmd(line):
                         break
             return self._has_failed
+        click.echo("help shows the commands")
         with suppress(ImportError):  # Python may lack it, and then has neither completion nor history
             import readline
 
@@ -85,8 +86,8 @@ class Browser(cmd.Cmd):
             return bool(super().onecmd(line))
         except RobotroveError as exc:
             self._has_failed = True
-            told = f"{exc.detail} ({exc.reason})" if isinstance(exc, EpisodeRejected) else str(exc)
-            click.echo(f"error: {f'line {self._line}: ' if self._line else ''}{told}", err=True)
+            text = f"{exc.detail} ({exc.reason})" if isinstance(exc, EpisodeRejected) else str(exc)
+            click.echo(f"error: {f'line {self._line}: ' if self._line else ''}{text}", err=True)
             return False
 
     def emptyline(self) -> bool:
@@ -95,7 +96,7 @@ class Browser(cmd.Cmd):
     def default(self, line: str) -> bool:  # type: ignore[override]  # `onecmd` returns it
         if line != "EOF":  # cmd's word for Ctrl-D
             word = line.split()[0]
-            raise UsageError(printable(word), f"is not a command{nearest(word, _HELP)}", ", ".join(_HELP))
+            raise UsageError(printable(word), f"is not a command{nearest(word, [*_HELP, 'quit'])}", ", ".join(_HELP))
         click.echo()
         return True
 
@@ -123,8 +124,8 @@ class Browser(cmd.Cmd):
         nodes = [*self._below(node, 1)]
         rows = [(printable(posixpath.basename(found.path)), facts(grown(iter([found])))) for found in nodes]
         width = min(_MOST_NAME, max((columns(name) for name, _ in rows), default=0))
-        for name, told in rows:
-            echo(f"{padded(name, width)}  {told}")
+        for name, text in rows:
+            echo(f"{padded(name, width)}  {text}")
 
     def do_info(self, arg: str) -> None:
         node = self._node(arg)

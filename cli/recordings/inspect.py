@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -92,15 +92,15 @@ def command(
     as a table per layout. With -i, commands come from the terminal, or a script on standard input. Exits with 1 if a
     part is unreadable or a command of a script fails, 2 if a file is unreadable that was given alone.
     """
-    if sheet is not None and os.path.lexists(sheet):
-        raise exists_already(sheet)
+    if sheet is not None:
+        _check_sheet(sheet)
     view = _View(attrs, preview, max_level, unfolds, sheet, as_json)
     has_options = recursive or view != _View(False, False, None, False, None, False)
     has_episode = len(paths) > 1 and paths[-1].isascii() and paths[-1].isdigit()
     if interactive:
         if len(paths) > 1 or has_options or rerun is not None:
             raise UsageError("-i", "takes one HDF5 file and no other option", todo="robotrove inspect -i FILE")
-        ctx.exit(_browse(Path(paths[0])))
+        ctx.exit(_browse(_file(Path(paths[0]))))
     if rerun is not None:
         if len(paths) != 2 or not has_episode or has_options or not f".rrd{rerun}".endswith(".rrd"):
             told = "takes a dataset, a number of an episode, then nothing or one file .rrd"
@@ -109,6 +109,9 @@ def command(
     if has_episode:
         if len(paths) != 2:
             raise UsageError(f"episode {paths[-1]}", f"has {len(paths) - 1} paths before it", "one dataset")
+        if os.path.isfile(paths[0]):
+            todo = f"robotrove inspect {shlex.quote(paths[0])}"
+            raise UsageError(paths[0], f"is a file, and episode {paths[1]} is given", "a LeRobot dataset", todo)
         _check_options([Path(paths[0])], view)
         ctx.exit(_show_episode(Path(paths[0]), int(paths[1]), view))
     places = _places(paths, recursive)
@@ -116,6 +119,22 @@ def command(
     if len(places) > 1:
         ctx.exit(_show_several(places, view))
     ctx.exit((_show_dataset if is_dataset(places[0]) else _show_file)(places[0], view))
+
+
+def _check_sheet(sheet: Path) -> None:
+    if sheet.suffix.lower() != ".png":
+        raise UsageError(f"-o {sheet}", "is the name of another format", "a file .png", f"-o {sheet.stem}.png")
+    if os.path.lexists(sheet):
+        raise exists_already(sheet)
+
+
+def _file(path: Path) -> Path:
+    """Return a path that may be an HDF5 file; UsageError for a folder."""
+    if not path.is_dir():
+        return path
+    is_one = is_dataset(path)
+    todo = f"robotrove inspect {'' if is_one else '-r '}{shlex.quote(str(path))}"
+    raise UsageError(str(path), f"is a {'dataset' if is_one else 'folder'}", "an HDF5 file", todo)
 
 
 def _check_options(places: Sequence[Path], view: _View) -> None:
@@ -194,7 +213,7 @@ def _show_file(path: Path, view: _View) -> int:
             objects = [_document(node, preview(opened, node.path) if view.preview else None, view) for node in nodes]
             problem = fault.detail if fault else ""
             if view.sheet:
-                _write_sheet(view.sheet, _file_strips(opened, grown(tree(opened)), "", specs, faults))
+                _write_sheet(view, _file_strips(opened, grown(tree(opened)), "", specs, faults))
             echo_json(head | {"problem": problem, "unreadable": len(faults), "objects": objects})
             return 1 if faults or fault else 0
         echo("\n".join(_head_lines(path, opened, fault)))
@@ -204,7 +223,7 @@ def _show_file(path: Path, view: _View) -> int:
             echo("\n".join(lines))
             if view.preview and branch.node.kind == "dataset":
                 _show_values(opened, branch.node, specs, faults)
-        _write_sheet(view.sheet, _file_strips(opened, root, "", specs, faults))
+        _write_sheet(view, _file_strips(opened, root, "", specs, faults))
     if faults:
         click.echo(f"{counted(len(faults), 'object')} cannot be read: the file is damaged", err=True)
     return 1 if faults or fault else 0
@@ -263,24 +282,33 @@ def _file_strips(
             yield from _file_strips(opened, member, path.rstrip("/"), specs, faults)
 
 
-def _write_sheet(target: Path | None, strips: Iterator[Strip]) -> None:
-    if target is None:
+def _write_sheet(view: _View, strips: Iterator[Strip]) -> None:
+    """Write the contact sheet, if one is asked for, and say so."""
+    if view.sheet is None:
         return
-    strips = _announced(strips, "filmstrip")
-    first = next(strips, None)
-    if first is None:
-        raise UsageError(str(target), "has no pictures to show", "a file or dataset with cameras")
-    write_new(target, contact_sheet(islice(chain([first], strips), _SHEET_STRIPS)))
+    labels: list[str] = []
+
+    def noted() -> Iterator[Strip]:
+        for label, frames in islice(_announced(strips, "filmstrip"), _SHEET_STRIPS):
+            labels.append(label)
+            yield label, frames
+
+    sheet = contact_sheet(noted())
+    if not labels:
+        raise UsageError(str(view.sheet), "has no pictures to show", "a file or dataset with cameras")
+    write_new(view.sheet, sheet)
+    if not view.as_json:
+        echo(f"{printable(str(view.sheet))}: {counted(len(labels), 'filmstrip')}")
 
 
 def _show_dataset(root: Path, view: _View) -> int:
     """Show the metadata of a dataset, and pictures of some episodes; return the exit code."""
     opened = OpenedDataset(root)
     document = opened.document()
-    if view.sheet:
-        episodes = opened.some(_SHEET_EPISODES)
-        _write_sheet(view.sheet, (strip for at in episodes for strip in _episode_strips(opened, at)))
+    sheet = opened.some(_SHEET_EPISODES) if view.sheet else []
+    strips = (strip for at in sheet for strip in _episode_strips(opened, at))
     if view.as_json:
+        _write_sheet(view, strips)
         echo_json(document)
         return 1 if opened.faults else 0
     for line in dataset_lines(document):
@@ -290,6 +318,7 @@ def _show_dataset(root: Path, view: _View) -> int:
         shown = [(at.index, frame) for at in episodes for _, frame in opened.pictures(key, at, [0])]
         for line in strip_lines(f"{key}, first frames of episodes", shown, colours()):
             echo(line)
+    _write_sheet(view, strips)
     return _report_faults(opened)
 
 
@@ -312,8 +341,8 @@ def _show_episode(root: Path, episode: int, view: _View) -> int:
     series = opened.series(at)
     strips = {key: opened.pictures(key, at, spread(at.length, FRAMES)) for key in opened.colour_cameras()}
     document = opened.episode_document(at, series)
-    _write_sheet(view.sheet, _episode_strips(opened, at))
     if view.as_json:
+        _write_sheet(view, _episode_strips(opened, at))
         echo_json(document)
         return 1 if opened.faults else 0
     for line in episode_lines(document):
@@ -324,6 +353,7 @@ def _show_episode(root: Path, episode: int, view: _View) -> int:
     names = {key: opened.dataset.features[key].names for key in series}
     for line in curve_lines(series, names, colours()):
         echo(line)
+    _write_sheet(view, _episode_strips(opened, at))
     return _report_faults(opened)
 
 

@@ -376,3 +376,27 @@ def test_rerun_takes_one_episode_and_a_file_of_its_kind(
     found = robotrove("inspect", written.write_v30(tmp_path / "cubes"), *arguments)
     assert (found.code, found.out) == (2, "")
     assert "robotrove inspect DATASET 0 --rerun episode.rrd" in found.err
+
+
+def test_a_file_for_a_dataset_and_the_reverse(robotrove: Callable, written_dataset: Path, tmp_path: Path) -> None:
+    (recording,) = write_sample("isaaclab", tmp_path / "in", episodes=1, frames=4, height=48, width=48)
+    inspect = "robotrove inspect"
+    for arguments, found, todo in (
+        (("-i", written_dataset), "is a dataset", f"{inspect} {written_dataset}"),
+        (("-i", tmp_path / "in"), "is a folder", f"{inspect} -r {tmp_path}/in"),
+        ((recording, 0), "is a file, and episode 0 is given", f"{inspect} {recording}"),
+        ((recording, "-o", tmp_path / "a.jpg"), "is the name of another format", "-o a.png"),
+    ):
+        refused = robotrove("inspect", *arguments)
+        assert refused.code == 2
+        assert f": {found}\n" in refused.err
+        assert refused.err.endswith(f"to do: {todo}\n")
+
+
+def test_a_contact_sheet_is_named_when_it_is_written(
+    robotrove: Callable, written_dataset: Path, tmp_path: Path
+) -> None:
+    (recording,) = write_sample("isaaclab", tmp_path / "in", episodes=3, frames=4, height=48, width=48)
+    for arguments, strips in (((recording,), 6), ((written_dataset, 0), 2)):
+        sheet = tmp_path / f"{strips}.png"
+        assert robotrove("inspect", *arguments, "-o", sheet).out.splitlines()[-1] == f"{sheet}: {strips} filmstrips"
