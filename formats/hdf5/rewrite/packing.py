@@ -224,7 +224,7 @@ def _check_prefix(prefix: str) -> None:
 
 
 def check_outputs(files: Sequence[NewFile], *, overwrite: bool, others: Iterable[Path] = ()) -> None:
-    """Refuse to write over a recording that is read, over a file that it needs, over a folder, beside another plan's files.
+    """Refuse to write over an input, over a file that it needs or over a folder, and beside files of another plan.
 
     Args:
         files: The new files.
