@@ -22,6 +22,7 @@ from .mapping import ColumnSpec
 from .stored_rows import check_rows
 from .tree import plain
 
+_LARGE = np.errstate(over="ignore", invalid="ignore")  # sums of numbers as large as 1e308
 MAX_BYTES = 16 << 20
 MAX_ROW = 32  # values shown of one row
 # HDF5 inflates a chunk as a whole, and takes two to three times its size for that. LeIsaac's chunks are 100 frames.
@@ -82,6 +83,7 @@ class Pictures:
     skipped: str = ""
 
 
+@_LARGE
 def preview(file: h5py.File, path: str) -> Preview | None:
     """Return the preview of a dataset; None if it is empty, of another type, or has encoded or many pictures."""
     try:
@@ -182,6 +184,7 @@ def _has_sides(size: Sequence[int], fewest: int) -> bool:
     return min(size) >= fewest and max(size) <= _MOST_RATIO * min(size)
 
 
+@_LARGE
 def pictures(file: h5py.File, path: str, count: int, specs: Mapping[str, ColumnSpec] | None = None) -> Pictures:
     """Return at most `count` rows of a dataset of pictures, evenly spread, with the first and the last one.
 

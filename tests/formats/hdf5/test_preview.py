@@ -32,6 +32,16 @@ def test_numbers(file: h5py.File) -> None:
     assert (preview(file, "/nan").mean, preview(file, "/nan").not_finite) == (None, 1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_whose_sum_is_too_large_give_no_warning(file: h5py.File) -> None:
+    file["x"] = np.full((2, 40, 40), 1e308)
+    file["x"][0] = -1e308
+    found = preview(file, "x")
+    assert found is not None
+    assert (found.minimum, found.maximum, found.not_finite) == (-1e308, 1e308, 0)
+    assert len(pictures(file, "x", 2).rows) == 2
+
+
 def test_texts(file: h5py.File) -> None:
     file["texts"] = np.array(["pick", "place", "pick"], dtype=h5py.string_dtype())
     assert preview(file, "/texts") == Preview("pick", "pick", different=2, rows=3, rows_read=3)
