@@ -79,7 +79,7 @@ class Condition(BaseModel):
         if self.op in ("==", "!="):
             return bool(found == self.value) == (self.op == "==")
         text = str(self.value)
-        return isinstance(found, str) and (text in found if self.op == "contains" else fnmatchcase(found, text))
+        return isinstance(found, str) and (text in found if self.op == "contains" else _fits(text, found))
 
     def __str__(self) -> str:
         return f"{self.field} {self.op} {self.value!r}"
@@ -175,15 +175,21 @@ class _Names:
 
 def _number(file: str, key: str) -> int:
     """Return the number of an episode, -1 without one."""
-    last = _LAST_NUMBER.search(key) or _LAST_NUMBER.search(os.path.splitext(file)[0])
+    last = _LAST_NUMBER.search(key) or _LAST_NUMBER.search(os.path.splitext(os.path.basename(file))[0])
     return int(last[1]) if last and len(last[1]) < MOST_DIGITS else -1
 
 
 def _names(pattern: str, file: str, key: str) -> bool:
     """Return True if a pattern, of file:key or one of both, fits the last parts of their paths."""
-    of_file, colon, of_key = pattern.rpartition(":")
-    fits = [fnmatchcase(f"/{name}", f"*/{own}") for name, own in ((file, of_file or pattern), (key, of_key))]
-    return all(fits) if colon else any(fits)
+    if any(_fits(f"*/{pattern}", f"/{name}") for name in (file, key)):
+        return True
+    colons = (at for at, letter in enumerate(pattern) if letter == ":")  # a key may have its own: data/a[12:24]
+    return any(_fits(f"*/{pattern[:at]}", f"/{file}") and _fits(f"*/{pattern[at + 1 :]}", f"/{key}") for at in colons)
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """Return True if a pattern of * and ? fits a text; brackets stand for themselves."""
+    return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def _entries(path: str) -> list[int | str]:

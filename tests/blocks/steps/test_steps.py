@@ -22,7 +22,7 @@ from robotrove.blocks.steps.success_filter import SuccessFilter
 from robotrove.blocks.steps.task_relabel import TaskRelabel, TaskRule
 from robotrove.blocks.steps.unit_converter import UnitConverter
 from robotrove.core.columns import ArrayColumn
-from robotrove.core.episode import Episode
+from robotrove.core.episode import Episode, EpisodeOrigin
 from robotrove.core.errors import EpisodeRejected, RobotroveError, UsageError
 from robotrove.core.features import Feature
 from robotrove.testing.block_contracts import JOINTS, make_episode
@@ -541,6 +541,22 @@ class TestEpisodeSelector:
         episodes[1].metadata["operator"] = "ann"
         selector = EpisodeSelector(where=[Condition(field=field, op=op, value=value)])
         assert [ep.length for ep in selector.run(episodes) if ep.rejection is None] == lengths
+
+    @pytest.mark.parametrize("entry", ["a[0:12]", "data/a[0:12]", "x.hdf5:data/a[0:12]", "a[0:*]"])
+    def test_brackets_and_colons_of_keys_stand_for_themselves(self, entry: str) -> None:
+        """Episodes that lie end to end have such keys."""
+        keys = ["data/a[0:12]", "data/a[12:24]", "data/a0"]
+        episodes = [
+            Episode(id=key, text="", length=1, fps=30, columns={}, origin=EpisodeOrigin(file="day/x.hdf5", key=key))
+            for key in keys
+        ]
+        selected = EpisodeSelector(keep=[entry]).run(episodes)
+        assert [ep.origin.key for ep in selected if ep.rejection is None] == keys[:1]
+
+    def test_the_number_of_a_folder_is_none_of_an_episode(self) -> None:
+        ids = ["day_3/left.hdf5:data", "day_3/left_7.hdf5:data"]
+        assert self.kept(*ids, drop=[3]) == ids
+        assert self.kept(*ids, drop=[7]) == ids[:1]
 
     def test_a_list_in_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text("[1, 3-4]")
