@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -73,7 +74,7 @@ class Condition(BaseModel):
         if found is None:
             return False
         if self.op in _ORDERS:
-            return isinstance(found, int | float) and _ORDERS[self.op](found, self.value)
+            return isinstance(found, Real) and _ORDERS[self.op](found, self.value)
         if isinstance(self.value, list):
             return found in self.value
         if self.op in ("==", "!="):

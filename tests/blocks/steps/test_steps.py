@@ -532,13 +532,14 @@ class TestEpisodeSelector:
             ("success", "==", True, []),  # none has a label
             ("metadata.operator", "==", "ann", [2]),
             ("metadata.operator", "!=", "bob", [2]),  # the others say nothing
+            ("metadata.grade", ">=", 3, [2]),
         ],
     )
     def test_conditions(self, field: str, op: Any, value: Any, lengths: list[int]) -> None:
         episodes = [make_episode(length) for length in (1, 2, 3)]
         for ep in episodes:
             ep.id = f"a.hdf5:{ep.length}"
-        episodes[1].metadata["operator"] = "ann"
+        episodes[1].metadata.update(operator="ann", grade=np.int64(3))  # as attributes of HDF5 are read
         selector = EpisodeSelector(where=[Condition(field=field, op=op, value=value)])
         assert [ep.length for ep in selector.run(episodes) if ep.rejection is None] == lengths
 
