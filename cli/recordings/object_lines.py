@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
+from operator import itemgetter
 from textwrap import wrap
 from typing import Any
 
@@ -32,7 +35,7 @@ def tree_lines(branch: Branch, *, attrs: bool, max_level: int | None) -> Iterato
         max_level: Deepest level to show, the root being 0; None for all.
     """
     width = min(_MOST_NAME, _widest(branch, max_level))
-    yield from _below(branch, [branch], width, attrs, max_level)
+    yield from _below(branch, _in_order([branch]), width, attrs, max_level)
 
 
 def _widest(branch: Branch, max_level: int | None) -> int:
@@ -42,12 +45,20 @@ def _widest(branch: Branch, max_level: int | None) -> int:
     return max([own, *(_widest(member, max_level) for member in branch.below if is_shown)])
 
 
+def _in_order(siblings: Sequence[Branch]) -> list[tuple[Any, str, Branch]]:
+    """Return sort key and name of all objects of siblings, with their branch; of many, sorting them again is slow."""
+    if all(len(branch.names) == 1 for branch in siblings):
+        return []
+    found = [(natural_key(name), name, branch) for branch in siblings for name in dict.fromkeys(branch.names)]
+    return sorted(found, key=itemgetter(0))
+
+
 def _below(
-    branch: Branch, siblings: Sequence[Branch], width: int, attrs: bool, max_level: int | None
+    branch: Branch, in_order: Sequence[tuple[Any, str, Branch]], width: int, attrs: bool, max_level: int | None
 ) -> Iterator[tuple[list[str], Branch]]:
     node, indent = branch.node, "  " * branch.node.level
     if len(set(branch.names)) > 1:
-        head = f"{indent}{_alike(branch, siblings)}, {size(branch.size)}"
+        head = f"{indent}{_alike(branch, in_order)}, {size(branch.size)}"
     else:
         head = f"{padded(indent + printable(_name(node)), width)}  {facts(branch)}"
         form, mark, storage = head.rpartition(", chunks ")
@@ -56,19 +67,21 @@ def _below(
     found = branch.attrs.items() if attrs else ()
     yield [head, *(f"{indent}  @{printable(name)} = {_values(values)}" for name, values in found)], branch
     if max_level is None or node.level < max_level:
+        members = _in_order(branch.below)
         for member in branch.below:
-            yield from _below(member, branch.below, width, attrs, max_level)
+            yield from _below(member, members, width, attrs, max_level)
 
 
 def _name(node: Node) -> str:
     return node.path.rpartition("/")[2] or "/"
 
 
-def _alike(branch: Branch, siblings: Sequence[Branch]) -> str:
+def _alike(branch: Branch, in_order: Sequence[tuple[Any, str, Branch]]) -> str:
     names = list(dict.fromkeys(branch.names))
     first, last = map(natural_key, (names[0], names[-1]))
-    others = [name for other in siblings if other is not branch for name in other.names]
-    between = sorted((name for name in others if first < natural_key(name) < last), key=natural_key)
+    after = islice(in_order, bisect_right(in_order, first, key=itemgetter(0)), None)
+    inside = takewhile(lambda entry: entry[0] < last, after)
+    between = list(islice((name for _, name, other in inside if other is not branch), _MOST_BUT + 1))
     but = ", ".join(map(printable, between[:_MOST_BUT])) + (", …" if len(between) > _MOST_BUT else "")
     rows = f", {_range(branch.rows)} row{'s' * (branch.rows != (1, 1))}" if branch.rows else ""
     ends = f"{printable(names[0])} … {printable(names[-1])}"

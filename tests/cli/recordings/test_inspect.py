@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from robotrove.cli.recordings import inspect as module
+from robotrove.cli.recordings import object_lines
+from robotrove.formats.hdf5.hdf5_file import natural_key
 from robotrove.formats.hdf5.samples import write_sample
 
 
@@ -171,6 +173,21 @@ def test_1500_demos(robotrove: Callable, tmp_path: Path) -> None:
     found = robotrove("inspect", tmp_path / "a.hdf5").out
     assert "demo_0 … demo_1499 (1,500 alike, 5 to 9 rows)" in found
     assert len(found.splitlines()) == 5
+
+
+def test_many_kinds_of_groups_are_sorted_once(
+    robotrove: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        for kind in "ghijklmnop":
+            for number in range(5):
+                file.create_group(f"{number}{kind}")
+    calls: list[str] = []
+    monkeypatch.setattr(object_lines, "natural_key", lambda text: calls.append(text) or natural_key(text))
+    lines = robotrove("inspect", tmp_path / "a.hdf5").out.splitlines()
+    assert lines[2] == "  0g … 4g (5 alike, without 0h, 0i, 0j, …), 0 B"
+    assert lines[11] == "  0p … 4p (5 alike, without 1g, 1h, 1i, …), 0 B"
+    assert len(calls) == 50 + 2 * 10  # each name, and the ends of each kind
 
 
 def test_a_filmstrip_without_colours(robotrove: Callable, tmp_path: Path) -> None:
