@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from math import prod
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
@@ -16,7 +17,7 @@ from h5py import h5, h5a, h5d, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t, h5z
 
 from ....core.columns import Array
 from ....core.errors import EpisodeRejected
-from ..hdf5_file import Object, beside, check_filters, file_name, lookup, object_name, reading
+from ..hdf5_file import DAMAGE, Object, beside, check_filters, file_name, lookup, object_name, reading
 
 _BATCH_BYTES = 4 * 2**20  # of values of variable length at once
 _BIG_CHUNK = 32 * 2**20  # H5Ocopy has a chunk whole in memory
@@ -316,15 +317,17 @@ class ObjectCopy:
         return new
 
     def _reference(self, reference: Any, where: str) -> Any:
+        if not reference:
+            return type(reference)()
         is_region = isinstance(reference, h5py.RegionReference)
-        item = h5r.dereference(reference, self._source.id) if reference else None
-        if item is not None and (path := self._made.get(h5o.get_info(item).addr)):
-            kind = h5r.DATASET_REGION if is_region else h5r.OBJECT
-            return h5r.create(
-                self._target.id, path, kind, h5r.get_region(reference, self._source.id) if is_region else None
-            )
+        path = region = None
+        with suppress(*DAMAGE):  # the object was deleted
+            path = self._made.get(h5o.get_info(h5r.dereference(reference, self._source.id)).addr)
+            region = h5r.get_region(reference, self._source.id) if path and is_region else None
+        if path and (region is not None or not is_region):
+            return h5r.create(self._target.id, path, h5r.DATASET_REGION if is_region else h5r.OBJECT, region)
         note = f"{where}: references to what is not copied are null"
-        if item is not None and note not in self.notes:
+        if note not in self.notes:
             self.notes.append(note)
         return type(reference)()
 

@@ -190,6 +190,24 @@ def test_references_and_dimension_scales(tmp_path: Path) -> None:
         assert demo["joints"][demo["part"][0]].tolist() == [[6.0], [10.0]]
 
 
+def test_references_to_deleted_objects_are_null(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        demo = file.create_group("data/demo_0")
+        file["gone"] = demo["actions"] = np.arange(3)
+        demo["refs"] = np.array([file["gone"].ref, demo["actions"].ref], h5py.ref_dtype)
+        demo.attrs["region"] = file["gone"].regionref[0:2]
+        del file["gone"]
+    assert copied(tmp_path / "a.hdf5", tmp_path / "out.hdf5", {"data/demo_0": "data/demo_0"}) == [
+        "attribute 'region' of /data/demo_0: references to what is not copied are null",
+        "data/demo_0/refs: references to what is not copied are null",
+    ]
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        demo = file["data/demo_0"]
+        assert [bool(reference) for reference in demo["refs"]] == [False, True]
+        assert file[demo["refs"][1]].name == "/data/demo_0/actions"
+        assert not demo.attrs["region"]
+
+
 @pytest.mark.parametrize("is_relative", [False, True])
 def test_other_files(is_relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
