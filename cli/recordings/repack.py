@@ -18,9 +18,11 @@ from ...formats.hdf5.rewrite.packing import NewFile, Recording, check_outputs, p
 from ..output import counted, echo, echo_json, size
 from .split import report, write_all
 
+_MOST_NAMES = 5  # new names of episodes shown
+
 
 @click.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", metavar="PATH…", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the new files.")
 @click.option("-e", "--episodes-per-file", "per_file", type=click.IntRange(min=1), help="Most episodes in a new file.")
 @click.option("--pattern", help="Only the files of folders with such a name, for example 'pick_*.hdf5'.")
@@ -55,17 +57,23 @@ def command(
         except EpisodeRejected as exc:
             rejected.append((str(file), exc.reason, exc.detail))
     if analyze:
-        ctx.exit(_analyze(recordings, rejected, as_json))
+        planned = plan_repack(recordings, Path(), per_file=per_file, prefix=prefix) if per_file else None
+        ctx.exit(_analyze(recordings, rejected, planned, as_json))
     if output is None or per_file is None:
-        missing = "-o" if output is None else "-e"
-        raise UsageError(missing, "is missing", "a folder and a number", "robotrove repack DIR -o OUT -e 50")
+        where, expected = ("-o", "a folder for the new files") if output is None else ("-e", "episodes per file")
+        sources, folder = " ".join(quote(str(path)) for path in paths), quote(str(output or "OUT"))
+        todo = f"robotrove repack {sources} -o {folder} -e {per_file or 50}"
+        raise UsageError(where, "is missing", expected, todo)
     files = plan_repack(recordings, output, per_file=per_file, prefix=prefix)
     check_outputs(files, overwrite=overwrite, others=_numbered(output, prefix))
     if dry_run:
         echo_json(_plan(files)) if as_json else echo("\n".join(_plan_lines(files)))
         ctx.exit(report([], [], False, rejected) if rejected and not as_json else bool(rejected))
     notes = [note for recording in recordings for note in recording.left_out]
-    notes += [f"{piece.label} is now /{piece.name}" for new in files for piece in new.pieces if piece.name != piece.key]
+    names = [f"{piece.label} is now /{piece.name}" for new in files for piece in new.pieces if piece.name != piece.key]
+    if not as_json and (more := len(names) - _MOST_NAMES) > 0:
+        names[_MOST_NAMES:] = [f"{counted(more, 'more episode')} with new names; --dry-run shows all"]
+    notes += names
     ctx.exit(report(write_all(files, overwrite), notes, as_json, rejected))
 
 
@@ -97,16 +105,25 @@ def _numbered(folder: Path, prefix: str) -> list[Path]:
     return sorted(found, key=lambda file: natural_key(file.name))
 
 
-def _analyze(recordings: Sequence[Recording], rejected: Sequence[tuple[str, str, str]], as_json: bool) -> int:
+def _analyze(
+    recordings: Sequence[Recording],
+    rejected: Sequence[tuple[str, str, str]],
+    planned: Sequence[NewFile] | None,
+    as_json: bool,
+) -> int:
+    """Print the episodes of each file, and how many new files there would be; return the exit code."""
     rows = [(str(found.path), found.layout, len(found.keys), found.path.stat().st_size) for found in recordings]
     episodes, stored = sum(row[2] for row in rows), sum(row[3] for row in rows)
     if as_json:
         names = ("path", "layout", "episodes", "size")
-        echo_json({"files": [dict(zip(names, row, strict=True)) for row in rows], "episodes": episodes, "size": stored})
+        new = {} if planned is None else {"new_files": len(planned)}
+        files = [dict(zip(names, row, strict=True)) for row in rows]
+        echo_json({"files": files, "episodes": episodes, "size": stored, **new})
         return int(bool(rejected))
     for path, layout, count, bytes_ in rows:
         echo(f"{printable(path)}: {counted(count, 'episode')}, {size(bytes_)}, layout {layout or 'unknown'}")
-    echo(f"{counted(len(rows), 'file')}, {counted(episodes, 'episode')}, {size(stored)}")
+    new_files = "" if planned is None else f"; {counted(len(planned), 'file')} after repack"
+    echo(f"{counted(len(rows), 'file')}, {counted(episodes, 'episode')}, {size(stored)}{new_files}")
     for path, reason, detail in rejected:
         click.echo(f"{printable(path)}: rejected, {reason}: {printable(detail)}", err=True)
     return int(bool(rejected))

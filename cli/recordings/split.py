@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from ...core.errors import UsageError, printable
 from ...formats.hdf5.rewrite.packing import NewFile, Written, check_outputs, plan_split, read_recording, write
 from ..display import Bar
 from ..output import counted, echo, echo_json, size
+from .dataset_lines import is_dataset
 
 
 @click.command()
@@ -42,6 +44,10 @@ def command(
     original. Compressed data are copied as they are. Exits with 1 if an episode cannot be read.
     """
     file, more = _file_and_groups(arguments, groups)
+    if file.is_dir():
+        kind, command, options = ("dataset", "edit", "--keep 0") if is_dataset(file) else ("folder", "repack", "-e 1")
+        todo = f"robotrove {command} {quote(str(file))} -o OUT {options}"
+        raise UsageError(str(file), f"is a {kind}", "one HDF5 file", todo)
     recording = read_recording(file)
     files = plan_split(recording, output or Path(), prefix=prefix, names=(*groups, *more))
     if only_list:
@@ -50,7 +56,8 @@ def command(
         echo_json(document) if as_json else echo("\n".join(map(printable, names)))
         return
     if output is None:
-        raise UsageError("-o", "is missing", "a folder for the new files", f"robotrove split {file} -o {file.stem}")
+        todo = f"robotrove split {quote(str(file))} -o {quote(file.stem)}"
+        raise UsageError("-o", "is missing", "a folder for the new files", todo)
     check_outputs(files, overwrite=overwrite)
     ctx.exit(report(write_all(files, overwrite), recording.left_out, as_json))
 

@@ -516,3 +516,31 @@ def test_a_missing_recording_is_refused_before_anything_is_written(robotrove: Ca
     assert found.code == 2
     assert f"{tmp_path}/in/b.hdf5: does not exist" in found.err
     assert not (tmp_path / "out").exists()
+
+
+def test_messages_have_the_paths_and_numbers_that_are_given(robotrove: Callable, tmp_path: Path) -> None:
+    folder = tmp_path / "my recordings"
+    source = write_demos(folder / "a.hdf5", {"demo_0": 3})
+    for arguments, found, todo in (
+        (("repack", folder, "-e", 3), "-o: is missing", f"repack '{folder}' -o OUT -e 3"),
+        (("repack", folder, "-o", tmp_path / "out"), "-e: is missing", f"repack '{folder}' -o {tmp_path}/out -e 50"),
+        (("split", source), "-o: is missing", f"split '{source}' -o a"),
+        (("split", folder, "-o", tmp_path / "out"), f"{folder}: is a folder", f"repack '{folder}' -o OUT -e 1"),
+    ):
+        refused = robotrove(*arguments)
+        assert refused.code == 2
+        assert f"error: {found}\n" in refused.err
+        assert refused.err.endswith(f"to do: robotrove {todo}\n")
+
+
+def test_five_new_names_are_shown(robotrove: Callable, tmp_path: Path) -> None:
+    for name in "ab":
+        write_demos(tmp_path / f"in/{name}.hdf5", {f"demo_{number}": 3 for number in range(7)})
+    counted = robotrove("repack", tmp_path / "in", "--analyze", "-e", 5)
+    assert counted.out.splitlines()[-1].endswith("; 3 files after repack")
+    assert robotrove("repack", tmp_path / "in", "--analyze", "-e", 5, "--json").json["new_files"] == 3
+    found = robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 14)
+    notes = [line for line in found.out.splitlines() if line.startswith("note: ")]
+    assert notes[0] == "note: b.hdf5:/data/demo_0 is now /data/demo_7"
+    assert notes[5:] == ["note: 2 more episodes with new names; --dry-run shows all"]
+    assert len(robotrove("repack", tmp_path / "in", "-o", tmp_path / "x", "-e", 14, "--json").json["notes"]) == 7
