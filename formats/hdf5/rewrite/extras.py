@@ -26,7 +26,8 @@ from ..hdf5_file import (
     object_name,
     reading,
 )
-from .object_copy import attribute_names, has_pointers, is_known
+from .object_copy import attribute_names
+from .stored_values import has_pointers, is_known
 
 COUNTS = ("total", "num_demos")  # attributes of /data, of robomimic and of LIBERO, that count what is in the file
 _LISTS = "mask"  # the filter keys of robomimic (robomimic/utils/file_utils.py, create_hdf5_filter_key)

@@ -6,24 +6,25 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from math import prod
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5, h5a, h5d, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t, h5z
+from h5py import h5, h5a, h5d, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t
 
 from ....core.columns import Array
 from ....core.errors import EpisodeRejected
 from ..hdf5_file import DAMAGE, Object, beside, check_filters, file_name, lookup, object_name, reading
-
-_BATCH_BYTES = 4 * 2**20  # of values of variable length at once
-_BIG_CHUNK = 32 * 2**20  # H5Ocopy has a chunk whole in memory
-_COMMON_FILTERS = {h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32, h5z.FILTER_LZF}
-_POINTERS = {h5t.VLEN, h5t.REFERENCE}
-_NUMBERS = (h5t.TypeIntegerID, h5t.TypeFloatID)
+from .stored_values import (
+    copy_big_chunks,
+    copy_values,
+    has_big_chunks,
+    has_pointers,
+    is_known,
+    is_swapped,
+    type_classes,
+)
 
 
 class ObjectCopy:
@@ -210,9 +211,9 @@ class ObjectCopy:
         stored, kind = item.get_create_plist(), item.get_type()
         if stored.get_layout() == h5d.VIRTUAL or stored.get_external_count():
             copy = h5d.create(target, new, kind, item.get_space(), self._led_elsewhere(item, path), made)
-        elif not has_pointers(kind) and self._has_big_chunks(item, stored):
+        elif not has_pointers(kind) and has_big_chunks(item) and not self._source.userblock_size:
             copy = h5d.create(target, new, kind, item.get_space(), stored, made)
-            self._big_chunks(item, copy)
+            copy_big_chunks(item, copy, file_name(self._source), file_name(self._target))
         elif not has_pointers(kind) or not is_known(item):
             h5o.copy(item, b".", target, new, lcpl=made)
             if not h5a.get_num_attrs(item):
@@ -221,57 +222,12 @@ class ObjectCopy:
         else:
             check_filters(h5py.Dataset(item))
             copy = h5d.create(target, new, kind, item.get_space(), stored, made)
-            write = partial(self._values, item, copy, path)
-            if h5t.REFERENCE in _classes(kind):
+            write = partial(copy_values, item, copy, partial(self._translated, where=path))
+            if h5t.REFERENCE in type_classes(kind):
                 self._references.append(write)
             else:
                 write()
         self._attributes(item, copy, path)
-
-    def _has_big_chunks(self, item: h5d.DatasetID, stored: h5p.PropDCID) -> bool:
-        """True for large chunks, if their filters keep their parameters when a dataset is created with them."""
-        if stored.get_layout() != h5d.CHUNKED or prod(stored.get_chunk()) * item.get_type().get_size() <= _BIG_CHUNK:
-            return False
-        filters = {stored.get_filter(index)[0] for index in range(stored.get_nfilters())}
-        return (
-            filters <= _COMMON_FILTERS and not self._source.userblock_size
-        )  # which not every HDF5 counts in an address
-
-    def _big_chunks(self, item: h5d.DatasetID, copy: h5d.DatasetID) -> None:
-        """Copy chunks as they are stored, by pieces: HDF5 writes zeros, which take no memory, and they are replaced."""
-        chunks: list[Any] = []
-        item.chunk_iter(chunks.append)
-        with open(file_name(self._source), "rb") as old, open(file_name(self._target), "r+b") as new:
-            for chunk in chunks:
-                with mmap(-1, chunk.size, flags=MAP_PRIVATE | MAP_ANONYMOUS, prot=PROT_READ) as zeros:
-                    copy.write_direct_chunk(chunk.chunk_offset, zeros, chunk.filter_mask)
-                old.seek(chunk.byte_offset)
-                new.seek(copy.get_chunk_info_by_coord(chunk.chunk_offset).byte_offset)
-                for start in range(0, chunk.size, _BATCH_BYTES):
-                    size = min(_BATCH_BYTES, chunk.size - start)
-                    if new.write(old.read(size)) != size:
-                        raise OSError(f"the file ends in the chunk at {chunk.chunk_offset}")
-
-    def _values(self, item: h5d.DatasetID, copy: h5d.DatasetID, path: str) -> None:
-        """Copy the values that were written, of a type that keeps them outside of the dataset's own storage."""
-        kind, rows = h5t.py_create(item.dtype), 1
-        for start, stop in _written(item):
-            first = start[0] if start else 0
-            last = stop[0] if stop else 1
-            while first < last:
-                rows = min(rows, last - first)
-                begin, count = (first, *start[1:]), (rows, *(b - a for a, b in zip(start[1:], stop[1:], strict=True)))
-                space = item.get_space()
-                if start:
-                    space.select_hyperslab(begin, count)
-                shape = count if start else ()
-                values = np.empty(shape, item.dtype)
-                memory = h5s.create_simple(shape) if start else h5s.create(h5s.SCALAR)
-                item.read(memory, space, values, kind)
-                copy.write(memory, space, self._translated(values, path), kind)
-                size = sum(_bytes(value) for value in values.ravel())
-                first += rows
-                rows = max(1, rows * 2 if size * 2 <= _BATCH_BYTES else rows // 2 if size > _BATCH_BYTES else rows)
 
     def _attributes(self, source: h5i.ObjectID, target: h5i.ObjectID, path: str) -> None:
         """Copy the attributes that the target lacks, and later the references in all."""
@@ -280,12 +236,12 @@ class ObjectCopy:
             kind = attribute.get_type()
             where = f"attribute {object_name(name)!r} of /{path.strip('/')}"
             is_new = not h5a.exists(target, name)
-            if is_new and _is_swapped(kind):
+            if is_new and is_swapped(kind):
                 self.notes.append(f"{where}: lists of numbers in another byte order are not copied")
                 continue
             made = h5a.create(target, name, kind, attribute.get_space()) if is_new else h5a.open(target, name)
             if attribute.get_space().get_simple_extent_type() != h5s.NULL:
-                if h5t.REFERENCE in _classes(kind):
+                if h5t.REFERENCE in type_classes(kind):
                     self._references.append(partial(self._attribute, attribute, made, where))
                 elif is_new:
                     self._attribute(attribute, made, where)
@@ -415,57 +371,3 @@ def attribute_names(item: h5i.ObjectID) -> Iterator[bytes]:
     order = h5.INDEX_CRT_ORDER if is_tracked else h5.INDEX_NAME
     for index in range(h5a.get_num_attrs(item)):
         yield h5a.open(item, index=index, index_type=order).name
-
-
-def _parts(kind: h5t.TypeID) -> Iterator[h5t.TypeID]:
-    """Yield a type and the types that it is made of."""
-    yield kind
-    if isinstance(kind, h5t.TypeCompoundID):
-        for index in range(kind.get_nmembers()):
-            yield from _parts(kind.get_member_type(index))
-    elif isinstance(kind, h5t.TypeArrayID | h5t.TypeVlenID):
-        yield from _parts(kind.get_super())
-
-
-def _classes(kind: h5t.TypeID) -> set[int]:
-    return {part.get_class() for part in _parts(kind)}
-
-
-def has_pointers(kind: h5t.TypeID) -> bool:
-    """True if values of a type lie elsewhere in the file: of variable length, or references."""
-    texts = (part for part in _parts(kind) if isinstance(part, h5t.TypeStringID))
-    return bool(_POINTERS & _classes(kind)) or any(text.is_variable_str() for text in texts)
-
-
-def _is_swapped(kind: h5t.TypeID) -> bool:
-    """True for lists of numbers in another byte order: h5py 3.16 gives their bytes as if they had this machine's."""
-    lists = (part for part in _parts(kind) if isinstance(part, h5t.TypeVlenID))
-    numbers = (part for inner in lists for part in _parts(inner) if isinstance(part, _NUMBERS) and part.get_size() > 1)
-    return any(number.get_order() != h5t.NATIVE_INT32.get_order() for number in numbers)
-
-
-def is_known(item: h5d.DatasetID) -> bool:
-    """True if numpy has the type of a dataset, and h5py reads its values right."""
-    try:
-        return bool(h5t.py_create(item.dtype)) and not _is_swapped(item.get_type())
-    except (TypeError, ValueError, NotImplementedError):
-        return False
-
-
-def _written(item: h5d.DatasetID) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return first and last index of the parts of a dataset that are stored, the last one exclusive."""
-    if item.get_create_plist().get_layout() != h5d.CHUNKED:
-        is_written = item.get_storage_size() > 0 and item.get_space().get_simple_extent_npoints() > 0
-        return [((0,) * len(item.shape), item.shape)] if is_written else []
-    chunk = item.get_create_plist().get_chunk()
-    starts: list[tuple[int, ...]] = []
-    item.chunk_iter(lambda info: starts.append(tuple(info.chunk_offset)))
-    ends = [tuple(min(a + b, c) for a, b, c in zip(start, chunk, item.shape, strict=True)) for start in starts]
-    return list(zip(starts, ends, strict=True))
-
-
-def _bytes(value: Any) -> int:
-    """Return about how much memory a value has."""
-    if isinstance(value, np.void):
-        return sum(_bytes(value[name]) for name in value.dtype.names or ())
-    return value.nbytes if isinstance(value, np.ndarray) else len(value) if isinstance(value, bytes | str) else 8
