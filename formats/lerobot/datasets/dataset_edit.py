@@ -116,6 +116,8 @@ class DatasetEdit:
         is_dropped = _among(own, self._chosen) ^ bool(self.keep)
         if is_dropped.all():
             raise UsageError("edit: drop", f"drops all {len(own)} episodes of {dataset.path}", "at least one left")
+        if not is_dropped.any() and self.entry.keys() == {"keep"}:
+            raise UsageError("edit: keep", f"keeps all {len(own)} episodes of {dataset.path}", "a change")
         for found in (found for found in relabelled if not _among(own[~is_dropped], [found]).any()):
             raise UsageError("edit: tasks", f"episode {_text(found)} has a new task, but is dropped", "one of both")
         dropped = np.flatnonzero(is_dropped)

@@ -201,6 +201,7 @@ def test_names_may_be_swapped(robotrove: Command, dataset: Path, tmp_path: Path)
     [
         (["--drop", "1,9"], "has no episode 9"),
         (["--drop", "0-4"], "drops all 5 episodes"),
+        (["--keep", "0-9"], "keeps all 5 episodes"),
         (["--drop", "1", "--keep", "2"], "both drop and keep are given"),
         (["--drop", "x"], "'x' is neither a number nor a range"),
         (["--drop", "0-99999999999999999999"], "'0-99999999999999999999' is neither a number nor a range"),
