@@ -218,7 +218,8 @@ def dataset_lines(found: Mapping[str, Any]) -> Iterator[str]:
     lengths, fps = found["lengths"], found["fps"]
     if lengths:
         time = f" ({duration(found['frames'] / fps)})" if fps else ""
-        each = f"{lengths['min']:,} to {lengths['max']:,} each, mean {lengths['mean']:.1f}"
+        low, high = lengths["min"], lengths["max"]
+        each = f"{low:,} each" if low == high else f"{low:,} to {high:,} each, mean {lengths['mean']:.1f}"
         yield _fact("episodes", f"{found['episodes']:,}, {counted(found['frames'], 'frame')}{time}, {each}")
     yield _fact("fps", str(fps))
     yield _fact("robot", str(found["robot_type"] or "not named"))

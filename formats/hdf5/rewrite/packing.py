@@ -316,7 +316,7 @@ def _needed(pieces: Iterable[Piece]) -> set[Path]:
 
 
 def write(new: NewFile, *, overwrite: bool = False, progress: Callable[[], None] = lambda: None) -> Written:
-    """Write a file: aside, synced, renamed. An episode that cannot be read is left out, and named.
+    """Write a file: aside, synced, renamed. An episode that cannot be read is rejected.
 
     Args:
         new: The file.

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from robotrove.cli.recordings.dataset_lines import dataset_lines
 from robotrove.core.version import __version__
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.tests.support.datasets import written_datasets as written
@@ -400,3 +401,8 @@ def test_a_contact_sheet_is_named_when_it_is_written(
     for arguments, strips in (((recording,), 6), ((written_dataset, 0), 2)):
         sheet = tmp_path / f"{strips}.png"
         assert robotrove("inspect", *arguments, "-o", sheet).out.splitlines()[-1] == f"{sheet}: {strips} filmstrips"
+
+
+def test_episodes_of_equal_length(robotrove: Callable, written_dataset: Path) -> None:
+    document = robotrove("inspect", written_dataset, "--json").json | {"lengths": {"min": 5, "max": 5, "mean": 5.0}}
+    assert [*dataset_lines(document)][1] == "  episodes  4, 14 frames (0:01), 5 each"
