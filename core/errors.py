@@ -122,7 +122,8 @@ class RunChanged(UsageError):
             run_dir,
             "was created with another pipeline, sources or versions:\n    " + "\n    ".join(differences),
             "the same pipeline, sources and versions as when the run was created",
-            f"{option('run-dir', 'DIR')} for a new run, or {option('fresh')} to move this one aside and start over",
+            f"{option('output', 'DIR')} for another dataset, {option('run-dir', 'DIR')} for a new run, or "
+            f"{option('fresh')} to move this one aside and start over",
         )
 
 

@@ -97,10 +97,12 @@ def test_what_an_error_knows_besides_is_in_its_json() -> None:
 
 def test_options_are_named_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (option("run-dir", "DIR"), option("fresh")) == ('run_dir="DIR"', "fresh=True")
-    assert 'run_dir="DIR" for a new run, or fresh=True' in RunChanged("out.run", []).todo
+    assert (
+        'output="DIR" for another dataset, run_dir="DIR" for a new run, or fresh=True' in RunChanged("out.run", []).todo
+    )
     monkeypatch.setenv(COMMAND_LINE, "1")
     assert (option("run-dir", "DIR"), option("fresh")) == ("--run-dir DIR", "--fresh")
-    assert "--run-dir DIR for a new run, or --fresh" in RunChanged("out.run", []).todo
+    assert "--output DIR for another dataset, --run-dir DIR for a new run, or --fresh" in RunChanged("out.run", []).todo
 
 
 @pytest.mark.parametrize("is_recreated", [False, True])
