@@ -34,6 +34,15 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _METADATA = "metadata."
+_NUMBER, _TEXT = ("a number", (int, float)), ("a text", (str,))
+_FIELDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "length": _NUMBER,
+    "fps": _NUMBER,
+    "success": ("true or false", (bool, int)),
+    "task": _TEXT,
+    "file": _TEXT,
+    "key": _TEXT,
+}
 
 
 class Condition(BaseModel):
@@ -58,6 +67,10 @@ class Condition(BaseModel):
         expected = (int, float) if self.op in _ORDERS else kinds.get(self.op, (bool, int, float, str))
         if not isinstance(self.value, expected) or (self.op in _ORDERS and isinstance(self.value, bool)):
             raise ValueError(f"{self.op} needs {' or '.join(kind.__name__ for kind in expected)}, not {self.value!r}")
+        values = self.value if isinstance(self.value, list) else [self.value]
+        name, known = _FIELDS.get(self.field, ("", ()))
+        if strange := [value for value in values if known and type(value) not in known]:
+            raise ValueError(f"{self.field} is {name}, and never {strange[0]!r}")
         return self
 
     def found(self, ep: Episode) -> Any:

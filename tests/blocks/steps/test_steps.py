@@ -579,6 +579,16 @@ class TestEpisodeSelector:
                 Condition(field="length", **wrong)
         with pytest.raises(ValueError, match="pattern"):
             Condition(field="lenght", value=3)
+        # "!=" would keep every episode.
+        for strange, told in (
+            ({"field": "length", "op": "!=", "value": "12"}, "length is a number, and never '12'"),
+            ({"field": "length", "op": "in", "value": [1, "12"]}, "length is a number, and never '12'"),
+            ({"field": "success", "op": "!=", "value": "true"}, "success is true or false, and never 'true'"),
+            ({"field": "key", "op": "!=", "value": 7}, "key is a text, and never 7"),
+            ({"field": "task", "op": ">", "value": 7}, "task is a text, and never 7"),
+        ):
+            with pytest.raises(ValueError, match=told):
+                Condition(**strange)
 
 
 class TestTaskRelabel:
