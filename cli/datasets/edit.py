@@ -18,7 +18,7 @@ from ...manifests.run_info import RunInfo
 from ..arguments import force_option, given
 from .dataset_run import annotation_option, run_blocks, run_options, times_option
 
-_EPISODES = re.compile(r"([\d\s,-]*\d[\d\s,-]*)=(.*)", re.DOTALL)
+_EPISODES = re.compile(rf"({ALL}|[\d\s,-]*\d[\d\s,-]*)=(.*)", re.DOTALL)
 
 
 def _tasks(texts: Iterable[str]) -> dict[str, str]:

@@ -130,7 +130,7 @@ def test_keep_and_one_task_for_all(robotrove: Command, dataset: Path, tmp_path: 
 
 
 def test_the_last_task_decides(robotrove: Command, dataset: Path, tmp_path: Path) -> None:
-    tasks = ["--task", "all of them", "--task", "1=one", "--task", "every one", "--task", "0,4=ends"]
+    tasks = ["--task", "all of them", "--task", "1=one", "--task", "all=every one", "--task", "0,4=ends"]
     done = robotrove("edit", dataset, "-o", tmp_path / "out", *tasks, "--workers", 1)
     assert done.code == 0, done.err
     found = [row["tasks"] for row in OnDisk(tmp_path / "out").meta]
