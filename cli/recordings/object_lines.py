@@ -182,6 +182,7 @@ def _rounded(value: Any) -> Any:
 
 
 def short(value: Any) -> str:
-    """Return a plain value as one line of text, at most 200 characters of it."""
-    text = printable(json.dumps(value, ensure_ascii=False))
+    """Return a plain value as one line of text, at most 200 characters of it; texts of JSON stay readable."""
+    is_quoted = isinstance(value, str) and '"' in value and "'" not in value
+    text = printable(f"'{value}'" if is_quoted else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}… ({len(text):,} characters)"

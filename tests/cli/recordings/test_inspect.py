@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -298,3 +299,11 @@ def test_names_and_texts_are_no_commands_for_the_terminal(robotrove: Callable, t
         assert "\x1b" not in out
         assert "\x9b" not in out
         assert r"data\x1b[2J\x9b31m\n" in out
+
+
+def test_an_attribute_of_json_is_readable(robotrove: Callable, recording: Path) -> None:
+    document, both = '{"a": "b\\n"}', 'it\'s "x"'
+    with h5py.File(recording, "a") as file:
+        file.attrs.update({"args": document, "both": both})
+    lines = robotrove("inspect", recording, "-a", "-l", 0).out.splitlines()[2:]
+    assert lines == [f"  @args = '{document}'", f"  @both = {json.dumps(both)}", '  @by = "me"']
