@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...core.errors import RobotroveError, UsageError, printable
 from ...core.features import DEFAULT_FEATURES, channels, frame_size, vectors
 from ...formats.hdf5.preview import spread
+from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
@@ -29,7 +30,6 @@ from ..display import duration
 from ..output import counted, cut, padded, size
 from .object_lines import WIDTH, short
 
-_INFO = "meta/info.json"
 _T = TypeVar("_T")
 _MOST_SHOWN = 10  # tasks, and names of a feature
 _NAME, _NUMBER, _HEIGHT = 20, 9, 3  # columns of a name and of a limit, lines of a curve
@@ -39,7 +39,7 @@ _LABELS = {True: "yes", False: "no", None: "not_labelled"}
 
 def is_dataset(path: Path) -> bool:
     """True for the folder of a LeRobot dataset."""
-    return (path / _INFO).is_file()
+    return (path / paths_v30.INFO).is_file()
 
 
 class OpenedDataset:
