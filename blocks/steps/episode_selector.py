@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 from ...core.episode import MOST_DIGITS, Episode, number_ranges
-from ...core.errors import UsageError
+from ...core.errors import UsageError, nearest
 from ...core.yaml_source import read_yaml, text_of
 from ..episode_step import EpisodeFilter
 
@@ -57,12 +57,16 @@ class Condition(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    field: Annotated[str, Field(pattern=r"^(length|fps|success|task|file|key|metadata\..+)$")]
+    field: str
     op: Literal["==", "!=", "<", "<=", ">", ">=", "in", "contains", "like"] = "=="
     value: Plain | list[Plain]
 
     @model_validator(mode="after")
     def _fits(self) -> Condition:
+        fields = (*_FIELDS, f"{_METADATA}NAME")
+        if self.field not in fields and not re.match(re.escape(_METADATA) + ".", self.field):
+            told = f"{self.field!r} is not a field{nearest(self.field, fields)}"
+            raise ValueError(f"{told}; expected {', '.join(fields)}")
         kinds: dict[str, tuple[type, ...]] = {"in": (list,), "contains": (str,), "like": (str,)}
         expected = (int, float) if self.op in _ORDERS else kinds.get(self.op, (bool, int, float, str))
         if not isinstance(self.value, expected) or (self.op in _ORDERS and isinstance(self.value, bool)):
