@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ....core.errors import Damaged, UsageError, in_utf8, naming_dataset, nearest, printable, some
+from ....core.errors import Damaged, RobotroveError, UsageError, in_utf8, naming_dataset, nearest, printable, some
 from ....core.features import (
     DEFAULT_FEATURES,
     LISTS,
@@ -282,6 +282,8 @@ def decided_annotations(
             [decided[key]] = meanings
         if why := found[0][1] if meanings == {"values"} else "":
             notes.append(printable(f"{key} is copied unchanged: {why}"))
+        if skipped and meanings == {"tasks"} and key not in given:
+            notes += [note for dataset in datasets if (note := _renumbered_note(dataset, key))]
     named = {name for dataset in datasets for name in _named_by_modality(dataset)}
     for key, feature in features.items():
         if feature.dtype.startswith("float") and (key.startswith("annotation.") or key in named):
@@ -320,6 +322,17 @@ def _meaning(dataset: Dataset, key: str, given: str, skipped: Container[int]) ->
     if outside := numbers - known:
         return "", f"{some(outside)} {'is' if len(outside) == 1 else 'are'} not in its {name} ({some(known)})"
     return name, f"all of {some(numbers)} are numbers of its {name}"
+
+
+def _renumbered_note(dataset: Dataset, key: str) -> str:
+    """Say that the episodes that do not matter have numbers of no task, where their rows can be read."""
+    with suppress(RobotroveError):
+        if outside := _numbers(dataset, key, ()) - dataset.task_numbers:
+            told = f"episodes that are not taken have {some(outside)}, which are not in its tasks"
+            return printable(
+                f"{key} is renumbered with the tasks; {told}: --annotation {key}=values copies the numbers"
+            )
+    return ""
 
 
 def _can_be_tasks(datasets: Iterable[Dataset], key: str, skipped: Container[int]) -> bool:

@@ -272,6 +272,11 @@ def test_annotations_of_dropped_episodes_may_be_damaged(dataset: Path, tmp_path:
         pq.write_table(table.append_column(DESCRIPTION, pa.array(numbers)).replace_schema_metadata(None), path)
     with pytest.raises(UsageError, match="their numbers may be those of tasks, or values"):
         edit(dataset, tmp_path / "refused", drop=[3])
+    told = f"{DESCRIPTION} is renumbered with the tasks; episodes that are not taken have 7, which are not in its tasks"
+    noted = edit(dataset, tmp_path / "noted", drop=[1]).notes
+    assert [note for note in noted if note.startswith(DESCRIPTION)] == [
+        f"{told}: --annotation {DESCRIPTION}=values copies the numbers"
+    ]
     for path in sorted(dataset.glob("data/*/*.parquet")):
         if max(flat(pq.read_table(path))[0]) >= 3:
             path.write_bytes(b"PAR1")
