@@ -211,7 +211,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             )
         tasks = dataset_plan.TaskTable(texts)
         subtasks = dataset_plan.TaskTable(text for own in source_subtasks for text in own)
-        _, differing = self.sources.extras(self._own_files)
+        copied, differing = self.sources.extras(self._own_files)
         notes += [f"{count} clips of {key} were re-encoded" for key, count in self._reencodings.items()]
         for (key, is_left), count in self._unreachable.items():
             done = (
@@ -220,6 +220,10 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             notes.append(f"LeRobot could not fetch {count} frames of {key} by a seek (open GOP): {done}")
         task_columns, lost_values = self.sources.task_columns(tasks.tasks)
         notes += [*self.sources.columns[1], *lost_values, *self.sources.feature_keys()[1]]
+        if self.edit is not None and self.sources.skipped(0):  # then episodes have other numbers
+            known = {MODALITY, *_SUBTASKS}
+            if kept := sorted(str(path) for path in copied if path.parts[0] == META and str(path) not in known):
+                notes.append(f"copied unchanged, also numbers of episodes if they have any: {', '.join(kept)}")
         notes += differing + self.sources.tools()[1] + self.sources.modality()[1]
         notes += ["timestamp of each row is its frame_index / fps (times: index)"] * (self.times == "index")
         if lost := self.binding.run.features.keys() - self.info.features.keys():

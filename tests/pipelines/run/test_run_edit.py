@@ -156,6 +156,17 @@ def test_modality_follows_and_what_is_dropped_is_named(dataset: Path, tmp_path: 
     assert told in report.notes
 
 
+def test_files_that_may_have_numbers_of_episodes_are_named(dataset: Path, tmp_path: Path) -> None:
+    labels = '{"episode_index": 1, "label": "good"}\n'
+    (dataset / "meta/labels.jsonl").write_text(labels)
+    (dataset / MODALITY).write_text("{}")
+    told = "copied unchanged, also numbers of episodes if they have any: meta/labels.jsonl"
+    assert told in edit(dataset, tmp_path / "out", drop=[0]).notes
+    assert (tmp_path / "out/meta/labels.jsonl").read_text() == labels
+    report = edit(dataset, tmp_path / "all", robot_type="arm")  # keeps their numbers
+    assert not [note for note in report.notes if "labels" in note]
+
+
 def test_statistics_of_gr00t_are_recomputed(tmp_path: Path) -> None:
     tiny_v21.build(tmp_path / "tiny")
     (tmp_path / "tiny/meta/stats.json").write_text("{}")
