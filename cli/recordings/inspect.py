@@ -186,6 +186,8 @@ def _datasets_below(folder: Path) -> Iterator[Path]:
 
 def _browse(path: Path) -> int:
     """Take commands about a file from standard input; return the exit code."""
+    if sys.stdin is None:  # it was closed
+        raise UsageError("-i", "standard input is closed", "a terminal, or commands from a script")
     is_script = not sys.stdin.isatty()
     with open_part(path) as (opened, fault):
         for line in _head_lines(path, opened, fault)[is_script:]:

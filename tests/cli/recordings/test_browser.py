@@ -190,6 +190,12 @@ def test_other_options_are_refused(recording: Path, more: list[str]) -> None:
     assert done.stderr.startswith("error: -i: takes one HDF5 file and no other option")
 
 
+def test_a_closed_standard_input_is_refused(recording: Path) -> None:
+    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *COMMAND, recording], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: -i: standard input is closed")
+
+
 class Terminal:
     """A pseudo-terminal with the program at its other end."""
 
