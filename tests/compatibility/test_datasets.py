@@ -56,6 +56,14 @@ def provenance(dataset: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "episodes.jsonl").read_text().splitlines()]
 
 
+def windows(dataset: str, number: int) -> dict[str, dict[str, Any]]:
+    """Return the video of each camera and the times of an episode in it, of 7 frames at 30 fps."""
+    first, name = (number * 7, "{0}/chunk-000/file-000") if dataset == "v30" else (0, "chunk-000/{0}/episode_{1:06}")
+    times = {"start": pytest.approx(first / 30), "end": pytest.approx((first + 7) / 30)}
+    cameras = ("observation.images.front", "observation.images.wrist")
+    return {camera: {"path": f"videos/{name}.mp4".format(camera, number), **times} for camera in cameras}
+
+
 def tasks(dataset: Path) -> list[str]:
     """Return the tasks of a dataset by number."""
     folder = dataset / "meta"
@@ -115,7 +123,7 @@ def test_trace(robotrove: Command, unpacked: Unpack, version: str, dataset: str)
         done = robotrove("trace", dataset, number, "--json")
         source = Path(f"/tmp/robotrove-golden/{version}/recordings/isaaclab.hdf5")
         place = {"source_path": str(source), "source_is_there": source.exists(), "input_datasets": []}
-        assert (done.code, done.json) == (0, ADDED | lines[number] | place)
+        assert (done.code, done.json) == (0, ADDED | lines[number] | place | {"videos": windows(dataset, number)})
         expected = {
             "source_key": key,
             "source_length": 8,
