@@ -76,7 +76,7 @@ class Browser(cmd.Cmd):
                 click.echo()
 
     @property
-    def prompt(self) -> str:  # type: ignore[override]
+    def prompt(self) -> str:  # type: ignore[override]  # an attribute in `cmd`, which reads it before each line
         """The file and the current group."""
         return f"{printable(self._name)}:{printable(self._path)}> "
 

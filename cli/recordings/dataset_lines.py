@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 _MOST_SHOWN = 10  # tasks, and names of a feature
 _NAME, _NUMBER, _HEIGHT = 20, 9, 3  # columns of a name and of a limit, lines of a curve
 MOST_VALUES = 256  # of a row of numbers that an episode is shown with
-_LABELS = {True: "yes", False: "no", None: "not_labelled"}
+LABELS = {True: "yes", False: "no", None: "not_labelled"}
 
 
 def is_dataset(path: Path) -> bool:
@@ -118,7 +118,7 @@ class OpenedDataset:
         versions: Counter[str | None] = Counter()
         sources: dict[str, None] = {}
         for origin in origins(self.dataset):
-            success[_LABELS[origin.success]] += 1
+            success[LABELS[origin.success]] += 1
             versions[origin.robotrove_version] += 1
             sources[origin.source_name] = None
         return {
@@ -256,7 +256,7 @@ def episode_lines(found: Mapping[str, Any]) -> Iterator[str]:
     seconds = f", {found['seconds']:.2f} s" if found["seconds"] else ""
     yield printable(f"{found['dataset']}, episode {found['episode']}: {counted(found['frames'], 'frame')}{seconds}")
     yield _fact("task", "; ".join(map(short, found["tasks"])))
-    yield _fact("success", (_LABELS[found["success"]].replace("_", " ")))
+    yield _fact("success", (LABELS[found["success"]].replace("_", " ")))
     if source := found["source"]:
         place = source["path"] or "path unknown"
         yield _fact("source", f"{source['name']}:{source['key']}, rows {source['rows']} ({place})")

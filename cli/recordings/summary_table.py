@@ -12,7 +12,7 @@ from ...core.features import cameras, frame_size
 from ...formats.hdf5.file_facts import described
 from ...formats.hdf5.tree import open_part
 from ..output import columns, counted, cut, padded, size
-from .dataset_lines import OpenedDataset, is_dataset
+from .dataset_lines import LABELS, OpenedDataset, is_dataset
 
 _NAME = 20  # columns of a file
 _HEAD = ("episodes", "frames", "success", "lengths", "fps", "cameras", "health")
@@ -34,13 +34,12 @@ def _file_row(path: Path) -> dict[str, Any]:
     except EpisodeRejected as exc:
         return row | {"faults": [f"{fault.detail} ({fault.reason})" for fault in (*faults, exc)]}
     lengths = [episode.length for episode in found.episodes]
-    labels = {True: "yes", False: "no", None: "not_labelled"}
     sizes = {key: frame_size(camera) for e in found.episodes for key, camera in cameras(e.features).items()}
     return row | {
         "layout": found.layout,
         "episodes": len(lengths),
         "frames": sum(lengths),
-        "success": dict(Counter(labels[episode.success] for episode in found.episodes)),
+        "success": dict(Counter(LABELS[episode.success] for episode in found.episodes)),
         "lengths": [min(lengths), max(lengths)] if lengths else None,
         "fps": sorted({episode.fps for episode in found.episodes if episode.fps is not None}),
         "cameras": {key: f"{width}x{height}" for key, (height, width) in sizes.items()},

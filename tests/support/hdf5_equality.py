@@ -14,7 +14,7 @@ def differences(first: h5py.Group, second: h5py.Group, *, but: frozenset[str] = 
     Args:
         first: The one.
         second: The other.
-        but: Paths to leave out, from the root of `first`.
+        but: Paths that do not count, from the root of `first`.
     """
     found: list[str] = []
     seen: dict[int, int] = {}

@@ -199,7 +199,8 @@ def plan_repack(recordings: Iterable[Recording], folder: Path, *, per_file: int,
 def _name_after(last: str | None, key: str, taken: Collection[str]) -> str:
     if last is None or natural_key(key) > natural_key(last):
         return key
-    stem, number = re.fullmatch(r"(.*?)([0-9]*)", last, re.DOTALL).groups()  # type: ignore[union-attr]
+    stem = last.rstrip("0123456789")
+    number = last[len(stem) :]
     stem = stem if number else f"{last}_"
     return next(name for index in count(int(number or 0) + 1) if (name := f"{stem}{index}") not in taken)
 

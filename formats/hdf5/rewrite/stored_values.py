@@ -110,7 +110,7 @@ def is_known(item: h5d.DatasetID) -> bool:
     """True if numpy has the type of a dataset, and h5py reads its values right."""
     try:
         return bool(h5t.py_create(item.dtype)) and not is_swapped(item.get_type())
-    except (TypeError, ValueError, NotImplementedError):
+    except (TypeError, ValueError, NotImplementedError):  # h5py raises each of them for some types
         return False
 
 
