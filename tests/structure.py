@@ -168,7 +168,7 @@ def figures(checkout: Path) -> list[Figure]:
         *_chains(modules, arrows),
         _circles(modules, arrows),
         _folder_pairs(arrows),
-        Figure("modules", len(modules), 315, "__init__.py counted"),
+        Figure("modules", len(modules), 322, "__init__.py counted"),
         *_lengths(modules),
         _equal_names(modules),
         *_exports(modules),

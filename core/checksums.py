@@ -1,0 +1,110 @@
+"""Checksums: sizes and SHA-256 digests of written files, by which later damage is found."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+from .commit import is_attempt
+from .errors import Damaged
+
+_PIECE = 1 << 20
+_KEY, _END = b', "sha256": "', b'"}'
+_SEAL = len(_KEY) + 64 + len(_END)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSum:
+    """Size of a file in bytes, and its SHA-256 digest in hexadecimal digits."""
+
+    size: int
+    sha256: str
+
+
+def file_sum(path: Path) -> FileSum:
+    """Return the checksum of a file; its size is the number of bytes that were read."""
+    with open(path, "rb") as stream:
+        return _sum(stream)
+
+
+def sums_below(root: Path) -> dict[str, FileSum]:
+    """Return the checksums of the files below a folder by their paths with `/`, sorted; attempts do not count."""
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return {name: file_sum(root / name) for name in names if not any(map(is_attempt, name.split("/")))}
+
+
+def problem(path: Path, expected: FileSum) -> str:
+    """Return how a file differs from its checksum; empty if it is whole.
+
+    The file is opened twice before a difference counts: on a network file system the first look may be at pages that
+    another client has replaced since.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    return _look(path, expected) and _look(path, expected)
+
+
+def copy_checked(source: Path, out: Path, expected: FileSum) -> None:
+    """Copy a file, and check the very bytes that are written; a difference counts as in `problem`.
+
+    Raises:
+        Damaged: If the source differs from its checksum; `out` is worthless then.
+    """
+    if found := _copy(source, out, expected) and _copy(source, out, expected):
+        raise Damaged(str(source), found)
+
+
+def sealed(text: str) -> bytes:
+    """Return the text of a JSON object with a last key, the digest of the text; an empty object takes none."""
+    return text.encode().removesuffix(b"}") + _seal(text.encode())
+
+
+def unsealed(data: bytes) -> str:
+    """Return the text that `sealed` took.
+
+    The digest is found by its place: searched for by its name, it would be missing where a bit of the name differs.
+
+    Raises:
+        ValueError: If a byte differs, or there is no digest.
+    """
+    text = data[:-_SEAL] + b"}"
+    if data[-_SEAL:] != _seal(text):
+        raise ValueError("differs from its own checksum")
+    return text.decode()
+
+
+def _sum(stream: BufferedReader) -> FileSum:
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return FileSum(stream.tell(), digest)
+
+
+def _look(path: Path, expected: FileSum) -> str:
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            return _difference(_sum(stream) if size == expected.size else FileSum(size, ""), expected)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return "is missing"
+
+
+def _copy(source: Path, out: Path, expected: FileSum) -> str:
+    digest, size = hashlib.sha256(), 0
+    with open(source, "rb") as stream, open(out, "wb") as copy:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+            size += copy.write(piece)
+    return _difference(FileSum(size, digest.hexdigest()), expected)
+
+
+def _difference(found: FileSum, expected: FileSum) -> str:
+    if found.size != expected.size:
+        return f"has {found.size} bytes instead of {expected.size}"
+    return "" if found == expected else "has other bytes than were written"
+
+
+def _seal(text: bytes) -> bytes:
+    return _KEY + hashlib.sha256(text).hexdigest().encode() + _END
