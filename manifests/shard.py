@@ -1,4 +1,4 @@
-"""shard.json: episodes that a rank kept and rejected."""
+"""shard.json: episodes that a rank kept and rejected, and the checksums of its files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..core.errors import undamaged
+from ..core.checksums import FileSum, read_sealed, sealed
+from ..core.errors import RobotroveError
 
 SHARD_FILE = "shard.json"
 _HISTOGRAMS = ', "histograms": '
@@ -39,6 +40,20 @@ class RejectedEpisode:
     error: bool
 
 
+class ShardDamaged(RobotroveError):
+    """A committed shard is not as it was written.
+
+    Args:
+        folder: The shard.
+        found: The file, and what is wrong with it.
+    """
+
+    def __init__(self, folder: Path, found: str) -> None:
+        todo = "resume the run: it moves the shard aside and makes it again"
+        super().__init__(str(folder), f"is damaged: {found}", "the files as robotrove wrote them", todo)
+        self.folder = folder
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """Everything about a committed shard that its LeRobot files do not say.
@@ -47,12 +62,14 @@ class Shard:
         rank: Number of the shard.
         kept: Episodes in it, in order.
         rejected: Episodes of the manifest that are not in it.
+        checksums: Path of each other file, relative to the shard, to its checksum.
         histograms: Camera key to (3, 256) counts of the sampled pixel values.
     """
 
     rank: int
     kept: list[KeptEpisode]
     rejected: list[RejectedEpisode]
+    checksums: dict[str, FileSum]
     histograms: dict[str, list[list[int]]]
 
     @property
@@ -62,18 +79,23 @@ class Shard:
 
     def write(self, folder: Path) -> None:
         """Write shard.json into a folder that is not committed yet."""
-        (folder / SHARD_FILE).write_text(json.dumps(asdict(self), ensure_ascii=False))
+        (folder / SHARD_FILE).write_bytes(sealed(json.dumps(asdict(self), ensure_ascii=False)))
 
     @classmethod
-    def read(cls, folder: Path, *, pixels: bool = True) -> Shard:
+    def read(cls, folder: Path, *, pixels: bool = True, is_sealed: bool = True) -> Shard:
         """Read the shard.json of a committed shard.
 
         Args:
             folder: The shard.
             pixels: Whether to read the histograms, which are most of the file.
+            is_sealed: False for shards of versions before 0.2.3: they have no checksums.
+
+        Raises:
+            ShardDamaged: If the file is missing or damaged.
         """
-        with undamaged(folder, is_recreated=True):
-            text = (folder / SHARD_FILE).read_text(encoding="utf-8")
+        path = folder / SHARD_FILE
+        try:
+            text = read_sealed(path) if is_sealed else path.read_text(encoding="utf-8")
             if not pixels:  # they stand last, and no text in JSON has quotes like these in it
                 text = text.partition(_HISTOGRAMS)[0] + _HISTOGRAMS + "{}}"
             entry = json.loads(text)
@@ -81,5 +103,10 @@ class Shard:
                 entry["rank"],
                 [KeptEpisode(**kept) for kept in entry["kept"]],
                 [RejectedEpisode(**rejected) for rejected in entry["rejected"]],
+                {name: FileSum(*found) for name, found in entry.get("checksums", {}).items()},
                 entry["histograms"],
             )
+        except FileNotFoundError as exc:
+            raise ShardDamaged(folder, f"{SHARD_FILE} is missing") from exc
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise ShardDamaged(folder, f"{SHARD_FILE} {exc}") from exc

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from ..core.checksums import read_sealed, sealed
 from ..core.commit import TEMPORARY_SUFFIX, attempt_name, write_file
 from ..core.episode import Rejection
 from ..core.workspace import Workspace, episode_uid
@@ -57,12 +58,12 @@ class ShardProgress:
     def reject(self, index: int, rejection: Rejection) -> None:
         """Note that an episode is not in the shard."""
         entry = RejectedEpisode(index, rejection.reason, rejection.detail, rejection.error)
-        write_file(self._rejection(index), json.dumps(asdict(entry), ensure_ascii=False).encode())
+        write_file(self._rejection(index), sealed(json.dumps(asdict(entry), ensure_ascii=False)))
 
     def reopen(self) -> None:
         """Forget the episodes that were rejected for bad data."""
         for path in self.folder.glob("*.rejected.json"):
-            if json.loads(path.read_text())["error"]:
+            if json.loads(read_sealed(path))["error"]:
                 path.unlink()
 
     def clear(self) -> None:
@@ -75,4 +76,4 @@ class ShardProgress:
     def rejected(self, index: int) -> RejectedEpisode | None:
         """Return the rejection of an episode, None if it has none."""
         path = self._rejection(index)
-        return RejectedEpisode(**json.loads(path.read_text())) if path.exists() else None
+        return RejectedEpisode(**json.loads(read_sealed(path))) if path.exists() else None

@@ -10,6 +10,7 @@ import numpy as np
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
+from ...core.checksums import sums_below
 from ...core.commit import folder_attempt
 from ...core.episode import Episode
 from ...core.errors import EpisodeRejected, Superseded, undamaged
@@ -164,10 +165,12 @@ class ShardWriter(EpisodeWriter):
         cameras = counts[0].keys() if counts else ()
         sums = {key: np.sum([np.asarray(h[key], dtype=np.int64) for h in counts], axis=0) for key in cameras}
         kept = [_kept(record) for record in records]
-        shard = Shard(rank, kept, rejected, {key: value.tolist() for key, value in sums.items()})
+        pixels = {key: value.tolist() for key, value in sums.items()}
         with folder_attempt(progress.target, beside=progress.folder) as folder:
             if records:
                 write_dataset(folder, records, info, sums)
+            # Read once more, from memory as a rule: `copy_file_range` never shows the bytes of packets that are copied.
+            shard = Shard(rank, kept, rejected, sums_below(folder), pixels)
             shard.write(folder)
         logger.info(f"shard {rank}: {len(kept)} episodes, {shard.frames} frames, {len(rejected)} rejected")
 

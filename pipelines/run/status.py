@@ -237,7 +237,8 @@ class ConversionStatusReader(StatusReader):
         names = os.listdir(self._workspace.shards) if self._workspace.shards.exists() else []
         for rank in (int(name) for name in names if name.isdigit()):
             if rank not in self._shards:
-                self._shards[rank] = Shard.read(self._workspace.shard(rank), pixels=False)
+                folder, is_sealed = self._workspace.shard(rank), self._version == __version__
+                self._shards[rank] = Shard.read(folder, pixels=False, is_sealed=is_sealed)
         return [self._shards[rank] for rank in sorted(self._shards)]
 
     def _rate(self) -> float:

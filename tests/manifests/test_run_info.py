@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from robotrove.core.checksums import FileSum
 from robotrove.core.episode import Rejection
-from robotrove.core.errors import RobotroveError
 from robotrove.core.features import Feature
 from robotrove.core.workspace import Workspace, episode_uid
 from robotrove.manifests.events import EventReader, Journal
 from robotrove.manifests.run_info import InputDataset, RunInfo, Skipped, skipped
 from robotrove.manifests.run_report import RejectedLine, RunReport, write_rejected
-from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard
+from robotrove.manifests.shard import KeptEpisode, RejectedEpisode, Shard, ShardDamaged
 from robotrove.manifests.shard_progress import ShardProgress
 
 
@@ -96,15 +96,38 @@ class TestProgress:
 
 def test_a_shard_comes_back(tmp_path: Path) -> None:
     kept, rejected = KeptEpisode(1, 30, 900, {"cam": 5}), RejectedEpisode(2, "bad", 'é, "histograms": {', True)
-    shard = Shard(4, [kept], [rejected], {"cam": [[1, 2], [3, 4], [5, 6]]})
+    sums = {"data/é.parquet": FileSum(4, "0a")}
+    shard = Shard(4, [kept], [rejected], sums, {"cam": [[1, 2], [3, 4], [5, 6]]})
     shard.write(tmp_path)
     assert Shard.read(tmp_path) == shard
     assert Shard.read(tmp_path, pixels=False) == replace(shard, histograms={})
-    (tmp_path / "shard.json").write_text((tmp_path / "shard.json").read_text()[:60])
-    for pixels in (True, False):
-        with pytest.raises(RobotroveError, match="damaged"):
-            Shard.read(tmp_path, pixels=pixels)
     assert shard.frames == 30
+
+
+def test_a_damaged_shard_json_is_refused_however_it_is_read(tmp_path: Path) -> None:
+    Shard(4, [KeptEpisode(1, 30, 900, {})], [], {"a": FileSum(1, "0a")}, {"cam": [[1, 2]]}).write(tmp_path)
+    path = tmp_path / "shard.json"
+    whole = path.read_bytes()
+    # Each is JSON with all keys; in the histograms, in a count, and in the name of the digest itself.
+    changes = [(b"[[1, 2]]", b"[[1, 3]]"), (b'"length": 30', b'"length": 31'), (b', "sha256"', b', "sha257"')]
+    for old, new in changes:
+        path.write_bytes(whole.replace(old, new))
+        for pixels in (True, False):
+            with pytest.raises(ShardDamaged) as caught:
+                Shard.read(tmp_path, pixels=pixels)
+            assert (caught.value.where, caught.value.folder) == (str(tmp_path), tmp_path)
+            assert caught.value.found == "is damaged: shard.json differs from its own checksum"
+    path.unlink()
+    with pytest.raises(ShardDamaged, match=r"is damaged: shard\.json is missing"):
+        Shard.read(tmp_path)
+
+
+def test_shards_of_earlier_versions_are_read_without_checksums(tmp_path: Path) -> None:
+    text = '{"rank": 1, "kept": [], "rejected": [], "histograms": {}}'  # as 0.2.1 writes it
+    (tmp_path / "shard.json").write_text(text)
+    assert Shard.read(tmp_path, is_sealed=False) == Shard(1, [], [], {}, {})
+    with pytest.raises(ShardDamaged, match="checksum"):
+        Shard.read(tmp_path)
 
 
 def test_run_json_comes_back(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ....core.checksums import read_sealed, sealed, sums_below
 from ....core.episode import Episode
 from ....core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Features
 from ....media.encode.settings import VideoSettings
@@ -69,8 +70,9 @@ def write_episode(
         "stats": {f"stats/{key}/{name}": v.tolist() for key, stats in found.items() for name, v in stats.items()},
         "histograms": {key: seen.tolist() for key, column in columns.items() if (seen := column.histogram) is not None},
         "provenance": {**provenance, "content_digest": ep.content_digest() or None},
+        "checksums": sums_below(folder),
     }
-    (folder / EPISODE_FILE).write_text(json.dumps(entry, ensure_ascii=False))
+    (folder / EPISODE_FILE).write_bytes(sealed(json.dumps(entry, ensure_ascii=False)))
     return ep.length * len(filmed)
 
 
@@ -87,7 +89,7 @@ def _write_rows(path: Path, schema: pa.Schema, columns: Mapping[str, RowsWriter]
 
 def read_episode(folder: Path) -> EpisodeRecord:
     """Read a committed episode folder."""
-    entry = json.loads((folder / EPISODE_FILE).read_text())
+    entry = json.loads(read_sealed(folder / EPISODE_FILE))
     length = entry["length"]
     rows = folder / ROWS_FILE
     clips = {key: Clip(folder / name, 0, length) for key, name in entry["files"].items()}
