@@ -8,12 +8,15 @@ from itertools import groupby
 from pathlib import Path
 
 from datatrove.pipeline.base import PipelineStep
+from datatrove.utils.logging import logger
 
 from ..core.episode import Episode, Scanned
 from ..core.source_file import SourceFile, read_files
 from ..manifests.manifest import EpisodeRow, Manifest
 from ..manifests.shard_progress import ShardProgress
 from .binding import Bound
+
+_PASSES = 3  # the first, and two for episodes that were lost
 
 
 class Reader(Bound, PipelineStep, ABC):
@@ -65,11 +68,33 @@ class Reader(Bound, PipelineStep, ABC):
             yield from self.episodes(self.file_of(listed[0]), listed)
 
     def run(self, data: Iterable[Episode] | None = None, rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
-        """Yield the episodes of shard `rank` that are not committed yet; `data` is ignored."""
+        """Yield the episodes of shard `rank` that are not committed yet; `data` is ignored.
+
+        Committed episodes that are missing or damaged, at the beginning or by the time that all are done, are yielded
+        again: the writer joins them next, and what is wrong then would be in the dataset.
+        """
         workspace = self.binding.workspace
         progress = ShardProgress(workspace, rank)
         if progress.committed:
             return
-        kept = progress.kept_before()
         rows = Manifest.read(workspace.manifest, shard=rank).rows
-        yield from self.read([row for row in rows if row.index not in kept and not progress.is_done(row.index)])
+        wanted = {row.index for row in rows}
+        for _ in range(_PASSES):
+            kept = self._whole(progress)
+            missing = [row for row in rows if row.index not in kept and not progress.is_done(row.index)]
+            todo = [row for row in missing if row.index in wanted]
+            if not todo or progress.committed:
+                return
+            wanted -= {row.index for row in todo}
+            for ep in self.read(todo):
+                yield ep
+                if progress.is_done(ep.origin.row):  # the writer has had it; else a step has dropped it
+                    wanted.add(ep.origin.row)
+        self._whole(progress)
+
+    def _whole(self, progress: ShardProgress) -> set[int]:
+        """Drop what is damaged, and return the manifest rows that the earlier shard holds."""
+        for found in progress.drop_damaged():
+            if not progress.committed:  # else another process is removing the folder
+                logger.warning(f"{found}: recreated")
+        return progress.kept_before()

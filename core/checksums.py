@@ -35,8 +35,8 @@ def sums_below(root: Path) -> dict[str, FileSum]:
     return {name: file_sum(root / name) for name in names}
 
 
-def problem(path: Path, expected: FileSum) -> str:
-    """Return how a file differs from its checksum; empty if it is whole.
+def problem(path: Path, expected: FileSum, *, size_only: bool = False) -> str:
+    """Return how a file differs from its checksum, or from its size only; empty if it does not.
 
     The file is opened twice before a difference counts: on a network file system the first look may be at pages that
     another client has replaced since.
@@ -44,7 +44,7 @@ def problem(path: Path, expected: FileSum) -> str:
     Raises:
         OSError: If the file cannot be read.
     """
-    return _look(path, expected) and _look(path, expected)
+    return _look(path, expected, size_only) and _look(path, expected, size_only)
 
 
 def copy_checked(source: Path, out: Path, expected: FileSum) -> None:
@@ -93,11 +93,12 @@ def _sum(stream: BufferedReader) -> FileSum:
     return FileSum(stream.tell(), digest)
 
 
-def _look(path: Path, expected: FileSum) -> str:
+def _look(path: Path, expected: FileSum, size_only: bool) -> str:
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            return _difference(_sum(stream) if size == expected.size else FileSum(size, ""), expected)
+            is_read = size == expected.size and not size_only
+            return _difference(_sum(stream) if is_read else expected._replace(size=size), expected)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return "is missing"
 

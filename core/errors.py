@@ -269,27 +269,16 @@ def naming_dataset(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def undamaged(path: Path, *, is_recreated: bool = False) -> Iterator[None]:
-    """Turn what damaged files of a run raise into an error that says how to resume.
-
-    Args:
-        path: The file, or the folder that they are in.
-        is_recreated: Its contents are recreated by the same command once the damaged folder is deleted: a shard, or
-            an episode.
-    """
+def undamaged(path: Path) -> Iterator[None]:
+    """Turn what a damaged file of a run raises into an error that says how to start over."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError, RobotroveError) as exc:
-        if isinstance(exc, RobotroveError) and not is_recreated:
-            raise
+    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as exc:
         raise RobotroveError(
             str(path),
             f"is damaged or missing: {explained(exc)}",
             "the files as robotrove wrote them",
-            "delete the damaged folder (of a shard or an episode) named above and rerun the command; "
-            "its contents are recreated"
-            if is_recreated
-            else f"restore it, or start over with {option('fresh')}, which moves this run aside",
+            f"restore it, or start over with {option('fresh')}, which moves this run aside",
         ) from exc
 
 

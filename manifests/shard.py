@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..core.checksums import FileSum, read_sealed, sealed
+from ..core.checksums import FileSum, problem, read_sealed, sealed
 from ..core.errors import RobotroveError
 
 SHARD_FILE = "shard.json"
@@ -49,9 +49,10 @@ class ShardDamaged(RobotroveError):
     """
 
     def __init__(self, folder: Path, found: str) -> None:
-        todo = "resume the run: it moves the shard aside and makes it again"
+        todo = "resume the run: it moves the shard aside and recreates it"
         super().__init__(str(folder), f"is damaged: {found}", "the files as robotrove wrote them", todo)
         self.folder = folder
+        self.damage = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,21 @@ class Shard:
     def write(self, folder: Path) -> None:
         """Write shard.json into a folder that is not committed yet."""
         (folder / SHARD_FILE).write_bytes(sealed(json.dumps(asdict(self), ensure_ascii=False)))
+
+    def check(self, folder: Path, within: str = "", *, size_only: bool = False) -> None:
+        """Compare the shard's files with their checksums.
+
+        Args:
+            folder: The shard.
+            within: Beginning of the paths to compare, by default all.
+            size_only: Compare sizes, and read nothing.
+
+        Raises:
+            ShardDamaged: If one differs or is missing.
+        """
+        for name, expected in self.checksums.items():
+            if name.startswith(within) and (found := problem(folder / name, expected, size_only=size_only)):
+                raise ShardDamaged(folder, f"{name} {found}")
 
     @classmethod
     def read(cls, folder: Path, *, pixels: bool = True, is_sealed: bool = True) -> Shard:

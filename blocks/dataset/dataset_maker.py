@@ -293,10 +293,14 @@ class DatasetMaker(Bound, DatasetStep, ABC):
                     copy_file(source_file(root / target).open(), out)
             return
         with self.sources.named():
-            episodes = dataset_plan.read_episodes(self.folder, unit.first, unit.last, key=unit.key)
+            self.sources.check({placed.location.file(unit.key) for placed in self._planned(unit)})
+            episodes = self._planned(unit)
             if unit.key:
                 episodes = (self._reencoded(placed, unit.key) for placed in episodes)
             dataset_plan.write_unusable(self.folder, unit, self._writer.write(unit, episodes, files, self._plan))
+
+    def _planned(self, unit: PlannedFile) -> Iterator[PlacedEpisode]:
+        return dataset_plan.read_episodes(self.folder, unit.first, unit.last, key=unit.key)
 
     def _write_meta(self) -> None:
         attempt = self.root / attempt_name(META)

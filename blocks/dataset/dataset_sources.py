@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
-from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option, undamaged
+from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.dataset_files import ANNOTATIONS, OWN, extra_files, other_files, read_object
@@ -29,6 +29,8 @@ from ...formats.lerobot.gr00t.modality import MODALITY, renamed_columns
 from ...formats.lerobot.writers.dataset_plan import PlacedEpisode
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import dataset_names
+from ...manifests.shard import Shard, ShardDamaged
+from ...manifests.shard_progress import ShardProgress
 from ..binding import Binding
 
 _MOST_SHOWN = 5  # files of a folder
@@ -65,8 +67,31 @@ class DatasetSources:
             shard = workspace.shard(rank)
             if not shard.exists():
                 raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")
-            if (source := ShardDataset(shard)).shard.kept:
+            with self._setting_aside():
+                (source := ShardDataset(shard)).shard.check(shard, within="meta/")
+            if source.shard.kept:
                 yield source
+
+    def check(self, paths: Iterable[Path]) -> None:
+        """Compare those of some files that are in shards with their checksums.
+
+        Raises:
+            ShardDamaged: If one differs; the shard is set aside then, and the same command makes it again.
+        """
+        shards = self._binding.workspace.shards
+        with self._setting_aside():
+            for path in (path.relative_to(shards) for path in sorted(paths) if path.is_relative_to(shards)):
+                shard = shards / path.parts[0]
+                Shard.read(shard, pixels=False).check(shard, within=path.relative_to(shard.name).as_posix())
+
+    @contextmanager
+    def _setting_aside(self) -> Iterator[None]:
+        """Set a damaged shard aside, so that the same command makes it again."""
+        try:
+            yield
+        except ShardDamaged as exc:
+            ShardProgress(self._binding.workspace, int(exc.folder.name)).set_aside(exc)
+            raise
 
     def skipped(self, number: int) -> set[int]:
         """Return the positions of the episodes of a source that are not taken."""
@@ -78,7 +103,7 @@ class DatasetSources:
         """Say what to do where a source, by default any of them, turns out to be damaged."""
         root = source.root if source else self._binding.workspace.shards
         is_shard = isinstance(source, ShardDataset) if source else self._datasets is None
-        return undamaged(root, is_recreated=True) if is_shard else readable(root)
+        return self._setting_aside() if is_shard else readable(root)
 
     def described(self, placed: Iterator[PlacedEpisode]) -> Iterator[tuple[list[PlacedEpisode], EpisodeMetadata]]:
         """Yield all planned episodes in order, some at a time, with what the sources say of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from datatrove.utils.logging import logger
 from ...core.checksums import sums_below
 from ...core.commit import folder_attempt
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected, Superseded, undamaged
+from ...core.errors import EpisodeRejected, RobotroveError, Superseded
 from ...core.features import difference, named_like
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
@@ -40,8 +40,14 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
         """Commit one episode and return the number of frames encoded; raise EpisodeRejected for bad data."""
 
     @abstractmethod
-    def finish(self, rank: int, progress: ShardProgress) -> None:
-        """Commit the shard once every episode of it is committed or rejected."""
+    def finish(self, rank: int, progress: ShardProgress, seen: Collection[int]) -> None:
+        """Commit the shard once every episode of it is committed or rejected.
+
+        Args:
+            rank: Number of the shard.
+            progress: What is committed of it.
+            seen: Manifest rows that were committed before, or came to this writer: none of them may be missing now.
+        """
 
     def run(self, data: Iterable[Episode], rank: int = 0, world_size: int = 1) -> Iterator[Episode]:
         """Write every episode of the rank, then the shard; what is committed already is left as it is."""
@@ -53,10 +59,12 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
             try:
                 if not progress.committed:  # still: else another process has just removed the folder that we made
                     rows = {row.index: row for row in Manifest.read(workspace.manifest, shard=rank).rows}
+                    seen = {index for index in rows if progress.is_done(index)} | progress.kept_before()
                     for ep in data:
+                        seen.add(ep.origin.row)
                         self._write_one(ep, rows[ep.origin.row], progress, journal)
                         yield ep
-                    self.finish(rank, progress)
+                    self.finish(rank, progress, seen)
             except Exception as exc:  # whatever goes wrong in a folder that another process has removed
                 if not progress.committed:
                     raise
@@ -134,12 +142,12 @@ class ShardWriter(EpisodeWriter):
             ep.check_source()
         return frames
 
-    def finish(self, rank: int, progress: ShardProgress) -> None:
-        """Join the committed episodes into the shard."""
-        with undamaged(progress.folder, is_recreated=True):
-            self._finish(rank, progress)
+    def finish(self, rank: int, progress: ShardProgress, seen: Collection[int]) -> None:
+        """Join the committed episodes into the shard.
 
-    def _finish(self, rank: int, progress: ShardProgress) -> None:
+        Raises:
+            RobotroveError: If one is missing, though it was committed.
+        """
         info = DatasetInfo.of_run(self.binding.run)
         earlier: dict[int, EpisodeRecord] = {}
         counts: list[Mapping[str, Any]] = []
@@ -156,12 +164,18 @@ class ShardWriter(EpisodeWriter):
             elif progress.episode(row.index).exists():
                 records.append(read_episode(progress.episode(row.index)))
                 counts.append(records[-1].histograms)
-            else:
-                # Only a stock datatrove filter drops an episode without a word.
-                rejected.append(
-                    progress.rejected(row.index)
-                    or RejectedEpisode(row.index, "dropped_by_step", "a step of the pipeline dropped it", error=False)
+            elif rejection := progress.rejected(row.index):
+                rejected.append(rejection)
+            elif row.index in seen:
+                raise RobotroveError(
+                    f"shard {rank}, {row.label}",
+                    "lost_episode: it was committed, and its files are missing or damaged by now",
+                    "the files as robotrove wrote them",
+                    self.binding.workspace.resume,
                 )
+            else:  # only a stock datatrove filter drops an episode without a word
+                why = "a step of the pipeline dropped it"
+                rejected.append(RejectedEpisode(row.index, "dropped_by_step", why, error=False))
         cameras = counts[0].keys() if counts else ()
         sums = {key: np.sum([np.asarray(h[key], dtype=np.int64) for h in counts], axis=0) for key in cameras}
         kept = [_kept(record) for record in records]

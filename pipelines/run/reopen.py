@@ -15,12 +15,12 @@ from ...core.errors import RobotroveError, UsageError, option
 from ...core.workspace import Workspace
 from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo
-from ...manifests.shard import Shard
+from ...manifests.shard import Shard, ShardDamaged
 from ...manifests.shard_progress import PREVIOUS, ShardProgress
 from ...verification.source.recordings import Recordings
 from ..spec.resolved_pipeline import CONVERT, load_frozen
 from .preflight import check_output_free, check_same_version, exclusive, in_words
-from .stages import REPORT, stage_of, stages, workspace_of
+from .stages import REPORT, stages, workspace_of
 
 
 def move_aside(workspace: Workspace) -> None:
@@ -66,17 +66,33 @@ def _aside(folder: Path, number: int) -> Path:
 
 def forget_lost(workspace: Workspace, run: RunInfo) -> None:
     """Take back the marks of what is not there any more, so that it is made again."""
-    if Binding(workspace, run).has_output:
-        if not workspace.report.exists():
-            stage_of(workspace, REPORT).forget([0])
+    has_output = Binding(workspace, run).has_output
+    if has_output and workspace.report.exists():
         return
     workspace.report.unlink(missing_ok=True)
-    is_partial = workspace.output_partial(run.run_id).exists()
+    is_begun = has_output or workspace.output_partial(run.run_id).exists()
     for stage in stages(workspace):
         if stage.name == CONVERT:
+            set_damaged_aside(workspace)
             stage.forget(rank for rank in range(stage.ranks) if not workspace.shard(rank).exists())
-        elif not is_partial or stage.name == REPORT:
+        elif not is_begun or stage.name == REPORT:
             stage.forget(range(stage.ranks))
+
+
+def set_damaged_aside(workspace: Workspace) -> bool:
+    """Set aside shards with a damaged record, or with files that are missing or have another size; reads nothing else.
+
+    Returns:
+        True if there was one.
+    """
+    found = False
+    for folder in sorted(folder for folder in workspace.shards.glob("*") if folder.name.isdigit()):
+        try:
+            Shard.read(folder, pixels=False).check(folder, size_only=True)
+        except ShardDamaged as exc:
+            ShardProgress(workspace, int(folder.name)).set_aside(exc)
+            found = True
+    return found
 
 
 def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
@@ -89,15 +105,17 @@ def prepare_retry(workspace: Workspace, run: RunInfo) -> bool:
     Returns:
         True if there is now something to do that had been done.
     """
+    known = range(Manifest.shards(workspace.manifest))
+    is_damaged = set_damaged_aside(workspace)
     ranks = [
         rank
-        for rank in range(Manifest.shards(workspace.manifest))
+        for rank in known
         if workspace.shard(rank).exists() and any(entry.error for entry in Shard.read(workspace.shard(rank)).rejected)
     ]
-    for rank in range(Manifest.shards(workspace.manifest)):
+    for rank in known:
         if not workspace.shard(rank).exists():
             ShardProgress(workspace, rank).reopen()
-    if not ranks:
+    if not ranks and not is_damaged:
         return False
     workspace.report.unlink(missing_ok=True)
     for stage in stages(workspace):

@@ -21,6 +21,7 @@ from ...manifests.manifest import Manifest
 from ...manifests.run_info import RunInfo, Started, why_skipped
 from ...manifests.run_report import RejectedLine, RunReport, rejected_lines, write_rejected
 from ...manifests.shard import Shard
+from ...manifests.shard_progress import damaged_shards
 from ..spec.resolved_pipeline import ResolvedPipeline
 
 
@@ -83,7 +84,7 @@ def write_report(binding: Binding, pipeline: ResolvedPipeline) -> None:
         totals.frames,
         dict(Counter(line.reason for line in totals.rejected)),
         sum(line.error for line in totals.rejected),
-        [*run.notes, *_plan_notes(pipeline, workspace), *_base_notes(binding)],
+        [*run.notes, *_plan_notes(pipeline, workspace), *_base_notes(binding), *_damage_notes(workspace)],
         round(time.time() - Started.read(workspace.command).time, 3),
         datasets=[str(folder) for folder in run.dataset_folders(workspace.output).values()],
         inputs=[dataset.path for dataset in run.inputs],
@@ -138,6 +139,12 @@ def _of_datasets(run: RunInfo) -> _Totals:
         for number in episode.numbers
     ]
     return _Totals(listed, kept, frames, rejected)
+
+
+def _damage_notes(workspace: Workspace) -> Iterator[str]:
+    for folder, found in damaged_shards(workspace):
+        rank = folder.name.partition(".")[0]
+        yield f"shard {rank} was damaged ({found}) and was recreated; the damaged one is {folder}"
 
 
 def _base_notes(binding: Binding) -> Iterator[str]:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from shlex import quote
 
 from ...blocks.binding import Binding
-from ...core.errors import UsageError, option
+from ...core.errors import RankFailed, UsageError, option
 from ...core.workspace import Workspace
 from ...executors.executor import Executor
 from ...executors.slurm.submission import Detached, Submission
 from ...executors.stage import RankMarks, Stage
 from ...manifests.run_info import RunIdentity, RunInfo, Started
 from ...manifests.run_report import RunReport
+from ...manifests.shard import ShardDamaged
+from ...manifests.shard_progress import damaged_shards
 from ...media.encode.encoder import check_available, encoder_version
 from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_same_inputs
 from ..spec.resolved_pipeline import ResolvedPipeline
 from . import preflight
 from .creation import NothingNew, create
-from .reopen import forget_lost, move_aside, prepare_retry
+from .reopen import forget_lost, move_aside, prepare_retry, set_damaged_aside
 from .stages import stages
 from .status import Silent, Watcher, status_of_stages
+
+_ATTEMPTS = 3  # at the stages; more than one only where shards were damaged
 
 
 def execute(
@@ -48,18 +52,37 @@ def execute(
     Raises:
         UsageError: For an output that is not ours, a run that was started with something else, or
             nothing to convert.
-        RankFailed: If ranks failed; the same command resumes the run.
+        RankFailed: If ranks failed; the same command resumes the run. Where shards were damaged, it has done so.
     """
     watcher = watcher or Silent()
     with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as begun:
         if isinstance(begun, RunReport):
             return begun
-        status = status_of_stages(workspace, begun)
-        watcher.started(status.read())
+        watcher.started(status_of_stages(workspace, begun).read())
         with executor:
-            executor.run(begun, lambda: watcher.progress(status.read()))
-        watcher.progress(status.read())
+            for left in reversed(range(_ATTEMPTS)):
+                known = list(damaged_shards(workspace))
+                try:
+                    _run_stages(workspace, begun, executor, watcher)
+                    break
+                except (RankFailed, ShardDamaged):
+                    set_damaged_aside(workspace)
+                    if not left or list(damaged_shards(workspace)) == known:
+                        raise
+                    forget_lost(workspace, RunInfo.read(workspace.run))
+                    _forget_failures(begun)
     return RunReport.read(workspace.report)
+
+
+def _run_stages(workspace: Workspace, begun: Sequence[Stage], executor: Executor, watcher: Watcher) -> None:
+    status = status_of_stages(workspace, begun)  # a new one each time: it remembers shards
+    executor.run(begun, lambda: watcher.progress(status.read()))
+    watcher.progress(status.read())
+
+
+def _forget_failures(begun: Sequence[Stage]) -> None:
+    for stage in begun:
+        RankMarks(stage.logs).forget(stage.missing())
 
 
 def submit(
@@ -135,8 +158,7 @@ def _opened(
                 create(pipeline, workspace, encoder, watcher.planning, most_ranks=executor.useful_ranks)
             Started.now().write(workspace.command)
             begun = stages(workspace, pipeline)
-            for stage in begun:
-                RankMarks(stage.logs).forget(stage.missing())
+            _forget_failures(begun)
             yield begun
     except NothingNew as exc:
         yield exc.report

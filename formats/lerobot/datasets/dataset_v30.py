@@ -123,12 +123,19 @@ class DatasetV30(Dataset):
             raise Damaged(self.episodes_path, "holds no rows")
         return np.concatenate(parts)
 
-    def _located(self, places: RowPlaces | FoundRows | None = None) -> Iterator[EpisodeLocation]:
-        """See the base class; reads the numbers of rows of the data files, and of videos what the metadata says."""
+    def _located(
+        self, places: RowPlaces | FoundRows | None = None, *, in_order: bool = False
+    ) -> Iterator[EpisodeLocation]:
+        """See the base class; reads the numbers of rows of the data files, and of videos what the metadata says.
+
+        Args:
+            places: Finds the rows of the next episode.
+            in_order: Each file has the rows of its episodes one after the other: it is not opened.
+        """
         names = ["data/chunk_index", "data/file_index"]
         for key in self.video_keys:
             names += [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-        by_order: RowPlaces | FoundRows | None = places or RowPlaces(self)
+        by_order: RowPlaces | FoundRows | None = None if in_order else places or RowPlaces(self)
         stated = Rows(Path(), 0, 0)
         for where, number, length, tasks, row in self._described(names):
             path = self.data_file(row["data/chunk_index"], row["data/file_index"])

@@ -119,6 +119,10 @@ class EpisodeLocation:
         sizes = {"": self.row_bytes} | {key: track.size for key, track in self.tracks.items()}
         return {key: size for key, size in sizes.items() if size is not None}
 
+    def file(self, key: str) -> Path:
+        """Return the file with the frames of a camera, or with the rows for ""."""
+        return self.tracks[key].clip.path if key else self.rows.path
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeRecord:

@@ -21,8 +21,11 @@ class ShardDataset(DatasetV30):
         return Shard.read(self.root, pixels=False)
 
     def _measured(self, skipped: Container[int], dropped: Container[str]) -> Iterator[EpisodeLocation]:
-        """See the base class; sizes are those of single files, and encodings are the same in all shards of a run."""
-        for kept, at in zip(self.shard.kept, self._located(), strict=True):
+        """See the base class; sizes are those of single files, and encodings are the same in all shards of a run.
+
+        Reads meta/ and shard.json alone.
+        """
+        for kept, at in zip(self.shard.kept, self._located(in_order=True), strict=True):
             tracks = {key: Track(at.tracks[key].clip, size) for key, size in kept.clip_bytes.items()}
             yield replace(at, row_bytes=kept.row_bytes, tracks=tracks)
 

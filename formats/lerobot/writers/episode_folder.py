@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from ....core.checksums import read_sealed, sealed, sums_below
 from ....core.episode import Episode
 from ....core.features import DEFAULT_FEATURES, PLACED_COLUMNS, Features
+from ....manifests.shard_progress import EPISODE_FILE
 from ....media.encode.settings import VideoSettings
 from ....media.remux.clip import Clip
 from ..datasets.episode_location import EpisodeLocation, EpisodeMetadata, EpisodeRecord, Rows, Track
 from ..datasets.provenance import ORIGIN_SCHEMA
 from ..features.feature_kind import FileWriter, RowsWriter, ValuesWriter, data_schema, kind_of
 
-EPISODE_FILE = "episode.json"
 ROWS_FILE = "rows.parquet"
 
 
