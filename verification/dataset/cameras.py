@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,8 @@ _BATCH_ROWS = 64  # a picture can take a megabyte
 class VideosCheck(Check[Dataset]):
     """Counts, times, keyframes, size and length of every video file; the first and last frame of each episode decode.
 
-    Deep: every packet is looked at, every frame of an episode decodes, and its mean colour is that of its statistics.
-    As many files are looked at at a time as there are CPUs.
+    Deep, besides: every packet is looked at, every frame of an episode decodes, and its mean colour is that of its
+    statistics. As many files are looked at at a time as there are CPUs.
     """
 
     name = "videos"
@@ -61,20 +62,25 @@ class VideosCheck(Check[Dataset]):
         full = dataset.root / file.path
         if not full.is_file():
             return  # the check of files has said so
+        parts = [self._plain(dataset, file)] + ([] if means is None else [self._deep(dataset, file, means)])
+        yield from dict.fromkeys(finding for part in parts for finding in self._to_its_end(file, full, part))
+
+    def _to_its_end(self, file: VideoFile, full: Path, part: Iterator[Diagnostic]) -> Iterator[Diagnostic]:
         try:
-            info = survey(full, dataset.fps) if means is None else probe(full, fps=dataset.fps, in_order=False)
-            yield from self._facts(dataset, file, info)
-            if turned := rotation(full):
-                told = f"its container turns frames by {turned} degrees, and some readers turn them, others do not"
-                yield self.warning(file.path, f"{told}: `ffmpeg -display_rotation 0 -i FILE -c copy NEW` removes that")
-            if means is None:
-                _decode_ends(dataset, file, info)
-            else:
-                yield from self._pixels(dataset, file, info, means)
+            yield from part
         except RobotroveError as exc:
             # Causes name the file by its full path; findings by the one inside the dataset.
             cause = str(exc).replace(str(full), "").lstrip(": ").replace("\n ", ";")
             yield self.error(file.path, cause)
+
+    def _plain(self, dataset: Dataset, file: VideoFile) -> Iterator[Diagnostic]:
+        full = dataset.root / file.path
+        info = survey(full, dataset.fps)
+        yield from self._facts(dataset, file, info)
+        if turned := rotation(full):
+            told = f"its container turns frames by {turned} degrees, and some readers turn them, others do not"
+            yield self.warning(file.path, f"{told}: `ffmpeg -display_rotation 0 -i FILE -c copy NEW` removes that")
+        _decode_ends(dataset, file, info)
 
     def _facts(self, dataset: Dataset, file: VideoFile, info: VideoInfo) -> Iterator[Diagnostic]:
         ends = file.firsts + file.lengths
@@ -113,9 +119,12 @@ class VideosCheck(Check[Dataset]):
         else:
             yield self.warning(file.path, f"{message}: it just finds the short ones")
 
-    def _pixels(
-        self, dataset: Dataset, file: VideoFile, info: VideoInfo, means: Mapping[int, NDArray[np.float64]]
+    def _deep(
+        self, dataset: Dataset, file: VideoFile, means: Mapping[int, NDArray[np.float64]]
     ) -> Iterator[Diagnostic]:
+        # What the packets say: the tables, which the plain part reads, may say something else.
+        info = probe(dataset.root / file.path, fps=dataset.fps, in_order=False)
+        yield from self._facts(dataset, file, info)
         frames, next_frame = iter_frames(dataset.root / file.path, 0, info.frames, dataset.fps), 0
         for at in np.argsort(file.firsts, kind="stable").tolist():
             first, length, episode = int(file.firsts[at]), int(file.lengths[at]), int(file.episodes[at])

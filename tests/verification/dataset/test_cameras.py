@@ -114,3 +114,21 @@ def test_a_rotation_in_the_container_is_named(tiny, degrees: int) -> None:
     assert where == WRIST
     assert f"its container turns frames by {-180 if degrees == 180 else degrees} degrees" in message
     assert tiny.errors() == []
+
+
+def test_a_deep_check_finds_what_a_plain_one_does(tiny) -> None:
+    """Damage in the list of keyframes (stss; ISO/IEC 14496-12, 8.6.2) shows in what only the plain part looks at."""
+    path = tiny.root / FRONT
+    whole = path.read_bytes()
+    begin = whole.index(b"stss")
+    plain_only = {}
+    told = set()
+    for place in range(begin, begin - 4 + int.from_bytes(whole[begin - 4 : begin], "big")):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        plain, deep = tiny.found("videos"), tiny.found("videos", deep=True)
+        plain_only[place - begin] = [finding for finding in plain if finding not in deep]
+        told.update(message for _, message in plain)
+        assert len(deep) == len(set(deep))
+    assert (len(plain_only), [found for found in plain_only.values() if found]) == (32, [])
+    assert "frame 4, the first of episode 1, is not a keyframe: it cannot be cut there" in told
+    assert "frame 3 is missing" in told  # it cannot be fetched by a seek
