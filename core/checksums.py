@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
+from .commit import write_file
 from .errors import Damaged
 
+CHECKSUMS = "meta/robotrove/checksums.jsonl"  # of a dataset
+_DIFFERS = "differs from its own checksum"
 _PIECE = 1 << 20
 _KEY, _END = b', "sha256": "', b'"}'
 _SEAL = len(_KEY) + 64 + len(_END)
@@ -72,7 +77,7 @@ def unsealed(data: bytes) -> str:
     """
     text = data[:-_SEAL] + b"}"
     if data[-_SEAL:] != _seal(text):
-        raise ValueError("differs from its own checksum")
+        raise ValueError(_DIFFERS)
     return text.decode()
 
 
@@ -86,6 +91,48 @@ def read_sealed(path: Path) -> str:
     with suppress(ValueError):
         return unsealed(path.read_bytes())
     return unsealed(path.read_bytes())
+
+
+def write_list(root: Path, sums: Mapping[str, FileSum]) -> None:
+    """Write the list of checksums of a dataset: a line per file, then one with their number and digest."""
+    lines = (json.dumps({"path": name, **found._asdict()}, ensure_ascii=False) + "\n" for name, found in sums.items())
+    text = "".join(lines).encode()
+    end = {"lines": len(sums), "sha256": hashlib.sha256(text).hexdigest()}
+    (root / CHECKSUMS).parent.mkdir(parents=True, exist_ok=True)
+    write_file(root / CHECKSUMS, text + json.dumps(end).encode() + b"\n")
+
+
+def read_list(root: Path) -> dict[str, FileSum]:
+    """Return the checksums in the list of a dataset by path; none if it has no list.
+
+    Raises:
+        Damaged: If the list is not as it was written.
+    """
+    try:
+        data = (root / CHECKSUMS).read_bytes()
+    except FileNotFoundError:
+        return {}
+    *lines, end = data.removesuffix(b"\n").split(b"\n")
+    text = b"".join(line + b"\n" for line in lines)
+    if end != json.dumps({"lines": len(lines), "sha256": hashlib.sha256(text).hexdigest()}).encode():
+        raise Damaged(CHECKSUMS, _DIFFERS)
+    try:
+        entries = [json.loads(line) for line in lines]
+        return {str(entry["path"]): FileSum(entry["size"], entry["sha256"]) for entry in entries}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Damaged(CHECKSUMS, "has a line without path, size and sha256") from None
+
+
+def update_list(root: Path, names: Iterable[str]) -> None:
+    """Renew the checksums of files that were rewritten in a dataset, and of no others: that would hide damage.
+
+    A dataset without a list gets none. A damaged list stays as it is, and `verify` says so.
+    """
+    with suppress(Damaged):
+        sums = read_list(root)
+        renewed = sums | {name: file_sum(root / name) for name in names if sums}
+        if renewed != sums:
+            write_list(root, renewed)
 
 
 def _sum(stream: BufferedReader) -> FileSum:

@@ -96,6 +96,14 @@ class Workspace:
         """Folder of what a dataset block decided before it began."""
         return self._plans / name
 
+    def sums(self, block: str, kind: int, number: int) -> Path:
+        """Checksums of the files of one unit of a dataset block."""
+        return self.plan(block) / f"sums-{kind}-{number:06d}.json"
+
+    def all_sums(self) -> Iterator[Path]:
+        """Checksums of all units that are written."""
+        return self._plans.glob("*/sums-*.json")
+
     @property
     def _plans(self) -> Path:
         return self.run_dir / "plans"

@@ -6,8 +6,9 @@ Each interpreter has one version installed. The old version writes the samples. 
 layout, and append, merge and convert datasets, one version after the other in the same folder, because paths may
 enter digests. Files must be equal byte for byte; in meta/robotrove/ the values must be equal, except those of
 `robotrove_version` and `run_digest`, and except `row_runs`, which versions before 0.2.2 lack, and
-`content_digest` and `input_datasets`, which those before 0.2.3 lack. Exits with 1 at any difference. WORK_DIR must be
-empty and is kept.
+`content_digest` and `input_datasets`, which those before 0.2.3 lack. The list of checksums, which those before 0.2.3
+lack too, is not compared: it follows from the other files. Exits with 1 at any difference. WORK_DIR must be empty
+and is kept.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 PROVENANCE = ("meta", "robotrove")
+CHECKSUMS = (*PROVENANCE, "checksums.jsonl")
 MAY_DIFFER = {"robotrove_version", "run_digest"}
 MAY_BE_NEW = {"row_runs", "content_digest", "input_datasets"}  # since 0.2.2, the others since 0.2.3
 SMALL = ("--episodes", "3", "--frames", "12", "--height", "64", "--width", "64")
@@ -146,7 +148,7 @@ def file_difference(old: Path, new: Path) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
+    return (path for path in folder.rglob("*") if path.is_file() and path.parts[-3:] != CHECKSUMS)
 
 
 def _values(path: Path) -> Any:

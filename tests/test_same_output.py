@@ -87,6 +87,13 @@ def test_other_files(folders: tuple[Path, Path]) -> None:
     assert compare(*folders) == (0, "meta/more: only the old version wrote it")
 
 
+def test_the_list_of_checksums_is_not_compared(folders: tuple[Path, Path]) -> None:
+    (folders[1] / "meta/robotrove/checksums.jsonl").write_text("{}\n")
+    assert compare(*folders) == (5, "")
+    (folders[1] / "meta/checksums.jsonl").write_text("{}\n")
+    assert compare(*folders) == (0, "meta/checksums.jsonl: only the new version wrote it")
+
+
 def test_outputs(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert print_comparison(*folders)
     (folders[1] / "more").mkdir()

@@ -16,7 +16,7 @@ from ..formats.lerobot import paths_v30
 from ..formats.lerobot.datasets.dataset import Dataset
 
 View = TypeVar("View", bound=Dataset)
-Severity: TypeAlias = Literal["error", "warning"]
+Severity: TypeAlias = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Diagnostic:
         check: Name of the check.
         where: File relative to the dataset, and the place in it.
         message: What was found and what was expected.
-        severity: ``error`` if LeRobot, or the consumer, fails on it or reads something wrong, else ``warning``.
+        severity: ``error`` if LeRobot, or the consumer, fails on it or reads something wrong, ``note`` if nothing
+            is wrong with it, else ``warning``.
         consumer: Who would trip over it; empty for LeRobot's own format.
     """
 
@@ -66,6 +67,10 @@ class Check(ABC, Generic[View]):
     def warning(self, where: str, message: str) -> Diagnostic:
         """Return a finding that LeRobot can live with."""
         return Diagnostic(self.name, where, message, "warning")
+
+    def note(self, where: str, message: str) -> Diagnostic:
+        """Return a finding that may be as intended."""
+        return Diagnostic(self.name, where, message, "note")
 
     def unknown(self, where: str) -> Diagnostic:
         """Return the finding for a column or an entry that LeRobot can live with, though info.json does not have it."""

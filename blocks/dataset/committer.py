@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from ...core.checksums import CHECKSUMS, FileSum, file_sum, write_list
 from ...core.commit import is_attempt, rename_new, sync_file, sync_tree
 from ...core.errors import RobotroveError, UsageError
 from ..binding import Bound
 from ..dataset_step import DatasetStep
+
+# Folders of a dataset in the list of its checksums; what else is there belongs to its user.
+_LISTED = ("data", "videos", "images", "meta", "annotations")
 
 
 class Committer(Bound, DatasetStep):
@@ -49,6 +54,7 @@ class Committer(Bound, DatasetStep):
     def _commit(self, root: Path) -> None:
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        self._list_files(root)
         sync_tree(root)
         if self.binding.replaces_base:
             before = self.binding.workspace.output_before(self.binding.run.run_id)
@@ -66,3 +72,15 @@ class Committer(Bound, DatasetStep):
                 f"the output of this run is in {root}; move one of them away and rerun the command",
             ) from exc
         sync_file(self.binding.workspace.output.parent)
+
+    def _list_files(self, root: Path) -> None:
+        """Write the list of checksums of each dataset; large files have theirs since they were written."""
+        known: dict[str, FileSum] = {}
+        for path in self.binding.workspace.all_sums():
+            known |= {name: FileSum(*found) for name, found in json.loads(path.read_bytes()).items()}
+        for dataset in self.binding.run.dataset_folders(root).values():
+            paths = sorted(path for name in _LISTED for path in (dataset / name).rglob("*") if path.is_file())
+            names = {path.relative_to(dataset).as_posix(): path for path in paths}
+            names.pop(CHECKSUMS, None)  # of an attempt that was killed
+            sums = {name: known.get(path.relative_to(root).as_posix()) for name, path in names.items()}
+            write_list(dataset, {name: found or file_sum(names[name]) for name, found in sums.items()})

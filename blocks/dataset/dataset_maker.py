@@ -16,7 +16,8 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree
+from ...core.checksums import FileSum, copy_checked, file_sum, read_list
+from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree, write_file
 from ...core.errors import RobotroveError, UsageError, printable
 from ...core.features import LISTS
 from ...formats.lerobot import paths_v21, paths_v30
@@ -175,6 +176,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             RobotroveError: If one is damaged, or has no episodes; nothing has been written then.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob("sums-*.json"):  # of the dataset before a retry
+            path.unlink(missing_ok=True)
         notes: list[str] = []
         source_tasks: list[list[str]] = []
         texts: list[str] = []
@@ -279,6 +282,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         with ExitStack() as stack:
             written = stack.enter_context(files_attempt(targets, self.root))
             self._write(unit, dict(zip(missing, written, strict=True)))
+            self._note_sums(unit, dict(zip(targets, written, strict=True)))
             return stack.pop_all().close  # syncs them and gives them their names
 
     def _targets(self, unit: Unit) -> list[str]:
@@ -290,7 +294,8 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         if base is not None and unit.last <= base.episodes:
             with readable(root):
                 for target, out in files.items():
-                    copy_file(source_file(root / target).open(), out)
+                    source, known = source_file(root / target).open(), self._base_sums.get(target)
+                    copy_checked(source, out, known) if known else copy_file(source, out)
             return
         with self.sources.named():
             self.sources.check({placed.location.file(unit.key) for placed in self._planned(unit)})
@@ -298,6 +303,20 @@ class DatasetMaker(Bound, DatasetStep, ABC):
             if unit.key:
                 episodes = (self._reencoded(placed, unit.key) for placed in episodes)
             dataset_plan.write_unusable(self.folder, unit, self._writer.write(unit, episodes, files, self._plan))
+
+    @cached_property
+    def _base_sums(self) -> dict[str, FileSum]:
+        return read_list(self.binding.base_root or Path())
+
+    def _note_sums(self, unit: PlannedFile, files: Mapping[Path, Path]) -> None:
+        """Write down the checksums of finished files before they get their names, for the list of the output."""
+        kind = self.info.camera_keys.index(unit.key) + 1 if unit.key else 0
+        workspace = self.binding.workspace
+        partial = workspace.output_partial(self.binding.run.run_id)
+        sums = {target.relative_to(partial).as_posix(): file_sum(out) for target, out in files.items()}
+        path = workspace.sums(self.name, kind, unit.number)
+        known = json.loads(path.read_bytes()) if path.exists() else {}
+        write_file(path, json.dumps(known | sums, ensure_ascii=False).encode())
 
     def _planned(self, unit: PlannedFile) -> Iterator[PlacedEpisode]:
         return dataset_plan.read_episodes(self.folder, unit.first, unit.last, key=unit.key)

@@ -23,7 +23,7 @@ Unpack = Callable[[str], Path]
 
 KEPT = ("data/demo_0", "data/demo_2", "data/demo_3")
 TASK = "reach the cube"
-COUNTS = {"episodes": 3, "frames": 21, "tasks": 1, "cameras": 2, "errors": 0, "warnings": 0}
+COUNTS = {"episodes": 3, "frames": 21, "tasks": 1, "cameras": 2, "errors": 0, "warnings": 0, "notes": 0}
 FEATURES = {"action": "actions", "observation.state": "obs/joint_pos"}
 EVERY_DATASET = pytest.mark.parametrize(
     ("version", "dataset"),

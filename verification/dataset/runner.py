@@ -17,6 +17,8 @@ from . import CHECKS
 
 MAX_FINDINGS = 20  # per check and severity; the rest is only counted
 
+_COUNTS: Mapping[Severity, str] = {"error": "errors", "warning": "warnings", "note": "notes"}
+
 NO_CONSUMERS: Mapping[str, Consumer] = {}
 
 Progress = Callable[[str, str], None]
@@ -30,7 +32,7 @@ class Report:
         findings: In order of the checks; for one with more than 20 errors or warnings, the last says how
             many more there are.
         counts: Episodes, frames, tasks and cameras of the dataset, as far as they can be read, and
-            the number of all errors and warnings, those not listed included.
+            the number of all errors, warnings and notes, those not listed included.
         consumers: Consumers with checks among them.
     """
 
@@ -77,11 +79,11 @@ def verify(
     except Damaged as exc:
         return _unreadable(exc)
     kept: list[Diagnostic] = []
-    totals: dict[Severity, int] = {"error": 0, "warning": 0}
+    totals: dict[Severity, int] = dict.fromkeys(_COUNTS, 0)
     reported: set[tuple[str, str, str]] = set()
     for consumer, check in _planned(existing.version, consumers):
         running = f"{consumer} {check.name}".lstrip()
-        found: dict[Severity, int] = {"error": 0, "warning": 0}
+        found: dict[Severity, int] = dict.fromkeys(_COUNTS, 0)
         for finding in _findings(check, existing, deep):
             told = (finding.where, finding.message)
             if reported & {("", *told), (consumer, *told)}:
@@ -94,13 +96,13 @@ def verify(
         for severity, count in found.items():
             if count > MAX_FINDINGS:
                 kept.append(Diagnostic(check.name, "", f"and {count - MAX_FINDINGS} more", severity, consumer))
-    counts = _counts(existing) | {"errors": totals["error"], "warnings": totals["warning"]}
+    counts = _counts(existing) | {_COUNTS[severity]: count for severity, count in totals.items()}
     return Report(tuple(kept), counts, tuple(consumers))
 
 
 def _unreadable(damage: Damaged) -> Report:
     """Return the report on a dataset with a missing or unreadable info.json."""
-    return Report((Diagnostic("structure", damage.place, damage.found),), {"errors": 1, "warnings": 0})
+    return Report((Diagnostic("structure", damage.place, damage.found),), {"errors": 1, "warnings": 0, "notes": 0})
 
 
 def _planned(version: str, consumers: Mapping[str, Consumer]) -> Iterator[tuple[str, Check[Any]]]:

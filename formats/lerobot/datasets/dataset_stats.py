@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....core.checksums import update_list
 from ....core.columns import Array
 from ....core.commit import json_text, write_file
 from ....core.errors import Damaged
@@ -179,3 +180,4 @@ def write_stats(root: Path, stats: Mapping[str, FeatureStats]) -> None:
     """Write meta/stats.json, whole or not at all; a feature with NaN or infinity in its rows is left out."""
     content = {key: {name: value.tolist() for name, value in entry.items()} for key, entry in usable(stats).items()}
     write_file(root / paths_v30.STATS, (json_text(content, indent=4) + "\n").encode())
+    update_list(root, [paths_v30.STATS])

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ....core.checksums import update_list
 from ....core.commit import write_file
 from ....core.errors import Damaged, UsageError
 from ....core.features import Feature
@@ -146,6 +147,7 @@ def write_gr00t_stats(root: Path, out: Path | None = None) -> None:
     """
     stats = gr00t_stats(data_files(root), gr00t_columns(root))
     write_file((out or root) / STATS, (json.dumps(stats, indent=4) + "\n").encode())
+    update_list(out or root, [STATS])
 
 
 def data_files(root: Path) -> list[Path]:

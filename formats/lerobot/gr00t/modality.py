@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ....core.checksums import update_list
 from ....core.commit import write_file
 from ....core.errors import Damaged, UsageError, printable
 from ....core.features import Feature, Features, video_cameras
@@ -117,6 +118,7 @@ def write_modality(root: Path, content: Mapping[str, Any]) -> None:
     """Write meta/modality.json of a dataset, whole or not at all; an equal one stays as it is."""
     if stale_modality(root, content):
         write_file(root / MODALITY, modality_text(content))
+        update_list(root, [MODALITY])
 
 
 def stale_modality(root: Path, content: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ....core.checksums import update_list
 from ....core.commit import Replacements, json_text
 from ....core.errors import Damaged, UsageError
 from .. import paths_v30
@@ -139,6 +140,7 @@ def recompute(
             for path, content in files.items():
                 aside.write(path, _json(content))
             written = aside.commit(first=paths_v30.HISTOGRAMS)
+            update_list(root, written)
     frames = int(dataset.starts[-1])
     return StatsReport(total, frames, tuple(dataset.numeric_features), needed, kept, differences.by_feature, written)
 
@@ -193,6 +195,7 @@ def complete_gr00t(
             for path, content in changed.items():
                 aside.write(path, _json(content))
             written = aside.commit()
+            update_list(dataset.root, written)
     columns = tuple(contents[paths_v30.STATS])
     total, frames = len(dataset.lengths), int(dataset.starts[-1])
     return StatsReport(total, frames, columns, {}, (), differences.by_feature, written, tuple(notes))

@@ -19,7 +19,7 @@ from robotrove.tests.support.command import Outcome
 from robotrove.tests.support.pipelines.runs import quick_disk  # noqa: F401 - autouse
 from robotrove.tests.support.pipelines.shipped_runs import run_shipped
 
-MODALITY, STATS = "meta/modality.json", "meta/stats.json"
+MODALITY, STATS, SUMS = "meta/modality.json", "meta/stats.json", "meta/robotrove/checksums.jsonl"
 # What the guides' converters write for an SO-101 (so100_dualcam of GR00T N1.5), with the column of each key.
 SO101 = {
     section: {
@@ -74,7 +74,7 @@ def test_only_the_files_of_gr00t_change(robotrove: Command, dataset: Path) -> No
     found = robotrove("stats", dataset, "--gr00t", "--robot", "so101")
     assert (found.code, found.err) == (0, "")
     assert f"written: {MODALITY}, {STATS}" in found.out.splitlines()
-    assert changed(before, dataset) == {MODALITY, STATS}
+    assert changed(before, dataset) == {MODALITY, STATS, SUMS}
     assert modality(dataset) == SO101
     files = sorted(dataset.glob("data/*/*"))
     action = np.concatenate([np.stack(pq.read_table(path)["action"].to_numpy()) for path in files])
@@ -85,7 +85,7 @@ def test_only_the_files_of_gr00t_change(robotrove: Command, dataset: Path) -> No
     before = state(dataset)
     (dataset / MODALITY).unlink()
     assert robotrove("stats", dataset, "--robot", "so101").code == 0, "--gr00t goes without saying"
-    assert changed(before, dataset) == {MODALITY}, "nothing but that file"
+    assert changed(before, dataset) == {MODALITY}, "nothing but that file: the list knows it"
     before = state(dataset)
     assert "nothing to do" in robotrove("stats", dataset, "--robot", "so101").out
     assert changed(before, dataset) == set()
@@ -107,7 +107,7 @@ def test_statistics_as_gr00t_itself_writes_them_stay(robotrove: Command, dataset
     (dataset / "meta/episodes_stats.jsonl").unlink()
     before = state(dataset)
     assert robotrove("stats", dataset, "--robot", "so101").code == 0
-    assert changed(before, dataset) == {MODALITY}
+    assert changed(before, dataset) == {MODALITY, SUMS}
 
 
 @pytest.mark.parametrize("asked", ["robot", "modality"])

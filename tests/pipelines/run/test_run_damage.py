@@ -32,6 +32,7 @@ from robotrove.tests.support.pipelines.runs import (
     sample,
     write_pipeline,
 )
+from robotrove.verification.dataset.runner import verify
 
 Damage = Callable[[Path], object]
 
@@ -372,3 +373,26 @@ class TestEpisodes:
         assert run_here(pipeline, out).kept == 3
         assert_same_dataset(out, right)
         assert_encoded_once(out, but={2})
+
+
+@pytest.mark.slow
+class TestOutput:
+    def test_a_file_that_is_damaged_before_the_commit_is_found(self, pipeline: Path, tmp_path: Path) -> None:
+        """Its checksum was taken when it was written, not when it got its final name."""
+        out = tmp_path / "out"
+        run_damaged(pipeline, out, "commit", lambda: flip(next(tmp_path.glob(f"out.partial-*/{FILES['video']}"))))
+        [video] = out.glob(FILES["video"])
+        found = [(one.severity, one.where) for one in verify(out).findings if one.check == "checksums"]
+        assert found == [("error", video.relative_to(out).as_posix())]
+
+    def test_a_damaged_base_is_not_appended_to(self, pipeline: Path, right: Path, tmp_path: Path) -> None:
+        base = Path(shutil.copytree(right, tmp_path / "base"))
+        more = sample(tmp_path, "more.hdf5", 1, 7, seed=3)
+        grown = write_pipeline(tmp_path, [more], append_to=str(base))
+        flip(next(base.glob(FILES["video"])))
+        with pytest.raises(RankFailed, match=r"file-000\.mp4: has other bytes than were written"):
+            run_here(grown, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        shutil.copytree(right, base, dirs_exist_ok=True)
+        assert run_here(grown, tmp_path / "out").kept == 1
+        assert verify(tmp_path / "out").counts["errors"] == 0

@@ -335,7 +335,8 @@ class TestRepaired:
         left, expected = tree(tmp_path / "out"), tree(right)
         differing = [name for name in left if left[name] != expected.get(name)]
         names = [name.partition(".")[0] for name in differing]
-        assert names == ["meta/robotrove/episodes", "meta/robotrove/run"]  # they name the input
+        # The first has the checksums of the others, which name the input.
+        assert names == ["meta/robotrove/checksums", "meta/robotrove/episodes", "meta/robotrove/run"]
 
     @pytest.mark.parametrize("block", ["aggregate", "convert"])
     def test_episodes_that_lerobot_added_later(self, sound: dict[str, Made], tmp_path: Path, block: str) -> None:
@@ -374,7 +375,8 @@ class TestRepaired:
         left, right = tree(tmp_path / "out"), tree(tmp_path / "right")
         assert left.keys() == right.keys()
         differing = [name for name in left if left[name] != right[name]]
-        assert differing == ["meta/robotrove/episodes.parquet", "meta/robotrove/run.json"]  # they name the input
+        # The first has the checksums of the others, which name the input.
+        assert differing == [f"meta/robotrove/{name}" for name in ("checksums.jsonl", "episodes.parquet", "run.json")]
 
     def test_statistics_that_are_missing_are_computed(self, sound: dict[str, Made], tmp_path: Path) -> None:
         root = _copy(sound, "v2.1", tmp_path / "in")

@@ -400,5 +400,5 @@ def test_one_dataset_alone_is_the_same_dataset(twenty: list[Made], tmp_path: Pat
     aggregate([twenty[1].root], tmp_path / "out")
     left, right = tree(tmp_path / "out"), tree(twenty[1].root)
     assert left.keys() == right.keys()
-    differing = ["meta/robotrove/episodes.parquet", "meta/robotrove/run.json"]
+    differing = [f"meta/robotrove/{name}" for name in ("checksums.jsonl", "episodes.parquet", "run.json")]
     assert sorted(name for name in left if left[name] != right[name]) == differing

@@ -549,7 +549,8 @@ class TestBeyond4096Seconds:
         times = table["timestamp"].to_numpy().copy()
         times[row] += np.float32(0.002)  # a thirtieth of a frame
         pq.write_table(table.set_column(table.column_names.index("timestamp"), "timestamp", pa.array(times)), path)
-        [finding] = _errors(path.parents[2])
+        changed, finding = _errors(path.parents[2])
+        assert (changed.check, changed.where) == ("checksums", "data/chunk-000/file-000.parquet")
         assert (finding.check, finding.message) == (
             "timestamps",
             f"timestamp is {times[row]!s} instead of {np.float32((row - 20) / 15)!s}",
