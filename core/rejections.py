@@ -47,6 +47,10 @@ _DAMAGE = {
     "unreadable_file": ("the file cannot be opened", "check permissions and disk"),
     "being_written": ("a recorder has the file open", "end the recording"),
     "no_episodes": ("the file has no episodes of this layout", "robotrove init FILE guesses the layout"),
+    "outside_file": (
+        "data are in a file outside of the recording's folder",
+        "source.follow: [FOLDER] allows that folder, or copy the file beside the recording",
+    ),
     "missing_dataset": ("a dataset that is mapped or linked is missing", "fix source.columns; robotrove inspect FILE"),
     "missing_rows": (
         "rows of a dataset are not stored",

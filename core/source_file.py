@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from .errors import UsageError
+from .errors import EpisodeRejected, UsageError
 
+IRREGULAR = "is not a regular file"  # ends the detail of its rejection
+_BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that another holds
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.DOTALL)
 
 
@@ -50,6 +53,38 @@ def _is_searched(folder: str) -> bool:
 
 def _unreadable(exc: OSError) -> None:
     raise UsageError(str(exc.filename), f"cannot be read: {exc.strerror}", "a folder of recordings") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Folders in which other files that a recording takes data from may be.
+
+    Attributes:
+        folders: Their real paths, the recording's own first.
+        is_fetched: True if the recording is not of this machine, and may lead to no other folder of it.
+    """
+
+    folders: tuple[str, ...]
+    is_fetched: bool = False
+
+    @classmethod
+    def of(cls, path: Path, follow: Iterable[str] = (), *, is_fetched: bool = False) -> Self:
+        """Return the reach of a recording: its folder, that of its file if it is a symlink, and folders to follow."""
+        own = os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))
+        folders = own if is_fetched else (*own, *follow)
+        return cls(tuple(dict.fromkeys(map(os.path.realpath, folders))), is_fetched)
+
+    def problem(self, path: Path) -> str:
+        """Return why a file may not be read, empty if it is in one of the folders once symlinks are followed."""
+        real = os.path.realpath(path)
+        if any(os.path.commonpath([folder, real]) == folder for folder in self.folders):
+            return ""
+        todo = f"source.follow: [{os.path.dirname(real)}] allows it"
+        if self.is_fetched:
+            todo = (
+                "a fetched recording may not lead there: download what it needs into one folder, and convert it there"
+            )
+        return f"{real} is outside of {self.folders[0]}; {todo}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +144,65 @@ def files_text(paths: Iterable[Path]) -> str:
 def read_files(text: str) -> list[tuple[Path, int, int]]:
     """Return path, size and time of each file of `files_text`."""
     return [(Path(path), size, mtime_ns) for path, size, mtime_ns in json.loads(text or "[]")]
+
+
+def beside(file: str, name: str) -> Path | None:
+    """Return the file that a name in an HDF5 file means; None if it is missing.
+
+    As HDF5 looks for it: the name itself if it is absolute, then in the folder of the file, and in that of the file
+    which a symlink leads to; an absolute name also by its last part. Never in the current folder.
+    """
+    folders = os.path.dirname(os.path.abspath(file)), os.path.dirname(os.path.realpath(file))
+    names = [name, os.path.basename(name)] if os.path.isabs(name) else [name]
+    tried = [Path(folder, part) for part in names for folder in folders]
+    found = next((path for path in tried if path.exists()), None)
+    if found is not None and found not in tried[::2] and any(os.path.exists(part) for part in names):
+        return None  # HDF5 takes that of the current folder before it follows a symlink
+    return found
+
+
+def check_regular(path: Path) -> None:
+    """Refuse pipes and devices.
+
+    Raises:
+        EpisodeRejected: unreadable_file.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise EpisodeRejected("unreadable_file", f"{path} {IRREGULAR}")  # reading a pipe would wait for ever
+
+
+def not_opened(path: Path, exc: OSError) -> EpisodeRejected:
+    """Return the rejection that HDF5's error for a file which it cannot open stands for."""
+    text = str(exc)
+    if isinstance(exc, FileNotFoundError):
+        return EpisodeRejected("missing_file", f"{path} does not exist")
+    if exc.errno in _BUSY and "lock" in text:
+        return EpisodeRejected(
+            "being_written", f"{path} is open for writing in another process; rerun when the recording is closed"
+        )
+    if "already open for write" in text:
+        return EpisodeRejected(
+            "being_written",
+            f"{path} is marked as open for writing: its writer still runs, or it died; "
+            f"if no process writes it, clear the mark with `h5clear -s {path.name}`",
+        )
+    if sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text):
+        found, expected = map(int, sizes.groups())
+        return EpisodeRejected(
+            "truncated_file", f"{path} has {found:,} bytes of the {expected:,} in its header; copy or record it again"
+        )
+    if path.is_dir():
+        return EpisodeRejected("unreadable_file", f"{path} is a folder, not a file")
+    if path.is_file():
+        if path.stat().st_size == 0:
+            return EpisodeRejected("empty_file", f"{path} has 0 bytes")
+        if "signature not found" in text:
+            return EpisodeRejected("not_hdf5", f"{path} does not begin like an HDF5 file{_looks_like(path)}")
+    return EpisodeRejected("unreadable_file", f"{path} cannot be opened: {text}")
+
+
+def _looks_like(path: Path) -> str:
+    with open(path, "rb") as stream:
+        if stream.read(24).startswith(b"version https://git-lfs"):
+            return "; it is a Git LFS pointer, fetch the file itself with `git lfs pull`"
+    return ""

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, nearest
-from ...core.source_file import SourceFile, files_below, is_remote, read_files
+from ...core.source_file import Reach, SourceFile, files_below, is_remote, read_files
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
 from ...formats.hdf5.layout import Layout
@@ -22,6 +22,11 @@ from ...formats.hdf5.mapping import ColumnSpec
 from ...hub.source_files import find, source_file
 from ...manifests.manifest import EpisodeRow
 from ..reader import Reader
+
+# A run may resume in any folder, so folders are known by their absolute paths.
+Folders: TypeAlias = Annotated[
+    list[str], AfterValidator(lambda given: [os.path.abspath(os.path.expanduser(folder)) for folder in given])
+]
 
 
 class Hdf5Reader(Reader):
@@ -36,6 +41,8 @@ class Hdf5Reader(Reader):
         columns: Feature name to its source in the file, instead of the layout's defaults.
         task: Instruction for episodes without one in the file.
         fps: Frames per second for episodes without a rate in the file.
+        follow: More folders that recordings may take data from, through links, virtual datasets and raw files; by
+            default only their own. Never for fetched recordings.
         options: Further arguments of the layout (see `robotrove schema`).
     """
 
@@ -49,6 +56,7 @@ class Hdf5Reader(Reader):
         columns: dict[str, ColumnSpec] | None = None,
         task: str | None = None,
         fps: int | None = None,
+        follow: Folders | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -57,7 +65,10 @@ class Hdf5Reader(Reader):
         self.columns = columns
         self.task = task
         self.fps = fps
+        self.follow = follow
         self.options = options
+        if follow and all(map(is_remote, files)):
+            raise UsageError("source.follow", "all recordings are fetched", "recordings of this machine")
         self._check_options()
         self._layout()  # its own errors are reported before any file is touched
 
@@ -102,7 +113,7 @@ class Hdf5Reader(Reader):
         """See the base class; the file is opened with HDF5's lock."""
         layout = self._layout()
         try:
-            with open_hdf5(file.open(), locking=True) as opened:
+            with open_hdf5(file.open(), locking=True, reach=self._reach(file)) as opened:
                 for key in layout.list(opened):
                     yield _fetched_alone(layout.scan(opened, key), file)
         except EpisodeRejected as exc:
@@ -112,7 +123,7 @@ class Hdf5Reader(Reader):
         """See the base class."""
         try:
             _check_unchanged({rows[0].source: file})
-            opened = open_hdf5(file.path, locking=False)
+            opened = open_hdf5(file.path, locking=False, reach=self._reach(file))
         except EpisodeRejected as exc:
             yield from (_unusable(row, exc) for row in rows)
             return
@@ -130,6 +141,11 @@ class Hdf5Reader(Reader):
                 self.stat_update("episodes")
                 yield ep
                 ep.close()
+
+    def _reach(self, file: SourceFile) -> Reach | None:
+        return (
+            Reach.of(file.path, self.follow or (), is_fetched=bool(file.origin)) if self.follow or file.origin else None
+        )
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """See the base class."""

@@ -7,8 +7,9 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, MutableSet
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,9 +18,9 @@ import h5py
 import numpy as np
 
 from ...core.errors import EpisodeRejected, RobotroveError, in_utf8
+from ...core.source_file import IRREGULAR, Reach, beside, check_regular, not_opened
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
-_BUSY = {errno.EAGAIN, errno.EACCES}  # what flock and fcntl say of a lock that another holds
 # h5py's ways to say that an object is damaged, or of a type that numpy does not have.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
@@ -55,6 +56,7 @@ Object: TypeAlias = h5py.Group | h5py.Dataset
 RowCheck: TypeAlias = Callable[[h5py.Dataset, int, int], None]
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
+_REACHES: dict[str, Reach] = {}  # of files, by real path, that may lead elsewhere than a file by itself
 RENAMED_FROM = "robotrove_renamed_from"  # attribute of an episode that `repack` gave another name
 
 
@@ -108,7 +110,7 @@ def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), text
 
 
-def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
+def open_hdf5(path: Path, *, locking: bool, reach: Reach | None = None) -> h5py.File:
     """Open a demonstration file for reading.
 
     Args:
@@ -116,12 +118,14 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
         locking: True to take HDF5's shared lock, which a writer's lock refuses; where the file
             system knows no locks the file is opened without one. False does not lock, unless this
             process has the file open with a lock already.
+        reach: Folders of other files that its objects may be in; its own by default.
 
     Raises:
         EpisodeRejected: missing_file, empty_file, not_hdf5, truncated_file, being_written or
             unreadable_file.
     """
-    _check_regular(path)
+    check_regular(path)
+    _set_reach(path, reach)
     # "best-effort" is h5py's default; HDF5 insists that a file which this process has open already is
     # opened again in the same mode, whichever that was.
     failure = OSError()
@@ -132,7 +136,7 @@ def open_hdf5(path: Path, *, locking: bool) -> h5py.File:
             failure = exc
             if exc.errno not in _NO_LOCKS and "flag values don't match" not in str(exc):
                 break
-    raise _classified(path, failure) from failure
+    raise not_opened(path, failure) from failure
 
 
 @contextmanager
@@ -152,47 +156,6 @@ def new_hdf5(path: Path, *, track_order: bool = False, oldest: str = "earliest")
             yield file
     except (OSError, RuntimeError) as exc:  # as HDF5 says it, for example of a disk that is full
         raise RobotroveError(str(path), f"HDF5 cannot write it: {exc}", "a folder that exists, with room") from exc
-
-
-def _check_regular(path: Path) -> None:
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise EpisodeRejected("unreadable_file", f"{path} is not a regular file")  # reading a pipe would wait for ever
-
-
-def _classified(path: Path, exc: OSError) -> EpisodeRejected:
-    text = str(exc)
-    if isinstance(exc, FileNotFoundError):
-        return EpisodeRejected("missing_file", f"{path} does not exist")
-    if exc.errno in _BUSY and "lock" in text:
-        return EpisodeRejected(
-            "being_written", f"{path} is open for writing in another process; rerun when the recording is closed"
-        )
-    if "already open for write" in text:
-        return EpisodeRejected(
-            "being_written",
-            f"{path} is marked as open for writing: its writer still runs, or it died; "
-            f"if no process writes it, clear the mark with `h5clear -s {path.name}`",
-        )
-    if sizes := re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text):
-        found, expected = map(int, sizes.groups())
-        return EpisodeRejected(
-            "truncated_file", f"{path} has {found:,} bytes of the {expected:,} in its header; copy or record it again"
-        )
-    if path.is_dir():
-        return EpisodeRejected("unreadable_file", f"{path} is a folder, not a file")
-    if path.is_file():
-        if path.stat().st_size == 0:
-            return EpisodeRejected("empty_file", f"{path} has 0 bytes")
-        if "signature not found" in text:
-            return EpisodeRejected("not_hdf5", f"{path} does not begin like an HDF5 file{_looks_like(path)}")
-    return EpisodeRejected("unreadable_file", f"{path} cannot be opened: {text}")
-
-
-def _looks_like(path: Path) -> str:
-    with open(path, "rb") as stream:
-        if stream.read(24).startswith(b"version https://git-lfs"):
-            return "; it is a Git LFS pointer, fetch the file itself with `git lfs pull`"
-    return ""
 
 
 @contextmanager
@@ -227,10 +190,20 @@ def lookup(group: h5py.Group, path: str, files: MutableSet[Path] | None = None) 
 
     Raises:
         EpisodeRejected: For a link that leads nowhere: missing_file, missing_dataset, or what `open_hdf5` raises for
-            its file; unreadable_data for a damaged object.
+            its file; outside_file if it, or HDF5 for the data of a dataset, would leave the reach of the recording;
+            unreadable_data for a damaged object.
     """
     with reading(f"{group.name.rstrip('/')}/{path}"):
-        return _find(group, path, set() if files is None else files, 0)
+        found = _find(group, path, set() if files is None else files, 0)
+        _check_sources(found, set())
+        return found
+
+
+def member(group: h5py.Group, path: str) -> Object | None:
+    """Return the object at a path; None also where a link on it leads nowhere, or out of reach."""
+    with suppress(EpisodeRejected):
+        return lookup(group, path)
+    return None
 
 
 def episode_group(file: h5py.File, key: str, files: MutableSet[Path] | None = None) -> h5py.Group:
@@ -286,9 +259,8 @@ def _reached(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path],
         file = beside(file_name(group), where)
         if file is None:
             raise EpisodeRejected("missing_file", f"{link} leads to {path} in {where}, and this file is missing")
-        files.add(file)
         try:
-            with open_from(group, file) as other:
+            with open_from(group, file, files) as other:
                 target = _find(other, path, files, n_links + 1)
                 expected, real = (where, "") if target is None else (file_name(target), target.name)
         except EpisodeRejected as exc:
@@ -319,39 +291,98 @@ def _opened(group: h5py.Group, name: bytes) -> Object:
     return item
 
 
-def open_from(item: Object, path: Path) -> h5py.File:
-    """Open the file that a link or a virtual dataset leads to exactly as HDF5 will do it.
+def open_from(item: Object, path: Path, files: MutableSet[Path]) -> h5py.File:
+    """Open the file that a link or a virtual dataset leads to exactly as HDF5 will do it, and add it to `files`.
 
     Raises:
-        EpisodeRejected: See `open_hdf5`. HDF5 takes fill values for a source that it cannot open, for example because
-            this process has it open with other locks.
+        EpisodeRejected: outside_file, or see `open_hdf5`. HDF5 takes fill values for a source that it cannot open, for
+            example because this process has it open with other locks.
     """
-    _check_regular(path)
+    reach = _reach(item)
+    if problem := reach.problem(path):
+        raise EpisodeRejected("outside_file", problem)
+    files.add(path)
+    check_regular(path)
+    _set_reach(path, reach)
     access = h5py.h5i.get_file_id(item.id).get_access_plist()
     try:
         return h5py.File(h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, access))
     except OSError as exc:
-        raise _classified(path, exc) from exc
+        raise not_opened(path, exc) from exc
+
+
+def _set_reach(path: Path, reach: Reach | None) -> None:
+    real = os.path.realpath(path)
+    _REACHES.pop(real, None)
+    if reach is not None:
+        _REACHES[real] = reach
+
+
+def _reach(item: Object) -> Reach:
+    path = file_name(item)
+    return _REACHES.get(os.path.realpath(path)) or Reach.of(Path(path))
+
+
+def _check_sources(found: Object | None, seen: set[tuple[str, str]]) -> None:
+    """Refuse a dataset with rows in files out of reach: HDF5 opens them by itself, and some for the shape alone.
+
+    Args:
+        found: Any object.
+        seen: Virtual datasets that take rows of it, and others that are checked.
+    """
+    if not isinstance(found, h5py.Dataset):
+        return
+    folder = os.path.dirname(os.path.abspath(file_name(found)))
+    for name, _, _ in found.external or ():
+        raw = Path(folder, os.fsdecode(name))
+        if raw.exists() and (problem := _reach(found).problem(raw)):
+            raise EpisodeRejected("outside_file", f"{found.name} has rows in another file: {problem}")
+        if not found.shape:
+            check_regular(raw)
+    place = os.path.realpath(file_name(found)), str(found.name)
+    if not found.is_virtual or place in seen:
+        return
+    seen.add(place)
+    for source in found.virtual_sources():
+        names = source.file_name, source.dset_name
+        is_pattern = any("%b" in name.replace("%%", "") for name in names)
+        last = None
+        for number in count() if is_pattern else range(1):
+            file, path = (block_name(name, number) for name in names)
+            block = _check_source(found, file, path, seen)
+            if block is None:  # HDF5 stops here
+                break
+            if block == last:
+                raise EpisodeRejected("unreadable_data", f"sources of the virtual dataset {found.name} have no end")
+            last = block
+
+
+def _check_source(
+    dataset: h5py.Dataset, name: str, path: str, seen: set[tuple[str, str]]
+) -> tuple[Path | None, str] | None:
+    """Return a source of a virtual dataset, None if it is missing; refuse one that is, or takes rows, out of reach."""
+    file = None if name == "." else beside(file_name(dataset), name)
+    if file is None and name != ".":
+        return None
+    try:
+        with nullcontext(dataset.file) if file is None else open_from(dataset, file, set()) as opened:
+            found = _find(opened, path, set(), 0)
+            _check_sources(found, seen)
+            return (file, path) if found is not None else None
+    except EpisodeRejected as exc:
+        if exc.reason == "outside_file" or exc.detail.endswith(IRREGULAR):
+            raise EpisodeRejected(exc.reason, f"{dataset.name} takes rows of {path} in {name}: {exc.detail}") from exc
+        return None  # `check_rows` names it
+
+
+def block_name(pattern: str, number: int) -> str:
+    """Return a name of a source of a virtual dataset, in which `%b` counts blocks."""
+    return pattern.replace("%%", "\0").replace("%b", str(number)).replace("\0", "%")
 
 
 def file_name(item: Object) -> str:
     """Return the path of the file that an object is in, as HDF5 opened it."""
     return os.fsdecode(h5py.h5f.get_name(item.id))
-
-
-def beside(file: str, name: str) -> Path | None:
-    """Return the file that a name in an HDF5 file means; None if it is missing.
-
-    As HDF5 looks for it: the name itself if it is absolute, then in the folder of the file, and in that of the file
-    which a symlink leads to; an absolute name also by its last part. Never in the current folder.
-    """
-    folders = os.path.dirname(os.path.abspath(file)), os.path.dirname(os.path.realpath(file))
-    names = [name, os.path.basename(name)] if os.path.isabs(name) else [name]
-    tried = [Path(folder, part) for part in names for folder in folders]
-    found = next((path for path in tried if path.exists()), None)
-    if found is not None and found not in tried[::2] and any(os.path.exists(part) for part in names):
-        return None  # HDF5 takes that of the current folder before it follows a symlink
-    return found
 
 
 def objects(group: h5py.Group, files: MutableSet[Path] | None = None) -> dict[str, Object | EpisodeRejected]:
@@ -403,11 +434,12 @@ def group_links(group: h5py.Group) -> list[tuple[bytes, int]]:
 
 
 def _listed(group: h5py.Group, name: bytes, kind: int, files: MutableSet[Path]) -> Object | EpisodeRejected:
-    if kind == h5py.h5l.TYPE_HARD:
-        return _opened(group, name)
+    is_hard = kind == h5py.h5l.TYPE_HARD
     try:
-        with reading(f"{group.name.rstrip('/')}/{object_name(name)}"):
-            return _reached(group, name, kind, files, 0)
+        with nullcontext() if is_hard else reading(f"{group.name.rstrip('/')}/{object_name(name)}"):
+            item = _reached(group, name, kind, files, 0)
+            _check_sources(item, set())
+            return item
     except EpisodeRejected as exc:
         # One that was raised refers to this stack, and so keeps files open that other links lead to.
         return EpisodeRejected(exc.reason, exc.detail)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.errors import EpisodeRejected
-from .hdf5_file import beside, check_filters, chunk_grid, file_name, lookup, open_from, reading
+from ...core.source_file import beside
+from .hdf5_file import block_name, check_filters, chunk_grid, file_name, lookup, open_from, reading
 
 _UNLIMITED = h5py.h5s.UNLIMITED
 _MOST_SPANS = 5
@@ -193,13 +194,13 @@ def _targets(source: Any, shape: Sequence[int]) -> Iterator[tuple[str, str, list
     """Yield file, dataset and the blocks of the virtual dataset that they fill; a `%b` in a name counts blocks."""
     names, whole = (source.file_name, source.dset_name), _selection(source.vspace)
     if not whole or not any("%b" in name.replace("%%", "") for name in names):
-        file, path = (name.replace("%%", "%") for name in names)
+        file, path = (block_name(name, 0) for name in names)
         yield file, path, _within(whole, shape)
         return
     start, stride, _, size = whole[0]
     axis = _unlimited_axis(whole[0]) or 0
     for number, at in enumerate(range(start[axis], shape[axis], stride[axis])):
-        file, path = (name.replace("%%", "\0").replace("%b", str(number)).replace("\0", "%") for name in names)
+        file, path = (block_name(name, number) for name in names)
         begin = [at if index == axis else begin for index, begin in enumerate(start)]
         yield file, path, [(begin, stride, [1] * len(start), size)]
 
@@ -241,10 +242,8 @@ def _source_gaps(
     if name != "." and file is None:
         yield _Gap(filled, "missing_file", _of_missing(where))
         return
-    if file is not None:
-        files.add(file)
     try:
-        with nullcontext(dataset.file) if file is None else open_from(dataset, file) as opened:
+        with nullcontext(dataset.file) if file is None else open_from(dataset, file, files) as opened:
             source = lookup(opened, path, files)
             if not isinstance(source, h5py.Dataset) or source.shape is None:
                 yield _Gap(filled, "missing_dataset", f"from {where}, and this dataset is missing")

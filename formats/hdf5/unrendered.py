@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import h5py
 
-from .hdf5_file import DAMAGE
+from .hdf5_file import DAMAGE, member, object_name
 
 # Options of robomimic 0.5, RoboCasa 1.0, LIBERO and ManiSkill 3; the first writes into the recording.
 _ADD_ENV_ARGS = "python -m robomimic.scripts.conversion.convert_robosuite --dataset {}"
@@ -26,13 +26,13 @@ def unrendered(group: h5py.Group) -> str:
     robosuite and its descendants record `states` (T, S), `actions` and the attribute `model_file`, ManiSkill's
     `obs_mode="none"` records `env_states` and an empty group `obs`: the simulator can render observations from them.
     """
-    obs, states = group.get("obs"), group.get("states")
+    obs, states = member(group, "obs"), member(group, "states")
     is_empty = isinstance(obs, h5py.Group) and len(obs) == 0
     # A link that leads nowhere is a fault of its own.
-    if "actions" not in group or not (is_empty or group.get("obs", getlink=True) is None):
+    if member(group, "actions") is None or not (is_empty or group.get("obs", getlink=True) is None):
         return ""
     file = shlex.quote(group.file.filename)
-    if "env_states" in group:
+    if member(group, "env_states") is not None:
         tool, command = "ManiSkill", f"`{_MANISKILL.format(file)}`"
     elif not isinstance(states, h5py.Dataset) or not ("model_file" in group.attrs or "env_args" in group.parent.attrs):
         return ""
@@ -54,8 +54,8 @@ def unrendered(group: h5py.Group) -> str:
 def unrendered_file(file: h5py.File) -> str:
     """Return `unrendered` of the first group at the root or in /data that is one; empty if none is."""
     with suppress(*DAMAGE):  # a damaged object is no hint
-        for parent in (file.get("data"), file):
-            members = parent.values() if isinstance(parent, h5py.Group) else ()
+        for parent in (member(file, "data"), file):
+            members = (member(parent, object_name(name)) for name in parent) if isinstance(parent, h5py.Group) else ()
             first = next((item for item in members if isinstance(item, h5py.Group)), None)
             if first is not None and (why := unrendered(first)):
                 return why

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import product
 from math import ceil, prod
@@ -55,7 +55,7 @@ class HDF5Recording:
     """A recording and the files that its links, virtual and external datasets lead to.
 
     Args:
-        path: The recording.
+        path: The recording. No file outside of its folder is opened, unless `allow` says so.
 
     Attributes:
         readers: Library that read the rows of each dataset so far: pyfive, or h5py where pyfive cannot.
@@ -63,6 +63,8 @@ class HDF5Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folders = {os.path.realpath(path.parent)}
+        self.allow([path])
         self.readers: dict[ObjectPlace, str] = {}
         self._stack = ExitStack()
         self._h5py: dict[Path, h5py.File] = {}
@@ -76,6 +78,10 @@ class HDF5Recording:
 
     def __exit__(self, *exc: object) -> None:
         self._stack.close()
+
+    def allow(self, files: Iterable[Path]) -> None:
+        """Allow the folders of files that the manifest names for an episode."""
+        self._folders |= {os.path.dirname(os.path.realpath(file)) for file in files}
 
     def find(self, path: str, group: ObjectPlace | None = None) -> ObjectPlace:
         """Return the place of an object: of the recording, or at a path relative to a group.
@@ -247,6 +253,7 @@ class HDF5Recording:
 
     def _object(self, place: ObjectPlace) -> Any:
         if place.file not in self._h5py:
+            self._check_place(place.file)
             self._h5py[place.file] = self._stack.enter_context(_opened(place.file))
         file = self._h5py[place.file]
         try:
@@ -260,7 +267,18 @@ class HDF5Recording:
         found = self._object(place)
         if not isinstance(found, h5py.Dataset):
             raise RobotroveError(str(place), "is a group instead of a dataset")
+        names = [os.fsdecode(name) for name, _, _ in found.external or ()]
+        if found.is_virtual:  # HDF5 opens its sources for the shape alone
+            names += [source.file_name.replace("%%", "%") for source in found.virtual_sources()]
+        for name in names:
+            if name != "." and (file := place.file.parent / name).exists():
+                self._check_place(file)
         return found
+
+    def _check_place(self, file: Path) -> None:
+        real = os.path.realpath(file)
+        if not any(os.path.commonpath([folder, real]) == folder for folder in self._folders):
+            raise RobotroveError(real, "is outside of the folders of the recording and of its files in the manifest")
 
     def _by_pyfive(self, place: ObjectPlace, dataset: h5py.Dataset, where: tuple[slice, ...]) -> Rows | None:
         """Return rows as pyfive reads them, None where it cannot, or where it is known to give other values instead."""

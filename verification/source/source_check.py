@@ -17,6 +17,7 @@ from ...core.columns import Array, Column
 from ...core.episode import Episode
 from ...core.errors import Damaged, RobotroveError
 from ...core.features import cameras, vectors
+from ...core.source_file import read_files
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_edit import edited
 from ...formats.lerobot.datasets.open_dataset import open_dataset
@@ -149,6 +150,7 @@ class _Audit:
                     pair = self._pairs[ep.origin.row]
                     if ep.rejection is None and pair.row.mapping:
                         recording = recording or stack.enter_context(HDF5Recording(Path(pair.row.path)))
+                        recording.allow(file for file, *_ in read_files(pair.row.files))
                         ep = self._compared(ep, pair, recording)
                     elif ep.rejection is None:
                         self.audited.without += 1

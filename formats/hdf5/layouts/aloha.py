@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import h5py
 
 from ..columns import depth_or_mask
-from ..hdf5_file import lookup
+from ..hdf5_file import lookup, member
 from ..layout import Found, Layout, camera_key, found_at
 from ..mapping import ColumnSpec
 
@@ -36,7 +36,7 @@ class AlohaLayout(Layout):
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """True for /action beside /observations/qpos."""
-        return isinstance(file.get("action"), h5py.Dataset) and "observations/qpos" in file
+        return isinstance(member(file, "action"), h5py.Dataset) and member(file, "observations/qpos") is not None
 
     def keys(self, file: h5py.File) -> Sequence[str]:
         """Return the whole file as one episode."""

@@ -13,7 +13,7 @@ import numpy as np
 from ....core.columns import Array
 from ....core.episode import EXAMPLE
 from ....core.errors import EpisodeRejected, UsageError, nearest
-from ..hdf5_file import FlatGroup, datasets, lookup, object_name, rows_of, split_key, stores_all_rows
+from ..hdf5_file import FlatGroup, datasets, lookup, member, object_name, rows_of, split_key, stores_all_rows
 from ..layout import Found, Layout, found_at, groups
 from ..mapping import ColumnSpec, find_dataset, without_last
 from ..stored_rows import check_rows
@@ -170,7 +170,7 @@ class GenericLayout(Layout):
                 inside = ", ".join(list(datasets(group))[:8])
                 yield f"split: {name} is not in every episode{EXAMPLE}{group.name} has the datasets {inside}"
         for name in (name for name in _FLAGS if name not in self.split):
-            item = group.get(name)  # a link that leads nowhere is no flag
+            item = member(group, name)  # a link that leads nowhere is no flag
             if isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in "biuf":
                 rows = rows_of(group, item)
                 if len(rows) == length and np.any(item[rows.start : rows.stop - 1] != 0):

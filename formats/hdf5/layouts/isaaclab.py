@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from ....core.errors import EpisodeRejected
-from ..hdf5_file import lookup, searched_datasets
+from ..hdf5_file import lookup, member, searched_datasets
 from ..layout import Fact, Found, Layout, camera_columns, found_at, groups, json_attribute
 from ..mapping import ColumnPart, ColumnSpec, find_dataset
 
@@ -33,12 +33,12 @@ class IsaacLabLayout(Layout):
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """True for /data with env_args of type 2, or with demos that keep an initial_state."""
-        data = file.get("data")
+        data = member(file, "data")
         if not isinstance(data, h5py.Group):
             return False
         demos = groups(file, "data")
-        first = data.get(demos[0]) if demos else None
-        has_state = isinstance(first, h5py.Group) and "initial_state" in first
+        first = member(data, demos[0]) if demos else None
+        has_state = isinstance(first, h5py.Group) and member(first, "initial_state") is not None
         return has_state or json_attribute(data, "env_args").get("type") == 2
 
     def keys(self, file: h5py.File) -> Sequence[str]:
@@ -61,12 +61,13 @@ class IsaacLabLayout(Layout):
         """
         source = self.default_columns(group)["observation.state"].parts[0].source
         recorded = find_dataset(group, source)[()]
-        for robot in group.get("states/articulation", ()):
+        robots = member(group, "states/articulation")
+        for robot in robots if isinstance(robots, h5py.Group) else ():
             place = f"articulation/{robot}/joint_position"
             path = f"states/{place}"
-            if path in group and group[path].shape == recorded.shape:
-                first = group[f"initial_state/{place}"][()].reshape(1, -1)
-                offset = np.concatenate([first, group[path][:-1]]) - recorded
+            states, first = member(group, path), member(group, f"initial_state/{place}")
+            if isinstance(states, h5py.Dataset) and isinstance(first, h5py.Dataset) and states.shape == recorded.shape:
+                offset = np.concatenate([first[()].reshape(1, -1), states[:-1]]) - recorded
                 if np.abs(offset).max() <= _TOLERANCE_RAD:
                     return None
                 is_constant = np.ptp(offset, axis=0).max() <= _TOLERANCE_RAD

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ....core.errors import EpisodeRejected, UsageError
 from ..columns import Flip, is_camera
-from ..hdf5_file import lookup, stores_all_rows
+from ..hdf5_file import lookup, member, stores_all_rows
 from ..layout import Fact, Found, check_choice, found_at, groups, json_attribute, text
 from ..mapping import ColumnSpec, build_column, find_dataset
 from ..stored_rows import check_rows
@@ -90,7 +90,7 @@ class LiberoLayout(RobomimicLayout):
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """True for /data with problem_info, or without env_args and with LIBERO's names of observations."""
-        data = file.get("data")
+        data = member(file, "data")
         if not isinstance(data, h5py.Group) or "problem_info" in data.attrs or "env_args" in data.attrs:
             return isinstance(data, h5py.Group) and "problem_info" in data.attrs
         obs = [lookup(data, f"{demo}/obs") for demo in groups(file, "data")[:1]]

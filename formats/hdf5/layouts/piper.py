@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import h5py
 
 from ..columns import depth_or_mask, is_camera, is_encoded
-from ..hdf5_file import lookup
+from ..hdf5_file import lookup, member
 from ..layout import Found, Layout, camera_key, found_at, groups
 from ..mapping import ColumnSpec
 
@@ -25,7 +25,7 @@ class PiperLayout(Layout):
     def matches(cls, file: h5py.File) -> bool:
         """True if the first group has the attributes instruction and length."""
         names = groups(file)
-        first = file.get(names[0]) if names else None
+        first = member(file, names[0]) if names else None
         return isinstance(first, h5py.Group) and {"instruction", "length"} <= set(first.attrs)
 
     def keys(self, file: h5py.File) -> Sequence[str]:

@@ -8,7 +8,7 @@ import h5py
 
 from ....core.errors import EpisodeRejected
 from ..columns import Flip
-from ..hdf5_file import lookup
+from ..hdf5_file import lookup, member
 from ..layout import Fact, Found, Layout, camera_columns, groups, json_attribute
 from ..mapping import ColumnPart, ColumnSpec
 from ..unrendered import unrendered
@@ -34,7 +34,7 @@ class RobomimicLayout(Layout):
     @classmethod
     def matches(cls, file: h5py.File) -> bool:
         """True for /data with env_args; more specific layouts are asked before."""
-        data = file.get("data")
+        data = member(file, "data")
         return isinstance(data, h5py.Group) and "env_args" in data.attrs
 
     def keys(self, file: h5py.File) -> Sequence[str]:

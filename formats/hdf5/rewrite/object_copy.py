@@ -15,7 +15,8 @@ from h5py import h5, h5a, h5d, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t
 
 from ....core.columns import Array
 from ....core.errors import EpisodeRejected
-from ..hdf5_file import DAMAGE, Object, beside, check_filters, file_name, lookup, object_name, reading
+from ....core.source_file import beside
+from ..hdf5_file import DAMAGE, Object, check_filters, file_name, lookup, object_name, reading
 from .stored_values import (
     copy_big_chunks,
     copy_values,
@@ -175,7 +176,9 @@ class ObjectCopy:
     def _found(self, source: h5g.GroupID, name: bytes) -> Object | None:
         try:
             return lookup(h5py.Group(source), os.fsdecode(name))
-        except EpisodeRejected:
+        except EpisodeRejected as exc:
+            if exc.reason == "outside_file":
+                raise
             return None
 
     def _inside(self, path: bytes) -> bytes | None:

@@ -16,11 +16,11 @@ import numpy as np
 
 from ....core.commit import Replacements, is_abandoned
 from ....core.errors import EpisodeRejected, UsageError, nearest, not_written
+from ....core.source_file import beside
 from .. import LAYOUTS
 from ..hdf5_file import (
     DAMAGE,
     RENAMED_FROM,
-    beside,
     episode_group,
     file_name,
     lookup,
@@ -404,15 +404,20 @@ def _names(pieces: Iterable[Piece], path: str) -> list[str]:
 
 
 def _rows(source: h5py.File, key: str) -> int | None:
-    """Return how many samples an episode has by its recorder; None if it does not say."""
-    group = lookup(source, key or "/")
-    if not isinstance(group, h5py.Group):
-        return None
-    if "num_samples" in group.attrs:
-        with suppress(*DAMAGE):
-            return int(np.asarray(group.attrs["num_samples"]).item())
-        return None
-    actions = lookup(group, "actions")
+    """Return how many samples an episode has by its recorder; None if it does not say, or is in a file out of reach."""
+    try:
+        group = lookup(source, key or "/")
+        if not isinstance(group, h5py.Group):
+            return None
+        if "num_samples" in group.attrs:
+            with suppress(*DAMAGE):
+                return int(np.asarray(group.attrs["num_samples"]).item())
+            return None
+        actions = lookup(group, "actions")
+    except EpisodeRejected as exc:
+        if exc.reason == "outside_file":
+            return None
+        raise
     return len(actions) if isinstance(actions, h5py.Dataset) and actions.shape else None
 
 

@@ -390,18 +390,34 @@ def test_a_recording_that_is_one_episode_shares_no_file(robotrove: Callable, tmp
 
 def test_renaming_writes_nothing_behind_a_link(robotrove: Callable, tmp_path: Path) -> None:
     write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
-    shared = write_demos(tmp_path / "shared.hdf5", {"demo_4": 5})
+    shared = write_demos(tmp_path / "in/shared.hdf5", {"demo_4": 5})
     with h5py.File(tmp_path / "in/b.hdf5", "w") as file:
         file.attrs["format_version"] = 1
         file.create_group("data").attrs.update({"env_args": "{}", "total": 5})
-        file["data/demo_0"] = h5py.ExternalLink("../shared.hdf5", "/data/demo_4")
+        file["data/demo_0"] = h5py.ExternalLink("shared.hdf5", "/data/demo_4")
         file["data/demo_1/initial_state/x"] = 1
     before = shared.read_bytes(), os.stat(shared).st_mtime_ns
-    assert robotrove("repack", tmp_path / "in", "-o", tmp_path / "out", "-e", 9).code == 0
+    inputs = tmp_path / "in/a.hdf5", tmp_path / "in/b.hdf5"
+    assert robotrove("repack", *inputs, "-o", tmp_path / "out", "-e", 9).code == 0
     with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
-        assert file["data"].get("demo_1", getlink=True).filename == "../shared.hdf5"
+        assert file["data"].get("demo_1", getlink=True).filename == "../in/shared.hdf5"
         assert len(file["data/demo_1/actions"]) == 5
     assert (shared.read_bytes(), os.stat(shared).st_mtime_ns) == before
+
+
+def test_links_out_of_the_folder_are_copied_and_not_followed(robotrove: Callable, tmp_path: Path) -> None:
+    write_demos(tmp_path / "shared.hdf5", {"demo_4": 5})
+    path = write_demos(tmp_path / "in/a.hdf5", {"demo_0": 3})
+    with h5py.File(path, "a") as file:
+        file["data"].attrs["total"] = 8
+        file["data/demo_1"] = h5py.ExternalLink("../shared.hdf5", "/data/demo_4")
+        file["data/demo_2"] = h5py.SoftLink("/data/demo_1")
+    found = robotrove("repack", path, "-o", tmp_path / "out", "-e", 9)
+    assert (found.code, "a.hdf5:/data/demo_2: rejected, outside_file" in found.err) == (1, True), found
+    assert "/data: attribute 'total' is as in the recording: the samples cannot be counted" in found.out
+    with h5py.File(tmp_path / "out/repack_0.hdf5") as file:
+        assert list(file["data"]) == ["demo_0", "demo_1"]
+        assert file["data"].get("demo_1", getlink=True).filename == "../shared.hdf5"
 
 
 def _convert(robotrove: Callable, folder: Path, drafted: Path, output: Path) -> dict[str, bytes]:

@@ -18,13 +18,14 @@ import pytest
 
 from robotrove.blocks.source.hdf5_reader import Hdf5Reader
 from robotrove.core.errors import RunChanged, UsageError
-from robotrove.core.source_file import SourceFile
+from robotrove.core.source_file import SourceFile, read_files
 from robotrove.core.workspace import Workspace
 from robotrove.formats.hdf5.hdf5_file import open_hdf5, source_digests
 from robotrove.formats.hdf5.mapping import ColumnSpec
 from robotrove.formats.lerobot.datasets.open_dataset import open_dataset
 from robotrove.manifests.manifest import Manifest
 from robotrove.pipelines.plan.planner import make_plan
+from robotrove.pipelines.run.reopen import finished_run
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.pipelines.runs import (
     AtStart,
@@ -32,6 +33,7 @@ from robotrove.tests.support.pipelines.runs import (
     run_here,
     write_pipeline,
 )
+from robotrove.verification.source.source_check import check_source
 
 ROWS = np.arange(24, dtype=np.float32).reshape(8, 3)
 COLUMNS = {"action": "action", "observation.state": "q"}
@@ -184,3 +186,29 @@ def test_a_recording_with_links_is_not_appended_again(base: Path, tmp_path: Path
     assert [row.reason for row in plan.manifest.rows] == ["already_in_dataset", ""]
     run_here(pipeline, tmp_path / "longer")
     assert states(tmp_path / "longer") == [(ROWS + 5).tolist(), (ROWS + 6).tolist()]
+
+
+def test_only_an_allowed_folder_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("recordings", "private"):
+        (tmp_path / folder).mkdir()
+    with h5py.File(tmp_path / "private" / "part.h5", "w") as file:
+        file["q"] = ROWS + 5
+    files = [tmp_path / "recordings" / f"{name}.h5" for name in "ab"]
+    for path, q in zip(files, (h5py.ExternalLink("../private/part.h5", "/q"), ROWS), strict=True):
+        with h5py.File(path, "w") as file:
+            file["action"], file["q"] = ROWS, q
+    report = run_here(generic(tmp_path, *files), tmp_path / "out")
+    assert (report.kept, report.rejected, states(tmp_path / "out")) == (1, {"outside_file": 1}, [ROWS.tolist()])
+    monkeypatch.chdir(tmp_path)
+    source = {"columns": COLUMNS, "task": "t", "fps": 10, "follow": ["private"]}
+    pipeline = write_pipeline(tmp_path / "recordings", files, "generic", source=source)
+    plan = make_plan(load_pipeline(pipeline))
+    assert [Path(file).name for row in plan.manifest.rows for file, *_ in read_files(row.files)] == ["part.h5"]
+    report = run_here(pipeline, tmp_path / "both")
+    assert (report.kept, states(tmp_path / "both")) == (2, [(ROWS + 5).tolist(), ROWS.tolist()])
+    assert check_source(tmp_path / "both", finished_run(tmp_path / "both.run")).problems == ()
+
+
+def test_folders_for_fetched_recordings_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"source\.follow"):
+        Hdf5Reader(files=["hf://datasets/lab/cubes/a.h5"], layout="isaaclab", follow=["/data"])

@@ -400,3 +400,29 @@ def test_rows_of_a_virtual_dataset_whose_source_was_written_in_part(path: Path, 
         file.create_virtual_dataset("q", layout)
     assert audit.gap(audit.find("q"), 0, 10) == ""
     assert "between 10 and 10 have no stored chunks" in audit.gap(audit.find("q"), 3, 11)
+
+
+@pytest.mark.parametrize("way", ["link", "virtual", "raw file"])
+def test_files_outside_of_the_folder_are_not_opened(tmp_path: Path, way: str) -> None:
+    for folder in ("recordings", "private"):
+        (tmp_path / folder).mkdir()
+    secret = tmp_path / "private" / ("q.raw" if way == "raw file" else "q.h5")
+    secret.write_bytes(np.arange(8, dtype=np.float32).tobytes())
+    if way != "raw file":
+        with h5py.File(secret, "w") as file:
+            file["q"] = np.arange(8, dtype=np.float32)
+    with h5py.File(tmp_path / "recordings" / "a.h5", "w") as file:
+        if way == "link":
+            file["q"] = h5py.ExternalLink(str(secret), "/q")
+        elif way == "virtual":
+            layout = h5py.VirtualLayout((8,), "f4")
+            layout[:] = h5py.VirtualSource(str(secret), "q", shape=(8,))
+            file.create_virtual_dataset("q", layout)
+        else:
+            file.create_dataset("q", (8,), "f4", external=[(str(secret), 0, 32)])
+    with HDF5Recording(tmp_path / "recordings" / "a.h5") as recording:
+        with pytest.raises(RobotroveError, match="outside of the folders") as caught:
+            recording.rows(recording.find("/q"), 0, 8)
+        assert caught.value.where == str(secret)
+        recording.allow([secret])
+        np.testing.assert_array_equal(recording.rows(recording.find("/q"), 0, 8), np.arange(8))
