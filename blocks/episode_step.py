@@ -14,7 +14,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from ..core.columns import Column
 from ..core.episode import Episode
-from ..core.errors import EpisodeRejected, RobotroveError, in_utf8, nearest, option
+from ..core.errors import EpisodeRejected, RobotroveError, explained, in_utf8, nearest, of_episode, option
 from ..core.features import vectors
 from .inverse import InverseEntry
 
@@ -23,7 +23,7 @@ DEFAULT_COLUMNS = ("observation.state", "action")
 
 
 class EpisodeStep(PipelineStep, ABC):
-    """A block that looks at one episode at a time and never takes the run down with it.
+    """A block that looks at one episode at a time; what goes wrong there costs this episode.
 
     Attributes:
         name: Name in a pipeline file.
@@ -55,7 +55,7 @@ class EpisodeStep(PipelineStep, ABC):
         return []
 
     def visit(self, ep: Episode) -> Episode:
-        """Apply the block unless an earlier one rejected the episode; bad data become a rejection."""
+        """Apply the block unless an earlier one rejected the episode; bad data and errors become a rejection."""
         if ep.rejection is None:
             try:
                 changed = self.step(ep)
@@ -64,14 +64,13 @@ class EpisodeStep(PipelineStep, ABC):
                 if not isinstance(changed.text, str) or in_utf8(changed.text) != changed.text:
                     raise TypeError(f"text is {changed.text!r}, expected a text in UTF-8")
                 ep = changed
-            except EpisodeRejected as exc:
-                ep.reject(exc.reason, exc.detail, error=True)
-            except RobotroveError:
-                raise
-            except Exception as exc:  # an error in a block, most likely one from outside
-                found = f"{type(exc).__name__}: {exc}, at episode {ep.id}"
-                todo = f"fix the block, then start over with {option('fresh')}"
+            except OSError as exc:  # a full disk, or a file that the block needs: the other episodes would fail too
+                found = f"{explained(exc)}, at episode {ep.id}"
+                todo = f"fix the cause, or the block and start over with {option('fresh')}"
                 raise RobotroveError(f"block {self.name}", found, todo=todo) from exc
+            except Exception as exc:
+                refused = of_episode(exc, f"block {self.name}")
+                ep.reject(refused.reason, refused.detail, error=True)
             if ep.rejection is not None:
                 self.stat_update(f"rejected_{ep.rejection.reason}")
         return ep

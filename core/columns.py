@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RobotroveError
+from .errors import RobotroveError, of_episode
 from .features import Feature
 
 Array: TypeAlias = NDArray[Any]
@@ -276,7 +276,7 @@ class MappedColumn(Column):
             except RobotroveError:
                 raise
             except Exception as exc:
-                raise RobotroveError(self._name, f"{type(exc).__name__}: {exc}", todo="fix the block") from exc
+                raise of_episode(exc, self._name) from exc
             shape, dtype = (len(batch), *self.feature.shape), self.feature.values_dtype
             if changed.shape != shape or not np.can_cast(changed.dtype, dtype, "same_kind"):
                 found = f"its function returned {changed.dtype} {changed.shape}"

@@ -7,6 +7,7 @@ import os
 import shlex
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 COMMAND_LINE = "ROBOTROVE_COMMAND_LINE"  # set while the command line runs, also for the processes that it starts
 _MOST_SHOWN = 6  # numbers in a sentence
+_PACKAGE = f"{Path(__file__).resolve().parent.parent}{os.sep}"
 
 
 def option(name: str, value: str = "") -> str:
@@ -219,6 +221,32 @@ def explained(exc: Exception) -> str:
     if isinstance(exc, EpisodeRejected):
         return f"{exc.reason}: {exc.detail}"
     return str(exc) if isinstance(exc, RobotroveError) else f"{type(exc).__name__}: {exc}"
+
+
+def of_episode(exc: Exception, where: str) -> EpisodeRejected:
+    """Return the rejection of an episode for an error of the code that works on it.
+
+    Args:
+        exc: The error. An OSError, a missing package and what robotrove raises on purpose are no fault of one episode:
+            they are raised.
+        where: Code that failed, for people.
+    """
+    if isinstance(exc, EpisodeRejected):
+        return exc
+    if isinstance(exc, OSError | ImportError | RobotroveError):
+        raise exc
+    if isinstance(exc, MemoryError):
+        return EpisodeRejected("too_large", f"{where} needs more memory than there is: {exc}")
+    return EpisodeRejected("step_failed", f"{where}: {type(exc).__name__}: {exc}, at {outside_frame(exc)}")
+
+
+def outside_frame(exc: Exception) -> str:
+    """Return file and line where code of the user raised an error, else where it was raised."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    own = [
+        frame for frame in frames if not frame.filename.startswith(_PACKAGE) and "site-packages" not in frame.filename
+    ]
+    return next((f"{frame.filename}:{frame.lineno}" for frame in reversed(own or frames)), "an unknown line")
 
 
 def in_utf8(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
-from ...core.errors import EpisodeRejected, UsageError, nearest
+from ...core.errors import EpisodeRejected, UsageError, nearest, of_episode
 from ...core.source_file import Reach, SourceFile, files_below, is_remote, read_files
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
@@ -134,8 +134,8 @@ class Hdf5Reader(Reader):
                 try:
                     _check_unchanged(others)
                     ep = layout.open(opened, row.key, row.mapping)
-                except EpisodeRejected as exc:
-                    ep = _unusable(row, exc)
+                except (EpisodeRejected, MemoryError) as exc:
+                    ep = _unusable(row, of_episode(exc, "opening it"))
                 origin = replace(ep.origin, row=row.index, digest=row.digest)
                 ep = ep.planned(origin, partial(_check_unchanged, {row.source: file, **others}))
                 self.stat_update("episodes")

@@ -13,7 +13,7 @@ from datatrove.utils.logging import logger
 from ...core.checksums import sums_below
 from ...core.commit import folder_attempt
 from ...core.episode import Episode
-from ...core.errors import EpisodeRejected, RobotroveError, Superseded
+from ...core.errors import EpisodeRejected, RobotroveError, Superseded, of_episode
 from ...core.features import difference, named_like
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
 from ...formats.lerobot.datasets.dataset_stats import histograms
@@ -81,8 +81,11 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
                 self.stat_update("committed")
                 logger.info(f"{row.label}: {ep.length} frames committed")
                 return
-            except EpisodeRejected as exc:
-                ep.reject(exc.reason, exc.detail, error=True)
+            except Exception as exc:
+                if progress.committed:  # an error in a folder that another process has removed
+                    raise
+                refused = of_episode(exc, "writing it")
+                ep.reject(refused.reason, refused.detail, error=True)
         rejection = ep.rejection
         assert rejection is not None
         if rejection.error and self.binding.run.on_error == "stop":

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...core.columns import Array, Column
 from ...core.episode import EXAMPLE, Episode, EpisodeOrigin, Rejection, Scanned
-from ...core.errors import EpisodeRejected, UsageError, in_utf8, nearest
+from ...core.errors import EpisodeRejected, UsageError, in_utf8, nearest, of_episode
 from ...core.features import DEFAULT_FEATURES
 from ...core.source_file import files_text
 from . import LAYOUTS
@@ -285,8 +285,8 @@ class Layout(ABC):
         try:
             digest, earlier = source_digests(self.group(file, key), check_rows)
             return Scanned(key, digest, self.open(file, key), None, earlier)
-        except EpisodeRejected as exc:
-            return Scanned(key, digest, None, Rejection.of(exc), earlier)
+        except (EpisodeRejected, MemoryError) as exc:
+            return Scanned(key, digest, None, Rejection.of(of_episode(exc, "listing it")), earlier)
 
     def _task(self, group: h5py.Group) -> Fact:
         problem, found = "", self.found(self.file_task, group)

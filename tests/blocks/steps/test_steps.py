@@ -54,17 +54,30 @@ class TestBase:
             None,
         ]
 
-    def test_bad_data_are_a_rejection_and_other_errors_are_not_hidden(self) -> None:
+    def test_bad_data_and_errors_cost_the_episode(self) -> None:
+        errors = [EpisodeRejected("odd", "row 3"), ZeroDivisionError("no frames"), MemoryError("8 GiB")]
+
+        class Bad(EpisodeMap):
+            name = "bad"
+
+            def apply(self, ep: Episode) -> Episode:
+                raise errors[ep.length - 1]
+
+        seen = [ep.rejection for ep in Bad().run([make_episode(length) for length in (1, 2, 3)])]
+        assert [(why.reason, why.error) for why in seen if why] == [
+            ("odd", True), ("step_failed", True), ("too_large", True),
+        ]  # fmt: skip
+        assert seen[1] is not None
+        assert seen[1].detail.startswith("block bad: ZeroDivisionError: no frames, at ")
+
+    @pytest.mark.parametrize("error", [OSError(28, "No space left"), ImportError("no such package")])
+    def test_errors_of_the_machine_stop_the_run(self, error: Exception) -> None:
         class Bad(EpisodeMap):
             def apply(self, ep: Episode) -> Episode:
-                if ep.length == 1:
-                    raise EpisodeRejected("odd", "row 3")
-                raise ZeroDivisionError
+                raise error
 
-        assert _reason(Bad().visit(make_episode(1))) == ("odd", True)
-        with pytest.raises(RobotroveError, match=r"ZeroDivisionError.* at episode") as caught:
+        with pytest.raises((RobotroveError, ImportError), match=r"No space left.* at episode|no such package"):
             Bad().visit(make_episode(2))
-        assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 class TestSuccessFilter:
