@@ -111,7 +111,10 @@ def facts(branch: Branch) -> str:
         return f"link to {printable(node.target)}{nowhere}" if node.target else "link, not followed"
     if node.kind == "unreadable":
         return f"CANNOT BE READ: {printable(node.problem)}"
-    storage = f"chunks {node.chunks}" if node.chunks else "contiguous"
+    other = f"in another file: {printable(node.target)}" if node.target else ""
+    if other and node.shape is None and node.problem:
+        return f"{printable(node.dtype)}, {other}, NOT READ: {printable(node.problem)}"
+    storage = other or (f"chunks {node.chunks}" if node.chunks else "contiguous")
     packing = "".join(f", {printable(text)}" for text in (node.compression, node.problem) if text)
     total = " in all" if len(branch.names) > 1 else ""
     return f"{_shape(branch)} {printable(node.dtype)}, {size(branch.size)}{total}, {storage}{packing}"

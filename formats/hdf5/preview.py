@@ -104,7 +104,8 @@ def preview(file: h5py.File, path: str) -> Preview | None:
         if pictured == "encoded" or (is_video and dataset.nbytes > MAX_BYTES):
             return None
     except (*DAMAGE, EpisodeRejected) as exc:
-        return Preview(problem=_said(exc))
+        is_outside = isinstance(exc, EpisodeRejected) and exc.reason == "outside_file"  # which is no damage
+        return Preview(skipped=_said(exc)) if is_outside else Preview(problem=_said(exc))
     blocks, problem = _sample(dataset, is_text)
     rows_read = sum(map(len, blocks))
     if not blocks:
@@ -215,8 +216,9 @@ def pictures(file: h5py.File, path: str, count: int, specs: Mapping[str, ColumnS
         if not pictured:
             return Pictures()
         found, problem = _frames(dataset, spread(len(dataset), count) if pictured == "frames" else None)
-    except EpisodeRejected as exc:  # what has more than 8 bits is no damage
-        return Pictures(skipped=exc.detail) if exc.reason == "image_dtype" else Pictures(problem=exc.detail)
+    except EpisodeRejected as exc:  # what has more than 8 bits, or is out of reach, is no damage
+        is_whole = exc.reason in ("image_dtype", "outside_file")
+        return Pictures(skipped=exc.detail) if is_whole else Pictures(problem=exc.detail)
     except DAMAGE as exc:
         return Pictures(problem=_said(exc))
     if pictured == "one":

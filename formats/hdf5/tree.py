@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator
@@ -90,9 +91,10 @@ class Node:
         size: Bytes that a dataset takes in the file.
         attrs: Attributes as plain Python values.
         n_children: Members of a group.
-        target: Where a soft or external link leads, as PATH or FILE:PATH; empty for other objects.
-        problem: Why a soft or external link leads nowhere, what reading a dataset lacks, or HDF5's words on an object
-            that is unreadable; empty for other objects.
+        target: Where a soft or external link leads, as PATH or FILE:PATH; the first other file that a dataset has rows
+            in, likewise; empty for other objects.
+        problem: Why a soft or external link leads nowhere, what reading a dataset lacks, why its other files are not
+            read (then its shape is unknown), or HDF5's words on an object that is unreadable; empty for other objects.
     """
 
     path: str
@@ -128,8 +130,12 @@ def _walk(
             yield _link(file, path, level, file.get(path, getlink=True))
             return
         item = file[path]
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            del item
+            yield _with_other_files(file, path, level)
+            return
         address = h5py.h5o.get_info(item.id).addr
-        node = _node(item, path, level)
+        node = _node(item, path, level, _attributes(item))
         links = group_links(item) if isinstance(item, h5py.Group) else []
     except DAMAGE as exc:
         yield replace(_bare(path, "unreadable", level), problem=str(exc))
@@ -154,7 +160,7 @@ def _member(link: tuple[bytes, int]) -> tuple[str, bool]:
     return name, link[1] == h5py.h5l.TYPE_HARD and name.encode() == link[0]
 
 
-def _bare(path: str, kind: Literal["link", "unreadable"], level: int) -> Node:
+def _bare(path: str, kind: Literal["dataset", "link", "unreadable"], level: int) -> Node:
     return Node(path, kind, level, None, "", None, None, 0, {}, 0)
 
 
@@ -170,8 +176,32 @@ def _link(file: h5py.File, path: str, level: int, link: h5py.SoftLink | h5py.Ext
     return replace(_bare(path, "link", level), target=target, problem=problem)
 
 
-def _node(item: h5py.Group | h5py.Dataset | h5py.Datatype, path: str, level: int) -> Node:
-    attrs = {name: plain(item.attrs[name]) for name in sorted(map(object_name, item.attrs), key=natural_key)}
+def _other_file(dataset: h5py.Dataset) -> str:
+    """Return the first other file that a dataset has rows in, with the dataset there; empty without any."""
+    names = [os.fsdecode(name) for name, _, _ in dataset.external or ()]
+    if dataset.is_virtual:
+        names += [f"{part.file_name}:{part.dset_name}" for part in dataset.virtual_sources() if part.file_name != "."]
+    return names[0] if names else ""
+
+
+def _with_other_files(file: h5py.File, path: str, level: int) -> Node:
+    """Return a dataset with rows in other files; HDF5 opens these for its shape, so they are checked before."""
+    item = file[path]
+    bare = replace(_bare(path, "dataset", level), dtype=dtype_name(item.dtype), attrs=_attributes(item))
+    bare = replace(bare, target=_other_file(item))
+    del item  # `lookup` opens raw files beside the recording, and HDF5 takes no other folder while it is open
+    try:
+        found = lookup(file, path)
+    except EpisodeRejected as exc:
+        return replace(bare, problem=exc.detail)
+    return bare if found is None else replace(_node(found, path, level, bare.attrs), target=bare.target)
+
+
+def _attributes(item: h5py.Group | h5py.Dataset | h5py.Datatype) -> dict[str, Any]:
+    return {name: plain(item.attrs[name]) for name in sorted(map(object_name, item.attrs), key=natural_key)}
+
+
+def _node(item: h5py.Group | h5py.Dataset | h5py.Datatype, path: str, level: int, attrs: dict[str, Any]) -> Node:
     if isinstance(item, h5py.Dataset):
         size = item.id.get_storage_size()
         shape, dtype = form(item)

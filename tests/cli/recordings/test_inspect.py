@@ -307,3 +307,20 @@ def test_an_attribute_of_json_is_readable(robotrove: Callable, recording: Path) 
         file.attrs.update({"args": document, "both": both})
     lines = robotrove("inspect", recording, "-a", "-l", 0).out.splitlines()[2:]
     assert lines == [f"  @args = '{document}'", f"  @both = {json.dumps(both)}", '  @by = "me"']
+
+
+def test_files_that_a_dataset_has_its_rows_in(robotrove: Callable, tmp_path: Path) -> None:
+    for folder in ("recordings", "private"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "q.raw").write_bytes(np.arange(100, 120, dtype="f4").tobytes())
+    with h5py.File(tmp_path / "recordings" / "a.h5", "w") as file:
+        for name, raw in (("near", "q.raw"), ("out", "../private/q.raw")):
+            file.create_dataset(name, (10, 2), "f4", external=[(raw, 0, 80)])
+    found = robotrove("inspect", "-p", tmp_path / "recordings" / "a.h5")
+    near, out = found.out.split("  out ")
+    assert found.code == 0
+    assert "(10, 2) float32, 80 B, in another file: q.raw" in near
+    assert "last  [118.0, 119.0]" in near
+    assert "float32, in another file: ../private/q.raw, NOT READ: " in out
+    assert f"{tmp_path}/private/q.raw is outside of {tmp_path}/recordings" in " ".join(out.split())
+    assert "118" not in out

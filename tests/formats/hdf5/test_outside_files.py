@@ -15,7 +15,9 @@ from robotrove.core.source_file import Reach
 from robotrove.formats.hdf5.hdf5_file import lookup, objects, open_hdf5, source_digests
 from robotrove.formats.hdf5.layouts.generic import GenericLayout
 from robotrove.formats.hdf5.mapping import ColumnSpec
+from robotrove.formats.hdf5.preview import preview
 from robotrove.formats.hdf5.stored_rows import check_rows
+from robotrove.formats.hdf5.tree import tree
 
 ROWS = np.arange(20, dtype=np.float32).reshape(10, 2)
 SECRET = ROWS + 1000
@@ -255,3 +257,26 @@ def test_objects_behind_links_keep_their_reach_when_they_are_opened_again(folder
         again = lookup(found.file, "q")
         assert isinstance(again, h5py.Dataset)
         np.testing.assert_array_equal(again[()], SECRET)
+
+
+@pytest.mark.parametrize("way", [*WAYS, "numbered"])
+def test_the_tree_names_other_files_and_reads_none_out_of_reach(folder: Path, way: str) -> None:
+    private = folder.parent / "private"
+    os.mkfifo(private / "pipe0")  # HDF5 would wait for ever to know the shape
+    put = growing("../private/pipe%b") if way == "numbered" else WAYS[way](private)
+    with open_hdf5(write(folder / "a.h5", put), locking=True) as file:
+        found = {node.path: node for node in tree(file)}["/q"]
+        values = preview(file, "/q")
+    assert found.shape is None
+    assert ("private/" in found.target, os.fspath(private) in found.problem) == (True, True)
+    assert values is not None
+    assert (values.first, values.last, values.problem) == (None, None, "")
+    assert os.fspath(private) in values.skipped
+
+
+@pytest.mark.parametrize("put", [external("parts/q.raw"), virtual("parts/q.h5")])
+def test_the_tree_names_other_files_in_reach(folder: Path, put: Put) -> None:
+    with open_hdf5(write(folder / "a.h5", put), locking=True) as file:
+        found = {node.path: node for node in tree(file)}["/q"]
+    assert (found.kind, found.shape, found.problem) == ("dataset", (10, 2), "")
+    assert found.target in ("parts/q.raw", "parts/q.h5:q")
