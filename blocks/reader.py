@@ -88,7 +88,7 @@ class Reader(Bound, PipelineStep, ABC):
             wanted -= {row.index for row in todo}
             for ep in self.read(todo):
                 yield ep
-                if progress.is_done(ep.origin.row):  # the writer has had it; else a step has dropped it
+                if ep.reached_writer:  # else a step has dropped it
                     wanted.add(ep.origin.row)
         self._whole(progress)
 

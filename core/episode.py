@@ -110,8 +110,9 @@ class Columns(Mapping[str, Column]):
     __setitem__ = __delitem__ = update = pop = popitem = setdefault = clear = _refuse
 
 
-class _Validity:
+class _Passage:
     is_open = True
+    reached_writer = False
 
 
 class Episode(Document):
@@ -144,7 +145,7 @@ class Episode(Document):
         self._guard: Callable[[], None] | None = None
         self._rejection: Rejection | None = None
         self._more_tasks: tuple[str, ...] = ()
-        self._validity = _Validity()  # shared by all episodes that were made from this one
+        self._passage = _Passage()  # shared by all episodes that were made from this one
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CHANGED_BY:
@@ -345,9 +346,18 @@ class Episode(Document):
         """Mark the episode as not to be written."""
         self._rejection = Rejection(printable(reason), printable(detail), error)
 
+    @property
+    def reached_writer(self) -> bool:
+        """True if the writer had it, or one that was made from it."""
+        return self._passage.reached_writer
+
+    def note_writer(self) -> None:
+        """Note that the writer has it; the reader asks later."""
+        self._passage.reached_writer = True
+
     def close(self) -> None:
         """End the time in which columns can be read; the reader calls it when the next episode is due."""
-        self._validity.is_open = False
+        self._passage.is_open = False
 
     def _with(self, columns: Mapping[str, Column]) -> Episode:
         """Return the episode with other columns of the same length: valid as long as this one."""
@@ -357,7 +367,7 @@ class Episode(Document):
         return changed
 
     def _column(self, key: str) -> Column:
-        if not self._validity.is_open:
+        if not self._passage.is_open:
             raise RobotroveError(
                 f"episode {self.id}",
                 f"column {key!r} was read after the reader moved on",

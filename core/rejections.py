@@ -30,7 +30,10 @@ _FILTERS = {
     "no_success_label": ("no label says success or failure", "success_filter: {missing: success} keeps it"),
     "too_short": ("fewer frames than min_length", "lower min_length of length_filter"),
     "too_long": ("more frames than max_length", "raise max_length of length_filter"),
-    "dropped_by_step": ("a step dropped it and gave no reason", "let the step reject it with a reason"),
+    "dropped_by_step": (
+        "a filter of datatrove dropped it, without a reason",
+        "change the filter, or its place among the steps",
+    ),
     "too_long_for_v21": ("too long for version 2.1", "downgrader: {allow_long: true} keeps it"),
     "not_selected": (
         "not among the selected episodes",

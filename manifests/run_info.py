@@ -205,6 +205,7 @@ class RunInfo:
         base: The dataset that the episodes are appended to, if any.
         annotations: Columns of integers to what their numbers are, where features do not say it: "tasks", "subtasks" or
             "values".
+        may_drop: True if a step is a filter of datatrove: what it does not pass on is dropped, not lost.
         edits: Changes that the only input dataset, or the base, went through, the last first; empty for a run without
             changes. There are none if no run had any.
     """
@@ -223,6 +224,7 @@ class RunInfo:
     formats: list[str]
     inputs: list[InputDataset]
     base: BaseDataset | None = None
+    may_drop: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     edits: Sequence[Mapping[str, Any]] = field(default_factory=list)
 

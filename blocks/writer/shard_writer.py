@@ -61,6 +61,7 @@ class EpisodeWriter(Bound, PipelineStep, ABC):
                     rows = {row.index: row for row in Manifest.read(workspace.manifest, shard=rank).rows}
                     seen = {index for index in rows if progress.is_done(index)} | progress.kept_before()
                     for ep in data:
+                        ep.note_writer()
                         seen.add(ep.origin.row)
                         self._write_one(ep, rows[ep.origin.row], progress, journal)
                         yield ep
@@ -169,14 +170,13 @@ class ShardWriter(EpisodeWriter):
                 counts.append(records[-1].histograms)
             elif rejection := progress.rejected(row.index):
                 rejected.append(rejection)
-            elif row.index in seen:
-                raise RobotroveError(
-                    f"shard {rank}, {row.label}",
-                    "lost_episode: it was committed, and its files are missing or damaged by now",
-                    "the files as robotrove wrote them",
-                    self.binding.workspace.resume,
-                )
-            else:  # only a stock datatrove filter drops an episode without a word
+            elif row.index in seen or not self.binding.run.may_drop:
+                why = "it was committed, and its files are missing or damaged by now"
+                if row.index not in seen:
+                    why = "it did not come to the writer, and no step is a filter of datatrove, which may drop it"
+                resume = self.binding.workspace.resume
+                raise RobotroveError(f"shard {rank}, {row.label}", f"lost_episode: {why}", "each episode", resume)
+            else:
                 why = "a step of the pipeline dropped it"
                 rejected.append(RejectedEpisode(row.index, "dropped_by_step", why, error=False))
         cameras = counts[0].keys() if counts else ()

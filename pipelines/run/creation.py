@@ -129,6 +129,7 @@ def _of_source(pipeline: ResolvedPipeline, workspace: Workspace, encoder: str, p
         formats=list(pipeline.formats),
         inputs=[],
         base=base,
+        may_drop=pipeline.may_drop,
         annotations=plan.annotations,
         edits=plan.base.info.run.get("edits", []) if plan.base is not None else [],
     )

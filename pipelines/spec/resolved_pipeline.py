@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ...blocks.binding import Binding, Bound
 from ...blocks.dataset_step import PHASES, DatasetStep, Phase
+from ...blocks.episode_step import EpisodeStep
 from ...blocks.reader import Reader
 from ...core.errors import ConfigError, Problem, UsageError, undamaged
 from ...core.features import Features
@@ -77,6 +78,11 @@ class ResolvedPipeline:
     def steps(self) -> list[Any]:
         """Steps for each episode, in order."""
         return self._blocks("steps", self.spec.steps)
+
+    @property
+    def may_drop(self) -> bool:
+        """True if a step is a stock filter of datatrove, which drops episodes without a word: other steps reject."""
+        return not all(isinstance(step, EpisodeStep) for step in self.steps)
 
     @property
     def writer(self) -> Any:

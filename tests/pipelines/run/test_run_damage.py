@@ -35,6 +35,7 @@ from robotrove.tests.support.pipelines.runs import (
 from robotrove.verification.dataset.runner import verify
 
 Damage = Callable[[Path], object]
+SAMPLES = "robotrove.tests.support.blocks.sample_blocks"
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +218,20 @@ class TestShards:
         assert_same_dataset(out, right)
         assert_encoded_once(out, but={0})
 
+    @pytest.mark.parametrize("damage", DAMAGES)
+    @pytest.mark.parametrize("file", ["data", "video", "info.json", "shard.json"])
+    def test_in_a_run_that_makes_version_21(self, pipeline: Path, tmp_path: Path, file: str, damage: str) -> None:
+        older = write_pipeline(tmp_path, sorted(pipeline.parent.glob("*.hdf5")), formats=["v2.1"])
+        run_here(older, tmp_path / "right")
+        out, shard = tmp_path / "out", tmp_path / "out.run/shards/00001"
+        report = run_damaged(
+            older, out, "1-downgrader.process", lambda: DAMAGES[damage][0](next(shard.glob(FILES[file])))
+        )
+        assert (report.kept, report.exit_code, len(damage_notes(report))) == (3, 0, 1)
+        assert json.loads((out / "meta/info.json").read_text())["codebase_version"] == "v2.1"
+        assert_same_dataset(out, tmp_path / "right")
+        assert_encoded_once(out, but={1, 2})
+
     def test_both_versions(self, pipeline: Path, tmp_path: Path) -> None:
         both = write_pipeline(tmp_path, sorted(pipeline.parent.glob("*.hdf5")), formats=["v3.0", "v2.1"])
         run_here(both, tmp_path / "right")
@@ -373,6 +388,80 @@ class TestEpisodes:
         assert run_here(pipeline, out).kept == 3
         assert_same_dataset(out, right)
         assert_encoded_once(out, but={2})
+
+
+THIEF = """\
+import os
+import shutil
+from pathlib import Path
+from robotrove.blocks.episode_step import EpisodeFilter
+
+
+class Thief(EpisodeFilter):
+    name = "thief"
+
+    def reject(self, ep):
+        return None
+
+    def run(self, data, rank=0, world_size=1):
+        for ep in data:
+            yield self.visit(ep)
+            if "STEAL" in os.environ:  # the writer has committed it, and the reader does not know yet
+                shutil.rmtree(Path(os.environ["STEAL"]), ignore_errors=True)
+"""
+
+
+@pytest.mark.slow
+class TestMissingEpisodes:
+    """An episode is dropped only if a stock filter did not pass it on."""
+
+    def test_a_stock_filter_drops_an_episode(
+        self, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another one, which vanished as soon as it was committed, is made again."""
+        recordings = sorted(pipeline.parent.glob("*.hdf5"))
+        fives = write_pipeline(tmp_path, recordings, steps=[{"use": f"{SAMPLES}:StockFilterOfFives"}])
+        original = ShardWriter.write
+        written: list[int] = []
+
+        def write(self: ShardWriter, ep: object, row: object, progress: ShardProgress) -> int:
+            written.append(row.index)  # type: ignore[attr-defined]
+            frames = original(self, ep, row, progress)  # type: ignore[arg-type]
+            if written == [0, 2, 0, 2]:
+                shutil.rmtree(progress.episode(2))
+            return frames
+
+        monkeypatch.setattr(ShardWriter, "write", write)
+        for name in ("right", "out"):
+            report = run_here(fives, tmp_path / name)
+            assert (report.kept, report.rejected, report.exit_code) == (2, {"dropped_by_step": 1}, 0)
+        assert written == [0, 2, 0, 2, 2]
+        assert_same_dataset(tmp_path / "out", tmp_path / "right")
+
+    def test_no_other_step_may_drop_one(self, pipeline: Path, tmp_path: Path) -> None:
+        recordings = sorted(pipeline.parent.glob("*.hdf5"))
+        silent = write_pipeline(tmp_path, recordings, steps=[{"use": f"{SAMPLES}:SilentFilter"}])
+        with pytest.raises(RankFailed, match=r"shard 1, b\.hdf5:data/demo_0: lost_episode: it did not come to the wri"):
+            run_here(silent, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_by_the_command_line(self, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each time that the episode is made it vanishes; without the thief the same command makes it."""
+        (tmp_path / "thief.py").write_text(THIEF)
+        thief = write_pipeline(tmp_path, sorted(pipeline.parent.glob("*.hdf5")), steps=[{"use": "thief:Thief"}])
+        assert run_cli(thief, tmp_path / "right").returncode == 0
+        out = tmp_path / "out"
+        monkeypatch.setenv("STEAL", str(tmp_path / "out.run/shards/00000.partial/e0000001"))
+        failed = run_cli(thief, out)
+        assert failed.returncode == 1
+        assert "shard 0, b.hdf5:data/demo_0: lost_episode: it was committed, and its files are mi" in failed.stderr
+        assert not out.exists()
+        assert not (tmp_path / "out.run/shards/00000").exists()
+        assert [event.episode for event in events(out) if event.kind == "committed"] == [0, 1, 2, 1, 1]
+        monkeypatch.delenv("STEAL")
+        assert run_cli(thief, out).returncode == 0
+        assert [event.episode for event in events(out) if event.kind == "committed"] == [0, 1, 2, 1, 1, 1]
+        assert_same_dataset(out, tmp_path / "right")
 
 
 @pytest.mark.slow

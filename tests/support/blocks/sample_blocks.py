@@ -169,8 +169,11 @@ class _StockBase(PipelineStep):
         self.batch_size = batch_size
         self.seed = seed
 
+    def filter(self, doc: Any) -> bool:
+        return True
+
     def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Any:
-        yield from data
+        yield from (doc for doc in data if self.filter(doc))
 
 
 _StockBase.__name__ = "BaseFilter"
@@ -179,6 +182,20 @@ _StockBase.__module__ = "datatrove.pipeline.filters.base_filter"
 
 class StockFilter(_StockBase):
     name = "stock"
+
+
+class StockFilterOfFives(_StockBase):
+    name = "stock_of_fives"
+
+    def filter(self, doc: Any) -> bool:
+        return bool(doc.length != 5)
+
+
+class SilentFilter(_Keep):
+    """Breaks the rule of its base class: each episode is passed on."""
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
+        yield from (ep for ep in data if ep.length != 5)
 
 
 class ReorderingFilter(_StockBase):
