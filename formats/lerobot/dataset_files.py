@@ -223,6 +223,7 @@ class DatasetFiles:
                 row, group = row + size, group + 1
             groups = list(range(group, file.num_row_groups))
             for batch in file.iter_batches(rows, groups, found, use_threads=not is_small):
+                batch.validate(full=True)  # pyarrow reads texts that are not in UTF-8, and fails when they are used
                 arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield row, {name: arrays[name] for name in found}
                 row += batch.num_rows

@@ -29,6 +29,21 @@ def test_one_wrong_row(tiny, column: str, value: Any, message: str) -> None:
     assert (f"{SECOND}, row 1", message) in tiny.found("rows")
 
 
+def test_a_text_that_is_not_utf_8_is_damage(tiny) -> None:
+    """Pyarrow reads it, and fails as soon as it is used."""
+
+    def spoil(table: pa.Table) -> pa.Table:
+        ends = np.arange(len(table) + 1, dtype=np.int32)
+        texts = pa.Array.from_buffers(
+            pa.string(), len(table), [None, pa.py_buffer(ends), pa.py_buffer(b"n" + b"\xf3" * (len(table) - 1))]
+        )
+        return table.set_column(table.schema.get_field_index("note"), "note", texts)
+
+    tiny.table(SECOND, spoil)
+    told = "cannot be read as parquet: In column 0: Invalid: Invalid UTF8 sequence at string index 1"
+    assert tiny.found("rows") == [(SECOND, told)]
+
+
 def test_many_wrong_rows_are_one_finding(tiny) -> None:
     def shift(table: pa.Table) -> pa.Table:
         at = table.schema.get_field_index("index")

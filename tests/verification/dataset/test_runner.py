@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from robotrove.core import checksums
 from robotrove.core.errors import UsageError
 from robotrove.verification.check import Check
 from robotrove.verification.consumers import chosen
@@ -91,6 +93,36 @@ def test_any_damaged_file_is_named_and_nothing_is_raised(tiny_original: Path, ti
         path.rmdir() if damage == "folder" else path.unlink(missing_ok=True)
         path.write_bytes(content)
     assert verify(tiny.root).ok
+
+
+def _flipped(content: bytes, dice: random.Random) -> bytes:
+    damaged = bytearray(content)
+    damaged[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+    return bytes(damaged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("original", ["tiny_original", "tiny21_original"])
+def test_a_deep_check_finds_what_the_plain_one_does(
+    original: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Flipped bits and missing ends of each file, in a dataset with a list of checksums."""
+    whole: Path = request.getfixturevalue(original)
+    root = Path(shutil.copytree(whole, tmp_path / "dataset"))
+    checksums.write_list(root, checksums.sums_below(root))
+    dice = random.Random(19)
+    told: set[str] = set()
+    for name in all_files(whole):
+        content = (whole / name).read_bytes()
+        flipped = [_flipped(content, dice) for _ in range(6)]
+        for damaged in [*flipped, content[:-1], content[: len(content) // 2]]:
+            (root / name).write_bytes(damaged)
+            with suppress(UsageError):  # a version that is not known
+                plain, deep = (verify(root, deep=deep).findings for deep in (False, True))
+                assert set(plain) <= set(deep), name
+                told |= {finding.check for finding in plain}
+        (root / name).write_bytes(content)
+    assert told >= {"checksums", "files", "stats", "structure", "tasks", "videos"}
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
