@@ -2,6 +2,8 @@
 # A real Slurm cluster of two nodes with accounting, on one machine: for tests, and to try things out.
 #
 #   slurm/local_cluster.sh up              start it, or start what is missing of it; as root, install what is missing
+#   slurm/local_cluster.sh up --views [ACREGMIN ACDIRMIN]   the same, with the folder shared/ as on NFS (see below)
+#   slurm/local_cluster.sh login COMMAND…  run a command on the login node of such a cluster
 #   eval "$(slurm/local_cluster.sh env)"   let sbatch, squeue, sacct, robotrove … of this shell speak with it
 #   slurm/local_cluster.sh status          one line per daemon, then the nodes; exit code 0 only if all of it is up
 #   slurm/local_cluster.sh down [--purge]  cancel its jobs and end it; with --purge, remove its folder too
@@ -14,14 +16,21 @@
 #   run/NAME.pid   log/NAME.log                NAME: munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2
 #   run/*.socket   state/  spool/  database/   what the daemons keep. Kill any daemon with -9 and call `up`: running
 #                                              jobs go on, if they started at least 5 s before (see SchedulerParameters)
+#   shared/  views                             with --views: a folder that the nodes and `login` each see as NFS client
+#                                              of their own, and what the caches were set to
 #
 # The nodes n1 and n2 claim 8 CPUs and 16,000 MB each, whatever the machine has. Jobs of the partition `urgent` preempt
 # those of `main` (the default), which are requeued: the signal of --signal, else SIGTERM, then 10 s until SIGKILL.
+#
+# With --views, n1, n2 and `login` have host names and mounts of their own. Each believes for ACDIRMIN seconds (30) what it
+# saw of a folder in shared/, and for ACREGMIN seconds (3) the size and time of a file. Whoever is outside of the three
+# sees the server's side at the same path. Made by tests/support/nfsish.py: from a clone, as root, with python3 that has
+# the package fusepy.
 set -euo pipefail
 
 dir=${ROBOTROVE_CLUSTER:-$HOME/.cache/robotrove/cluster}
 user=$(id -un)
-daemons=(munged mariadbd slurmdbd slurmctld slurmd-n1 slurmd-n2) # in the order in which they start
+nfsish=$(dirname "$(readlink -f "$0")")/../tests/support/nfsish.py
 marker='# Written by robotrove slurm/local_cluster.sh'
 export PATH=$PATH:/usr/sbin:/sbin
 export SLURM_CONF=$dir/slurm.conf                   # for the daemons and clients started here
@@ -30,6 +39,15 @@ export MYSQL_UNIX_PORT=$dir/run/mariadbd.socket     # slurmdbd knows no other wa
 fail() {
     echo "local_cluster.sh: $*" >&2
     exit 1
+}
+
+has_views() { [ -s "$dir/views" ]; }
+
+# Set the names of all daemons, in the order in which they start.
+name_daemons() {
+    daemons=(munged mariadbd slurmdbd slurmctld)
+    ! has_views || daemons+=(view-n1 view-n2 view-login)
+    daemons+=(slurmd-n1 slurmd-n2)
 }
 
 # explain NAME MESSAGE…: fail with the end of that daemon's log.
@@ -45,7 +63,10 @@ explain() {
 pid_of() {
     local pid
     pid=$(cat "$dir/run/$1.pid" 2>/dev/null) && [ -n "$pid" ] &&
-        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${1%-n?}" ] &&
+        case $1 in
+            view-*) grep -qszxF "$dir/run/$1" "/proc/$pid/cmdline" ;;
+            *) [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${1%-n?}" ] ;;
+        esac &&
         grep -qszxF "SLURM_CONF=$SLURM_CONF" "/proc/$pid/environ" && echo "$pid"
 }
 
@@ -64,8 +85,9 @@ within() {
 }
 
 install_packages() {
-    local package missing=()
-    for package in slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core; do
+    local package missing=() packages=(slurmctld slurmd slurm-client slurmdbd munge mariadb-server-core mariadb-client-core)
+    ! has_views || packages+=(libfuse2)
+    for package in "${packages[@]}"; do
         dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -qx 'install ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -230,6 +252,42 @@ nodes_work() {
     nodes_answer
 }
 
+is_mounted() { grep -qF " $1 fuse" /proc/self/mounts; }
+
+# Where /dev/fuse or fusepy is missing, nothing is begun.
+check_views() {
+    [ "$(id -u)" -eq 0 ] || fail '--views mounts file systems: only root may'
+    [ -c /dev/fuse ] || fail '--views needs /dev/fuse, which this machine does not have'
+    [ -f "$nfsish" ] || fail "--views needs $nfsish: run the script of a clone"
+    python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("fuse"))' ||
+        fail '--views needs the package fusepy: pip install fusepy, with the python3 that is first on PATH'
+}
+
+# start_view NAME: mount the view of that client, at run/view-NAME.
+start_view() {
+    local name=view-$1 pid reg acdir
+    is_gone "$name" || return 0
+    # It was killed: its node holds on to the dead mount.
+    release_view "$name"
+    if pid=$(pid_of "slurmd-$1"); then kill "$pid" && within 30 is_gone "slurmd-$1"; fi
+    mkdir -p "$dir/run/$name" "$dir/shared"
+    read -r reg acdir <"$dir/views"
+    # shellcheck disable=SC2016 # the inner shell's
+    start "$name" setsid --fork bash -c 'echo $$ >"$1"; shift; exec python3 "$@"' - "$dir/run/$name.pid" \
+        "$nfsish" "$dir/shared" "$dir/run/$name" "$reg" "$acdir"
+    ready "$name" 20 is_mounted "$dir/run/$name"
+}
+
+release_view() { while is_mounted "$dir/run/$1"; do umount --lazy "$dir/run/$1"; done; }
+
+# on NODE COMMAND…: run a command with that node's host name, where shared/ is what it sees; without views, run it here.
+on() {
+    has_views || { "${@:2}"; return; }
+    # shellcheck disable=SC2016 # the inner shell's
+    unshare --mount --uts -- bash -c 'hostname "$1" && mount --bind "$2" "$3" && cd "$PWD" && shift 3 && exec "$@"' - \
+        "$1" "$dir/run/view-$1" "$dir/shared" "${@:2}"
+}
+
 up() {
     local node
     # slurm.conf knows no quotes, and the path of a socket has at most 107 bytes.
@@ -240,6 +298,13 @@ up() {
     (umask 077 && mkdir -p "$dir"/{run,log,state,spool/n1,spool/n2})
     exec 9>"$dir/run/lock"
     flock -w 120 9 || fail "another up or down holds $dir/run/lock for 120 s"
+    if [ "${1:-}" = --views ]; then
+        check_views
+        is_gone slurmctld || [ "${*:2}" = "$(cat "$dir/views" 2>/dev/null)" ] ||
+            fail 'this cluster runs without views, or with other caches: down, then up --views'
+        echo "${@:2}" >"$dir/views"
+        name_daemons
+    fi
     install_packages
     write_configuration
     make_database
@@ -257,7 +322,11 @@ up() {
     is_registered || register || explain slurmdbd "the user $user was not registered"
     start slurmctld slurmctld
     ready slurmctld 30 slurmctld_answers
-    for node in n1 n2; do start "slurmd-$node" slurmd -N "$node"; done
+    for node in n1 n2; do
+        ! has_views || start_view "$node"
+        start "slurmd-$node" on "$node" slurmd -N "$node"
+    done
+    ! has_views || start_view login
     within 60 nodes_work || explain slurmctld "the nodes are not ready after 60 s: $(sinfo -N)"
     sacct -n -X >/dev/null || explain slurmdbd 'sacct fails'
     status
@@ -293,6 +362,7 @@ down() {
         within 30 is_gone "$name" || kill -9 "$pid"
     done
     end_steps
+    for name in view-n1 view-n2 view-login; do release_view "$name"; done
     if [ "${1:-}" = --purge ] && [ -e "$dir" ]; then
         grep -qsxF "$marker" "$SLURM_CONF" || fail "'$dir' has no slurm.conf of this script, and is not removed"
         rm -rf "$dir"
@@ -310,10 +380,14 @@ status() {
     return "$code"
 }
 
+name_daemons
 case "$#:${1:-}:${2:-}" in
     1:up:) up ;;
+    2:up:--views) up --views 3 30 ;;
+    4:up:--views) up "${@:2}" ;;
+    *:login:?*) has_views || fail 'this cluster has no login node: up --views'; on login "${@:2}" ;;
     1:down: | 2:down:--purge) down "${2:-}" ;;
     1:status:) status ;;
     1:env:) printf 'export SLURM_CONF=%q\n' "$SLURM_CONF" ;;
-    *) echo "usage: $0 up | down [--purge] | status | env" >&2; exit 2 ;;
+    *) echo "usage: $0 up [--views [ACREGMIN ACDIRMIN]] | login COMMAND… | down [--purge] | status | env" >&2; exit 2 ;;
 esac
