@@ -28,6 +28,8 @@ _SCALARS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 }
 _ALLOWED_TAGS = {_TAG + kind for kind in (*_SCALARS, "str", "map", "seq")}
+_DEEPEST = 100  # levels of lists and mappings
+_MOST_REPEATED = 1_000_000  # characters and values that aliases repeat: nine lines can make a billion of them
 
 
 class _Loader(yaml.SafeLoader):
@@ -132,13 +134,14 @@ def read_yaml(text: str, source: str) -> tuple[Located | None, list[Problem]]:
         twice, keys that are no text, tags.
 
     Raises:
-        ConfigError: If the text is not YAML.
+        ConfigError: If the text is not YAML, is nested more than 100 levels deep, or has aliases that repeat more than
+            1,000,000 characters.
     """
     loader = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        reading = _Reading(loader)
+        reading = _Reading(loader, source)
         return (reading.read(node, node.start_mark.line + 1, ()) if node else None), reading.problems
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
@@ -159,11 +162,17 @@ def dump_yaml(value: Any) -> str:
 
 
 class _Reading:
-    def __init__(self, loader: _Loader) -> None:
+    def __init__(self, loader: _Loader, source: str) -> None:
         self._loader = loader
+        self._source = source
+        self._seen: set[yaml.Node] = set()
+        self._repeated = 0
         self.problems: list[Problem] = []
 
     def read(self, node: yaml.Node, line: int, path: KeyPath) -> Located:
+        self._count(node)
+        if len(path) > _DEEPEST:
+            raise RecursionError
         if node.tag not in _ALLOWED_TAGS:
             tag = node.tag.replace(_TAG, "!!")
             self._note(node, path, f"the tag {tag} is not understood; write plain text, numbers, lists and mappings")
@@ -182,6 +191,7 @@ class _Reading:
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Located]:
         found: dict[str, Located] = {}
         for key, value in node.value:
+            self._count(key)
             if not isinstance(key, yaml.ScalarNode):
                 self._note(key, path, "a key must be text, found a list or mapping (is a text with { or [ unquoted?)")
                 continue
@@ -191,6 +201,15 @@ class _Reading:
                 continue
             found[key.value] = self.read(value, key.start_mark.line + 1, here)
         return found
+
+    def _count(self, node: yaml.Node) -> None:
+        """Refuse aliases that repeat too much of what was read before."""
+        if node in self._seen:
+            self._repeated += 1 + len(node.value)
+        self._seen.add(node)
+        if self._repeated > _MOST_REPEATED:
+            text = f"its aliases repeat more than {_MOST_REPEATED:,} characters; write the values without `*`"
+            raise ConfigError(self._source, [Problem(node.start_mark.line + 1, text)])
 
     def _note(self, node: yaml.Node, path: KeyPath, text: str) -> None:
         where = f"{show_path(path)}: " if path else ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.provenance import has_origins, origins
-from ...hub.card import CardFacts
+from ...hub.card import CardFacts, code_span
 
 _SHOWN_NAMES = 16
 _SHOWN_SOURCES = 10
@@ -23,8 +22,8 @@ def card_facts(dataset: Dataset, *, repo_id: str, branch: str, license: str | No
         repo_id=repo_id,
         version=dataset.version,
         branch=branch,
-        license=license,
-        robot=dataset.info.get("robot_type"),
+        license={"license": license} if license else {},
+        robot=str(dataset.info.get("robot_type") or ""),
         fps=dataset.fps,
         episodes=len(dataset.lengths),
         frames=int(dataset.lengths.sum()),
@@ -36,13 +35,13 @@ def card_facts(dataset: Dataset, *, repo_id: str, branch: str, license: str | No
     )
 
 
-def _camera(dataset: Dataset, key: str) -> str:
+def _camera(dataset: Dataset, key: str) -> tuple[str, str]:
     entry = dataset.info["features"][key]
     info = entry.get("info") or entry.get("video_info") or {}
     feature = dataset.features[key]
     height, width = feature.shape[:2] if feature.shape[0] != 3 else feature.shape[1:]  # some are written channels first
     stored = info.get("video.codec", "video") if key in dataset.video_keys else "images"
-    return f"{width}×{height}, {stored}"
+    return f"{width}×{height}", str(stored)
 
 
 def _names(names: tuple[str, ...] | None) -> str:
@@ -60,13 +59,13 @@ def _made(dataset: Dataset) -> Iterator[str]:
         sources[origin.source_name] = sources.get(origin.source_name, 0) + 1
         versions[origin.robotrove_version, origin.encoder_version] = None
     for version, encoder in versions:
-        yield f"By robotrove {version} with {encoder}."
+        yield f"By robotrove {code_span(version)} with {code_span(encoder)}."
     yield f"`{dataset.provenance_path}` says of each episode from which recording, and which rows of it, it was made:"
     yield ""
     for name in list(sources)[:_SHOWN_SOURCES]:
-        yield f"- {json.dumps(name, ensure_ascii=False)}: {sources[name]:,} episodes"
+        yield f"- {code_span(name)}: {sources[name]:,} episodes"
     if (more := len(sources) - _SHOWN_SOURCES) > 0:
         yield f"- and {more:,} more recordings"
     if (dataset.root / paths_v30.RUN).exists():
         yield ""
-        yield f"Run `{dataset.json(paths_v30.RUN).get('run_digest', '')[:12]}`."
+        yield f"Run {code_span(str(dataset.json(paths_v30.RUN).get('run_digest', ''))[:12])}."

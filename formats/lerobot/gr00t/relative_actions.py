@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ....core.errors import ConfigError, Damaged, Problem, UsageError, nearest
+from ....core.yaml_source import read_yaml, text_of
 from ....manifests.robot import Slice
 from ..stats.exact_quantiles import column_stats
 from .gr00t_stats import column_batches, finite
@@ -29,6 +29,7 @@ POSE_WIDTHS: Mapping[str, int] = {"DEFAULT": 16, "XYZ_ROT6D": 9, "XYZ_ROTVEC": 6
 
 RELATIVE_STATS = "meta/relative_stats.json"
 RELATIVE_KEYS = ("max", "min", "q01", "q99", "mean", "std")
+_FILE = "a file in YAML or JSON"
 _FRAMES = 4096  # samples are some offsets times larger than the frames: those of long episodes are made in pieces
 
 
@@ -330,11 +331,16 @@ def _part(found: _Slice, column: str) -> ActionPart:
 
 
 def _load(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as exc:
-        raise UsageError(str(path), f"cannot be read: {exc}", "a file in YAML or JSON") from exc
+    text = text_of(str(path), _FILE)
+    if path.suffix == ".json":
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise UsageError(str(path), f"cannot be read: {exc}", _FILE) from exc
+    root, problems = read_yaml(text, str(path))
+    if problems:
+        raise ConfigError(str(path), problems)
+    return root and root.plain()
 
 
 def _checked(model: type[Model], data: Any) -> tuple[Model | None, list[Problem]]:

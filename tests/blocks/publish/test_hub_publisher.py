@@ -55,8 +55,8 @@ def test_push_of_both_versions(hub: HubServer, made: Path) -> None:
         "tags": ["LeRobot", "robotrove"],
         "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
     }
-    for text in ("2 episodes, 12 frames at 30", "`observation.images.front` (48×48, h264)", "`observation.state`",
-                 '"a.hdf5": 2 episodes', "visualize_dataset?path=lab%2Fcubes", "By robotrove "):  # fmt: skip
+    for text in ("2 episodes, 12 frames at 30", "`observation.images.front` (48×48, `h264`)", "`observation.state`",
+                 "`a.hdf5`: 2 episodes", "visualize_dataset?path=lab%2Fcubes", "By robotrove "):  # fmt: skip
         assert text in card.decode()
     again = run_robotrove("push", made / "v2.1", NAME, "--branch", "v2.1")
     assert again.returncode == 0, again.stderr

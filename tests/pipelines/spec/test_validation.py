@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from robotrove.core.errors import ConfigError
+from robotrove.core.yaml_source import read_yaml
 from robotrove.pipelines.spec.pipeline_spec import PipelineSpec
 from robotrove.pipelines.spec.resolved_pipeline import load_pipeline
 from robotrove.tests.support.blocks import sample_blocks
@@ -135,6 +136,15 @@ def test_the_error_shows_file_and_line_of_every_mistake(sample_registry: object,
         ("source: *x\n", 1, "not valid YAML: found undefined alias 'x'"),
         ("a: &a [*a]\n", 0, "nested too deeply, or a value that contains itself"),
         ("[" * 3000, 0, "nested too deeply"),
+        ("a: " + "[" * 101 + "]" * 101, 0, "nested too deeply"),
+        (
+            "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)),
+            1,
+            "its aliases repeat more than 1,000,000 characters; write the values without `*`",
+        ),
+        (f"a: &a {'x' * 10_000}\nb: [{', '.join(['*a'] * 101)}]\n", 1, "its aliases repeat more than 1,000,000"),
+        (f"a: &a {{{'x' * 1000}: 1}}\nb: [{', '.join(['*a'] * 1001)}]\n", 1, "its aliases repeat more than 1,000,000"),
         ("a: 1\nb: \x07\n", 2, "the character U+0007 is not allowed"),
     ],
 )
@@ -144,6 +154,17 @@ def test_what_is_not_yaml_is_one_mistake_with_its_line(
     [(found_line, found)] = mistakes_in(text)
     assert found_line == line
     assert found.startswith(message)
+
+
+def test_a_few_aliases_and_long_files_are_read() -> None:
+    root, problems = read_yaml("a: &a [x, {y: 1}]\nb: [*a, *a]\n", "here")
+    assert root is not None
+    assert (root.plain(), problems) == ({"a": ["x", {"y": 1}], "b": [["x", {"y": 1}], ["x", {"y": 1}]]}, [])
+    long, _ = read_yaml("- abcdefgh\n" * 120_000, "here")
+    assert long is not None
+    assert len(long.plain()) == 120_000
+    deep, _ = read_yaml("[" * 100 + "]" * 100, "here")
+    assert deep is not None
 
 
 @pytest.mark.parametrize(("text", "found"), [("- a\n- b\n", "a list of 2"), ("hello\n", "the text 'hello'")])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -254,7 +255,12 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         "state.b.start: Field required",
         "action.c.start: Input should be greater than or equal to 0",
     ]
-    with pytest.raises(UsageError, match=r"actions.yaml: cannot be read"):
+    with pytest.raises(UsageError, match=r"actions.yaml:1: not valid YAML"):
         read(tmp_path, "{")
+    laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdefghij")
+    )
+    with pytest.raises(UsageError, match="its aliases repeat more than 1,000,000 characters"):
+        read(tmp_path, laughs)
     with pytest.raises(UsageError, match=r"gone.json: cannot be read"):
         read_actions(tmp_path / "gone.json", tmp_path / "actions.yaml")
