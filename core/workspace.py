@@ -171,3 +171,12 @@ def _absolute(folder: Path) -> Path:
 def episode_uid(index: int) -> str:
     """Return the folder name of an episode: its row in the manifest, never its name in the source."""
     return f"e{index:07d}"
+
+
+def dataset_homes(root: Path) -> list[str]:
+    """Return the real folders with the files of a dataset: its own, and in the Hub's cache also that of the blobs."""
+    home = os.path.realpath(root)
+    parent = os.path.dirname(home)
+    if os.path.basename(parent) != "snapshots":
+        return [home]
+    return [home, os.path.join(os.path.dirname(parent), "blobs")]  # snapshots/<commit>/ holds links to ../../blobs

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.hf_api import RepoFile
 
-from ..core.errors import RobotroveError
+from ..core.errors import RobotroveError, UsageError, printable
+from ..core.workspace import dataset_homes
 
 _PIECE = 1 << 20
+_SHOWN = 5
 
 
 class LocalFiles:
@@ -22,14 +24,24 @@ class LocalFiles:
     Args:
         root: The folder.
         extra: Path to content of further files; one on disk goes before them.
+        follow_links: Whether files behind links that lead out of the folder belong to them.
 
     Attributes:
         sizes: Path, relative and with slashes, to size; in order of the paths.
+
+    Raises:
+        UsageError: As `files_to_send` does.
     """
 
-    def __init__(self, root: Path, extra: Mapping[str, bytes]) -> None:
+    def __init__(self, root: Path, extra: Mapping[str, bytes], *, follow_links: bool = False) -> None:
         self._root = root
-        on_disk = dict(_sizes(root))
+        self._behind: dict[str, str] = {}  # those behind links only: there may be many others
+        on_disk: dict[str, int] = {}
+        home = os.path.realpath(root)
+        for path, real, size in files_to_send(root, follow_links=follow_links):
+            on_disk[path] = size
+            if real != os.path.join(home, path):
+                self._behind[path] = real
         self._extra = {path: content for path, content in extra.items() if path not in on_disk}
         sizes = on_disk | {path: len(content) for path, content in self._extra.items()}
         self.sizes: dict[str, int] = dict(sorted(sizes.items()))
@@ -38,7 +50,7 @@ class LocalFiles:
     def operation(self, path: str) -> CommitOperationAdd:
         """Return the addition of a file to a commit."""
         with self._reading(path):
-            return CommitOperationAdd(path, self._extra.get(path) or str(self._root / path))
+            return CommitOperationAdd(path, self._extra.get(path) or self._place(path))
 
     def remember(self, operation: CommitOperationAdd) -> None:
         """Keep the digest that an addition had to know, so that the file is not read again for it."""
@@ -76,7 +88,11 @@ class LocalFiles:
             yield self._extra[path]
         else:
             with self._reading(path):
-                yield from pieces(self._root / path)
+                yield from pieces(Path(self._place(path)))
+
+    def _place(self, path: str) -> str:
+        """Return the path by which a file is opened: where links lead to it, the one that was checked."""
+        return self._behind.get(path) or str(self._root / path)
 
     @contextmanager
     def _reading(self, path: str) -> Iterator[None]:
@@ -109,10 +125,54 @@ def git_digest(size: int, content: Iterator[bytes]) -> str:
     return digest_of("sha1", content, b"blob %d\0" % size)
 
 
-def _sizes(root: Path) -> Iterator[tuple[str, int]]:
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith("."):
-                path = Path(folder, name)
-                yield path.relative_to(root).as_posix(), path.stat().st_size
+def files_to_send(root: Path, *, follow_links: bool) -> Iterator[tuple[str, str, int]]:
+    """Yield path, real path and size of each file below a folder, hidden ones left out; none is opened.
+
+    Args:
+        root: The folder.
+        follow_links: Whether links may lead out of it; those of the Hub's cache to its own blobs always may.
+
+    Raises:
+        UsageError: At the end, if links lead out of the folder, nowhere or in a circle, or if something is neither a
+            file nor a folder.
+    """
+    homes = dataset_homes(root)
+    outside, unusable = [], []
+    folders: list[tuple[str, tuple[str, ...]]] = [("", (homes[0],))]  # with the real ones that each is in
+    while folders:
+        folder, above = folders.pop()
+        for entry in os.scandir(above[-1]):
+            path = folder + entry.name
+            real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+            if entry.name.startswith("."):
+                continue
+            if not follow_links and not any(f"{real}{os.sep}".startswith(home + os.sep) for home in homes):
+                outside.append(f"{path} -> {real}")
+            elif os.path.isfile(real):
+                yield path, real, os.stat(real).st_size
+            elif os.path.isdir(real) and real not in above:
+                folders.append((f"{path}/", (*above, real)))
+            else:
+                unusable.append(path if real == entry.path else f"{path} -> {real}")
+    if unusable:
+        raise UsageError(
+            str(root),
+            _listed(
+                "contains what is neither a file nor a folder, or links that lead nowhere or in a circle", unusable
+            ),
+            "files and folders",
+            "remove them",
+        )
+    if outside:
+        raise UsageError(
+            str(root),
+            _listed("would send files from outside of the dataset", outside),
+            "files that are in the dataset",
+            "copy them into it, or send them on purpose: --follow-links (follow_links: true in a pipeline)",
+        )
+
+
+def _listed(found: str, paths: Sequence[str]) -> str:
+    shown = [printable(path) for path in sorted(paths)[:_SHOWN]]
+    more = [f"and {len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else []
+    return "\n    ".join([f"{found}:", *shown, *more])

@@ -70,18 +70,19 @@ class Push:
         branch: Branch that is to show the dataset.
         version: Its codebase version, which becomes the tag that LeRobot looks for.
         card: README.md, unless the dataset or the repository has one of somebody's own.
+        follow_links: Whether files behind links that lead out of the dataset are sent.
         progress: Told how many bytes of how many are there.
     """
 
     def __init__(
-        self, hub: Hub, root: Path, *, repo_id: str, branch: str, version: str, card: str,
+        self, hub: Hub, root: Path, *, repo_id: str, branch: str, version: str, card: str, follow_links: bool = False,
         progress: Progress = lambda done, total: None,
     ) -> None:  # fmt: skip
         self._repository = Repository(hub, repo_id)
         self._branch = branch
         self._version = version
         self._progress = progress
-        self._files = LocalFiles(root, {CARD: card.encode()})
+        self._files = LocalFiles(root, {CARD: card.encode()}, follow_links=follow_links)
         self._operations: dict[str, CommitOperationAdd] = {}
         self._there = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from ...core.errors import UsageError, naming_dataset
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
 from ...hub.card import card
 from ...hub.client import Hub, check_logged_in
+from ...hub.local_files import files_to_send
 from ...hub.push import Published, Push
 from ...hub.repository import MAIN
 from ..binding import Bound
@@ -34,6 +36,7 @@ class HubPublisher(Bound, DatasetStep):
         public: Make a new repository public.
         license: Licence by the Hub's name, such as apache-2.0 or cc-by-4.0; none by default.
         verify: Check the dataset first, and refuse one with errors.
+        follow_links: Send files behind links that lead out of the dataset too.
         dataset: Folder of a dataset; that of the run by default.
     """
 
@@ -49,6 +52,7 @@ class HubPublisher(Bound, DatasetStep):
         public: bool = False,
         license: str | None = None,
         verify: bool = True,
+        follow_links: bool = False,
         dataset: str | None = None,
     ) -> None:
         self.repo_id = repo_id
@@ -57,6 +61,7 @@ class HubPublisher(Bound, DatasetStep):
         self.public = public
         self.license = license
         self.verify = verify
+        self.follow_links = follow_links
         self.dataset = dataset
         self.progress: Progress = lambda what, done, total: None
         self.published: Published | None = None
@@ -87,6 +92,7 @@ class HubPublisher(Bound, DatasetStep):
             branch=self.branch,
             version=dataset.version,
             card=card(facts),
+            follow_links=self.follow_links,
             progress=lambda done, total: self.progress("sending", done, total),
         )
 
@@ -98,6 +104,7 @@ class HubPublisher(Bound, DatasetStep):
         """
         check_logged_in()
         check_is_dataset(self._root)
+        deque(files_to_send(self._root, follow_links=self.follow_links), maxlen=0)  # before any of them is read
         if self.verify:
             check(self._root, progress=lambda name, path: self.progress(f"checking {name}", 0, 0))
         self._push.prepare(public=self.public)

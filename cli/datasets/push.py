@@ -27,10 +27,12 @@ _OSMO = "osmo:"
 @click.option("--branch", help="Branch of the repository to push to; main by default.")
 @click.option("--license", help="Licence for the dataset card, by the Hub's name: apache-2.0, cc-by-4.0, …")
 @click.option("--no-verify", is_flag=True, help="Push without checks; the dataset card says so.")
+@click.option("--follow-links", is_flag=True, help="Also send files behind links that lead out of the dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(
-    dataset: str, target: str, public: bool, branch: str | None, license: str | None, no_verify: bool, as_json: bool
-) -> None:
+    dataset: str, target: str, public: bool, branch: str | None, license: str | None, no_verify: bool,
+    follow_links: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Push a dataset to the Hub or to OSMO.
 
     A new repository is private without --public. The token is that of HF_TOKEN or of `hf auth login`. Rerun the
@@ -40,7 +42,7 @@ def command(
     osmo:s3://BUCKET/PATH. The files are stored there as <recording>/lerobot/…
     """
     if target.startswith(_OSMO):
-        given = {"--public": public, "--branch": branch, "--license": license}
+        given = {"--public": public, "--branch": branch, "--license": license, "--follow-links": follow_links}
         if options := [option for option, value in given.items() if value]:
             raise UsageError(
                 "push to OSMO", f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only"
@@ -53,7 +55,13 @@ def command(
         shown = redacted(target)
         raise UsageError(shown, "is not a repository of the Hub", "OWNER/NAME", f"for OSMO's storage: osmo:{shown}")
     publisher = HubPublisher(
-        repo_id=target, branch=branch or MAIN, public=public, license=license, verify=not no_verify, dataset=dataset
+        repo_id=target,
+        branch=branch or MAIN,
+        public=public,
+        license=license,
+        verify=not no_verify,
+        follow_links=follow_links,
+        dataset=dataset,
     )
     with Bar("reading files") as bar:
         publisher.progress = lambda what, done, total: bar.show(

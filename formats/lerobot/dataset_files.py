@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from ...core.commit import is_attempt
 from ...core.errors import Damaged, RobotroveError, printable
 from ...core.version import CARD, MARK
+from ...core.workspace import dataset_homes
 from . import paths_v21, paths_v30
 
 # One column of a batch, a pyarrow.Array; its methods depend on its type, which is known only at run time.
@@ -135,12 +136,7 @@ class DatasetFiles:
 
     @cached_property
     def _homes(self) -> list[str]:
-        home = os.path.realpath(self.root)
-        parent = os.path.dirname(home)
-        if os.path.basename(parent) != "snapshots":
-            return [home]
-        # The Hub's cache: snapshots/<commit>/ holds links to ../../blobs.
-        return [home, os.path.join(os.path.dirname(parent), "blobs")]
+        return dataset_homes(self.root)
 
     def is_inside(self, path: str | Path) -> bool:
         """Return True if a path does not lead out of the dataset, neither by itself nor by links."""

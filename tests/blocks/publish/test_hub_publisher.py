@@ -82,6 +82,23 @@ def test_what_does_not_verify_is_refused(hub: HubServer, made: Path, tmp_path: P
     assert "license" not in front_matter(card.encode())
 
 
+def test_a_file_of_mine_is_not_sent(hub: HubServer, made: Path, tmp_path: Path) -> None:
+    """Such a link could come with a downloaded dataset."""
+    root = shutil.copytree(made / "v3.0", tmp_path / "cubes")
+    (tmp_path / "id_rsa").write_text("secret")
+    (root / "meta/notes.json").symlink_to(tmp_path / "id_rsa")
+    refused = run_robotrove("push", root, NAME)
+    assert refused.returncode == 2
+    assert (
+        f"would send files from outside of the dataset:\n    meta/notes.json -> {tmp_path}/id_rsa\n" in refused.stderr
+    )
+    assert hub.requests == []
+    meant = run_robotrove("push", root, NAME, "--follow-links")
+    assert meant.returncode == 0, meant.stderr
+    assert shown(hub)["meta/notes.json"] == b"secret"
+    assert HubPublisher(repo_id=NAME, dataset=str(root)).follow_links is False
+
+
 def test_bad_usage(hub: HubServer, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     none = run_robotrove("push", tmp_path / "nothing", NAME)
     assert (none.returncode, none.stdout) == (2, "")

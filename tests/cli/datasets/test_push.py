@@ -143,6 +143,7 @@ def test_a_dataset_with_errors_is_not_sent(made: Path, record: Path, tmp_path: P
     [
         (["osmo:cubes", "--public"], "^push to OSMO: takes no --public"),
         (["osmo:cubes", "--branch", "v2.1", "--license", "mit"], "takes no --branch, --license"),
+        (["osmo:cubes", "--follow-links"], "takes no --follow-links"),
         (["osmo:a.b"], r"^push to OSMO: 'a.b' is not an address of OSMO[\s\S]*letters, digits, - and _"),
         (["s3://bucket/cubes"], r"is not a repository of the Hub[\s\S]*osmo:s3://bucket/cubes"),
         (["s3://me:secret@bucket/cubes"], r"^s3://\*\*\*@bucket/cubes: is not a repository of the Hub"),
