@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+import traceback
 from importlib import import_module
+from pathlib import Path
 
 import click
 
-from ..core.errors import COMMAND_LINE, EpisodeRejected, RobotroveError, UsageError, nearest
+from ..core.errors import COMMAND_LINE, EpisodeRejected, RobotroveError, UsageError, nearest, not_written
+from ..core.machine import open_standard_streams
+from .output import echo, terminal_json
 
 # Name to the room that the command is in, and its line in the help.
 COMMANDS = {
@@ -73,14 +76,18 @@ def main() -> None:
 
 
 def _flushed_exit_code() -> int:
+    open_standard_streams()
     try:
         code = _exit_code()
-        if sys.stdout is not None:  # None where it was closed
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; Python must not complain about it at the end either.
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.stdout.flush()
+    except OSError as exc:
+        if traceback.extract_tb(exc.__traceback__)[-1].name not in ("echo", _flushed_exit_code.__name__):
+            raise  # not of standard output
+        if not isinstance(exc, BrokenPipeError):  # else whoever read it has seen enough
+            todo = "rerun the command; finished work is kept"
+            echo(f"error: {not_written(Path('standard output'), exc, 'a place with free space', todo)}", err=True)
+        # Python must not complain about it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1  # as click does when it is the one to notice
     return code
 
@@ -94,14 +101,14 @@ def _exit_code() -> int:
         _echo_json(UsageError("", exc.format_message()))
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         return _INTERRUPTED
     except EpisodeRejected as exc:  # outside of a run: the file that was asked for cannot be used
-        click.echo(f"error: {exc.detail} ({exc.reason})", err=True)
+        echo(f"error: {exc.detail} ({exc.reason})", err=True)
         _echo_json(exc)
         return 2
     except RobotroveError as exc:
-        click.echo(f"error: {exc}", err=True)
+        echo(f"error: {exc}", err=True)
         _echo_json(exc)
         return exc.exit_code
     finally:
@@ -111,4 +118,4 @@ def _exit_code() -> int:
 def _echo_json(error: RobotroveError) -> None:
     """Print an error as one line of JSON, the last one of standard error, where the command was asked for JSON."""
     if "--json" in sys.argv:
-        click.echo(json.dumps(error.to_json(), ensure_ascii=False), err=True)
+        echo(terminal_json(error.to_json()), err=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ..core.errors import printable
 from ..pipelines.run.status import RunStatus, Watcher
 
 
@@ -30,10 +31,10 @@ class Bar:
     def __init__(self, description: str) -> None:
         console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -53,9 +54,9 @@ class Bar:
         self, done: int = 0, total: int | None = None, *, description: str | None = None, note: str | None = None
     ) -> None:
         """Show how many of how many are done; texts left out stay as they are."""
-        self._progress.update(self._task, completed=done, total=total, description=description)
-        if note is not None:
-            self._progress.update(self._task, note=note)
+        texts = {"description": description, "note": note}
+        shown: dict[str, Any] = {name: printable(text) for name, text in texts.items() if text is not None}
+        self._progress.update(self._task, completed=done, total=total, **shown)
 
 
 class Display(Bar, Watcher):

@@ -6,23 +6,45 @@ import json
 import os
 import sys
 import unicodedata
+from contextlib import suppress
 from typing import Any, Literal
 
 import click
 
 from ..core.commit import finite
+from ..core.errors import in_utf8, without_controls
 
 
-def echo(text: str) -> None:
-    """Print a text; what the terminal's encoding, or UTF-8, cannot hold is escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # there is none where it was closed
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text; control characters, and what the terminal's encoding or UTF-8 cannot hold, are escaped.
+
+    Args:
+        text: The text.
+        err: Print it on standard error; what that does not take is lost.
+    """
+    if err:
+        with suppress(OSError):
+            click.echo(without_controls(in_utf8(text)), err=True)
+    else:
+        echo_drawn(without_controls(text))
+
+
+def echo_drawn(text: str) -> None:
+    """Print a text with colours, the names in it `printable`; otherwise as `echo`."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def echo_json(document: Any) -> None:
     """Print one JSON document; numbers that JSON has no word for become "nan", "inf" and "-inf"."""
+    echo(terminal_json(finite(document, str), indent=2))
+
+
+def terminal_json(document: Any, indent: int | None = None) -> str:
+    """Return JSON that a terminal can show: where control characters are in it, all but ASCII is escaped."""
     # Surrogates of names that are no UTF-8 come out as \udcxx, which is JSON's own way to write them.
-    echo(json.dumps(finite(document, str), indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    return text if without_controls(text) == text else json.dumps(document, indent=indent)
 
 
 def colours() -> Literal["24bit", "256", "none"]:

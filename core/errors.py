@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import socket
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 
 COMMAND_LINE = "ROBOTROVE_COMMAND_LINE"  # set while the command line runs, also for the processes that it starts
 _MOST_SHOWN = 6  # numbers in a sentence
+# C0 but tab and line feed, C1, separators of lines, and what reorders the letters around it (UAX #9).
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _PACKAGE = f"{Path(__file__).resolve().parent.parent}{os.sep}"
 
 
@@ -263,6 +266,11 @@ def check_utf8(path: str, todo: str) -> None:
 def printable(text: str) -> str:
     """Return text on one line, control characters written as escapes: names in files are not for terminals."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in in_utf8(text))
+
+
+def without_controls(text: str) -> str:
+    """Return text with control characters, and those that reorder letters, as escapes; its lines and tabs stay."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -180,6 +180,12 @@ def not_opened(path: Path, exc: OSError) -> EpisodeRejected:
         return EpisodeRejected(
             "being_written", f"{path} is open for writing in another process; rerun when the recording is closed"
         )
+    if "unable to lock" in text:  # only where the variable says so: else it is opened without
+        return EpisodeRejected(
+            "unreadable_file",
+            f"{path} cannot be locked: {os.strerror(exc.errno or 0)}; its file system has no locks: "
+            "unset HDF5_USE_FILE_LOCKING, or set it to FALSE",
+        )
     if "already open for write" in text:
         return EpisodeRejected(
             "being_written",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import subprocess
 import time
@@ -10,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..core.errors import UsageError
+from ..core.machine import usable_cpus
 from .executor import Executor
 from .stage import WORKERS_LOG, RankMarks, Stage
 from .worker import Worker
@@ -28,7 +28,7 @@ class LocalExecutor(Executor):
     def __init__(self, *, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
             raise UsageError("workers", str(workers), "1 or more")
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or usable_cpus()
         self._idle: deque[Worker] = deque()
 
     @property
@@ -99,7 +99,7 @@ class LocalExecutor(Executor):
 
 def _share(workers: int) -> int:
     """Return how many CPUs each of some workers may use."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, workers))
+    return max(1, usable_cpus() // max(1, workers))
 
 
 def _worker(stage: Stage, cpus: int) -> Worker:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from datatrove.utils.logging import logger
 
+from ..core.errors import without_controls
 from .stage import RankMarks, Stage
 
 # malloc.h of glibc
@@ -19,6 +22,7 @@ class RankRunner(PipelineExecutor):
 
     def __init__(self, stage: Stage) -> None:
         give_memory_back()
+        logger.configure(patcher=_patch)
         self._stage = stage
         self._asked = stage.build()  # steps that never run, so that they can be asked about every rank
         super().__init__(self._asked, str(stage.logs), skip_completed=True)
@@ -57,6 +61,11 @@ class RankRunner(PipelineExecutor):
 
 def _never(rank: int, world_size: int) -> bool:
     return False
+
+
+def _patch(record: dict[str, Any]) -> None:
+    """Make a line of the log one that terminals can show: names in files reach it."""
+    record["message"] = without_controls(record["message"])
 
 
 def give_memory_back() -> None:

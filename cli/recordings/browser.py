@@ -12,14 +12,12 @@ from glob import has_magic
 from math import prod
 from typing import Any
 
-import click
-
 from ...core.errors import EpisodeRejected, RobotroveError, UsageError, nearest, printable
 from ...formats.hdf5.file_facts import conversions
 from ...formats.hdf5.hdf5_file import group_links, lookup, object_name, reading
 from ...formats.hdf5.preview import pictures, preview
 from ...formats.hdf5.tree import Node, grown, tree
-from ..output import colours, columns, counted, echo, padded
+from ..output import colours, columns, counted, echo, echo_drawn, padded
 from .object_lines import FRAMES, facts, preview_lines, tree_lines
 
 _HELP = {
@@ -61,7 +59,7 @@ class Browser(cmd.Cmd):
                     if self.onecmd(line):
                         break
             return self._has_failed
-        click.echo("help shows the commands")
+        echo("help shows the commands")
         with suppress(ImportError):  # Python may lack it, and then has neither completion nor history
             import readline
 
@@ -73,7 +71,7 @@ class Browser(cmd.Cmd):
                 self.cmdloop()
                 return self._has_failed
             except KeyboardInterrupt:
-                click.echo()
+                echo("")
 
     @property
     def prompt(self) -> str:  # type: ignore[override]  # an attribute in `cmd`, which reads it before each line
@@ -87,7 +85,7 @@ class Browser(cmd.Cmd):
         except RobotroveError as exc:
             self._has_failed = True
             text = f"{exc.detail} ({exc.reason})" if isinstance(exc, EpisodeRejected) else str(exc)
-            click.echo(f"error: {f'line {self._line}: ' if self._line else ''}{text}", err=True)
+            echo(f"error: {f'line {self._line}: ' if self._line else ''}{text}", err=True)
             return False
 
     def emptyline(self) -> bool:
@@ -97,7 +95,7 @@ class Browser(cmd.Cmd):
         if line != "EOF":  # cmd's word for Ctrl-D
             word = line.split()[0]
             raise UsageError(printable(word), f"is not a command{nearest(word, [*_HELP, 'quit'])}", ", ".join(_HELP))
-        click.echo()
+        echo("")
         return True
 
     def do_help(self, arg: str) -> None:
@@ -145,7 +143,7 @@ class Browser(cmd.Cmd):
         found = preview(self._file, node.path)
         shown = pictures(self._file, node.path, FRAMES, conversions(self._file))
         lines = [*preview_lines(found, shown, colours())]
-        echo("\n".join(lines or ["no values to show: the dataset is empty, or of another type"]))
+        echo_drawn("\n".join(lines or ["no values to show: the dataset is empty, or of another type"]))
         self._has_failed |= bool(shown.problem or (found and found.problem))
 
     def do_find(self, arg: str) -> None:

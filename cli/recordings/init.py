@@ -48,7 +48,7 @@ def _guessed(files: tuple[str, ...]) -> tuple[str, str]:
     with Bar("reading files") as bar:
         found = guess(list(map(Path, files)), bar.show)
     for problem in found.problems:
-        click.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)
     episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
     return pipeline_text(found, f"{_name(files)}_lerobot"), f"layout {found.layout}, {episodes}, {frames}"
 

@@ -27,7 +27,7 @@ from ...media.image.overview import contact_sheet
 from ...media.image.pixels import Pixels
 from ..arguments import write_new
 from ..display import Bar
-from ..output import colours, counted, echo, echo_json, size
+from ..output import colours, counted, echo, echo_drawn, echo_json, size
 from .browser import Browser
 from .dataset_lines import OpenedDataset, curve_lines, dataset_lines, episode_lines, is_dataset, strip_lines
 from .object_lines import FRAMES, preview_lines, tree_lines
@@ -191,7 +191,7 @@ def _browse(path: Path) -> int:
     is_script = not sys.stdin.isatty()
     with open_part(path) as (opened, fault):
         for line in _head_lines(path, opened, fault)[is_script:]:
-            click.echo(line, err=is_script)
+            echo(line, err=is_script)
         has_failed = Browser(path.name, opened).run()
     return 1 if fault or (is_script and has_failed) else 0
 
@@ -227,7 +227,7 @@ def _show_file(path: Path, view: _View) -> int:
                 _show_values(opened, branch.node, specs, faults)
         _write_sheet(view, _file_strips(opened, root, "", specs, faults))
     if faults:
-        click.echo(f"{counted(len(faults), 'object')} cannot be read: the file is damaged", err=True)
+        echo(f"{counted(len(faults), 'object')} cannot be read: the file is damaged", err=True)
     return 1 if faults or fault else 0
 
 
@@ -244,7 +244,7 @@ def _announced(items: Iterator[_T], noun: str) -> Iterator[_T]:
     due = monotonic() + _PATIENCE
     for count, item in enumerate(items, 1):
         if monotonic() > due:
-            click.echo(f"reading: {counted(count, noun)} so far", err=True)
+            echo(f"reading: {counted(count, noun)} so far", err=True)
             due = monotonic() + _PATIENCE
         yield item
 
@@ -253,7 +253,7 @@ def _show_values(opened: Any, node: Node, specs: Mapping[str, ColumnSpec], fault
     found = preview(opened, node.path)
     shown = pictures(opened, node.path, FRAMES, specs)
     for line in preview_lines(found, shown, colours(), "  " * (node.level + 1)):
-        echo(line)
+        echo_drawn(line)
     if shown.problem or (found and found.problem):
         faults.append(node.path)
 
@@ -319,7 +319,7 @@ def _show_dataset(root: Path, view: _View) -> int:
     for key in opened.colour_cameras():
         shown = [(at.index, frame) for at in episodes for _, frame in opened.pictures(key, at, [0])]
         for line in strip_lines(f"{key}, first frames of episodes", shown, colours()):
-            echo(line)
+            echo_drawn(line)
     _write_sheet(view, strips)
     return _report_faults(opened)
 
@@ -332,7 +332,7 @@ def _episode_strips(opened: OpenedDataset, at: Any) -> Iterator[Strip]:
 
 def _report_faults(opened: OpenedDataset) -> int:
     for fault in opened.faults:
-        click.echo(f"DAMAGED: {printable(fault)}", err=True)
+        echo(f"DAMAGED: {printable(fault)}", err=True)
     return 1 if opened.faults else 0
 
 
@@ -351,10 +351,10 @@ def _show_episode(root: Path, episode: int, view: _View) -> int:
         echo(line)
     for key, shown in strips.items():
         for line in strip_lines(f"{key}, frames", shown, colours()):
-            echo(line)
+            echo_drawn(line)
     names = {key: opened.dataset.features[key].names for key in series}
     for line in curve_lines(series, names, colours()):
-        echo(line)
+        echo_drawn(line)
     _write_sheet(view, _episode_strips(opened, at))
     return _report_faults(opened)
 
@@ -369,7 +369,7 @@ def _show_in_rerun(root: Path, episode: int, target: Path | None) -> int:
     else:
         log.show()
     if log.note:
-        click.echo(f"note: {printable(log.note)}", err=True)
+        echo(f"note: {printable(log.note)}", err=True)
     return _report_faults(opened)
 
 

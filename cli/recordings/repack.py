@@ -125,7 +125,7 @@ def _analyze(
     new_files = "" if planned is None else f"; {counted(len(planned), 'file')} after repack"
     echo(f"{counted(len(rows), 'file')}, {counted(episodes, 'episode')}, {size(stored)}{new_files}")
     for path, reason, detail in rejected:
-        click.echo(f"{printable(path)}: rejected, {reason}: {printable(detail)}", err=True)
+        echo(f"{printable(path)}: rejected, {reason}: {printable(detail)}", err=True)
     return int(bool(rejected))
 
 

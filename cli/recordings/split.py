@@ -112,12 +112,12 @@ def report(written: Sequence[Written], notes: Sequence[str], as_json: bool, reje
     else:
         echo("\n".join((*_lines(written), *(f"note: {printable(note)}" for note in notes))))
         for label, reason, detail in rejected:
-            click.echo(f"{printable(label)}: rejected, {reason}: {printable(detail)}", err=True)
+            echo(f"{printable(label)}: rejected, {reason}: {printable(detail)}", err=True)
         if written:
             echo(f"\nnext: robotrove inspect -r {quote(printable(str(written[0].path.parent)))}")
         for new in (new for new in written if new.missing):
             lacks = f"is kept, and lacks {counted(len(new.missing), 'episode')}, such as {new.missing[0]}"
-            click.echo(printable(f"{new.path}: {lacks}; --overwrite writes it again"), err=True)
+            echo(printable(f"{new.path}: {lacks}; --overwrite writes it again"), err=True)
     return 1 if rejected or any(new.missing for new in written) else 0
 
 

@@ -73,11 +73,9 @@ def command(
                 found = execute(resolved, workspace, where, **options)
     except KeyboardInterrupt:
         if isinstance(where, Detached) and where.is_detached:
-            click.echo(
-                f"the jobs continue; robotrove cancel {shlex.quote(str(workspace.run_dir))} cancels them", err=True
-            )
+            echo(f"the jobs continue; robotrove cancel {shlex.quote(str(workspace.run_dir))} cancels them", err=True)
         else:
-            click.echo("rerun the same command to resume", err=True)
+            echo("rerun the same command to resume", err=True)
         raise
     if isinstance(found, Submission):
         echo_json(_submitted(found, workspace)) if as_json else echo(_told(found, workspace))

@@ -18,6 +18,7 @@ from ...core.columns import Loss
 from ...core.episode import EXAMPLE, Episode, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, in_utf8, printable
 from ...core.features import DEFAULT_FEATURES, Features, cameras, difference, named_like, video_cameras
+from ...core.machine import usable_cpus
 from ...core.source_file import SourceFile
 from ...formats.lerobot.features.feature_kind import kind_of
 from ...formats.lerobot.time_limits import is_too_long_for_v21
@@ -59,7 +60,7 @@ def estimate(features: Features, frames: int, video: VideoSettings, datasets: in
     pixels = frames * sum(camera.shape[0] * camera.shape[1] for camera in seen.values())
     numbers = frames * sum(8 * prod(feature.shape) for key, feature in features.items() if key not in seen)
     size = round(pixels * _BYTES_PER_PIXEL[codec] + numbers)
-    seconds = pixels * _NS_PER_PIXEL[codec] / 1e9 / len(os.sched_getaffinity(0))
+    seconds = pixels * _NS_PER_PIXEL[codec] / 1e9 / usable_cpus()
     return Estimate(base + size, base + (1 + datasets) * size, seconds)
 
 

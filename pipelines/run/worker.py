@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import explained, packages_needed
+from ...core.machine import open_standard_streams
 
 if TYPE_CHECKING:
     from ...executors.rank_runner import RankRunner
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Work until standard input ends; if that happens in the middle of a rank, end at once."""
+    open_standard_streams()
     # Only the protocol goes to the real standard output; whatever a library prints goes to the log.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

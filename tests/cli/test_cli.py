@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -110,3 +111,36 @@ def test_bad_usage_in_json(robotrove: Callable[..., Outcome]) -> None:
     found = robotrove("status", "--json", "--nothing")
     assert found.code == 2
     assert "No such option" in json.loads(found.err.splitlines()[-1])["found"]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["schema"]])
+def test_a_full_disk_behind_standard_output(arguments: list[str], unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 1
+    first, *_ = done.stderr.splitlines()
+    assert first == "error: standard output: cannot be written: No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_behind_standard_error(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "inspect", tmp_path / "no.hdf5"], stderr=full, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (2, b"")
+
+
+def test_the_error_of_a_command_has_no_control_characters(robotrove: Callable[..., Outcome], tmp_path: Path) -> None:
+    found = robotrove("inspect", tmp_path / "a\x1b[2J\x9b\u202e.hdf5", "--json")
+    assert found.code == 2
+    text, *_, last = found.err.splitlines()
+    assert r"a\x1b[2J\x9b\u202e.hdf5" in text
+    assert json.loads(last)["where"].endswith("a\x1b[2J\x9b\u202e.hdf5")
+    assert "\x1b" not in last
+    assert "\x9b" not in last

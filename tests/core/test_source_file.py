@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from robotrove.core.source_file import SourceFile
+from robotrove.core.source_file import SourceFile, not_opened
 
 
 def test_a_file_is_measured_once_and_compared_later(tmp_path: Path) -> None:
@@ -37,3 +38,15 @@ def test_a_missing_file(tmp_path: Path) -> None:
         planned.is_changed()
     path.write_bytes(b"")
     assert planned.is_changed(), "it was missing when it was planned"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_names_the_variable(tmp_path: Path, number: int) -> None:
+    """HDF5_USE_FILE_LOCKING=TRUE wins over h5py's `locking`; the text is that of HDF5 2.0 for each of them."""
+    said = f"unable to lock file, errno = {number}, error message = '{os.strerror(number)}'"
+    found = not_opened(tmp_path, OSError(number, f"Unable to synchronously open file ({said})"))
+    assert found.reason == "unreadable_file"
+    assert found.detail == (
+        f"{tmp_path} cannot be locked: {os.strerror(number)}; its file system has no locks: "
+        "unset HDF5_USE_FILE_LOCKING, or set it to FALSE"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...core.errors import Damaged, RobotroveError
 from ...core.features import frame_size
+from ...core.machine import usable_cpus
 from ...formats.lerobot import time_limits
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import VideoFile
@@ -46,7 +46,7 @@ class VideosCheck(Check[Dataset]):
             own = list(dataset.video_files(key))
             files += own
             means += [_means(dataset, key) if deep else None] * len(own)
-        pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        pool = ThreadPoolExecutor(usable_cpus())
         try:
             found = pool.map(lambda *about: list(self._file(dataset, *about)), files, means)
             for file in files:

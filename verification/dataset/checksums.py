@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ...core.checksums import CHECKSUMS, FileSum, problem, read_list
 from ...core.errors import Damaged, printable
+from ...core.machine import usable_cpus
 from ...formats.lerobot.dataset_files import leads_inside
 from ...formats.lerobot.datasets.dataset import Dataset
 from ..check import Check, Diagnostic
@@ -29,7 +29,7 @@ class ChecksumsCheck(Check[Dataset]):
         sums = read_list(dataset.root)
         if outside := next((name for name in sums if not leads_inside(name)), None):
             raise Damaged(CHECKSUMS, f"names {outside!r}, which is outside of the dataset")
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             for name, found in zip(sums, pool.map(partial(_problem, dataset), sums.items()), strict=True):
                 dataset.opened(name)
                 if found:
