@@ -93,13 +93,20 @@ def read_sealed(path: Path) -> str:
     return unsealed(path.read_bytes())
 
 
-def write_list(root: Path, sums: Mapping[str, FileSum]) -> None:
-    """Write the list of checksums of a dataset: a line per file, then one with their number and digest."""
+def write_list(root: Path, sums: Mapping[str, FileSum], *, beside: Path | None = None) -> None:
+    """Write the list of checksums of a dataset: a line per file, then one with their number and digest.
+
+    Args:
+        root: The dataset.
+        sums: Its files.
+        beside: As in `write_file`.
+    """
     lines = (json.dumps({"path": name, **found._asdict()}, ensure_ascii=False) + "\n" for name, found in sums.items())
     text = "".join(lines).encode()
     end = {"lines": len(sums), "sha256": hashlib.sha256(text).hexdigest()}
-    (root / CHECKSUMS).parent.mkdir(parents=True, exist_ok=True)
-    write_file(root / CHECKSUMS, text + json.dumps(end).encode() + b"\n")
+    # No parents: another committer may have given the dataset its name, and the old one must not come back.
+    (root / CHECKSUMS).parent.mkdir(exist_ok=True)
+    write_file(root / CHECKSUMS, text + json.dumps(end).encode() + b"\n", beside=beside)
 
 
 def read_list(root: Path) -> dict[str, FileSum]:

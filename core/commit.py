@@ -180,9 +180,16 @@ def file_attempt(target: Path) -> Iterator[Path]:
         attempt.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a small file so that a reader sees the old one or the new one, whole."""
-    attempt = path.with_name(attempt_name(path.name))
+def write_file(path: Path, content: bytes, *, beside: Path | None = None) -> None:
+    """Write a small file so that a reader sees the old one or the new one, whole.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        beside: File or folder that the attempt is beside; the file itself by default.
+    """
+    place = beside or path
+    attempt = place.with_name(attempt_name(place.name))
     try:
         with open(attempt, "wb") as stream:
             stream.write(content)

@@ -50,10 +50,14 @@ class Committer(Bound, DatasetStep):
             raise RobotroveError(str(root), "no block made a dataset", "see `dataset:` in the pipeline")
         with suppress(FileNotFoundError):  # only there when rejected episodes were retried
             shutil.rmtree(workspace.output_replaced(self.binding.run.run_id))
+        for path in root.parent.iterdir():
+            if path.name.startswith(f"{root.name}.") and is_attempt(path.name):
+                path.unlink(missing_ok=True)
 
     def _commit(self, root: Path) -> None:
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            # A second committer may be removing it too.
+            shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         self._list_files(root)
         sync_tree(root)
         if self.binding.replaces_base:
@@ -83,4 +87,5 @@ class Committer(Bound, DatasetStep):
             names = {path.relative_to(dataset).as_posix(): path for path in paths}
             names.pop(CHECKSUMS, None)  # of an attempt that was killed
             sums = {name: known.get(path.relative_to(root).as_posix()) for name, path in names.items()}
-            write_list(dataset, {name: found or file_sum(names[name]) for name, found in sums.items()})
+            # Aside: another committer removes attempts in the dataset, and syncs all that it finds there.
+            write_list(dataset, {name: found or file_sum(names[name]) for name, found in sums.items()}, beside=root)
