@@ -55,7 +55,7 @@ class Reader(Bound, PipelineStep, ABC):
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """Return the recording of an episode, as it was planned."""
-        return SourceFile(Path(row.path), row.size, row.mtime_ns)
+        return SourceFile(Path(row.path), row.size, row.mtime_ns, row.inode, row.ctime_ns)
 
     def other_files_of(self, row: EpisodeRow) -> list[SourceFile]:
         """Return the other files that an episode takes data from, as they were when it was planned."""

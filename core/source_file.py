@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -95,12 +95,16 @@ class SourceFile:
         path: Its absolute path.
         size: Bytes when it was planned; 0 before that, and for a missing file.
         mtime_ns: Modification time when it was planned, in ns since the epoch; 0 likewise.
+        inode: Its number in the file system then; 0 likewise.
+        ctime_ns: Time of the last change to the file or its inode then; 0 likewise, and in runs of before 0.2.3.
         origin: The address that it is fetched from; empty for a file of this machine.
     """
 
     path: Path
     size: int = 0
     mtime_ns: int = 0
+    inode: int = field(default=0, compare=False)
+    ctime_ns: int = field(default=0, compare=False)
     origin: str = ""
 
     @property
@@ -118,12 +122,14 @@ class SourceFile:
         return self.path
 
     def measured(self) -> Self:
-        """Return the file with its current size and time."""
+        """Return the file with its current size, times and inode."""
         try:
             state = os.stat(self.open())
         except OSError:
-            return replace(self, size=0, mtime_ns=0)
-        return replace(self, size=state.st_size, mtime_ns=state.st_mtime_ns)
+            return replace(self, size=0, mtime_ns=0, inode=0, ctime_ns=0)
+        return replace(
+            self, size=state.st_size, mtime_ns=state.st_mtime_ns, inode=state.st_ino, ctime_ns=state.st_ctime_ns
+        )
 
     def is_changed(self) -> bool:
         """True if the file is no longer as it was planned.
@@ -134,16 +140,30 @@ class SourceFile:
         state = os.stat(self.path)
         return (state.st_size, state.st_mtime_ns) != (self.size, self.mtime_ns)
 
+    def may_differ(self) -> bool:
+        """True if a file of the same size and time may have other data: its inode or ctime is another one.
+
+        A copy, a changed mode, a hard link and another mount of a network file system do this too: only data tell.
+
+        Raises:
+            OSError: If it is missing.
+        """
+        state = os.stat(self.path)
+        return self.ctime_ns != 0 and (state.st_ino, state.st_ctime_ns) != (self.inode, self.ctime_ns)
+
 
 def files_text(paths: Iterable[Path]) -> str:
-    """Return files as they are now, with size and time, as JSON for the manifest; empty without any."""
+    """Return files as they are now, with size, times and inode, as JSON for the manifest; empty without any."""
     files = [SourceFile(path).measured() for path in sorted(paths)]
-    return json.dumps([(str(file.path), file.size, file.mtime_ns) for file in files]) if files else ""
+    states = [(str(file.path), file.size, file.mtime_ns, file.inode, file.ctime_ns) for file in files]
+    return json.dumps(states) if files else ""
 
 
-def read_files(text: str) -> list[tuple[Path, int, int]]:
-    """Return path, size and time of each file of `files_text`."""
-    return [(Path(path), size, mtime_ns) for path, size, mtime_ns in json.loads(text or "[]")]
+def read_files(text: str) -> list[tuple[Path, int, int, int, int]]:
+    """Return path, size, mtime_ns, inode and ctime_ns of each file of `files_text`."""
+    return [
+        (Path(path), size, mtime_ns, *(known or (0, 0))) for path, size, mtime_ns, *known in json.loads(text or "[]")
+    ]
 
 
 def beside(file: str, name: str) -> Path | None:

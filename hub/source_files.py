@@ -45,6 +45,10 @@ class RemoteFile(SourceFile):
         """See the base class."""
         return False
 
+    def may_differ(self) -> bool:
+        """See the base class."""
+        return False
+
 
 def find(text: str, suffixes: Sequence[str]) -> list[SourceFile]:
     """Return the files that a name, a folder or a pattern elsewhere means; nothing is fetched yet.
@@ -65,10 +69,14 @@ def find(text: str, suffixes: Sequence[str]) -> list[SourceFile]:
     return [RemoteFile(place.file, origin=place.url) for place in places]
 
 
-def source_file(path: Path, size: int = 0, mtime_ns: int = 0) -> SourceFile:
+def source_file(path: Path, size: int = 0, mtime_ns: int = 0, inode: int = 0, ctime_ns: int = 0) -> SourceFile:
     """Return the file at a path, a remote one if the path is a place of the cache."""
     place = cache.place_of(path)
-    return RemoteFile(path, size, mtime_ns, place.url) if place else SourceFile(path, size, mtime_ns)
+    return (
+        RemoteFile(path, size, mtime_ns, origin=place.url)
+        if place
+        else SourceFile(path, size, mtime_ns, inode, ctime_ns)
+    )
 
 
 def dataset_place(text: str) -> Path:

@@ -38,6 +38,9 @@ class EpisodeRow:
         success: The recorder's label, None without one.
         size: Size of the file in bytes when it was planned.
         mtime_ns: Modification time of the file when it was planned.
+        inode: Its number in the file system then, see `SourceFile`.
+        ctime_ns: Time of its last change then, likewise.
+        content: Second digest, `Episode.content_digest`, where planning needed it; else empty.
         shard: Rank of the shard, -1 if planning rejected the episode.
         reason: Name of the rejection, empty if kept.
         detail: One sentence about the rejection.
@@ -65,11 +68,18 @@ class EpisodeRow:
     start: int = 0
     mapping: str = ""
     files: str = ""
+    inode: int = 0
+    ctime_ns: int = 0
+    content: str = ""
 
     @property
     def label(self) -> str:
         """File and key, for people."""
         return printable(f"{self.source}:{self.key}" if self.key else self.source)
+
+    def doubted(self, content: str) -> EpisodeRow:
+        """Return the row as one with digests to compare, whatever the inode; `content` is the second if it has none."""
+        return replace(self, inode=-1, ctime_ns=-1, content=self.content or content)
 
     def rejected(self, rejection: Rejection) -> EpisodeRow:
         """Return the row with a rejection noted."""
@@ -97,9 +107,13 @@ _SCHEMA = pa.schema(
         ("start", pa.int64()),
         ("mapping", pa.dictionary(pa.int32(), pa.string())),
         ("files", pa.dictionary(pa.int32(), pa.string())),
+        ("inode", pa.int64()),
+        ("ctime_ns", pa.int64()),
+        ("content", pa.string()),
     ]
 )
-_ADDED = {"start", "mapping", "files"}  # in 0.2.3; status and trace read earlier manifests too
+# In 0.2.3; status and trace read earlier manifests too.
+_ADDED: dict[str, Any] = {"start": 0, "mapping": "", "files": "", "inode": 0, "ctime_ns": 0, "content": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +150,9 @@ class Manifest:
         with undamaged(path):
             _check_columns(path)
             table = pq.read_table(path, schema=_SCHEMA, filters=filters)
-        mappings, files = _shared_texts(table["mapping"]), _shared_texts(table["files"])
-        rows = zip(table.drop_columns([*_ADDED]).to_pylist(), table["start"].to_pylist(), mappings, files, strict=True)
-        return cls(
-            [EpisodeRow(**row, start=start or 0, mapping=mapping, files=others) for row, start, mapping, others in rows]
-        )
+        added = zip(*(_added(table[name], absent) for name, absent in _ADDED.items()), strict=True)
+        rows = zip(table.drop_columns([*_ADDED]).to_pylist(), added, strict=True)
+        return cls([EpisodeRow(**row, **dict(zip(_ADDED, values, strict=True))) for row, values in rows])
 
     @staticmethod
     def columns(path: Path, *names: str) -> list[list[Any]]:
@@ -157,16 +169,18 @@ class Manifest:
         return 1 + max(shards, default=-1)
 
 
-def _shared_texts(column: pa.ChunkedArray) -> list[str]:
-    """Return the texts of a column, one object for equal ones."""
-    encoded = column.combine_chunks()
-    texts = encoded.dictionary.to_pylist()
-    return ["" if index is None else texts[index] for index in encoded.indices.to_pylist()]
+def _added(column: pa.ChunkedArray, absent: Any) -> list[Any]:
+    """Return the values of a column, one object for equal texts; `absent` for those that its manifest lacks."""
+    values = column.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        texts = values.dictionary.to_pylist()
+        return [absent if index is None else texts[index] for index in values.indices.to_pylist()]
+    return [absent if value is None else value for value in values.to_pylist()]
 
 
 def _check_columns(path: Path) -> None:
     """Raise KeyError for columns that the file does not have: pyarrow would read nulls in their place."""
-    if missing := sorted(set(_SCHEMA.names) - _ADDED - set(pq.read_schema(path).names)):
+    if missing := sorted(set(_SCHEMA.names) - _ADDED.keys() - set(pq.read_schema(path).names)):
         raise KeyError(f"no column {', '.join(missing)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, nearest, of_episode
 from ...core.source_file import Reach, SourceFile, files_below, is_remote, read_files
 from ...formats.hdf5 import LAYOUTS
-from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5
+from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, source_digests
 from ...formats.hdf5.layout import Layout
 from ...formats.hdf5.mapping import ColumnSpec
+from ...formats.hdf5.stored_rows import check_rows
 from ...hub.source_files import find, source_file
 from ...manifests.manifest import EpisodeRow
 from ..reader import Reader
@@ -122,7 +123,7 @@ class Hdf5Reader(Reader):
     def episodes(self, file: SourceFile, rows: Sequence[EpisodeRow]) -> Iterator[Episode]:
         """See the base class."""
         try:
-            _check_unchanged({rows[0].source: file})
+            _doubtful({rows[0].source: file})
             opened = open_hdf5(file.path, locking=False, reach=self._reach(file))
         except EpisodeRejected as exc:
             yield from (_unusable(row, exc) for row in rows)
@@ -130,17 +131,28 @@ class Hdf5Reader(Reader):
         with opened:
             layout = self._layout()
             for row in rows:
-                others = {f"{other.path}, with data of {row.source},": other for other in self.other_files_of(row)}
+                check = self._check(file, row)
                 try:
-                    _check_unchanged(others)
+                    check()
                     ep = layout.open(opened, row.key, row.mapping)
                 except (EpisodeRejected, MemoryError) as exc:
                     ep = _unusable(row, of_episode(exc, "opening it"))
                 origin = replace(ep.origin, row=row.index, digest=row.digest)
-                ep = ep.planned(origin, partial(_check_unchanged, {row.source: file, **others}))
+                ep = ep.planned(origin, check)
                 self.stat_update("episodes")
                 yield ep
                 ep.close()
+
+    def _check(self, file: SourceFile, row: EpisodeRow) -> _Check:
+        others = {f"{other.path}, with data of {row.source},": other for other in self.other_files_of(row)}
+        return _Check(row, {row.source: file, **others}, partial(self._digests, file, row))
+
+    def _digests(self, file: SourceFile, row: EpisodeRow) -> tuple[str, str]:
+        """Return the digests of an episode as its files are now, the second only if planning needed it."""
+        layout = self._layout()
+        with open_hdf5(file.path, locking=False, reach=self._reach(file), is_fresh=True) as opened:
+            digest, _ = source_digests(layout.group(opened, row.key), check_rows)
+            return digest, layout.open(opened, row.key, row.mapping).content_digest() if row.content else ""
 
     def _reach(self, file: SourceFile) -> Reach | None:
         return (
@@ -149,14 +161,14 @@ class Hdf5Reader(Reader):
 
     def file_of(self, row: EpisodeRow) -> SourceFile:
         """See the base class."""
-        return self._source_file(Path(row.path), row.size, row.mtime_ns)
+        return self._source_file(Path(row.path), row.size, row.mtime_ns, row.inode, row.ctime_ns)
 
     def other_files_of(self, row: EpisodeRow) -> list[SourceFile]:
         """See the base class."""
         return [self._source_file(*file) for file in read_files(row.files)]
 
-    def _source_file(self, path: Path, size: int, mtime_ns: int) -> SourceFile:
-        return (source_file if any(map(is_remote, self.files)) else SourceFile)(path, size, mtime_ns)
+    def _source_file(self, path: Path, *planned: int) -> SourceFile:
+        return (source_file if any(map(is_remote, self.files)) else SourceFile)(path, *planned)
 
 
 def _matches(pattern: str) -> list[str]:
@@ -191,13 +203,54 @@ def _fetched_alone(scanned: Scanned, file: SourceFile) -> Scanned:
     return replace(scanned, rejection=replace(why, detail=detail))
 
 
-def _check_unchanged(files: Mapping[str, SourceFile]) -> None:
-    """Refuse files that are not as they were planned; the keys name them for people."""
+class _Check:
+    """Check that the data of an episode are those that were planned.
+
+    Inode and ctime tell which files to look into, and only the digests of planning tell: a copy, a changed mode or
+    another mount of a network file system give other numbers to the same data.
+
+    Args:
+        row: The episode.
+        files: Its recording and the other files with its data, by what they are called for people.
+        digests: Returns both digests as the files are now.
+    """
+
+    def __init__(self, row: EpisodeRow, files: dict[str, SourceFile], digests: Callable[[], tuple[str, str]]) -> None:
+        self._row, self._files, self._digests = row, files, digests
+
+    def __call__(self) -> None:
+        """Refuse other data.
+
+        Raises:
+            EpisodeRejected: source_changed.
+        """
+        doubtful = {name: self._files[name].measured() for name in _doubtful(self._files)}
+        if not doubtful:
+            return
+        try:
+            is_same = self._digests() == (self._row.digest, self._row.content)
+        except EpisodeRejected:
+            is_same = False  # it could be read when it was planned
+        if not is_same:
+            found = "other data than when the run was planned, with the same size and time"
+            raise EpisodeRejected("source_changed", f"{' or '.join(doubtful)} has {found}")
+        self._files |= doubtful
+
+
+def _doubtful(files: Mapping[str, SourceFile]) -> list[str]:
+    """Refuse files that are not as they were planned, and return the names of those that may have other data.
+
+    The keys name them for people.
+    """
+    doubtful = []
     for name, file in files.items():
         try:
             file.open()
             is_changed = file.is_changed()
+            if file.may_differ():
+                doubtful.append(name)
         except OSError as exc:
             raise EpisodeRejected("source_changed", f"{name} is missing now: {exc.strerror}") from exc
         if is_changed:
             raise EpisodeRejected("source_changed", f"{name} was changed after the run was planned")
+    return doubtful

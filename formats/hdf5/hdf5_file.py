@@ -110,7 +110,7 @@ def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), text
 
 
-def open_hdf5(path: Path, *, locking: bool, reach: Reach | None = None) -> h5py.File:
+def open_hdf5(path: Path, *, locking: bool, reach: Reach | None = None, is_fresh: bool = False) -> h5py.File:
     """Open a demonstration file for reading.
 
     Args:
@@ -119,6 +119,7 @@ def open_hdf5(path: Path, *, locking: bool, reach: Reach | None = None) -> h5py.
             system knows no locks the file is opened without one. False does not lock, unless this
             process has the file open with a lock already.
         reach: Folders of other files that its objects may be in; its own by default.
+        is_fresh: True for the data as they are now, also behind links, where this process has the file open already.
 
     Raises:
         EpisodeRejected: missing_file, empty_file, not_hdf5, truncated_file, being_written or
@@ -129,9 +130,10 @@ def open_hdf5(path: Path, *, locking: bool, reach: Reach | None = None) -> h5py.
     # "best-effort" is h5py's default; HDF5 insists that a file which this process has open already is
     # opened again in the same mode, whichever that was.
     failure = OSError()
+    driver = "stdio" if is_fresh else None  # HDF5 shares what it holds of an inode only with the same driver
     for mode in ("best-effort", True, False) if locking else (False, "best-effort", True):
         try:
-            return h5py.File(path, "r", locking=mode)
+            return h5py.File(path, "r", driver=driver, locking=mode)
         except OSError as exc:
             failure = exc
             if exc.errno not in _NO_LOCKS and "flag values don't match" not in str(exc):

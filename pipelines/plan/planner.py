@@ -138,9 +138,10 @@ def make_plan(pipeline: ResolvedPipeline, on_file: Callable[[int, int], None] = 
             del scanned  # it holds the files behind links open, with the lock that reading the content does not take
         on_file(number + 1, len(files))
     alike = _alike(found, base.episodes if base is not None else {})
-    content = reader.content_digests(alike) if alike else {}
-    uncertain = _refuse_known(found, base, content) if base is not None else []
-    _refuse_duplicates(found, content)
+    for number, digest in reader.content_digests(alike).items() if alike else ():
+        found[number].row = replace(found[number].row, content=digest)
+    uncertain = _refuse_known(found, base) if base is not None else []
+    _refuse_duplicates(found)
     features, fps, others = _most_have(found)
     if base is not None:
         features, fps, others = base.info.features, base.info.fps, base.dataset.path
@@ -174,6 +175,7 @@ def _episode(
     names = (str(file.path), source, scanned.key)
     shown = in_utf8(names[0]), in_utf8(names[1]), in_utf8(names[2])
     row = EpisodeRow(index, *shown, scanned.digest, 0, 0, 0, "", None, file.size, file.mtime_ns)
+    row = replace(row, inode=file.inode, ctime_ns=file.ctime_ns)
     ep = scanned.episode
     if names != shown:
         refused = Rejection("bad_name", "a name that is not UTF-8 cannot be stored; rename it", error=True)
@@ -314,21 +316,21 @@ def _alike(found: Sequence[_Found], known: Mapping[tuple[str, str], Sequence[Kno
     return [entry.row for entry in kept if any(counts[place] > 1 for place in entry.places)]
 
 
-def _refuse_duplicates(found: Sequence[_Found], content: Mapping[int, str]) -> None:
+def _refuse_duplicates(found: Sequence[_Found]) -> None:
     """Reject each episode that is listed before, under the same name in another file."""
     first: dict[tuple[str, str, str], EpisodeRow] = {}
     for entry in found:
         row = entry.row
         # Of damaged data it is empty: the run finds them, and names them.
-        if row.reason or not (digest := content.get(row.index)):
+        if row.reason or not row.content:
             continue
-        twin = first.setdefault((row.digest, row.key, digest), row)
+        twin = first.setdefault((row.digest, row.key, row.content), row)
         if twin is not row:
             detail = f"is the same episode as {twin.label}"
             entry.row = row.rejected(Rejection("duplicate_episode", detail, error=True))
 
 
-def _refuse_known(found: Sequence[_Found], base: Base, content: Mapping[int, str]) -> list[str]:
+def _refuse_known(found: Sequence[_Found], base: Base) -> list[str]:
     """Reject each episode that is in the dataset already; return notes on what is not certain."""
     by_length: list[str] = []
     others = 0
@@ -336,7 +338,7 @@ def _refuse_known(found: Sequence[_Found], base: Base, content: Mapping[int, str
         row = entry.row
         places = [] if row.reason else entry.places
         alike = [known for place in places for known in base.episodes.get(place, ())]
-        same = [known for known in alike if known.content is not None and known.content == content.get(row.index)]
+        same = [known for known in alike if known.content is not None and known.content == row.content]
         same += [known for known in alike if known.content is None and known.length == row.source_length]
         if same:
             detail = f"is episode {same[0].index} of {base.dataset.path}"

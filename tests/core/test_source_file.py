@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.core.source_file import SourceFile, not_opened
+from robotrove.core.source_file import SourceFile, files_text, not_opened, read_files
 
 
 def test_a_file_is_measured_once_and_compared_later(tmp_path: Path) -> None:
@@ -28,6 +28,34 @@ def test_a_file_is_measured_once_and_compared_later(tmp_path: Path) -> None:
     path.write_bytes(b"1234")
     os.utime(path, ns=(0, 1_500_000_000_123_456_789))
     assert planned.is_changed(), "by 1 byte"
+
+
+def test_inode_and_ctime_say_that_a_file_may_differ(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    path.write_bytes(b"12345")
+    planned, state = SourceFile(path).measured(), path.stat()
+    assert (planned.inode, planned.ctime_ns) == (state.st_ino, state.st_ctime_ns)
+    assert not planned.may_differ()
+    assert not SourceFile(path, 5, state.st_mtime_ns).may_differ(), "a run of before 0.2.3 does not know them"
+    path.write_bytes(b"54321")
+    os.utime(path, ns=(0, state.st_mtime_ns))
+    assert (planned.is_changed(), planned.may_differ()) == (False, True)
+    other = tmp_path / "other"
+    other.write_bytes(b"12345")
+    os.utime(other, ns=(0, state.st_mtime_ns))
+    moved = SourceFile(path).measured()
+    other.replace(path)
+    assert (moved.is_changed(), moved.may_differ()) == (False, True)
+
+
+def test_other_files_of_earlier_manifests(tmp_path: Path) -> None:
+    path = tmp_path / "part.h5"
+    path.write_bytes(b"123")
+    state = path.stat()
+    known = (path, 3, state.st_mtime_ns, state.st_ino, state.st_ctime_ns)
+    assert read_files(files_text([path])) == [known]
+    assert read_files(f'[["{path}", 3, 7]]') == [(path, 3, 7, 0, 0)]
+    assert (files_text([]), read_files("")) == ("", [])
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ class SourceEpisodes:
         """Yield the recording of each pair, gone through some steps; note which files are gone or changed."""
         for _, group in groupby(pairs, key=lambda pair: pair.row.path):
             waiting = {pair.row.index: pair for pair in group}
-            stream: Any = self._recordings.episodes([pair.row for pair in waiting.values()])
+            rows = [pair.row.doubted(pair.origin.content_digest or "") for pair in waiting.values()]
+            stream: Any = self._recordings.episodes(rows)
             for step in steps:
                 stream = step.run(stream)
             gone: list[Pair] = []
@@ -193,9 +194,10 @@ class SourceEpisodes:
 
 def _gone(row: EpisodeRow) -> str:
     """Return which file of an episode is missing or changed: one that its recording takes data from, or itself."""
-    for path, size, mtime_ns in read_files(row.files):
-        if not path.exists():
-            return f"{path} is missing"
-        if SourceFile(path, size, mtime_ns).is_changed():
-            return f"{path} was changed since"
-    return f"{row.path} {'was changed since' if Path(row.path).exists() else 'is missing'}"
+    recording = SourceFile(Path(row.path), row.size, row.mtime_ns)
+    for file in (*(SourceFile(*state) for state in read_files(row.files)), recording):
+        if not file.path.exists():
+            return f"{file.path} is missing"
+        if file.is_changed():
+            return f"{file.path} was changed since"
+    return f"{row.path} has other data than when the run was planned"

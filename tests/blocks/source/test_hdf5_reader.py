@@ -84,7 +84,7 @@ def test_a_local_file_is_not_looked_up_in_the_cache(tmp_path: Path, monkeypatch:
     with pytest.raises(FileNotFoundError):
         local.is_changed()
     remote = Hdf5Reader(files=["hf://datasets/lab/cubes"], layout="isaaclab").file_of(row)
-    assert remote == RemoteFile(place.file, 5, 7, f"hf://datasets/lab/cubes@{'0' * 40}/a.hdf5")
+    assert remote == RemoteFile(place.file, 5, 7, origin=f"hf://datasets/lab/cubes@{'0' * 40}/a.hdf5")
     assert not remote.is_changed()
 
 

@@ -121,6 +121,23 @@ def test_a_change_between_planning_and_running_names_the_file(
     assert (entry["reason"], str(part) in entry["detail"]) == ("source_changed", True)
 
 
+def test_other_data_with_size_and_time_kept_name_the_file(pipeline: Path, recording: Path, tmp_path: Path) -> None:
+    part = recording.with_name("part.h5")
+    state, data = part.stat(), part.read_bytes()
+
+    def change() -> None:
+        part.write_bytes(data.replace(np.float32(5).tobytes(), np.float32(-1).tobytes(), 1))
+        os.utime(part, ns=(1, state.st_mtime_ns))
+
+    with pytest.raises(UsageError, match="all 1 episodes were rejected"):
+        run_here(pipeline, tmp_path / "out", watcher=AtStart(change))
+    [entry] = map(json.loads, (tmp_path / "out.run" / "rejected.jsonl").read_text().splitlines())
+    assert (entry["reason"], f"{part}, with data of a.h5, has other data" in entry["detail"]) == (
+        "source_changed",
+        True,
+    )
+
+
 def test_a_changed_file_ends_the_run_that_was_planned(pipeline: Path, recording: Path, tmp_path: Path) -> None:
     run_here(pipeline, tmp_path / "out")
     os.utime(recording.with_name("part.h5"), ns=(1, 1))
