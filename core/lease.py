@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -108,6 +109,18 @@ def is_held(path: Path) -> bool:
         return False
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """True if a process of this machine is known to have a file open that belongs to this user or root."""
+    with suppress(OSError):  # there is no /proc, or it is another user's process
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_uid in (0, os.geteuid()):
+            for number in os.listdir(f"/proc/{pid}/fd"):
+                with suppress(OSError):  # closed meanwhile
+                    if os.path.samestat(os.stat(f"/proc/{pid}/fd/{number}"), found):
+                        return True
+    return False
+
+
 @contextmanager
 def lease(path: Path) -> Iterator[None]:
     """Hold the lease file `path` while the block runs; its mtime is the heartbeat.
@@ -127,7 +140,7 @@ def lease(path: Path) -> Iterator[None]:
         attempt.unlink(missing_ok=True)
     if not is_ours:
         raise RunLocked(str(path.parent), _AT_ONCE)
-    with heartbeat(path, identity):
+    with heartbeat(path, identity), open(path):  # by the open file `has_open` knows the process
         yield
 
 

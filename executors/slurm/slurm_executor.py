@@ -148,7 +148,7 @@ class SlurmExecutor(Detached):
         except BaseException:
             if self.is_detached:
                 with suppress(RobotroveError):  # the cause is what is to be told; jobs are found by their name later
-                    slurm_queue.cancel(submission.name)
+                    slurm_queue.cancel(submission.name, jobs)
             raise
         return submission
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...core.errors import RobotroveError, option
 
@@ -80,9 +81,23 @@ def ended_states(job_ids: list[str]) -> dict[tuple[str, int], str]:
     return found
 
 
-def cancel(name: str) -> None:
-    """Cancel every job of this name that this user may cancel."""
-    _ask("scancel", "--name", name)
+def cancel(name: str, folder: Path) -> list[str]:
+    """Cancel the jobs of this name with a script in a folder; returns their numbers.
+
+    The name alone may be that of any other run: it is read from a file.
+    """
+    lines = _ask("squeue", "--all", "--noheader", "--name", name, "--format", "%F|%o").splitlines()
+    own = {job for job, _, script in (line.partition("|") for line in lines) if _is_in(script, folder)}
+    if own:
+        _ask("scancel", *own)
+    return sorted(own, key=int)
+
+
+def _is_in(script: str, folder: Path) -> bool:
+    try:
+        return Path(script).parent.samefile(folder)
+    except OSError:
+        return False
 
 
 def max_array_size() -> int:

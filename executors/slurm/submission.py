@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ...core.commit import write_file
-from ...core.errors import UsageError
+from ...core.errors import UsageError, printable
 from ..executor import Executor
 from ..stage import Stage
 
@@ -21,6 +22,7 @@ Order = tuple[str, int]  # stage and rank
 
 FILE = "submission.json"
 _NAME_FILE = "name"
+_NAME = re.compile(r"robotrove-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +149,19 @@ def job_name(folder: Path) -> str:
 
     Args:
         folder: The run's folder for jobs.
+
+    Raises:
+        UsageError: If the name is not one that robotrove gives.
     """
     path = folder / _NAME_FILE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_file(path, f"robotrove-{secrets.token_hex(6)}".encode())
-    return path.read_text()
+    if not _NAME.fullmatch(name := path.read_text()):
+        raise UsageError(
+            str(path), f"{printable(name)} is no name that jobs of a run have", "robotrove-, 12 hex digits"
+        )
+    return name
 
 
 def log_of(folder: Path, job_id: str, task: int, *, is_array: bool) -> Path:

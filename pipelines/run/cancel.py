@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
-import socket
 import time
 
-from ...core.errors import UsageError
-from ...core.lease import holder_of, is_held
+from ...core.errors import UsageError, printable
+from ...core.lease import has_open, holder_of, is_held, own_identity
 from ...core.workspace import Workspace
 from ...executors.slurm import slurm_queue
 from ...executors.slurm.job_states import JobStates
+from ...executors.slurm.submission import job_name
 
 _PATIENCE_S = 15.0
 
@@ -20,26 +21,47 @@ _PATIENCE_S = 15.0
 def cancel(workspace: Workspace) -> list[str]:
     """End the jobs of a run and the command that works on it; returns what was ended, a sentence each.
 
+    What the files of the run name is not believed: only jobs with a script of this run are cancelled, and only a
+    process that has the run's lock open is interrupted.
+
     Raises:
-        UsageError: If that command is on another machine.
+        UsageError: If that command is on another machine, or is not known to work on this run.
         RobotroveError: If the cluster does not answer.
     """
     found = []
     states = JobStates(workspace.jobs)
     if states.submission is not None and states.live != {}:
-        slurm_queue.cancel(states.submission.name)
-        found.append(f"cancelled the jobs of {states.submission.name}: {', '.join(states.numbers)}")
+        name = job_name(workspace.jobs)
+        own = slurm_queue.cancel(name, workspace.jobs)
+        if own:
+            found.append(f"cancelled the jobs of {name}: {', '.join(own)}")
+        if others := [job for job in states.numbers if job not in own]:
+            found.append(f"left job {', '.join(others)} of that name: its script is in another folder")
     if is_held(workspace.lock):
-        holder = holder_of(workspace.lock)
-        if holder.get("host") != socket.gethostname():
-            raise UsageError(
-                str(workspace.run_dir),
-                f"process {holder.get('pid')} on {holder.get('host')} works on it",
-                f"a command on {holder.get('host')}",
-                f"there: robotrove cancel {shlex.quote(str(workspace.run_dir))}",
-            )
-        found.append(_ended(int(str(holder["pid"])), workspace))
+        found.append(_ended(_holder(workspace), workspace))
     return found or ["nothing works on this run"]
+
+
+def _holder(workspace: Workspace) -> int:
+    """Return the process that works on a run, once it is known to do so."""
+    holder, own = holder_of(workspace.lock), json.loads(own_identity())
+    pid, host, run_dir = holder.get("pid"), holder.get("host"), shlex.quote(str(workspace.run_dir))
+    if any(holder.get(key, own.get(key)) != own.get(key) for key in ("host", "boot", "namespace")):
+        place = "another container" if host == own["host"] else printable(str(host))
+        raise UsageError(
+            str(workspace.run_dir),
+            f"process {pid} on {place} works on it",
+            f"a command on {place}",
+            f"there: robotrove cancel {run_dir}",
+        )
+    if not has_open(int(str(pid)), workspace.lock):
+        raise UsageError(
+            str(workspace.lock),
+            f"names process {pid}, which is not known to have this file open",
+            "the lock of a command that works on this run",
+            f"if process {pid} is that command: kill -INT {pid}",
+        )
+    return int(str(pid))
 
 
 def _ended(pid: int, workspace: Workspace) -> str:
@@ -50,8 +72,6 @@ def _ended(pid: int, workspace: Workspace) -> str:
             os.kill(pid, number)
         except ProcessLookupError:
             break
-        except PermissionError as exc:
-            raise UsageError(str(workspace.run_dir), f"process {pid} is another user's", "one of your own") from exc
         until = time.monotonic() + _PATIENCE_S
         while is_held(workspace.lock) and time.monotonic() < until:
             time.sleep(0.1)

@@ -91,5 +91,5 @@ def test_where_no_cluster_can_be_asked_nothing_is_begun(run: Run, monkeypatch: p
     assert last in done.stderr
     assert "expected: a machine where squeue works" in done.stderr
     assert cancelled.returncode == 1
-    assert "scancel: is missing on this machine" in cancelled.stderr
+    assert "squeue: is missing on this machine" in cancelled.stderr
     assert len(live(run.output)) > 0

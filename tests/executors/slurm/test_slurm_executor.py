@@ -43,7 +43,10 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 def test_its_objection_is_told_once_and_what_was_submitted_is_cancelled(
     commands: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    cancelled = commands(scancel=f'echo "$@" >> {tmp_path}/cancelled')
+    cancelled = commands(
+        squeue=f'case "$*" in *%o*) echo "12|{tmp_path}/jobs/12_submission.sh"; esac',
+        scancel=f'echo "$@" >> {tmp_path}/cancelled',
+    )
     with pytest.raises(RobotroveError) as caught:
         SlurmExecutor().submit([bare_stage(tmp_path, "convert", 3)])
     assert str(caught.value).splitlines()[0] == (
@@ -53,7 +56,7 @@ def test_its_objection_is_told_once_and_what_was_submitted_is_cancelled(
     submission = Submission.read(tmp_path / "jobs")
     assert submission is not None
     assert submission.job_ids == []
-    assert cancelled.read_text() == f"--name {submission.name}\n"
+    assert cancelled.read_text() == "12\n"
 
 
 def test_a_cluster_that_cannot_cancel_either_hides_no_cause(commands: Callable[..., Path], tmp_path: Path) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from robotrove.core.errors import printable
+from robotrove.core.lease import own_identity
 from robotrove.core.workspace import Workspace
+from robotrove.executors.slurm.submission import Submission, job_name
 from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
 from robotrove.tests.slurm.jobs import wait_for
 from robotrove.tests.support.pipelines.faults import command
@@ -80,3 +87,110 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     done = command("cancel", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not a run directory" in done.stderr
+
+
+def _forged(run_dir: Path, pid: int) -> None:
+    """Write a lock that names a process, as that process would."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    lock = json.loads(own_identity()) | {"pid": pid, "started": fields[19]}
+    (run_dir / "run.lock").write_text(json.dumps(lock))
+
+
+@pytest.fixture
+def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the same user that has nothing to do with any run; it has a file open, as many have."""
+    with open(tmp_path / "bystander.log", "wb") as log, subprocess.Popen(["sleep", "600"], stdout=log) as process:
+        yield process
+        process.kill()
+
+
+def _refused(run_dir: Path, bystander: subprocess.Popen[bytes]) -> str:
+    before = (run_dir / "run.lock").read_bytes()
+    done = command("cancel", run_dir)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert bystander.poll() is None
+    assert (run_dir / "run.lock").read_bytes() == before
+    return done.stderr
+
+
+def test_a_lock_that_names_another_process(pipeline: Path, tmp_path: Path, bystander: subprocess.Popen[bytes]) -> None:
+    """Its pid and start time are right, and it is this user's: it is ended only if it has the lock open."""
+    run_here(pipeline, tmp_path / "out")
+    run_dir, pid = tmp_path / "out.run", bystander.pid
+    _forged(run_dir, pid)
+    said = _refused(run_dir, bystander)
+    assert f"{run_dir}/run.lock: names process {pid}, which is not known to have this file open" in said
+    assert f"kill -INT {pid}" in said
+
+    # A file that the process has open, under the name of the lock
+    _forged(run_dir, pid)
+    (tmp_path / "bystander.log").write_bytes((run_dir / "run.lock").read_bytes())
+    (run_dir / "run.lock").unlink()
+    (run_dir / "run.lock").symlink_to(tmp_path / "bystander.log")
+    assert "not known to have this file open" in _refused(run_dir, bystander)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to others")
+def test_a_lock_of_another_user(pipeline: Path, tmp_path: Path) -> None:
+    run_here(pipeline, tmp_path / "out")
+    lock = tmp_path / "out.run" / "run.lock"
+    lock.touch()
+    with open(lock) as stream, subprocess.Popen(["sleep", "600"], stdin=stream, preexec_fn=_hears_ctrl_c) as process:
+        _forged(tmp_path / "out.run", process.pid)
+        os.chown(lock, 12345, -1)
+        assert "not known to have this file open" in _refused(tmp_path / "out.run", process)
+        os.chown(lock, 0, -1)
+        done = command("cancel", tmp_path / "out.run")
+        assert (done.returncode, done.stdout) == (0, f"interrupted process {process.pid}\n")
+        assert process.wait() == -signal.SIGINT
+
+
+def _hears_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("name", ["*", "robotrove-0123456789ab,other", "--user=root", "robotrove-0123456789ab\n"])
+def test_a_name_of_jobs_that_no_run_has(pipeline: Path, tmp_path: Path, slurm: Path, name: str) -> None:
+    run_here(pipeline, tmp_path / "out")
+    (tmp_path / "out.run/jobs").mkdir()
+    (tmp_path / "out.run/jobs/name").write_text(name)
+    Submission(name, "slurm", "ann", "here").write(tmp_path / "out.run/jobs")
+    done = command("cancel", tmp_path / "out.run")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{tmp_path}/out.run/jobs/name: {printable(name)} is no name that jobs of a run have" in done.stderr
+    assert not slurm.exists()
+
+
+def test_jobs_of_another_run_under_the_same_name(pipeline: Path, tmp_path: Path, slurm: Path) -> None:
+    """Job 7 was submitted from this run, job 8 from another one, with a script that has the same file name."""
+    run_here(pipeline, tmp_path / "out")
+    (tmp_path / "out.run/jobs").mkdir()
+    name = job_name(tmp_path / "out.run/jobs")
+    Submission(name, "slurm", "ann", "here").write(tmp_path / "out.run/jobs")
+    done = command("cancel", tmp_path / "out.run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"cancelled the jobs of {name}: 7\nleft job 8 of that name: its script is in another folder\n"
+    )
+    assert slurm.read_text() == "7\n"
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put commands of Slurm on the PATH that know jobs 7 and 8; returns the file into which scancel writes."""
+    (tmp_path / "other.run/jobs").mkdir(parents=True)
+    own, other = (f"{tmp_path}/{run}.run/jobs/7_submission.sh" for run in ("out", "other"))
+    prints = {
+        "squeue": f"""case "$*" in
+            *%o*) echo "7|{own}"; echo "8|{other}";;
+            *) echo "7|0|RUNNING||n1"; echo "8|0|RUNNING||n1";;
+        esac""",
+        "scontrol": "true",
+        "scancel": f'echo "$@" >> {tmp_path}/cancelled',
+    }
+    (tmp_path / "bin").mkdir()
+    for name, script in prints.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    return tmp_path / "cancelled"
