@@ -205,6 +205,7 @@ class RunInfo:
         base: The dataset that the episodes are appended to, if any.
         annotations: Columns of integers to what their numbers are, where features do not say it: "tasks", "subtasks" or
             "values".
+        stages: Name of each stage, its ranks, and whether a rank takes little time; none in runs of earlier versions.
         may_drop: True if a step is a filter of datatrove: what it does not pass on is dropped, not lost.
         edits: Changes that the only input dataset, or the base, went through, the last first; empty for a run without
             changes. There are none if no run had any.
@@ -224,6 +225,7 @@ class RunInfo:
     formats: list[str]
     inputs: list[InputDataset]
     base: BaseDataset | None = None
+    stages: Sequence[tuple[str, int, bool]] = field(default_factory=list)
     may_drop: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     edits: Sequence[Mapping[str, Any]] = field(default_factory=list)
@@ -269,7 +271,8 @@ def _parsed(text: str) -> RunInfo:
         for value in entry["inputs"]
     ]
     base = BaseDataset(**entry["base"]) if entry.get("base") else None
-    return RunInfo(**{**entry, "features": features, "inputs": inputs, "base": base})
+    found = {"features": features, "inputs": inputs, "base": base, "stages": [*map(tuple, entry.get("stages", ()))]}
+    return RunInfo(**entry | found)
 
 
 @dataclass(frozen=True, slots=True)

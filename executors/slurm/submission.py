@@ -159,7 +159,7 @@ def job_name(folder: Path) -> str:
         write_file(path, f"robotrove-{secrets.token_hex(6)}".encode())
     if not _NAME.fullmatch(name := path.read_text()):
         raise UsageError(
-            str(path), f"{printable(name)} is no name that jobs of a run have", "robotrove-, 12 hex digits"
+            str(path), f"{printable(name)} cannot be the name of jobs of a run", "robotrove-, 12 hex digits"
         )
     return name
 

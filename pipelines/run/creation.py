@@ -21,6 +21,7 @@ from ..plan.append_base import ALREADY_THERE, check_base
 from ..plan.input_datasets import read_inputs
 from ..plan.planner import Plan, make_plan
 from ..spec.resolved_pipeline import ResolvedPipeline
+from .stages import stage_sizes
 
 
 def create(
@@ -49,6 +50,7 @@ def create(
             check_base(plan.base, pipeline)
         run = _of_source(pipeline, workspace, encoder, plan)
     run = replace(run, dataset_ranks=min(run.dataset_ranks, most_ranks))
+    run = replace(run, stages=stage_sizes(pipeline, run, plan.manifest.n_shards if plan else 0))
     workspace.shards.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):  # of a run with the same name and a removed run directory
         shutil.rmtree(workspace.output_partial(run.run_id))

@@ -157,7 +157,7 @@ def _opened(
                 preflight.check_output_free(workspace, None, pipeline.spec.append_to)
                 create(pipeline, workspace, encoder, watcher.planning, most_ranks=executor.useful_ranks)
             Started.now().write(workspace.command)
-            begun = stages(workspace, pipeline)
+            begun = stages(workspace)
             _forget_failures(begun)
             yield begun
     except NothingNew as exc:

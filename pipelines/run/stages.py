@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from ...blocks.binding import Binding
 from ...blocks.dataset.committer import Committer
@@ -21,6 +20,8 @@ from ..plan.append_base import check_same_base
 from ..plan.input_datasets import check_same_inputs
 from ..spec.resolved_pipeline import CONVERT, ResolvedPipeline, block_stage, load_frozen
 from .reporting import check_books, check_kept, write_report
+
+StageSizes = Sequence[tuple[str, int, bool]]
 
 COMMIT = "commit"
 REPORT = "report"
@@ -38,36 +39,45 @@ def workspace_of(run_dir: Path) -> Workspace:
     return Workspace(workspace.run_dir, Path(RunIdentity.read(workspace.run).output))
 
 
-def stages(workspace: Workspace, pipeline: ResolvedPipeline | None = None) -> list[Stage]:
-    """Return every stage of a run in order.
+def stages(workspace: Workspace) -> list[Stage]:
+    """Return every stage of a run in order; no block is imported for that.
 
-    Args:
-        workspace: The run.
-        pipeline: Its pipeline; by default as it was frozen.
+    Raises:
+        UsageError: If an earlier version made the run, and only blocks of the user know its stages.
     """
-    run, pipeline = RunInfo.read(workspace.run), pipeline or load_frozen(workspace)
-    sizes = {CONVERT: _Size(Manifest.shards(workspace.manifest))} if pipeline.spec.source else {}
-    kinds = pipeline.kinds("dataset"), pipeline.kinds("publish")
-    sizes |= _block_stages(kinds[0], 0, run) | {COMMIT: _Size(1)}
-    sizes |= _block_stages(kinds[1], len(kinds[0]), run) | {REPORT: _Size(1)}
+    run = RunInfo.read(workspace.run)
+    sizes = run.stages or _stages_of_earlier(workspace, run)
     found: list[Stage] = []
-    for name, size in sizes.items():
-        found.append(_stage(workspace, name, size, run, found[-1] if found else None))
+    for name, ranks, is_light in sizes:
+        found.append(_stage(workspace, name, ranks, is_light, run, found[-1] if found else None))
     return found
 
 
-class _Size(NamedTuple):
-    ranks: int
-    is_light: bool = False
+def _stages_of_earlier(workspace: Workspace, run: RunInfo) -> StageSizes:
+    pipeline = load_frozen(workspace)
+    if any(":" in block.use for block in (*pipeline.spec.dataset, *pipeline.spec.publish)):
+        raise UsageError(str(workspace.pipeline), "names blocks from outside", "blocks of robotrove")
+    return stage_sizes(pipeline, run, Manifest.shards(workspace.manifest) if pipeline.spec.source else 0)
 
 
-def _block_stages(kinds: Sequence[tuple[str, type[DatasetStep]]], first: int, run: RunInfo) -> dict[str, _Size]:
+def stage_sizes(pipeline: ResolvedPipeline, run: RunInfo, shards: int) -> StageSizes:
+    """Return the stages of a run in order, each its name, its ranks and whether a rank takes little time."""
+    sizes = {CONVERT: (shards, False)} if pipeline.spec.source else {}
+    kinds = pipeline.kinds("dataset"), pipeline.kinds("publish")
+    sizes |= _block_stages(kinds[0], 0, run) | {COMMIT: (1, False)}
+    sizes |= _block_stages(kinds[1], len(kinds[0]), run) | {REPORT: (1, False)}
+    return [(name, *size) for name, size in sizes.items()]
+
+
+def _block_stages(
+    kinds: Sequence[tuple[str, type[DatasetStep]]], first: int, run: RunInfo
+) -> dict[str, tuple[int, bool]]:
     """Return the stages of blocks, each its name and its class; the first one has this number."""
-    sizes: dict[str, _Size] = {}
+    sizes: dict[str, tuple[int, bool]] = {}
     for number, (use, kind) in enumerate(kinds, first):
-        sizes |= {block_stage(number, use, phase): _Size(1) for phase in PHASES}
+        sizes |= {block_stage(number, use, phase): (1, False) for phase in PHASES}
         if not kind.has_one_unit:
-            sizes[block_stage(number, use, "process")] = _Size(run.dataset_ranks, kind.is_light)
+            sizes[block_stage(number, use, "process")] = (run.dataset_ranks, kind.is_light)
     return sizes
 
 
@@ -76,17 +86,17 @@ def stage_of(workspace: Workspace, name: str) -> Stage:
     return next(stage for stage in stages(workspace) if stage.name == name)
 
 
-def _stage(workspace: Workspace, name: str, size: _Size, run: RunInfo, earlier: Stage | None) -> Stage:
+def _stage(workspace: Workspace, name: str, ranks: int, is_light: bool, run: RunInfo, earlier: Stage | None) -> Stage:
     return Stage(
         name=name,
-        ranks=size.ranks,
+        ranks=ranks,
         logs=workspace.logs(name),
         build=partial(stage_steps, workspace, name),
         command=command(workspace.run_dir),
         resume=workspace.resume,
         run_dir=workspace.run_dir,
         stop_on_failure=run.on_error == "stop",
-        is_light=size.is_light,
+        is_light=is_light,
         check=partial(_check_turn, workspace, name, earlier),
     )
 

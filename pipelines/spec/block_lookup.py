@@ -8,10 +8,15 @@ an installed module, and stay there, since outside code may import its neighbour
 from __future__ import annotations
 
 import inspect
+import os
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
@@ -144,6 +149,36 @@ def look_in(folders: Sequence[str | Path]) -> None:
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
 
 
+def check_trusted(run_dir: Path, code: Iterable[str | Path]) -> None:
+    """Refuse to import what a run directory names where others may have written it; warn of what a group may write.
+
+    Raises:
+        UsageError: If the run directory, its pipeline file or a folder of code belongs to another user than this one or
+            root, or everybody may write there.
+    """
+    for path in map(str, (run_dir, run_dir / "pipeline.yaml", *code)):
+        with suppress(FileNotFoundError):
+            if found := _risk(path):
+                raise UsageError(
+                    path,
+                    f"{found}, and blocks that this run names would be imported",
+                    "a run directory, and code, that only you or root can write",
+                    f"read them; then cp -r {quote(path)} to a folder of yours, or chmod o-w {quote(path)}",
+                )
+
+
+@cache  # a worker asks for each rank
+def _risk(path: str) -> str:
+    status = os.stat(path)
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to the user {status.st_uid}"
+    if status.st_mode & stat.S_IWOTH:
+        return "may be written by everybody"
+    if status.st_mode & stat.S_IWGRP:
+        print(f"warning: {path} may be written by its group; chmod g-w {quote(path)}", file=sys.stderr)
+    return ""
+
+
 def code_folder(use: str) -> str | None:
     """Return the folder to search for the module of outside code; None if it is installed or ours."""
     module = module_of(use)
@@ -159,6 +194,8 @@ def code_folder(use: str) -> str | None:
 
 
 def _module(name: str, folders: Sequence[Path]) -> ModuleType:
+    for run_dir in (folder for folder in folders if (folder / "run.json").exists()):
+        check_trusted(run_dir, [folder for folder in folders if folder != Path.cwd()])
     look_in(folders)
     try:
         return import_module(name)

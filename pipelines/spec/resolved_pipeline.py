@@ -26,7 +26,7 @@ from ...hub.address import is_on_hub
 from ...manifests.run_info import RunInfo
 from ...media.encode.settings import VideoSettings
 from .arguments import BlockSpec, arguments_of, build
-from .block_lookup import block_class, code_folder, look_in, module_of, one_line, use_of
+from .block_lookup import block_class, check_trusted, code_folder, look_in, module_of, one_line, use_of
 from .executor_spec import other_executor
 from .pipeline_file import apply_overrides, pipeline_file_text
 from .pipeline_spec import PipelineSpec
@@ -193,9 +193,12 @@ def load_frozen(workspace: Workspace) -> ResolvedPipeline:
 
     Raises:
         RobotroveError: If its file is damaged or missing.
+        UsageError: If it names code that others may have written.
     """
     with undamaged(workspace.pipeline):
         spec = _frozen(workspace.pipeline.read_text(encoding="utf-8"), str(workspace.pipeline))
+    if spec.code or any(":" in block.use for block in (*spec.blocks(), *spec.publish)):
+        check_trusted(workspace.run_dir, spec.code)
     look_in(spec.code)
     return ResolvedPipeline(spec)
 

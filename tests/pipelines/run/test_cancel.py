@@ -157,7 +157,7 @@ def test_a_name_of_jobs_that_no_run_has(pipeline: Path, tmp_path: Path, slurm: P
     Submission(name, "slurm", "ann", "here").write(tmp_path / "out.run/jobs")
     done = command("cancel", tmp_path / "out.run")
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"{tmp_path}/out.run/jobs/name: {printable(name)} is no name that jobs of a run have" in done.stderr
+    assert f"{tmp_path}/out.run/jobs/name: {printable(name)} cannot be the name of jobs of a run" in done.stderr
     assert not slurm.exists()
 
 
