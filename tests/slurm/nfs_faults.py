@@ -64,7 +64,8 @@ class NfsCluster:
 
     @property
     def _env(self) -> dict[str, str]:
-        return {"ROBOTROVE_CLUSTER": str(self.folder), "SLURM_CONF": str(self.folder / "slurm.conf")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # of a python3 that has fusepy
+        return {"ROBOTROVE_CLUSTER": str(self.folder), "SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
 
     def script(self, *arguments: str) -> None:
         """Run the script that starts and ends it."""

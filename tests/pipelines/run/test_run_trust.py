@@ -102,6 +102,18 @@ def test_status_trace_and_cancel_import_nothing(lab: Lab) -> None:
     assert not lab.imported()
 
 
+def test_status_of_another_version_imports_nothing(lab: Lab) -> None:
+    """Its run.json does not list the stages; those that blocks of the lab add are not known."""
+    run = json.loads((lab.run_dir / "run.json").read_text())
+    del run["stages"]
+    (lab.run_dir / "run.json").write_text(json.dumps({**run, "version": "0.2.2"}))
+    done = command("status", lab.run_dir, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    status = json.loads(done.stdout)
+    assert (status["state"], status["version"]) == ("finished", "0.2.2")
+    assert not lab.imported()
+
+
 def _risk(lab: Lab, risk: str) -> tuple[Path, str]:
     """Put a run at risk; return the place, and what is told of it."""
     place, what = risk.split(" of " if " of " in risk else " for ")
