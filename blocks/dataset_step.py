@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -58,6 +58,17 @@ class DatasetStep(ABC):
 
         Raises:
             UsageError: If the block could not work.
+        """
+
+    def check_replaced(self, formats: Sequence[str], digests: Set[str]) -> None:  # noqa: B027 - most replace nothing
+        """Refuse, before a run begins, what a block under `publish` would replace elsewhere.
+
+        Args:
+            formats: LeRobot versions that the run makes.
+            digests: Digests of the recordings of its episodes, as far as they are known.
+
+        Raises:
+            UsageError: If that is another dataset.
         """
 
     def plan(self) -> None:  # noqa: B027 - many have nothing to decide

@@ -46,10 +46,12 @@ class Hub:
 
     Args:
         on_pause: Told why nothing happens for a while.
+        tries: How often what may pass is tried.
     """
 
-    def __init__(self, on_pause: Callable[[str], None] = lambda why: None) -> None:
+    def __init__(self, on_pause: Callable[[str], None] = lambda why: None, tries: int = TRIES) -> None:
         self.api = HfApi()
+        self._tries = tries
         self._on_pause = on_pause
         disable_progress_bars()
         logging.set_verbosity(logging.ERROR)  # its warnings are about what is waited out here
@@ -64,12 +66,12 @@ class Hub:
         Raises:
             RobotroveError: If the Hub says no, or cannot be reached after all.
         """
-        for tries in range(TRIES):
+        for tries in range(self._tries):
             try:
                 return act()
             except Exception as exc:
                 pause_s = _pause(exc)
-                if pause_s is None or tries == TRIES - 1:
+                if pause_s is None or tries == self._tries - 1:
                     _fail(where, exc)
                 self.pause(_told(exc), pause_s or min(2.0**tries, LONGEST_PAUSE_S))
         raise AssertionError  # the last try returned or raised
@@ -97,13 +99,18 @@ class Hub:
         time.sleep(seconds)
 
 
+def is_logged_in() -> bool:
+    """Return True if there is a token."""
+    return get_token() is not None
+
+
 def check_logged_in() -> None:
     """Refuse to begin what needs a token without one.
 
     Raises:
         UsageError: If there is none.
     """
-    if get_token() is None:
+    if not is_logged_in():
         raise UsageError("the Hub", "you are not logged in", "a token with write access", _LOG_IN)
 
 

@@ -7,29 +7,33 @@ any interruption, and a push ends when the Hub shows exactly the files that are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from typing import TypeAlias, TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
 
-from ..core.errors import RobotroveError
+from ..core.errors import RobotroveError, UsageError
 from ..core.version import CARD, MARK
 from .client import Hub, Interrupted
 from .local_files import LocalFiles
-from .repository import MAIN, Operation, Repository, read
+from .repository import MAIN, Operation, Repository, download, read
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
+Differs: TypeAlias = Callable[[Path], str]
 
 # What the Hub takes in one commit within its time limit; more goes to a pull request, which is merged at once.
 MAX_OPERATIONS = 1000
 BATCH_FILES = 64
 BATCH_BYTES = 1 << 30
 _ATTEMPTS = 12
+# Files that say which dataset it is: its version, and where its episodes come from in each version.
+_IDENTITY = ("meta/info.json", "meta/robotrove/episodes.parquet", "meta/robotrove/episodes.jsonl")
 _OURS = ("data/", "meta/", "videos/", "images/")  # folders of a dataset: what is not here is removed there
 
 
@@ -71,11 +75,14 @@ class Push:
         version: Its codebase version, which becomes the tag that LeRobot looks for.
         card: README.md, unless the dataset or the repository has one of somebody's own.
         follow_links: Whether files behind links that lead out of the dataset are sent.
+        differs: Says, of a folder with the metadata of what the branch shows, which other dataset that is; "" if it is
+            this one, in whatever state. Without it, every dataset is replaced.
         progress: Told how many bytes of how many are there.
     """
 
     def __init__(
         self, hub: Hub, root: Path, *, repo_id: str, branch: str, version: str, card: str, follow_links: bool = False,
+        differs: Differs | None = None,
         progress: Progress = lambda done, total: None,
     ) -> None:  # fmt: skip
         self._repository = Repository(hub, repo_id)
@@ -85,9 +92,16 @@ class Push:
         self._files = LocalFiles(root, {CARD: card.encode()}, follow_links=follow_links)
         self._operations: dict[str, CommitOperationAdd] = {}
         self._there = 0
+        self._differs = differs
+        self._checked = ""
 
     def prepare(self, *, public: bool) -> None:
-        """Make repository and branch where there are none."""
+        """Make repository and branch where there are none.
+
+        Raises:
+            UsageError: If the branch shows another dataset.
+        """
+        self._check_replaced()
         self._repository.make(self._branch, private=not public)
 
     def batches(self) -> list[list[str]]:
@@ -120,6 +134,8 @@ class Push:
         for attempt in range(_ATTEMPTS):
             info = self._repository.info(self._branch)
             head = str(info.sha)
+            if head != self._checked:  # since this push began, or in another process
+                self._check_replaced()
             changes = self._changes(head)
             if not changes:
                 if self._branch != self._version:
@@ -138,6 +154,17 @@ class Push:
             "rerun the command to resume",
         )
 
+    def _check_replaced(self) -> None:
+        if self._differs is not None:
+            self._checked = check_replaced(self._repository, self._branch, self._differs, self._is_shown)
+
+    def _is_shown(self, remote: Mapping[str, RepoFile]) -> bool:
+        paths = (path for path in self._files.sizes if path != CARD)
+        return not self._superfluous(remote) and all(self._files.is_same(path, remote.get(path)) for path in paths)
+
+    def _superfluous(self, remote: Iterable[str]) -> list[str]:
+        return [path for path in remote if path.startswith(_OURS) and path not in self._files.sizes]
+
     def _changes(self, revision: str) -> list[Operation]:
         """Return what a commit has to do so that a revision shows what is here: sizes and contents are compared."""
         remote = self._repository.files(revision)
@@ -146,8 +173,7 @@ class Push:
             self._files.leave_out(CARD)
             lacking.remove(CARD)
         self._send(lacking)
-        superfluous = [path for path in remote if path.startswith(_OURS) and path not in self._files.sizes]
-        return [*map(self._operation, lacking), *map(CommitOperationDelete, superfluous)]
+        return [*map(self._operation, lacking), *map(CommitOperationDelete, self._superfluous(remote))]
 
     def _may_replace(self, card: RepoFile, revision: str) -> bool:
         """False for a card that somebody wrote on the Hub, where there is none in the dataset."""
@@ -202,6 +228,42 @@ class Push:
             size=sum(self._files.sizes.values()),
             changed=changed,
         )
+
+
+def check_replaced(
+    repository: Repository, branch: str, differs: Differs, is_shown: Callable[[Mapping[str, RepoFile]], bool]
+) -> str:
+    """Return the commit of a branch with files that may be replaced, "" if there is no such branch.
+
+    Args:
+        repository: The repository, which need not exist.
+        branch: The branch.
+        differs: As that of `Push`.
+        is_shown: Says of the files of the branch whether they are those to be pushed.
+
+    Raises:
+        UsageError: If the branch shows another dataset.
+    """
+    heads = repository.heads()
+    head = heads.get(branch, "")
+    if branch != MAIN and head == heads.get(MAIN):  # a new branch begins as a copy of main, which stays
+        return head
+    remote = repository.files(head) if head else {}
+    if any(path.startswith(_OURS) for path in remote):
+        with TemporaryDirectory(prefix="robotrove-push-") as folder:
+            for path in remote.keys() & set(_IDENTITY):
+                place = Path(folder, path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                download(repository, remote[path], head, place)
+            difference = differs(Path(folder))
+        if difference and not is_shown(remote):
+            raise UsageError(
+                f"{repository.where}, branch {branch}",
+                difference,
+                "this dataset as it was before, or a branch without a dataset",
+                "--replace (replace: true in a pipeline) to replace it, --branch NAME, or another repository",
+            )
+    return head
 
 
 def _one_of_each(operations: Sequence[CommitOperationAdd]) -> list[list[CommitOperationAdd]]:

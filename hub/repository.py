@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, get_token, hf_hub_url
-from huggingface_hub.errors import HFValidationError, RevisionNotFoundError
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
 from huggingface_hub.utils import build_hf_headers, validate_repo_id
@@ -58,6 +58,16 @@ class Repository:
         self._call(lambda: self._api.create_repo(**self._named, private=private, exist_ok=True))
         if branch != MAIN:
             self._call(lambda: self._api.create_branch(**self._named, branch=branch, exist_ok=True))
+
+    def heads(self) -> dict[str, str]:
+        """Return branch to commit; nothing for a repository that does not exist, or that the token may not read."""
+
+        def branches() -> dict[str, str]:
+            with suppress(RepositoryNotFoundError):
+                return {ref.name: ref.target_commit for ref in self._api.list_repo_refs(**self._named).branches}
+            return {}
+
+        return self._call(branches)
 
     def info(self, revision: str) -> DatasetInfo:
         """Return the commit of a revision and who sees the repository."""

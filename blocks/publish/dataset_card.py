@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ...core.features import DEFAULT_FEATURES, cameras
 from ...formats.lerobot import paths_v30
@@ -14,7 +15,9 @@ _SHOWN_NAMES = 16
 _SHOWN_SOURCES = 10
 
 
-def card_facts(dataset: Dataset, *, repo_id: str, branch: str, license: str | None, is_verified: bool) -> CardFacts:
+def card_facts(
+    dataset: Dataset, *, repo_id: str, branch: str, license: Mapping[str, Any], is_verified: bool
+) -> CardFacts:
     """Return the facts of a dataset; raises Damaged where its meta cannot be read."""
     features = {key: feature for key, feature in dataset.features.items() if key not in DEFAULT_FEATURES}
     seen = cameras(features)
@@ -22,7 +25,7 @@ def card_facts(dataset: Dataset, *, repo_id: str, branch: str, license: str | No
         repo_id=repo_id,
         version=dataset.version,
         branch=branch,
-        license={"license": license} if license else {},
+        license=license,
         robot=str(dataset.info.get("robot_type") or ""),
         fps=dataset.fps,
         episodes=len(dataset.lengths),

@@ -25,13 +25,16 @@ _OSMO = "osmo:"
 @click.argument("target", metavar="OWNER/NAME|osmo:NAME")
 @click.option("--public", is_flag=True, help="Make a new repository public; private by default.")
 @click.option("--branch", help="Branch of the repository to push to; main by default.")
-@click.option("--license", help="Licence for the dataset card, by the Hub's name: apache-2.0, cc-by-4.0, …")
+@click.option(
+    "--license", help="Licence for the dataset card: apache-2.0, cc-by-4.0, …; by default that of the card there."
+)
+@click.option("--replace", is_flag=True, help="Replace another dataset, or one of another version, on the branch.")
 @click.option("--no-verify", is_flag=True, help="Push without checks; the dataset card says so.")
 @click.option("--follow-links", is_flag=True, help="Also send files behind links that lead out of the dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 def command(
-    dataset: str, target: str, public: bool, branch: str | None, license: str | None, no_verify: bool,
-    follow_links: bool, as_json: bool,
+    dataset: str, target: str, public: bool, branch: str | None, license: str | None, replace: bool,
+    no_verify: bool, follow_links: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Push a dataset to the Hub or to OSMO.
 
@@ -42,7 +45,8 @@ def command(
     osmo:s3://BUCKET/PATH. The files are stored there as <recording>/lerobot/…
     """
     if target.startswith(_OSMO):
-        given = {"--public": public, "--branch": branch, "--license": license, "--follow-links": follow_links}
+        given = {"--public": public, "--branch": branch, "--license": license}
+        given |= {"--replace": replace, "--follow-links": follow_links}
         if options := [option for option, value in given.items() if value]:
             raise UsageError(
                 "push to OSMO", f"takes no {', '.join(options)}", "options of the Hub with OWNER/NAME only"
@@ -59,6 +63,7 @@ def command(
         branch=branch or MAIN,
         public=public,
         license=license,
+        replace=replace,
         verify=not no_verify,
         follow_links=follow_links,
         dataset=dataset,

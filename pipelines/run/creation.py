@@ -6,15 +6,18 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple, replace
+from itertools import chain
 from typing import Any
 
 from ...core.commit import write_file
 from ...core.errors import RobotroveError, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
+from ...formats.lerobot.datasets.open_dataset import open_dataset
+from ...formats.lerobot.datasets.provenance import known_digests
 from ...manifests.run_info import RunInfo
 from ...manifests.run_report import RunReport
 from ..plan.append_base import ALREADY_THERE, check_base
@@ -48,6 +51,8 @@ def create(
         _check_usable(plan, pipeline.spec.on_error)
         if plan.base is not None:
             check_base(plan.base, pipeline)
+        known = plan.base.episodes if plan.base is not None else ()
+        _check_replaced(pipeline, chain((digest for digest, _ in known), (row.digest for row in plan.manifest.kept)))
         run = _of_source(pipeline, workspace, encoder, plan)
     run = replace(run, dataset_ranks=min(run.dataset_ranks, most_ranks))
     run = replace(run, stages=stage_sizes(pipeline, run, plan.manifest.n_shards if plan else 0))
@@ -59,6 +64,12 @@ def create(
         plan.manifest.write(workspace.manifest)
     run.write(workspace.run)  # last: its presence says that the run exists
     return run
+
+
+def _check_replaced(pipeline: ResolvedPipeline, digests: Iterable[str]) -> None:
+    known = frozenset(digests) if pipeline.publish else frozenset()
+    for block in pipeline.publish:
+        block.check_replaced(pipeline.formats, known)
 
 
 class NothingNew(Exception):
@@ -143,7 +154,9 @@ def _of_datasets(
     inputs = read_inputs(pipeline.spec.datasets, pipeline.annotations, on_dataset, pipeline.on_duplicate, pipeline.edit)
     if not inputs.episodes:
         raise UsageError(", ".join(pipeline.spec.datasets), "no episode is in them", "at least one episode")
-    pipeline.check_blocks(inputs.features, [dataset.path for dataset in inputs.datasets])
+    paths = [dataset.path for dataset in inputs.datasets]
+    pipeline.check_blocks(inputs.features, paths)
+    _check_replaced(pipeline, chain.from_iterable(known_digests(open_dataset(path)) for path in paths))
     return RunInfo(
         # Where they are does not count, so that the dataset does not depend on it; how they were given is in the spec.
         digest=_digest(pipeline, encoder, [list(astuple(dataset)[1:]) for dataset in inputs.datasets]),

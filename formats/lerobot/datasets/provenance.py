@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import chain, islice
 from typing import Any
@@ -158,6 +159,12 @@ def uneven(dataset: Dataset) -> Damaged:
 def has_origins(dataset: Dataset) -> bool:
     """Return True if a dataset says where its episodes come from."""
     return (dataset.root / dataset.provenance_path).is_file()
+
+
+def known_digests(dataset: Dataset) -> Iterator[str]:
+    """Yield the digests of the recordings that episodes of a dataset come from, as far as it says so."""
+    with suppress(Damaged):
+        yield from (origin.source_digest for origin in origins(dataset) if origin.source_digest)
 
 
 def _known_origins(dataset: Dataset) -> Iterator[pa.Table]:
