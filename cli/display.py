@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..core.errors import printable
 from ..pipelines.run.status import RunStatus, Watcher
+from .output import echo, size
 
 
 def duration(seconds: float | None) -> str:
@@ -64,6 +66,10 @@ class Display(Bar, Watcher):
 
     def __init__(self) -> None:
         super().__init__("reading files")
+
+    def moved_aside(self, folder: Path, target: Path, count: int) -> None:
+        """Say it, terminal or not."""
+        echo(f"moved aside: {printable(f'{folder} -> {target}')} ({size(count)})", err=True)
 
     def planning(self, done: int, total: int) -> None:
         """Show the files read."""

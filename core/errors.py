@@ -120,16 +120,29 @@ class RunLocked(UsageError):
 
 
 class RunChanged(UsageError):
-    """The run directory belongs to another pipeline, version or set of sources."""
+    """The run directory belongs to another pipeline, version or set of sources.
 
-    def __init__(self, run_dir: str, differences: Iterable[str]) -> None:
+    Args:
+        run_dir: The run directory.
+        differences: Lines that say what differs.
+        other: What the run makes of what, if that is another dataset altogether: it is not to be moved aside for this.
+    """
+
+    def __init__(self, run_dir: str, differences: Iterable[str], other: str = "") -> None:
         super().__init__(
             run_dir,
             "was created with another pipeline, sources or versions:\n    " + "\n    ".join(differences),
             "the same pipeline, sources and versions as when the run was created",
-            f"{option('output', 'DIR')} for another dataset, {option('run-dir', 'DIR')} for a new run, or "
+            another_output(other)
+            if other
+            else f"{option('output', 'DIR')} for another dataset, {option('run-dir', 'DIR')} for a new run, or "
             f"{option('fresh')} to move this one aside and start over",
         )
+
+
+def another_output(other: str) -> str:
+    """Return what to do where the run directory belongs to another dataset."""
+    return f"{option('output', 'DIR')} for this dataset: the one here is another ({other})"
 
 
 class RunOfOtherVersion(RunChanged):
@@ -314,7 +327,7 @@ def undamaged(path: Path) -> Iterator[None]:
             str(path),
             f"is damaged or missing: {explained(exc)}",
             "the files as robotrove wrote them",
-            f"restore it, or start over with {option('fresh')}, which moves this run aside",
+            f"restore it, or rerun the command that made it with {option('fresh')}, which moves this run aside",
         ) from exc
 
 

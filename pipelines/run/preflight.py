@@ -7,9 +7,10 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ...blocks.binding import Binding
 from ...blocks.reader import Reader
@@ -25,6 +26,8 @@ from ...media.encode.encoder import encoder_version
 from ..plan.input_datasets import local_folder
 from ..spec.pipeline_spec import PipelineSpec
 from ..spec.resolved_pipeline import ResolvedPipeline, load_frozen
+
+_SHOWN = 3  # inputs of another run
 
 
 @contextmanager
@@ -149,19 +152,19 @@ def check_publishable(pipeline: ResolvedPipeline, workspace: Workspace) -> None:
         block.check_ready(workspace.output, pipeline.formats)
 
 
-def check_same_version(workspace: Workspace, instead: str) -> None:
+def check_same_version(workspace: Workspace, instead: Callable[[], str]) -> None:
     """Refuse a run of another version; reads only the keys of run.json that every version writes.
 
     Args:
         workspace: The run.
-        instead: What the user can do with the running version.
+        instead: Says what the user can do with the running version.
 
     Raises:
         RunOfOtherVersion: Naming both versions.
     """
     made_by = RunIdentity.read(workspace.run).version
     if made_by != __version__:
-        raise RunOfOtherVersion(str(workspace.run_dir), made_by, __version__, instead)
+        raise RunOfOtherVersion(str(workspace.run_dir), made_by, __version__, instead())
 
 
 def check_same_pipeline(pipeline: ResolvedPipeline, run: RunInfo, workspace: Workspace, encoder: str) -> None:
@@ -171,7 +174,35 @@ def check_same_pipeline(pipeline: ResolvedPipeline, run: RunInfo, workspace: Wor
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
     if differences:
-        raise RunChanged(str(workspace.run_dir), differences)
+        raise RunChanged(str(workspace.run_dir), differences, other_run(pipeline, workspace))
+
+
+def other_run(pipeline: ResolvedPipeline, workspace: Workspace) -> str:
+    """Return what an existing run makes of what, if it is of another kind than a pipeline, or has no source with it.
+
+    Raises:
+        RobotroveError: If its files are damaged or missing.
+    """
+    old, new = load_frozen(workspace).spec, pipeline.spec
+    planned = [dataset.path for dataset in RunInfo.read(workspace.run).inputs]
+    if old.source is not None:
+        planned = list(dict.fromkeys(row.path for row in Manifest.read(workspace.manifest).rows))
+    if _kind(old) == _kind(new):
+        given = {str(local_folder(folder)) for folder in new.datasets}
+        with suppress(UsageError):  # nothing found
+            given |= {str(file.path) for file in pipeline.reader.find()} if new.source is not None else set()
+        if not given.isdisjoint(planned) or (old.source is not None and _files(old) == _files(new)):
+            return ""
+    shown = ", ".join(planned[:_SHOWN]) + (", …" if len(planned) > _SHOWN else "")
+    return f"{_kind(old)} of {shown}"
+
+
+def _kind(spec: PipelineSpec) -> str:
+    return (spec.source or spec.dataset[0]).use
+
+
+def _files(spec: PipelineSpec) -> Any:
+    return spec.source and spec.source.arguments.get("files")
 
 
 def check_same_environment(workspace: Workspace) -> None:

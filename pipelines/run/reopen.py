@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,14 +24,19 @@ from .preflight import check_output_free, check_same_version, exclusive, in_word
 from .stages import REPORT, stages, workspace_of
 
 
-def move_aside(workspace: Workspace) -> None:
-    """Rename an earlier run, and the output that it made, to names that are free."""
+def move_aside(workspace: Workspace, moved: Callable[[Path, Path, int], None]) -> None:
+    """Rename an earlier run, and the output that it made, to names that are free.
+
+    Args:
+        workspace: The run.
+        moved: Told of each folder: its name before, its name now and its bytes.
+    """
     if not workspace.run.exists():
         return
     try:
         run = RunInfo.read(workspace.run)
     except RobotroveError:  # damaged, which may be the very reason for starting over
-        _move_damaged(workspace)
+        _move_damaged(workspace, moved)
         return
     with in_words(workspace), exclusive(workspace):
         check_output_free(workspace, run)
@@ -47,17 +53,23 @@ def move_aside(workspace: Workspace) -> None:
         ]
         for folder, target in moves:
             if folder.exists():
-                folder.rename(target)
+                _rename(folder, target, moved)
     old.lock.unlink(missing_ok=True)
 
 
-def _move_damaged(workspace: Workspace) -> None:
+def _move_damaged(workspace: Workspace, moved: Callable[[Path, Path, int], None]) -> None:
     check_output_free(workspace, None)
     with in_words(workspace), exclusive(workspace):
         names = (_aside(workspace.run_dir, number) for number in itertools.count(1))
         old = next(name for name in names if not name.exists())
-        workspace.run_dir.rename(old)
+        _rename(workspace.run_dir, old, moved)
     (old / workspace.lock.name).unlink(missing_ok=True)
+
+
+def _rename(folder: Path, target: Path, moved: Callable[[Path, Path, int], None]) -> None:
+    size = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    folder.rename(target)
+    moved(folder, target, size)
 
 
 def _aside(folder: Path, number: int) -> Path:
@@ -145,7 +157,8 @@ def finished_run(run_dir: Path) -> Recordings:
         UsageError: If `run_dir` is no finished run that read recordings, or another version made it.
     """
     workspace = workspace_of(run_dir)
-    check_same_version(workspace, f"rerun the pipeline into another {option('output', 'DIR')}, or remove --source")
+    instead = f"rerun the pipeline into another {option('output', 'DIR')}, or remove --source"
+    check_same_version(workspace, lambda: instead)
     if not workspace.report.exists():
         raise UsageError(
             str(run_dir),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from shlex import quote
 
 from ...blocks.binding import Binding
-from ...core.errors import RankFailed, UsageError, option
+from ...core.errors import RankFailed, RobotroveError, UsageError, another_output, option
 from ...core.workspace import Workspace
 from ...executors.executor import Executor
 from ...executors.slurm.submission import Detached, Submission
@@ -116,9 +116,8 @@ def _opened(
 ) -> Iterator[RunReport | list[Stage]]:
     """Hold the run while the block works on it; gives its stages, or the report if it is finished."""
     if workspace.run.exists() and not fresh:
-        preflight.check_same_version(
-            workspace, _afresh(workspace)
-        )  # first, since whatever comes next may change the folder
+        # First, since whatever comes next may change the folder.
+        preflight.check_same_version(workspace, lambda: _afresh(pipeline, workspace))
     if retry_rejected and pipeline.spec.source is None:
         raise UsageError(
             option("retry-rejected"), "this run takes all episodes of datasets and rejects none", todo="omit it"
@@ -128,7 +127,7 @@ def _opened(
     if fresh or retry_rejected or not workspace.is_finished:
         preflight.check_publishable(pipeline, workspace)
     if fresh:
-        move_aside(workspace)
+        move_aside(workspace, watcher.moved_aside)
     made = preflight.check_writable(workspace)
     try:
         with preflight.taken_back(made), preflight.in_words(workspace), preflight.exclusive(workspace):
@@ -164,8 +163,11 @@ def _opened(
         yield exc.report
 
 
-def _afresh(workspace: Workspace) -> str:
+def _afresh(pipeline: ResolvedPipeline, workspace: Workspace) -> str:
     """Return how to start over; a base that an interrupted append had moved away has to come back first."""
+    with suppress(RobotroveError):
+        if other := preflight.other_run(pipeline, workspace):
+            return another_output(other)
     start_over = f"start over with {option('fresh')}, which moves this run aside, or with {option('output', 'NEW')}"
     base = workspace.output_before(RunIdentity.read(workspace.run).run_id)
     is_between = base.exists() and not workspace.output.exists()

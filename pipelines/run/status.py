@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from ...core.errors import RobotroveError
@@ -347,6 +348,9 @@ class Watcher(ABC):
     @abstractmethod
     def progress(self, status: RunStatus) -> None:
         """About twice a second while ranks run."""
+
+    def moved_aside(self, folder: Path, target: Path, count: int) -> None:  # noqa: B027 - others say nothing
+        """A folder of the run before, of so many bytes, got another name; this one begins."""
 
 
 class Silent(Watcher):

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import yaml
 
+from robotrove.core.version import __version__
 from robotrove.manifests.run_report import RunReport
 from robotrove.tests.support.command import Outcome
 
@@ -111,3 +112,68 @@ def test_every_version_is_to_be_verified(robotrove: Command, converted: Path, tm
     ]
     report = RunReport.read(tmp_path / "both.run" / "report.json")
     assert (report.kept, report.datasets) == (2, [str(output / "v3.0"), str(output / "v2.1")])
+
+
+def stored(*folders: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def test_fresh_is_not_offered_where_it_would_move_another_dataset(
+    robotrove: Command, converted: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    """Of another kind of run, or without a source in common; the same for runs of other versions."""
+    merged, copy, own = tmp_path / "merged", tmp_path / "copy", converted / "dataset"
+    assert robotrove("run", pipeline, "--workers", 1).code == 0
+    assert robotrove("convert", own, "-o", copy, "--to", "v2.1", "--workers", 1).code == 0
+    before = stored(tmp_path, converted)
+    another = [
+        (("convert", own, "-o", merged, "--to", "v2.1"), f"aggregator of {own}, {own}"),
+        (("aggregate", copy, "-o", merged), f"aggregator of {own}, {own}"),
+        (("convert", merged, "-o", own, "--to", "v2.1"), f"hdf5_reader of {converted / 'isaaclab.hdf5'}"),
+        (("run", converted / "pipeline.yaml", "--output", merged), f"aggregator of {own}, {own}"),
+    ]
+    for command, made in another:
+        told = robotrove(*command)
+        assert told.code == 2
+        todo = f"  to do: --output DIR for this dataset: the one here is another ({made})"
+        assert told.err.splitlines()[-1] == todo
+        assert "--fresh" not in told.err
+    run = merged.with_name("merged.run") / "run.json"
+    run.write_text(run.read_text().replace(f'"{__version__}"', '"0.2.2"'))
+    told = robotrove(*another[0][0])
+    assert told.code == 2
+    assert "was created by robotrove 0.2.2" in told.err
+    assert told.err.endswith(f"for this dataset: the one here is another ({another[0][1]})\n")
+    assert "or start over with --fresh" in robotrove("run", pipeline).err
+    assert stored(tmp_path, converted) == before | {str(run): run.read_bytes()}
+
+
+def test_fresh_is_offered_for_the_same_sources(
+    robotrove: Command, converted: Path, pipeline: Path, tmp_path: Path
+) -> None:
+    assert robotrove("run", pipeline, "--workers", 1).code == 0
+    shorter = robotrove("aggregate", converted / "dataset", "-o", tmp_path / "merged")
+    assert shorter.code == 2
+    assert "or --fresh to move this one aside and start over" in shorter.err
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    (recordings / "isaaclab.hdf5").hardlink_to(converted / "isaaclab.hdf5")
+    assert "or --fresh" in robotrove("run", converted / "pipeline.yaml", "source.fps=15").err
+    moved = robotrove("run", converted / "pipeline.yaml", f"source.files=[{recordings}]")
+    assert "--fresh" not in moved.err
+
+
+@pytest.mark.parametrize("json_too", [False, True])
+def test_fresh_says_what_it_moves(robotrove: Command, pipeline: Path, tmp_path: Path, *, json_too: bool) -> None:
+    assert robotrove("run", pipeline, "--workers", 1).code == 0
+    (tmp_path / "merged" / "large").write_bytes(bytes(3_000_000))
+    sizes = [sum(map(len, stored(tmp_path / name).values())) for name in ("merged", "merged.run")]
+    lock = tmp_path / "merged.run" / "run.lock"
+    done = robotrove("run", pipeline, "--workers", 1, "--fresh", *(["--json"] if json_too else []))
+    assert done.code == 0, done.err
+    assert not lock.exists()
+    moved = [line for line in done.err.splitlines() if line.startswith("moved aside: ")]
+    assert moved[0] == f"moved aside: {tmp_path}/merged -> {tmp_path}/merged.old-1 ({sizes[0] / 1e6:.1f} MB)"
+    assert moved[1].startswith(f"moved aside: {tmp_path}/merged.run -> {tmp_path}/merged.run.old-1 (")
+    assert len(moved) == 2
+    assert "moved aside" not in done.out
