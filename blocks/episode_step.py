@@ -66,7 +66,7 @@ class EpisodeStep(PipelineStep, ABC):
                 ep = changed
             except OSError as exc:  # a full disk, or a file that the block needs: the other episodes would fail too
                 found = f"{explained(exc)}, at episode {ep.id}"
-                todo = f"fix the cause, or the block and start over with {option('fresh')}"
+                todo = f"fix the cause and rerun, or the block and rerun with {option('accept-code')}"
                 raise RobotroveError(f"block {self.name}", found, todo=todo) from exc
             except Exception as exc:
                 refused = of_episode(exc, f"block {self.name}")

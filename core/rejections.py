@@ -103,7 +103,10 @@ _DAMAGE = {
     "out_of_range": ("a number does not fit the stored dtype", "fix the recording"),
     "bad_fill": ("fill does not fit the column", "fix fill of joint_remapper"),
     "duplicate_column": ("a block adds a column that exists", "rename or remove one of them"),
-    "step_failed": ("a step raised an error", "fix the block that the detail names, then start over with --fresh"),
+    "step_failed": (
+        "a step raised an error",
+        "fix the block that the detail names, then --accept-code --retry-rejected, or --fresh if planning failed at it",
+    ),
     "too_large": ("it needs more memory than there is", "use a machine with more memory, or map fewer columns"),
     "source_changed": ("the file changed during the run", "leave recordings alone while a run reads them"),
     "unreadable_data": ("the file is damaged inside", "copy the recording again"),

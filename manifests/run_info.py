@@ -207,6 +207,7 @@ class RunInfo:
             "values".
         stages: Name of each stage, its ranks, and whether a rank takes little time; none in runs of earlier versions.
         may_drop: True if a step is a filter of datatrove: what it does not pass on is dropped, not lost.
+        accepted_code: Such digests of before outside code was changed and accepted, the first one first.
         edits: Changes that the only input dataset, or the base, went through, the last first; empty for a run without
             changes. There are none if no run had any.
     """
@@ -227,6 +228,7 @@ class RunInfo:
     base: BaseDataset | None = None
     stages: Sequence[tuple[str, int, bool]] = field(default_factory=list)
     may_drop: bool = False
+    accepted_code: Sequence[str] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     edits: Sequence[Mapping[str, Any]] = field(default_factory=list)
 

@@ -95,6 +95,7 @@ class Pipeline:
         workers: int | None = None,
         fresh: bool = False,
         retry_rejected: bool = False,
+        accept_code: bool = False,
         watcher: Watcher | None = None,
     ) -> RunReport:
         """Convert, or go on with a conversion that was interrupted.
@@ -106,6 +107,7 @@ class Pipeline:
             workers: Processes at a time; one per CPU by default.
             fresh: Move an earlier run aside and start over.
             retry_rejected: Try episodes again that were rejected for bad data.
+            accept_code: Continue although the code of outside blocks was changed.
             watcher: Told about the progress.
 
         Raises:
@@ -117,4 +119,5 @@ class Pipeline:
             except InvalidArguments as exc:
                 raise UsageError("executor", "; ".join(mistake.text for mistake in exc.found)) from exc
         workspace = workspace_of_append(self.spec, Path(output), Path(run_dir) if run_dir else None)
-        return execute(self.resolved, workspace, executor, fresh=fresh, retry_rejected=retry_rejected, watcher=watcher)
+        options: dict[str, Any] = {"fresh": fresh, "retry_rejected": retry_rejected, "accept_code": accept_code}
+        return execute(self.resolved, workspace, executor, **options, watcher=watcher)

@@ -37,6 +37,7 @@ from ..output import counted, echo, echo_json
 @click.option("--wait", is_flag=True, help="Wait for the cluster jobs and return the run's exit code.")
 @click.option("--fresh", is_flag=True, help="Move the existing run aside and start over.")
 @click.option("--retry-rejected", is_flag=True, help="Retry episodes that were rejected for damage.")
+@click.option("--accept-code", is_flag=True, help="Continue the run although the code of your blocks changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.pass_context
 def command(
@@ -50,6 +51,7 @@ def command(
     wait: bool,
     fresh: bool,
     retry_rejected: bool,
+    accept_code: bool,
     as_json: bool,
 ) -> None:
     """Run a pipeline, or resume an interrupted run.
@@ -66,7 +68,8 @@ def command(
     where = build_executor(spec.executor, workers or spec.workers)
     try:
         with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
-            options: dict[str, Any] = {"fresh": fresh, "retry_rejected": retry_rejected, "watcher": display}
+            options: dict[str, Any] = {"fresh": fresh, "retry_rejected": retry_rejected, "accept_code": accept_code}
+            options["watcher"] = display
             if isinstance(where, Detached) and where.is_detached and not wait:
                 found = submit(resolved, workspace, where, **options)
             else:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..spec.pipeline_spec import PipelineSpec
 from ..spec.resolved_pipeline import ResolvedPipeline, load_frozen
 
 _SHOWN = 3  # inputs of another run
+_CODE_CHANGED = "the source code of an outside block, or a file that an argument names, was changed"
 
 
 @contextmanager
@@ -167,14 +169,31 @@ def check_same_version(workspace: Workspace, instead: Callable[[], str]) -> None
         raise RunOfOtherVersion(str(workspace.run_dir), made_by, __version__, instead())
 
 
-def check_same_pipeline(pipeline: ResolvedPipeline, run: RunInfo, workspace: Workspace, encoder: str) -> None:
-    """Refuse a run that was started with another pipeline, encoder or output."""
+def check_same_pipeline(
+    pipeline: ResolvedPipeline, run: RunInfo, workspace: Workspace, encoder: str, *, accept_code: bool = False
+) -> RunInfo:
+    """Refuse a run that was started with another pipeline, encoder or output; return what is written down of it.
+
+    Args:
+        pipeline: The pipeline.
+        run: What was written down.
+        workspace: Where.
+        encoder: Encoder and FFmpeg version.
+        accept_code: Whether the code of outside blocks may differ, which is then written down too.
+    """
     frozen = load_frozen(workspace)
     differences = pipeline.spec.differences(frozen.spec) + _different_tools(frozen, run, encoder)
     if Path(run.output) != workspace.output:
         differences.append(f"output {workspace.output} was {run.output}")
+    if differences == [_CODE_CHANGED] and any(":" in block.use for block in frozen.spec.blocks()):
+        if accept_code:
+            run = replace(run, spec_digest=frozen.digest, accepted_code=[*run.accepted_code, run.spec_digest])
+            run.write(workspace.run)
+            return run
+        differences = [f"{_CODE_CHANGED}; {option('accept-code')} continues with it"]
     if differences:
         raise RunChanged(str(workspace.run_dir), differences, other_run(pipeline, workspace))
+    return run
 
 
 def other_run(pipeline: ResolvedPipeline, workspace: Workspace) -> str:
@@ -231,7 +250,7 @@ def _different_tools(pipeline: ResolvedPipeline, run: RunInfo, encoder: str) -> 
     if run.encoder != encoder:
         differences.append(f"encoder {encoder} was {run.encoder}")
     if not differences and run.spec_digest != pipeline.digest:
-        differences.append("the source code of an outside block, or a file that an argument names, was changed")
+        differences.append(_CODE_CHANGED)
     return differences
 
 

@@ -37,6 +37,7 @@ def execute(
     *,
     fresh: bool = False,
     retry_rejected: bool = False,
+    accept_code: bool = False,
     watcher: Watcher | None = None,
 ) -> RunReport:
     """Run a pipeline to its end, or go on with a run that was interrupted.
@@ -47,6 +48,7 @@ def execute(
         executor: Where ranks run.
         fresh: Move an earlier run and its output aside and start over.
         retry_rejected: Try episodes again that a finished or unfinished run rejected for bad data.
+        accept_code: Continue although the code of outside blocks was changed.
         watcher: Told about the progress.
 
     Raises:
@@ -55,7 +57,8 @@ def execute(
         RankFailed: If ranks failed; the same command resumes the run. Where shards were damaged, it has done so.
     """
     watcher = watcher or Silent()
-    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as begun:
+    options = {"fresh": fresh, "retry_rejected": retry_rejected, "accept_code": accept_code}
+    with _opened(pipeline, workspace, watcher, executor, **options) as begun:
         if isinstance(begun, RunReport):
             return begun
         watcher.started(status_of_stages(workspace, begun).read())
@@ -92,6 +95,7 @@ def submit(
     *,
     fresh: bool = False,
     retry_rejected: bool = False,
+    accept_code: bool = False,
     watcher: Watcher | None = None,
 ) -> RunReport | Submission:
     """Submit what is missing of a run and leave it to the cluster; otherwise as `execute`.
@@ -100,7 +104,8 @@ def submit(
         What was submitted, or the report of a run that is finished already.
     """
     watcher = watcher or Silent()
-    with _opened(pipeline, workspace, watcher, executor, fresh=fresh, retry_rejected=retry_rejected) as begun:
+    options = {"fresh": fresh, "retry_rejected": retry_rejected, "accept_code": accept_code}
+    with _opened(pipeline, workspace, watcher, executor, **options) as begun:
         return begun if isinstance(begun, RunReport) else executor.submit(begun)
 
 
@@ -113,6 +118,7 @@ def _opened(
     *,
     fresh: bool,
     retry_rejected: bool,
+    accept_code: bool,
 ) -> Iterator[RunReport | list[Stage]]:
     """Hold the run while the block works on it; gives its stages, or the report if it is finished."""
     if workspace.run.exists() and not fresh:
@@ -135,7 +141,7 @@ def _opened(
             encoder = encoder_version(pipeline.video)
             if workspace.run.exists():
                 run = RunInfo.read(workspace.run)
-                preflight.check_same_pipeline(pipeline, run, workspace, encoder)
+                run = preflight.check_same_pipeline(pipeline, run, workspace, encoder, accept_code=accept_code)
                 binding = Binding(workspace, run)
                 is_finished = workspace.is_finished and binding.has_output
                 if pipeline.spec.source is None:

@@ -96,7 +96,9 @@ class DatasetInfo:
         identity = {"run_digest": run.digest, "robotrove_version": run.version, "encoder_version": run.encoder}
         decided = {"annotations": dict(run.annotations)} if run.annotations else {}
         edited = {"edits": list(run.edits)} if run.edits else {}
-        return cls(run.features, run.fps, run.robot_type, identity | decided | edited, annotations=run.annotations)
+        accepted = {"accepted_code": [*run.accepted_code, run.spec_digest]} if run.accepted_code else {}
+        told = identity | decided | edited | accepted
+        return cls(run.features, run.fps, run.robot_type, told, annotations=run.annotations)
 
     @classmethod
     def of_dataset(cls, dataset: Dataset) -> DatasetInfo:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from robotrove.core.errors import RunChanged
+from robotrove.tests.support.command import run_robotrove
 from robotrove.tests.support.pipelines.runs import (
     quick_disk,  # noqa: F401 - autouse
+    run_cli,
     run_here,
     sample,
     write_pipeline,
@@ -63,3 +70,82 @@ def test_one_episode_of_three_fails(
     assert line["detail"].startswith(detail.format(file=tmp_path / f"{name}.py"))
     if how == "lazily":
         assert line["detail"].endswith(f", at {tmp_path / name}.py:6")
+
+
+FAILING = """\
+from robotrove.blocks.episode_step import EpisodeMap
+
+
+class Half(EpisodeMap):
+    name = "half"
+    reads_data = True
+
+    def apply(self, ep):
+        if ep.origin.key.endswith("1"):
+            {line}
+        return ep.map_column("action", lambda batch: batch / {divisor})
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "stops"), [("raise ValueError('odd')", False), ("raise OSError(5, 'no such camera')", True)]
+)
+def test_changed_code_is_accepted_and_written_down(tmp_path: Path, line: str, *, stops: bool) -> None:
+    """Episodes of before stay as they are; those that the block failed at are made by the code of now."""
+    block, out = tmp_path / "halves.py", tmp_path / "out"
+    block.write_text(FAILING.format(line=line, divisor=2))
+    pipeline = write_pipeline(tmp_path, [sample(tmp_path, "a.hdf5", 3, 6)], steps=[{"use": "halves:Half"}])
+    failed = run_cli(pipeline, out, "--workers", "1")
+    assert failed.returncode == 1
+    assert ("no such camera" in failed.stderr) is stops, failed.stderr
+    assert ("step_failed" in failed.stdout) is not stops
+    before = json.loads((tmp_path / "out.run" / "run.json").read_text())
+    assert before["accepted_code"] == []
+
+    block.write_text(FAILING.format(line="pass", divisor=4))
+    refused = run_cli(pipeline, out)
+    assert refused.returncode == 2
+    assert "the source code of an outside block, or a file that an argument names, was changed; --accept-code " in (
+        refused.stderr
+    )
+    another = run_cli(pipeline, out, "--accept-code", "writer.video.crf=31")
+    assert another.returncode == 2
+    assert "writer.video.crf: 31 was 30" in another.stderr
+    assert json.loads((tmp_path / "out.run" / "run.json").read_text()) == before
+
+    more = [] if stops else ["--retry-rejected"]
+    done = run_cli(pipeline, out, "--accept-code", "--workers", "2", *more)
+    assert done.returncode == 0, done.stderr
+    now = json.loads((tmp_path / "out.run" / "run.json").read_text())
+    assert now["accepted_code"] == [before["spec_digest"]]
+    assert now["spec_digest"] != before["spec_digest"]
+    assert {key: now[key] for key in now if key not in ("accepted_code", "spec_digest")} == {
+        key: before[key] for key in before if key not in ("accepted_code", "spec_digest")
+    }
+    told = json.loads((out / "meta/robotrove/run.json").read_text())
+    assert told["accepted_code"] == [before["spec_digest"], now["spec_digest"]]
+    assert told["run_digest"] == before["digest"]
+    rows = pq.read_table(out / "data/chunk-000/file-000.parquet", columns=["episode_index", "action"]).to_pydict()
+    with h5py.File(tmp_path / "a.hdf5") as file:
+        for episode, divisor in enumerate((2, 4, 4 if stops else 2)):
+            made = [row for number, row in zip(*rows.values(), strict=True) if number == episode]
+            recorded = file[f"data/demo_{episode}/actions"][:]
+            np.testing.assert_array_equal(np.array(made, np.float32), (recorded / divisor).astype(np.float32))
+    assert "already finished" in run_cli(pipeline, out).stdout
+    assert run_robotrove("verify", out).returncode == 0
+
+
+def test_files_that_arguments_name_are_no_code(tmp_path: Path) -> None:
+    """A changed robot file would mix units: without a block from outside nothing is offered or accepted."""
+    robot = tmp_path / "arm.yaml"
+    names = [f"joint_{number}" for number in range(7)]
+    joints = [{"name": name, "unit": "rad", "range_deg": [-90, 90], "motor_range": [-100, 100]} for name in names]
+    robot.write_text(yaml.safe_dump({"name": "arm", "robot_type": "arm", "joints": joints}))
+    steps = [{"use": "unit_converter", "robot": str(robot), "columns": ["action"]}]
+    pipeline = write_pipeline(tmp_path, [sample(tmp_path, "a.hdf5", 1, 6)], steps=steps)
+    run_here(pipeline, tmp_path / "out")
+    robot.write_text(robot.read_text().replace("90", "45"))
+    with pytest.raises(RunChanged) as caught:
+        run_here(pipeline, tmp_path / "out", accept_code=True)
+    assert "was changed\n" in str(caught.value)
+    assert "accept" not in str(caught.value)
