@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 PROVENANCE = ("meta", "robotrove")
 CHECKSUMS = (*PROVENANCE, "checksums.jsonl")
 MAY_DIFFER = {"robotrove_version", "run_digest"}
-MAY_BE_NEW = {"row_runs", "content_digest", "input_datasets"}  # since 0.2.2, the others since 0.2.3
+MAY_BE_NEW = {"row_runs", "content_digest", "code_digest", "input_datasets"}  # since 0.2.2, the others since 0.2.3
 SMALL = ("--episodes", "3", "--frames", "12", "--height", "64", "--width", "64")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
 PROCESSES = 2

@@ -132,6 +132,7 @@ class ShardWriter(EpisodeWriter):
             "run_digest": run.digest,
             "robotrove_version": run.version,
             "encoder_version": run.encoder,
+            "code_digest": run.spec_digest if run.accepted_code else None,
         }
         with folder_attempt(progress.episode(row.index)) as folder:
             frames = write_episode(

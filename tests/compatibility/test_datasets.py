@@ -79,7 +79,7 @@ def numbered(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 # Columns of the provenance since 0.2.2 and 0.2.3; rows that follow each other need no runs.
-ADDED = {"row_runs": None, "content_digest": None, "input_datasets": None}
+ADDED = {"row_runs": None, "content_digest": None, "code_digest": None, "input_datasets": None}
 
 
 def with_added(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -35,10 +35,11 @@ ORIGIN_SCHEMA = pa.schema(
         ("encoder_version", pa.string()),
         ("row_runs", pa.list_(pa.list_(pa.int64()))),
         ("content_digest", pa.string()),
+        ("code_digest", pa.string()),
         ("input_datasets", pa.list_(pa.struct([("dataset", pa.string()), ("episode", pa.int64())]))),
     ]
 )
-_ADDED = ("row_runs", "content_digest", "input_datasets")  # in 0.2.2, the others in 0.2.3
+_ADDED = ("row_runs", "content_digest", "code_digest", "input_datasets")  # in 0.2.2, the others in 0.2.3
 
 _TYPES: Mapping[pa.DataType, type] = {pa.string(): str, pa.int64(): int, pa.bool_(): bool}
 
@@ -62,6 +63,8 @@ class ProvenanceRow:
         encoder_version: Encoder and FFmpeg that made its videos.
         row_runs: Rows that were used, as runs (first, count, step); None for every row from the first to the last.
         content_digest: Second digest, of all numbers and some frames; None where it is not known.
+        code_digest: Digest of pipeline and outside code, where changed code was accepted before the episode was
+            made, else None.
         input_datasets: Datasets that it was taken from, as {"dataset": name, "episode": number there}; the last one,
             that this dataset was made of, first. None if it comes from the recording.
     """
@@ -80,6 +83,7 @@ class ProvenanceRow:
     encoder_version: str
     row_runs: tuple[tuple[int, int, int], ...] | None = None
     content_digest: str | None = None
+    code_digest: str | None = None
     input_datasets: Sequence[Mapping[str, Any]] | None = None
 
     @property

@@ -125,6 +125,9 @@ def test_changed_code_is_accepted_and_written_down(tmp_path: Path, line: str, *,
     told = json.loads((out / "meta/robotrove/run.json").read_text())
     assert told["accepted_code"] == [before["spec_digest"], now["spec_digest"]]
     assert told["run_digest"] == before["digest"]
+    origins = pq.read_table(out / "meta/robotrove/episodes.parquet").to_pydict()
+    made_now = [False, True, stops]  # as below, by what the actions were divided by
+    assert origins["code_digest"] == [now["spec_digest"] if is_new else None for is_new in made_now]
     rows = pq.read_table(out / "data/chunk-000/file-000.parquet", columns=["episode_index", "action"]).to_pydict()
     with h5py.File(tmp_path / "a.hdf5") as file:
         for episode, divisor in enumerate((2, 4, 4 if stops else 2)):

@@ -275,7 +275,8 @@ def test_provenance_travels(root: Path) -> None:
     path = root / "meta/robotrove/episodes.jsonl"
     written.write_lines(path, [{"episode_index": episode, **origin, "first_row": episode} for episode in range(4)])
     expected = [
-        origin | {"first_row": e, "row_runs": None, "content_digest": None, "input_datasets": None} for e in range(4)
+        origin | {"first_row": e, "row_runs": None, "content_digest": None, "code_digest": None, "input_datasets": None}
+        for e in range(4)
     ]
     assert [meta.provenance for meta in read_metas(DatasetV21(root))] == expected
 

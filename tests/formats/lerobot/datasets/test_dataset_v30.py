@@ -469,7 +469,7 @@ def write_origins(root: Path, episodes: list[int], **more: Any) -> None:
 def test_provenance_travels(root: Path) -> None:
     write_origins(root, [0, 1, 2, 3])
     metas = read_metas(DatasetV30(root))
-    later = dict.fromkeys(("row_runs", "content_digest", "input_datasets"))
+    later = dict.fromkeys(("row_runs", "content_digest", "code_digest", "input_datasets"))
     assert metas[2].provenance == ORIGIN | {"source_key": "data/demo_2"} | later
 
 
@@ -478,6 +478,7 @@ def test_dataset_without_provenance(root: Path) -> None:
     assert meta.provenance == dict.fromkeys(ORIGIN) | {
         "row_runs": None,
         "content_digest": None,
+        "code_digest": None,
         "input_datasets": None,
         "source_name": "cubes",
         "source_key": "episode 2",
