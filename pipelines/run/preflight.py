@@ -203,11 +203,11 @@ def other_run(pipeline: ResolvedPipeline, workspace: Workspace) -> str:
         RobotroveError: If its files are damaged or missing.
     """
     old, new = load_frozen(workspace).spec, pipeline.spec
-    planned = [dataset.path for dataset in RunInfo.read(workspace.run).inputs]
+    planned = [dataset.path for dataset in RunInfo.read(workspace.run).inputs] + list(filter(is_on_hub, old.datasets))
     if old.source is not None:
         planned = list(dict.fromkeys(row.path for row in Manifest.read(workspace.manifest).rows))
     if _kind(old) == _kind(new):
-        given = {str(local_folder(folder)) for folder in new.datasets}
+        given = {folder if is_on_hub(folder) else str(local_folder(folder)) for folder in new.datasets}
         with suppress(UsageError):  # nothing found
             given |= {str(file.path) for file in pipeline.reader.find()} if new.source is not None else set()
         if not given.isdisjoint(planned) or (old.source is not None and _files(old) == _files(new)):
@@ -217,7 +217,8 @@ def other_run(pipeline: ResolvedPipeline, workspace: Workspace) -> str:
 
 
 def _kind(spec: PipelineSpec) -> str:
-    return (spec.source or spec.dataset[0]).use
+    block = spec.source or spec.dataset[0]
+    return "edit" if block.arguments.get("edit") else block.use
 
 
 def _files(spec: PipelineSpec) -> Any:

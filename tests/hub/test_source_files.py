@@ -58,6 +58,11 @@ def test_datasets_of_the_hub(hub: HubServer, tmp_path: Path) -> None:
             assert_same_dataset(tmp_path / f"{way}-hub" / folder, tmp_path / f"{way}-local" / folder)
         again = run_robotrove(way, name, *more, "-o", tmp_path / f"{way}-hub", "--force")
         assert "already finished" in again.stdout, again.stderr
+    # Whatever commit it was, the same name is the same source.
+    differs = run_robotrove("edit", name, "--drop", "1", "-o", tmp_path / "edit-hub")
+    assert (differs.returncode, "or --fresh to move this one aside" in differs.stderr) == (2, True), differs.stderr
+    another = run_robotrove("aggregate", name, "-o", tmp_path / "edit-hub")
+    assert (another.returncode, "--fresh" in another.stderr) == (2, False), another.stderr
     checked = run_robotrove("stats", name, "--check")
     assert (checked.returncode, "no differences" in checked.stdout) == (0, True), checked.stderr
     changed = run_robotrove("stats", name)
