@@ -222,14 +222,14 @@ class Superseded(RobotroveError):
         super().__init__(what, "superseded: another process finished it first", todo="nothing; its result is used")
 
 
-def exists_already(target: Path, kind: str = "file") -> UsageError:
+def exists_already(target: Path, kind: str = "file", todo: str = "-o NAME, or move it away") -> UsageError:
     """Return the error for a file, or another kind of thing, that would be replaced."""
-    return UsageError(str(target), "already exists", f"a {kind} that does not exist yet", "-o NAME, or move it away")
+    return UsageError(str(target), "already exists", f"a {kind} that does not exist yet", todo)
 
 
 def not_written(path: Path, exc: OSError, expected: str, todo: str = "") -> UsageError:
     """Return the error for a file or a folder that the file system does not take."""
-    return UsageError(str(path), f"cannot be written: {exc.strerror}", expected, todo)
+    return UsageError(str(path), f"cannot be written: {exc.strerror or exc}", expected, todo)
 
 
 def explained(exc: Exception) -> str:

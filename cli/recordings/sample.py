@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
+from ...core.commit import rename_new
+from ...core.errors import UsageError, exists_already, not_written
 from ...formats.hdf5.samples import SAMPLES, write_sample
 from ..output import echo
 
@@ -27,21 +31,38 @@ def command(
 ) -> None:
     """Write small sample files of a layout.
 
-    The files in DIR have known values, and frame numbers in the pixels.
+    The files in DIR have known values, and frame numbers in the pixels. An existing file is never replaced.
     """
-    paths = write_sample(
-        layout,
-        folder,
-        episodes=episodes,
-        frames=frames,
-        height=height,
-        width=width,
-        cameras=None if cameras is None else tuple(filter(None, map(str.strip, cameras.split(",")))),
-        seed=seed,
-    )
+    names = None if cameras is None else tuple(filter(None, map(str.strip, cameras.split(","))))
+    home = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with TemporaryDirectory(prefix=".robotrove-", dir=home) as attempt:
+            written = write_sample(
+                layout,
+                Path(attempt),
+                episodes=episodes,
+                frames=frames,
+                height=height,
+                width=width,
+                cameras=names,
+                seed=seed,
+            )
+            paths = [folder / path.name for path in written]
+            for path in filter(os.path.lexists, paths):
+                raise _taken(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            for attempted, path in zip(written, paths, strict=True):
+                if not rename_new(attempted, path):
+                    raise _taken(path)
+    except OSError as exc:
+        raise not_written(folder, exc, "a folder that can be written") from exc
     for path in paths:
         echo(str(path))
     if layout == _NO_LAYOUT:
         echo(f"\nnext: robotrove inspect {shlex.quote(str(paths[0]))}")
     else:
         echo(f"\nnext: robotrove init {shlex.quote(str(folder))}")
+
+
+def _taken(path: Path) -> UsageError:
+    return exists_already(path, todo="choose another DIR, or move it away")

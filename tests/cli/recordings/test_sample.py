@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import pytest
 
 
 def test_sample_writes_what_was_asked_for(robotrove: Callable, tmp_path: Path) -> None:
@@ -34,3 +35,25 @@ def test_sample_mistakes(robotrove: Callable, tmp_path: Path) -> None:
     assert "did you mean 'aloha'?" in found.err
     assert robotrove("sample", "aloha", tmp_path / "x", "--height", 7).code == 2
     assert not (tmp_path / "x").exists()
+
+
+def test_sample_never_replaces_a_file(robotrove: Callable, tmp_path: Path) -> None:
+    (tmp_path / "episode_1.hdf5").write_text("mine")
+    options = ("--episodes", 2, "--frames", 2, "--height", 48, "--width", 48)
+    found = robotrove("sample", "aloha", tmp_path, *options)
+    assert (found.code, found.out) == (2, "")
+    assert f"{tmp_path}/episode_1.hdf5: already exists" in found.err
+    assert {path.name: path.read_bytes()[:4] for path in tmp_path.iterdir()} == {"episode_1.hdf5": b"mine"}
+    (tmp_path / "episode_1.hdf5").rename(tmp_path / "other.hdf5")
+    assert robotrove("sample", "aloha", tmp_path, *options).code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"episode_0.hdf5", "episode_1.hdf5", "other.hdf5"}
+
+
+@pytest.mark.parametrize("folder", ["/proc/samples", "/proc/self/fd", "file/below"])
+def test_sample_into_a_folder_that_cannot_be_written(robotrove: Callable, tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    found = robotrove("sample", "aloha", tmp_path / folder, "--frames", 2)
+    assert (found.code, found.out) == (2, "")
+    assert f"{tmp_path / folder}: cannot be written: " in found.err
+    assert "expected: a folder that can be written" in found.err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
