@@ -129,6 +129,11 @@ def dataset_names(folders: Sequence[str]) -> list[str]:
     return [str(Path(*own[-needed:])) for own in parts]
 
 
+def kept_names(output: str, *versions: str) -> list[str]:
+    """Return the names under which a conversion in place keeps datasets of some versions, by default of all."""
+    return [f"{output}_{version.replace('.', '')}" for version in versions or ("v3.0", "v2.1", "v2.0")]
+
+
 @dataclass(frozen=True, slots=True)
 class BaseDataset:
     """A finished dataset that a run appends to, as it was when the run was created.

@@ -15,18 +15,12 @@ from ...core.workspace import Workspace
 from ...executors import worker
 from ...executors.local import LocalExecutor
 from ...executors.stage import WORKERS_LOG
+from ...manifests.run_report import RunReport
 from ..output import echo, echo_json
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option(
-        "--output",
-        "-o",
-        type=click.Path(path_type=Path),
-        required=True,
-        help="Folder of the new dataset.",
-    ),
     click.option("--run-dir", type=click.Path(path_type=Path), help="Folder for plan and logs; OUTPUT.run by default."),
     click.option("--workers", type=click.IntRange(min=1), help="Parallel processes; one per CPU by default."),
     click.option("--fresh", is_flag=True, help="Move the existing run aside and start over."),
@@ -59,9 +53,11 @@ def _annotation(option: click.Parameter, text: str) -> tuple[str, str]:
     return column, what
 
 
-def run_options(command: Command) -> Command:
+def run_options(command: Command, *, needs_output: bool = True) -> Command:
     """Add the options that `run_blocks` takes."""
-    for option in reversed(_OPTIONS):
+    kind = click.Path(path_type=Path)
+    output = click.option("--output", "-o", type=kind, required=needs_output, help="Folder of the new dataset.")
+    for option in reversed((output, *_OPTIONS)):
         command = option(command)
     return command
 
@@ -74,6 +70,7 @@ def run_blocks(
     workers: int | None,
     fresh: bool,
     as_json: bool,
+    finish: Callable[[Workspace], RunReport] | None = None,
 ) -> NoReturn:
     """Run dataset blocks as a run of their own, print what came of it and end the command.
 
@@ -84,6 +81,7 @@ def run_blocks(
         workers: See the options.
         fresh: See the options.
         as_json: See the options.
+        finish: Called after a run that left nothing to do, before its result is printed; returns the report.
     """
     workspace = Workspace.for_output(output, run_dir)
     with LocalExecutor(workers=workers) as executor:
@@ -92,11 +90,19 @@ def run_blocks(
         from ...pipelines.run.runner import execute
         from ...pipelines.spec.resolved_pipeline import pipeline_of_content
         from ..display import Display
-        from ..runs.run import summary
 
         pipeline = pipeline_of_content({"dataset": [{"use": use, **values} for use, values in blocks.items()]})
         with redirect_stdout(sys.stderr), Display() as display:
             report = execute(pipeline, workspace, executor, fresh=fresh, watcher=display)
+            if finish is not None:
+                report = finish(workspace)
+    show_report(report, as_json=as_json)
+
+
+def show_report(report: RunReport, *, as_json: bool) -> NoReturn:
+    """Print what came of a run, and end the command."""
+    from ..runs.run import summary  # only now, as above
+
     if as_json:
         echo_json(asdict(report))
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +13,13 @@ from pathlib import Path
 from ...core.errors import RobotroveError, UsageError
 from ...core.version import __version__
 from ...core.workspace import Workspace
+from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.episode_location import EpisodeLocation
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.datasets.provenance import ProvenanceRow, has_origins, origin_of
 from ...manifests.manifest import EpisodeRow, Manifest
-from ...manifests.run_info import RunIdentity, dataset_names
+from ...manifests.run_info import RunIdentity, dataset_names, kept_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,25 @@ def _input_folders(dataset: Path, origin: ProvenanceRow) -> Iterator[str | None]
     folder: str | None = str(dataset)
     for step in origin.input_datasets or ():
         runs = [run for _, run in _runs(Path(folder).absolute(), set())] if folder else []
-        named = (pair for run in runs for pair in zip(dataset_names(run.inputs), run.inputs, strict=True))
+        made_by = _made_by(Path(folder)) if folder else ""
+        runs.sort(key=lambda run: run.digest != made_by)  # conversions in place leave several beside each other
+        named = (pair for run in runs for pair in _named_inputs(run))
         folder = next((path for name, path in named if name == step["dataset"]), None)
         yield folder
+
+
+def _made_by(dataset: Path) -> str:
+    """Return the digest of the run that made a dataset, empty if it does not say that."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((dataset / paths_v30.RUN).read_text(encoding="utf-8"))["run_digest"])
+    return ""
+
+
+def _named_inputs(run: RunIdentity) -> Iterator[tuple[str, str]]:
+    """Yield name and folder of each dataset that a run took its episodes from."""
+    yield from zip(dataset_names(run.inputs), run.inputs, strict=True)
+    if set(run.inputs) & set(kept_names(run.output)):  # in place: the input had the name of the output then
+        yield dataset_names([run.output])[0], run.inputs[0]
 
 
 def _listed(dataset: Path, origin: ProvenanceRow) -> tuple[Path | None, EpisodeRow | None]:
@@ -135,11 +154,14 @@ def _listed(dataset: Path, origin: ProvenanceRow) -> tuple[Path | None, EpisodeR
 
 
 def _runs(dataset: Path, seen: set[Path]) -> Iterator[tuple[Workspace, RunIdentity]]:
-    """Yield the runs that may have made a dataset, appended to it, or made what it was appended to."""
+    """Yield the runs that may have made a dataset, appended to it, converted it in place, or made what it was then."""
     seen.add(dataset)
-    for output in (dataset, dataset.parent):  # which may hold a dataset per version
+    before = re.sub(r"_v\d\d$", "", dataset.name)  # a conversion in place gave it this name
+    for output in dict.fromkeys((dataset, dataset.parent, dataset.parent / before)):
+        # The parent may hold a dataset per version.
         found = [output.with_name(f"{output.name}.run")] if output.name else []
-        found += output.parent.glob(f"{glob.escape(output.name)}.append-*.run")
+        for begin in ("append-", "to-v"):
+            found += sorted(output.parent.glob(f"{glob.escape(output.name)}.{begin}*.run"))
         for run_dir in found:
             workspace = Workspace(run_dir, dataset)
             try:
