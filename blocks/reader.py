@@ -31,11 +31,8 @@ class Reader(Bound, PipelineStep, ABC):
     role = "source"
 
     @abstractmethod
-    def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:
+    def find(self) -> list[SourceFile]:
         """Return all recordings in natural order; nothing is fetched yet.
-
-        Args:
-            from_anywhere: Skip relative paths of missing files: they may have been given in another folder.
 
         Raises:
             UsageError: If a pattern matches nothing.

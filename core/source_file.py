@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self, TypeAlias
 
 from .errors import EpisodeRejected, UsageError
 
@@ -53,6 +53,22 @@ def _is_searched(folder: str) -> bool:
 
 def _unreadable(exc: OSError) -> None:
     raise UsageError(str(exc.filename), f"cannot be read: {exc.strerror}", "a folder of recordings") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class PathMark:
+    """Mark of a text that is a path: a pipeline file gives it relative to itself, and blocks get an absolute one.
+
+    Attributes:
+        suffixes: Endings that tell a path from a name; none where each text is a path.
+        is_pattern: True for patterns of files, such as data/*.hdf5.
+    """
+
+    suffixes: tuple[str, ...] = ()
+    is_pattern: bool = False
+
+
+PathText: TypeAlias = Annotated[str, PathMark()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,17 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..core.errors import ConfigError, Problem, UsageError, nearest
+from ..core.source_file import PathMark
 from ..core.validation_messages import mistakes
 from ..core.yaml_source import KeyPath, read_yaml, show_path, text_of
 
 Gr00tVersion: TypeAlias = Literal["n1", "n1.5", "n1.6", "n1.7"]
 # Owner of a published configuration: Isaac Lab Arena, GR00T itself, or piper_gr00t.
 Owner: TypeAlias = Literal["arena", "gr00t", "piper"]
+_SUFFIXES = (".yaml", ".yml")
 HORIZON = 16  # actions predicted at a time, as in GR00T's own examples
 
 
@@ -214,11 +216,11 @@ def _folder() -> Traversable:
 
 
 def _is_file(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) and os.path.isfile(name)
+    return name.endswith(_SUFFIXES) and os.path.isfile(name)
 
 
-# As blocks take a robot: its file by the absolute path, since a run goes on from any folder.
-RobotName: TypeAlias = Annotated[str, AfterValidator(lambda name: os.path.abspath(name) if _is_file(name) else name)]
+# As blocks take a robot.
+RobotName: TypeAlias = Annotated[str, PathMark(suffixes=_SUFFIXES)]
 
 
 def load_robot(name: str) -> RobotManifest:
@@ -237,7 +239,7 @@ def load_robot(name: str) -> RobotManifest:
         raise UsageError(
             f"robot {name!r}",
             f"no such robot{nearest(name, known)}",
-            "one of " + ", ".join(known) + ", or the path of a YAML file, relative to the working directory",
+            "one of " + ", ".join(known) + ", or the path of a YAML file",
         )
     return _parsed(text, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,8 @@ class Pipeline:
         """Read a pipeline file; `overrides` are `KEY=VALUE` as on the command line."""
         pipeline = cls.__new__(cls)
         pipeline.resolved = load_pipeline(Path(path), overrides)
+        for text in pipeline.resolved.warnings:
+            warnings.warn(text, FutureWarning, stacklevel=2)
         return pipeline
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ...core.errors import UsageError, option
+from ...core.source_file import PathText
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
 from ...formats.lerobot.datasets.dataset_info import DatasetInfo
@@ -39,7 +40,7 @@ class Aggregator(DatasetMaker):
     def __init__(
         self,
         *,
-        datasets: list[str] | None = None,
+        datasets: list[PathText] | None = None,
         on_mismatch: Literal["refuse", "reencode"] = "refuse",
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,

@@ -20,6 +20,7 @@ from ...core.checksums import FileSum, copy_checked, file_sum, read_list
 from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree, write_file
 from ...core.errors import RobotroveError, UsageError, printable
 from ...core.features import LISTS
+from ...core.source_file import PathText
 from ...formats.lerobot import paths_v21, paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset, Note
 from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
@@ -68,7 +69,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
     def __init__(
         self,
         *,
-        datasets: list[str] | None = None,
+        datasets: list[PathText] | None = None,
         video: VideoSettings | None = None,
         annotations: Annotations | None = None,
         on_duplicate: OnDuplicate = "refuse",

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...core.commit import write_file
 from ...core.errors import UsageError
+from ...core.source_file import PathText
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset_stats import dataset_stats, incomplete_cameras, row_stats, write_stats
 from ...formats.lerobot.datasets.dataset_v30 import DatasetV30
@@ -35,7 +36,7 @@ class DatasetStats(Bound, DatasetStep):
     name = "dataset_stats"
     is_light = True
 
-    def __init__(self, *, dataset: str | None = None) -> None:
+    def __init__(self, *, dataset: PathText | None = None) -> None:
         self.dataset = dataset
         self.needs = None if dataset is not None else paths_v30.CODEBASE_VERSION
         self._own_folder = Path()

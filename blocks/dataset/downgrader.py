@@ -6,6 +6,7 @@ import shlex
 
 from ...core.errors import UsageError
 from ...core.features import Features
+from ...core.source_file import PathText
 from ...formats.lerobot import paths_v30
 from ...formats.lerobot.datasets.dataset import Dataset
 from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
@@ -46,7 +47,7 @@ class Downgrader(DatasetMaker):
     def __init__(
         self,
         *,
-        datasets: list[str] | None = None,
+        datasets: list[PathText] | None = None,
         reference_exact: bool = False,
         allow_long: bool = False,
         video: VideoSettings | None = None,

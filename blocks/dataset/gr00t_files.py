@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, TypeAlias
-
-from pydantic import AfterValidator
+from typing import Any
 
 from ...core.errors import UsageError
 from ...core.features import Features
+from ...core.source_file import PathText
 from ...formats.lerobot import paths_v21
 from ...formats.lerobot.datasets.open_dataset import open_dataset
 from ...formats.lerobot.gr00t.gr00t_stats import write_gr00t_stats
@@ -20,9 +18,6 @@ from ...manifests.robot import RobotName, load_robot
 from ...verification.consumers.modality import check_modality
 from ..binding import Bound
 from ..dataset_step import DatasetStep
-
-# A run may resume in any folder and on other machines, so the file is known by its absolute path.
-ModalityFile: TypeAlias = Annotated[str, AfterValidator(lambda path: os.path.abspath(os.path.expanduser(path)))]
 
 
 class Gr00tFiles(Bound, DatasetStep):
@@ -39,7 +34,7 @@ class Gr00tFiles(Bound, DatasetStep):
     has_one_unit = True
 
     def __init__(
-        self, *, robot: RobotName | None = None, modality: ModalityFile | None = None, replace: bool = False
+        self, *, robot: RobotName | None = None, modality: PathText | None = None, replace: bool = False
     ) -> None:
         if (robot is None) == (modality is None):
             given = "found nothing (null) for both" if robot is None else "found both"

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ...core.checksums import read_list, update_list
 from ...core.errors import Damaged, RobotroveError, UsageError, naming_dataset, printable
+from ...core.source_file import PathText
 from ...core.workspace import dataset_homes
 from ...formats.lerobot.dataset_files import read_object
 from ...formats.lerobot.datasets.open_dataset import check_is_dataset, open_dataset
@@ -63,7 +64,7 @@ class HubPublisher(Bound, DatasetStep):
         replace: bool = False,
         verify: bool = True,
         follow_links: bool = False,
-        dataset: str | None = None,
+        dataset: PathText | None = None,
     ) -> None:
         if license is not None:
             check_licence(license, self.name)

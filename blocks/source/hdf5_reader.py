@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
-from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ...core.episode import Episode, EpisodeOrigin, Rejection, Scanned
 from ...core.errors import EpisodeRejected, UsageError, nearest, of_episode
-from ...core.source_file import Reach, SourceFile, files_below, is_remote, read_files
+from ...core.source_file import PathMark, PathText, Reach, SourceFile, files_below, is_remote, read_files
 from ...formats.hdf5 import LAYOUTS
 from ...formats.hdf5.hdf5_file import HDF5_SUFFIXES, natural_key, open_hdf5, source_digests
 from ...formats.hdf5.layout import Layout
@@ -24,18 +24,13 @@ from ...hub.source_files import find, source_file
 from ...manifests.manifest import EpisodeRow
 from ..reader import Reader
 
-# A run may resume in any folder, so folders are known by their absolute paths.
-Folders: TypeAlias = Annotated[
-    list[str], AfterValidator(lambda given: [os.path.abspath(os.path.expanduser(folder)) for folder in given])
-]
-
 
 class Hdf5Reader(Reader):
     """Reads the episodes of HDF5 files, lazily.
 
     Args:
         files: Files, folders (the *.hdf5 and *.h5 in them and below, .HDF5 and .H5 too) or glob patterns (** goes
-            deeper), relative to the working directory; hf://datasets/OWNER/NAME[@REVISION]/PATH for files on the
+            deeper), relative to the pipeline file; hf://datasets/OWNER/NAME[@REVISION]/PATH for files on the
             Hub, s3://BUCKET/PATH and other protocols for files that fsspec reads (a folder there: not deeper). Each
             file is fetched when it is needed.
         layout: Layout of the demonstrations in the files.
@@ -52,12 +47,12 @@ class Hdf5Reader(Reader):
     def __init__(
         self,
         *,
-        files: list[str],
+        files: list[Annotated[str, PathMark(is_pattern=True)]],
         layout: str,
         columns: dict[str, ColumnSpec] | None = None,
         task: str | None = None,
         fps: int | None = None,
-        follow: Folders | None = None,
+        follow: list[PathText] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -93,19 +88,15 @@ class Hdf5Reader(Reader):
         )
         return layout
 
-    def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:
+    def find(self) -> list[SourceFile]:
         """See the base class."""
         found: dict[Path, SourceFile] = {}
         for pattern in self.files:
-            may_lead_nowhere = False
             if is_remote(pattern):
                 files = {str(file.path): file for file in find(pattern, HDF5_SUFFIXES)}
             else:
                 files = {match: SourceFile(Path(os.path.abspath(match))) for match in _matches(pattern)}
-                may_lead_nowhere = from_anywhere and not os.path.isabs(os.path.expanduser(pattern))
-            if may_lead_nowhere:
-                files = {match: file for match, file in files.items() if os.path.exists(match)}
-            elif not files:
+            if not files:
                 raise UsageError("source.files", f"{pattern!r} matches no file", "HDF5 files", _instead(pattern))
             found |= {files[name].path: files[name] for name in sorted(files, key=natural_key)}
         return list(found.values())

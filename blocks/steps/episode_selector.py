@@ -8,20 +8,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from numbers import Real
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ...core.episode import MOST_DIGITS, Episode, number_ranges
 from ...core.errors import UsageError, nearest
+from ...core.source_file import PathText
 from ...core.yaml_source import read_yaml, text_of
 from ..episode_step import EpisodeFilter
 
-# A run may resume in any folder and on other machines, so a file is known by its absolute path.
-EpisodeList: TypeAlias = Annotated[
-    list[int | str] | str,
-    AfterValidator(lambda given: os.path.abspath(os.path.expanduser(given)) if isinstance(given, str) else given),
-]
+EpisodeList: TypeAlias = list[int | str] | PathText
 Plain: TypeAlias = bool | int | float | str
 
 _NUMBERS = re.compile(r"\s*\d+\s*(-\s*\d+\s*)?")

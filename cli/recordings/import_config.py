@@ -22,7 +22,7 @@ def command(kind: str, file: Path, target: Path) -> None:
     FILE is the configuration of the converter. arena: a YAML file of Isaac Lab Arena's convert_hdf5_to_lerobot.py.
     """
     config = read_arena_config(file)
-    write_new(target, arena_pipeline_text(config, file.name))
+    write_new(target, arena_pipeline_text(config, file.name, target.parent))
     echo(f"{target}: robot {config.robot or 'unknown'}, output {config.output}")
     first = "" if config.robot else f"fill in the robot in {target}, then\n      "
     echo(f"\nnext: {first}robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from ...core.errors import UsageError, exists_already
 from ...pipelines.spec.pipeline_draft import copied_text, guess, pipeline_text
 from ...pipelines.spec.pipeline_file import shipped_names
+from ...pipelines.spec.places import seen_from
 from ..arguments import target_option, write_new
 from ..display import Bar
 from ..output import counted, echo
@@ -32,9 +34,9 @@ def command(files: tuple[str, ...], pipeline: str | None, target: Path) -> None:
         raise exists_already(target)
     if pipeline is not None:
         places = files or (_RECORDINGS,)
-        text, told = copied_text(pipeline, places, _name(places)), f"the pipeline {pipeline}"
+        text, told = copied_text(pipeline, _seen(places, target), _name(places)), f"the pipeline {pipeline}"
     elif files:
-        text, told = _guessed(files)
+        text, told = _guessed(files, target)
     else:
         raise UsageError("robotrove init", "has no files", "HDF5 files, or --pipeline NAME")
     write_new(target, text)
@@ -43,14 +45,21 @@ def command(files: tuple[str, ...], pipeline: str | None, target: Path) -> None:
     echo(f"\nnext: {first}robotrove plan {shlex.quote(str(target))}\n      robotrove run {shlex.quote(str(target))}")
 
 
-def _guessed(files: tuple[str, ...]) -> tuple[str, str]:
+def _guessed(files: tuple[str, ...], target: Path) -> tuple[str, str]:
     """Return a pipeline for files, and what was found in them; warn of those that cannot be used."""
     with Bar("reading files") as bar:
         found = guess(list(map(Path, files)), bar.show)
     for problem in found.problems:
         echo(f"warning: {problem}", err=True)
     episodes, frames = counted(len(found.episodes), "episode"), counted(found.n_frames, "frame")
+    found = replace(found, files=_seen(found.files, target))
     return pipeline_text(found, f"{_name(files)}_lerobot"), f"layout {found.layout}, {episodes}, {frames}"
+
+
+def _seen(files: tuple[str, ...], target: Path) -> tuple[str, ...]:
+    """Return files as a pipeline file has them: relative to it, and a $ in their names is no variable."""
+    names = (file.replace("$", "[$]") if os.path.isfile(file) else file for file in files)
+    return tuple(seen_from(target.parent, name) for name in names)
 
 
 def _name(files: tuple[str, ...]) -> str:

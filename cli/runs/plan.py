@@ -36,6 +36,8 @@ def command(ctx: click.Context, pipeline: Path, overrides: tuple[str, ...], as_j
     It lists kept and rejected episodes, frames, shards and tasks.
     """
     resolved = load_pipeline(pipeline, overrides)
+    for text in resolved.warnings:
+        echo(f"warning: {text}", err=True)
     with redirect_stdout(sys.stderr), Display() as display:  # blocks from outside may print
         if resolved.spec.source is None:
             plan: DatasetInputs | Plan

@@ -60,6 +60,8 @@ def command(
     the command submits the jobs and exits; with --wait it waits for them.
     """
     resolved = load_pipeline(pipeline, overrides, executor=executor)
+    for text in resolved.warnings:
+        echo(f"warning: {text}", err=True)
     spec = resolved.spec
     chosen = output or (Path(spec.output) if spec.output else None)
     if chosen is None:

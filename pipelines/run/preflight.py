@@ -273,7 +273,7 @@ def check_same_sources(reader: Reader, workspace: Workspace, *, is_finished: boo
             if path not in planned or planned[path].reason != "missing_file":
                 differences.append(f"source {path} is missing")
     if not differences:
-        found = {str(file.path) for file in reader.find(from_anywhere=True)}
+        found = {str(file.path) for file in reader.find()}
         differences += [f"source {path} is new" for path in sorted(found - planned.keys())]
     if differences:
         raise RunChanged(str(workspace.run_dir), differences[:20])

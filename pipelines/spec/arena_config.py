@@ -16,6 +16,7 @@ from ...core.yaml_source import KeyPath, read_yaml, show_path, text_of
 from ...formats.hdf5.file_facts import row_widths
 from ...manifests.robot import RobotManifest, load_robot
 from .pipeline_draft import flow
+from .places import seen_from
 
 Size: TypeAlias = tuple[int, int, int]
 
@@ -214,18 +215,19 @@ def _difference(path: Path, robot: RobotManifest, space: str) -> str:
     return f"does not have the {len(expected)} joints of the robot {robot.name}{hint}; write your own robot manifest"
 
 
-def arena_pipeline_text(config: ArenaConfig, name: str) -> str:
+def arena_pipeline_text(config: ArenaConfig, name: str, folder: Path) -> str:
     """Return a pipeline file.
 
     Args:
-        config: What Arena's converter was told.
+        config: What Arena's converter was told; its paths are relative to the current folder.
         name: Name of the file that says it.
+        folder: Folder of the pipeline file.
     """
     lines = [f"# Made from {printable(name)} of Isaac Lab Arena by `robotrove import-config arena`.", *_remarks(config)]
-    lines += [*_source(config), *_steps(config), "writer:", f"  robot_type: {flow(config.robot_type)}"]
+    lines += [*_source(config, folder), *_steps(config), "writer:", f"  robot_type: {flow(config.robot_type)}"]
     lines += ["  video: {codec: libx264, crf: 23, g: 10}", "dataset:"]
     lines += ["  - downgrader: {reference_exact: true}", f"  - gr00t_files: {flow({'robot': config.robot or None})}"]
-    lines += [f"output: {flow(str(config.output))}"]
+    lines += [f"output: {flow(seen_from(folder, str(config.output)))}"]
     return "\n".join(lines) + "\n"
 
 
@@ -251,9 +253,9 @@ def _remarks(config: ArenaConfig) -> Iterator[str]:
             yield f"# {', '.join(names)}: {why}."
 
 
-def _source(config: ArenaConfig) -> Iterator[str]:
+def _source(config: ArenaConfig, folder: Path) -> Iterator[str]:
     yield "source:"
-    yield f"  files: {flow([str(config.recording)])}"
+    yield f"  files: {flow([seen_from(folder, str(config.recording))])}"
     yield "  layout: isaaclab"
     yield f"  task: {flow(config.language_instruction)}"
     yield f"  fps: {config.fps}  # for files that do not say it"

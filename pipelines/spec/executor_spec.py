@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import ConfigError, Problem, nearest
+from ...core.source_file import PathMark
 from ...core.validation_messages import Mistake, described
 from ...core.yaml_source import KeyPath, Located, read_yaml, show_path
 from ...executors import EXECUTORS
 from ...executors.executor import Executor
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
+from .places import Places
 
 DEFAULT_EXECUTOR = "local"
 PROFILE = "profile"
@@ -40,12 +42,12 @@ def other_executor(node: Located | None, use: str) -> Located:
     return node if node is not None and is_same else Located({"use": Located(use)})
 
 
-def checked_executor(node: Located, home: Path) -> BlockSpec:
+def checked_executor(node: Located, places: Places) -> BlockSpec:
     """Return an executor with every argument explicit; those of its profile are overridden by its own.
 
     Args:
         node: An executor in the form of `executor_form`.
-        home: Folder that the file of a profile is relative to.
+        places: What the file of a profile is relative to.
 
     Raises:
         InvalidArguments: With all that is wrong, by paths below the executor.
@@ -63,7 +65,8 @@ def checked_executor(node: Located, home: Path) -> BlockSpec:
         raise _wrong((ELSEWHERE,), f"is a key of the pipeline itself; write {ELSEWHERE}: … there")
     cls = EXECUTORS[use]
     if PROFILE in arguments and use == "slurm":
-        arguments = {**_profile(arguments.pop(PROFILE), home, cls), **arguments}
+        del arguments[PROFILE]
+        arguments = {**_profile(node.value[PROFILE], places, cls), **arguments}
     values = checked_arguments(cls, arguments)
     construct(cls, values)
     return BlockSpec(use, _without_workers(frozen(values)))
@@ -84,12 +87,12 @@ def _without_workers(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != ELSEWHERE}
 
 
-def _profile(name: Any, home: Path, cls: type[Any]) -> dict[str, Any]:
+def _profile(node: Located, places: Places, cls: type[Any]) -> dict[str, Any]:
     """Return the arguments that a profile says: one that is shipped by its name, others by the path of a file."""
-    shipped = shipped_profiles()
+    shipped, name = shipped_profiles(), node.value
     if not isinstance(name, str):
-        raise _wrong((PROFILE,), f"found {described(name)}, expected a name or a YAML file")
-    path = _PROFILES / f"{name}.yaml" if name in shipped else home / Path(name).expanduser()
+        raise _wrong((PROFILE,), f"found {described(node.plain())}, expected a name or a YAML file")
+    path = _PROFILES / f"{name}.yaml" if name in shipped else Path(places.path(node, (PROFILE,), PathMark()))
     try:
         root, problems = read_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as exc:

@@ -93,7 +93,7 @@ def guess(given: Sequence[Path], on_file: Callable[[int, int], None] = lambda do
     votes = Counter(repr(episode.columns) for _, episode in episodes)
     path, model = next(entry for entry in episodes if repr(entry[1].columns) == votes.most_common(1)[0][0])
     return Guess(
-        files=_patterns(given, paths),
+        files=tuple(dict.fromkeys(map(str, given))),
         layout=layout,
         default_fps=LAYOUTS[layout].default_fps,
         episodes=tuple(episode for _, episode in episodes),
@@ -139,7 +139,7 @@ def _only_layout(found: Sequence[FileFacts]) -> str:
 def _next(layout: str | None, paths: Sequence[Path]) -> str:
     """Return the next command for files of one layout, or of an unknown one."""
     if layout is not None:
-        return printable(f"robotrove init {shlex.join(_patterns(paths, paths))} -o {layout}.yaml")
+        return printable(f"robotrove init {shlex.join(_folded(paths))} -o {layout}.yaml")
     inspect = printable(f"robotrove inspect {shlex.quote(str(paths[0]))}")
     return f"{inspect}  # then map what it shows with `layout: generic` (docs/pipelines.md, Layouts)"
 
@@ -149,14 +149,14 @@ def _some(paths: Sequence[Path]) -> str:
     return printable(", ".join(map(str, paths[:3]))) + more
 
 
-def _patterns(given: Sequence[Path], paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return what stands for the files in a pipeline: the folder if it is all that the folder holds."""
+def _folded(paths: Sequence[Path]) -> list[str]:
+    """Return what stands for files in a command: the folder if they are all that it contains."""
     parents = {path.parent for path in paths}
     if len(paths) > 1 and len(parents) == 1:
         parent = parents.pop()
         if set(files_below(parent, HDF5_SUFFIXES)) == set(paths):
-            return (str(parent),)
-    return tuple(dict.fromkeys(map(str, given)))
+            return [str(parent)]
+    return list(map(str, paths))
 
 
 def pipeline_text(guess: Guess, output: str) -> str:
@@ -183,7 +183,7 @@ def copied_text(name: str, sources: Sequence[str], dataset: str) -> str:
     """
     before, key, after = shipped_text(name).partition("\nsource:\n")
     output = flow(f"{dataset}/lerobot" if "gr00t_files" in after else f"{dataset}_lerobot")
-    return f"{before}{key}{_files(sources)}\n{after}output: {output}  # relative to that folder too\n"
+    return f"{before}{key}{_files(sources)}\n{after}output: {output}  # relative to this file too\n"
 
 
 def flow(value: Any) -> str:
@@ -242,7 +242,7 @@ def _source(guess: Guess) -> Iterator[str]:
 
 
 def _files(sources: Sequence[str]) -> str:
-    return f"  files: {flow(list(sources))}  # relative to the folder that robotrove is run in"
+    return f"  files: {flow(list(sources))}  # relative to this file"
 
 
 def _task(guess: Guess) -> str:

@@ -11,6 +11,8 @@ from ...core.yaml_source import KeyPath, dump_yaml, read_yaml, show_path
 from .arguments import BlockSpec
 from .executor_spec import DEFAULT_EXECUTOR
 
+GIVEN = "given"  # key of a frozen pipeline
+
 
 def differences(new: Any, old: Any, path: KeyPath = ()) -> list[str]:
     """Say where plain values differ, a line each: ``steps[1].min_length: 20 was 10``."""
@@ -50,10 +52,12 @@ class PipelineSpec:
         append_to: The dataset that episodes are added to: an absolute folder, or a name on the Hub.
         formats: LeRobot versions of the output.
         on_error: Whether a bad episode is left out ("reject") or ends the run ("stop").
-        output: Folder of the finished dataset, as given.
+        output: Absolute folder of the finished dataset.
         workers: Processes at a time, None for as many as there are CPUs.
         executor: Where ranks run.
         code: Absolute folders that the modules of outside blocks are in, so that workers find them.
+        given: Place of each path among the arguments, such as ``source.files[0]``, to its text in the pipeline file;
+            the arguments have absolute paths. Those that differ only.
     """
 
     source: BlockSpec | None
@@ -68,9 +72,13 @@ class PipelineSpec:
     workers: int | None = None
     executor: BlockSpec = field(default_factory=lambda: BlockSpec(DEFAULT_EXECUTOR))
     code: tuple[str, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """Return what determines the dataset, as plain values; source files and datasets as they were given."""
+        """Return what determines the dataset, as plain values; paths as they were given, so that it may move."""
+        return {key: _as_given(value, self.given, (key,)) for key, value in self._content().items()}
+
+    def _content(self) -> dict[str, Any]:
         return {
             **({"source": _block(self.source), "steps": [_block(step) for step in self.steps]} if self.source else {}),
             **({"writer": _block(self.writer)} if self.writer else {}),
@@ -83,7 +91,8 @@ class PipelineSpec:
         """Return the frozen pipeline file: full form, everything explicit, always in the same order."""
         executor = _block(self.executor) if self.executor.arguments else self.executor.use
         settings = {"output": self.output, "workers": self.workers, "executor": executor, "code": list(self.code)}
-        return dump_yaml({**self.content(), **self._places(), **settings})
+        given = {GIVEN: dict(self.given)} if self.given else {}
+        return dump_yaml({**self._content(), **self._places(), **settings, **given})
 
     @classmethod
     def from_yaml(cls, text: str, source: str = "pipeline.yaml") -> PipelineSpec:
@@ -118,8 +127,17 @@ class PipelineSpec:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Folders of the datasets that episodes are taken from, as given; none with a source."""
+        """Datasets that episodes are taken from: absolute folders, or names on the Hub; none with a source."""
         return next((tuple(found) for block in self.dataset if (found := block.arguments.get("datasets"))), ())
+
+
+def _as_given(value: Any, given: Mapping[str, str], path: KeyPath) -> Any:
+    """Return a plain value with the texts that its paths were given as."""
+    if isinstance(value, Mapping):
+        return {key: _as_given(item, given, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_given(item, given, (*path, index)) for index, item in enumerate(value)]
+    return given.get(show_path(path), value) if isinstance(value, str) else value
 
 
 def _block(block: BlockSpec) -> dict[str, Any]:

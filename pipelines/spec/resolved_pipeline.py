@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -22,14 +21,14 @@ from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...core.yaml_source import KeyPath, Located, locate, read_yaml
 from ...formats.lerobot.datasets.dataset_edit import DatasetEdit
-from ...hub.address import is_on_hub
 from ...manifests.run_info import RunInfo
 from ...media.encode.settings import VideoSettings
 from .arguments import BlockSpec, arguments_of, build
 from .block_lookup import block_class, check_trusted, code_folder, look_in, module_of, one_line, use_of
 from .executor_spec import other_executor
-from .pipeline_file import apply_overrides, pipeline_file_text
-from .pipeline_spec import PipelineSpec
+from .pipeline_file import apply_overrides, is_shipped, pipeline_file_text
+from .pipeline_spec import GIVEN, PipelineSpec
+from .places import Places
 from .validation import PipelineCheck, default_dataset, full_form
 
 CONVERT = "convert"  # the stage of source, steps and writer
@@ -46,10 +45,14 @@ class ResolvedPipeline:
     Args:
         spec: The pipeline as plain values.
         built: Blocks that are built already, by path; others are when they are first asked for.
+        warnings: Sentences about paths of its file, see `Places.warnings`.
     """
 
-    def __init__(self, spec: PipelineSpec, built: Mapping[KeyPath, Any] | None = None) -> None:
+    def __init__(
+        self, spec: PipelineSpec, built: Mapping[KeyPath, Any] | None = None, warnings: Sequence[str] = ()
+    ) -> None:
         self.spec = spec
+        self.warnings = tuple(warnings)
         self._built = dict(built or {})
 
     def _block(self, path: KeyPath, block: BlockSpec) -> Any:
@@ -212,7 +215,7 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), *, executor: str | 
     """Read a pipeline file, check all of it, and build its blocks.
 
     Outside code is imported from what is installed, then from the folder of the file, the current
-    folder and the file's `code` folders (relative to the file), in this order.
+    folder and the file's `code` folders, in this order. Paths in the file are relative to it, see `Places`.
 
     Args:
         path: The file, or the name of a shipped pipeline.
@@ -223,8 +226,19 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), *, executor: str | 
         ConfigError: With every mistake of the file and the overrides.
         UsageError: If the file cannot be read.
     """
-    text = pipeline_file_text(path)
-    return _parse(text, str(path), overrides, path.absolute().parent, executor)
+    root, problems = read_yaml(pipeline_file_text(path), str(path))
+    if root is None:
+        smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
+        raise ConfigError(str(path), [*problems, Problem(1, f"the file is empty; a pipeline has at least {smallest}")])
+    folder = path.absolute().parent
+    is_frozen = Workspace(folder, folder).run.is_file()
+    frozen: dict[str, str] = {}
+    if isinstance(root.value, dict) and GIVEN in root.value:  # of a run, or copied from one: paths are absolute
+        frozen = root.value[GIVEN].plain() if is_frozen else {}
+        root = replace(root, value={key: node for key, node in root.value.items() if key != GIVEN})
+    root, more = _overridden(root, overrides, executor)
+    places = Places(folder, is_file=not is_frozen and not is_shipped(path), frozen=frozen)
+    return _checked(root, str(path), [folder, Path.cwd()], [*problems, *more], places)
 
 
 def pipeline_of(
@@ -272,14 +286,11 @@ def pipeline_of_content(content: Mapping[str, Any]) -> ResolvedPipeline:
     Raises:
         ConfigError: With every mistake.
     """
-    return _checked(locate(dict(content)), "pipeline", [], [], Path.cwd())
+    return _checked(locate(dict(content)), "pipeline", [], [], Places(Path.cwd()))
 
 
-def _parse(text: str, source: str, overrides: Sequence[str], folder: Path, executor: str | None) -> ResolvedPipeline:
-    root, problems = read_yaml(text, source)
-    if root is None:
-        smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
-        raise ConfigError(source, [*problems, Problem(1, f"the file is empty; a pipeline has at least {smallest}")])
+def _overridden(root: Located, overrides: Sequence[str], executor: str | None) -> tuple[Located, list[Problem]]:
+    """Return a pipeline in the full form with what the command line says, and the mistakes in that."""
     # What `dataset` is without being given depends on the formats.
     first = [override for override in overrides if override.startswith("formats")]
     root, more = apply_overrides(root, first)
@@ -287,14 +298,13 @@ def _parse(text: str, source: str, overrides: Sequence[str], folder: Path, execu
     if executor is not None and isinstance(root.value, dict):
         root = Located({**root.value, "executor": other_executor(root.value.get("executor"), executor)}, root.line)
     root, rest = apply_overrides(root, [override for override in overrides if override not in first])
-    more += rest
-    return _checked(full_form(root), source, [folder, Path.cwd()], [*problems, *more], folder)
+    return full_form(root), more + rest
 
 
 def _checked(
-    root: Located, source: str, folders: Sequence[Path], problems: Sequence[Problem], home: Path
+    root: Located, source: str, folders: Sequence[Path], problems: Sequence[Problem], places: Places
 ) -> ResolvedPipeline:
-    check = PipelineCheck(root, folders, home)
+    check = PipelineCheck(root, folders, places)
     if problems or check.problems:
         raise ConfigError(source, [*problems, *check.problems])
     blocks, settings = check.blocks, check.settings
@@ -305,22 +315,16 @@ def _checked(
         writer=blocks.get(("writer",)),
         dataset=tuple(block for path, block in blocks.items() if path[0] == "dataset"),
         publish=tuple(block for path, block in blocks.items() if path[0] == "publish"),
-        append_to=_absolute(settings.append_to),
+        append_to=settings.append_to,
         formats=check.formats,
         on_error=settings.on_error,
         output=settings.output,
         workers=settings.workers,
         executor=check.executor,
         code=tuple(dict.fromkeys(folder for use in uses if (folder := code_folder(use)))),
+        given=places.given,
     )
-    return ResolvedPipeline(spec, check.built)
-
-
-def _absolute(dataset: str | None) -> str | None:
-    """Return a dataset as workers and later commands find it, wherever they are started."""
-    if dataset is None or is_on_hub(dataset):
-        return dataset
-    return os.path.abspath(os.path.expanduser(dataset))
+    return ResolvedPipeline(spec, check.built, places.warnings)
 
 
 def _freeze(block: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
@@ -346,8 +350,8 @@ def code_digest(spec: PipelineSpec) -> str:
     for name in sorted(modules):
         source = Path(inspect.getfile(modules[name])).read_bytes()
         digest.update(f"{name} {len(source)}\n".encode() + source)
-    for path in sorted({path for block in spec.blocks() for path in _named_files(block)}):
-        digest.update(path.encode() + b"\n" + Path(path).read_bytes())
+    for content in (Path(path).read_bytes() for block in spec.blocks() for path in _named_files(block)):
+        digest.update(f"{len(content)}\n".encode() + content)  # the content of the pipeline has its name
     return digest.hexdigest()
 
 

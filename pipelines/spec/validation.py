@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...blocks.dataset_step import DatasetStep
 from ...core.errors import ConfigError, Problem, UsageError, nearest
+from ...core.source_file import PathText
 from ...core.validation_messages import described, mistakes
 from ...core.yaml_source import KeyPath, Located, keys_of, locate, show_path
 from .arguments import BlockSpec, InvalidArguments, arguments_model, checked_arguments, construct, frozen
 from .block_lookup import Role, block_class, check_role, one_line
 from .executor_spec import DEFAULT_EXECUTOR, PROFILE, checked_executor, executor_form
+from .places import Places
 
 # The Hub's tokens begin like this; nothing else that a pipeline says does.
 _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9]{16,}")
@@ -154,7 +156,7 @@ class Settings(BaseModel):
         description="LeRobot versions of the output, several each in its own folder; by default those that the blocks "
         "of `dataset` make.",
     )
-    append_to: str | None = Field(
+    append_to: PathText | None = Field(
         default=None,
         description="Base dataset to append new episodes to: a folder or hf://datasets/OWNER/NAME; the output contains "
         "its data and video files unchanged.",
@@ -162,11 +164,11 @@ class Settings(BaseModel):
     on_error: Literal["reject", "stop"] = Field(
         default="reject", description="Effect of a damaged episode: reject it with a reason, or stop the run."
     )
-    output: str | None = Field(default=None, description="Folder of the finished dataset.")
+    output: PathText | None = Field(default=None, description="Folder of the finished dataset.")
     workers: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Parallel processes or jobs; one per CPU by default."
     )
-    code: list[str] = Field(
+    code: list[PathText] = Field(
         default=[],
         description="Folders with modules of outside blocks, in addition to that of this file and the current one.",
     )
@@ -184,7 +186,7 @@ class PipelineCheck:
     Args:
         root: The pipeline, its blocks in the full form (see `full_form`).
         folders: Where outside code is looked for besides what is installed.
-        home: Folder that the pipeline's own `code` folders are relative to.
+        places: What its paths are relative to.
 
     Attributes:
         problems: The mistakes.
@@ -195,7 +197,7 @@ class PipelineCheck:
         executor: Where ranks run, its profile resolved.
     """
 
-    def __init__(self, root: Located, folders: Sequence[Path], home: Path) -> None:
+    def __init__(self, root: Located, folders: Sequence[Path], places: Places) -> None:
         self.problems: list[Problem] = []
         self.settings = Settings()
         self.formats: tuple[str, ...] = ()
@@ -204,7 +206,7 @@ class PipelineCheck:
         self.executor = BlockSpec(DEFAULT_EXECUTOR)
         self._root = root
         self._folders = list(folders)
-        self._home = home
+        self._places = places
         self._makes: dict[KeyPath, str] = {}
         self._needs: dict[KeyPath, str] = {}
         # Nothing else is said of such a file: other messages show what they found.
@@ -227,13 +229,18 @@ class PipelineCheck:
                 self._note((key,), f"no such key{nearest(key, KEYS)}; keys: {', '.join(KEYS)}")
 
     def _check_settings(self) -> None:
-        data = {key: node.plain() for key, node in self._root.value.items() if key in Settings.model_fields}
+        nodes = {key: node for key, node in self._root.value.items() if key in Settings.model_fields}
+        data: dict[str, Any] = {}
         try:
+            data = self._places.values(Settings, nodes)
             self.settings = Settings.model_validate(data, strict=True)
+        except InvalidArguments as exc:
+            for path, text, _ in exc.found:
+                self._note(path, text)
         except ValidationError as exc:
             for path, text, _ in mistakes(Settings, exc, data):
                 self._note(path, text)
-        self._folders += [self._home / folder for folder in self.settings.code]
+        self._folders += map(Path, self.settings.code)
 
     def _check_blocks(self) -> None:
         if "source" in self._root.value:
@@ -283,13 +290,13 @@ class PipelineCheck:
         try:
             cls = block_class(use, self._folders)
             check_role(cls, role)
-            arguments_model(cls)
+            model = arguments_model(cls)
         except UsageError as exc:
             self._note(path, one_line(exc), use, node.value["use"])
             return
-        arguments = {key: inner.plain() for key, inner in node.value.items() if key != "use"}
+        arguments = {key: inner for key, inner in node.value.items() if key != "use"}
         try:
-            values = checked_arguments(cls, arguments)
+            values = checked_arguments(cls, self._places.values(model, arguments, path))
             self.blocks[path] = BlockSpec(use, frozen(values))
             self.built[path] = block = construct(cls, values)
             if (version := getattr(block, "makes", None)) is not None:
@@ -302,7 +309,7 @@ class PipelineCheck:
 
     def _check_executor(self, node: Located) -> None:
         try:
-            self.executor = checked_executor(node, self._home)
+            self.executor = checked_executor(node, self._places)
             found = secret_mistakes(locate(dict(self.executor.arguments), node.line), ("executor",))  # of a profile
             self.problems += [Problem(line, text) for line, text in found]
         except ConfigError as exc:  # of a profile, which is another file

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from robotrove.formats.hdf5.samples import write_sample
 from robotrove.formats.hdf5.samples.robomimic_sample import libero_motion
@@ -56,7 +57,7 @@ def test_a_folder_with_folders_and_upper_case_suffixes(robotrove: Callable, tmp_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         path.rename(tmp_path / name)
     assert "layout isaaclab, 3 episodes, 12 frames" in robotrove("init", "rec").out
-    assert load_pipeline(Path("pipeline.yaml")).spec.source.arguments["files"] == ["rec"]
+    assert load_pipeline(Path("pipeline.yaml")).spec.source.arguments["files"] == [str(tmp_path / "rec")]
     run = robotrove("run", "pipeline.yaml", "--workers", 1, "--json")
     assert (run.code, run.json["kept"]) == (0, 3)
     rows = pq.read_table("rec_lerobot/data/chunk-000/file-000.parquet")["action"].to_pylist()
@@ -134,6 +135,24 @@ def test_a_shipped_pipeline_without_files_says_where_they_belong(robotrove: Call
     outcomes = [robotrove(*shlex.split(command)[1:]) for command in commands(init.out)]
     assert [outcome.code for outcome in outcomes] == [0, 0]
     assert Path("recordings_lerobot/meta/info.json").exists()
+
+
+def test_names_are_kept_as_given_and_relative_to_the_pipeline_file(robotrove: Callable, tmp_path: Path) -> None:
+    for name in ("a.hdf5", "b.hdf5", "c$HOME.hdf5"):
+        (path,) = write_sample("isaaclab", tmp_path / "new", episodes=1, frames=4, cameras=())
+        path.rename(tmp_path / name)
+    assert robotrove("init", "a.hdf5", "b.hdf5", "c$HOME.hdf5").code == 0
+    assert yaml.safe_load(Path("pipeline.yaml").read_text())["source"]["files"] == ["a.hdf5", "b.hdf5", "c[$]HOME.hdf5"]
+    Path("sub").mkdir()
+    absolute = tmp_path / "b.hdf5"
+    for more in ([], ["--pipeline", "aloha"]):
+        target = Path(f"sub/{len(more)}.yaml")
+        assert robotrove("init", "a.hdf5", absolute, "c$HOME.hdf5", *more, "-o", target).code == 0
+        source = yaml.safe_load(target.read_text())["source"]
+        assert source["files"] == ["../a.hdf5", str(absolute), "../c[$]HOME.hdf5"]
+        found = [file.path for file in load_pipeline(target).reader.find()]
+        assert found == [tmp_path / name for name in ("a.hdf5", "b.hdf5", "c$HOME.hdf5")]
+        assert load_pipeline(target).spec.output == str(tmp_path / "sub" / f"{tmp_path.name}_lerobot")
 
 
 def test_the_name_of_a_folder_above_is_its_own(

@@ -169,12 +169,9 @@ class TestRun:
         plan = python.plan()
         assert (plan.episodes, plan.frames, plan.fps) == (5, 46, run_info(tmp_path / "out").fps)  # type: ignore[union-attr]
 
-    def test_relative_folders_are_those_of_the_current_folder(
-        self, inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
+    def test_relative_folders_are_those_beside_the_pipeline_file(self, inputs: list[Path], tmp_path: Path) -> None:
         pipeline = write(tmp_path, {"downgrader": {"datasets": ["one"]}})
-        run_here(pipeline, Path("out"))
+        run_here(pipeline, tmp_path / "out")
         assert [dataset.path for dataset in run_info(tmp_path / "out").inputs] == [str(inputs[0])]
         assert info(tmp_path / "out")["codebase_version"] == "v2.1"
 
@@ -311,14 +308,16 @@ class TestResume:
         with pytest.raises(RunChanged, match=f"dataset {inputs[0]} was changed"):
             run_here(pipeline, tmp_path / "out")
 
-    def test_a_relative_folder_that_is_another_one_is_named(
+    def test_a_folder_of_a_moved_pipeline_file_that_is_another_one_is_named(
         self, inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.chdir(tmp_path)
         pipeline = write(tmp_path, {"aggregator": {"datasets": ["one"]}})
         self._started(pipeline, tmp_path / "out")
         shutil.copytree(inputs[0], tmp_path / "elsewhere" / "one")
         monkeypatch.chdir(tmp_path / "elsewhere")
+        run_here(pipeline, tmp_path / "other")  # the current folder does not count
+        assert [dataset.path for dataset in run_info(tmp_path / "other").inputs] == [str(inputs[0])]
+        pipeline = pipeline.rename(tmp_path / "elsewhere" / pipeline.name)
         with pytest.raises(RunChanged, match=f"dataset {tmp_path / 'elsewhere' / 'one'} was {inputs[0]}"):
             run_here(pipeline, tmp_path / "out")
 

@@ -254,11 +254,11 @@ def test_names_of_cameras_become_safe(tmp_path: Path) -> None:
     assert {"observation.images.left_wrist", "observation.images.left_wrist_2"} <= features.keys()
 
 
-def test_files_are_written_as_given_or_as_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_written_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     paths = [path.relative_to(tmp_path) for path in sample(tmp_path / "a", "aloha", episodes=11)]
-    assert guess(paths).files == ("a",)
-    assert guess([Path("a")]).files == ("a",)
+    assert guess(paths).files == tuple(f"a/episode_{number}.hdf5" for number in range(11))
+    assert guess([Path("a"), Path("a")]).files == ("a",)
     assert guess(paths[:2]).files == ("a/episode_0.hdf5", "a/episode_1.hdf5")
     assert guess(paths[:1]).files == ("a/episode_0.hdf5",)
     assert [row.source for row in planned(text_of(*paths)).manifest.rows][-1] == "episode_10.hdf5"

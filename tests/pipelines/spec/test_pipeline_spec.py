@@ -55,7 +55,7 @@ def test_a_plain_file_gives_every_argument_in_full(tmp_path: Path) -> None:
         dataset=(BlockSpec("aggregator", {"datasets": None}), BlockSpec("dataset_stats", {})),
         formats=("v3.0",),
         on_error="reject",
-        output="out/my_dataset",
+        output=str(tmp_path / "out/my_dataset"),
         workers=4,
         executor=BlockSpec("local"),
         code=(),
@@ -148,7 +148,7 @@ def test_overrides_reach_nested_keys_and_new_ones(tmp_path: Path) -> None:
     }
     assert spec.writer.arguments["video"] == {"codec": "libsvtav1", "crf": 18}
     assert spec.steps[0] == BlockSpec("length_filter", {"min_length": 1, "max_length": 9})
-    assert (spec.on_error, spec.output) == ("stop", "a=b")
+    assert (spec.on_error, spec.output) == ("stop", str(Path("a=b").absolute()))
 
 
 def test_differences_are_sentences(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_outside_code_is_found_in_the_current_folder_and_in_code_folders(
     with pytest.raises(UsageError, match="No module named 'my_lab_of_test_spec'; looked in what is installed, "):
         load(elsewhere, OUTSIDE_PIPELINE)
     assert load(elsewhere, OUTSIDE_PIPELINE + "code: [../project]\n").code == (str(outside.resolve()),)
-    sys.path.remove(str(elsewhere / "../project"))
+    sys.path.remove(str(outside))
     for name in [name for name in sys.modules if name.startswith("my_lab_of_test_spec")]:
         del sys.modules[name]
     monkeypatch.chdir(outside)

@@ -130,7 +130,7 @@ class NpyReader(Reader):
         super().__init__()
         self.folder = folder
 
-    def find(self, *, from_anywhere: bool = False) -> list[SourceFile]:
+    def find(self) -> list[SourceFile]:
         """See the base class."""
         return [SourceFile(path) for path in sorted(Path(self.folder).glob("*.npy"))]
 
