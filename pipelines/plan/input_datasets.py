@@ -84,7 +84,7 @@ def read_inputs(
     Where there are several, also their provenance, and of episodes without one the statistics and, in doubt, the rows.
 
     Args:
-        datasets: Their folders, relative to the current one, or hf://datasets/OWNER/NAME.
+        datasets: Their absolute folders, or hf://datasets/OWNER/NAME.
         annotations: Columns to "tasks" or "values", as the user decided.
         on_dataset: Called with (datasets done, datasets in all).
         on_duplicate: "refuse", "skip" or "keep" episodes that a dataset before has too.
@@ -145,7 +145,7 @@ def check_same_inputs(
     differences = []
     for given, dataset in zip(spec.datasets, inputs, strict=True):
         here = local_folder(given)
-        if str(here) != dataset.path and here.exists():  # a relative one is looked up in another folder now
+        if str(here) != dataset.path and here.exists():  # the pipeline file was moved, for instance
             differences.append(f"dataset {here} was {dataset.path}")
         elif not (Path(dataset.path) / paths_v30.INFO).is_file():
             differences.append(f"dataset {dataset.path} is missing")

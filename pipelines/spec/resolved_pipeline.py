@@ -231,13 +231,13 @@ def load_pipeline(path: Path, overrides: Sequence[str] = (), *, executor: str | 
         smallest = "source: {files: [data/*.hdf5], layout: isaaclab}"
         raise ConfigError(str(path), [*problems, Problem(1, f"the file is empty; a pipeline has at least {smallest}")])
     folder = path.absolute().parent
-    is_frozen = Workspace(folder, folder).run.is_file()
-    frozen: dict[str, str] = {}
+    in_run, given = Workspace(folder, folder).run.is_file(), None
     if isinstance(root.value, dict) and GIVEN in root.value:  # of a run, or copied from one: paths are absolute
-        frozen = root.value[GIVEN].plain() if is_frozen else {}
+        given = root.value[GIVEN].plain()
         root = replace(root, value={key: node for key, node in root.value.items() if key != GIVEN})
     root, more = _overridden(root, overrides, executor)
-    places = Places(folder, is_file=not is_frozen and not is_shipped(path), frozen=frozen)
+    is_file = not (in_run or given or is_shipped(path))
+    places = Places(folder, is_file=is_file, frozen=given if in_run and isinstance(given, dict) else None)
     return _checked(root, str(path), [folder, Path.cwd()], [*problems, *more], places)
 
 
