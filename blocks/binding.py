@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.commit import exists_now
 from ..core.errors import RobotroveError
 from ..core.workspace import Workspace
 from ..formats.lerobot import paths_v30
@@ -39,12 +40,12 @@ class Binding:
     @property
     def is_committed(self) -> bool:
         """True if the output has its final name, and nothing is being made beside it."""
-        return self.has_output and not self.workspace.output_partial(self.run.run_id).exists()
+        return self.has_output and not exists_now(self.workspace.output_partial(self.run.run_id))
 
     @property
     def has_output(self) -> bool:
         """True if the output exists, and is not the base that it replaces."""
-        return self.workspace.output.exists() and (not self.replaces_base or self.made_output)
+        return exists_now(self.workspace.output) and (not self.replaces_base or self.made_output)
 
     @property
     def made_output(self) -> bool:

@@ -7,6 +7,7 @@ node) never share a path, and exactly one rename wins.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -23,15 +24,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .machine import place
+
 TEMPORARY_SUFFIX = ".tmp"
-_ATTEMPT = re.compile(r".+-\d+-[0-9a-f]{8}" + re.escape(TEMPORARY_SUFFIX))
+NFS_GRACE_S = 60.0  # nfs(5), acdirmax: so long a client may believe a listing, or that a name is missing
+_ATTEMPT = re.compile(r".+-\d+-[0-9a-f]{8}(?P<place>[0-9a-f]{4})?" + re.escape(TEMPORARY_SUFFIX))
 _SYNCED_AT_ONCE = 16
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # file systems without hard links
 
 
 def attempt_name(target: str) -> str:
     """Return a sibling name for one attempt at `target` by this process."""
-    return f"{target}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    return f"{target}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}{_place()}{TEMPORARY_SUFFIX}"
+
+
+def _place() -> str:
+    """Return four digits for the boot and the container of this process: others may have its host name and its pid."""
+    return hashlib.sha256(json.dumps(place()).encode()).hexdigest()[:4]
 
 
 def json_text(document: Any, indent: int | None = None) -> str:
@@ -59,7 +68,7 @@ def is_attempt(name: str) -> bool:
 
 def is_abandoned(name: str) -> bool:
     """True for an attempt of a process that ran on this machine, and does no longer."""
-    if not is_attempt(name):
+    if not (attempt := _ATTEMPT.fullmatch(name)) or attempt["place"] not in (None, _place()):
         return False
     target, process, _ = name.rsplit("-", 2)
     if not target.endswith(f".{socket.gethostname()}"):
@@ -71,6 +80,34 @@ def is_abandoned(name: str) -> bool:
     except PermissionError:
         pass  # of another user
     return False
+
+
+def look_again(folder: Path) -> None:
+    """Have the file server asked what is in a folder, by a change there.
+
+    An NFS client may believe an earlier listing, and that a name is missing; its own changes show it what others did.
+    """
+    probe = folder / attempt_name("look")
+    with suppress(OSError):  # of somebody who may only read here
+        probe.touch()
+        probe.unlink()
+
+
+def look_again_below(root: Path) -> None:
+    """Do as `look_again` for a folder and all folders below."""
+    look_again(root)
+    for folder in [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]:
+        look_again_below(folder)
+
+
+def exists_now(path: Path) -> bool:
+    """True if a path exists; that it does not is believed only after `look_again`."""
+    if path.exists():
+        return True
+    if path == path.parent or not exists_now(path.parent):
+        return False
+    look_again(path.parent)
+    return path.exists()
 
 
 def sync_file(path: Path) -> None:
@@ -119,12 +156,21 @@ def _rename(attempt: Path, target: Path) -> bool:
             attempt.unlink()
     except OSError as exc:
         if exc.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            return False
+            return _is_linked(attempt, target)
         if exc.errno not in _NO_LINKS:
             raise
         if target.exists():
             return False
         os.rename(attempt, target)  # two at the same instant: the later one's equal file stays
+    return True
+
+
+def _is_linked(attempt: Path, target: Path) -> bool:
+    """True if a file has both names: an NFS server had made the link, and its answer was lost."""
+    look_again(target.parent)
+    if attempt.is_dir() or not target.exists() or not attempt.samefile(target):
+        return False
+    attempt.unlink()
     return True
 
 

@@ -16,6 +16,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .commit import exists_now
+
 COMMAND_LINE = "ROBOTROVE_COMMAND_LINE"  # set while the command line runs, also for the processes that it starts
 _MOST_SHOWN = 6  # numbers in a sentence
 # C0 but tab and line feed, C1, separators of lines, and what reorders the letters around it (UAX #9).
@@ -319,16 +321,18 @@ def naming_dataset(root: Path) -> Iterator[None]:
 
 @contextmanager
 def undamaged(path: Path) -> Iterator[None]:
-    """Turn what a damaged file of a run raises into an error that says how to start over."""
+    """Turn what a damaged or missing file of a run raises into an error that says how to go on."""
+    exists_now(path)
+    restore = f"restore it, or rerun the command that made it with {option('fresh')}, which moves this run aside"
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as exc:
-        raise RobotroveError(
-            str(path),
-            f"is damaged or missing: {explained(exc)}",
-            "the files as robotrove wrote them",
-            f"restore it, or rerun the command that made it with {option('fresh')}, which moves this run aside",
-        ) from exc
+    except FileNotFoundError as exc:
+        found = f"is not visible on {socket.gethostname()}: {explained(exc)}"
+        todo = f"rerun the command in a minute, as on NFS it may be on its way; if it stays missing, {restore}"
+        raise RobotroveError(str(path), found, "the files as robotrove wrote them", todo) from exc
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        found = f"is damaged: {explained(exc)}"
+        raise RobotroveError(str(path), found, "the files as robotrove wrote them", restore) from exc
 
 
 @contextmanager

@@ -7,14 +7,16 @@ import os
 import secrets
 import socket
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .commit import attempt_name, rename_new
+from .commit import attempt_name, exists_now, rename_new
 from .errors import RunLocked
+from .machine import place
 
 HEARTBEAT_S = 10.0
 STALE_AFTER_S = 90.0
@@ -35,8 +37,16 @@ def _process_fields(pid: int) -> list[str]:
         return []
 
 
+def is_here(holder: dict[str, object]) -> bool:
+    """True if the pid of a holder is one of this machine, and of this container on it."""
+    if holder.get("host") != socket.gethostname() or (sys.platform == "linux" and not all(place().values())):
+        return False
+    # Locks of versions before 0.2.3 name the host only.
+    return all(holder.get(key, value) == value for key, value in place().items())
+
+
 def _is_alive(holder: dict[str, object], age_s: float) -> bool:
-    if holder.get("host") == socket.gethostname():
+    if is_here(holder):
         pid = int(str(holder.get("pid", 0)))
         try:
             os.kill(pid, 0)
@@ -48,6 +58,12 @@ def _is_alive(holder: dict[str, object], age_s: float) -> bool:
             return False  # killed, and nobody has asked for its exit code yet
         return _process_start(pid) in ("", holder.get("started"))
     return age_s < STALE_AFTER_S
+
+
+def _read(path: Path) -> tuple[float, str]:
+    """Return the time of the last heartbeat, and who beats; it is opened, as NFS clients believe old times else."""
+    with open(path, encoding="utf-8") as stream:
+        return os.fstat(stream.fileno()).st_mtime, stream.read()
 
 
 def _now(folder: Path) -> float:
@@ -62,9 +78,10 @@ def _now(folder: Path) -> float:
 
 def _take_over_if_dead(path: Path, run_dir: str) -> None:
     try:
-        beaten = path.stat().st_mtime
-        found = path.read_text()
+        beaten, found = _read(path)
     except FileNotFoundError:
+        if exists_now(path):
+            raise RunLocked(run_dir, _AT_ONCE) from None
         return
     age_s = _now(path.parent) - beaten
     try:
@@ -88,7 +105,7 @@ def _take_over_if_dead(path: Path, run_dir: str) -> None:
 
 def own_identity() -> str:
     """Return a text by which this process is known again, on this host or another, and no other process is."""
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())}
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": _process_start(os.getpid())} | place()
     return json.dumps(holder | {"nonce": secrets.token_hex(8)})
 
 
@@ -102,10 +119,10 @@ def holder_of(path: Path) -> dict[str, object]:
 
 def is_held(path: Path) -> bool:
     """True if a living process holds the lease."""
-    holder = holder_of(path)
     try:
-        return bool(holder) and _is_alive(holder, time.time() - path.stat().st_mtime)
-    except (OSError, ValueError):
+        beaten, found = _read(path)
+        return _is_alive(dict(json.loads(found)), time.time() - beaten)
+    except (OSError, ValueError, TypeError):
         return False
 
 
@@ -126,8 +143,8 @@ def lease(path: Path) -> Iterator[None]:
     """Hold the lease file `path` while the block runs; its mtime is the heartbeat.
 
     Raises:
-        RunLocked: If a living process holds it. One on this host is judged by its pid and start
-            time, one elsewhere by a heartbeat not older than 90 s.
+        RunLocked: If a living process holds it. One on this machine, and not in another container, is judged by its
+            pid and start time, any other by a heartbeat not older than 90 s.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _take_over_if_dead(path, str(path.parent))

@@ -42,12 +42,12 @@ class LocalExecutor(Executor):
 
     def prepare(self, stages: Sequence[Stage]) -> None:
         """Start all workers that will be of use: while the first plans alone, the others come up."""
-        count = min(self.workers, max(len(stage.missing()) for stage in stages))
+        count = min(self.workers, max(len(stage.missing(fresh=True)) for stage in stages))
         self._idle += [_worker(stages[0], _share(count)) for _ in range(count - len(self._idle))]
 
     def launch(self, stage: Stage, on_poll: Callable[[], None]) -> None:
         """Run the missing ranks; see the base class."""
-        waiting = deque(stage.missing())
+        waiting = deque(stage.missing(fresh=True))
         failures: dict[int, str] = {}
         active: dict[int, Worker] = {}
         count = min(self.workers, len(waiting))

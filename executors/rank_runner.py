@@ -29,7 +29,7 @@ class RankRunner(PipelineExecutor):
 
     def run(self) -> None:
         """Run every missing rank here and now."""
-        for rank in self._stage.missing():
+        for rank in self._stage.missing(fresh=True):
             self.run_rank(rank)
 
     def run_rank(self, rank: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.commit import exists_now, look_again
 from ..core.errors import RankFailed, explained
 from ..core.lease import heartbeat, is_held, own_identity
 
@@ -49,9 +50,15 @@ class Stage:
     is_light: bool = False
     check: Callable[[], None] = lambda: None
 
-    def missing(self) -> list[int]:
-        """Return the ranks without a completion mark."""
+    def missing(self, *, fresh: bool = False) -> list[int]:
+        """Return the ranks without a completion mark.
+
+        Args:
+            fresh: Have the file server asked before marks are believed to be missing.
+        """
         folder = self.logs / "completions"
+        if fresh and self.missing() and exists_now(folder):
+            look_again(folder)
         done = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
         return [rank for rank in range(self.ranks) if f"{rank:05d}" not in done]
 

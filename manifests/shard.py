@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..core.checksums import FileSum, problem, read_sealed, sealed
+from ..core.commit import exists_now
 from ..core.errors import RobotroveError
 
 SHARD_FILE = "shard.json"
@@ -94,7 +95,10 @@ class Shard:
             ShardDamaged: If one differs or is missing.
         """
         for name, expected in self.checksums.items():
-            if name.startswith(within) and (found := problem(folder / name, expected, size_only=size_only)):
+            if not name.startswith(within):
+                continue
+            exists_now(folder / name)
+            if found := problem(folder / name, expected, size_only=size_only):
                 raise ShardDamaged(folder, f"{name} {found}")
 
     @classmethod
@@ -110,6 +114,7 @@ class Shard:
             ShardDamaged: If the file is missing or damaged.
         """
         path = folder / SHARD_FILE
+        exists_now(path)
         try:
             text = read_sealed(path) if is_sealed else path.read_text(encoding="utf-8")
             if not pixels:  # they stand last, and no text in JSON has quotes like these in it

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..core.checksums import FileSum, problem, read_sealed, sealed
-from ..core.commit import TEMPORARY_SUFFIX, attempt_name, write_file
+from ..core.commit import TEMPORARY_SUFFIX, attempt_name, exists_now, look_again, write_file
 from ..core.episode import Rejection
 from ..core.workspace import Workspace, episode_uid
 from .shard import RejectedEpisode, Shard, ShardDamaged
@@ -38,7 +38,7 @@ class ShardProgress:
     @property
     def committed(self) -> bool:
         """True if the shard is finished."""
-        return self.target.exists()
+        return exists_now(self.target)
 
     @property
     def previous(self) -> Path | None:
@@ -83,6 +83,7 @@ class ShardProgress:
             What was wrong with each episode, rejection or shard.
         """
         found = []
+        look_again(self.folder)
         for path in sorted(self.folder.glob("*")):
             if path.name == PREVIOUS:
                 try:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...core.checksums import CHECKSUMS, FileSum, file_sum, write_list
-from ...core.commit import is_attempt, rename_new, sync_file, sync_tree
+from ...core.commit import exists_now, is_attempt, look_again_below, rename_new, sync_file, sync_tree
 from ...core.errors import RobotroveError, UsageError
 from ..binding import Bound
 from ..dataset_step import DatasetStep
@@ -40,11 +40,11 @@ class Committer(Bound, DatasetStep):
         root = workspace.output_partial(self.binding.run.run_id)
         # Without a root, the output was made by an attempt that was killed before it could say so, or that
         # was faster than this one.
-        if root.exists():
+        if exists_now(root):
             try:
                 self._commit(root)
             except FileNotFoundError:
-                if root.exists() or not self.binding.has_output:
+                if exists_now(root) or not self.binding.has_output:
                     raise
         elif not self.binding.has_output:
             raise RobotroveError(str(root), "no block made a dataset", "see `dataset:` in the pipeline")
@@ -55,6 +55,7 @@ class Committer(Bound, DatasetStep):
                 path.unlink(missing_ok=True)
 
     def _commit(self, root: Path) -> None:
+        look_again_below(root)
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
             # A second committer may be removing it too.
             shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
@@ -80,6 +81,7 @@ class Committer(Bound, DatasetStep):
     def _list_files(self, root: Path) -> None:
         """Write the list of checksums of each dataset; large files have theirs since they were written."""
         known: dict[str, FileSum] = {}
+        look_again_below(self.binding.workspace.plan(""))
         for path in self.binding.workspace.all_sums():
             known |= {name: FileSum(*found) for name, found in json.loads(path.read_bytes()).items()}
         for dataset in self.binding.run.dataset_folders(root).values():

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from ...core.checksums import FileSum, copy_checked, file_sum, read_list
-from ...core.commit import attempt_name, file_attempt, files_attempt, rename_new, sync_tree, write_file
+from ...core.commit import attempt_name, exists_now, file_attempt, files_attempt, rename_new, sync_tree, write_file
 from ...core.errors import RobotroveError, UsageError, printable
 from ...core.features import LISTS
 from ...core.source_file import PathText
@@ -258,7 +258,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         folder.mkdir(exist_ok=True)
         target = folder / f"e{placed.index:07d}-{self.info.camera_keys.index(key)}.mp4"
         track = placed.location.tracks[key]
-        if not target.exists():
+        if not exists_now(target):
             video, like = self.video or VideoSettings(), self.encoding_like(track, key)
             with file_attempt(target) as attempt:
                 reencode(track.clip, attempt, self.info.fps, settings_like(like, video) if like else video)
@@ -271,7 +271,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
 
     def process(self, unit: Unit) -> Commit | None:
         """Write one unit of the output."""
-        missing = [target for target in self._targets(unit) if not (self.root / target).exists()]
+        missing = [target for target in self._targets(unit) if not exists_now(self.root / target)]
         if not missing or self.binding.is_committed:
             return None  # done before; or the whole dataset is, and this process is a second one that lives on
         targets = [self.root / target for target in missing]
@@ -316,7 +316,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         partial = workspace.output_partial(self.binding.run.run_id)
         sums = {target.relative_to(partial).as_posix(): file_sum(out) for target, out in files.items()}
         path = workspace.sums(self.name, kind, unit.number)
-        known = json.loads(path.read_bytes()) if path.exists() else {}
+        known = json.loads(path.read_bytes()) if exists_now(path) else {}
         write_file(path, json.dumps(known | sums, ensure_ascii=False).encode())
 
     def _planned(self, unit: PlannedFile) -> Iterator[PlacedEpisode]:
@@ -348,7 +348,7 @@ class DatasetMaker(Bound, DatasetStep, ABC):
         if self.binding.is_committed:
             return
         for target in (self.root / target for unit in self.units() for target in self._targets(unit)):
-            if not target.exists():
+            if not exists_now(target):
                 raise RobotroveError(str(target), "is missing", "all files written", "resume the run")
         with file_attempt(self.root / paths_v30.INFO) as attempt:
             (tools, _), (keys, _) = self.sources.tools(), self.sources.feature_keys()

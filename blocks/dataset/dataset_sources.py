@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.columns import Array
+from ...core.commit import exists_now
 from ...core.errors import Damaged, DatasetDamaged, RobotroveError, naming_dataset, option
 from ...core.features import DEFAULT_FEATURES
 from ...formats.lerobot import paths_v30
@@ -65,7 +66,7 @@ class DatasetSources:
         workspace = self._binding.workspace
         for rank in range(Manifest.shards(workspace.manifest)):
             shard = workspace.shard(rank)
-            if not shard.exists():
+            if not exists_now(shard):
                 raise RobotroveError(str(shard), "is missing", "all shards committed", "resume the run")
             with self._setting_aside():
                 (source := ShardDataset(shard)).shard.check(shard, within="meta/")

@@ -29,7 +29,7 @@ def command(run_dir: Path, watch: bool, as_json: bool) -> None:
     """
     reader = status_reader(workspace_of(run_dir))
     status = reader.read()
-    while watch and status.state in ("running", "pending"):
+    while watch and status.state in ("running", "pending", "held"):
         if not as_json:
             click.clear()
             echo(_text(status, reader.failures()))
@@ -56,6 +56,7 @@ def _text(status: RunStatus, failures: Sequence[FailedRank]) -> str:
     lines += [f"  rejected: {counted_reason(reason, count)}" for reason, count in sorted(status.rejected.items())]
     if status.jobs:
         lines.append(f"  on the cluster: job {', '.join(status.jobs)}")
+    lines += [f"  held: job {job} ({why}); scontrol release {job}" for job, why in sorted(status.held.items())]
     lines += [f"  waiting: {counted(count, 'job')} ({reason})" for reason, count in sorted(status.waiting_for.items())]
     for failure in failures:
         lines.append(f"  failed: {failure.stage}, rank {failure.rank}: {failure.why}")

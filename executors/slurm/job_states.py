@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _TELLING = re.compile(
     r"^(?!srun: error: \S+: task).*([Ee]rror|CANCELLED|No module|No such file|not found|Killed|told to end)"
 )
 _TAIL_BYTES = 4096
+_COMPLETED = "COMPLETED"
 _READ_LOGS = 20  # of so many ranks the cause is looked up in what their job printed
 
 
@@ -78,13 +80,12 @@ class JobStates:
         """
         marks = RankMarks(stage.logs)
         at_work, noted = marks.running(), set(marks.failures())
-        missing = stage.missing()
+        jobs = self._jobs_of(stage) if self.live is not None else []
+        missing = stage.missing(fresh=any((job_id, task) not in (self.live or ()) for job_id, task, _ in jobs))
         rest = [rank for rank in missing if rank not in at_work]
         waiting, over = set(rest) - noted if is_held or self.live is None else set(), noted
-        for job_id, task, ranks in self._jobs_of(stage):
-            if self.live is None:
-                break
-            job = self.live.get((job_id, task))
+        for job_id, task, ranks in jobs:
+            job = (self.live or {}).get((job_id, task))
             if job is None:
                 over |= set(ranks)
             else:  # one that waits runs all of them, also those that failed before it was queued again
@@ -100,19 +101,31 @@ class JobStates:
         is_there = self.submission is not None and self.submission.cluster == "slurm"
         return list(self.submission.jobs_of(stage.name)) if self.submission and is_there else []
 
+    def completed(self, stage: Stage, ranks: Sequence[int]) -> list[int]:
+        """Return those ranks whose jobs ended well, as the accounting says."""
+        return [rank for rank, (_, state) in self._ended(stage, ranks).items() if state == _COMPLETED]
+
     def failures(self, stage: Stage, ranks: Sequence[int]) -> dict[int, str]:
         """Return rank to why it is not complete, of ranks that are over."""
         noted = RankMarks(stage.logs).failures()
+        found = {rank: noted.get(rank, "was not started") for rank in ranks}
+        for number, (rank, (job, state)) in enumerate(self._ended(stage, ranks).items()):
+            said = last_words(self.log(stage, rank)) if number < _READ_LOGS else ""
+            if state == _COMPLETED:
+                said = f"its mark is not visible on {socket.gethostname()}"
+            found[rank] = f"job {job} is {state.lower()}" + (f": {said}" if said else "")
+        return found
+
+    def _ended(self, stage: Stage, ranks: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Return rank to its job and how that ended, of ranks that nobody noted as failed."""
+        noted = RankMarks(stage.logs).failures()
         jobs = {rank: (job, task) for job, task, own in self._jobs_of(stage) for rank in own}
         unknown = [rank for rank in ranks if rank not in noted and rank in jobs]
-        found = {rank: noted.get(rank, "was not started") for rank in ranks}
         ended = slurm_queue.ended_states(sorted({jobs[rank][0] for rank in unknown})) if unknown else {}
-        for number, rank in enumerate(unknown):
-            said = last_words(self.log(stage, rank)) if number < _READ_LOGS else ""
+        found = {}
+        for rank in unknown:
             rest = ended.get((jobs[rank][0], slurm_queue.REST), "over")
-            state = ended.get(jobs[rank], rest).lower()
-            job = "_".join(map(str, jobs[rank]))
-            found[rank] = f"job {job} is {state}" + (f": {said}" if said else "")
+            found[rank] = "_".join(map(str, jobs[rank])), ended.get(jobs[rank], rest)
         return found
 
     def log(self, stage: Stage, rank: int) -> Path | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from submitit.helpers import DelayedSubmission
 
+from ...core.commit import exists_now
 from ...core.errors import RobotroveError
 from ...manifests.events import decided
 from ..stage import RankMarks
@@ -92,7 +93,7 @@ class RankJob:
             raise RobotroveError(f"stage {stage}, rank {rank}", f"{why} ({len(failures)} rank(s) of this job failed)")
 
     def _is_complete(self, order: Order) -> bool:
-        return (self._folder(order) / "completions" / f"{order[1]:05d}").exists()
+        return exists_now(self._folder(order) / "completions" / f"{order[1]:05d}")
 
     def _folder(self, order: Order) -> Path:
         return Path(self._logs) / order[0]

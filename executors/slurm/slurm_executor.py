@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import submitit
 from pydantic import Field
 
+from ...core.commit import NFS_GRACE_S
 from ...core.errors import RankFailed, RobotroveError, UsageError, option
 from ...core.workspace import Workspace
 from ...manifests.run_info import Started
@@ -254,9 +255,10 @@ def wait(stages: Sequence[Stage], jobs: Path, on_poll: Callable[[], None]) -> No
 
     Raises:
         RankFailed: See `check_complete`.
+        RobotroveError: If nothing continues until somebody releases a held job.
         UsageError: If the cluster will never start what is left.
     """
-    asked, is_over = 0.0, False
+    asked, is_over, was_held = 0.0, False, False
     live: Sequence[slurm_queue.Job] = ()
     while any(stage.missing() for stage in stages) and not is_over:
         on_poll()
@@ -267,6 +269,14 @@ def wait(stages: Sequence[Stage], jobs: Path, on_poll: Callable[[], None]) -> No
                 live = slurm_queue.live_jobs(job_name(jobs))
                 is_over = not live
             _check_can_start(live)
+            held = slurm_queue.held(live)
+            if held and was_held:  # twice, as a job that was just submitted may be held for a moment
+                job, run_dir = held[0], shlex.quote(str(jobs.parent))
+                todo = f"scontrol release {job.job_id}, then robotrove status {run_dir} --watch"
+                raise RobotroveError(f"job {job.job_id}", f"is held ({job.reason}), and nothing else runs", todo=todo)
+            was_held = bool(held)
+            for stage in stages:
+                stage.missing(fresh=True)
     check_complete(stages, jobs)
 
 
@@ -277,8 +287,13 @@ def check_complete(stages: Sequence[Stage], jobs: Path) -> None:
         RankFailed: With the ranks of the first such stage.
     """
     states = JobStates(jobs)
+    until = time.monotonic() + NFS_GRACE_S
     for stage in stages:
-        if missing := stage.missing():
+        missing = stage.missing(fresh=True)
+        while states.completed(stage, missing) and time.monotonic() < until:  # their marks are on the way
+            time.sleep(_QUEUE_EVERY_S)
+            missing = stage.missing(fresh=True)
+        if missing:
             here = option("executor", "slurm")
             resume = f"{stage.resume} {here}" if here.startswith("--") else f"{stage.resume}, with {here}"
             raise RankFailed(stage.name, states.failures(stage, missing), str(jobs), resume)

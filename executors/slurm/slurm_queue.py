@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ _TIMEOUT_S = 60
 NO_LIMIT = 2**31 - 1
 # Reasons to wait that do not pass by themselves.
 NEVER = ("PartitionTimeLimit", "PartitionNodeLimit", "PartitionConfig", "BadConstraints")
+_HELD = ("JobHeldUser", "JobHeldAdmin", "launch failed requeued held")
+_AFTER_OTHERS = ("Dependency", "DependencyNeverSatisfied")
+_HOLDING = ("REQUEUE_HOLD", "SPECIAL_EXIT")
 REST = -1
 
 
@@ -41,7 +44,19 @@ class Job:
     @property
     def is_running(self) -> bool:
         """True if it has a node; a job that ends may still be writing."""
-        return self.state not in ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+        return self.state not in ("PENDING", "REQUEUED", *_HOLDING)
+
+    @property
+    def is_held(self) -> bool:
+        """True if it waits until somebody releases it."""
+        return self.state in _HOLDING or self.reason in _HELD
+
+
+def held(jobs: Collection[Job]) -> list[Job]:
+    """Return the held jobs if all others wait for them; else none: there is progress without them."""
+    found = [job for job in jobs if job.is_held]
+    others = [job for job in jobs if not job.is_held]
+    return [] if any(job.is_running or job.reason not in _AFTER_OTHERS for job in others) else found
 
 
 def is_here() -> bool:

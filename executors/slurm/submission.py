@@ -13,7 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
-from ...core.commit import write_file
+from ...core.commit import exists_now, write_file
 from ...core.errors import UsageError, printable
 from ..executor import Executor
 from ..stage import Stage
@@ -54,7 +54,7 @@ def batches(stages: Iterable[Stage], *, ranks_per_job: int, max_array: int, max_
     """
     runs: list[_Run] = []
     for stage in stages:
-        orders = [(stage.name, rank) for rank in stage.missing()]
+        orders = [(stage.name, rank) for rank in stage.missing(fresh=True)]
         if not orders:
             continue
         fits_one_job = stage.is_light or len(orders) == 1
@@ -154,7 +154,7 @@ def job_name(folder: Path) -> str:
         UsageError: If the name is not one that robotrove gives.
     """
     path = folder / _NAME_FILE
-    if not path.exists():
+    if not exists_now(path):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(path, f"robotrove-{secrets.token_hex(6)}".encode())
     if not _NAME.fullmatch(name := path.read_text()):

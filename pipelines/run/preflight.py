@@ -15,6 +15,7 @@ from typing import Any
 
 from ...blocks.binding import Binding
 from ...blocks.reader import Reader
+from ...core.commit import look_again
 from ...core.errors import RobotroveError, RunChanged, RunLocked, RunOfOtherVersion, UsageError, option
 from ...core.lease import lease
 from ...core.version import __version__
@@ -91,6 +92,7 @@ def exclusive(workspace: Workspace) -> Iterator[None]:
 
 
 def _check_no_jobs(workspace: Workspace) -> None:
+    look_again(workspace.jobs)
     states = JobStates(workspace.jobs)
     if states.submission is None or workspace.is_finished:
         return

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...blocks.binding import Binding
-from ...core.commit import sync_file
+from ...core.commit import exists_now, look_again, sync_file
 from ...core.errors import RobotroveError, UsageError, option
 from ...core.workspace import Workspace
 from ...manifests.manifest import Manifest
@@ -82,7 +82,7 @@ def forget_lost(workspace: Workspace, run: RunInfo) -> None:
     if has_output and workspace.report.exists():
         return
     workspace.report.unlink(missing_ok=True)
-    is_begun = has_output or workspace.output_partial(run.run_id).exists()
+    is_begun = has_output or exists_now(workspace.output_partial(run.run_id))
     for stage in stages(workspace):
         if stage.name == CONVERT:
             set_damaged_aside(workspace)
@@ -98,6 +98,7 @@ def set_damaged_aside(workspace: Workspace) -> bool:
         True if there was one.
     """
     found = False
+    look_again(workspace.shards)
     for folder in sorted(folder for folder in workspace.shards.glob("*") if folder.name.isdigit()):
         try:
             Shard.read(folder, pixels=False).check(folder, size_only=True)

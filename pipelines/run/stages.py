@@ -105,7 +105,7 @@ def _check_turn(workspace: Workspace, name: str, earlier: Stage | None) -> None:
     """Refuse to begin a stage before the one before it is complete, or where that left nothing to go on with."""
     if earlier is None:
         return
-    if missing := earlier.missing():
+    if missing := earlier.missing(fresh=True):
         ranks = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
         raise RobotroveError(
             f"stage {name}",

@@ -17,6 +17,7 @@ from ...core.lease import is_held
 from ...core.version import __version__
 from ...core.workspace import Workspace
 from ...executors.slurm.job_states import JobStates, RankStates, tail
+from ...executors.slurm.slurm_queue import held
 from ...executors.stage import Stage
 from ...manifests.events import Event, EventReader
 from ...manifests.manifest import Manifest
@@ -78,9 +79,11 @@ class RunStatus(Counts):
     """A run at one moment.
 
     Attributes:
-        state: planned, pending (jobs wait and none has begun), running, stopped or finished.
+        state: planned, pending (jobs wait and none has begun), held (until somebody releases a job), running, stopped
+            or finished.
         stages: Each stage's ranks.
         jobs: Jobs on a cluster that are not over.
+        held: Jobs that wait until somebody releases them, to the reason.
         waiting_for: What the cluster says they wait for, to number of jobs, or of tasks of arrays.
         logs: Folder of the logs of all stages.
         version: The version of robotrove that made the run.
@@ -89,6 +92,7 @@ class RunStatus(Counts):
     state: str
     stages: Sequence[StageStatus]
     jobs: Sequence[str]
+    held: Mapping[str, str]
     waiting_for: Mapping[str, int]
     logs: str
     version: str
@@ -142,7 +146,8 @@ class StatusReader(ABC):
             state=self._state(ranks),
             stages=ranks,
             jobs=sorted({job.job_id for job in jobs}, key=int),
-            waiting_for=dict(Counter(job.reason for job in jobs if not job.is_running)),
+            held={job.job_id: job.reason for job in jobs if job.is_held},
+            waiting_for=dict(Counter(job.reason for job in jobs if not job.is_running and not job.is_held)),
             logs=str(self._workspace.logs("")),
             version=self._version,
         )
@@ -175,6 +180,8 @@ class StatusReader(ABC):
         if is_held(self._workspace.lock) or any(stage.running for stage in ranks):
             return "running"
         if live := self._job_states().live:
+            if held(live.values()):
+                return "held"
             return "running" if any(job.is_running for job in live.values()) else "pending"
         return "stopped" if any(stage.done for stage in ranks) or list(self._workspace.partials()) else "planned"
 

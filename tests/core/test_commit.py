@@ -146,3 +146,6 @@ def test_abandoned_attempts_are_those_of_ended_processes_of_this_machine() -> No
     assert not is_abandoned(attempt_name("a.hdf5"))
     assert not is_abandoned(f"a.hdf5.other{host}-{ended.pid}-01234567.tmp")
     assert not is_abandoned(f"a.hdf5.{host}-{ended.pid}.tmp")
+    place = attempt_name("a.hdf5")[-8:-4]  # of this boot and container
+    assert is_abandoned(f"a.hdf5.{host}-{ended.pid}-01234567{place}.tmp")
+    assert not is_abandoned(f"a.hdf5.{host}-{ended.pid}-01234567{int(place, 16) ^ 1:04x}.tmp")

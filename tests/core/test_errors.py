@@ -108,5 +108,5 @@ def test_options_are_named_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) ->
 def test_damaged_files_of_a_run_say_how_to_start_over() -> None:
     with pytest.raises(RobotroveError) as caught, undamaged(Path("out.run/run.json")):
         raise KeyError("digest")
-    assert (caught.value.where, caught.value.found) == ("out.run/run.json", "is damaged or missing: KeyError: 'digest'")
+    assert (caught.value.where, caught.value.found) == ("out.run/run.json", "is damaged: KeyError: 'digest'")
     assert "fresh=True" in caught.value.todo

@@ -6,6 +6,7 @@ The real ones are asked in tests/slurm.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -251,7 +252,9 @@ class TestFailures:
         }
         assert states.log(stage, 3) == jobs / "1_1_0_log.out"
         report = bare_stage(tmp_path, "report", 1)
-        assert states.failures(report, [0]) == {0: "job 2_0 is completed"}
+        assert states.failures(report, [0]) == {
+            0: f"job 2_0 is completed: its mark is not visible on {socket.gethostname()}"
+        }
         assert states.log(report, 0) == jobs / "2_0_log.out"
 
     def test_without_accounting(self, jobs: Path, tmp_path: Path, commands: Commands) -> None:

@@ -22,7 +22,8 @@ class Unfinished:
     ranks: Collection[int]
     is_light: bool = False
 
-    def missing(self) -> list[int]:
+    def missing(self, *, fresh: bool = False) -> list[int]:
+        assert fresh, "an old listing is believed"
         return sorted(self.ranks)
 
 
