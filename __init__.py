@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .blocks.writer.shard_writer import ShardWriter
     from .core.episode import Episode
     from .core.errors import DatasetDamaged, RobotroveError
+    from .core.source_file import PathText
     from .executors.slurm.slurm_executor import SlurmExecutor
     from .formats.lerobot.datasets.dataset import Dataset
     from .formats.lerobot.datasets.open_dataset import open_dataset
@@ -41,6 +42,7 @@ _HOMES = {
     "ImageResizer": "blocks.steps.image_resizer",
     "JointRemapper": "blocks.steps.joint_remapper",
     "LengthFilter": "blocks.steps.length_filter",
+    "PathText": "core.source_file",
     "Pipeline": "pipelines.pipeline",
     "RobotroveError": "core.errors",
     "ShardWriter": "blocks.writer.shard_writer",
@@ -65,6 +67,7 @@ __all__ = [
     "ImageResizer",
     "JointRemapper",
     "LengthFilter",
+    "PathText",
     "Pipeline",
     "RobotroveError",
     "ShardWriter",

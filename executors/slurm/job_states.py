@@ -102,7 +102,7 @@ class JobStates:
         return list(self.submission.jobs_of(stage.name)) if self.submission and is_there else []
 
     def completed(self, stage: Stage, ranks: Sequence[int]) -> list[int]:
-        """Return those ranks whose jobs ended well, as the accounting says."""
+        """Return those ranks with jobs that ended well, as the accounting says."""
         return [rank for rank, (_, state) in self._ended(stage, ranks).items() if state == _COMPLETED]
 
     def failures(self, stage: Stage, ranks: Sequence[int]) -> dict[int, str]:

@@ -138,7 +138,7 @@ def test_run_json_comes_back(tmp_path: Path) -> None:
         InputDataset("/c", 9, 90, "d", "i", (Skipped(0, 0, 10), Skipped(2, 4, 50, count=5))),
     ]
     values = {"dataset_ranks": 3, "on_error": "reject", "spec_digest": "s", "notes": ["é"], "inputs": inputs}
-    values |= {"stages": [("convert", 3, False), ("commit", 1, True)]}
+    values |= {"accepted_code": ["c"], "stages": [("convert", 3, False), ("commit", 1, True)]}
     run = RunInfo("0123456789abcdef", "0.1", "pyav", "/out", features, 30, None, formats=["v3.0"], **values)  # type: ignore[arg-type]
     run.write(tmp_path / "run.json")
     assert RunInfo.read(tmp_path / "run.json") == run

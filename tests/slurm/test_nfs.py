@@ -11,7 +11,7 @@ import pytest
 
 from robotrove.tests.slurm.nfs_faults import UNDISTURBED, NfsCluster, missing, nfs_cluster, tried
 
-CACHES = (1.0, 5.0)
+CACHES = (2.0, 12.0)
 
 
 @pytest.fixture(scope="module")

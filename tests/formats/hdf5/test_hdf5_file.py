@@ -114,7 +114,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         file["a"] = 7
     real, asked = h5py.File, []
 
-    def without_locks(name: Path, mode: str, locking: bool | str) -> h5py.File:
+    def without_locks(name: Path, mode: str, locking: bool | str, driver: str | None) -> h5py.File:
         asked.append(bool(locking))
         if locking:
             raise OSError(errno.ENOLCK, "unable to lock file")

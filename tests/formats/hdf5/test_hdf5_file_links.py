@@ -243,7 +243,10 @@ def test_links_over_several_files_are_all_written_down(tmp_path: Path) -> None:
         assert ep["observation.images.front"][0, 0, 0, 0] == 7
         found = read_files(ep.origin.files)
     files = [tmp_path / name for name in ("b.h5", "c.h5", "unused.h5")]
-    assert found == [(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    states = [file.stat() for file in files]
+    assert found == [
+        (file, at.st_size, at.st_mtime_ns, at.st_ino, at.st_ctime_ns) for file, at in zip(files, states, strict=True)
+    ]
 
 
 def test_circles_end(tmp_path: Path) -> None:
