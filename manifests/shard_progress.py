@@ -138,11 +138,15 @@ def _damage(path: Path) -> str:
     record = path / EPISODE_FILE if is_episode else path
     if not is_episode and not path.name.endswith(_REJECTED):
         return ""
+    exists_now(record)
     try:
         entry = json.loads(read_sealed(record))
     except FileNotFoundError:
         return f"{record.name} is missing"
     except ValueError as exc:
         return f"{record.name} {exc}"
-    sums = entry.get("checksums", {}).items()
-    return next((f"{name} {found}" for name, at in sums if (found := problem(path / name, FileSum(*at)))), "")
+    for name, at in entry.get("checksums", {}).items():
+        exists_now(path / name)
+        if found := problem(path / name, FileSum(*at)):
+            return f"{name} {found}"
+    return ""

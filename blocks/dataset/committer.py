@@ -55,7 +55,6 @@ class Committer(Bound, DatasetStep):
                 path.unlink(missing_ok=True)
 
     def _commit(self, root: Path) -> None:
-        look_again_below(root)
         for leftover in [path for path in root.rglob("*") if is_attempt(path.name)]:
             # A second committer may be removing it too.
             shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
@@ -85,8 +84,11 @@ class Committer(Bound, DatasetStep):
         for path in self.binding.workspace.all_sums():
             known |= {name: FileSum(*found) for name, found in json.loads(path.read_bytes()).items()}
         for dataset in self.binding.run.dataset_folders(root).values():
-            paths = sorted(path for name in _LISTED for path in (dataset / name).rglob("*") if path.is_file())
-            names = {path.relative_to(dataset).as_posix(): path for path in paths}
+            folders = [dataset / name for name in _LISTED]
+            paths = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+            # Also files of other machines that an old listing lacks.
+            paths |= {root / name for name in known if any(map((root / name).is_relative_to, folders))}
+            names = {path.relative_to(dataset).as_posix(): path for path in sorted(paths)}
             names.pop(CHECKSUMS, None)  # of an attempt that was killed
             sums = {name: known.get(path.relative_to(root).as_posix()) for name, path in names.items()}
             # Aside: another committer removes attempts in the dataset, and syncs all that it finds there.
