@@ -11,12 +11,48 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RobotroveError, of_episode
+from .errors import EpisodeRejected, RobotroveError, of_episode
 from .features import Feature
 
 Array: TypeAlias = NDArray[Any]
 
+MOST_SIDE = 16_384  # of a picture, in pixels
+_MOST_ROWS = 1 << 24  # of an episode: 155 hours at 30 fps
+_MOST_BYTES = 1 << 32  # of its vectors, which are in memory
+_MOST_ENTRIES, _MOST_FILE_BYTES = 1 << 20, 1 << 26  # of a row: of vectors, and of pictures as the bytes of a file
+# Zstandard packs most: 128 KiB of one value take 4 bytes (RFC 8878, 3.1.1.2). Small columns may be what they like.
+_MOST_PACKED, _LARGE = 100_000, 1 << 28
 _HELD_BYTES = 8 << 20  # read at a time for rows that do not follow each other
+
+
+def check_size(where: str, shape: Sequence[int], itemsize: int, n_rows: int, stored: int) -> None:
+    """Refuse what declares more than an episode can be: to read it could take all memory, or for ever.
+
+    Args:
+        where: Its name, for people.
+        shape: All rows, and the shape of a row.
+        itemsize: Bytes of a value.
+        n_rows: Rows in use; where episodes lie end to end there are more.
+        stored: Bytes of all rows on the disk, 0 where they are not known.
+
+    Raises:
+        EpisodeRejected: too_large, with what is declared.
+    """
+    entries, is_flat, problem = prod(shape[1:]), len(shape) <= 2, ""
+    declared = n_rows * entries * itemsize
+    most = _MOST_ENTRIES if itemsize > 1 else _MOST_FILE_BYTES
+    if n_rows > _MOST_ROWS or max(shape[:1], default=0) > 16 * _MOST_ROWS:
+        problem = f"{n_rows:,} rows, and an episode has at most {_MOST_ROWS:,}"
+    elif is_flat and entries > most:
+        problem = f"rows of {entries:,} values, and they have at most {most:,}"
+    elif is_flat and itemsize > 1 and declared > _MOST_BYTES:
+        problem = f"{declared:,} bytes, and the vectors of an episode have at most {_MOST_BYTES:,}"
+    elif not is_flat and max(shape[1:]) > MOST_SIDE:
+        problem = f"rows of {tuple(shape[1:])}, and sides of pictures have at most {MOST_SIDE:,} pixels"
+    elif declared > _LARGE and 0 < stored * _MOST_PACKED < declared:
+        problem = f"{declared:,} bytes and stores {stored:,}, which no compression makes of data"
+    if problem:
+        raise EpisodeRejected("too_large", f"{where} declares {problem}")
 
 
 @dataclass(frozen=True, slots=True)

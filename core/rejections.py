@@ -107,7 +107,10 @@ _DAMAGE = {
         "a step raised an error",
         "fix the block that the detail names, then --accept-code --retry-rejected, or --fresh if planning failed at it",
     ),
-    "too_large": ("it needs more memory than there is", "use a machine with more memory, or map fewer columns"),
+    "too_large": (
+        "it needs or declares too much memory",
+        "use a machine with more memory, or map fewer columns",
+    ),
     "source_changed": ("the file changed during the run", "leave recordings alone while a run reads them"),
     "unreadable_data": ("the file is damaged inside", "copy the recording again"),
 }

@@ -13,7 +13,7 @@ from ...core.columns import Column
 from ...core.errors import EpisodeRejected
 from .chunked_rows import ChunkedRows, SampledRows, row_bytes
 from .columns import FrameColumn
-from .hdf5_file import MAX_DIGEST_ROW, datasets, form, open_dataset, reading, rows_of
+from .hdf5_file import MAX_DIGEST_ROW, check_declared, datasets, form, open_dataset, reading, rows_of
 from .stored_rows import check_rows
 
 
@@ -64,11 +64,12 @@ def _add_all(digest: hashlib._Hash, group: h5py.Group, dataset: h5py.Dataset) ->
             digest.update(np.asarray(dataset[()]).tobytes())
         return
     rows = rows_of(group, dataset)
-    if dataset.is_virtual:  # HDF5 fails, or crashes, where a source ends early
-        try:
+    try:
+        check_declared(dataset, len(rows))
+        if dataset.is_virtual:  # HDF5 fails, or crashes, where a source ends early
             check_rows(dataset, rows.start, rows.stop)
-        except EpisodeRejected as exc:
-            digest.update(exc.reason.encode())
-            return
+    except EpisodeRejected as exc:
+        digest.update(exc.reason.encode())
+        return
     for batch in ChunkedRows(dataset.file, dataset.name).batches(rows.start, rows.stop):
         digest.update(np.ascontiguousarray(batch).data)

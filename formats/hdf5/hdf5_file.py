@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import h5py
 import numpy as np
 
+from ...core.columns import check_size
 from ...core.errors import EpisodeRejected, RobotroveError, in_utf8
 from ...core.source_file import IRREGULAR, Reach, beside, check_regular, not_opened
 
@@ -483,10 +484,19 @@ def check_filters(dataset: h5py.Dataset) -> None:
         EpisodeRejected: missing_filter.
     """
     if name := missing_filter(dataset):
-        where = f"{dataset.name} in {os.path.basename(file_name(dataset))}"
-        raise EpisodeRejected(
-            "missing_filter", f"{where} is packed by the HDF5 filter {name}, which is missing: pip install hdf5plugin"
-        )
+        text = f"{place(dataset)} is packed by the HDF5 filter {name}, which is missing: pip install hdf5plugin"
+        raise EpisodeRejected("missing_filter", text)
+
+
+def place(dataset: h5py.Dataset) -> str:
+    """Return a dataset and the name of its file, for messages."""
+    return f"{dataset.name} in {os.path.basename(file_name(dataset))}"
+
+
+def check_declared(dataset: h5py.Dataset, n_rows: int) -> None:
+    """Refuse some rows of a dataset by what it declares; see `core.columns.check_size`."""
+    shape, dtype = form(dataset)
+    check_size(place(dataset), shape, dtype.itemsize, n_rows, dataset.id.get_storage_size() if dataset.chunks else 0)
 
 
 def compression(dataset: h5py.Dataset) -> str | None:

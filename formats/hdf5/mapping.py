@@ -27,7 +27,7 @@ from .columns import (
     depth_or_mask,
     is_encoded,
 )
-from .hdf5_file import datasets, dtype_name, form, lookup, reading, stores_all_rows
+from .hdf5_file import check_declared, datasets, dtype_name, form, lookup, reading, rows_of, stores_all_rows
 from .stored_rows import check_rows
 from .unrendered import unrendered
 
@@ -185,11 +185,12 @@ def build_column(group: h5py.Group, spec: ColumnSpec, key: str, *, is_planned: b
 
     Raises:
         EpisodeRejected: missing_dataset, bad_image, image_dtype, bad_dtype, bad_shape, bad_slice, bad_names,
-            bad_feature_name, unequal_lengths, unreadable_data, or what `check_rows` raises.
+            bad_feature_name, unequal_lengths, too_large, unreadable_data, or what `check_rows` raises.
     """
     sources = [find_dataset(group, part.source) for part in spec.parts]
     for source in sources:
         _check_type(source)
+        check_declared(source, len(rows_of(group, source)))
     kind = spec.kind if spec.kind != "auto" else _guess_kind(sources, spec.assume)
     if kind in ("video", "image"):
         if not is_planned and (reason := depth_or_mask(group, spec.parts[0].source, spec.assume)):

@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 
 from ...core.errors import EpisodeRejected
 from ...core.source_file import beside
-from .hdf5_file import block_name, check_filters, chunk_grid, file_name, lookup, open_from, reading
+from .hdf5_file import (
+    block_name,
+    check_declared,
+    check_filters,
+    chunk_grid,
+    file_name,
+    lookup,
+    open_from,
+    place,
+    reading,
+)
 
 _UNLIMITED = h5py.h5s.UNLIMITED
 _MOST_SPANS = 5
@@ -63,15 +73,16 @@ def check_rows(dataset: h5py.Dataset, start: int, stop: int, files: MutableSet[P
 
     Raises:
         EpisodeRejected: missing_filter if HDF5 lacks a filter of the dataset; missing_rows, missing_file or
-            missing_dataset, with the rows; unreadable_data if the dataset is damaged.
+            missing_dataset, with the rows; unreadable_data if the dataset is damaged; too_large by `check_size`.
     """
     with reading(f"storage of {dataset.name}"):
+        check_declared(dataset, stop - start)
         used = np.zeros(len(dataset), bool)
         used[start:stop] = True
         for gap in _gaps(dataset, used, set() if files is None else files, ()):
             is_whole = not len(used) and gap.reason != "missing_rows"  # a missing source makes a dataset of no rows
             if is_whole or (gap.rows & used).any():
-                raise EpisodeRejected(gap.reason, gap.of(_place(dataset), used))
+                raise EpisodeRejected(gap.reason, gap.of(place(dataset), used))
 
 
 def missing_rows(dataset: h5py.Dataset) -> Mask:
@@ -81,10 +92,6 @@ def missing_rows(dataset: h5py.Dataset) -> Mask:
         for gap in _gaps(dataset, ~is_missing, set(), ()):
             is_missing |= gap.rows
     return is_missing
-
-
-def _place(dataset: h5py.Dataset) -> str:
-    return f"{dataset.name} in {os.path.basename(file_name(dataset))}"
 
 
 def _spans(rows: NDArray[np.int64]) -> str:
@@ -158,7 +165,7 @@ def _of_missing(place: str) -> str:
 def _check_prefix(dataset: h5py.Dataset, variable: str) -> None:
     if os.environ.get(variable, "") not in ("", "${ORIGIN}"):
         raise EpisodeRejected(
-            "missing_file", f"{_place(dataset)} takes rows from other files, and {variable} leads elsewhere: unset it"
+            "missing_file", f"{place(dataset)} takes rows from other files, and {variable} leads elsewhere: unset it"
         )
 
 
@@ -261,7 +268,7 @@ def _source_gaps(
                 is_lost = np.zeros(n_rows, bool)
                 for target, given in pairs:
                     is_lost |= _lost(_row_counts(target, n_rows), _row_counts(given, shape[0]), gap.rows)
-                yield _Gap(is_lost, gap.reason, f"from {gap.of(_place(source), is_used)}")
+                yield _Gap(is_lost, gap.reason, f"from {gap.of(place(source), is_used)}")
     except EpisodeRejected as exc:
         yield _Gap(filled, exc.reason, f"from {where}: {exc.detail}")
 

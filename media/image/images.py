@@ -13,7 +13,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 
-from ...core.columns import Array
+from ...core.columns import MOST_SIDE, Array
 from ...core.errors import EpisodeRejected
 from .pixels import Converter, Pixels, as_array, rgb_frame, to_bt601, to_rgb
 
@@ -67,12 +67,15 @@ def read_header(content: bytes) -> Header:
         content: The bytes of it; others may follow.
 
     Raises:
-        EpisodeRejected: ``bad_image`` if it is neither JPEG nor PNG, or ends early.
+        EpisodeRejected: ``bad_image`` if it is neither JPEG nor PNG, or ends early; ``too_large`` for a side of more
+            than `MOST_SIDE` pixels.
     """
-    if content.startswith(_JPEG_START):
-        return _jpeg_header(content)
-    if content.startswith(_PNG_START):
-        return _png_header(content)
+    if content.startswith((_JPEG_START, _PNG_START)):
+        header = _jpeg_header(content) if content.startswith(_JPEG_START) else _png_header(content)
+        if max(header.height, header.width) > MOST_SIDE:
+            found = f"a picture of {header.width:,} x {header.height:,} pixels in {len(content):,} bytes"
+            raise EpisodeRejected("too_large", f"{found}; sides have at most {MOST_SIDE:,}")
+        return header
     raise _bad(f"{len(content)} bytes are neither JPEG nor PNG; they begin with {content[:8]!r}")
 
 

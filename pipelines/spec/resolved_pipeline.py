@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ...blocks.binding import Binding, Bound
 from ...blocks.dataset_step import PHASES, DatasetStep, Phase
-from ...blocks.episode_step import EpisodeStep
+from ...blocks.episode_step import EpisodeStep, guarded
 from ...blocks.reader import Reader
 from ...core.errors import ConfigError, Problem, UsageError, undamaged
 from ...core.features import Features
@@ -170,7 +170,11 @@ class ResolvedPipeline:
             binding: The run.
         """
         if stage == CONVERT:
-            return [_bound(block, binding) for block in (self.spec.source, *self.spec.steps, self.spec.writer) if block]
+            steps = [guarded(_bound(block, binding)) for block in self.spec.steps]
+            source, writer = (
+                _bound(block, binding) if block else None for block in (self.spec.source, self.spec.writer)
+            )
+            return [block for block in (source, *steps, writer) if block]
         number, _, rest = stage.partition("-")
         phase = next(phase for phase in PHASES if rest.endswith(f".{phase}"))
         block = [*self.spec.dataset, *self.spec.publish][int(number) - 1]

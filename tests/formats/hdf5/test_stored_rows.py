@@ -15,6 +15,7 @@ from robotrove.core.errors import EpisodeRejected
 from robotrove.formats.hdf5.hdf5_file import lookup, open_hdf5
 from robotrove.formats.hdf5.mapping import ColumnSpec, build_column
 from robotrove.formats.hdf5.stored_rows import check_rows
+from robotrove.media.image.images import encode_jpeg
 from robotrove.tests.support.missing_filter import packed_by_zfp
 
 ROWS = np.arange(40, dtype=np.float32).reshape(20, 2)
@@ -386,3 +387,56 @@ def test_a_source_that_is_open_with_other_locks(folder: Path, part: h5py.File) -
         text = said(path)
     assert (text.startswith("unreadable_file"), rows_of(text), "part.h5" in text) == (True, "0..19", True)
     assert said(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "found"),
+    [
+        ((2**40,), "f4", "1,099,511,627,776 rows, and an episode has at most 16,777,216"),
+        ((10, 2**30), "f8", "rows of 1,073,741,824 values, and they have at most 1,048,576"),
+        ((2**20, 1024), "f8", "8,589,934,592 bytes, and the vectors of an episode have at most 4,294,967,296"),
+        ((10, 20_000, 64, 3), "u1", "rows of (20000, 64, 3), and sides of pictures have at most 16,384 pixels"),
+    ],
+)
+def test_sizes_that_are_only_declared(folder: Path, shape: tuple[int, ...], dtype: str, found: str) -> None:
+    """To ask for a byte per row would take a terabyte."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("q", shape, dtype, chunks=(1, *(min(n, 256) for n in shape[1:])))
+    with open_hdf5(folder / "a.h5", locking=True) as file:
+        with pytest.raises(EpisodeRejected) as caught:
+            check_rows(lookup(file, "q"), 0, shape[0])
+        assert (caught.value.reason, caught.value.detail) == ("too_large", f"/q in a.h5 declares {found}")
+
+
+def test_more_is_declared_than_any_compression_packs(folder: Path) -> None:
+    """Packed twice, zeros take a millionth."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk((2**20, 16))
+        for _ in range(2):
+            made.set_deflate(9)
+        space = h5py.h5s.create_simple((2**23, 16))
+        dataset = h5py.Dataset(h5py.h5d.create(file.id, b"q", h5py.h5t.STD_I32LE, space, made))
+        for first in range(0, 2**23, 2**20):
+            dataset[first : first + 2**20] = 0
+        stored = dataset.id.get_storage_size()
+        assert 0 < stored < 5000
+    found = (
+        f"too_large: /q in a.h5 declares 536,870,912 bytes and stores {stored:,}, which no compression makes of data"
+    )
+    assert said(folder / "a.h5", 0, 2**23) == found
+    assert said(folder / "a.h5", 0, 2**20) == ""  # an episode of it, 64 MB
+
+
+def test_a_picture_that_declares_more_than_memory_holds(folder: Path) -> None:
+    header = bytearray(encode_jpeg(np.zeros((8, 8, 3), np.uint8)))
+    at = header.index(b"\xff\xc0")  # ITU-T T.81, B.2.2: marker, length, bits, height, width
+    header[at + 5 : at + 9] = (60_000).to_bytes(2, "big") * 2
+    with h5py.File(folder / "a.h5", "w") as file:
+        rows = file.create_dataset("q", (2,), h5py.vlen_dtype(np.uint8))
+        for row in range(2):
+            rows[row] = np.frombuffer(header, np.uint8)
+    with open_hdf5(folder / "a.h5", locking=True) as file, pytest.raises(EpisodeRejected) as caught:
+        build_column(file["/"], ColumnSpec(source="q"), "observation.images.front")
+    assert caught.value.reason == "too_large"
+    assert "a picture of 60,000 x 60,000 pixels in" in caught.value.detail

@@ -72,6 +72,33 @@ def test_one_episode_of_three_fails(
         assert line["detail"].endswith(f", at {tmp_path / name}.py:6")
 
 
+def test_a_stock_filter_of_datatrove_fails_at_one_episode(tmp_path: Path) -> None:
+    recording = sample(tmp_path, "a.hdf5", 3, 6)
+    with h5py.File(recording, "a") as file:
+        for path in ("actions", *(f"obs/{name}" for name in file["data/demo_1/obs"])):
+            rows = file[f"data/demo_1/{path}"][:5]
+            del file[f"data/demo_1/{path}"]
+            file[f"data/demo_1/{path}"] = rows
+        file["data/demo_1"].attrs["num_samples"] = 5
+    steps = [{"use": "robotrove.tests.support.blocks.sample_blocks:StockFilterThatFails"}]
+    report = run_here(write_pipeline(tmp_path, [recording], steps=steps), tmp_path / "out")
+    assert (report.kept, report.rejected, report.exit_code) == (2, {"step_failed": 1}, 1)
+    [line] = [json.loads(text) for text in (tmp_path / "out.run" / "rejected.jsonl").read_text().splitlines()]
+    assert (line["key"], line["error"]) == ("data/demo_1", True)
+    assert line["detail"].startswith("block stock_that_fails: ZeroDivisionError: division by zero, at ")
+
+
+def test_an_episode_that_declares_a_terabyte_costs_only_itself(tmp_path: Path) -> None:
+    """What no column reads rejects nothing, whatever it declares."""
+    recording = sample(tmp_path, "a.hdf5", 3, 6)
+    with h5py.File(recording, "a") as file:
+        del file["data/demo_1/actions"]
+        file.create_dataset("data/demo_1/actions", (6, 2**30), "f4", chunks=(1, 2**10))
+        file.create_dataset("data/demo_2/note", (2**40, 2), "f4", chunks=(1, 2))
+    report = run_here(write_pipeline(tmp_path, [recording]), tmp_path / "out")
+    assert (report.kept, report.rejected, report.exit_code) == (2, {"too_large": 1}, 1)
+
+
 FAILING = """\
 from robotrove.blocks.episode_step import EpisodeMap
 

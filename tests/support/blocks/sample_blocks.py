@@ -191,6 +191,13 @@ class StockFilterOfFives(_StockBase):
         return bool(doc.length != 5)
 
 
+class StockFilterThatFails(_StockBase):
+    name = "stock_that_fails"
+
+    def filter(self, doc: Any) -> bool:
+        return bool(1 / (doc.length - 5))
+
+
 class SilentFilter(_Keep):
     """Breaks the rule of its base class: each episode is passed on."""
 
