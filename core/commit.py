@@ -82,12 +82,16 @@ def is_abandoned(name: str) -> bool:
     return False
 
 
-def look_again(folder: Path) -> None:
+def look_again(folder: Path, name: str = "look") -> None:
     """Have the file server asked what is in a folder, by a change there.
 
     An NFS client may believe an earlier listing, and that a name is missing; its own changes show it what others did.
+
+    Args:
+        folder: The folder.
+        name: Target of the attempt that the change is, so that it is swept with others of it after a kill.
     """
-    probe = folder / attempt_name("look")
+    probe = folder / attempt_name(name)
     with suppress(OSError):  # of somebody who may only read here
         probe.touch()
         probe.unlink()
@@ -106,7 +110,7 @@ def exists_now(path: Path) -> bool:
         return True
     if path == path.parent or not exists_now(path.parent):
         return False
-    look_again(path.parent)
+    look_again(path.parent, path.name)
     return path.exists()
 
 

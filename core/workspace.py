@@ -7,9 +7,10 @@ import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
-from .commit import TEMPORARY_SUFFIX
+from .commit import TEMPORARY_SUFFIX, is_abandoned
 from .errors import COMMAND_LINE, UsageError, check_utf8, option
 
 
@@ -135,10 +136,15 @@ class Workspace:
         return self.shards.glob("*.partial")
 
     def sweep(self) -> None:
-        """Remove what killed commands left half-written in the run directory itself and in plans; needs the lease."""
+        """Remove what killed commands left half-written; needs the lease. Jobs of the run may be at work elsewhere."""
         for leftover in [*self.run_dir.glob(f"*{TEMPORARY_SUFFIX}"), *self._plans.rglob(f"*{TEMPORARY_SUFFIX}")]:
             if not leftover.name.startswith(self.lock.name):  # may be of a command that is starting now
                 leftover.unlink(missing_ok=True)
+        patterns = (self.output.parent, f"{escape(self.output.name)}."), (self.shards, ""), (self.logs(""), "**/")
+        for folder, begin in patterns:
+            for leftover in folder.glob(f"{begin}*{TEMPORARY_SUFFIX}"):
+                if is_abandoned(leftover.name) and leftover.is_file():
+                    leftover.unlink(missing_ok=True)
 
     def output_partial(self, run_id: str) -> Path:
         """Folder in which the output is built, beside its final place.

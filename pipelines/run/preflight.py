@@ -212,7 +212,10 @@ def other_run(pipeline: ResolvedPipeline, workspace: Workspace) -> str:
         given = {folder if is_on_hub(folder) else str(local_folder(folder)) for folder in new.datasets}
         with suppress(UsageError):  # nothing found
             given |= {str(file.path) for file in pipeline.reader.find()} if new.source is not None else set()
-        if not given.isdisjoint(planned) or (old.source is not None and _files(old) == _files(new)):
+        made = RunIdentity.read(workspace.run).output
+        local = [os.path.relpath(path, made) for path in planned if not is_on_hub(path)]
+        moved = [os.path.normpath(workspace.output / path) for path in local]  # with the output, in one folder
+        if not given.isdisjoint([*planned, *moved]) or (old.source is not None and _files(old) == _files(new)):
             return ""
     shown = ", ".join(planned[:_SHOWN]) + (", …" if len(planned) > _SHOWN else "")
     return f"{_kind(old)} of {shown}"
@@ -224,7 +227,9 @@ def _kind(spec: PipelineSpec) -> str:
 
 
 def _files(spec: PipelineSpec) -> Any:
-    return spec.source and spec.source.arguments.get("files")
+    """Return the recordings as the pipeline file has them; the folder of all may have moved."""
+    source = spec.content().get("source")
+    return source.get("files") if isinstance(source, dict) else None
 
 
 def check_same_environment(workspace: Workspace) -> None:

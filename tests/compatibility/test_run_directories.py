@@ -403,7 +403,7 @@ def test_a_base_that_an_append_moved_away_is_named(robotrove: Command, unpacked:
     run_id = json.loads((folder / "longer.run" / "run.json").read_text())["digest"][:12]
     change_run(folder / "longer.run", lambda entry: entry.update(output=str(folder / "longer")))
     (folder / "longer").rename(folder / f"longer.before-{run_id}")
-    done = robotrove("run", "pipeline.yaml", "--output", "longer")
+    done = robotrove("run", "pipeline.yaml", "source.files=[more]", "--output", "longer")
     moved = f"mv {folder}/longer.before-{run_id} {folder}/longer, then {START_OVER}"
     assert (done.code, done.err) == (2, refusal(folder / "longer.run", "0.2.1", moved))
 

@@ -331,7 +331,7 @@ class TestAtEveryStep:
         pipeline, expected = small
         dice, out = random.Random(4), tmp_path / "out"
         for _ in range(200):
-            moment = dice.randint(1, 60)
+            moment = dice.randint(1, 150)
             if _killed_at(moment, partial(run_here, pipeline, out)) == 0:
                 break
         else:
