@@ -255,7 +255,7 @@ def wait(stages: Sequence[Stage], jobs: Path, on_poll: Callable[[], None]) -> No
 
     Raises:
         RankFailed: See `check_complete`.
-        RobotroveError: If nothing continues until somebody releases a held job.
+        RobotroveError: If nothing continues until a person releases a held job.
         UsageError: If the cluster will never start what is left.
     """
     asked, is_over, was_held = 0.0, False, False

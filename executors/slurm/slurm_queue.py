@@ -48,7 +48,7 @@ class Job:
 
     @property
     def is_held(self) -> bool:
-        """True if it waits until somebody releases it."""
+        """True if it waits until a person releases it."""
         return self.state in _HOLDING or self.reason in _HELD
 
 

@@ -79,11 +79,11 @@ class RunStatus(Counts):
     """A run at one moment.
 
     Attributes:
-        state: planned, pending (jobs wait and none has begun), held (until somebody releases a job), running, stopped
+        state: planned, pending (jobs wait and none has begun), held (until a person releases a job), running, stopped
             or finished.
         stages: Each stage's ranks.
         jobs: Jobs on a cluster that are not over.
-        held: Jobs that wait until somebody releases them, to the reason.
+        held: Jobs that wait until a person releases them, to the reason.
         waiting_for: What the cluster says they wait for, to number of jobs, or of tasks of arrays.
         logs: Folder of the logs of all stages.
         version: The version of robotrove that made the run.

@@ -112,8 +112,9 @@ def test_watching_ends_with_the_run(run: Run) -> None:
 def test_a_run_that_waits_and_then_is_cancelled(run: Run) -> None:
     assert submit(run.pipeline, run.output, "executor.sbatch={hold: true}").returncode == 0
     status = run.status()
-    assert (status["state"], _counts(status)) == ("pending", (0, 0, SHARDS, 0))
-    assert status["waiting_for"] == {"JobHeldUser": len(live(run.output))}
+    assert (status["state"], _counts(status)) == ("held", (0, 0, SHARDS, 0))
+    assert status["held"] == dict.fromkeys(submission(run.output).job_ids, "JobHeldUser")
+    assert status["waiting_for"] == {}
     unseen = json.loads(_status(run, "--json", env=NOWHERE))
     assert _counts(unseen) == (0, 0, SHARDS, 0)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from robotrove.core.errors import RobotroveError, UsageError
+from robotrove.core.errors import RankFailed, RobotroveError, UsageError
+from robotrove.executors.slurm import slurm_executor, slurm_queue
 from robotrove.executors.slurm.slurm_executor import SlurmExecutor
+from robotrove.executors.slurm.slurm_queue import Job
 from robotrove.executors.slurm.submission import Submission
 from robotrove.tests.support.executors.stages import bare_stage
 
@@ -89,3 +91,47 @@ def test_it_does_not_wait_for_what_never_starts(commands: Callable[..., Path], t
     commands(sbatch="echo Submitted batch job 7", squeue="echo '7|N/A|PENDING|PartitionTimeLimit|'")
     with pytest.raises(UsageError, match="job 7: cannot start: PartitionTimeLimit"):
         SlurmExecutor().run([bare_stage(tmp_path, "convert", 1)], lambda: None)
+
+
+def test_it_does_not_wait_for_a_held_job_alone(
+    commands: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_executor, "_QUEUE_EVERY_S", 0.1)
+    waiting = "7|N/A|PENDING|JobHeldUser|\\n8|N/A|PENDING|Dependency|\\n"
+    commands(sbatch="echo Submitted batch job 7", squeue=f"printf '{waiting}'")
+    with pytest.raises(RobotroveError) as caught:
+        SlurmExecutor().run([bare_stage(tmp_path, "convert", 1)], lambda: None)
+    assert str(caught.value).startswith("job 7: is held (JobHeldUser), and nothing else runs")
+    assert f"scontrol release 7, then robotrove status {tmp_path} --watch" in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_marks_of_completed_jobs_are_waited_for(
+    commands: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS a mark is visible some time after the job that made it is over."""
+    monkeypatch.setattr(slurm_executor, "_QUEUE_EVERY_S", 0.1)
+    late, stage = tmp_path / "late", bare_stage(tmp_path, "convert", 1)
+    (stage.logs / "completions").mkdir(parents=True, exist_ok=True)
+    asked = f"[ -e {late} ] && : > {stage.logs}/completions/00000; : > {late}; echo '7|COMPLETED'"
+    commands(sbatch="echo Submitted batch job 7", sacct=asked)
+    SlurmExecutor().run([stage], lambda: None)
+    assert stage.missing() == []
+
+
+def test_and_not_for_ever(commands: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm_executor, "_QUEUE_EVERY_S", 0.1)
+    monkeypatch.setattr(slurm_executor, "NFS_GRACE_S", 0.5)
+    commands(sbatch="echo Submitted batch job 7", sacct="echo '7|COMPLETED'")
+    with pytest.raises(RankFailed, match="job 7_0 is completed: its mark is not visible on"):
+        SlurmExecutor().run([bare_stage(tmp_path, "convert", 1)], lambda: None)
+
+
+def test_held_jobs_count_where_nothing_continues_without_them() -> None:
+    held, after = Job("1", 0, "PENDING", "JobHeldUser"), Job("2", 0, "PENDING", "Dependency")
+    requeued = Job("3", 0, "PENDING", "launch failed requeued held")
+    assert slurm_queue.held([held, after, requeued]) == [held, requeued]
+    assert slurm_queue.held([Job("4", 0, "REQUEUE_HOLD")]) == [Job("4", 0, "REQUEUE_HOLD")]
+    for other in (Job("5", 0, "RUNNING"), Job("5", 0, "PENDING", "Priority")):
+        assert slurm_queue.held([held, after, other]) == []
+    assert slurm_queue.held([after]) == []
