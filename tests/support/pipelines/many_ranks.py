@@ -16,6 +16,7 @@ from robotrove.manifests.run_info import RunInfo
 from robotrove.manifests.shard import KeptEpisode, Shard
 from robotrove.media.encode.encoder import encoder_version
 from robotrove.pipelines.run.creation import create
+from robotrove.pipelines.run.stages import stage_sizes
 from robotrove.pipelines.spec.resolved_pipeline import CONVERT, load_pipeline
 
 DATASET_RANKS = 64
@@ -32,7 +33,8 @@ def create_run(pipeline: Path, output: Path, ranks: int, *, episodes: int = 1) -
     """
     resolved, workspace = load_pipeline(pipeline), Workspace.for_output(output)
     run = create(resolved, workspace, encoder_version(resolved.video), most_ranks=DATASET_RANKS)
-    replace(run, dataset_ranks=DATASET_RANKS).write(workspace.run)
+    run = replace(run, dataset_ranks=DATASET_RANKS)
+    replace(run, stages=stage_sizes(resolved, run, ranks)).write(workspace.run)
     first = Manifest.read(workspace.manifest).rows[0]
     rows = [replace(first, index=index, shard=index // episodes) for index in range(ranks * episodes)]
     Manifest(rows).write(workspace.manifest)
