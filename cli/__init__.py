@@ -83,7 +83,7 @@ def _flushed_exit_code() -> int:
     except OSError as exc:
         if traceback.extract_tb(exc.__traceback__)[-1].name not in ("echo", _flushed_exit_code.__name__):
             raise  # not of standard output
-        if not isinstance(exc, BrokenPipeError):  # else whoever read it has seen enough
+        if not isinstance(exc, BrokenPipeError):  # else its reader has seen enough
             todo = "rerun the command; finished work is kept"
             echo(f"error: {not_written(Path('standard output'), exc, 'a place with free space', todo)}", err=True)
         # Python must not complain about it at the end.

@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
-from .commit import write_file
+from .commit import exists_now, write_file
 from .errors import Damaged
 
 CHECKSUMS = "meta/robotrove/checksums.jsonl"  # of a dataset
@@ -50,6 +50,18 @@ def problem(path: Path, expected: FileSum, *, size_only: bool = False) -> str:
         OSError: If the file cannot be read.
     """
     return _look(path, expected, size_only) and _look(path, expected, size_only)
+
+
+def first_problem(folder: Path, sums: Mapping[str, FileSum], *, size_only: bool = False) -> str:
+    """Return name and problem of the first file that differs, empty if none does; only in folders of a run.
+
+    The file server is asked before a file is missing, for which the folder changes for a moment: see `exists_now`.
+    """
+    for name, expected in sums.items():
+        exists_now(folder / name)
+        if found := problem(folder / name, expected, size_only=size_only):
+            return f"{name} {found}"
+    return ""
 
 
 def copy_checked(source: Path, out: Path, expected: FileSum) -> None:

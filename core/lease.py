@@ -39,14 +39,13 @@ def _process_fields(pid: int) -> list[str]:
 
 def is_here(holder: dict[str, object]) -> bool:
     """True if the pid of a holder is one of this machine, and of this container on it."""
-    if holder.get("host") != socket.gethostname() or (sys.platform == "linux" and not all(place().values())):
-        return False
     # Locks of versions before 0.2.3 name the host only.
-    return all(holder.get(key, value) == value for key, value in place().items())
+    is_same_place = all(holder.get(key, value) == value for key, value in place().items())
+    return holder.get("host") == socket.gethostname() and is_same_place
 
 
 def _is_alive(holder: dict[str, object], age_s: float) -> bool:
-    if is_here(holder):
+    if is_here(holder) and (all(place().values()) or sys.platform != "linux"):
         pid = int(str(holder.get("pid", 0)))
         try:
             os.kill(pid, 0)

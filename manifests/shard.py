@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..core.checksums import FileSum, problem, read_sealed, sealed
+from ..core.checksums import FileSum, first_problem, read_sealed, sealed
 from ..core.commit import exists_now
 from ..core.errors import RobotroveError
 
@@ -94,12 +94,9 @@ class Shard:
         Raises:
             ShardDamaged: If one differs or is missing.
         """
-        for name, expected in self.checksums.items():
-            if not name.startswith(within):
-                continue
-            exists_now(folder / name)
-            if found := problem(folder / name, expected, size_only=size_only):
-                raise ShardDamaged(folder, f"{name} {found}")
+        sums = {name: expected for name, expected in self.checksums.items() if name.startswith(within)}
+        if found := first_problem(folder, sums, size_only=size_only):
+            raise ShardDamaged(folder, found)
 
     @classmethod
     def read(cls, folder: Path, *, pixels: bool = True, is_sealed: bool = True) -> Shard:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..core.checksums import FileSum, problem, read_sealed, sealed
+from ..core.checksums import FileSum, first_problem, read_sealed, sealed
 from ..core.commit import TEMPORARY_SUFFIX, attempt_name, exists_now, look_again, write_file
 from ..core.episode import Rejection
 from ..core.workspace import Workspace, episode_uid
@@ -145,8 +145,4 @@ def _damage(path: Path) -> str:
         return f"{record.name} is missing"
     except ValueError as exc:
         return f"{record.name} {exc}"
-    for name, at in entry.get("checksums", {}).items():
-        exists_now(path / name)
-        if found := problem(path / name, FileSum(*at)):
-            return f"{name} {found}"
-    return ""
+    return first_problem(path, {name: FileSum(*at) for name, at in entry.get("checksums", {}).items()})

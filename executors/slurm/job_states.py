@@ -80,12 +80,12 @@ class JobStates:
         """
         marks = RankMarks(stage.logs)
         at_work, noted = marks.running(), set(marks.failures())
-        jobs = self._jobs_of(stage) if self.live is not None else []
-        missing = stage.missing(fresh=any((job_id, task) not in (self.live or ()) for job_id, task, _ in jobs))
+        live, jobs = self.live or {}, self._jobs_of(stage) if self.live is not None else []
+        missing = stage.missing(fresh=any((job_id, task) not in live for job_id, task, _ in jobs))
         rest = [rank for rank in missing if rank not in at_work]
         waiting, over = set(rest) - noted if is_held or self.live is None else set(), noted
         for job_id, task, ranks in jobs:
-            job = (self.live or {}).get((job_id, task))
+            job = live.get((job_id, task))
             if job is None:
                 over |= set(ranks)
             else:  # one that waits runs all of them, also those that failed before it was queued again

@@ -275,7 +275,7 @@ def wait(stages: Sequence[Stage], jobs: Path, on_poll: Callable[[], None]) -> No
                 todo = f"scontrol release {job.job_id}, then robotrove status {run_dir} --watch"
                 raise RobotroveError(f"job {job.job_id}", f"is held ({job.reason}), and nothing else runs", todo=todo)
             was_held = bool(held)
-            for stage in stages:
+            for stage in stages:  # so that the next look is at what the server has
                 stage.missing(fresh=True)
     check_complete(stages, jobs)
 

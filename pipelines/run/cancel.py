@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
+import socket
 import time
 
 from ...core.errors import UsageError, printable
-from ...core.lease import has_open, holder_of, is_held, own_identity
+from ...core.lease import has_open, holder_of, is_held, is_here
 from ...core.workspace import Workspace
 from ...executors.slurm import slurm_queue
 from ...executors.slurm.job_states import JobStates
@@ -44,10 +44,10 @@ def cancel(workspace: Workspace) -> list[str]:
 
 def _holder(workspace: Workspace) -> int:
     """Return the process that works on a run, once it is known to do so."""
-    holder, own = holder_of(workspace.lock), json.loads(own_identity())
-    pid, host, run_dir = holder.get("pid"), holder.get("host"), shlex.quote(str(workspace.run_dir))
-    if any(holder.get(key, own.get(key)) != own.get(key) for key in ("host", "boot", "namespace")):
-        place = "another container" if host == own["host"] else printable(str(host))
+    holder, run_dir = holder_of(workspace.lock), shlex.quote(str(workspace.run_dir))
+    pid, host = holder.get("pid"), holder.get("host")
+    if not is_here(holder):
+        place = "another container" if host == socket.gethostname() else printable(str(host))
         raise UsageError(
             str(workspace.run_dir),
             f"process {pid} on {place} works on it",

@@ -130,7 +130,7 @@ def _with_variables(text: str, where: KeyPath) -> str:
 
 
 def _joined(home: Path, path: str, mark: PathMark) -> str:
-    """Return the absolute path; a folder with [ or * in its name is no pattern."""
+    """Return the absolute path; a folder with [ or * in its name is not a pattern."""
     folder = glob.escape(str(home)) if mark.is_pattern and glob.has_magic(path) else str(home)
     return os.path.abspath(os.path.join(folder, path))
 

@@ -19,6 +19,7 @@ import yaml
 
 from robotrove.core.version import __version__
 from robotrove.tests.compatibility.conftest import FIRST, VERSIONS
+from robotrove.tests.support.executors.slurm_commands import put_commands
 
 pytestmark = pytest.mark.slow
 
@@ -280,14 +281,8 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             *) echo "7|N/A|PENDING|Priority|";;
         esac""",
         "scontrol": "echo 'ClusterName = golden'",
-        "scancel": f'echo "$@" >> {tmp_path}/cancelled',
     }
-    (tmp_path / "bin").mkdir()
-    for name, script in prints.items():
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    return tmp_path / "cancelled"
+    return put_commands(tmp_path, monkeypatch, prints)
 
 
 @BUT_THE_FIRST

@@ -71,7 +71,7 @@ class NfsView(Operations):
                 self._attributes.pop(os.path.dirname(path), None)
 
     def _change(self, call: Callable[[], T], *paths: str) -> T:
-        """Do what changes paths; this client then asks anew about their folders, also where it fails."""
+        """Do what changes paths; this client then asks about their folders again, also where it fails."""
         try:
             return call()
         except OSError as exc:

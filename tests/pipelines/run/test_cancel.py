@@ -18,6 +18,7 @@ from robotrove.core.workspace import Workspace
 from robotrove.executors.slurm.submission import Submission, job_name
 from robotrove.tests.slurm.gates import ENVIRONMENT, GATE, Gates
 from robotrove.tests.slurm.jobs import wait_for
+from robotrove.tests.support.executors.slurm_commands import put_commands
 from robotrove.tests.support.pipelines.faults import command
 from robotrove.tests.support.pipelines.runs import (
     assert_encoded_once,
@@ -186,11 +187,5 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             *) echo "7|0|RUNNING||n1"; echo "8|0|RUNNING||n1";;
         esac""",
         "scontrol": "true",
-        "scancel": f'echo "$@" >> {tmp_path}/cancelled',
     }
-    (tmp_path / "bin").mkdir()
-    for name, script in prints.items():
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    return tmp_path / "cancelled"
+    return put_commands(tmp_path, monkeypatch, prints)

@@ -111,7 +111,7 @@ def test_the_same_data_with_another_inode_and_ctime(files: list[Path], tmp_path:
 
 
 def test_data_between_the_ends_where_planning_needed_them(tmp_path: Path) -> None:
-    """Two episodes that begin and end alike are told apart by their content, and so is a later change."""
+    """Two episodes that begin and end alike differ by their content, and so is a later change."""
     files = [record(tmp_path / name, 0, start) for name, start in (("a.h5", 5), ("b.h5", 7))]
     rewrite(files[0], "e0/a", 3, 50)
     pipeline = write_pipeline(tmp_path, files, "generic", source=SOURCE)

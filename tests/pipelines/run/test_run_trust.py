@@ -115,7 +115,7 @@ def test_status_of_another_version_imports_nothing(lab: Lab) -> None:
 
 
 def _risk(lab: Lab, risk: str) -> tuple[Path, str]:
-    """Put a run at risk; return the place, and what is told of it."""
+    """Put a run at risk; return the place, and the words for it."""
     place, what = risk.split(" of " if " of " in risk else " for ")
     path = {"run": lab.run_dir, "pipeline": lab.run_dir / "pipeline.yaml", "code": lab.code}[place]
     if what == "all":
