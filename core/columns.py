@@ -25,7 +25,7 @@ _MOST_PACKED, _LARGE = 100_000, 1 << 28
 _HELD_BYTES = 8 << 20  # read at a time for rows that do not follow each other
 
 
-def check_size(where: str, shape: Sequence[int], itemsize: int, n_rows: int, stored: int) -> None:
+def check_size(where: str, shape: Sequence[int], itemsize: int, n_rows: int, stored: Callable[[], int]) -> None:
     """Refuse what declares more than an episode can be: to read it could take all memory, or for ever.
 
     Args:
@@ -33,7 +33,7 @@ def check_size(where: str, shape: Sequence[int], itemsize: int, n_rows: int, sto
         shape: All rows, and the shape of a row.
         itemsize: Bytes of a value.
         n_rows: Rows in use; where episodes lie end to end there are more.
-        stored: Bytes of all rows on the disk, 0 where they are not known.
+        stored: Returns the bytes of all rows on the disk, 0 where they are not known; of many chunks that takes time.
 
     Raises:
         EpisodeRejected: too_large, with what is declared.
@@ -49,8 +49,8 @@ def check_size(where: str, shape: Sequence[int], itemsize: int, n_rows: int, sto
         problem = f"{declared:,} bytes, and the vectors of an episode have at most {_MOST_BYTES:,}"
     elif not is_flat and max(shape[1:]) > MOST_SIDE:
         problem = f"rows of {tuple(shape[1:])}, and sides of pictures have at most {MOST_SIDE:,} pixels"
-    elif declared > _LARGE and 0 < stored * _MOST_PACKED < declared:
-        problem = f"{declared:,} bytes and stores {stored:,}, which no compression makes of data"
+    elif declared > _LARGE and 0 < (packed := stored()) * _MOST_PACKED < declared:
+        problem = f"{declared:,} bytes and stores {packed:,}, which no compression makes of data"
     if problem:
         raise EpisodeRejected("too_large", f"{where} declares {problem}")
 

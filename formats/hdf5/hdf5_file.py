@@ -496,7 +496,8 @@ def place(dataset: h5py.Dataset) -> str:
 def check_declared(dataset: h5py.Dataset, n_rows: int) -> None:
     """Refuse some rows of a dataset by what it declares; see `core.columns.check_size`."""
     shape, dtype = form(dataset)
-    check_size(place(dataset), shape, dtype.itemsize, n_rows, dataset.id.get_storage_size() if dataset.chunks else 0)
+    stored = dataset.id.get_storage_size if dataset.chunks else int
+    check_size(place(dataset), shape, dtype.itemsize, n_rows, stored)
 
 
 def compression(dataset: h5py.Dataset) -> str | None:
